@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+mrmr_cmocka(base_err base_err.c LIBS mrmr_base LABELS threads)
+mrmr_cmocka(base_bytes base_bytes.c LIBS mrmr_base)
+mrmr_cmocka(base_text base_text.c LIBS mrmr_base)
+mrmr_cmocka(base_digest base_digest.c LIBS mrmr_base)
+mrmr_cmocka(base_uuid base_uuid.c LIBS mrmr_base)
+mrmr_cmocka(base_clock base_clock.c LIBS mrmr_base)
+mrmr_cmocka(base_log base_log.c LIBS mrmr_base)
+mrmr_cmocka(base_durable base_durable.c LIBS mrmr_base)
+mrmr_cmocka(base_thread base_thread.c LIBS mrmr_base LABELS threads)

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The table of backends, and the wrappers through which every layer calls them. A wrapper refuses
+ * arguments that break the contract, so a backend may rely on them: a path passed drv_path_check,
+ * offset + size fits an int64, flags are known ones, and the root itself reaches only the ops that
+ * make sense on it.
+ */
+#include "drivers/driver_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DRV_SCHEMES_MAX 16
+#define DRV_TARGET_MAX 4095 /* Linux keeps no longer symlink */
+
+static const struct drv_ops *drv_schemes[DRV_SCHEMES_MAX] = {&drv_local_ops, &drv_mem_ops};
+static size_t drv_scheme_count = 2;
+
+/* --- the table --- */
+
+static bool scheme_valid(const char *scheme)
+{
+    return scheme && *scheme &&
+           scheme[strspn(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+.-")] == '\0';
+}
+
+static const struct drv_ops *scheme_find(const char *scheme, size_t size)
+{
+    for (size_t i = 0; i < drv_scheme_count; i++)
+        if (strlen(drv_schemes[i]->scheme) == size && !memcmp(drv_schemes[i]->scheme, scheme, size))
+            return drv_schemes[i];
+    return NULL;
+}
+
+static bool ops_readable(const struct drv_ops *ops)
+{
+    return ops->open && ops->close && ops->info && ops->space && ops->stat && ops->list &&
+           ops->file_open && ops->file_close && ops->file_stat && ops->file_read;
+}
+
+static bool ops_writable(const struct drv_ops *ops)
+{
+    return ops->file_write && ops->file_truncate && ops->file_sync && ops->dir_sync && ops->mkdir &&
+           ops->unlink && ops->rmdir && ops->rename && ops->set_attr;
+}
+
+static bool ops_writes_nothing(const struct drv_ops *ops)
+{
+    return !ops->file_write && !ops->file_truncate && !ops->file_allocate && !ops->mkdir &&
+           !ops->unlink && !ops->rmdir && !ops->rename && !ops->link && !ops->symlink &&
+           !ops->mknod && !ops->set_attr && !ops->xattr_set && !ops->clone;
+}
+
+mrmr_err drv_register(const struct drv_ops *ops)
+{
+    if (!ops || !scheme_valid(ops->scheme))
+        return mrmr_fail(MRMR_INVALID, "a driver needs a scheme of lower-case letters and digits");
+    if (!ops_readable(ops))
+        return mrmr_fail(MRMR_INVALID, "driver '%s' lacks a required operation", ops->scheme);
+    if (!ops_writable(ops) && !ops_writes_nothing(ops))
+        return mrmr_fail(MRMR_INVALID,
+            "driver '%s' can write, but lacks an operation that writing needs", ops->scheme);
+    if (scheme_find(ops->scheme, strlen(ops->scheme)))
+        return mrmr_fail(MRMR_EXISTS, "there is a driver '%s' already", ops->scheme);
+    if (drv_scheme_count == DRV_SCHEMES_MAX)
+        return mrmr_fail(MRMR_SPACE, "more than %d drivers", DRV_SCHEMES_MAX);
+    drv_schemes[drv_scheme_count++] = ops;
+    return MRMR_OK;
+}
+
+const char *drv_uri_rest(const char *uri, const char *scheme)
+{
+    size_t n = strlen(scheme);
+    return !strncmp(uri, scheme, n) && !strncmp(uri + n, "://", 3) ? uri + n + 3 : NULL;
+}
+
+/* The forms that drv_open understands, for people: "/absolute/path, mem://…". */
+static mrmr_err uri_refused(const char *uri, const char *why)
+{
+    char forms[256] = "/absolute/path";
+    size_t at = strlen(forms);
+    for (size_t i = 0; i < drv_scheme_count && at < sizeof forms; i++)
+        if (drv_schemes[i] != &drv_local_ops)
+            at += (size_t)snprintf(
+                forms + at, sizeof forms - at, ", %s://...", drv_schemes[i]->scheme);
+    return mrmr_err_hint(mrmr_err_op(mrmr_fail(MRMR_INVALID, "'%s' %s", uri, why), "open drive"),
+        "a drive is one of: %s", forms);
+}
+
+static mrmr_err uri_ops(const char *uri, const struct drv_ops **ret_ops)
+{
+    const char *sep = strstr(uri, "://");
+    size_t size = sep ? (size_t)(sep - uri) : 0;
+    if (uri[0] == '/')
+        *ret_ops = &drv_local_ops;
+    else if (!sep || memchr(uri, '/', size))
+        return uri_refused(uri, uri[0] ? "is a relative path" : "is empty");
+    else if (!(*ret_ops = scheme_find(uri, size)))
+        return uri_refused(uri, "names a kind of drive that this program does not know");
+    return MRMR_OK;
+}
+
+mrmr_err drv_open(const char *uri, struct drv **ret_drv)
+{
+    const struct drv_ops *ops = NULL;
+    mrmr_err err = uri ? uri_ops(uri, &ops) : mrmr_fail(MRMR_INVALID, "no URI");
+    struct drv *drv = NULL;
+    struct drv_info info;
+    if (!err)
+        err = ops->open(uri, &drv);
+    if (err)
+        return err;
+    err = drv_info(drv, &info);
+    if (!err && (info.caps & DRV_CAP_WRITABLE) && !ops_writable(ops))
+        err = mrmr_fail(MRMR_INTERNAL, "driver '%s' reports a writable drive that it cannot write",
+            ops->scheme);
+    if (err) {
+        drv_close(drv);
+        return err;
+    }
+    *ret_drv = drv;
+    return MRMR_OK;
+}
+
+void drv_close(struct drv *drv)
+{
+    if (drv)
+        drv->ops->close(drv);
+}
+
+/* --- checks --- */
+
+static mrmr_err path_refused(mrmr_err err, const char *path, const char *why)
+{
+    return mrmr_err_path(mrmr_fail(err, "%s", why), path);
+}
+
+mrmr_err drv_path_check(const char *path)
+{
+    if (!path)
+        return mrmr_fail(MRMR_INVALID, "no path");
+    if (!*path)
+        return MRMR_OK;
+    for (const char *at = path;; at++) {
+        size_t n = strcspn(at, "/");
+        if (n == 0)
+            return path_refused(MRMR_INVALID, path,
+                *path == '/' ? "a path on a drive does not begin with '/'"
+                             : "the path has an empty component");
+        if ((n == 1 && at[0] == '.') || (n == 2 && at[0] == '.' && at[1] == '.'))
+            return path_refused(MRMR_INVALID, path, "the path has a component '.' or '..'");
+        if (n > 255)
+            return path_refused(
+                MRMR_NAME_TOO_LONG, path, "the path has a component of more than 255 bytes");
+        at += n;
+        if (!*at)
+            return MRMR_OK;
+    }
+}
+
+/* A path to something below the root. */
+static mrmr_err path_check_below(const char *path)
+{
+    mrmr_err err = drv_path_check(path);
+    return err || *path ? err
+                        : mrmr_fail(MRMR_INVALID, "the root of the drive itself cannot be that");
+}
+
+static mrmr_err range_check(uint64_t offset, uint64_t size)
+{
+    if (offset > INT64_MAX || size > INT64_MAX - offset)
+        return mrmr_fail(MRMR_INVALID, "a range beyond the largest file");
+    return MRMR_OK;
+}
+
+static mrmr_err op_missing(const struct drv *drv, const char *op, const char *path)
+{
+    mrmr_err err = mrmr_fail(MRMR_UNSUPPORTED, "the '%s' driver has no %s", drv->ops->scheme, op);
+    return mrmr_err_path(mrmr_err_op(err, op), path);
+}
+
+/* `DRV_NEED(drv, op, path);` leaves the wrapper if the backend lacks the op. */
+#define DRV_NEED(drv, op, path)                                                                    \
+    do {                                                                                           \
+        if (!(drv)->ops->op)                                                                       \
+            return op_missing(drv, #op, path);                                                     \
+    } while (0)
+
+#define DRV_CHECK(check, op)                                                                       \
+    do {                                                                                           \
+        mrmr_err drv_check_ = (check);                                                             \
+        if (drv_check_)                                                                            \
+            return mrmr_err_op(drv_check_, op);                                                    \
+    } while (0)
+
+/* --- wrappers: looking --- */
+
+mrmr_err drv_info(struct drv *drv, struct drv_info *ret_info)
+{
+    return drv->ops->info(drv, ret_info);
+}
+
+mrmr_err drv_space(struct drv *drv, struct drv_space *ret_space)
+{
+    return drv->ops->space(drv, ret_space);
+}
+
+mrmr_err drv_stat(struct drv *drv, const char *path, struct drv_stat *ret_stat)
+{
+    DRV_CHECK(drv_path_check(path), "stat");
+    return drv->ops->stat(drv, path, ret_stat);
+}
+
+mrmr_err drv_list(struct drv *drv, const char *path, drv_list_fn fn, void *arg)
+{
+    DRV_CHECK(drv_path_check(path), "list");
+    return drv->ops->list(drv, path, fn, arg);
+}
+
+mrmr_err drv_readlink(struct drv *drv, const char *path, struct mrmr_bytes *target)
+{
+    DRV_CHECK(path_check_below(path), "readlink");
+    DRV_NEED(drv, readlink, path);
+    return drv->ops->readlink(drv, path, target);
+}
+
+mrmr_err drv_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg)
+{
+    DRV_CHECK(drv_path_check(path), "list attributes");
+    DRV_NEED(drv, xattr_list, path);
+    return drv->ops->xattr_list(drv, path, fn, arg);
+}
+
+/* --- wrappers: open files --- */
+
+mrmr_err drv_file_open(
+    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
+{
+    DRV_CHECK(path_check_below(path), "open");
+    if (!(flags & (DRV_OPEN_READ | DRV_OPEN_WRITE)) ||
+        flags & ~(unsigned)(DRV_OPEN_READ | DRV_OPEN_WRITE | DRV_OPEN_CREATE) ||
+        ((flags & DRV_OPEN_CREATE) && (!(flags & DRV_OPEN_WRITE) || mode & ~07777U)))
+        return mrmr_err_path(
+            mrmr_fail(MRMR_INVALID, "open flags %#x, mode %#o", flags, mode), path);
+    if (flags & DRV_OPEN_WRITE)
+        DRV_NEED(drv, file_write, path);
+    return drv->ops->file_open(drv, path, flags, mode, ret_file);
+}
+
+void drv_file_close(struct drv_file *file)
+{
+    if (file)
+        file->drv->ops->file_close(file);
+}
+
+mrmr_err drv_file_stat(struct drv_file *file, struct drv_stat *ret_stat)
+{
+    return file->drv->ops->file_stat(file, ret_stat);
+}
+
+mrmr_err drv_file_read(
+    struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
+{
+    *ret_got = 0;
+    DRV_CHECK(range_check(offset, size), "read");
+    return file->drv->ops->file_read(file, offset, buf, size, ret_got);
+}
+
+mrmr_err drv_file_next_data(
+    struct drv_file *file, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end)
+{
+    DRV_CHECK(range_check(offset, 0), "find data");
+    if (file->drv->ops->file_next_data)
+        return file->drv->ops->file_next_data(file, offset, ret_start, ret_end);
+    struct drv_stat stat;
+    mrmr_err err = drv_file_stat(file, &stat);
+    if (err)
+        return err;
+    *ret_start = offset < stat.size ? offset : stat.size;
+    *ret_end = stat.size;
+    return MRMR_OK;
+}
+
+void drv_file_advise(struct drv_file *file, uint64_t offset, uint64_t size, bool drop)
+{
+    if (file->drv->ops->file_advise && offset <= INT64_MAX && size <= INT64_MAX - offset)
+        file->drv->ops->file_advise(file, offset, size, drop);
+}
+
+mrmr_err drv_file_write(struct drv_file *file, uint64_t offset, const void *buf, size_t size)
+{
+    DRV_NEED(file->drv, file_write, NULL);
+    DRV_CHECK(range_check(offset, size), "write");
+    return file->drv->ops->file_write(file, offset, buf, size);
+}
+
+mrmr_err drv_file_truncate(struct drv_file *file, uint64_t size)
+{
+    DRV_NEED(file->drv, file_truncate, NULL);
+    DRV_CHECK(range_check(size, 0), "truncate");
+    return file->drv->ops->file_truncate(file, size);
+}
+
+mrmr_err drv_file_allocate(struct drv_file *file, uint64_t size)
+{
+    DRV_NEED(file->drv, file_allocate, NULL);
+    DRV_CHECK(range_check(size, 0), "allocate");
+    return file->drv->ops->file_allocate(file, size);
+}
+
+mrmr_err drv_file_sync(struct drv_file *file)
+{
+    DRV_NEED(file->drv, file_sync, NULL);
+    return file->drv->ops->file_sync(file);
+}
+
+/* --- wrappers: names and attributes --- */
+
+mrmr_err drv_dir_sync(struct drv *drv, const char *path)
+{
+    DRV_CHECK(drv_path_check(path), "sync folder");
+    DRV_NEED(drv, dir_sync, path);
+    return drv->ops->dir_sync(drv, path);
+}
+
+mrmr_err drv_sync_all(struct drv *drv)
+{
+    DRV_NEED(drv, sync_all, NULL);
+    return drv->ops->sync_all(drv);
+}
+
+mrmr_err drv_mkdir(struct drv *drv, const char *path, uint32_t mode)
+{
+    DRV_CHECK(path_check_below(path), "mkdir");
+    DRV_NEED(drv, mkdir, path);
+    if (mode & ~07777U)
+        return mrmr_err_path(mrmr_fail(MRMR_INVALID, "mode %#o", mode), path);
+    return drv->ops->mkdir(drv, path, mode);
+}
+
+mrmr_err drv_unlink(struct drv *drv, const char *path)
+{
+    DRV_CHECK(path_check_below(path), "unlink");
+    DRV_NEED(drv, unlink, path);
+    return drv->ops->unlink(drv, path);
+}
+
+mrmr_err drv_rmdir(struct drv *drv, const char *path)
+{
+    DRV_CHECK(path_check_below(path), "rmdir");
+    DRV_NEED(drv, rmdir, path);
+    return drv->ops->rmdir(drv, path);
+}
+
+mrmr_err drv_rename(struct drv *drv, const char *from, const char *to, unsigned flags)
+{
+    DRV_CHECK(path_check_below(from), "rename");
+    DRV_CHECK(path_check_below(to), "rename");
+    DRV_NEED(drv, rename, from);
+    if (flags > DRV_RENAME_EXCHANGE)
+        return mrmr_err_path(mrmr_fail(MRMR_INVALID, "rename flags %#x", flags), from);
+    return drv->ops->rename(drv, from, to, flags);
+}
+
+mrmr_err drv_link(struct drv *drv, const char *from, const char *to)
+{
+    DRV_CHECK(path_check_below(from), "link");
+    DRV_CHECK(path_check_below(to), "link");
+    DRV_NEED(drv, link, from);
+    return drv->ops->link(drv, from, to);
+}
+
+mrmr_err drv_symlink(struct drv *drv, const char *target, const char *path)
+{
+    DRV_CHECK(path_check_below(path), "symlink");
+    DRV_NEED(drv, symlink, path);
+    size_t size = target ? strlen(target) : 0;
+    if (!size)
+        return path_refused(MRMR_INVALID, path, "a symlink needs a target");
+    if (size > DRV_TARGET_MAX)
+        return path_refused(MRMR_NAME_TOO_LONG, path, "the target of the symlink is too long");
+    return drv->ops->symlink(drv, target, path);
+}
+
+mrmr_err drv_mknod(
+    struct drv *drv, const char *path, enum drv_type type, uint32_t mode, uint64_t rdev)
+{
+    DRV_CHECK(path_check_below(path), "mknod");
+    DRV_NEED(drv, mknod, path);
+    bool special = type == DRV_FIFO || type == DRV_SOCKET || type == DRV_CHAR || type == DRV_BLOCK;
+    if (!special || mode & ~07777U)
+        return path_refused(
+            MRMR_INVALID, path, "only FIFOs, sockets and devices are made this way");
+    return drv->ops->mknod(drv, path, type, mode, rdev);
+}
+
+mrmr_err drv_set_attr(struct drv *drv, const char *path, unsigned what, const struct drv_stat *attr)
+{
+    DRV_CHECK(drv_path_check(path), "set attributes");
+    DRV_NEED(drv, set_attr, path);
+    if (what & ~(unsigned)(DRV_ATTR_MODE | DRV_ATTR_OWNER | DRV_ATTR_MTIME) ||
+        ((what & DRV_ATTR_MODE) && attr->mode & ~07777U))
+        return path_refused(MRMR_INVALID, path, "unknown attribute, or a mode beyond 07777");
+    return drv->ops->set_attr(drv, path, what, attr);
+}
+
+mrmr_err drv_xattr_set(
+    struct drv *drv, const char *path, const char *name, const void *value, size_t size)
+{
+    DRV_CHECK(drv_path_check(path), "set attribute");
+    DRV_NEED(drv, xattr_set, path);
+    if (!name || !strchr(name, '.') || (!value && size))
+        return path_refused(MRMR_INVALID, path,
+            "an extended attribute needs a name with its namespace, and a value");
+    if (strlen(name) > 255)
+        return path_refused(
+            MRMR_NAME_TOO_LONG, path, "the name of the attribute has more than 255 bytes");
+    return drv->ops->xattr_set(drv, path, name, value, size);
+}
+
+mrmr_err drv_clone(struct drv *drv, const char *from, const char *to)
+{
+    DRV_CHECK(path_check_below(from), "clone");
+    DRV_CHECK(path_check_below(to), "clone");
+    DRV_NEED(drv, clone, from);
+    return drv->ops->clone(drv, from, to);
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A drive's storage root behind a driver: the contract of every backend.
+ *
+ * Paths are relative to the root, NUL-terminated bytes without a leading or trailing '/', "" being
+ * the root itself; a component is 1 to 255 bytes, not "." or "..", and any bytes but '/' and NUL. A
+ * path may be longer than PATH_MAX: a driver walks it in pieces. A driver never leaves its root: a
+ * symlink in the middle of a path, or where a folder is wanted (list, dir_sync), is MRMR_LOOP,
+ * whatever lies in a file system mounted below the root is MRMR_CROSS_DEVICE (the mount point
+ * itself can be looked at: its dev differs), and the last component is never followed (I9).
+ *
+ * Errors. Three classes lead to three different repairs, and a driver never mixes them up:
+ *   ABSENT       the name is not there; the drive answered and said so
+ *   UNAVAILABLE  the drive did not answer, or its medium failed; nothing is known about the name
+ *   CORRUPT      what came back cannot be right (a short read inside the size just reported is
+ * TRUNCATED)
+ *
+ * The root having gone (unmounted, unplugged) is MRMR_OFFLINE, never ABSENT. The story names op and
+ * path; the caller adds the drive. A failed call leaves outputs untouched and the drive as it was,
+ * save where an op says otherwise.
+ *
+ * Threads. Every op may be called from any thread, also on the same open file (pread and pwrite are
+ * positional). open and close of a handle happen once. A call may block as long as the medium does.
+ *
+ * Durability. Nothing is durable before file_sync (bytes and size of the file), dir_sync (names in
+ * a folder) or sync_all. Where a backend cannot promise that, its caps lack DRV_CAP_DURABLE_FILES
+ * or DRV_CAP_DURABLE_NAMES, and the pool keeps the old generation longer (I2).
+ *
+ * Decorators (fault, later cache and limit) take an inner drive, own it, and forward the ops they
+ * do not change.
+ *
+ * Layers call the drv_*() wrappers, never ops directly: the wrappers check arguments and answer
+ * MRMR_UNSUPPORTED for optional ops that a backend lacks. drv_register() refuses a backend that
+ * lacks a required op.
+ */
+#ifndef MRMR_DRIVERS_DRIVER_H
+#define MRMR_DRIVERS_DRIVER_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+struct drv;      /* an open root; made by drv_open */
+struct drv_file; /* an open file of it; must be closed before its drv */
+
+enum drv_type { DRV_REG, DRV_DIR, DRV_SYMLINK, DRV_FIFO, DRV_SOCKET, DRV_CHAR, DRV_BLOCK };
+
+/* What a backend can do and which facts of it are stable: the same as long as nobody changes the
+ * file, across remounts and restarts. An unstable fact is reported as 0 in drv_stat and never
+ * compared (I4). */
+enum drv_cap {
+    DRV_CAP_STABLE_INO = 1 << 0,
+    DRV_CAP_STABLE_CTIME = 1 << 1,
+    DRV_CAP_BTIME = 1 << 2,
+    DRV_CAP_NS_TIMES = 1 << 3, /* mtime kept to the nanosecond; else see time_grain */
+    DRV_CAP_OWNER = 1 << 4,
+    DRV_CAP_MODE = 1 << 5,
+    DRV_CAP_XATTR = 1 << 6,
+    DRV_CAP_HARDLINK = 1 << 7,
+    DRV_CAP_SYMLINK = 1 << 8,
+    DRV_CAP_SPECIAL = 1 << 9, /* FIFOs and sockets; devices where the process may */
+    DRV_CAP_SPARSE = 1 << 10, /* holes are kept, and drv_file_next_data finds them */
+    DRV_CAP_REFLINK = 1 << 11,
+    DRV_CAP_RENAME_NOREPLACE = 1 << 12,
+    DRV_CAP_RENAME_EXCHANGE = 1 << 13,
+    DRV_CAP_DURABLE_FILES = 1 << 14,
+    DRV_CAP_DURABLE_NAMES = 1 << 15,
+    DRV_CAP_CASE_SENSITIVE = 1 << 16,
+    DRV_CAP_WRITABLE = 1 << 17,
+};
+
+struct drv_info {
+    uint32_t caps;      /* enum drv_cap, found by looking at this root, not assumed */
+    int64_t time_grain; /* ns: two changes closer than this may leave the same mtime */
+    char fs_name[16];   /* "ext4", "xfs", "btrfs", "mem"; for people */
+    char fs_id[80]; /* names the file system and the root in it; the same at each mount of it; for
+                       people and for telling two drives on one disk; may be "" */
+    bool is_mountpoint; /* the root is the top of a mounted file system */
+};
+
+struct drv_space {
+    uint64_t total;       /* bytes */
+    uint64_t avail;       /* bytes that this user may still write */
+    uint64_t files_avail; /* inodes; UINT64_MAX where there is no limit */
+};
+
+struct drv_stat {
+    enum drv_type type;
+    uint32_t mode; /* permission bits and set-id bits only: 07777 */
+    uint32_t uid, gid, nlink;
+    uint64_t size;      /* bytes; of a symlink the length of its target */
+    uint64_t allocated; /* bytes on the medium */
+    uint64_t ino;
+    uint64_t dev;  /* tells a file system mounted below the root from the root's own, bind mounts
+                      included; a btrfs subvolume has its own too,  and inode numbers of its own, but
+                      is not a mount and can be entered */
+    uint64_t rdev; /* devices: as in st_rdev */
+    int64_t mtime, ctime, btime; /* ns since 1970; 0 where the backend has none */
+};
+
+/* Which attributes drv_set_attr sets. */
+enum drv_attr { DRV_ATTR_MODE = 1, DRV_ATTR_OWNER = 2, DRV_ATTR_MTIME = 4 };
+
+enum drv_open_flag {
+    DRV_OPEN_READ = 1,
+    DRV_OPEN_WRITE = 2,
+    DRV_OPEN_CREATE = 4, /* with exactly this mode, whatever the umask; MRMR_EXISTS if the name is
+                            there (always exclusive) */
+};
+
+enum drv_rename_flag { DRV_RENAME_REPLACE = 0, DRV_RENAME_NOREPLACE = 1, DRV_RENAME_EXCHANGE = 2 };
+
+/* One entry of a folder. name is valid during the call only. stat is NULL if the entry could not be
+ * looked at; err then says why (an entry that vanished in between is not reported). Return an error
+ * to stop. */
+typedef mrmr_err (*drv_list_fn)(
+    const char *name, const struct drv_stat *stat, mrmr_err err, void *arg);
+
+/* One extended attribute. name is NUL-terminated with its namespace ("user.x",
+ * "system.posix_acl_access"). */
+typedef mrmr_err (*drv_xattr_fn)(const char *name, const void *value, size_t size, void *arg);
+
+/* (r) required, (w) required if DRV_CAP_WRITABLE may be reported, (o) optional. */
+struct drv_ops {
+    const char *scheme; /* "local", "mem", "ssh"; the part of the URI before "://"; a bare path is
+                           "local" */
+
+    /* (r) Open the root named by the URI. MRMR_NO_DRIVE if it is not there, MRMR_NOT_DIR if it is
+     * not a folder. */
+    mrmr_err (*open)(const char *uri, struct drv **ret_drv);
+    /* (r) All files closed by then. Never fails. */
+    void (*close)(struct drv *drv);
+    /* (r) */
+    mrmr_err (*info)(struct drv *drv, struct drv_info *ret_info);
+    mrmr_err (*space)(struct drv *drv, struct drv_space *ret_space);
+    /* (r) lstat. MRMR_NOT_DIR if a middle component is not a folder. */
+    mrmr_err (*stat)(struct drv *drv, const char *path, struct drv_stat *ret_stat);
+    /* (r) Entries and their stats in one go, in no order, without "." and "..". A folder may change
+     * meanwhile: an entry that is there the whole time is reported exactly once. */
+    mrmr_err (*list)(struct drv *drv, const char *path, drv_list_fn fn, void *arg);
+    /* (r) Regular files only: MRMR_IS_DIR, MRMR_INVALID for others, symlinks included (a FIFO or
+     * device is never opened, and never blocks). Reading a file that was opened for writing only,
+     * or the other way round, is MRMR_INVALID. Reading does not change access times where that can
+     * be had. */
+    mrmr_err (*file_open)(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
+        struct drv_file **ret_file);
+    /* (r) */
+    void (*file_close)(struct drv_file *file);
+    /* (r) */
+    mrmr_err (*file_stat)(struct drv_file *file, struct drv_stat *ret_stat);
+    /* (r) Up to size bytes; short only at the end of the file. *ret_got is set even on failure
+     * (bytes that did arrive). */
+    mrmr_err (*file_read)(
+        struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got);
+    /* (o) The next run of data at or after offset: [*ret_start, *ret_end). At or past the last data
+     * both are the size. */
+    mrmr_err (*file_next_data)(
+        struct drv_file *file, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end);
+    /* (o) The file's bytes from offset to offset+size will be read soon, or, with drop, are not
+     * needed in memory any more. */
+    void (*file_advise)(struct drv_file *file, uint64_t offset, uint64_t size, bool drop);
+    /* (o) appends */
+    mrmr_err (*readlink)(struct drv *drv, const char *path, struct mrmr_bytes *target);
+    /* (o) every one that may be read; of symlinks too */
+    mrmr_err (*xattr_list)(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg);
+
+    /* (w) All or nothing is not promised: after a failure some bytes may be written. */
+    mrmr_err (*file_write)(struct drv_file *file, uint64_t offset, const void *buf, size_t size);
+    /* (w) longer: zeros, as a hole where possible */
+    mrmr_err (*file_truncate)(struct drv_file *file, uint64_t size);
+    /* (o) reserve room for [0,size), size grows */
+    mrmr_err (*file_allocate)(struct drv_file *file, uint64_t size);
+    /* (w) */
+    mrmr_err (*file_sync)(struct drv_file *file);
+    /* (w) */
+    mrmr_err (*dir_sync)(struct drv *drv, const char *path);
+    /* (o) everything written so far, names included */
+    mrmr_err (*sync_all)(struct drv *drv);
+    /* (w) exactly this mode; MRMR_EXISTS */
+    mrmr_err (*mkdir)(struct drv *drv, const char *path, uint32_t mode);
+    /* (w) not folders: MRMR_IS_DIR */
+    mrmr_err (*unlink)(struct drv *drv, const char *path);
+    /* (w) MRMR_NOT_EMPTY */
+    mrmr_err (*rmdir)(struct drv *drv, const char *path);
+    /* (w) flags: enum drv_rename_flag. REPLACE is atomic: `to` is the old or the new, never missing
+     * (two names of one file: nothing happens). A folder replaces an empty folder only
+     * (MRMR_NOT_EMPTY, MRMR_NOT_DIR, MRMR_IS_DIR), and does not go into itself (MRMR_INVALID).
+     * NOREPLACE: MRMR_EXISTS if `to` is there, atomically where the cap says so, else
+     * MRMR_UNSUPPORTED. EXCHANGE likewise. */
+    mrmr_err (*rename)(struct drv *drv, const char *from, const char *to, unsigned flags);
+    /* (o) MRMR_EXISTS; folders: MRMR_IS_DIR; of a symlink, the link itself */
+    mrmr_err (*link)(struct drv *drv, const char *from, const char *to);
+    /* (o) MRMR_EXISTS */
+    mrmr_err (*symlink)(struct drv *drv, const char *target, const char *path);
+    /* (o) */
+    mrmr_err (*mknod)(
+        struct drv *drv, const char *path, enum drv_type type, uint32_t mode, uint64_t rdev);
+    /* (w) what: enum drv_attr; from the fields of attr. Never follows a symlink (the mode of one is
+     * skipped). */
+    mrmr_err (*set_attr)(
+        struct drv *drv, const char *path, unsigned what, const struct drv_stat *attr);
+    /* (o) size 0 with value NULL removes the attribute: MRMR_ABSENT if it is not there. */
+    mrmr_err (*xattr_set)(
+        struct drv *drv, const char *path, const char *name, const void *value, size_t size);
+    /* (o) `to`, which must not exist, becomes a reflink copy of the bytes of `from`, with its mode;
+     * other attributes are new. */
+    mrmr_err (*clone)(struct drv *drv, const char *from, const char *to);
+};
+
+/* Every backend's object begins with this. */
+struct drv {
+    const struct drv_ops *ops;
+};
+struct drv_file {
+    struct drv *drv;
+};
+
+/* Backends of this build: drv_open picks by the URI's scheme. A relative path, an unknown scheme or
+ * a malformed URI is MRMR_INVALID with the forms that are understood. Registering happens once,
+ * before threads start; local and mem are there from the start. */
+mrmr_err drv_register(const struct drv_ops *ops);
+mrmr_err drv_open(const char *uri, struct drv **ret_drv);
+void drv_close(struct drv *drv); /* NULL-safe */
+
+/* MRMR_INVALID (or NAME_TOO_LONG) if the path breaks the rules at the top of this file. */
+mrmr_err drv_path_check(const char *path);
+
+/* Wrappers, one an op. */
+mrmr_err drv_info(struct drv *drv, struct drv_info *ret_info);
+mrmr_err drv_space(struct drv *drv, struct drv_space *ret_space);
+mrmr_err drv_stat(struct drv *drv, const char *path, struct drv_stat *ret_stat);
+mrmr_err drv_list(struct drv *drv, const char *path, drv_list_fn fn, void *arg);
+mrmr_err drv_file_open(
+    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file);
+void drv_file_close(struct drv_file *file); /* NULL-safe */
+mrmr_err drv_file_stat(struct drv_file *file, struct drv_stat *ret_stat);
+mrmr_err drv_file_read(
+    struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got);
+mrmr_err drv_file_next_data(struct drv_file *file, uint64_t offset, uint64_t *ret_start,
+    uint64_t *ret_end); /* without the op: all is data */
+void drv_file_advise(struct drv_file *file, uint64_t offset, uint64_t size, bool drop);
+mrmr_err drv_readlink(struct drv *drv, const char *path, struct mrmr_bytes *target);
+mrmr_err drv_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg);
+mrmr_err drv_file_write(struct drv_file *file, uint64_t offset, const void *buf, size_t size);
+mrmr_err drv_file_truncate(struct drv_file *file, uint64_t size);
+mrmr_err drv_file_allocate(struct drv_file *file, uint64_t size);
+mrmr_err drv_file_sync(struct drv_file *file);
+mrmr_err drv_dir_sync(struct drv *drv, const char *path);
+mrmr_err drv_sync_all(struct drv *drv);
+mrmr_err drv_mkdir(struct drv *drv, const char *path, uint32_t mode);
+mrmr_err drv_unlink(struct drv *drv, const char *path);
+mrmr_err drv_rmdir(struct drv *drv, const char *path);
+mrmr_err drv_rename(struct drv *drv, const char *from, const char *to, unsigned flags);
+mrmr_err drv_link(struct drv *drv, const char *from, const char *to);
+mrmr_err drv_symlink(struct drv *drv, const char *target, const char *path);
+mrmr_err drv_mknod(
+    struct drv *drv, const char *path, enum drv_type type, uint32_t mode, uint64_t rdev);
+mrmr_err drv_set_attr(
+    struct drv *drv, const char *path, unsigned what, const struct drv_stat *attr);
+mrmr_err drv_xattr_set(
+    struct drv *drv, const char *path, const char *name, const void *value, size_t size);
+mrmr_err drv_clone(struct drv *drv, const char *from, const char *to);
+
+/* Built on the ops, the same for every backend. */
+
+/* Exactly size bytes, or an error: MRMR_TRUNCATED if the file ends before. */
+mrmr_err drv_file_read_exact(struct drv_file *file, uint64_t offset, void *buf, size_t size);
+/* A whole small file, appended to b; MRMR_SPACE if it is longer than most. */
+mrmr_err drv_read_all(struct drv *drv, const char *path, size_t most, struct mrmr_bytes *b);
+/* Make a folder and its parents; existing ones are fine. Nothing is synced: where the names must
+ * last, dir_sync each parent. */
+mrmr_err drv_mkdirs(struct drv *drv, const char *path, uint32_t mode);
+/* Durable replace of a small file: path + ".new" (one that is there is removed first), sync,
+ * rename, dir_sync. The crash argument is base/durable.h's. */
+mrmr_err drv_replace(
+    struct drv *drv, const char *path, const void *data, size_t size, uint32_t mode);
+
+#endif

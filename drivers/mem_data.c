@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Bytes of the mem driver: sparse maps of chunks, shared by clones and by the durable state, copied
+ * when one is written.
+ */
+#include "drivers/mem_internal.h"
+
+#include <string.h>
+
+/* --- maps --- */
+
+size_t mem_map_find(const struct mem_map *map, uint64_t index)
+{
+    size_t low = 0, high = map->count;
+    if (high && map->slots[high - 1].index < index) /* appending is the common case */
+        return high;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (map->slots[mid].index < index)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+mrmr_err mem_map_reserve(struct mem_map *map, size_t more)
+{
+    if (map->count + more <= map->room)
+        return MRMR_OK;
+    size_t room = map->room ? map->room : 4;
+    while (room < map->count + more)
+        room *= 2;
+    struct mem_slot *slots = realloc(map->slots, room * sizeof *slots);
+    if (!slots)
+        return mrmr_nomem();
+    map->slots = slots;
+    map->room = room;
+    return MRMR_OK;
+}
+
+void mem_map_add(struct mem_map *map, uint64_t index, struct mem_chunk *chunk)
+{
+    chunk->refs++;
+    map->slots[map->count++] = (struct mem_slot){index, chunk};
+}
+
+static void chunk_put(struct mem_chunk *chunk)
+{
+    if (--chunk->refs == 0)
+        free(chunk);
+}
+
+static void map_cut(struct mem_map *map, size_t count)
+{
+    while (map->count > count)
+        chunk_put(map->slots[--map->count].chunk);
+}
+
+void mem_map_free(struct mem_map *map)
+{
+    map_cut(map, 0);
+    free(map->slots);
+    *map = (struct mem_map){0};
+}
+
+static mrmr_err map_copy(const struct mem_map *from, struct mem_map *ret_to)
+{
+    struct mem_map map = {0};
+    MRMR_TRY(mem_map_reserve(&map, from->count));
+    for (size_t i = 0; i < from->count; i++)
+        mem_map_add(&map, from->slots[i].index, from->slots[i].chunk);
+    *ret_to = map;
+    return MRMR_OK;
+}
+
+static mrmr_err map_own(struct mem_map *map, uint64_t index, struct mem_chunk **ret_chunk)
+{
+    size_t at = mem_map_find(map, index);
+    bool there = at < map->count && map->slots[at].index == index;
+    if (there && map->slots[at].chunk->refs == 1) {
+        *ret_chunk = map->slots[at].chunk;
+        return MRMR_OK;
+    }
+    struct mem_chunk *chunk = calloc(1, sizeof *chunk);
+    if (!chunk || (!there && mem_map_reserve(map, 1))) {
+        free(chunk);
+        return mrmr_nomem();
+    }
+    chunk->refs = 1;
+    if (there) {
+        memcpy(chunk->bytes, map->slots[at].chunk->bytes, MEM_CHUNK);
+        chunk_put(map->slots[at].chunk);
+    } else {
+        memmove(&map->slots[at + 1], &map->slots[at], (map->count - at) * sizeof *map->slots);
+        map->count++;
+    }
+    map->slots[at] = (struct mem_slot){index, chunk};
+    *ret_chunk = chunk;
+    return MRMR_OK;
+}
+
+/* --- states --- */
+
+static void xattrs_free(struct mem_xattr *xattrs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(xattrs[i].name);
+        free(xattrs[i].value);
+    }
+    free(xattrs);
+}
+
+static mrmr_err xattrs_copy(const struct mem_state *from, struct mem_state *to)
+{
+    if (!from->xattr_count)
+        return MRMR_OK;
+    to->xattrs = calloc(from->xattr_count, sizeof *to->xattrs);
+    if (!to->xattrs)
+        return mrmr_nomem();
+    for (size_t i = 0; i < from->xattr_count; i++) {
+        struct mem_xattr *x = &to->xattrs[to->xattr_count++];
+        x->size = from->xattrs[i].size;
+        x->name = strdup(from->xattrs[i].name);
+        x->value = malloc(x->size + 1);
+        if (!x->name || !x->value)
+            return mrmr_nomem();
+        memcpy(x->value, from->xattrs[i].value, x->size);
+    }
+    return MRMR_OK;
+}
+
+void mem_state_free(struct mem_state *state)
+{
+    mem_map_free(&state->map);
+    xattrs_free(state->xattrs, state->xattr_count);
+    *state = (struct mem_state){0};
+}
+
+mrmr_err mem_state_copy(const struct mem_state *from, struct mem_state *ret_to)
+{
+    struct mem_state to = *from;
+    to.map = (struct mem_map){0};
+    to.xattrs = NULL;
+    to.xattr_count = 0;
+    mrmr_err err = map_copy(&from->map, &to.map);
+    if (!err)
+        err = xattrs_copy(from, &to);
+    if (err) {
+        mem_state_free(&to);
+        return err;
+    }
+    *ret_to = to;
+    return MRMR_OK;
+}
+
+void mem_state_move(struct mem_state *to, struct mem_state *from)
+{
+    mem_state_free(to);
+    *to = *from;
+    *from = (struct mem_state){0};
+}
+
+mrmr_err mem_state_own(struct mem_state *state, uint64_t index, struct mem_chunk **ret_chunk)
+{
+    return map_own(&state->map, index, ret_chunk);
+}
+
+mrmr_err mem_state_resize(struct mem_state *state, uint64_t size)
+{
+    uint64_t last = size / MEM_CHUNK, within = size % MEM_CHUNK;
+    size_t at = mem_map_find(&state->map, last);
+    if (within && at < state->map.count && state->map.slots[at].index == last) {
+        struct mem_chunk *chunk;
+        if (size < state->size) {
+            MRMR_TRY(map_own(&state->map, last, &chunk));
+            memset(chunk->bytes + within, 0, MEM_CHUNK - within);
+        }
+        at++;
+    }
+    map_cut(&state->map, at);
+    state->size = size;
+    return MRMR_OK;
+}
+
+void mem_touch_locked(struct mem_store *store, struct mem_inode *inode, bool bytes)
+{
+    inode->now.ctime = mem_time_locked(store);
+    if (bytes)
+        inode->now.mtime = inode->now.ctime;
+    inode->dirty = store->tracked;
+}
+
+/* --- ops on open files --- */
+
+static struct mem_store *file_store(struct mem_file *f)
+{
+    return ((struct mem *)f->file.drv)->store;
+}
+
+/* Alive, and opened for that. */
+static mrmr_err file_check_locked(struct mem_file *f, const char *op, unsigned flag)
+{
+    MRMR_TRY(mem_alive_locked(file_store(f), ((struct mem *)f->file.drv)->epoch, op, f->path));
+    if (f->flags & flag)
+        return MRMR_OK;
+    mrmr_err err = mrmr_fail(MRMR_INVALID, "the file was not opened for that");
+    return mrmr_err_path(mrmr_err_op(err, op), f->path);
+}
+
+static void read_bytes(
+    const struct mem_state *state, uint64_t offset, unsigned char *buf, size_t size)
+{
+    size_t at = mem_map_find(&state->map, offset / MEM_CHUNK);
+    memset(buf, 0, size);
+    while (size) {
+        size_t within = offset % MEM_CHUNK, n = MEM_CHUNK - within;
+        if (n > size)
+            n = size;
+        if (at < state->map.count && state->map.slots[at].index == offset / MEM_CHUNK)
+            memcpy(buf, state->map.slots[at++].chunk->bytes + within, n);
+        buf += n;
+        offset += n;
+        size -= n;
+    }
+}
+
+mrmr_err mem_file_read(
+    struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
+{
+    struct mem_file *f = (struct mem_file *)file;
+    MEM_READING(file_store(f));
+    *ret_got = 0;
+    MRMR_TRY(file_check_locked(f, "read", DRV_OPEN_READ));
+    const struct mem_state *state = &f->inode->now;
+    if (offset >= state->size || size == 0)
+        return MRMR_OK;
+    if (size > state->size - offset)
+        size = (size_t)(state->size - offset);
+    read_bytes(state, offset, buf, size);
+    *ret_got = size;
+    return MRMR_OK;
+}
+
+mrmr_err mem_file_next_data(
+    struct drv_file *file, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end)
+{
+    struct mem_file *f = (struct mem_file *)file;
+    MEM_READING(file_store(f));
+    MRMR_TRY(file_check_locked(f, "find data", DRV_OPEN_READ | DRV_OPEN_WRITE));
+    const struct mem_state *state = &f->inode->now;
+    const struct mem_map *map = &state->map;
+    size_t at = mem_map_find(map, offset / MEM_CHUNK);
+    if (offset >= state->size || at == map->count) {
+        *ret_start = *ret_end = state->size;
+        return MRMR_OK;
+    }
+    uint64_t start = map->slots[at].index * MEM_CHUNK, end = start;
+    for (; at < map->count && map->slots[at].index * MEM_CHUNK == end; at++)
+        end += MEM_CHUNK;
+    *ret_start = start > offset ? start : offset;
+    *ret_end = end < state->size ? end : state->size;
+    return MRMR_OK;
+}
+
+/* Chunks between two offsets that are not there yet. */
+static uint64_t chunks_missing(const struct mem_map *map, uint64_t offset, uint64_t size)
+{
+    if (!size)
+        return 0;
+    uint64_t first = offset / MEM_CHUNK, end = (offset + size - 1) / MEM_CHUNK + 1;
+    return end - first - (mem_map_find(map, end) - mem_map_find(map, first));
+}
+
+/* Room for a range, in the limit and in the map. */
+static mrmr_err room_locked(struct mem_file *f, const char *op, uint64_t offset, uint64_t size)
+{
+    struct mem_store *store = file_store(f);
+    uint64_t missing = chunks_missing(&f->inode->now.map, offset, size);
+    if (missing && (store->used > store->limit || missing > store->limit - store->used))
+        return mem_fail(MRMR_SPACE, op, f->path);
+    return mem_map_reserve(&f->inode->now.map, missing);
+}
+
+/* Copy size bytes of buf, or zeros without one, into the file; what is there stays if buf is NULL.
+ */
+static mrmr_err write_bytes_locked(
+    struct mem_file *f, uint64_t offset, const unsigned char *buf, uint64_t size)
+{
+    struct mem_store *store = file_store(f);
+    struct mem_state *state = &f->inode->now;
+    while (size) {
+        size_t within = offset % MEM_CHUNK, n = MEM_CHUNK - within, before = state->map.count;
+        struct mem_chunk *chunk;
+        if (n > size)
+            n = (size_t)size;
+        MRMR_TRY(mem_state_own(state, offset / MEM_CHUNK, &chunk));
+        store->used += state->map.count - before;
+        if (buf) {
+            memcpy(chunk->bytes + within, buf, n);
+            buf += n;
+        }
+        offset += n;
+        size -= n;
+        if (state->size < offset)
+            state->size = offset;
+    }
+    return MRMR_OK;
+}
+
+mrmr_err mem_file_write(struct drv_file *file, uint64_t offset, const void *buf, size_t size)
+{
+    struct mem_file *f = (struct mem_file *)file;
+    MEM_WRITING(file_store(f));
+    MRMR_TRY(file_check_locked(f, "write", DRV_OPEN_WRITE));
+    MRMR_TRY(room_locked(f, "write", offset, size));
+    if (size)
+        mem_touch_locked(file_store(f), f->inode, true);
+    return write_bytes_locked(f, offset, buf, size);
+}
+
+mrmr_err mem_file_truncate(struct drv_file *file, uint64_t size)
+{
+    struct mem_file *f = (struct mem_file *)file;
+    MEM_WRITING(file_store(f));
+    MRMR_TRY(file_check_locked(f, "truncate", DRV_OPEN_WRITE));
+    size_t before = f->inode->now.map.count;
+    MRMR_TRY(mem_state_resize(&f->inode->now, size));
+    file_store(f)->used -= before - f->inode->now.map.count;
+    mem_touch_locked(file_store(f), f->inode, true);
+    return MRMR_OK;
+}
+
+mrmr_err mem_file_allocate(struct drv_file *file, uint64_t size)
+{
+    struct mem_file *f = (struct mem_file *)file;
+    MEM_WRITING(file_store(f));
+    MRMR_TRY(file_check_locked(f, "allocate", DRV_OPEN_WRITE));
+    MRMR_TRY(room_locked(f, "allocate", 0, size));
+    mem_touch_locked(file_store(f), f->inode, true);
+    return write_bytes_locked(f, 0, NULL, size);
+}

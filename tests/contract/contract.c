@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Runs every case over every driver: mem, fault over mem without a rule, local on a folder below
+ * TMPDIR, and local on ext4, XFS and btrfs in loop mounts.
+ */
+#include "contract.h"
+
+#include "drivers/fault.h"
+#include "drivers/mem.h"
+#include <stdlib.h>
+#include <sys/stat.h>
+
+static struct {
+    const char *name;
+    char host[512]; /* where roots are made; "" for drives in memory */
+} kind;
+
+static unsigned roots_made;
+
+/* --- a root for a case --- */
+
+static void name_root(struct contract *c)
+{
+    unsigned n = ++roots_made;
+    c->kind = kind.name;
+    if (*kind.host) {
+        assert_true(strlen(kind.host) < 400);
+        snprintf(c->host, sizeof c->host, "%.400s/root%u", kind.host, n);
+        assert_int_equal(mkdir(c->host, 0755), 0);
+        memcpy(c->uri, c->host, sizeof c->uri);
+        return;
+    }
+    snprintf(c->uri, sizeof c->uri, "mem://root%u?size=8G", n);
+    if (strcmp(kind.name, "fault") != 0)
+        return;
+    char name[32];
+    snprintf(name, sizeof name, "root%u", n);
+    assert_ok(drv_fault_create(&c->fault));
+    assert_ok(drv_fault_serve(c->fault, name, c->uri));
+    snprintf(c->uri, sizeof c->uri, "fault://%s", name);
+}
+
+int contract_setup(void **state)
+{
+    struct contract *c = calloc(1, sizeof *c);
+    assert_non_null(c);
+    name_root(c);
+    assert_ok(drv_open(c->uri, &c->drv));
+    assert_ok(drv_info(c->drv, &c->info));
+    *state = c;
+    return 0;
+}
+
+int contract_teardown(void **state)
+{
+    struct contract *c = *state;
+    drv_close(c->drv);
+    drv_fault_destroy(c->fault);
+    drv_mem_reset_all();
+    if (*c->host)
+        host_run((const char *const[]){"rm", "-rf", "--one-file-system", c->host, NULL});
+    free(c);
+    return 0;
+}
+
+void contract_reopen(struct contract *c)
+{
+    drv_close(c->drv);
+    c->drv = NULL;
+    assert_ok(drv_open(c->uri, &c->drv));
+}
+
+bool contract_can(const struct contract *c, uint32_t caps)
+{
+    return (c->info.caps & caps) == caps;
+}
+
+/* --- what cases share --- */
+
+void contract_assert_err(mrmr_err got, mrmr_err want, const char *what, const char *file, int line)
+{
+    char story[2048];
+    if (got == want)
+        return;
+    print_error("%s:%d: %s\n  gave '%s', not '%s'\n", file, line, what, mrmr_err_name(got),
+        mrmr_err_name(want));
+    if (got)
+        print_error("  %s\n", mrmr_story_print(mrmr_story_get(), story, sizeof story));
+    _fail(file, line);
+}
+
+void make_file(struct contract *c, const char *path, const char *text)
+{
+    struct drv_file *file = NULL;
+    assert_ok(drv_file_open(c->drv, path, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0644, &file));
+    assert_ok(drv_file_write(file, 0, text, strlen(text)));
+    drv_file_close(file);
+}
+
+void assert_text(struct contract *c, const char *path, const char *text)
+{
+    mrmr_autobytes struct mrmr_bytes b = MRMR_BYTES_INIT;
+    assert_ok(drv_read_all(c->drv, path, 1 << 20, &b));
+    assert_string_equal(b.data ? b.data : "", text);
+}
+
+void assert_absent(struct contract *c, const char *path)
+{
+    struct drv_stat stat;
+    assert_err(drv_stat(c->drv, path, &stat), MRMR_ABSENT);
+}
+
+struct drv_stat stat_of(struct contract *c, const char *path)
+{
+    struct drv_stat stat;
+    assert_ok(drv_stat(c->drv, path, &stat));
+    return stat;
+}
+
+void fill(uint8_t *buf, size_t size, uint64_t offset, uint32_t seed)
+{
+    for (size_t i = 0; i < size; i++) {
+        uint64_t x = (offset + i) * UINT64_C(0x9e3779b97f4a7c15) + seed;
+        buf[i] = (uint8_t)(x >> 56 ^ x >> 24);
+    }
+}
+
+/* --- running --- */
+
+static int run(const char *set, const struct CMUnitTest *cases, size_t count)
+{
+    char title[64];
+    snprintf(title, sizeof title, "%s over %s", set, kind.name);
+    return _cmocka_run_group_tests(title, cases, count, NULL, NULL);
+}
+
+static int run_kind(const char *name, const char *host)
+{
+    kind.name = name;
+    snprintf(kind.host, sizeof kind.host, "%s", host);
+    int failed = run("paths", cases_paths, cases_paths_count) +
+                 run("names", cases_names, cases_names_count) +
+                 run("listing", cases_list, cases_list_count) +
+                 run("files", cases_files, cases_files_count) +
+                 run("holes", cases_sparse, cases_sparse_count) +
+                 run("attributes", cases_attrs, cases_attrs_count);
+    return *host ? failed + run("roots", cases_local, cases_local_count) : failed;
+}
+
+int main(void)
+{
+    static const char *const kinds[] = {"ext4", "xfs", "btrfs"};
+    char path[512];
+    host_start();
+    int failed = run_kind("mem", "") + run_kind("fault", "");
+    snprintf(path, sizeof path, "%s/local", host_base());
+    failed += mkdir(path, 0755) < 0 ? 1 : run_kind("local", path);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (host_mount(kinds[i], kinds[i], path, sizeof path))
+            failed += run_kind(kinds[i], path);
+    host_stop();
+    return failed ? 1 : 0;
+}

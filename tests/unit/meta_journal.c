@@ -1,0 +1,736 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The journal, bases and logs as SQL text, and catalogs restored from them. Whatever the history
+ * was, SQLite alone and meta_restore must both make the same catalog of base and logs, table by
+ * table.
+ */
+#include "catalog_same.h"
+#include "meta_support.h"
+
+#include "base/cleanup.h"
+
+/* --- What a test holds: the text of each copy ----------------------------------------------------
+ */
+
+struct copies {
+    struct mrmr_bytes base, log[64];
+    size_t logs;
+    int64_t sequence;
+};
+
+static void copies_free(struct copies *c)
+{
+    mrmr_bytes_free(&c->base);
+    for (size_t i = 0; i < c->logs; i++)
+        mrmr_bytes_free(&c->log[i]);
+    c->logs = 0;
+}
+
+static mrmr_err take(const char *data, size_t size, void *arg)
+{
+    return mrmr_bytes_add(arg, data, size);
+}
+
+static void read_text(struct meta_text *text, struct mrmr_bytes *out)
+{
+    mrmr_bytes_clear(out);
+    assert_ok(meta_text_read(text, take, out));
+    meta_text_free(text);
+}
+
+static struct meta_copy_state state_of(struct world *w)
+{
+    struct meta_copy_state s;
+    assert_ok(meta_copy_state(w->meta, &s));
+    return s;
+}
+
+static void cut_base(struct world *w, struct copies *c)
+{
+    struct meta_text *base = NULL;
+    copies_free(c);
+    c->sequence++;
+    assert_ok(meta_copy_cut(w->meta, c->sequence, NULL, &base));
+    read_text(base, &c->base);
+}
+
+static void cut_log(struct world *w, struct copies *c)
+{
+    struct meta_text *log = NULL;
+    assert_true(state_of(w).whole);
+    assert_true(c->logs < 64);
+    c->sequence++;
+    assert_ok(meta_copy_cut(w->meta, c->sequence, &log, NULL));
+    read_text(log, &c->log[c->logs++]);
+}
+
+/* --- Restoring
+ * ------------------------------------------------------------------------------------ */
+
+static void path_in(struct world *w, char path[160], const char *name)
+{
+    snprintf(path, 160, "%s/%s", w->dir, name);
+}
+
+/* As a person would: sqlite3 reads the text. */
+static void restore_plain(const struct copies *c, const char *path)
+{
+    sqlite3 *db;
+    char *message = NULL;
+    unlink(path);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    if (sqlite3_exec(db, c->base.data, NULL, NULL, &message))
+        fail_msg("the base: %s", message);
+    for (size_t i = 0; i < c->logs; i++)
+        if (sqlite3_exec(db, c->log[i].data, NULL, NULL, &message))
+            fail_msg("log %zu: %s\n%s", i, message, c->log[i].data);
+    sqlite3_close(db);
+}
+
+static mrmr_err restore_text(struct meta_restore *r, const struct mrmr_bytes *text, bool base)
+{
+    MRMR_TRY(meta_restore_begin(r, base));
+    const char *at = text->data, *end = text->data + text->size;
+    while (at < end) {
+        const char *line = memchr(at, '\n', (size_t)(end - at));
+        assert_non_null(line);
+        MRMR_TRY(meta_restore_line(r, at, (size_t)(line - at)));
+        at = line + 1;
+    }
+    return meta_restore_end(r);
+}
+
+static void restore_ours(const struct copies *c, const char *path)
+{
+    struct meta_restore *r = NULL;
+    unlink(path);
+    assert_ok(meta_restore_create(path, &r));
+    assert_ok(restore_text(r, &c->base, true));
+    for (size_t i = 0; i < c->logs; i++)
+        assert_ok(restore_text(r, &c->log[i], false));
+    assert_ok(meta_restore_finish(r, NULL));
+    meta_restore_destroy(r);
+}
+
+static void assert_restores(struct world *w, const struct copies *c)
+{
+    char plain[160], ours[160];
+    path_in(w, plain, "plain.sqlite");
+    path_in(w, ours, "ours.sqlite");
+    restore_plain(c, plain);
+    catalog_assert_same(w->path, plain);
+    struct meta *meta = NULL;
+    assert_ok(meta_open(plain, 0, &meta));
+    assert_ok(meta_check(meta));
+    meta_close(meta);
+    restore_ours(c, ours);
+    catalog_assert_same(w->path, ours);
+    unlink(plain);
+    unlink(ours);
+}
+
+/* --- A history
+ * ------------------------------------------------------------------------------------- */
+
+struct history {
+    struct rng rng;
+    struct meta_drive drive[4];
+    int64_t node[2000];
+    uint64_t size[2000];
+    size_t nodes;
+    unsigned serial;
+};
+
+static void history_drives(struct world *w, struct history *h)
+{
+    static const char *const names[] = {"one", "two", "it's", "four"};
+    for (size_t i = 0; i < 4; i++)
+        h->drive[i] = make_drive(w, names[i]);
+}
+
+static void history_name(struct history *h, char name[64])
+{
+    static const char *const forms[] = {"img%u.cr2", "it''s '%u'", "\xff\xfe-%u", "n\n%u", "ü %u"};
+    unsigned form = (unsigned)rng_below(&h->rng, 5), n = h->serial++;
+    const char *f = forms[form];
+    const char *percent = strchr(f, '%');
+    snprintf(name, 64, "%.*s%u%s", (int)(percent - f), f, n, percent + 2);
+}
+
+static void history_add(struct world *w, struct history *h)
+{
+    char name[64];
+    const struct meta_drive *d = &h->drive[rng_below(&h->rng, 3)];
+    if (h->nodes == 2000)
+        return;
+    history_name(h, name);
+    bool link = rng_below(&h->rng, 8) == 0;
+    uint64_t size = link ? 5 : 1 + rng_below(&h->rng, 3 * META_LEAF);
+    struct meta_node n = make_node(w, d, d->root, name, link ? META_SYMLINK : META_REG, size);
+    if (link)
+        assert_ok(meta_target_set(w->meta, n.id, "it's\n\x01 there"));
+    else
+        make_exposed(w, &n);
+    if (rng_below(&h->rng, 4) == 0)
+        assert_ok(meta_attr_set(w->meta, n.id, "\0user.x\xff", 8));
+    h->size[h->nodes] = link ? 0 : size;
+    h->node[h->nodes++] = n.id;
+}
+
+static void history_touch(struct world *w, struct history *h)
+{
+    struct meta_node n;
+    if (!h->nodes)
+        return;
+    size_t i = (size_t)rng_below(&h->rng, h->nodes);
+    assert_ok(meta_node_get(w->meta, h->node[i], &n));
+    n.mtime = -(int64_t)rng_below(&h->rng, 1000000);
+    n.mode = 0600;
+    n.ino = rng_next(&h->rng);
+    assert_ok(meta_node_store(w->meta, &n));
+}
+
+struct only_name {
+    int64_t parent;
+    char name[META_NAME_MAX + 1];
+};
+
+static mrmr_err first_name(int64_t parent, const char *name, void *arg)
+{
+    struct only_name *only = arg;
+    only->parent = parent;
+    snprintf(only->name, sizeof only->name, "%s", name);
+    return MRMR_OK;
+}
+
+static void history_move(struct world *w, struct history *h, bool remove)
+{
+    struct only_name only = {0};
+    char name[64];
+    if (!h->nodes)
+        return;
+    size_t i = (size_t)rng_below(&h->rng, h->nodes);
+    assert_ok(meta_names(w->meta, h->node[i], first_name, &only));
+    if (!remove) {
+        history_name(h, name);
+        assert_ok(meta_name_move(w->meta, only.parent, only.name, only.parent, name));
+        return;
+    }
+    assert_ok(meta_name_remove(w->meta, only.parent, only.name));
+    assert_ok(meta_node_remove(w->meta, h->node[i]));
+    h->nodes--;
+    h->node[i] = h->node[h->nodes];
+    h->size[i] = h->size[h->nodes];
+}
+
+/* Two names change places: in the text one must go before the other can come. */
+static void history_swap(struct world *w, struct history *h)
+{
+    struct meta_drive a = h->drive[0], b = h->drive[1];
+    char name[64];
+    memcpy(name, a.name, sizeof name);
+    memcpy(a.name, "aside", 6);
+    assert_ok(meta_drive_store(w->meta, &a));
+    memcpy(a.name, b.name, sizeof name);
+    memcpy(b.name, name, sizeof name);
+    assert_ok(meta_drive_store(w->meta, &b));
+    assert_ok(meta_drive_store(w->meta, &a));
+    h->drive[0] = a;
+    h->drive[1] = b;
+}
+
+static void history_stripe(struct world *w, struct history *h)
+{
+    struct meta_node file[3];
+    for (size_t i = 0; i < 3; i++) {
+        char name[64];
+        history_name(h, name);
+        file[i] = make_node(w, &h->drive[i], h->drive[i].root, name, META_REG,
+            1 + rng_below(&h->rng, 2 * META_LEAF));
+        make_exposed(w, &file[i]);
+    }
+    make_stripe(w, h->drive, file, 3, &h->drive[3], 1);
+}
+
+static void history_small(struct world *w, struct history *h)
+{
+    char value[32];
+    snprintf(value, sizeof value, "it's\n%u", h->serial++);
+    assert_ok(meta_set(w->meta, "exclude", value));
+    struct meta_event event = {.time = -1, .kind = "k", .warning = true, .text = value};
+    assert_ok(meta_event_add(w->meta, &event));
+    if (rng_below(&h->rng, 4) == 0)
+        assert_ok(meta_events_trim(w->meta, 3));
+    struct meta_intent intent = {.drive = h->drive[0].id, .file = "parity/00/x"};
+    assert_ok(meta_intent_add(w->meta, &intent));
+    if (rng_below(&h->rng, 2))
+        assert_ok(meta_intent_remove(w->meta, intent.id));
+    struct mrmr_uuid uuid;
+    assert_ok(mrmr_uuid_make(&uuid));
+    assert_ok(meta_uuid_retire(w->meta, &uuid, "gone"));
+    if (h->nodes)
+        assert_ok(meta_todo_add(w->meta, "scrub", h->node[rng_below(&h->rng, h->nodes)]));
+}
+
+static void history_step(struct world *w, struct history *h)
+{
+    bool whole = rng_below(&h->rng, 3) > 0, undo = whole && rng_below(&h->rng, 4) == 0;
+    struct history before = *h;
+    if (whole)
+        assert_ok(meta_begin(w->meta));
+    for (uint64_t n = 1 + rng_below(&h->rng, 12); n > 0; n--)
+        switch (rng_below(&h->rng, 8)) {
+        case 0:
+            history_touch(w, h);
+            break;
+        case 1:
+            history_move(w, h, false);
+            break;
+        case 2:
+            history_move(w, h, true);
+            break;
+        case 3:
+            history_stripe(w, h);
+            break;
+        case 4:
+            history_small(w, h);
+            break;
+        case 5:
+            history_swap(w, h);
+            break;
+        default:
+            history_add(w, h);
+        }
+    if (undo) {
+        struct rng rng = h->rng;
+        unsigned serial = h->serial;
+        meta_rollback(w->meta);
+        *h = before;
+        h->rng = rng;
+        h->serial = serial;
+    } else if (whole) {
+        assert_ok(meta_commit(w->meta));
+    }
+}
+
+static void random_histories(void **state)
+{
+    struct world *w = *state;
+    static struct history h;
+    static struct copies c;
+    h = (struct history){.rng = rng_seeded("random_histories")};
+    c = (struct copies){0};
+    assert_ok(meta_journal_start(w->meta));
+    history_drives(w, &h);
+    for (int round = 0; round < 40; round++) {
+        for (uint64_t n = rng_below(&h.rng, 6); n > 0; n--)
+            history_step(w, &h);
+        if (round % 10 == 0)
+            cut_base(w, &c);
+        else
+            cut_log(w, &c);
+        assert_false(state_of(w).changed);
+        assert_restores(w, &c);
+    }
+    copies_free(&c);
+}
+
+/* --- What a copy is made for, and what not
+ * ---------------------------------------------------------- */
+
+static void every_table_is_copied(void **state)
+{
+    struct world *w = *state;
+    static struct copies c;
+    assert_ok(meta_journal_start(w->meta));
+    cut_base(w, &c);
+    /* A table of secrets, once there is one, is named here and left out of meta/table.c. */
+    int64_t known = world_int(w, "SELECT count(*) FROM sqlite_schema WHERE type = 'table'"
+                                 " AND name NOT IN ('sqlite_stat1', 'sqlite_stat4')");
+    assert_int_equal(known, CATALOG_TABLES);
+    for (size_t i = 0; i < CATALOG_TABLES; i++) {
+        char sql[96];
+        snprintf(
+            sql, sizeof sql, "SELECT count(*) FROM sqlite_schema WHERE name = '%s'", catalog_tables[i]);
+        assert_int_equal(world_int(w, sql), 1);
+    }
+    copies_free(&c);
+}
+
+static void changed_is_what_matters(void **state)
+{
+    struct world *w = *state;
+    static struct copies c;
+    assert_ok(meta_journal_start(w->meta));
+    assert_true(state_of(w).changed);
+    assert_false(state_of(w).whole);
+    struct meta_drive d = make_drive(w, "one");
+    cut_base(w, &c);
+    assert_true(state_of(w).whole);
+    assert_false(state_of(w).changed);
+    /* Each run changes these. */
+    d.seen = 77;
+    d.avail = 5;
+    d.session.number++;
+    assert_ok(meta_drive_store(w->meta, &d));
+    struct meta_event event = {.kind = "k", .text = (char[]){"text"}};
+    assert_ok(meta_event_add(w->meta, &event));
+    assert_false(state_of(w).changed);
+    /* A row that came and went, and one that never was. */
+    struct meta_node n = make_node(w, &d, d.root, "f", META_REG, 5);
+    assert_ok(meta_name_remove(w->meta, d.root, "f"));
+    assert_ok(meta_node_remove(w->meta, n.id));
+    assert_ok(meta_begin(w->meta));
+    make_node(w, &d, d.root, "g", META_REG, 5);
+    meta_rollback(w->meta);
+    assert_false(state_of(w).changed);
+    /* … which a restart does not take for a gap either. */
+    world_reopen(w);
+    assert_ok(meta_journal_start(w->meta));
+    assert_true(state_of(w).whole);
+    assert_false(state_of(w).changed);
+    assert_ok(meta_set(w->meta, "redundancy", "2"));
+    assert_true(state_of(w).changed);
+    /* A setting is in every log, so a restart loses nothing. */
+    world_reopen(w);
+    assert_ok(meta_journal_start(w->meta));
+    assert_true(state_of(w).whole);
+    assert_true(state_of(w).changed);
+    cut_log(w, &c);
+    assert_false(state_of(w).changed);
+    assert_restores(w, &c);
+    make_node(w, &d, d.root, "h", META_REG, 5);
+    assert_true(state_of(w).changed);
+    copies_free(&c);
+}
+
+/* A process that ended before it cut a log, and one that kept no journal. */
+static void a_gap_asks_for_a_base(void **state)
+{
+    struct world *w = *state;
+    static struct copies c;
+    assert_ok(meta_journal_start(w->meta));
+    struct meta_drive d = make_drive(w, "one");
+    cut_base(w, &c);
+    make_node(w, &d, d.root, "f", META_REG, 5);
+    world_reopen(w);
+    assert_ok(meta_journal_start(w->meta));
+    assert_false(state_of(w).whole);
+    assert_true(state_of(w).changed);
+    struct meta_text *text = NULL;
+    assert_err(meta_copy_cut(w->meta, c.sequence + 1, &text, NULL), MRMR_INTERNAL);
+    assert_null(text);
+    cut_base(w, &c);
+    assert_true(state_of(w).whole);
+    assert_restores(w, &c);
+    copies_free(&c);
+}
+
+/* More than the journal keeps in memory: it goes to the spool in between; and more than that: the
+ * journal gives up, and says so. */
+static void large_changes(void **state)
+{
+    struct world *w = *state;
+    static struct copies c;
+    static uint8_t blob[4096];
+    assert_ok(meta_journal_start(w->meta));
+    struct meta_drive d = make_drive(w, "one");
+    cut_base(w, &c);
+    memset(blob, 0xaa, sizeof blob);
+    for (int part = 0; part < 30; part++) {
+        assert_ok(meta_begin(w->meta));
+        for (int i = 0; i < 100; i++) {
+            char name[32];
+            snprintf(name, sizeof name, "f%d-%d", part, i);
+            struct meta_node n = make_node(w, &d, d.root, name, META_REG, 5);
+            assert_ok(meta_attr_set(w->meta, n.id, blob, sizeof blob));
+        }
+        assert_ok(meta_commit(w->meta));
+    }
+    cut_log(w, &c);
+    assert_true(c.log[0].size > 20 << 20);
+    assert_restores(w, &c);
+    for (int part = 0; state_of(w).whole; part++) {
+        assert_true(part < 200);
+        assert_ok(meta_begin(w->meta));
+        for (int64_t id = d.root + 1; id <= d.root + 2000; id++) {
+            blob[0] = (uint8_t)part;
+            assert_ok(meta_attr_set(w->meta, id, blob, sizeof blob));
+        }
+        assert_ok(meta_commit(w->meta));
+    }
+    cut_base(w, &c);
+    assert_restores(w, &c);
+    copies_free(&c);
+}
+
+/* A base is one moment's, whatever is committed while it is read. */
+struct meanwhile {
+    struct world *w;
+    const struct meta_drive *drive;
+    struct mrmr_bytes text;
+    unsigned n;
+};
+
+static mrmr_err write_meanwhile(const char *data, size_t size, void *arg)
+{
+    struct meanwhile *m = arg;
+    char name[32];
+    if (m->n++ == 0) {
+        for (int i = 0; i < 50; i++) {
+            snprintf(name, sizeof name, "late%d", i);
+            make_node(m->w, m->drive, m->drive->root, name, META_REG, 5);
+        }
+    }
+    return mrmr_bytes_add(&m->text, data, size);
+}
+
+static void snapshots(void **state)
+{
+    struct world *w = *state;
+    static struct copies c;
+    struct meta_text *base = NULL;
+    assert_ok(meta_journal_start(w->meta));
+    struct meta_drive d = make_drive(w, "one");
+    for (int i = 0; i < 3000; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "f%d", i);
+        make_node(w, &d, d.root, name, META_REG, 5);
+    }
+    assert_ok(meta_copy_cut(w->meta, 1, NULL, &base));
+    struct meanwhile m = {.w = w, .drive = &d};
+    assert_ok(meta_text_read(base, write_meanwhile, &m));
+    assert_null(strstr(m.text.data, "late"));
+    meta_text_free(base);
+    c = (struct copies){.base = m.text, .sequence = 1};
+    cut_log(w, &c);
+    assert_non_null(strstr(c.log[0].data, "late49"));
+    assert_restores(w, &c);
+    copies_free(&c);
+}
+
+static void misuse(void **state)
+{
+    struct world *w = *state;
+    struct meta_copy_state s;
+    struct meta_text *text = NULL;
+    assert_err(meta_copy_state(w->meta, &s), MRMR_INTERNAL);
+    assert_ok(meta_journal_start(w->meta));
+    assert_err(meta_journal_start(w->meta), MRMR_INTERNAL);
+    assert_err(meta_copy_cut(w->meta, 0, NULL, &text), MRMR_INTERNAL);
+    assert_ok(meta_begin(w->meta));
+    assert_err(meta_copy_state(w->meta, &s), MRMR_BUSY);
+    assert_err(meta_copy_cut(w->meta, 1, NULL, &text), MRMR_BUSY);
+    meta_rollback(w->meta);
+    assert_ok(meta_copy_cut(w->meta, 5, NULL, &text));
+    meta_text_free(text);
+    assert_err(meta_copy_cut(w->meta, 4, NULL, &text), MRMR_INTERNAL);
+    assert_err(meta_copy_cut(w->meta, 5, &text, NULL), MRMR_INTERNAL);
+    assert_ok(meta_copy_cut(w->meta, 5, NULL, &text)); /* once more, unchanged */
+    meta_text_free(text);
+}
+
+/* --- Hostile text
+ * ---------------------------------------------------------------------------------- */
+
+static const char *const good_head[] = {
+    "BEGIN;", "PRAGMA application_id=1297239378;", "PRAGMA user_version=1;"};
+
+static mrmr_err feed(struct meta_restore *r, bool base, const char *const *lines, size_t n)
+{
+    MRMR_TRY(meta_restore_begin(r, base));
+    for (size_t i = 0; i < n; i++)
+        MRMR_TRY(meta_restore_line(r, lines[i], strlen(lines[i])));
+    return MRMR_OK;
+}
+
+/* The lines after a good head: refused, and nothing stays. */
+static void refused(struct world *w, const char *line)
+{
+    char path[160];
+    struct meta_restore *r = NULL;
+    path_in(w, path, "hostile.sqlite");
+    assert_ok(meta_restore_create(path, &r));
+    assert_ok(feed(r, true, good_head, 3));
+    mrmr_err err = meta_restore_line(r, line, strlen(line));
+    if (err != MRMR_FORMAT)
+        fail_msg("'%s' gave %s", line, mrmr_err_name(err));
+    assert_err(meta_restore_line(r, "COMMIT;", 7), MRMR_INTERNAL);
+    assert_true(meta_restore_end(r) != MRMR_OK);
+    assert_err(meta_restore_finish(r, NULL), MRMR_INTERNAL);
+    meta_restore_destroy(r);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(world_int(w, "SELECT 1"), 1);
+}
+
+static void hostile_lines(void **state)
+{
+    struct world *w = *state;
+    static const char *const lines[] = {
+        "",
+        "DROP TABLE node;",
+        "ATTACH 'x' AS y;",
+        "PRAGMA writable_schema=1;",
+        "INSERT INTO sqlite_schema VALUES('table','x','x',0,'');",
+        "INSERT INTO nothing VALUES(1);",
+        "INSERT INTO Setting VALUES('a','b');",
+        "insert into setting VALUES('a','b');",
+        "INSERT INTO setting VALUES('a','b'); DROP TABLE node;",
+        "INSERT INTO setting VALUES('a','b')",
+        "INSERT INTO setting VALUES('a','b';",
+        "INSERT INTO setting VALUES('a');",
+        "INSERT INTO setting VALUES('a','b','c');",
+        "INSERT INTO setting VALUES('a',load_extension('x'));",
+        "INSERT INTO setting VALUES('a',(SELECT 1));",
+        "INSERT INTO setting VALUES('a',1+1);",
+        "INSERT INTO setting VALUES('a','b' 'c');",
+        "INSERT INTO setting VALUES('a','b);",
+        "INSERT INTO setting VALUES('a',X'0);",
+        "INSERT INTO setting VALUES('a',CAST(X'00' AS BLOB));",
+        "INSERT INTO setting VALUES('a',CAST('00' AS INTEGER));",
+        "INSERT INTO setting VALUES('a',CAST('00' AS BLOB);",
+        "INSERT INTO slot_used VALUES(9223372036854775808);",
+        "INSERT INTO slot_used VALUES(1.5);",
+        "INSERT INTO slot_used VALUES(-);",
+        "INSERT INTO slot_used VALUES('one');",
+        "INSERT INTO slot_used VALUES(--1);",
+        "INSERT INTO retired VALUES(X'00','short');",
+        "INSERT INTO name VALUES(1,X'zz',1);",
+        "INSERT INTO name VALUES(1,X'0',1);",
+        "INSERT INTO name VALUES(1,X'',1);",
+        "INSERT INTO node VALUES(1,1,9,0,0,0,0,0,0,0,0,0,0,0,0,0);",
+        "UPDATE node SET size=1 WHERE id=1;",
+        "UPDATE node SET id=1 WHERE id=1;",
+        "UPDATE node SET nothing=1 WHERE id=1;",
+        "UPDATE node SET size=1;",
+        "UPDATE node SET size=1 WHERE id=1 OR 1=1;",
+        "UPDATE name SET node=1 WHERE parent=1;",
+        "UPDATE sqlite_sequence SET seq=1;",
+        "DELETE FROM node;",
+        "DELETE FROM node WHERE id=1;",
+        "DELETE FROM node WHERE id<100;",
+        "DELETE FROM event;",
+        "DELETE FROM setting WHERE key='a' OR 1=1;",
+        "SELECT 1;",
+        "BEGIN;",
+        "COMMIT; DROP TABLE node;",
+        "ROLLBACK;",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        refused(w, lines[i]);
+}
+
+static void hostile_heads(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *lines[3];
+        size_t n;
+        mrmr_err err;
+    } heads[] = {
+        {{"COMMIT;"}, 1, MRMR_FORMAT},
+        {{"BEGIN;", "COMMIT;"}, 2, MRMR_FORMAT},
+        {{"BEGIN;", "PRAGMA application_id=1;"}, 2, MRMR_FORMAT},
+        {{"BEGIN;", "PRAGMA user_version=1;"}, 2, MRMR_FORMAT},
+        {{"BEGIN;", "INSERT INTO setting VALUES('a','b');"}, 2, MRMR_FORMAT},
+        {{"BEGIN;", "PRAGMA application_id=1297239378;", "PRAGMA user_version=0;"}, 3, MRMR_FORMAT},
+        {{"BEGIN;", "PRAGMA application_id=1297239378;", "PRAGMA user_version=-1;"}, 3,
+            MRMR_FORMAT},
+        {{"BEGIN;", "PRAGMA application_id=1297239378;", "PRAGMA user_version=99;"}, 3, MRMR_NEWER},
+    };
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        char path[160];
+        struct meta_restore *r = NULL;
+        path_in(w, path, "hostile.sqlite");
+        assert_ok(meta_restore_create(path, &r));
+        assert_err(feed(r, true, heads[i].lines, heads[i].n), heads[i].err);
+        meta_restore_destroy(r);
+        assert_int_equal(access(path, F_OK), -1);
+    }
+}
+
+/* Well-formed, and still no catalog: meta_check has the last word. */
+static void inconsistent_copies(void **state)
+{
+    struct world *w = *state;
+    char path[160];
+    struct meta_restore *r = NULL;
+    path_in(w, path, "hostile.sqlite");
+    assert_ok(meta_restore_create(path, &r));
+    assert_ok(feed(r, true, good_head, 3));
+    const char *line = "INSERT INTO name VALUES(7,CAST('a' AS BLOB),8);";
+    assert_ok(meta_restore_line(r, line, strlen(line)));
+    assert_ok(meta_restore_line(r, "COMMIT;", 7));
+    assert_ok(meta_restore_end(r));
+    assert_err(meta_restore_finish(r, NULL), MRMR_CORRUPT);
+    meta_restore_destroy(r);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+/* A log that breaks off or does not fit is taken back whole; the catalog is as it was before. */
+static void broken_logs(void **state)
+{
+    struct world *w = *state;
+    static struct copies c;
+    char path[160];
+    struct meta_restore *r = NULL;
+    path_in(w, path, "ours.sqlite");
+    assert_ok(meta_journal_start(w->meta));
+    struct meta_drive d = make_drive(w, "one");
+    make_node(w, &d, d.root, "f", META_REG, 5);
+    cut_base(w, &c);
+    assert_ok(meta_restore_create(path, &r));
+    assert_ok(restore_text(r, &c.base, true));
+    assert_err(meta_restore_begin(r, true), MRMR_INTERNAL);
+    static const char *const torn[] = {"BEGIN;", "DELETE FROM setting;",
+        "INSERT INTO setting VALUES('torn','1');", "UPDATE node SET size=1 WHERE id=2;"};
+    assert_ok(feed(r, false, torn, 4));
+    assert_err(meta_restore_end(r), MRMR_TRUNCATED);
+    meta_restore_undo(r);
+    static const char *const strange[] = {
+        "BEGIN;", "INSERT INTO setting VALUES('strange','1');", "DELETE FROM node WHERE id=99;"};
+    assert_err(feed(r, false, strange, 3), MRMR_FORMAT);
+    meta_restore_undo(r);
+    static const char *const created[] = {"BEGIN;", "CREATE TABLE x (y);"};
+    assert_err(feed(r, false, created, 2), MRMR_FORMAT);
+    meta_restore_undo(r);
+    assert_ok(meta_restore_finish(r, NULL));
+    meta_restore_destroy(r);
+    catalog_assert_same(w->path, path);
+    /* There is one now: another is not put in its place. */
+    r = NULL;
+    assert_ok(meta_restore_create(path, &r));
+    assert_ok(restore_text(r, &c.base, true));
+    assert_err(meta_restore_finish(r, NULL), MRMR_EXISTS);
+    meta_restore_destroy(r);
+    catalog_assert_same(w->path, path);
+    struct meta *meta = NULL;
+    struct meta_copy_state s;
+    assert_ok(meta_open(path, 0, &meta));
+    assert_ok(meta_journal_start(meta));
+    assert_ok(meta_copy_state(meta, &s));
+    assert_false(s.whole);
+    assert_int_equal(s.sequence, c.sequence);
+    meta_close(meta);
+    unlink(path);
+    copies_free(&c);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(random_histories),
+        TEST(every_table_is_copied),
+        TEST(changed_is_what_matters),
+        TEST(a_gap_asks_for_a_base),
+        TEST(large_changes),
+        TEST(snapshots),
+        TEST(misuse),
+        TEST(hostile_lines),
+        TEST(hostile_heads),
+        TEST(inconsistent_copies),
+        TEST(broken_logs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

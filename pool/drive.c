@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Drives in memory, and the judgement of what is at their roots (I5): a missing drive is not an
+ * empty one, and an old one is not the new one. Looking writes nothing to a drive, save that an
+ * intended session found there is made durable (drive_session.c).
+ */
+#include "pool/drive.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct pool_drive *pool_drive_by_id(struct pool *pool, int64_t id)
+{
+    for (size_t i = 0; i < pool->ndrives; i++)
+        if (pool->drives[i]->meta.id == id)
+            return pool->drives[i];
+    return NULL;
+}
+
+struct pool_drive *pool_drive_by_name(struct pool *pool, const char *name)
+{
+    for (size_t i = 0; i < pool->ndrives; i++)
+        if (strcmp(pool->drives[i]->meta.name, name) == 0)
+            return pool->drives[i];
+    return NULL;
+}
+
+static struct pool_drive *drive_by_uuid(struct pool *pool, const struct mrmr_uuid *uuid)
+{
+    for (size_t i = 0; i < pool->ndrives; i++)
+        if (mrmr_uuid_equal(&pool->drives[i]->meta.uuid, uuid))
+            return pool->drives[i];
+    return NULL;
+}
+
+mrmr_err pool_drive_create(struct meta_drive *meta, struct pool_drive **ret_drive)
+{
+    struct pool_drive *drive = calloc(1, sizeof *drive);
+    if (!drive)
+        return mrmr_nomem();
+    drive->meta = *meta;
+    memset(meta, 0, sizeof *meta);
+    drive->presence = POOL_AWAY;
+    pthread_mutex_init(&drive->gate, NULL);
+    pthread_mutex_init(&drive->lock, NULL);
+    *ret_drive = drive;
+    return MRMR_OK;
+}
+
+void pool_drive_destroy(struct pool_drive *drive)
+{
+    if (!drive)
+        return;
+    drv_close(drive->drv);
+    meta_drive_free(&drive->meta);
+    pthread_mutex_destroy(&drive->gate);
+    pthread_mutex_destroy(&drive->lock);
+    free(drive);
+}
+
+mrmr_err pool_drive_insert(struct pool *pool, struct pool_drive *drive)
+{
+    struct pool_drive **more = reallocarray(pool->drives, pool->ndrives + 1, sizeof *pool->drives);
+    if (!more)
+        return mrmr_nomem();
+    pool->drives = more;
+    size_t at = pool->ndrives++;
+    for (; at > 0 && more[at - 1]->meta.id > drive->meta.id; at--)
+        more[at] = more[at - 1];
+    more[at] = drive;
+    return MRMR_OK;
+}
+
+void pool_drive_verdict(struct pool_drive *drive, enum pool_presence presence)
+{
+    if (presence == POOL_PRESENT) {
+        memset(&drive->why, 0, sizeof drive->why);
+    } else {
+        mrmr_err_drive(mrmr_story_get()->err, drive->meta.name);
+        mrmr_story_save(&drive->why);
+    }
+    drive->presence = presence;
+}
+
+/* --- What is at the root
+ * ----------------------------------------------------------------------------------------- */
+
+/* The root cannot be opened, or does not answer. */
+static void look_failed(struct pool_drive *drive, mrmr_err err)
+{
+    const char *name = drive->meta.name;
+    struct mrmr_story story;
+    char cause[256];
+    mrmr_story_save(&story);
+    mrmr_story_print(&story, cause, sizeof cause);
+    bool away = mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_OFFLINE ||
+                err == MRMR_NOT_DIR || err == MRMR_LOOP;
+    if (away) {
+        mrmr_fail(MRMR_OFFLINE, "its root %s is not there (%s)", drive->meta.uri, cause);
+        mrmr_err_hint(MRMR_OFFLINE,
+            "mount it again, or say where it is now: mrmr set drive.%s.uri PLACE, or bring back "
+            "its files: mrmr rebuild %s",
+            name, name);
+    } else {
+        mrmr_fail(err, "its root %s cannot be read (%s)", drive->meta.uri, cause);
+        mrmr_err_hint(err, "check the drive, its cables and its permissions");
+    }
+    drv_close(drive->drv);
+    drive->drv = NULL;
+    pool_drive_verdict(drive, away ? POOL_AWAY : POOL_FAILED);
+}
+
+/* The root answers, and there is no identity file. */
+static void look_empty(struct pool_drive *drive)
+{
+    const char *name = drive->meta.name, *uri = drive->meta.uri;
+    bool elsewhere = drive->meta.fs_id[0] && drive->info.fs_id[0] &&
+                     strcmp(drive->meta.fs_id, drive->info.fs_id) != 0;
+    if (elsewhere && !drive->info.is_mountpoint)
+        mrmr_fail(MRMR_OFFLINE, "nothing is mounted at %s: the folder there is not the drive", uri);
+    else if (elsewhere)
+        mrmr_fail(MRMR_OFFLINE, "another file system is mounted at %s, which holds no drive", uri);
+    else
+        mrmr_fail(MRMR_OFFLINE,
+            "%s holds no drive: nothing is mounted there, or its file %s was removed", uri,
+            POOL_IDENTITY_PATH);
+    mrmr_err_hint(MRMR_OFFLINE,
+        "mount it, or say where it is now: mrmr set drive.%s.uri PLACE, or bring back its files: "
+        "mrmr rebuild %s",
+        name, name);
+    drv_close(drive->drv);
+    drive->drv = NULL;
+    pool_drive_verdict(drive, POOL_AWAY);
+}
+
+/* Whether the other drive's root holds this one. */
+static bool look_swapped(const struct pool_drive *drive, const struct pool_drive *other)
+{
+    struct drv *drv = NULL;
+    struct pool_identity found;
+    if (drv_open(other->meta.uri, &drv))
+        return false;
+    bool swapped = pool_identity_read(drv, &found) == MRMR_OK &&
+                   mrmr_uuid_equal(&found.uuid, &drive->meta.uuid);
+    drv_close(drv);
+    return swapped;
+}
+
+/* An identity is there, and it is not this drive's. */
+static void look_foreign(
+    struct pool *pool, struct pool_drive *drive, const struct pool_identity *found)
+{
+    const char *name = drive->meta.name, *uri = drive->meta.uri;
+    char uuid[MRMR_UUID_TEXT];
+    struct pool_drive *other = drive_by_uuid(pool, &found->uuid);
+    bool retired = false;
+    if (!mrmr_uuid_equal(&found->pool, &pool->uuid)) {
+        mrmr_fail(MRMR_CONFLICT, "a drive of another pool (%s) is at %s",
+            mrmr_uuid_print(&found->pool, uuid), uri);
+    } else if (other && look_swapped(drive, other)) {
+        mrmr_fail(MRMR_CONFLICT,
+            "the drives '%s' and '%s' are swapped: each is mounted where the other belongs", name,
+            other->meta.name);
+        mrmr_err_hint(
+            MRMR_CONFLICT, "mount them at %s and %s the right way round", uri, other->meta.uri);
+    } else if (other) {
+        mrmr_fail(MRMR_CONFLICT, "the drive '%s' is at %s, where '%s' belongs", other->meta.name,
+            uri, name);
+    } else {
+        if (meta_uuid_is_retired(pool->meta, &found->uuid, &retired))
+            retired = false;
+        mrmr_fail(MRMR_CONFLICT, "%s drive of this pool (%s) is at %s",
+            retired ? "a retired" : "an unknown", mrmr_uuid_print(&found->uuid, uuid), uri);
+    }
+    mrmr_err_hint(MRMR_CONFLICT,
+        "mount the right drive there, or say where it is now: mrmr set drive.%s.uri PLACE", name);
+    pool_drive_verdict(drive, POOL_FOREIGN);
+}
+
+static void look_session(
+    struct pool *pool, struct pool_drive *drive, const struct meta_session *session)
+{
+    switch (pool_session_judge(&drive->meta, session)) {
+    case POOL_SESSION_RECORDED:
+        pool_drive_verdict(drive, POOL_PRESENT);
+        return;
+    case POOL_SESSION_INTENDED:
+        if (pool_session_adopt(pool, drive))
+            pool_drive_verdict(drive, POOL_FAILED);
+        else
+            pool_drive_verdict(drive, POOL_PRESENT);
+        return;
+    case POOL_SESSION_STRANGE:
+        pool_session_diverged(&drive->meta, session);
+        pool_drive_verdict(drive, POOL_DIVERGED);
+        return;
+    }
+}
+
+void pool_drive_look(struct pool *pool, struct pool_drive *drive)
+{
+    drv_close(drive->drv);
+    drive->drv = NULL;
+    if (drive->meta.state == META_DRIVE_RETIRED) {
+        mrmr_fail(MRMR_OFFLINE, "it was retired: another drive took its place");
+        pool_drive_verdict(drive, POOL_AWAY);
+        return;
+    }
+    mrmr_err err = drv_open(drive->meta.uri, &drive->drv);
+    if (!err)
+        err = drv_info(drive->drv, &drive->info);
+    struct pool_identity found;
+    if (!err) {
+        err = pool_identity_read(drive->drv, &found);
+        if (err == MRMR_ABSENT) {
+            look_empty(drive);
+            return;
+        }
+    }
+    if (err)
+        look_failed(drive, err);
+    else if (!mrmr_uuid_equal(&found.pool, &pool->uuid) ||
+             !mrmr_uuid_equal(&found.uuid, &drive->meta.uuid))
+        look_foreign(pool, drive, &found);
+    else
+        look_session(pool, drive, &found.session);
+}
+
+/* --- The catalog's view
+ * -------------------------------------------------------------------------------------------- */
+
+/* A note costs a durable transaction: that a drive is still there is recorded this often. */
+static const int64_t note_interval = 600 * MRMR_NS_PER_S;
+
+mrmr_err pool_drive_note(struct pool *pool, struct pool_drive *drive, bool now)
+{
+    struct meta_drive *meta = &drive->meta;
+    bool present = drive->presence == POOL_PRESENT;
+    int64_t time = mrmr_clock_real();
+    bool stale = present && (time - meta->seen > note_interval || meta->seen > time);
+    if (meta->state == META_DRIVE_RETIRED || (!now && !stale && present == meta->present))
+        return MRMR_OK;
+    struct drv_space space;
+    if (present && drv_space(drive->drv, &space) == MRMR_OK) {
+        meta->total = space.total;
+        meta->avail = space.avail;
+    }
+    if (present)
+        meta->seen = time;
+    meta->present = present;
+    return meta_drive_store(pool->meta, meta);
+}
+
+static mrmr_err drives_note(struct pool *pool)
+{
+    for (size_t i = 0; i < pool->ndrives; i++) {
+        struct pool_drive *drive = pool->drives[i];
+        pool_session_settle_boot(&drive->meta);
+        MRMR_TRY(pool_drive_note(pool, drive, false));
+    }
+    return MRMR_OK;
+}
+
+mrmr_err pool_drives_load(struct pool *pool)
+{
+    struct meta_drive *metas = NULL;
+    size_t n = 0;
+    MRMR_TRY(meta_drives(pool->meta, &metas, &n));
+    mrmr_err err = MRMR_OK;
+    for (size_t i = 0; !err && i < n; i++) {
+        struct pool_drive *drive = NULL;
+        err = pool_drive_create(&metas[i], &drive);
+        if (!err)
+            err = pool_drive_insert(pool, drive);
+        if (err)
+            pool_drive_destroy(drive);
+    }
+    meta_drives_free(metas, n);
+    MRMR_TRY(err);
+    for (size_t i = 0; i < pool->ndrives; i++)
+        pool_drive_look(pool, pool->drives[i]);
+    return pool->access == POOL_OWN ? drives_note(pool) : MRMR_OK;
+}
+
+void pool_drives_unload(struct pool *pool)
+{
+    for (size_t i = 0; i < pool->ndrives; i++)
+        pool_drive_destroy(pool->drives[i]);
+    free(pool->drives);
+    pool->drives = NULL;
+    pool->ndrives = 0;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Room for rows, and slack.
+ *
+ * Room is what the file system says this user may still write, less the drive's reserve, less the
+ * slack that is still to be made; and not more than max-usage leaves. max-usage counts what the
+ * catalog knows to lie on the drive: the files it shows (by size) and the rows of ours; what else
+ * lies on the same file system is not counted.
+ *
+ * Slack is the file .mrmr/slack, allocated, of twice the size of the largest row. It holds nothing,
+ * so it needs no crash argument: whether it is there or not after a crash, it is looked at before
+ * it is reckoned with. Drives that cannot allocate have none; their room is smaller by it all the
+ * same.
+ */
+#include "pool/drive.h"
+
+MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
+
+#define SLACK_PATH ".mrmr/slack"
+
+bool pool_drive_may_hold_rows(const struct meta_drive *meta)
+{
+    return (meta->role == META_ROLE_DATA || meta->role == META_ROLE_PARITY) &&
+           (meta->state == META_DRIVE_ACTIVE || meta->state == META_DRIVE_REBUILDING);
+}
+
+/* --- The block size
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+enum { BLOCK_LEAVES_MAX = 32, BLOCKS_A_DRIVE = 256 };
+
+/* A 256th of the smallest drive as a power of two, 1 MiB to 32 MiB. */
+static uint64_t block_by_drives(struct pool *pool)
+{
+    uint64_t smallest = UINT64_MAX;
+    for (size_t i = 0; i < pool->ndrives; i++) {
+        const struct meta_drive *meta = &pool->drives[i]->meta;
+        if (meta->state != META_DRIVE_RETIRED && meta->total && meta->total < smallest)
+            smallest = meta->total;
+    }
+    uint64_t block = BLOCK_LEAVES_MAX * META_LEAF;
+    while (block > META_LEAF && block > smallest / BLOCKS_A_DRIVE)
+        block /= 2;
+    return block;
+}
+
+mrmr_err pool_block_size(struct pool *pool, uint64_t *ret_bytes)
+{
+    uint64_t set;
+    MRMR_TRY(pool_setting_u64(pool, "block-size", &set));
+    *ret_bytes = set ? set : block_by_drives(pool);
+    return MRMR_OK;
+}
+
+/* --- Slack
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+static mrmr_err slack_wanted(struct pool *pool, const struct pool_drive *drive, uint64_t *ret_bytes)
+{
+    uint64_t block;
+    MRMR_TRY(pool_block_size(pool, &block));
+    *ret_bytes = pool_drive_may_hold_rows(&drive->meta) ? 2 * pool_row_bound(block) : 0;
+    return MRMR_OK;
+}
+
+/* Bytes of it that are allocated; 0 if there is none. */
+static mrmr_err slack_there(struct pool_drive *drive, uint64_t *ret_bytes)
+{
+    struct drv_stat stat;
+    mrmr_err err = drv_stat(drive->drv, SLACK_PATH, &stat);
+    if (err == MRMR_ABSENT) {
+        *ret_bytes = 0;
+        return MRMR_OK;
+    }
+    if (err)
+        return mrmr_err_drive(err, drive->meta.name);
+    *ret_bytes = stat.allocated < stat.size ? stat.allocated : stat.size;
+    return MRMR_OK;
+}
+
+static mrmr_err slack_remove(struct pool_drive *drive)
+{
+    mrmr_err err = drv_unlink(drive->drv, SLACK_PATH);
+    return err == MRMR_ABSENT ? MRMR_OK : mrmr_err_drive(err, drive->meta.name);
+}
+
+static mrmr_err slack_allocate(struct pool_drive *drive, uint64_t bytes)
+{
+    MRMR_TRY(slack_remove(drive));
+    MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
+    MRMR_TRY(drv_file_open(drive->drv, SLACK_PATH, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
+    return drv_file_allocate(file, bytes);
+}
+
+mrmr_err pool_drive_slack_keep_locked(struct pool *pool, struct pool_drive *drive)
+{
+    uint64_t wanted, there;
+    struct drv_space space;
+    MRMR_TRY(slack_wanted(pool, drive, &wanted));
+    MRMR_TRY(slack_there(drive, &there));
+    if (wanted == 0)
+        return there ? slack_remove(drive) : MRMR_OK;
+    if (there >= wanted)
+        return MRMR_OK;
+    MRMR_TRY(mrmr_err_drive(drv_space(drive->drv, &space), drive->meta.name));
+    if (space.avail + there < wanted)
+        return MRMR_OK;
+    mrmr_err err = slack_allocate(drive, wanted);
+    if (err) {
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        slack_remove(drive);
+        mrmr_story_restore(&story);
+    }
+    /* No room after all, or no such means here: that is no failure of the job. */
+    if (err == MRMR_SPACE || mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED)
+        return MRMR_OK;
+    return mrmr_err_drive(err, drive->meta.name);
+}
+
+mrmr_err pool_drive_slack_keep(struct pool *pool, struct pool_drive *drive)
+{
+    MRMR_TRY(pool_drive_attach(pool, drive));
+    mrmr_locked(&drive->gate);
+    return pool_drive_slack_keep_locked(pool, drive);
+}
+
+mrmr_err pool_drive_slack_give(struct pool *pool, struct pool_drive *drive)
+{
+    MRMR_TRY(pool_drive_attach(pool, drive));
+    mrmr_locked(&drive->gate);
+    return slack_remove(drive);
+}
+
+/* --- Room
+ * -------------------------------------------------------------------------------------------------------------------
+ */
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+mrmr_err pool_drive_free(struct pool *pool, struct pool_drive *drive, uint64_t *ret_bytes)
+{
+    struct drv_space space;
+    uint64_t wanted, there;
+    MRMR_TRY(mrmr_err_drive(drv_space(drive->drv, &space), drive->meta.name));
+    MRMR_TRY(slack_wanted(pool, drive, &wanted));
+    MRMR_TRY(slack_there(drive, &there));
+    uint64_t room = less(less(space.avail, drive->meta.reserve), less(wanted, there));
+    if (drive->meta.max_usage) {
+        struct meta_totals totals;
+        MRMR_TRY(meta_totals(pool->meta, drive->meta.id, &totals));
+        uint64_t left = less(less(drive->meta.max_usage, totals.file_bytes), totals.row_bytes);
+        room = room < left ? room : left;
+    }
+    *ret_bytes = room;
+    return MRMR_OK;
+}
+
+mrmr_err pool_drive_room(struct pool *pool, struct pool_drive *drive, uint64_t *ret_bytes)
+{
+    if (!pool_drive_writable(drive) || !pool_drive_may_hold_rows(&drive->meta)) {
+        *ret_bytes = 0;
+        return MRMR_OK;
+    }
+    return pool_drive_free(pool, drive, ret_bytes);
+}

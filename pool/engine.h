@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What the files of the engine share: the pool's own state, and the calls between its modules. Not
+ * for anyone outside pool/.
+ *
+ * Lock order: job, then pins, then drive; the catalog's own mutex is innermost. No drive I/O and no
+ * callback under any of them.
+ */
+#ifndef MRMR_POOL_ENGINE_H
+#define MRMR_POOL_ENGINE_H
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "drivers/driver.h"
+#include "meta/meta.h"
+#include "pool/pool.h"
+
+#define POOL_DOT ".mrmr" /* the folder on a drive that is ours */
+#define POOL_CATALOG_NAME "catalog.sqlite" /* in the pool's folder */
+
+/* --- drive.c: identity, sessions, space
+ * ------------------------------------------------------------------------ */
+
+struct pool_drive {
+    /* Set when the pool opens, changed by the owner of the pool between jobs only; but attach and
+     * detach write the session, boot, fs_id and what was last seen of meta, and still_ours takes
+     * presence down (why is set before). */
+    struct meta_drive meta;
+    _Atomic enum pool_presence presence;
+    struct mrmr_story why; /* if not present */
+    struct drv *drv; /* NULL if the root could not be opened; open also when FOREIGN or DIVERGED */
+    struct drv_info info;
+
+    /* Held over attach, detach and slack changes, I/O included; taken before any other lock, and by
+     * nobody else. */
+    pthread_mutex_t gate;
+
+    pthread_mutex_t lock;
+    /* Guarded by lock. */
+    bool attached; /* the session was changed for writing by this process */
+    uint64_t errors;
+
+    /* Who reads this drive for a new stripe, one after another (stripe.c). Guarded by
+     * pool.turns_lock. */
+    uint64_t turns_issued, turns_served;
+};
+
+struct pool {
+    char *dir;
+    int dirfd, lockfd;
+    enum pool_access access;
+    struct mrmr_uuid uuid;
+    struct meta *meta;
+
+    struct pool_drive **drives; /* by catalog id, ascending */
+    size_t ndrives;
+
+    struct pool_stripes *stripes; /* view.c: views of stripes */
+    struct pool_buffers *buffers;
+
+    pthread_mutex_t turns_lock;
+    pthread_cond_t turns_moved; /* with turns_lock: the drives' turns, below */
+};
+
+/* By catalog id; NULL if there is none. */
+struct pool_drive *pool_drive_by_id(struct pool *pool, int64_t id);
+struct pool_drive *pool_drive_by_name(struct pool *pool, const char *name);
+/* Readable now: PRESENT (or DIVERGED: what is read is verified). */
+static inline bool pool_drive_readable(const struct pool_drive *d)
+{
+    return d && d->drv && (d->presence == POOL_PRESENT || d->presence == POOL_DIVERGED);
+}
+/* May be written: PRESENT, and its driver can. */
+static inline bool pool_drive_writable(const struct pool_drive *d)
+{
+    return d && d->drv && d->presence == POOL_PRESENT && (d->info.caps & DRV_CAP_WRITABLE);
+}
+
+/* Open all drives' roots and judge their presence (pool_open does). */
+mrmr_err pool_drives_load(struct pool *pool);
+void pool_drives_unload(struct pool *pool);
+/* A new session for a drive that is about to be written (I5: intent in the catalog, then the drive,
+ * then the catalog). Once per process; cheap when done already. Never inside a catalog transaction:
+ * the intent must be durable before the drive is written (refused: MRMR_INTERNAL). */
+mrmr_err pool_drive_attach(struct pool *pool, struct pool_drive *drive);
+mrmr_err pool_drive_detach(struct pool *pool, struct pool_drive *drive);
+/* Read the session on the drive again: MRMR_DIVERGED (and the drive's presence with it) if somebody
+ * else has attached it. Before every commit. */
+mrmr_err pool_drive_still_ours(struct pool *pool, struct pool_drive *drive);
+/* Bytes that rows may still take: free space less reserve and slack, within max_usage; 0 if it may
+ * not hold rows. */
+mrmr_err pool_drive_room(struct pool *pool, struct pool_drive *drive, uint64_t *ret_bytes);
+/* The slack for two rows that every drive keeps (I3), as an allocated file. give makes it available
+ * to the generation change that needs it; keep restores it where there is room. */
+mrmr_err pool_drive_slack_keep(struct pool *pool, struct pool_drive *drive);
+mrmr_err pool_drive_slack_give(struct pool *pool, struct pool_drive *drive);
+
+/* The block size for new stripes: set block-size, or by the smallest drive: a 256th of it as a
+ * power of two, 1 MiB to 32 MiB. */
+mrmr_err pool_block_size(struct pool *pool, uint64_t *ret_bytes);
+/* Bytes that the buffers of a job may take: set memory. */
+mrmr_err pool_memory(struct pool *pool, uint64_t *ret_bytes);
+
+/* An event in the catalog, and a notice to the job's owner. */
+void pool_tell(struct pool *pool, const struct pool_job *job, bool warning, const char *kind,
+    const struct pool_drive *drive, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+/* The same with this thread's story as its text, after "what: ". */
+void pool_tell_story(struct pool *pool, const struct pool_job *job, bool warning, const char *kind,
+    const struct pool_drive *drive, const char *what);
+
+static inline mrmr_err pool_job_poll(const struct pool_job *job)
+{
+    return job && mrmr_cancelled(job->cancel) ? mrmr_fail(MRMR_CANCELLED, NULL) : MRMR_OK;
+}
+
+/* --- manifest.c, row.c: parity files (docs/FORMAT.md)
+ * ------------------------------------------------------------- */
+
+/* A stripe of this length gets at most so many extents, so that the manifest of each row (about 80
+ * bytes an extent) stays small beside its payload. */
+static inline size_t pool_extents_most(uint64_t length)
+{
+    return length / 2048 < 1024 ? 1024 : length / 2048;
+}
+/* No row file of a stripe of this length is larger. */
+static inline uint64_t pool_row_bound(uint64_t length)
+{
+    return length + length / 16 + (128 << 10);
+}
+
+/* The path of a row's file below the drive's root: .mrmr/parity/3f/<32 hex>-g<generation>.<index>.
+ */
+#define POOL_ROW_PATH 96
+void pool_row_path(
+    const struct mrmr_uuid *stripe, uint64_t generation, unsigned index, char path[POOL_ROW_PATH]);
+
+/* The part of a manifest that all rows of a generation share, built once from the image and the
+ * catalog (paths, sizes, attributes as hints), and gzip'd. supersedes: the generations (of which
+ * stripes) that this one replaces. */
+struct pool_superseded {
+    struct mrmr_uuid stripe;
+    uint64_t generation;
+};
+mrmr_err pool_manifest_build(struct pool *pool, const struct meta_stripe *stripe,
+    const struct pool_superseded supersedes[], size_t nsupersedes, struct mrmr_bytes *ret_body);
+
+/* Writing: payload bytes in order, then finish, which adds manifest and footer, syncs, names the
+ * file without replacing and syncs the folder. Between create and finish the bytes lie under a
+ * temporary name that is derived from the final one (…~), so an intent for the file covers both. If
+ * the final name exists already (left by a crash before the commit), it is replaced: nothing counts
+ * on an uncommitted file. */
+struct pool_row_writer;
+mrmr_err pool_row_create(struct drv *drv, const struct mrmr_uuid *stripe, uint64_t generation,
+    unsigned index, struct pool_row_writer **ret_writer);
+mrmr_err pool_row_append(struct pool_row_writer *writer, const void *data,
+    size_t size); /* sizes multiple of META_LEAF but the last */
+mrmr_err pool_row_finish(struct pool_row_writer *writer, unsigned rows,
+    const struct mrmr_bytes *body, uint64_t *ret_file_size);
+void pool_row_discard(
+    struct pool_row_writer *writer); /* NULL-safe; after finish it only frees; else the file is
+                                        removed, if that can be done */
+/* Remove a row's file, and its temp; absent is fine. Not synced. */
+mrmr_err pool_row_remove(struct drv *drv, const char *path);
+
+/* Reading. open checks footer and manifest against their digests and bounds (I9), and that the file
+ * is this stripe, generation and row: MRMR_ABSENT, UNAVAILABLE, or CORRUPT. */
+struct pool_row_reader;
+mrmr_err pool_row_open(struct drv *drv, const struct mrmr_uuid *stripe, uint64_t generation,
+    unsigned index, uint64_t length, struct pool_row_reader **ret_reader);
+/* Raw bytes of the payload, not checked. */
+mrmr_err pool_row_read(struct pool_row_reader *reader, uint64_t offset, void *buf, size_t size);
+/* One payload leaf, checked: MRMR_DIGEST. */
+mrmr_err pool_row_read_leaf(
+    struct pool_row_reader *reader, uint64_t leaf, void *buf, size_t *ret_size);
+const struct mrmr_digest *pool_row_digests(
+    const struct pool_row_reader *reader);           /* of the payload's leaves */
+void pool_row_close(struct pool_row_reader *reader); /* NULL-safe */
+
+/* --- attrs.c: extended attributes as one blob
+ * ---------------------------------------------------------------------- */
+
+mrmr_err pool_attrs_read(struct drv *drv, const char *path,
+    struct mrmr_bytes *blob); /* appends; nothing if there are none or the drive has none */
+mrmr_err pool_attrs_write(struct drv *drv, const char *path, const void *blob,
+    size_t size); /* best effort on foreign namespaces; says so */
+
+/* --- scan.c, compare.c
+ * --------------------------------------------------------------------------------------------- */
+
+/* I4's "unchanged": size, mtime, and where the drive calls them stable ctime, inode and birth time.
+ */
+enum pool_same { POOL_SAME, POOL_RECHECK /* ctime or inode alone */, POOL_DIFFERENT };
+enum pool_same pool_stat_same(
+    const struct drv_info *info, const struct meta_node *node, const struct drv_stat *stat);
+void pool_node_from_stat(
+    struct meta_node *node, const struct drv_stat *stat); /* all but id, drive, version, sequence */
+/* Wait (bounded) until a change of the file now could not hide behind the same time stamp (I4). */
+mrmr_err pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat);
+mrmr_err pool_compare(
+    struct pool *pool, const struct pool_job *job, struct pool_sync_report *report);
+
+/* --- path.c: where a node's file is
+ * --------------------------------------------------------------------------------- */
+
+/* meta_path with the last folder remembered: consecutive nodes mostly share it. */
+struct pool_paths {
+    int64_t parent;
+    struct mrmr_bytes folder, path;
+};
+mrmr_err pool_paths_get(
+    struct pool *pool, struct pool_paths *paths, int64_t node, const char **ret_path);
+void pool_paths_free(struct pool_paths *paths);
+
+/* --- image.c: stripe images in memory
+ * ----------------------------------------------------------------------------------- */
+
+/* Size in bytes of leaf i (0 …) of an extent; every leaf but a file's last is META_LEAF, so leaf i
+ * lies at place + i·META_LEAF. */
+static inline uint32_t pool_leaf_size(const struct meta_extent *extent, uint64_t i)
+{
+    uint64_t rest = extent->bytes - i * META_LEAF;
+    return (uint32_t)(rest < META_LEAF ? rest : META_LEAF);
+}
+static inline bool pool_extent_wanted(const struct meta_extent *extent)
+{
+    return extent->state == META_LIVE || extent->state == META_MISSING ||
+           extent->state == META_SUSPECT;
+}
+struct meta_block *pool_image_block(const struct meta_stripe *stripe, int64_t drive);
+struct meta_row *pool_image_row(const struct meta_stripe *stripe, unsigned index);
+
+/* An image put together piece by piece; finish lays it out in one allocation, with blocks by slot
+ * and extents by place. */
+struct pool_image {
+    struct meta_stripe head; /* uuid, generation, length, …; its arrays are not used */
+    struct meta_block block[META_SLOTS_MAX];
+    struct meta_row row[META_ROWS_MAX];
+    struct meta_extent *extent;
+    size_t room;
+};
+void pool_image_init(struct pool_image *image);
+/* Rows and wanted extents of a stripe; with `pool`, also STALE ones that still stand in for leaves
+ * that are exposed (a moved file, an append). */
+mrmr_err pool_image_start_from(
+    struct pool *pool, struct pool_image *image, const struct meta_stripe *stripe);
+/* A STALE extent that must not be taken out yet: a leaf of it is exposed, and this is the only
+ * protection that its old bytes have. */
+mrmr_err pool_extent_still_counts(
+    struct pool *pool, const struct meta_extent *extent, bool *ret_counts);
+mrmr_err pool_image_add_extent(struct pool_image *image,
+    const struct meta_extent *extent); /* its digests are copied at finish, or zeroed if NULL */
+mrmr_err pool_image_add_row(struct pool_image *image, unsigned index, int64_t drive);
+/* The slot of each block comes from `pool`. compact: places are assigned anew, without gaps. */
+mrmr_err pool_image_finish(
+    struct pool *pool, struct pool_image *image, bool compact, struct meta_stripe *ret_stripe);
+void pool_image_free(struct pool_image *image);
+
+/* Rows that are intact on readable drives, and blocks that are absent or dirty: margin = rows −
+ * blocks (may be negative). */
+int pool_image_margin(struct pool *pool, const struct meta_stripe *stripe);
+
+/* --- reconstruct.c
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+/* A stripe's image, its generation pinned, with the rows that were opened so far. Views are shared
+ * and cached; the image of one never changes. Any thread. */
+struct pool_view;
+mrmr_err pool_view_get(struct pool *pool, int64_t stripe, struct pool_view **ret_view);
+void pool_view_put(struct pool *pool, struct pool_view *view); /* NULL-safe */
+const struct meta_stripe *pool_view_image(const struct pool_view *view);
+/* Rows of this generation must not be dropped now: somebody reads them (I2, I7). */
+bool pool_view_pinned(struct pool *pool, const struct mrmr_uuid *stripe, uint64_t generation);
+/* After a commit: the next get loads anew. */
+void pool_views_forget(struct pool *pool, int64_t stripe);
+mrmr_err pool_stripes_create(struct pool *pool);
+void pool_stripes_destroy(struct pool *pool);
+
+enum pool_leaf_how { POOL_LEAF_ANY, POOL_LEAF_DIRECT, POOL_LEAF_DECODE };
+/* The verified bytes of leaf i of an extent of the view's image: from the original (its node's
+ * file), or by decoding. buf has room for META_LEAF; *ret_decoded (may be NULL) tells which it was.
+ * MRMR_LOST if too much is missing. Any thread. */
+mrmr_err pool_leaf_read(struct pool *pool, struct pool_view *view, const struct meta_extent *extent,
+    uint64_t i, enum pool_leaf_how how, void *buf, bool *ret_decoded);
+/* The same for an extent that the catalog gave: MRMR_CHANGED (or NO_STRIPE) if its stripe has a
+ * newer generation by now; look it up again. */
+mrmr_err pool_extent_leaf_read(struct pool *pool, const struct meta_extent *extent, uint64_t leaf,
+    enum pool_leaf_how how, void *buf, bool *ret_decoded);
+/* Extents of a node that are not wanted any more but hold the very bytes of a leaf of its current
+ * version (its file moved to another drive and is exposed there): those, decoded where needed.
+ * MRMR_ABSENT if there is none. */
+mrmr_err pool_leaf_stand_in(
+    struct pool *pool, const struct meta_node *node, uint64_t leaf, void *buf, size_t *ret_size);
+/* One row's payload leaf, verified (MRMR_DIGEST …), of the view's generation. */
+mrmr_err pool_view_row_leaf(struct pool *pool, struct pool_view *view, unsigned index,
+    uint64_t leaf, void *buf, size_t *ret_size);
+
+/* --- repair.c: a rotten file replaced by its right content (I1)
+ * ------------------------------------------------------ */
+
+#define POOL_QUARANTINE POOL_DOT "/quarantine"
+/* Replace a regular file, which must still be as the catalog knows it, by a verified copy; what was
+ * there goes to the quarantine. A user who saves at that moment wins: MRMR_CHANGED, and the file is
+ * the user's. bring_back: the file was changed and the user wants the protected version in its
+ * place. */
+mrmr_err pool_repair_node(
+    struct pool *pool, const struct pool_job *job, int64_t node, bool bring_back);
+/* Finish or undo replacements that a crash interrupted, on all drives that are present. */
+mrmr_err pool_repairs_settle(struct pool *pool);
+
+/* --- stripe.c: one generation to the next
+ * ------------------------------------------------------------------------------ */
+
+/* A change of one stripe: `next` is the image it shall have. Extents of next with a zero id are
+ * new: their bytes are read, digested and claimed; their node must match the catalog's version when
+ * read and when committed (I4). Extents that are in `old` and not in next are taken out. */
+enum pool_change_mode {
+    POOL_CHANGE_DATA,  /* rows from all of next's data, verified or reconstructed */
+    POOL_CHANGE_DELTA, /* rows from old's rows and the bytes that come and go */
+};
+struct pool_change {
+    enum pool_change_mode mode;
+    struct meta_stripe old;   /* id 0: there was none */
+    struct meta_stripe other; /* merge: the second stripe, taken up by next; id 0: no merge */
+    struct meta_stripe next;
+    bool rows_only;   /* same generation: only rows of next that are not META_ROW_OK in old are made
+                         (add a row, make a lost one again) */
+    int64_t unstable; /* set on MRMR_CHANGED: the node that changed while it was read; 0 if it was
+                         something else */
+};
+/* Runs it to the commit and drops what it replaced. Any thread; several changes of distinct stripes
+ * may run side by side. */
+mrmr_err pool_change_run(struct pool *pool, const struct pool_job *job, struct pool_change *change);
+void pool_change_free(struct pool_change *change);
+
+/* Finish or undo what intents in the catalog say (start-up, and after drives came back). */
+mrmr_err pool_intents_settle(struct pool *pool);
+
+/* --- mend.c, protect.c
+ * ---------------------------------------------------------------------------------------------- */
+
+/* accept_losses: leaves that nothing can give back, with every drive of their stripe present, are
+ * given up (the user's word). */
+mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_losses,
+    struct pool_sync_report *report);
+
+/* Mend, protect, and mend what protecting made superfluous: everything that follows a scan or a
+ * rebuild. */
+mrmr_err pool_mend_and_protect(struct pool *pool, const struct pool_job *job, bool accept_losses,
+    struct pool_sync_report *report);
+
+/* --- copy.c: a whole file again, from verified bytes
+ * -------------------------------------------------------------- */
+
+/* Where temporary files of rebuild and repair lie on a drive; emptied when a job begins. */
+#define POOL_WORK POOL_DOT "/work"
+mrmr_err pool_work_clear(struct pool *pool, struct pool_drive *drive);
+/* Make the node's content and attributes anew at `path` (which must not exist) on the drive, every
+ * byte verified: from the original where it is right, reconstructed where not. Regular files,
+ * symlinks, FIFOs, sockets, devices. Not synced. Leaves that are exposed are read from the original
+ * as they are: if it is away or unreadable the copy fails, MRMR_LOST. On failure nothing is left at
+ * path. */
+mrmr_err pool_copy_make(struct pool *pool, const struct pool_job *job, const struct meta_node *node,
+    struct pool_drive *drive, const char *path);
+/* Mode, owner, times and extended attributes of a node onto a path, as far as the drive and this
+ * user can. */
+mrmr_err pool_copy_attrs(
+    struct pool *pool, const struct meta_node *node, struct pool_drive *drive, const char *path);
+
+/* --- catalog_copy.c, catalog_restore.c: copies of the catalog on the drives (I8) ------------------- */
+
+/* Bring the copies on the drives up to now: of a job's end on all drives that can be written, with job NULL (the pool closes) on those
+ * that are attached, if anything changed. Cheap when all is up to date: one listing of a small folder a drive, and nothing is written.
+ * Outside of transactions (MRMR_BUSY). A drive that fails gets a notice and keeps its older copies; what is returned is trouble with the
+ * catalog itself. */
+mrmr_err pool_catalog_copy(struct pool *pool, const struct pool_job *job);
+/* The catalog anew from the newest complete copies on one drive, into a pool's folder that has none (MRMR_EXISTS). Copies that are
+ * damaged are left out with all that came after them, which the log and an event in the catalog tell. MRMR_ABSENT: the drive has no copy;
+ * CORRUPT: none of use. Sessions are those of the copy: the drives have gone on since, and opening the pool finds them diverged until
+ * recover has taken them in. */
+mrmr_err pool_catalog_restore(const char *pool_dir, const char *drive_uri);
+
+#endif

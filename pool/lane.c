@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What is claimed was read (I4): a new extent's file must be as the catalog knows it when it is
+ * opened and still so after its last byte was read, and it must not have been modified within the
+ * clock tick before; the digests are of the very bytes that go into the ring.
+ */
+#include "pool/lane.h"
+
+#include <string.h>
+
+enum { LANE_BATCH = 64 };
+
+/* New leaves of a window whose digests are still to be computed. */
+struct lane_batch {
+    struct mrmr_span span[LANE_BATCH];
+    struct mrmr_digest *to[LANE_BATCH];
+    size_t n;
+};
+
+static void batch_flush(struct lane_batch *batch)
+{
+    struct mrmr_digest digest[LANE_BATCH];
+    mrmr_digest_batch(batch->n, batch->span, digest);
+    for (size_t i = 0; i < batch->n; i++)
+        *batch->to[i] = digest[i];
+    batch->n = 0;
+}
+
+static void batch_add(
+    struct lane_batch *batch, const void *data, size_t size, struct mrmr_digest *to)
+{
+    if (batch->n == LANE_BATCH)
+        batch_flush(batch);
+    batch->span[batch->n] = (struct mrmr_span){data, size};
+    batch->to[batch->n++] = to;
+}
+
+/* The file is the one the catalog knows, now. */
+static mrmr_err lane_file_same(struct pool_lane *lane, struct drv_stat *ret_stat)
+{
+    MRMR_TRY(drv_file_stat(lane->file, ret_stat));
+    if (pool_stat_same(&lane->file_drive->info, &lane->node, ret_stat) != POOL_SAME)
+        return mrmr_fail(MRMR_CHANGED, NULL);
+    return MRMR_OK;
+}
+
+static mrmr_err lane_file_end(struct pool_lane *lane)
+{
+    if (!lane->file)
+        return MRMR_OK;
+    struct drv_stat stat;
+    mrmr_err err = lane_file_same(lane, &stat);
+    if (err)
+        lane->unstable = lane->node.id;
+    drv_file_close(lane->file);
+    lane->file = NULL;
+    return err;
+}
+
+static mrmr_err lane_file_begin(struct pool_lane *lane, const struct meta_extent *extent)
+{
+    if (lane->file && lane->node.id == extent->node) {
+        lane->unstable = extent->node;
+        return MRMR_OK;
+    }
+    MRMR_TRY(lane_file_end(lane));
+    lane->unstable = extent->node;
+    MRMR_TRY(meta_node_get(lane->pool->meta, extent->node, &lane->node));
+    if (lane->node.version != extent->version)
+        return mrmr_fail(MRMR_CHANGED, NULL);
+    lane->file_drive = pool_drive_by_id(lane->pool, lane->node.drive);
+    if (!pool_drive_readable(lane->file_drive))
+        return mrmr_fail(MRMR_OFFLINE, NULL);
+    const char *path;
+    MRMR_TRY(pool_paths_get(lane->pool, &lane->paths, extent->node, &path));
+    MRMR_TRY(drv_file_open(lane->file_drive->drv, path, DRV_OPEN_READ, 0, &lane->file));
+    struct drv_stat stat;
+    MRMR_TRY(lane_file_same(lane, &stat));
+    MRMR_TRY(pool_tick_wait(&lane->file_drive->info, &stat));
+    drv_file_advise(lane->file, extent->first * META_LEAF, extent->bytes, false);
+    return MRMR_OK;
+}
+
+/* One leaf of an item into buf. */
+static mrmr_err lane_read_leaf(struct pool_lane *lane, const struct pool_lane_item *item,
+    uint64_t i, uint8_t *buf, struct lane_batch *batch)
+{
+    MRMR_TRY(pool_job_poll(lane->job));
+    if (item->from)
+        return pool_leaf_read(lane->pool, lane->view, item->from, i, lane->how, buf, NULL);
+    MRMR_TRY(lane_file_begin(lane, item->to));
+    uint32_t size = pool_leaf_size(item->to, i);
+    mrmr_err err = drv_file_read_exact(lane->file, (item->to->first + i) * META_LEAF, buf, size);
+    if (err == MRMR_TRUNCATED)
+        err = mrmr_fail(MRMR_CHANGED, NULL);
+    MRMR_TRY(err);
+    batch_add(batch, buf, size, &item->to->digests[i]);
+    bool last = i + 1 == item->to->leaves;
+    if (last) {
+        batch_flush(batch);
+        /* The next extent may be of the same file: it is looked at again then, too. */
+        struct drv_stat stat;
+        MRMR_TRY(lane_file_same(lane, &stat));
+        lane->unstable = 0;
+    }
+    return MRMR_OK;
+}
+
+/* The carried rest of a leaf that began in the window before. Returns where it ends. */
+static uint64_t lane_fill_carry(struct pool_lane *lane, uint64_t a, uint64_t pos, uint8_t *buf)
+{
+    if (lane->carry_end <= a)
+        return pos;
+    memcpy(buf, lane->carry + (a - lane->carry_at), lane->carry_end - a);
+    return lane->carry_end;
+}
+
+/* The block's bytes [a, b); *ret_used is 0 if they are all zeros. */
+static mrmr_err lane_fill(
+    struct pool_lane *lane, uint64_t a, uint64_t b, uint8_t *buf, size_t *ret_used)
+{
+    struct lane_batch batch = {.n = 0};
+    uint64_t pos = lane_fill_carry(lane, a, a, buf);
+    while (lane->item < lane->nitems) {
+        const struct pool_lane_item *item = &lane->items[lane->item];
+        uint64_t place = item->to->place + lane->leaf * META_LEAF;
+        uint32_t size = pool_leaf_size(item->to, lane->leaf);
+        if (place >= b)
+            break;
+        memset(buf + (pos - a), 0, place - pos);
+        bool crosses = place + size > b;
+        uint8_t *into = crosses ? lane->carry : buf + (place - a);
+        MRMR_TRY(lane_read_leaf(lane, item, lane->leaf, into, &batch));
+        pos = place + size;
+        if (crosses) {
+            batch_flush(&batch);
+            memcpy(buf + (place - a), lane->carry, b - place);
+            lane->carry_at = place;
+            lane->carry_end = place + size;
+            pos = b;
+        }
+        if (++lane->leaf == item->to->leaves) {
+            lane->leaf = 0;
+            lane->item++;
+        }
+    }
+    batch_flush(&batch);
+    if (pos > a)
+        memset(buf + (pos - a), 0, b - pos);
+    *ret_used = pos > a ? b - a : 0;
+    return MRMR_OK;
+}
+
+/* The old row's bytes [a, b), checked, with zeros past its own length. */
+static mrmr_err lane_fill_row(
+    struct pool_lane *lane, uint64_t a, uint64_t b, uint8_t *buf, size_t *ret_used)
+{
+    uint64_t length = pool_view_image(lane->view)->length;
+    uint64_t pos = a;
+    while (pos < b && pos < length) {
+        MRMR_TRY(pool_job_poll(lane->job));
+        size_t got;
+        MRMR_TRY(pool_view_row_leaf(
+            lane->pool, lane->view, lane->index, pos / META_LEAF, buf + (pos - a), &got));
+        pos += got;
+    }
+    if (pos > a)
+        memset(buf + (pos - a), 0, b - pos);
+    *ret_used = pos > a ? b - a : 0;
+    return MRMR_OK;
+}
+
+static void lane_take_turn(struct pool_lane *lane)
+{
+    if (!lane->turn_on)
+        return;
+    mrmr_locked(&lane->pool->turns_lock);
+    while (lane->turn_on->turns_served != lane->turn)
+        pthread_cond_wait(&lane->pool->turns_moved, &lane->pool->turns_lock);
+}
+
+static void lane_pass_turn(struct pool_lane *lane)
+{
+    if (!lane->turn_on)
+        return;
+    mrmr_locked(&lane->pool->turns_lock);
+    lane->turn_on->turns_served++;
+    pthread_cond_broadcast(&lane->pool->turns_moved);
+}
+
+static mrmr_err lane_run(struct pool_lane *lane)
+{
+    for (uint64_t a = 0; a < lane->length; a += lane->window) {
+        uint64_t b = a + lane->window < lane->length ? a + lane->window : lane->length;
+        uint8_t *buf;
+        size_t used = 0;
+        MRMR_TRY(pool_ring_put_begin(&lane->ring, &buf));
+        MRMR_TRY(lane->is_row ? lane_fill_row(lane, a, b, buf, &used)
+                              : lane_fill(lane, a, b, buf, &used));
+        if (lane->item == lane->nitems)
+            MRMR_TRY(lane_file_end(lane));
+        pool_ring_put_end(&lane->ring, used);
+    }
+    return MRMR_OK;
+}
+
+static void *lane_thread(void *arg)
+{
+    struct pool_lane *lane = arg;
+    lane_take_turn(lane);
+    mrmr_err err = lane_run(lane);
+    lane_pass_turn(lane);
+    if (err) {
+        mrmr_story_save(&lane->story);
+        lane->story.err = err;
+        pool_ring_close(&lane->ring, err);
+    }
+    return NULL;
+}
+
+mrmr_err pool_lane_start(struct pool_lane *lane)
+{
+    MRMR_TRY(pool_ring_init(&lane->ring, lane->pool->buffers, lane->window));
+    if (!lane->is_row && !(lane->carry = pool_buffers_get(lane->pool->buffers, META_LEAF)))
+        return mrmr_nomem();
+    int posix = pthread_create(&lane->thread, NULL, lane_thread, lane);
+    if (posix)
+        return mrmr_fail_errno(posix, "start a thread", NULL);
+    lane->started = true;
+    return MRMR_OK;
+}
+
+mrmr_err pool_lane_join(struct pool_lane *lane)
+{
+    if (!lane->started) {
+        lane_take_turn(lane);
+        lane_pass_turn(lane);
+        return MRMR_OK;
+    }
+    pool_ring_close(&lane->ring, MRMR_CANCELLED);
+    pthread_join(lane->thread, NULL);
+    lane->started = false;
+    lane->turn_on = NULL;
+    return lane->story.err ? mrmr_story_restore(&lane->story) : MRMR_OK;
+}
+
+void pool_lane_free(struct pool_lane *lane)
+{
+    drv_file_close(lane->file);
+    pool_paths_free(&lane->paths);
+    pool_ring_free(&lane->ring);
+    free(lane->items);
+    pool_buffers_put(lane->pool->buffers, lane->carry, META_LEAF);
+    lane->file = NULL;
+    lane->items = NULL;
+    lane->carry = NULL;
+}

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Mend: stripes that are not what they should be. Blocks that lost bytes, or hold bytes that nobody
+ * wants any more, are left out of a new generation; rows that were lost are made again; rows beyond
+ * the wanted redundancy go. Exposed stripes come first: this runs before protect.
+ *
+ * Everything still wanted is read, verified or reconstructed from the old generation, before the
+ * new one replaces it (stripe.c). What cannot be read now waits with its old generation untouched,
+ * for the drive that may bring it back.
+ */
+#include "pool/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { MEND_BATCH = 64 };
+
+struct mend {
+    struct pool *pool;
+    const struct pool_job *job;
+    struct pool_sync_report *report;
+    unsigned redundancy;
+    bool accept; /* the user gave up what is lost */
+    uint64_t done;
+};
+
+/* --- Where rows go
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static bool image_has_drive(const struct pool_image *image, int64_t drive)
+{
+    for (size_t i = 0; i < image->head.extents; i++)
+        if (image->extent[i].drive == drive)
+            return true;
+    for (size_t i = 0; i < image->head.rows; i++)
+        if (image->row[i].drive == drive)
+            return true;
+    return false;
+}
+
+static bool image_has_domain(struct pool *pool, const struct pool_image *image, const char *domain)
+{
+    for (size_t i = 0; i < pool->ndrives; i++)
+        if (!strcmp(pool->drives[i]->meta.domain, domain) &&
+            image_has_drive(image, pool->drives[i]->meta.id))
+            return true;
+    return false;
+}
+
+/* The least-used drive that may take a row beside what the image has, one of a new domain if there
+ * is any (I6); NULL if there is none. */
+static struct pool_drive *mend_row_drive(
+    struct pool *pool, const struct pool_image *image, uint64_t length)
+{
+    struct pool_drive *best = NULL;
+    uint64_t best_used = 0;
+    bool best_apart = false;
+    for (size_t i = 0; i < pool->ndrives; i++) {
+        struct pool_drive *drive = pool->drives[i];
+        uint64_t room;
+        struct drv_space space;
+        if (!pool_drive_writable(drive) || image_has_drive(image, drive->meta.id) ||
+            pool_drive_room(pool, drive, &room) || room < pool_row_bound(length) ||
+            drv_space(drive->drv, &space))
+            continue;
+        bool apart = !image_has_domain(pool, image, drive->meta.domain);
+        uint64_t used = space.total - space.avail;
+        if (!best || (apart && !best_apart) || (apart == best_apart && used < best_used)) {
+            best = drive;
+            best_used = used;
+            best_apart = apart;
+        }
+    }
+    return best;
+}
+
+/* Rows for an image: those it has stay on their drives where these can be written; the others get
+ * new ones. Ends with fewer than wanted where there is no drive for them. */
+static mrmr_err mend_place_rows(struct mend *m, struct pool_image *image, uint64_t length)
+{
+    struct meta_row had[META_ROWS_MAX];
+    size_t n = image->head.rows;
+    memcpy(had, image->row, sizeof had);
+    image->head.rows = 0;
+    for (size_t i = 0; i < n; i++)
+        if (had[i].index < m->redundancy &&
+            pool_drive_writable(pool_drive_by_id(m->pool, had[i].drive)) &&
+            !image_has_drive(image, had[i].drive))
+            image->row[image->head.rows++] = had[i];
+    for (unsigned index = 0; index < m->redundancy; index++) {
+        bool there = false;
+        for (size_t i = 0; i < image->head.rows; i++)
+            there = there || image->row[i].index == index;
+        if (there)
+            continue;
+        struct pool_drive *drive = mend_row_drive(m->pool, image, length);
+        if (!drive)
+            break;
+        MRMR_TRY(pool_image_add_row(image, index, drive->meta.id));
+    }
+    return MRMR_OK;
+}
+
+/* --- The cases
+ * --------------------------------------------------------------------------------------------------------
+ */
+
+struct mend_drop {
+    const struct meta_stripe *stripe;
+    unsigned from; /* rows of this index and beyond */
+    bool whole;    /* the stripe, too */
+    uint64_t rows;
+    struct pool *pool;
+};
+
+static mrmr_err mend_drop_in(struct meta *meta, void *arg)
+{
+    struct mend_drop *drop = arg;
+    for (size_t i = 0; i < drop->stripe->rows; i++) {
+        const struct meta_row *row = &drop->stripe->row[i];
+        if (row->index < drop->from)
+            continue;
+        char path[POOL_ROW_PATH];
+        struct meta_intent intent = {.kind = META_INTENT_DROP, .drive = row->drive};
+        pool_row_path(&drop->stripe->uuid, drop->stripe->generation, row->index, path);
+        snprintf(intent.file, sizeof intent.file, "%s", path + sizeof POOL_DOT);
+        if (pool_drive_by_id(drop->pool, row->drive))
+            MRMR_TRY(meta_intent_add(meta, &intent));
+        if (!drop->whole)
+            MRMR_TRY(meta_row_remove(meta, drop->stripe->id, row->index));
+        drop->rows++;
+    }
+    return drop->whole ? meta_stripe_remove(meta, drop->stripe->id) : MRMR_OK;
+}
+
+/* Rows beyond the wanted redundancy, or all of a stripe in which nobody wants anything: intents
+ * now, files when the intents are settled. */
+static mrmr_err mend_drop(
+    struct mend *m, const struct meta_stripe *stripe, unsigned from, bool whole)
+{
+    struct mend_drop drop = {.stripe = stripe, .from = from, .whole = whole, .pool = m->pool};
+    MRMR_TRY(meta_atomically(m->pool->meta, mend_drop_in, &drop));
+    pool_views_forget(m->pool, stripe->id);
+    m->report->rows_dropped += drop.rows;
+    return MRMR_OK;
+}
+
+/* A new generation of what is wanted, its blocks packed without gaps. */
+static mrmr_err mend_encode_anew(struct mend *m, struct pool_change *change)
+{
+    struct pool_image image;
+    change->mode = POOL_CHANGE_DATA;
+    mrmr_err err = pool_image_start_from(m->pool, &image, &change->old);
+    image.head.generation++;
+    image.head.made = mrmr_clock_real();
+    if (!err)
+        err = mend_place_rows(m, &image, change->old.length);
+    if (!err && !image.head.rows)
+        err = mrmr_fail(MRMR_SPACE, "no drive has room for a row of it");
+    if (!err)
+        err = pool_image_finish(m->pool, &image, true, &change->next);
+    pool_image_free(&image);
+    MRMR_TRY(err);
+    MRMR_TRY(pool_change_run(m->pool, m->job, change));
+    m->report->stripes_changed++;
+    m->report->rows_made += change->next.rows;
+    return MRMR_OK;
+}
+
+/* A stripe that spans every drive has no room for another row. Its smallest blocks leave it: their
+ * leaves are exposed again, and the old extents stand in for them, so nothing is less safe, until
+ * new stripes have taken them up; then this stripe is encoded without them and gets its rows. */
+static mrmr_err mend_evict_extent(struct mend *m, const struct meta_extent *extent)
+{
+    struct meta_verdict stale = {extent->leaves, META_STALE};
+    struct meta_exposed range = {.drive = extent->drive,
+        .node = extent->node,
+        .first = extent->first,
+        .leaves = extent->leaves,
+        .bytes = extent->bytes,
+        .since = mrmr_clock_real()};
+    struct meta_node node;
+    MRMR_TRY(meta_node_get(m->pool->meta, extent->node, &node));
+    range.drive = node.drive;
+    MRMR_TRY(meta_extent_judge(m->pool->meta, extent->id, &stale, 1));
+    return meta_expose(m->pool->meta, &range);
+}
+
+struct mend_evict {
+    struct mend *mend;
+    const struct meta_stripe *stripe;
+    size_t blocks; /* how many shall leave */
+};
+
+static mrmr_err mend_evict_in(struct meta *meta, void *arg)
+{
+    (void)meta;
+    const struct mend_evict *evict = arg;
+    bool left[META_SLOTS_MAX] = {false};
+    for (size_t n = 0; n < evict->blocks; n++) {
+        size_t smallest = SIZE_MAX;
+        for (size_t i = 0; i < evict->stripe->blocks; i++)
+            if (!left[i] && (smallest == SIZE_MAX || evict->stripe->block[i].length <
+                                                         evict->stripe->block[smallest].length))
+                smallest = i;
+        left[smallest] = true;
+        const struct meta_block *block = &evict->stripe->block[smallest];
+        for (size_t i = 0; i < block->extents; i++)
+            MRMR_TRY(
+                mend_evict_extent(evict->mend, &evict->stripe->extent[block->first_extent + i]));
+    }
+    return MRMR_OK;
+}
+
+static bool image_all_live(const struct meta_stripe *stripe)
+{
+    for (size_t i = 0; i < stripe->extents; i++)
+        if (stripe->extent[i].state != META_LIVE)
+            return false;
+    return true;
+}
+
+/* Only what is whole is rearranged, and only where enough drives are at hand for all rows and a
+ * block. */
+static mrmr_err mend_deepen_full(struct mend *m, const struct meta_stripe *stripe)
+{
+    size_t drives = 0, rows = 0;
+    for (size_t i = 0; i < stripe->rows; i++)
+        rows += stripe->row[i].state == META_ROW_OK;
+    for (size_t i = 0; i < m->pool->ndrives; i++) {
+        uint64_t room;
+        drives += pool_drive_writable(m->pool->drives[i]) &&
+                  !pool_drive_room(m->pool, m->pool->drives[i], &room) && room > stripe->length;
+    }
+    size_t wanted = stripe->blocks + m->redundancy;
+    if (rows >= m->redundancy || stripe->blocks + rows < drives || drives <= m->redundancy ||
+        wanted <= drives || wanted - drives >= stripe->blocks || !image_all_live(stripe) ||
+        pool_image_margin(m->pool, stripe) != (int)rows)
+        return MRMR_OK;
+    struct mend_evict evict = {m, stripe, wanted - drives};
+    MRMR_TRY(meta_atomically(m->pool->meta, mend_evict_in, &evict));
+    pool_views_forget(m->pool, stripe->id);
+    return MRMR_OK;
+}
+
+/* Rows that were lost or damaged, made again at the same generation. */
+static mrmr_err mend_rows(struct mend *m, struct pool_change *change)
+{
+    struct pool_image image;
+    change->mode = POOL_CHANGE_DATA;
+    change->rows_only = true;
+    mrmr_err err = pool_image_start_from(m->pool, &image, &change->old);
+    if (!err)
+        err = mend_place_rows(m, &image, change->old.length);
+    if (!err)
+        err = pool_image_finish(m->pool, &image, false, &change->next);
+    pool_image_free(&image);
+    MRMR_TRY(err);
+    uint64_t made = 0;
+    for (size_t i = 0; i < change->next.rows; i++) {
+        const struct meta_row *old = pool_image_row(&change->old, change->next.row[i].index);
+        made += !old || old->state != META_ROW_OK || old->drive != change->next.row[i].drive;
+    }
+    if (!made)
+        return mend_deepen_full(m, &change->old);
+    MRMR_TRY(pool_change_run(m->pool, m->job, change));
+    m->report->rows_made += made;
+    return MRMR_OK;
+}
+
+struct mend_needs {
+    size_t wanted, unwanted, suspect;
+    size_t rows_over, rows_bad; /* beyond the redundancy; lost, damaged */
+};
+
+static mrmr_err mend_look(
+    struct mend *m, const struct meta_stripe *stripe, struct mend_needs *ret_needs)
+{
+    struct mend_needs needs = {0};
+    for (size_t i = 0; i < stripe->extents; i++) {
+        const struct meta_extent *extent = &stripe->extent[i];
+        bool counts;
+        MRMR_TRY(pool_extent_still_counts(m->pool, extent, &counts));
+        needs.suspect += extent->state == META_SUSPECT;
+        if (counts || pool_extent_wanted(extent))
+            needs.wanted++;
+        else
+            needs.unwanted++;
+    }
+    for (size_t i = 0; i < stripe->rows; i++) {
+        needs.rows_over += stripe->row[i].index >= m->redundancy;
+        needs.rows_bad += stripe->row[i].state != META_ROW_OK;
+    }
+    *ret_needs = needs;
+    return MRMR_OK;
+}
+
+static mrmr_err mend_stripe(struct mend *m, struct pool_change *change)
+{
+    struct mend_needs needs;
+    MRMR_TRY(mend_look(m, &change->old, &needs));
+    if (!needs.wanted)
+        return mend_drop(m, &change->old, 0, true);
+    if (needs.rows_over)
+        return mend_drop(m, &change->old, m->redundancy, false);
+    if (needs.suspect)
+        return MRMR_OK; /* compare could not judge it yet */
+    if (needs.unwanted)
+        return mend_encode_anew(m, change);
+    return needs.rows_bad ? mend_rows(m, change) : mend_deepen_full(m, &change->old);
+}
+
+/* The user's word was given: leaves of an extent that nothing can give back are not waited for any
+ * longer. */
+static mrmr_err mend_give_up_extent(
+    struct mend *m, struct pool_view *view, const struct meta_extent *extent)
+{
+    mrmr_autofree struct meta_verdict *verdict = calloc(extent->leaves, sizeof *verdict);
+    mrmr_autofree void *buf = malloc(META_LEAF);
+    if (!verdict || !buf)
+        return mrmr_nomem();
+    uint64_t lost = 0;
+    for (uint64_t i = 0; i < extent->leaves; i++) {
+        mrmr_err err = pool_leaf_read(m->pool, view, extent, i, POOL_LEAF_ANY, buf, NULL);
+        if (err && err != MRMR_LOST)
+            return err;
+        lost += err == MRMR_LOST;
+        verdict[i] = (struct meta_verdict){1, err ? META_GONE : extent->state};
+    }
+    if (!lost)
+        return MRMR_OK;
+    MRMR_TRY(meta_extent_judge(m->pool->meta, extent->id, verdict, extent->leaves));
+    for (uint64_t i = 0; i < extent->leaves; i++) {
+        struct meta_exposed range = {.drive = extent->drive,
+            .node = extent->node,
+            .first = extent->first + i,
+            .leaves = 1,
+            .bytes = pool_leaf_size(extent, i),
+            .since = mrmr_clock_real()};
+        if (verdict[i].state == META_GONE && extent->node)
+            MRMR_TRY(meta_expose(m->pool->meta, &range));
+    }
+    m->report->lost_bytes += lost * META_LEAF;
+    return MRMR_OK;
+}
+
+/* Only when every drive of the stripe is there: one that is away may still bring the bytes back. */
+static mrmr_err mend_give_up(struct mend *m, const struct meta_stripe *stripe)
+{
+    for (size_t i = 0; i < stripe->blocks; i++)
+        if (!pool_drive_readable(pool_drive_by_id(m->pool, stripe->block[i].drive)))
+            return mrmr_fail(MRMR_LOST, "bytes of it can be read again when its drives are back");
+    struct pool_view *view = NULL;
+    MRMR_TRY(pool_view_get(m->pool, stripe->id, &view));
+    const struct meta_stripe *image = pool_view_image(view);
+    mrmr_err err = MRMR_OK;
+    for (size_t i = 0; !err && i < image->extents; i++)
+        if (pool_extent_wanted(&image->extent[i]))
+            err = mend_give_up_extent(m, view, &image->extent[i]);
+    pool_view_put(m->pool, view);
+    pool_views_forget(m->pool, stripe->id);
+    return err;
+}
+
+static mrmr_err mend_try(struct mend *m, int64_t id, struct pool_change *change)
+{
+    MRMR_TRY(meta_stripe_load(m->pool->meta, id, &change->old));
+    return mend_stripe(m, change);
+}
+
+/* What concerns one stripe is told and does not end the job. */
+static mrmr_err mend_one(struct mend *m, int64_t id)
+{
+    struct pool_change change = {0};
+    mrmr_err err = mend_try(m, id, &change);
+    if (err == MRMR_LOST && m->accept) {
+        err = mend_give_up(m, &change.old);
+        pool_change_free(&change);
+        change = (struct pool_change){0};
+        if (!err)
+            err = mend_try(m, id, &change);
+    }
+    if (err && err != MRMR_CANCELLED && err != MRMR_NOMEM) {
+        if (err == MRMR_LOST)
+            m->report->lost_bytes += change.old.length;
+        pool_tell_story(m->pool, m->job, true, err == MRMR_LOST ? "lost" : "stripe-waits", NULL,
+            "a stripe cannot be encoded anew now and stays as it is");
+        err = MRMR_OK;
+    }
+    pool_change_free(&change);
+    return err;
+}
+
+static void mend_progress(struct mend *m)
+{
+    if (m->job && m->job->progress)
+        m->job->progress(&(struct pool_progress){.phase = "mend", .items = m->done}, m->job->arg);
+}
+
+mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_losses,
+    struct pool_sync_report *report)
+{
+    struct mend m = {.pool = pool,
+        .job = job,
+        .report = report,
+        .redundancy = pool_redundancy(pool),
+        .accept = accept_losses};
+    int64_t ids[MEND_BATCH], after = 0;
+    for (;;) {
+        size_t n;
+        MRMR_TRY(meta_stripes_to_mend(pool->meta, after, m.redundancy, ids, MEND_BATCH, &n));
+        if (!n)
+            break;
+        for (size_t i = 0; i < n; i++) {
+            MRMR_TRY(pool_job_poll(job));
+            MRMR_TRY(mend_one(&m, ids[i]));
+            m.done++;
+            mend_progress(&m);
+        }
+        after = ids[n - 1];
+    }
+    MRMR_TRY(pool_intents_settle(pool));
+    return MRMR_OK;
+}

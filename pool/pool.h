@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The pool: the one public header of the engine. tools/ and fuse/ see this and base/, nothing
+ * below.
+ *
+ * A pool is a folder (the catalog, a lock) and the drives named in it. One process owns a pool for
+ * writing; others may look (POOL_LOOK) at any time.
+ *
+ * Threads. A struct pool may be used from several threads for reads (pool_read, queries); jobs
+ * (scan, protect, scrub, rebuild, …) run one at a time and take all their threads themselves.
+ * Progress and notices are called from the job's own thread.
+ *
+ * Cancelling. A job looks at job->cancel at every leaf; it then returns MRMR_CANCELLED with
+ * everything it had committed kept, and goes on from there the next time.
+ *
+ * Errors. A job goes on past what concerns one file, one stripe or one drive: it counts it, gives a
+ * notice and records an event; it returns an error only if it cannot go on at all.
+ *
+ * Units: bytes; nanoseconds since 1970. Strings in results are owned by the result.
+ */
+#ifndef MRMR_POOL_POOL_H
+#define MRMR_POOL_POOL_H
+
+#include "base/bytes.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/thread.h"
+#include "base/uuid.h"
+
+#define POOL_REDUNDANCY_MAX 8
+
+struct pool;
+
+/* --- Life
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+enum pool_access { POOL_LOOK, POOL_OWN };
+
+/* Make a new, empty pool in dir (made if missing; must be empty or hold nothing of a pool). */
+mrmr_err pool_create(const char *dir);
+/* who: the command's name, shown to others who find the pool busy (MRMR_BUSY names it and its
+ * process). OWN finishes what a crash interrupted: intents are redone or undone before it returns.
+ * A drive that is away, foreign or diverged does not fail the open; see pool_drives. */
+mrmr_err pool_open(
+    const char *dir, enum pool_access access, const char *who, struct pool **ret_pool);
+/* Detaches the drives that were attached. NULL-safe. */
+void pool_close(struct pool *pool);
+
+/* --- Jobs
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+struct pool_progress {
+    const char *phase;           /* "scan", "compare", "protect", "mend", "scrub", "rebuild" */
+    uint64_t bytes, bytes_total; /* total 0: not known */
+    uint64_t items, items_total;
+};
+
+struct pool_job {
+    struct mrmr_cancel *cancel; /* may be NULL */
+    /* Both may be NULL. A notice is one thing a person should know now; warning: it needs a look.
+     */
+    void (*progress)(const struct pool_progress *progress, void *arg);
+    void (*notice)(bool warning, const char *text, void *arg);
+    void *arg;
+};
+
+/* --- Drives
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+struct pool_drive_spec {
+    const char *uri;
+    const char *name;   /* NULL: made from the URI */
+    const char *role;   /* NULL: "data"; "parity" */
+    const char *domain; /* NULL: its own */
+    uint64_t reserve;   /* bytes to leave free */
+    uint64_t max_usage; /* 0: no limit */
+};
+/* Takes a folder into the pool. Refused, with the reason and the next step: missing, unreadable, a
+ * file, inside or around another drive or the pool's folder, already in this or another pool, a
+ * mountpoint with nothing mounted (a root that was listed as one before). */
+mrmr_err pool_drive_add(struct pool *pool, const struct pool_drive_spec *spec);
+
+enum pool_presence {
+    POOL_PRESENT,
+    POOL_AWAY,     /* its root is not there, or holds no drive of ours */
+    POOL_FOREIGN,  /* another drive, or another pool's, is at its root */
+    POOL_DIVERGED, /* its session is neither the recorded nor the intended one (I5): read, never
+                      written */
+    POOL_FAILED,   /* it answers errors */
+};
+
+struct pool_drive_view {
+    char name[64], uri[1024], domain[128], role[16], state[16];
+    struct mrmr_uuid uuid;
+    unsigned slot;
+    enum pool_presence presence;
+    char why[512];  /* if not present: cause and next step */
+    char hold[160]; /* "" = none */
+    uint64_t total, avail, reserve, max_usage;
+    uint64_t files, file_bytes, protected_bytes, exposed_bytes, row_bytes;
+    int64_t scanned, seen;
+};
+mrmr_err pool_drives(
+    struct pool *pool, struct pool_drive_view **ret_views, size_t *ret_n); /* free() */
+
+/* --- Settings
+ * -------------------------------------------------------------------------------------------------
+ */
+
+/* Keys with their meaning, default and current value; unknown keys and values that make no sense
+ * are MRMR_INVALID, naming what is understood. Drive settings are
+ * "drive.NAME.reserve|max-usage|domain|role|name|uri". */
+typedef mrmr_err (*pool_setting_fn)(
+    const char *key, const char *value, const char *meaning, bool is_default, void *arg);
+mrmr_err pool_set(struct pool *pool, const char *key, const char *value);
+mrmr_err pool_get(struct pool *pool, const char *key, struct mrmr_bytes *value); /* appends */
+mrmr_err pool_settings(struct pool *pool, pool_setting_fn fn, void *arg);
+
+/* The wanted redundancy r. Refused if the drives at hand cannot give it. Takes effect by pool_sync
+ * (rows are added or dropped, nothing else is touched). */
+mrmr_err pool_set_redundancy(struct pool *pool, unsigned rows);
+unsigned pool_redundancy(struct pool *pool);
+
+/* --- Scan and protect
+ * ----------------------------------------------------------------------------------------- */
+
+struct pool_sync_report {
+    uint64_t files, added, changed, moved, vanished, unreadable; /* of the scan */
+    uint64_t held; /* files whose change or disappearance is held */
+    uint64_t drives_held, drives_away;
+    uint64_t protected_bytes, protected_files; /* newly */
+    uint64_t stripes_made, stripes_changed, rows_made, rows_dropped;
+    uint64_t skipped; /* files that changed while they were read, or could not be read */
+    uint64_t exposed_bytes, exposed_files; /* left */
+    uint64_t lost_bytes;                   /* wanted bytes that no survivor can give back */
+};
+/* Scan all drives that are present, compare what changed, mend stripes that lost bytes, add or drop
+ * rows, protect what is exposed. */
+mrmr_err pool_sync(struct pool *pool, const struct pool_job *job, bool accept_changes,
+    struct pool_sync_report *ret_report);
+/* The scan alone, and everything after it alone. */
+mrmr_err pool_scan(struct pool *pool, const struct pool_job *job, bool accept_changes,
+    struct pool_sync_report *ret_report);
+mrmr_err pool_protect(
+    struct pool *pool, const struct pool_job *job, struct pool_sync_report *ret_report);
+
+/* --- Scrub
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+struct pool_scrub_options {
+    unsigned percent;    /* of all stripes, those not scrubbed for longest; 0 or 100: all */
+    uint64_t older_than; /* seconds since the last scrub; 0: any */
+    bool repair;
+};
+struct pool_scrub_report {
+    uint64_t stripes, stripes_total, bytes; /* bytes read and compared */
+    uint64_t edited; /* files that were edited since the scan: nothing is wrong, the next sync takes
+                        them in */
+    uint64_t damaged, damaged_bytes; /* leaves of files whose bytes rotted */
+    uint64_t rows_damaged;
+    uint64_t repaired, rows_repaired, lost; /* files, rows, files that could not be repaired */
+    uint64_t unreadable; /* stripes that could not be looked at in full: a drive is away */
+};
+mrmr_err pool_scrub(struct pool *pool, const struct pool_job *job,
+    const struct pool_scrub_options *options, struct pool_scrub_report *ret_report);
+
+/* --- Rebuild
+ * --------------------------------------------------------------------------------------------------
+ */
+
+struct pool_rebuild_options {
+    const char *drive; /* the drive whose content comes back */
+    const char *onto;  /* NULL: where it was if it is present, else into free space anywhere; the
+                          name of an empty drive: that one takes its place */
+    const char *path;  /* NULL: all; only what lies at or below it */
+};
+struct pool_rebuild_report {
+    uint64_t files, folders, others, bytes; /* restored */
+    uint64_t kept;                          /* already there with the right bytes */
+    uint64_t conflicts;                     /* another file is there: left alone */
+    uint64_t rows, row_bytes;
+    uint64_t failed, failed_bytes; /* could not be recovered */
+};
+mrmr_err pool_rebuild(struct pool *pool, const struct pool_job *job,
+    const struct pool_rebuild_options *options, struct pool_rebuild_report *ret_report);
+
+/* --- Looking
+ * --------------------------------------------------------------------------------------------------
+ */
+
+struct pool_status {
+    unsigned redundancy;
+    uint64_t drives, drives_present;
+    uint64_t files, file_bytes, exposed_files, exposed_bytes, row_bytes, stripes;
+    int64_t exposed_oldest; /* 0: none */
+    uint64_t
+        margin[POOL_REDUNDANCY_MAX + 1]; /* stripes that can lose exactly i further drives now */
+    uint64_t lost_stripes;               /* some of their wanted bytes cannot be read now */
+    uint64_t degraded_bytes;             /* wanted bytes that only reconstruction can give now */
+    uint64_t damaged_bytes; /* wanted bytes of present drives that are rotten, or held */
+    uint64_t held_files, held_drives;
+    uint64_t storable_bytes; /* what can still be stored and protected */
+    uint64_t domain_unsafe;  /* stripes with more than r members in one domain */
+    uint64_t conflicts;      /* paths that lie on several drives */
+};
+mrmr_err pool_status(struct pool *pool, struct pool_status *ret_status);
+
+enum pool_type { POOL_FILE, POOL_FOLDER, POOL_SYMLINK, POOL_OTHER };
+struct pool_entry {
+    const char *name; /* of ls: the entry's; of where: the path */
+    const char *drive;
+    enum pool_type type;
+    uint32_t mode, uid, gid;
+    uint64_t size, exposed_bytes;
+    int64_t mtime;
+    uint64_t version;
+    int survives; /* how many further drives' loss every byte survives; -1: some byte is lost now */
+    bool present; /* its drive is there */
+    bool degraded; /* readable only by reconstruction */
+};
+typedef mrmr_err (*pool_entry_fn)(const struct pool_entry *entry, void *arg);
+/* A folder of the pool, merged over all drives, sorted by name; the copies of one path come one
+ * after another, newest first. */
+mrmr_err pool_ls(struct pool *pool, const char *path, pool_entry_fn fn, void *arg);
+/* Every copy of one path. MRMR_ABSENT. */
+mrmr_err pool_where(struct pool *pool, const char *path, pool_entry_fn fn, void *arg);
+
+struct pool_event {
+    int64_t id, time;
+    const char *kind, *drive, *text;
+    bool warning;
+};
+typedef mrmr_err (*pool_event_fn)(const struct pool_event *event, void *arg);
+mrmr_err pool_events(struct pool *pool, int64_t after, size_t last, pool_event_fn fn, void *arg);
+
+/* --- Reading
+ * --------------------------------------------------------------------------------------------------
+ */
+
+struct pool_file;
+enum pool_read_flag {
+    POOL_READ_VERIFY = 1, /* check the bytes of a present drive, too */
+    POOL_READ_DECODE = 2, /* do not even try the original: reconstruct (tests, scrub) */
+};
+/* The newest copy of a path; reads go on by reconstruction when its drive is away or its bytes are
+ * wrong. Threads may share it. */
+mrmr_err pool_file_open(
+    struct pool *pool, const char *path, unsigned flags, struct pool_file **ret_file);
+uint64_t pool_file_size(const struct pool_file *file);
+mrmr_err pool_file_read(
+    struct pool_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got);
+void pool_file_close(struct pool_file *file);
+
+/* --- The invariants, executed
+ * --------------------------------------------------------------------------------- */
+
+/* Checks I1–I7 against drives and catalog, reading every byte (deep) or names and sizes only. Each
+ * finding is told to fn; returns MRMR_CORRUPT if there was any. Changes nothing. */
+mrmr_err pool_check(
+    struct pool *pool, bool deep, void (*fn)(const char *finding, void *arg), void *arg);
+
+#endif

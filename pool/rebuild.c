@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Rebuild: the content of a drive comes back, and the parity that lay on it.
+ *
+ *   onto a fresh drive   that one takes the lost one's place in the catalog, with its slot and
+ * everything that refers to it; the lost one's uuid is retired for ever (I6). From then on the
+ * drive is being rebuilt until nothing is left to do. onto itself          it is present, and files
+ * on it vanished or changed: what is protected is put back. into free space      it is gone and
+ * nothing takes its place: its files go to other drives, where they are exposed until the next
+ * protect; the old stripes go on standing in for them until then.
+ *
+ * Crash argument. Taking over is one catalog transaction, which also lists what is to do; before it
+ * nothing has happened, after it the rebuild goes on from the list. The rest is restore.c's, batch
+ * by batch, and stripe.c's for the rows.
+ */
+#include "pool/rebuild.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { REBUILD_BATCH = 256 };
+
+/* --- What is asked
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+static mrmr_err rebuild_is_empty(struct pool *pool, const struct pool_drive *drive, bool *ret_empty)
+{
+    struct meta_totals totals;
+    MRMR_TRY(meta_totals(pool->meta, drive->meta.id, &totals));
+    *ret_empty = totals.files == 0 && totals.extents == 0 && totals.row_bytes == 0;
+    return MRMR_OK;
+}
+
+static mrmr_err rebuild_find_onto(struct rebuild *rebuild, struct pool_drive **ret_onto)
+{
+    const char *name = rebuild->options->onto;
+    struct pool_drive *onto = pool_drive_by_name(rebuild->pool, name);
+    bool empty;
+    if (!onto)
+        return mrmr_err_hint(mrmr_fail(MRMR_NO_DRIVE, "the pool has no drive '%s'", name),
+            "add it with `mrmr add-drive`, then rebuild onto it by its name");
+    if (onto == rebuild->drive)
+        return mrmr_fail(
+            MRMR_INVALID, "drive '%s' cannot take its own place; leave --onto out", name);
+    if (rebuild->drive->presence == POOL_PRESENT)
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_CONFLICT, "drive '%s' is present: nothing has to take its place",
+                rebuild->drive->meta.name),
+            "without --onto, rebuild puts back what is missing on it");
+    if (!pool_drive_writable(onto))
+        return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it cannot be written now"), name);
+    MRMR_TRY(rebuild_is_empty(rebuild->pool, onto, &empty));
+    if (!empty)
+        return mrmr_err_hint(mrmr_fail(MRMR_CONFLICT,
+                                 "drive '%s' holds files or parity already, so it cannot take "
+                                 "the place of '%s'",
+                                 name, rebuild->drive->meta.name),
+            "add an empty drive, or leave --onto out to rebuild into free space");
+    *ret_onto = onto;
+    return MRMR_OK;
+}
+
+/* --- Taking over
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+/* Every row on the drive is lost. */
+static mrmr_err rebuild_lose_rows(struct pool *pool, int64_t drive)
+{
+    mrmr_autofree struct meta_stripe_brief *brief = malloc(sizeof *brief);
+    int64_t ids[REBUILD_BATCH], after = 0;
+    if (!brief)
+        return mrmr_nomem();
+    for (;;) {
+        size_t n;
+        MRMR_TRY(meta_stripes_of_drive(pool->meta, drive, after, ids, REBUILD_BATCH, &n));
+        if (!n)
+            return MRMR_OK;
+        for (size_t i = 0; i < n; i++) {
+            MRMR_TRY(meta_stripe_brief_get(pool->meta, ids[i], brief));
+            for (uint32_t j = 0; j < brief->rows; j++) {
+                if (brief->row[j].drive != drive)
+                    continue;
+                brief->row[j].state = META_ROW_LOST;
+                MRMR_TRY(meta_row_store(pool->meta, ids[i], &brief->row[j]));
+            }
+        }
+        after = ids[n - 1];
+    }
+}
+
+/* Intents for files on a medium that is gone mean nothing any more. */
+static mrmr_err rebuild_forget_intents(struct pool *pool, int64_t drive)
+{
+    mrmr_autofree struct meta_intent *intents = calloc(REBUILD_BATCH, sizeof *intents);
+    size_t n;
+    if (!intents)
+        return mrmr_nomem();
+    do {
+        MRMR_TRY(meta_intents_after(pool->meta, drive, 0, intents, REBUILD_BATCH, &n));
+        for (size_t i = 0; i < n; i++)
+            MRMR_TRY(meta_intent_remove(pool->meta, intents[i].id));
+    } while (n);
+    return MRMR_OK;
+}
+
+static mrmr_err rebuild_miss_files(struct pool *pool, int64_t drive)
+{
+    mrmr_autofree struct meta_node *nodes = calloc(REBUILD_BATCH, sizeof *nodes);
+    int64_t after = 0;
+    if (!nodes)
+        return mrmr_nomem();
+    for (;;) {
+        size_t n;
+        MRMR_TRY(meta_nodes_after(pool->meta, drive, after, nodes, REBUILD_BATCH, &n));
+        if (!n)
+            return MRMR_OK;
+        for (size_t i = 0; i < n; i++) {
+            MRMR_TRY(meta_extents_mark(pool->meta, nodes[i].id, META_LIVE, META_MISSING));
+            MRMR_TRY(meta_extents_mark(pool->meta, nodes[i].id, META_SUSPECT, META_MISSING));
+            MRMR_TRY(meta_extents_mark(pool->meta, nodes[i].id, META_STALE, META_GONE));
+        }
+        after = nodes[n - 1].id;
+    }
+}
+
+struct takeover {
+    struct rebuild *rebuild;
+    struct pool_drive *onto;
+};
+
+/* The lost drive's record gets the fresh one's medium: its uuid, place, session; the fresh one's
+ * own record goes. */
+static mrmr_err takeover_in(struct meta *meta, void *arg)
+{
+    struct takeover *t = arg;
+    struct pool *pool = t->rebuild->pool;
+    const struct meta_drive *lost = &t->rebuild->drive->meta, *fresh = &t->onto->meta;
+    struct meta_drive heir = *fresh;
+    heir.id = lost->id;
+    heir.slot = lost->slot;
+    heir.root = lost->root;
+    heir.state = META_DRIVE_REBUILDING;
+    heir.replaces = lost->uuid;
+    heir.scanned = lost->scanned;
+    heir.hold[0] = '\0';
+    uint64_t todo;
+    MRMR_TRY(meta_uuid_retire(meta, &lost->uuid, lost->name));
+    MRMR_TRY(rebuild_forget_intents(pool, lost->id));
+    MRMR_TRY(rebuild_forget_intents(pool, fresh->id));
+    MRMR_TRY(meta_changes_clear(meta, lost->id, META_CHANGE_HELD));
+    MRMR_TRY(meta_drive_remove(meta, fresh->id));
+    MRMR_TRY(meta_drive_store(meta, &heir));
+    MRMR_TRY(rebuild_miss_files(pool, lost->id));
+    MRMR_TRY(rebuild_lose_rows(pool, lost->id));
+    return meta_todo_add_drive(meta, POOL_REBUILD_JOB, lost->id, &todo);
+}
+
+static mrmr_err rebuild_take_over(struct rebuild *rebuild)
+{
+    struct takeover t = {.rebuild = rebuild};
+    struct pool *pool = rebuild->pool;
+    int64_t id = rebuild->drive->meta.id;
+    MRMR_TRY(rebuild_find_onto(rebuild, &t.onto));
+    MRMR_TRY(pool_drive_still_ours(pool, t.onto));
+    MRMR_TRY(pool_drive_detach(pool, t.onto));
+    MRMR_TRY(meta_atomically(pool->meta, takeover_in, &t));
+    pool_views_forget(pool, 0);
+    pool_drives_unload(pool);
+    MRMR_TRY(pool_drives_load(pool));
+    rebuild->drive = pool_drive_by_id(pool, id);
+    if (!pool_drive_writable(rebuild->drive))
+        return mrmr_fail(MRMR_OFFLINE, "the fresh drive went away");
+    MRMR_TRY(pool_drive_attach(pool, rebuild->drive)); /* writes the slot it took over */
+    pool_tell(pool, rebuild->job, false, "rebuild-started", rebuild->drive,
+        "drive %s takes the place of the lost one", rebuild->drive->meta.name);
+    return MRMR_OK;
+}
+
+/* Nothing takes its place: it is gone for good, and its rows are made again elsewhere. */
+static mrmr_err retire_in(struct meta *meta, void *arg)
+{
+    struct rebuild *rebuild = arg;
+    struct pool_drive *drive = rebuild->drive;
+    MRMR_TRY(meta_uuid_retire(meta, &drive->meta.uuid, drive->meta.name));
+    MRMR_TRY(rebuild_forget_intents(rebuild->pool, drive->meta.id));
+    MRMR_TRY(rebuild_lose_rows(rebuild->pool, drive->meta.id));
+    drive->meta.state = META_DRIVE_RETIRED;
+    return meta_drive_store(meta, &drive->meta);
+}
+
+/* --- The list
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool path_is_below(const char *path, const char *top)
+{
+    size_t n = strlen(top);
+    return strncmp(path, top, n) == 0 && (n == 0 || path[n] == '\0' || path[n] == '/');
+}
+
+static mrmr_err rebuild_list_path(struct meta *meta, void *arg)
+{
+    struct rebuild *rebuild = arg;
+    mrmr_autofree struct meta_node *nodes = calloc(REBUILD_BATCH, sizeof *nodes);
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    int64_t after = 0;
+    size_t n, listed = 0;
+    if (!nodes)
+        return mrmr_nomem();
+    do {
+        MRMR_TRY(meta_nodes_after(meta, rebuild->drive->meta.id, after, nodes, REBUILD_BATCH, &n));
+        for (size_t i = 0; i < n; i++) {
+            after = nodes[i].id;
+            mrmr_bytes_clear(&path);
+            MRMR_TRY(meta_path(meta, nodes[i].id, &path));
+            if (nodes[i].id == rebuild->drive->meta.root || !path.size ||
+                !path_is_below(path.data, rebuild->options->path))
+                continue;
+            MRMR_TRY(meta_todo_add(meta, POOL_REBUILD_JOB, nodes[i].id));
+            listed++;
+        }
+    } while (n);
+    if (!listed)
+        return mrmr_err_drive(mrmr_fail(MRMR_ABSENT, "the catalog knows nothing at '%s' on it",
+                                  rebuild->options->path),
+            rebuild->drive->meta.name);
+    return MRMR_OK;
+}
+
+static mrmr_err rebuild_list(struct rebuild *rebuild)
+{
+    struct meta *meta = rebuild->pool->meta;
+    uint64_t n;
+    if (rebuild->drive->meta.state == META_DRIVE_REBUILDING)
+        return MRMR_OK; /* the takeover listed everything, and what is done is off the list */
+    if (rebuild->options->path)
+        return meta_atomically(meta, rebuild_list_path, rebuild);
+    return meta_todo_add_drive(meta, POOL_REBUILD_JOB, rebuild->drive->meta.id, &n);
+}
+
+static void rebuild_progress(struct rebuild *rebuild)
+{
+    const struct pool_rebuild_report *report = rebuild->report;
+    if (rebuild->job && rebuild->job->progress)
+        rebuild->job->progress(&(struct pool_progress){.phase = "rebuild",
+                                   .bytes = report->bytes,
+                                   .bytes_total = rebuild->bytes_total,
+                                   .items = report->files + report->folders + report->others +
+                                            report->kept + report->conflicts + report->failed,
+                                   .items_total = rebuild->items_total},
+            rebuild->job->arg);
+}
+
+static mrmr_err rebuild_files(struct rebuild *rebuild)
+{
+    struct pool *pool = rebuild->pool;
+    int64_t nodes[REBUILD_BATCH], after = 0;
+    MRMR_TRY(rebuild_list(rebuild));
+    MRMR_TRY(meta_todo_totals(pool->meta, POOL_REBUILD_JOB, rebuild->drive->meta.id,
+        &rebuild->items_total, &rebuild->bytes_total));
+    for (size_t i = 0; i < pool->ndrives; i++)
+        if (pool_drive_writable(pool->drives[i]))
+            MRMR_TRY(pool_work_clear(pool, pool->drives[i]));
+    for (;;) {
+        size_t n;
+        MRMR_TRY(pool_job_poll(rebuild->job));
+        MRMR_TRY(meta_todo_after(pool->meta, POOL_REBUILD_JOB, after, nodes, REBUILD_BATCH, &n));
+        if (!n)
+            break;
+        MRMR_TRY(pool_restore_batch(rebuild, nodes, n));
+        after = nodes[n - 1];
+        rebuild_progress(rebuild);
+    }
+    return pool_restore_folders(rebuild);
+}
+
+/* --- The end
+ * -------------------------------------------------------------------------------------------------------------------
+ */
+
+/* The lost drive's folders, which hold nothing any more, bottom up. *ret_empty: all gone. */
+static mrmr_err rebuild_clear_folder(struct meta *meta, int64_t folder, bool *ret_empty)
+{
+    mrmr_autofree struct meta_child *children = NULL;
+    size_t n;
+    MRMR_TRY(meta_children(meta, folder, &children, &n));
+    *ret_empty = true;
+    for (size_t i = 0; i < n; i++) {
+        bool empty = false;
+        if (children[i].node.type == META_DIR)
+            MRMR_TRY(rebuild_clear_folder(meta, children[i].node.id, &empty));
+        if (empty) {
+            MRMR_TRY(meta_name_remove(meta, folder, children[i].name));
+            MRMR_TRY(meta_node_remove(meta, children[i].node.id));
+        }
+        *ret_empty = *ret_empty && empty;
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err rebuild_clear_drive(struct meta *meta, void *arg)
+{
+    struct rebuild *rebuild = arg;
+    bool empty;
+    return rebuild_clear_folder(meta, rebuild->drive->meta.root, &empty);
+}
+
+/* Once nothing refers to a retired drive it leaves the pool, and its slot is free. */
+static mrmr_err rebuild_let_go(struct rebuild *rebuild)
+{
+    struct pool *pool = rebuild->pool;
+    int64_t id = rebuild->drive->meta.id;
+    MRMR_TRY(meta_atomically(pool->meta, rebuild_clear_drive, rebuild));
+    mrmr_err err = meta_drive_remove(pool->meta, id);
+    if (err == MRMR_BUSY)
+        return MRMR_OK; /* what could not be brought back still lies there, as far as the catalog
+                           knows */
+    MRMR_TRY(err);
+    pool_tell(pool, rebuild->job, false, "drive-removed", NULL,
+        "drive %s is out of the pool: all its files are on other drives",
+        rebuild->drive->meta.name);
+    pool_drives_unload(pool);
+    return pool_drives_load(pool);
+}
+
+static mrmr_err rebuild_finish(struct rebuild *rebuild)
+{
+    struct pool *pool = rebuild->pool;
+    struct pool_sync_report mended = {0};
+    uint64_t left, bytes;
+    MRMR_TRY(pool_mend_and_protect(pool, rebuild->job, false, &mended));
+    rebuild->report->rows = mended.rows_made;
+    if (rebuild->away)
+        return rebuild->options->path ? MRMR_OK : rebuild_let_go(rebuild);
+    MRMR_TRY(
+        meta_todo_totals(pool->meta, POOL_REBUILD_JOB, rebuild->drive->meta.id, &left, &bytes));
+    if (left == 0 && rebuild->drive->meta.state == META_DRIVE_REBUILDING) {
+        rebuild->drive->meta.state = META_DRIVE_ACTIVE;
+        MRMR_TRY(meta_drive_store(pool->meta, &rebuild->drive->meta));
+    }
+    pool_tell(pool, rebuild->job, left != 0, "rebuild-done", rebuild->drive,
+        "drive %s: %llu files restored, %llu failed", rebuild->drive->meta.name,
+        (unsigned long long)rebuild->report->files, (unsigned long long)rebuild->report->failed);
+    return MRMR_OK;
+}
+
+static mrmr_err rebuild_run(struct rebuild *rebuild)
+{
+    struct pool *pool = rebuild->pool;
+    rebuild->drive = pool_drive_by_name(pool, rebuild->options->drive);
+    if (!rebuild->drive)
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_NO_DRIVE, "the pool has no drive '%s'", rebuild->options->drive),
+            "`mrmr drives` lists them");
+    if (rebuild->options->onto)
+        MRMR_TRY(rebuild_take_over(rebuild));
+    if (rebuild->drive->presence == POOL_DIVERGED || rebuild->drive->presence == POOL_FOREIGN)
+        return mrmr_story_restore(&rebuild->drive->why);
+    rebuild->away = !pool_drive_writable(rebuild->drive);
+    if (rebuild->away && rebuild->drive->meta.state == META_DRIVE_REBUILDING)
+        return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it is being rebuilt and went away"),
+            rebuild->drive->meta.name);
+    if (rebuild->away && !rebuild->options->path)
+        MRMR_TRY(meta_atomically(pool->meta, retire_in, rebuild));
+    mrmr_err err = rebuild_files(rebuild);
+    for (size_t i = 0; i < rebuild->nfolders; i++)
+        free(rebuild->folders[i].path);
+    free(rebuild->folders);
+    MRMR_TRY(err);
+    return rebuild_finish(rebuild);
+}
+
+mrmr_err pool_rebuild(struct pool *pool, const struct pool_job *job,
+    const struct pool_rebuild_options *options, struct pool_rebuild_report *ret_report)
+{
+    struct pool_rebuild_report report = {0};
+    struct rebuild rebuild = {.pool = pool, .job = job, .options = options, .report = &report};
+    mrmr_err err = rebuild_run(&rebuild);
+    *ret_report = report;
+    return err;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Inside of a rebuild: rebuild.c decides what comes back where, restore.c puts nodes in place.
+ */
+#ifndef MRMR_POOL_REBUILD_H
+#define MRMR_POOL_REBUILD_H
+
+#include "pool/engine.h"
+
+#define POOL_REBUILD_JOB "rebuild" /* its name in the catalog's list of what is to do */
+
+struct rebuild {
+    struct pool *pool;
+    const struct pool_job *job;
+    const struct pool_rebuild_options *options;
+    struct pool_rebuild_report *report;
+    struct pool_drive *drive; /* whose content comes back */
+    bool away;                /* into free space on other drives; else onto the drive itself */
+    uint64_t items_total, bytes_total;
+
+    struct rebuild_folder { /* made by this run: their attributes are set at the end */
+        struct pool_drive *on;
+        char *path; /* owned */
+    } * folders;
+    size_t nfolders, folders_room;
+};
+
+/* Bring back a batch of nodes; each ends restored, kept, in conflict or failed. Those that failed
+ * stay to do while the drive is being rebuilt: another run may find more drives present. */
+mrmr_err pool_restore_batch(struct rebuild *rebuild, const int64_t nodes[], size_t n);
+/* Attributes of the folders that were made, deepest first; frees the list. */
+mrmr_err pool_restore_folders(struct rebuild *rebuild);
+
+#endif

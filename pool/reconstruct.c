@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Verified bytes of any leaf a stripe counts on, with up to as many blocks gone or wrong as there
+ * are rows.
+ *
+ * Any byte range of a stripe decodes alone. First the survivors are read as they are and the result
+ * is checked: a digest of 256 bits says all. Only if it is wrong are the survivors themselves
+ * checked, leaf by leaf, and those that are wrong become erasures too (I7). Bytes that did not pass
+ * the check never leave this file.
+ */
+#include "pool/view.h"
+
+#include "parity/code.h"
+#include "pool/buffers.h"
+#include <string.h>
+
+/* One range of a stripe, wanted of one block. */
+struct decode {
+    struct pool *pool;
+    struct pool_view *view;
+    const struct meta_extent *extent;
+    uint64_t leaf;
+    uint64_t at; /* in the stripe */
+    uint32_t size;
+    bool verify; /* check every survivor, too */
+
+    /* By block of the image: its bytes, NULL for zeros or an erasure. */
+    uint8_t *known[META_SLOTS_MAX];
+    uint8_t known_slot[META_SLOTS_MAX], erased_slot[META_SLOTS_MAX];
+    unsigned nknown, nerased; /* erased_slot[0] is the target's */
+    uint8_t *row[META_ROWS_MAX], row_index[META_ROWS_MAX];
+    unsigned nrows;
+};
+
+static mrmr_err node_file_open(struct pool *pool, int64_t node_id, struct drv_file **ret_file)
+{
+    struct meta_node node;
+    if (!node_id)
+        return mrmr_fail(MRMR_ABSENT, "its file is gone");
+    MRMR_TRY(meta_node_get(pool->meta, node_id, &node));
+    struct pool_drive *drive = pool_drive_by_id(pool, node.drive);
+    if (!pool_drive_readable(drive))
+        return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, NULL), drive ? drive->meta.name : "?");
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    MRMR_TRY(meta_path(pool->meta, node_id, &path));
+    return mrmr_err_drive(
+        drv_file_open(drive->drv, path.data ? path.data : "", DRV_OPEN_READ, 0, ret_file),
+        drive->meta.name);
+}
+
+static mrmr_err leaf_check(
+    const struct meta_extent *extent, uint64_t leaf, const void *buf, uint32_t size)
+{
+    struct mrmr_digest got = mrmr_digest_of(buf, size);
+    if (mrmr_digest_equal(&got, &extent->digests[leaf]))
+        return MRMR_OK;
+    return mrmr_fail(MRMR_DIGEST, NULL);
+}
+
+static mrmr_err leaf_from_file(
+    struct drv_file *file, const struct meta_extent *extent, uint64_t leaf, void *buf)
+{
+    uint32_t size = pool_leaf_size(extent, leaf);
+    MRMR_TRY(drv_file_read_exact(file, (extent->first + leaf) * META_LEAF, buf, size));
+    return leaf_check(extent, leaf, buf, size);
+}
+
+/* The part of one extent that lies in the range, into buf (whose first byte is the range's). */
+static mrmr_err decode_read_extent(
+    const struct decode *d, const struct meta_extent *extent, uint8_t *buf)
+{
+    struct drv_file *file = NULL;
+    MRMR_TRY(node_file_open(d->pool, extent->node, &file));
+    uint64_t from = d->at > extent->place ? d->at - extent->place : 0;
+    uint64_t to = d->at + d->size - extent->place;
+    if (to > extent->bytes)
+        to = extent->bytes;
+    mrmr_err err = MRMR_OK;
+    if (!d->verify && extent->state == META_LIVE) {
+        err = drv_file_read_exact(file, extent->first * META_LEAF + from,
+            buf + (extent->place + from - d->at), to - from);
+    } else {
+        uint8_t *scratch = pool_buffers_get(d->pool->buffers, META_LEAF);
+        err = scratch ? MRMR_OK : mrmr_nomem();
+        for (uint64_t i = from / META_LEAF; !err && i * META_LEAF < to; i++) {
+            err = leaf_from_file(file, extent, i, scratch);
+            uint64_t a = i * META_LEAF, b = a + pool_leaf_size(extent, i);
+            uint64_t lo = a > from ? a : from, hi = b < to ? b : to;
+            if (!err)
+                memcpy(buf + (extent->place + lo - d->at), scratch + (lo - a), hi - lo);
+        }
+        pool_buffers_put(d->pool->buffers, scratch, META_LEAF);
+    }
+    drv_file_close(file);
+    return err;
+}
+
+/* The first extent of the block that ends after `at`; they are sorted by place. */
+static size_t block_extent_after(
+    const struct meta_stripe *image, const struct meta_block *block, uint64_t at)
+{
+    size_t lo = 0, hi = block->extents;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        const struct meta_extent *extent = &image->extent[block->first_extent + mid];
+        if (extent->place + extent->bytes > at)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return lo;
+}
+
+/* A block's bytes over the range. *ret_buf stays NULL where they are all zeros. */
+static mrmr_err decode_read_block(
+    const struct decode *d, const struct meta_block *block, uint8_t **ret_buf)
+{
+    const struct meta_stripe *image = &d->view->image;
+    uint8_t *buf = NULL;
+    for (size_t i = block_extent_after(image, block, d->at); i < block->extents; i++) {
+        const struct meta_extent *extent = &image->extent[block->first_extent + i];
+        if (extent->place >= d->at + d->size)
+            break;
+        if (!buf) {
+            buf = pool_buffers_get(d->pool->buffers, META_LEAF);
+            if (!buf)
+                return mrmr_nomem();
+            memset(buf, 0, d->size);
+        }
+        mrmr_err err = extent->state == META_GONE ? mrmr_fail(MRMR_ABSENT, NULL)
+                                                  : decode_read_extent(d, extent, buf);
+        if (err) {
+            pool_buffers_put(d->pool->buffers, buf, META_LEAF);
+            return err;
+        }
+    }
+    *ret_buf = buf;
+    return MRMR_OK;
+}
+
+static mrmr_err decode_read_blocks(struct decode *d)
+{
+    const struct meta_stripe *image = &d->view->image;
+    for (size_t i = 0; i < image->blocks; i++) {
+        const struct meta_block *block = &image->block[i];
+        if (block->drive == d->extent->drive) {
+            d->erased_slot[d->nerased] = d->erased_slot[0];
+            d->erased_slot[0] = block->slot;
+            d->nerased++;
+            continue;
+        }
+        uint8_t *buf = NULL;
+        mrmr_err err = decode_read_block(d, block, &buf);
+        if (err == MRMR_NOMEM)
+            return err;
+        if (err) {
+            d->erased_slot[d->nerased++] = block->slot;
+        } else {
+            d->known[d->nknown] = buf;
+            d->known_slot[d->nknown++] = block->slot;
+        }
+    }
+    return MRMR_OK;
+}
+
+/* A row's bytes over the range; checked leaf by leaf when the survivors are. */
+static mrmr_err decode_read_row(struct decode *d, unsigned index, uint8_t *buf)
+{
+    struct pool_row_reader *reader;
+    MRMR_TRY(pool_view_row(d->pool, d->view, index, &reader));
+    if (!d->verify)
+        return pool_row_read(reader, d->at, buf, d->size);
+    uint8_t *scratch = pool_buffers_get(d->pool->buffers, META_LEAF);
+    if (!scratch)
+        return mrmr_nomem();
+    mrmr_err err = MRMR_OK;
+    for (uint64_t leaf = d->at / META_LEAF; !err && leaf * META_LEAF < d->at + d->size; leaf++) {
+        size_t got = 0;
+        err = pool_row_read_leaf(reader, leaf, scratch, &got);
+        uint64_t a = leaf * META_LEAF, lo = a > d->at ? a : d->at, hi = a + got;
+        if (hi > d->at + d->size)
+            hi = d->at + d->size;
+        if (!err)
+            memcpy(buf + (lo - d->at), scratch + (lo - a), hi - lo);
+    }
+    pool_buffers_put(d->pool->buffers, scratch, META_LEAF);
+    return err;
+}
+
+/* Rows of one kind: those that are as they should be, or those of which something is damaged or was not found, but which may hold just this range. */
+static mrmr_err decode_read_rows_of(struct decode *d, bool intact)
+{
+    const struct meta_stripe *image = &d->view->image;
+    for (size_t i = 0; i < image->rows && d->nrows < d->nerased; i++) {
+        if ((image->row[i].state == META_ROW_OK) != intact)
+            continue;
+        uint8_t *buf = pool_buffers_get(d->pool->buffers, META_LEAF);
+        if (!buf)
+            return mrmr_nomem();
+        mrmr_err err = decode_read_row(d, image->row[i].index, buf);
+        if (err) {
+            pool_buffers_put(d->pool->buffers, buf, META_LEAF);
+            if (err == MRMR_NOMEM)
+                return err;
+            continue;
+        }
+        d->row[d->nrows] = buf;
+        d->row_index[d->nrows++] = image->row[i].index;
+    }
+    return MRMR_OK;
+}
+
+/* As many rows as there are erasures, of those that can be read. */
+static mrmr_err decode_read_rows(struct decode *d)
+{
+    MRMR_TRY(decode_read_rows_of(d, true));
+    MRMR_TRY(decode_read_rows_of(d, false));
+    if (d->nrows < d->nerased)
+        return mrmr_fail(MRMR_LOST, "%u blocks are missing and only %u rows can be read",
+            d->nerased, d->nrows);
+    return MRMR_OK;
+}
+
+static mrmr_err decode_solve(struct decode *d, uint8_t *buf)
+{
+    struct parity_decoder *decoder = NULL;
+    MRMR_TRY(parity_decoder_create(
+        d->nknown, d->known_slot, d->nerased, d->erased_slot, d->nrows, d->row_index, &decoder));
+    uint8_t *out[META_ROWS_MAX] = {buf}; /* the others are not wanted */
+    mrmr_err err = parity_decode(
+        decoder, (const uint8_t *const *)d->known, (const uint8_t *const *)d->row, out, d->size);
+    parity_decoder_destroy(decoder);
+    return err;
+}
+
+/* One try: read survivors and rows, solve, check. */
+static mrmr_err decode_try(struct pool *pool, struct pool_view *view,
+    const struct meta_extent *extent, uint64_t leaf, bool verify, void *buf)
+{
+    struct decode d = {.pool = pool,
+        .view = view,
+        .extent = extent,
+        .leaf = leaf,
+        .at = extent->place + leaf * META_LEAF,
+        .size = pool_leaf_size(extent, leaf),
+        .verify = verify};
+    mrmr_err err = decode_read_blocks(&d);
+    if (!err)
+        err = decode_read_rows(&d);
+    if (!err)
+        err = decode_solve(&d, buf);
+    if (!err)
+        err = leaf_check(extent, leaf, buf, d.size);
+    for (unsigned i = 0; i < d.nknown; i++)
+        pool_buffers_put(pool->buffers, d.known[i], META_LEAF);
+    for (unsigned i = 0; i < d.nrows; i++)
+        pool_buffers_put(pool->buffers, d.row[i], META_LEAF);
+    return err;
+}
+
+static mrmr_err leaf_decode(struct pool *pool, struct pool_view *view,
+    const struct meta_extent *extent, uint64_t leaf, void *buf)
+{
+    mrmr_err err = decode_try(pool, view, extent, leaf, false, buf);
+    if (err && err != MRMR_NOMEM)
+        err = decode_try(pool, view, extent, leaf, true, buf);
+    if (err == MRMR_DIGEST)
+        err = mrmr_fail(MRMR_LOST, "what the survivors give does not match the recorded digest");
+    if (err) {
+        char uuid[MRMR_UUID_TEXT];
+        mrmr_err_stripe(err, mrmr_uuid_print(&view->image.uuid, uuid));
+    }
+    return err;
+}
+
+mrmr_err pool_leaf_read(struct pool *pool, struct pool_view *view, const struct meta_extent *extent,
+    uint64_t i, enum pool_leaf_how how, void *buf, bool *ret_decoded)
+{
+    if (i >= extent->leaves)
+        return mrmr_fail(MRMR_INTERNAL, "leaf beyond its extent");
+    mrmr_err err = MRMR_ABSENT;
+    if (how != POOL_LEAF_DECODE && extent->state != META_GONE) {
+        struct drv_file *file = NULL;
+        err = node_file_open(pool, extent->node, &file);
+        if (!err)
+            err = leaf_from_file(file, extent, i, buf);
+        drv_file_close(file);
+    }
+    bool decode = err && how != POOL_LEAF_DIRECT && err != MRMR_NOMEM;
+    if (decode)
+        err = leaf_decode(pool, view, extent, i, buf);
+    if (!err && ret_decoded)
+        *ret_decoded = decode;
+    return err;
+}
+
+/* The view's own extent of this id. */
+static const struct meta_extent *view_extent(const struct pool_view *view, int64_t id)
+{
+    for (size_t i = 0; i < view->image.extents; i++)
+        if (view->image.extent[i].id == id)
+            return &view->image.extent[i];
+    return NULL;
+}
+
+mrmr_err pool_extent_leaf_read(struct pool *pool, const struct meta_extent *extent, uint64_t leaf,
+    enum pool_leaf_how how, void *buf, bool *ret_decoded)
+{
+    struct pool_view *view = NULL;
+    MRMR_TRY(pool_view_get(pool, extent->stripe, &view));
+    const struct meta_extent *own = view_extent(view, extent->id);
+    mrmr_err err = own ? pool_leaf_read(pool, view, own, leaf, how, buf, ret_decoded)
+                       : mrmr_fail(MRMR_CHANGED, "its stripe has a newer generation");
+    pool_view_put(pool, view);
+    return err;
+}
+
+mrmr_err pool_leaf_stand_in(
+    struct pool *pool, const struct meta_node *node, uint64_t leaf, void *buf, size_t *ret_size)
+{
+    mrmr_autofree struct meta_extent *extents = NULL;
+    size_t n;
+    MRMR_TRY(meta_extents_of(pool->meta, node->id, &extents, &n));
+    for (size_t i = 0; i < n; i++) {
+        const struct meta_extent *extent = &extents[i];
+        if (extent->state != META_STALE || extent->version != node->version ||
+            leaf < extent->first || leaf >= extent->first + extent->leaves)
+            continue;
+        MRMR_TRY(
+            pool_extent_leaf_read(pool, extent, leaf - extent->first, POOL_LEAF_ANY, buf, NULL));
+        *ret_size = pool_leaf_size(extent, leaf - extent->first);
+        return MRMR_OK;
+    }
+    return mrmr_fail(MRMR_ABSENT, "nothing stands in for it");
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A rotten file replaced by its right content (I1): repair meets a user who may save the same file
+ * at any moment, and the user wins.
+ *
+ * Crash argument. The right copy is made, verified and synced under
+ * .mrmr/quarantine/pending-<node>, then exchanged with the file in one step, so the name is never
+ * missing. What was displaced then lies under the pending name; it is looked at again: unless it is
+ * what was judged rotten (the same inode, size, time and digests), it is exchanged back. Only then
+ * does it get its lasting name in the quarantine. The cut points:
+ *
+ *  1  before the exchange: the file is untouched; the pending copy has another inode than the
+ * catalog knows and the file the known one. Settling removes the copy. 2  after the exchange,
+ * before the displaced file was looked at: the pending name holds it. Settling looks at it: with
+ * the inode, size and time that the catalog knows it is the rotten file and goes into the
+ * quarantine; otherwise a user had saved it, and it is exchanged back. 3  after it went into the
+ * quarantine: the file's new inode is not in the catalog yet. The next scan sees another inode with
+ *     the same size and time, reads and compares it (I4), and it is live again.
+ *
+ * Nothing is ever deleted but copies of our own that were never in place.
+ */
+#include "pool/engine.h"
+
+#include "base/text.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { REPAIR_PATH = sizeof POOL_QUARANTINE + META_NAME_MAX + 2 };
+
+struct repair {
+    struct pool *pool;
+    const struct pool_job *job;
+    struct pool_drive *drive;
+    struct meta_node node;
+    struct mrmr_bytes path;
+    char pending[REPAIR_PATH];
+    struct drv_stat was;       /* of what is in place and was judged */
+    struct mrmr_digest judged; /* its content */
+};
+
+/* --- What a file holds now, also where it cannot be read
+ * --------------------------------------------------------------- */
+
+/* The tree digest of all leaves; an unreadable leaf counts as zeros' digest, so that two looks at
+ * the same bad medium agree. */
+static mrmr_err repair_fingerprint(
+    struct repair *r, const char *path, struct mrmr_digest *ret_digest)
+{
+    uint64_t leaves = (r->was.size + META_LEAF - 1) / META_LEAF;
+    mrmr_autofree struct mrmr_digest *digest = calloc(leaves + 1, sizeof *digest);
+    mrmr_autofree void *buf = malloc(META_LEAF);
+    struct drv_file *file = NULL;
+    if (!digest || !buf)
+        return mrmr_nomem();
+    MRMR_TRY(drv_file_open(r->drive->drv, path, DRV_OPEN_READ, 0, &file));
+    mrmr_err err = MRMR_OK;
+    for (uint64_t i = 0; !err && i < leaves; i++) {
+        size_t got;
+        err = pool_job_poll(r->job);
+        if (!err && !drv_file_read(file, i * META_LEAF, buf, META_LEAF, &got))
+            digest[i] = mrmr_digest_of(buf, got);
+    }
+    drv_file_close(file);
+    if (!err)
+        *ret_digest = mrmr_digest_tree(leaves, digest, r->was.size);
+    return err;
+}
+
+/* What was judged, by its stat; the exchange itself changes ctime. */
+static bool repair_is_what_was(const struct repair *r, const struct drv_stat *stat)
+{
+    return stat->type == r->was.type && stat->size == r->was.size && stat->mtime == r->was.mtime &&
+           (!(r->drive->info.caps & DRV_CAP_STABLE_INO) || stat->ino == r->was.ino);
+}
+
+/* The file as the catalog knows it. */
+static bool repair_is_known(const struct repair *r, const struct drv_stat *stat)
+{
+    return stat->type == DRV_REG && stat->size == r->node.size && stat->mtime == r->node.mtime &&
+           (!(r->drive->info.caps & DRV_CAP_STABLE_INO) || stat->ino == r->node.ino);
+}
+
+static mrmr_err repair_was_judged(struct repair *r, const char *path)
+{
+    struct drv_stat stat;
+    struct mrmr_digest now;
+    MRMR_TRY(drv_stat(r->drive->drv, path, &stat));
+    if (!repair_is_what_was(r, &stat))
+        return mrmr_fail(MRMR_CHANGED, "it was saved while it was being repaired");
+    MRMR_TRY(repair_fingerprint(r, path, &now));
+    if (!mrmr_digest_equal(&now, &r->judged))
+        return mrmr_fail(MRMR_CHANGED, "it was written to while it was being repaired");
+    return MRMR_OK;
+}
+
+/* --- Into the quarantine
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+/* .mrmr/quarantine/<seconds>-<node>-<name>, the name cut to what fits. */
+static void repair_quarantine_path(const struct repair *r, char path[REPAIR_PATH])
+{
+    const char *name = r->path.data ? strrchr(r->path.data, '/') : NULL;
+    name = name ? name + 1 : r->path.data ? r->path.data : "";
+    int n = snprintf(path, REPAIR_PATH, POOL_QUARANTINE "/%lld-%lld-",
+        (long long)(mrmr_clock_real() / MRMR_NS_PER_S), (long long)r->node.id);
+    snprintf(path + n, REPAIR_PATH - (size_t)n, "%.200s", name);
+}
+
+static mrmr_err repair_keep_displaced(struct repair *r)
+{
+    char path[REPAIR_PATH];
+    repair_quarantine_path(r, path);
+    mrmr_err err = drv_rename(r->drive->drv, r->pending, path, DRV_RENAME_NOREPLACE);
+    if (err == MRMR_UNSUPPORTED) {
+        struct drv_stat stat;
+        if (!drv_stat(r->drive->drv, path, &stat))
+            return mrmr_fail(MRMR_EXISTS, "the quarantine holds '%s' already", path);
+        err = drv_rename(r->drive->drv, r->pending, path, DRV_RENAME_REPLACE);
+    }
+    MRMR_TRY(err);
+    return drv_dir_sync(r->drive->drv, POOL_QUARANTINE);
+}
+
+static mrmr_err repair_sync_folder_of(struct repair *r, const char *path)
+{
+    mrmr_autofree char *folder = strdup(path);
+    if (!folder)
+        return mrmr_nomem();
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        *slash = '\0';
+    return drv_dir_sync(r->drive->drv, slash ? folder : "");
+}
+
+/* --- One file
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+static mrmr_err repair_make_copy(struct repair *r)
+{
+    MRMR_TRY(drv_mkdirs(r->drive->drv, POOL_QUARANTINE, 0700));
+    MRMR_TRY(pool_copy_make(r->pool, r->job, &r->node, r->drive, r->pending));
+    struct drv_file *file = NULL;
+    mrmr_err err = drv_file_open(r->drive->drv, r->pending, DRV_OPEN_READ, 0, &file);
+    if (!err)
+        err = drv_file_sync(file);
+    drv_file_close(file);
+    return err ? err : drv_dir_sync(r->drive->drv, POOL_QUARANTINE);
+}
+
+/* Swap copy and file, look at what was displaced, and swap back unless it is what was judged. */
+static mrmr_err repair_exchange(struct repair *r, const char *path)
+{
+    struct drv *drv = r->drive->drv;
+    MRMR_TRY(drv_rename(drv, r->pending, path, DRV_RENAME_EXCHANGE));
+    mrmr_err err = repair_was_judged(r, r->pending);
+    if (!err)
+        return repair_sync_folder_of(r, path);
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    mrmr_err back = drv_rename(drv, r->pending, path, DRV_RENAME_EXCHANGE);
+    struct drv_stat ours;
+    if (back)
+        pool_tell_story(r->pool, r->job, true, "repair-conflict", r->drive,
+            "what a user saved during a repair lies in the quarantine and could not be put back");
+    else if (!drv_stat(drv, r->pending, &ours) && ours.size == r->node.size &&
+             ours.mtime == r->node.mtime)
+        drv_unlink(
+            drv, r->pending); /* our own copy, and nobody wrote to it while it was in place */
+    else
+        repair_keep_displaced(r);
+    mrmr_story_restore(&story);
+    return err;
+}
+
+/* Where the drive cannot exchange: the file is looked at once more, kept by a second name, and
+ * replaced. */
+static mrmr_err repair_replace(struct repair *r, const char *path)
+{
+    struct drv *drv = r->drive->drv;
+    char kept[REPAIR_PATH];
+    MRMR_TRY(repair_was_judged(r, path));
+    repair_quarantine_path(r, kept);
+    MRMR_TRY(drv_link(drv, path, kept));
+    MRMR_TRY(drv_dir_sync(drv, POOL_QUARANTINE));
+    MRMR_TRY(drv_rename(drv, r->pending, path, DRV_RENAME_REPLACE));
+    return repair_sync_folder_of(r, path);
+}
+
+static mrmr_err repair_collect_name(int64_t parent, const char *name, void *arg)
+{
+    struct mrmr_bytes *list = arg;
+    MRMR_TRY(mrmr_bytes_add(list, &parent, sizeof parent));
+    return mrmr_bytes_add(list, name, strlen(name) + 1);
+}
+
+/* The other names of a hard-linked file get the new inode, each by the same exchange. */
+static mrmr_err repair_other_names(struct repair *r)
+{
+    mrmr_autobytes struct mrmr_bytes list = MRMR_BYTES_INIT;
+    MRMR_TRY(meta_names(r->pool->meta, r->node.id, repair_collect_name, &list));
+    for (size_t at = 0; at < list.size;) {
+        int64_t parent;
+        memcpy(&parent, list.data + at, sizeof parent);
+        const char *name = list.data + at + sizeof parent;
+        at += sizeof parent + strlen(name) + 1;
+        mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+        MRMR_TRY(meta_path(r->pool->meta, parent, &path));
+        if (path.size)
+            MRMR_TRY(mrmr_bytes_str(&path, "/"));
+        MRMR_TRY(mrmr_bytes_str(&path, name));
+        if (strcmp(path.data, r->path.data) == 0)
+            continue;
+        MRMR_TRY(drv_link(r->drive->drv, r->path.data, r->pending));
+        MRMR_TRY(repair_exchange(r, path.data));
+        MRMR_TRY(drv_unlink(
+            r->drive->drv, r->pending)); /* the rotten inode, which the quarantine keeps */
+    }
+    return MRMR_OK;
+}
+
+/* Put the copy in place; on return the rotten file is in the quarantine. */
+static mrmr_err repair_place(struct repair *r)
+{
+    if (!(r->drive->info.caps & DRV_CAP_RENAME_EXCHANGE)) {
+        if (r->node.nlink > 1)
+            return mrmr_fail(MRMR_UNSUPPORTED,
+                "it has several names, and its drive cannot exchange files in one step");
+        return repair_replace(r, r->path.data);
+    }
+    MRMR_TRY(repair_exchange(r, r->path.data));
+    MRMR_TRY(repair_keep_displaced(r));
+    return r->node.nlink > 1 ? repair_other_names(r) : MRMR_OK;
+}
+
+static mrmr_err repair_record(struct meta *meta, void *arg)
+{
+    struct repair *r = arg;
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(r->drive->drv, r->path.data, &stat));
+    pool_node_from_stat(&r->node, &stat);
+    MRMR_TRY(meta_node_store(meta, &r->node));
+    return meta_extents_mark(meta, r->node.id, META_MISSING, META_LIVE);
+}
+
+static mrmr_err repair_file(struct repair *r, bool bring_back)
+{
+    MRMR_TRY(drv_stat(r->drive->drv, r->path.data, &r->was));
+    if (r->was.type != DRV_REG)
+        return mrmr_fail(MRMR_CONFLICT, "something else than a file is in its place");
+    if (!bring_back && pool_stat_same(&r->drive->info, &r->node, &r->was) != POOL_SAME)
+        return mrmr_fail(MRMR_CHANGED, "it was edited; the next sync takes it in");
+    MRMR_TRY(pool_drive_attach(r->pool, r->drive));
+    MRMR_TRY(repair_fingerprint(r, r->path.data, &r->judged));
+    MRMR_TRY(repair_make_copy(r));
+    MRMR_TRY(pool_drive_still_ours(r->pool, r->drive));
+    MRMR_TRY(repair_place(r));
+    MRMR_TRY(meta_atomically(r->pool->meta, repair_record, r));
+    pool_views_forget(r->pool, 0);
+    pool_tell(r->pool, r->job, false, "damage-repaired", r->drive,
+        "'%s' has its right content again; what was there lies in %s", r->path.data,
+        POOL_QUARANTINE);
+    return MRMR_OK;
+}
+
+mrmr_err pool_repair_node(
+    struct pool *pool, const struct pool_job *job, int64_t node, bool bring_back)
+{
+    struct repair r = {.pool = pool, .job = job};
+    MRMR_TRY(meta_node_get(pool->meta, node, &r.node));
+    r.drive = pool_drive_by_id(pool, r.node.drive);
+    if (!pool_drive_writable(r.drive))
+        return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it cannot be written now"),
+            r.drive ? r.drive->meta.name : "?");
+    snprintf(r.pending, sizeof r.pending, POOL_QUARANTINE "/pending-%lld", (long long)node);
+    mrmr_err err = meta_path(pool->meta, node, &r.path);
+    if (!err)
+        err = repair_file(&r, bring_back);
+    mrmr_err_path(err, r.path.data);
+    mrmr_bytes_free(&r.path);
+    return mrmr_err_drive(err, r.drive->meta.name);
+}
+
+/* --- After a crash
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static mrmr_err settle_pending(struct repair *r)
+{
+    struct drv *drv = r->drive->drv;
+    struct drv_stat pending, target;
+    MRMR_TRY(drv_stat(drv, r->pending, &pending));
+    bool known = repair_is_known(r, &pending);
+    mrmr_err err = drv_stat(drv, r->path.data, &target);
+    if (!err && target.ino == pending.ino)
+        return drv_unlink(drv, r->pending); /* a second name of what is in place */
+    if (known)
+        return repair_keep_displaced(r); /* cut point 2: the rotten file */
+    if (!err && repair_is_known(r, &target))
+        return drv_unlink(drv, r->pending); /* cut point 1: our copy, never in place */
+    /* Cut point 2, and a user had saved it. What is in place now may be our copy, or newer still:
+     * both are kept. */
+    if (!err && target.size == r->node.size && target.mtime == r->node.mtime) {
+        MRMR_TRY(drv_rename(drv, r->pending, r->path.data, DRV_RENAME_EXCHANGE));
+        MRMR_TRY(repair_sync_folder_of(r, r->path.data));
+    }
+    pool_tell(r->pool, r->job, true, "repair-conflict", r->drive,
+        "a repair of '%s' was interrupted while somebody saved it; both are kept, one in %s",
+        r->path.data, POOL_QUARANTINE);
+    return repair_keep_displaced(r);
+}
+
+struct settle_names {
+    int64_t *node;
+    size_t n;
+};
+
+static mrmr_err settle_collect(
+    const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+{
+    struct settle_names *names = arg;
+    int64_t node;
+    if (err || !stat || strncmp(name, "pending-", 8) != 0 || !mrmr_text_i64(name + 8, &node))
+        return MRMR_OK;
+    int64_t *grown = realloc(names->node, (names->n + 1) * sizeof *grown);
+    if (!grown)
+        return mrmr_nomem();
+    names->node = grown;
+    names->node[names->n++] = node;
+    return MRMR_OK;
+}
+
+static mrmr_err settle_drive(struct pool *pool, struct pool_drive *drive)
+{
+    struct settle_names names = {0};
+    mrmr_err err = drv_list(drive->drv, POOL_QUARANTINE, settle_collect, &names);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        err = MRMR_OK;
+    if (!err && names.n)
+        err = pool_drive_attach(pool, drive);
+    for (size_t i = 0; !err && i < names.n; i++) {
+        struct repair r = {.pool = pool, .drive = drive};
+        snprintf(
+            r.pending, sizeof r.pending, POOL_QUARANTINE "/pending-%lld", (long long)names.node[i]);
+        err = meta_node_get(pool->meta, names.node[i], &r.node);
+        if (!err)
+            err = meta_path(pool->meta, names.node[i], &r.path);
+        if (!err)
+            err = settle_pending(&r);
+        else if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+            err =
+                repair_keep_displaced(&r); /* the catalog knows no such file: kept, never deleted */
+        mrmr_bytes_free(&r.path);
+    }
+    free(names.node);
+    return mrmr_err_drive(err, drive->meta.name);
+}
+
+mrmr_err pool_repairs_settle(struct pool *pool)
+{
+    for (size_t i = 0; i < pool->ndrives; i++)
+        if (pool_drive_writable(pool->drives[i]) && settle_drive(pool, pool->drives[i]))
+            mrmr_log_story(MRMR_LOG_WARN, "an interrupted repair could not be settled");
+    return MRMR_OK;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The scan: all drives at once are walked and compared with the catalog, then each is judged.
+ *
+ * Crash argument. The scan writes to no drive. In the catalog:
+ *   - During the walk, groups of writes are committed from time to time. A group is one of: a new entry with its name, attributes and exposed ranges (true as
+ *     soon as it is there, and wholly there or not at all, so no file is known without its bytes being exposed); the
+ *     attributes of a folder, link or special file (true, too); bytes that count as missing becoming suspect (compare
+ *     reads them before anyone believes them); a staged change (says nothing until it is judged). Cut anywhere, the catalog is
+ *     as before but for some of these, and the next scan begins with throwing the staged changes away and finds them again.
+ *   - A walk that did not end (the drive went away, the user interrupted it) is not judged.
+ *   - The judgement of a drive is one transaction, with the drive's hold and the time of its scan: all of it, or nothing, and then
+ *     the next scan stages and judges the same again. Between two drives' judgements either may be missing; they do not depend on each other.
+ *   - What is judged as changed is SUSPECT, an erasure, until compare has read it: a crash between scan and compare leaves it so, and
+ *     compare begins where it was. A new version's leaves are exposed in the same transaction, so none is forgotten.
+ *     A name that waited for the judgement (another kind of thing is there now) is taken in by a second look at its folder, inside the same
+ *     transaction; if the drive fails in that, all of the judgement is rolled back.
+ */
+#include "pool/drive.h"
+#include "pool/scan.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+struct scan {
+    struct pool *pool;
+    const struct pool_job *job;
+    struct pool_sync_report *report;
+    struct pool_scan_excludes excludes;
+    struct pool_scan_drive *drive;
+    struct pool_scan_worker *worker; /* worker[i].arg is &drive[i] */
+    size_t n;
+};
+
+/* The boot in which the drive was attached is over, and nobody has looked at it since. */
+static bool scan_was_unclean(const struct pool_drive *drive)
+{
+    struct meta_drive meta = drive->meta;
+    char now[sizeof meta.boot] = "";
+    pool_session_settle_boot(&meta);
+    mrmr_autoclose int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (!meta.boot[0] || fd < 0 || read(fd, now, sizeof now - 1) < 0)
+        return false;
+    now[strcspn(now, "\n")] = '\0';
+    return strcmp(meta.boot, now) != 0;
+}
+
+static mrmr_err scan_begin_drive(
+    struct scan *s, struct pool_drive *drive, bool accept, struct pool_scan_drive *ret_scan)
+{
+    struct meta *meta = s->pool->meta;
+    struct meta_node nodes[2];
+    size_t n;
+    *ret_scan = (struct pool_scan_drive){.pool = s->pool,
+        .drive = drive,
+        .job = s->job,
+        .excludes = &s->excludes,
+        .accept = accept,
+        .unclean = scan_was_unclean(drive),
+        .replacing = drive->meta.state == META_DRIVE_REBUILDING,
+        .now = mrmr_clock_real()};
+    MRMR_TRY(meta_nodes_after(meta, drive->meta.id, 0, nodes, 2, &n));
+    ret_scan->blank = n < 2;
+    MRMR_TRY(pool_scan_held_load(meta, drive->meta.id, &ret_scan->held));
+    /* Of a scan that did not end. */
+    for (int kind = META_CHANGE_VANISHED; kind <= META_CHANGE_APPEARED; kind++) {
+        uint64_t staged;
+        MRMR_TRY(meta_changes_count(meta, drive->meta.id, (enum meta_change_kind)kind, &staged));
+        if (staged)
+            MRMR_TRY(meta_changes_clear(meta, drive->meta.id, (enum meta_change_kind)kind));
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err scan_begin(struct scan *s, bool accept)
+{
+    s->drive = calloc(s->pool->ndrives + 1, sizeof *s->drive);
+    s->worker = calloc(s->pool->ndrives + 1, sizeof *s->worker);
+    if (!s->drive || !s->worker)
+        return mrmr_nomem();
+    MRMR_TRY(pool_scan_excludes_load(s->pool, &s->excludes));
+    for (size_t i = 0; i < s->pool->ndrives; i++) {
+        struct pool_drive *drive = s->pool->drives[i];
+        if (drive->meta.state == META_DRIVE_RETIRED)
+            continue;
+        if (drive->presence != POOL_PRESENT || !drive->drv) {
+            s->report->drives_away++;
+            continue;
+        }
+        struct pool_scan_drive *scan = &s->drive[s->n];
+        s->worker[s->n].drive = drive;
+        s->worker[s->n].arg = scan;
+        s->n++;
+        MRMR_TRY(scan_begin_drive(s, drive, accept, scan));
+    }
+    return MRMR_OK;
+}
+
+static void scan_free(struct scan *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        pool_scan_walk_free(&s->drive[i]);
+    free(s->drive);
+    free(s->worker);
+    pool_scan_excludes_free(&s->excludes);
+}
+
+static mrmr_err scan_work(struct pool_scan_worker *worker)
+{
+    struct pool_scan_drive *scan = worker->arg;
+    scan->worker = worker;
+    return pool_scan_walk(scan);
+}
+
+/* The drive stopped answering: nothing that was staged for it is applied, and nobody asks it again in this run. */
+static void scan_lost_drive(struct scan *s, const struct pool_scan_worker *worker)
+{
+    struct pool_drive *drive = worker->drive;
+    mrmr_story_restore(&worker->story);
+    mrmr_err_hint(worker->err, "look at the drive and its cable, then run the command again");
+    {
+        mrmr_locked(&drive->lock);
+        mrmr_story_save(&drive->why);
+        drive->errors++;
+        drive->presence = worker->err == MRMR_OFFLINE ? POOL_AWAY : POOL_FAILED;
+    }
+    s->report->drives_away++;
+    pool_tell_story(s->pool, s->job, true, "drive-failed", drive,
+        "the scan of a drive ended early; it counts as it was seen last");
+}
+
+static mrmr_err scan_judge(struct scan *s, struct pool_scan_worker *worker)
+{
+    if (!worker->err) {
+        worker->err = pool_scan_judge(worker->arg, s->report);
+        mrmr_story_save(&worker->story);
+    }
+    if (!worker->err || !worker->stopped)
+        return worker->err;
+    scan_lost_drive(s, worker);
+    return MRMR_OK;
+}
+
+static mrmr_err scan_run(struct scan *s)
+{
+    MRMR_TRY(pool_scan_team_run(s->pool, s->job, "scan", s->worker, s->n, scan_work));
+    for (size_t i = 0; i < s->n; i++)
+        MRMR_TRY(scan_judge(s, &s->worker[i]));
+    struct meta_exposed_total exposed;
+    MRMR_TRY(meta_exposed_total(s->pool->meta, 0, &exposed));
+    s->report->exposed_bytes = exposed.bytes;
+    s->report->exposed_files = exposed.files;
+    return MRMR_OK;
+}
+
+mrmr_err pool_scan(struct pool *pool, const struct pool_job *job, bool accept_changes,
+    struct pool_sync_report *ret_report)
+{
+    struct pool_sync_report report = {0};
+    struct scan s = {.pool = pool, .job = job, .report = &report};
+    if (pool->access != POOL_OWN)
+        return mrmr_fail(MRMR_READONLY, "the pool was opened to look only");
+    mrmr_err err = scan_begin(&s, accept_changes);
+    if (!err)
+        err = scan_run(&s);
+    scan_free(&s);
+    *ret_report = report;
+    return err;
+}

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The judgement (I5): what a complete walk of a drive staged is weighed as a whole before any of it takes effect.
+ *
+ * Moves come first, because a file that is elsewhere has not vanished. Then what is left is counted: too much at once, and the drive is held as it was. Single
+ * files are held where the change cannot be an ordinary edit: another size without a newer time, or losses after the power went.
+ * What is held keeps its node, its names and its place in the stripes, as MISSING: it can be reconstructed until the user says yes.
+ */
+#include "pool/drive.h"
+#include "pool/scan.h"
+
+#include "base/text.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { JUDGE_BATCH = 32, JUDGE_TELL = 20, JUDGE_LOOKS = 8 };
+
+typedef mrmr_err (*judge_fn)(struct pool_scan_drive *scan, const struct meta_change *change);
+
+/* fn for each change of the kind, also for those that it adds; its own it may remove. */
+static mrmr_err judge_each(
+    struct pool_scan_drive *scan, enum meta_change_kind kind, judge_fn fn)
+{
+    mrmr_autofree struct meta_change *changes = calloc(JUDGE_BATCH, sizeof *changes);
+    if (!changes)
+        return mrmr_nomem();
+    int64_t after = 0;
+    for (;;) {
+        size_t n;
+        MRMR_TRY(pool_job_poll(scan->job));
+        MRMR_TRY(meta_changes_after(
+            scan->pool->meta, scan->drive->meta.id, kind, after, changes, JUDGE_BATCH, &n));
+        if (!n)
+            return MRMR_OK;
+        after = changes[n - 1].id;
+        for (size_t i = 0; i < n; i++)
+            MRMR_TRY(fn(scan, &changes[i]));
+    }
+}
+
+static mrmr_err judge_count(
+    struct pool_scan_drive *scan, enum meta_change_kind kind, uint64_t *ret_n)
+{
+    return meta_changes_count(scan->pool->meta, scan->drive->meta.id, kind, ret_n);
+}
+
+/* --- Moves, and what they make void ---------------------------------------------------------------------------------- */
+
+static mrmr_err judge_move(struct pool_scan_drive *scan, const struct meta_change *change)
+{
+    bool done;
+    MRMR_TRY(pool_scan_apply_move(scan, change, false, &done));
+    return done ? meta_change_remove(scan->pool->meta, change->id) : MRMR_OK;
+}
+
+static mrmr_err judge_move_onto(struct pool_scan_drive *scan, const struct meta_change *change)
+{
+    bool done;
+    MRMR_TRY(pool_scan_apply_move(scan, change, true, &done));
+    return done ? meta_change_remove(scan->pool->meta, change->id) : MRMR_OK;
+}
+
+/* What may not take its new name, because something that is kept has it, has not vanished either. */
+static mrmr_err judge_stranded(struct pool_scan_drive *scan, const struct meta_change *change)
+{
+    return pool_scan_ids_add(&scan->stranded, change->node);
+}
+
+/* A move may wait for another one to free its name. */
+static mrmr_err judge_moves_onto(struct pool_scan_drive *scan)
+{
+    uint64_t before, after;
+    MRMR_TRY(judge_count(scan, META_CHANGE_APPEARED, &after));
+    do {
+        before = after;
+        MRMR_TRY(judge_each(scan, META_CHANGE_APPEARED, judge_move_onto));
+        MRMR_TRY(judge_count(scan, META_CHANGE_APPEARED, &after));
+    } while (after && after < before);
+    return MRMR_OK;
+}
+
+/* The name of a file that has others leads to another inode: it left them. */
+static bool judge_left(const struct pool_scan_drive *scan, const struct meta_change *change,
+    const struct meta_node *node)
+{
+    return change->kind != META_CHANGE_VANISHED &&
+           (scan->drive->info.caps & DRV_CAP_STABLE_INO) && node->ino && change->now.ino &&
+           node->ino != change->now.ino;
+}
+
+/* The name has come to be another's, or one of several names of a file is gone. */
+static mrmr_err judge_void(struct pool_scan_drive *scan, const struct meta_change *change)
+{
+    struct meta *meta = scan->pool->meta;
+    struct meta_node node;
+    mrmr_err err = meta_lookup(meta, change->parent, change->name, &node);
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+        return err;
+    if (err || node.id != change->node) {
+        if (change->kind != META_CHANGE_VANISHED)
+            MRMR_TRY(pool_scan_list_add(&scan->revisit, change->parent));
+        return meta_change_remove(meta, change->id);
+    }
+    bool left = judge_left(scan, change, &node);
+    if ((change->kind != META_CHANGE_VANISHED && !left) || node.type == META_DIR ||
+        pool_scan_ids_has(&scan->hidden, node.id))
+        return MRMR_OK;
+    size_t names;
+    MRMR_TRY(pool_scan_count_names(scan, node.id, &names));
+    if (names < 2)
+        return MRMR_OK;
+    if (left)
+        MRMR_TRY(pool_scan_list_add(&scan->revisit, change->parent));
+    MRMR_TRY(meta_name_remove(meta, change->parent, change->name));
+    return meta_change_remove(meta, change->id);
+}
+
+/* Another kind of thing has the name now, and comes in when the folder is looked at again. */
+static mrmr_err judge_replaced(struct pool_scan_drive *scan, const struct meta_change *change)
+{
+    struct meta_node node;
+    bool is_free;
+    if (!pool_scan_ids_has(&scan->replaced, change->node))
+        return MRMR_OK;
+    mrmr_err err = meta_lookup(scan->pool->meta, change->parent, change->name, &node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || (!err && node.id != change->node))
+        return MRMR_OK;
+    MRMR_TRY(err);
+    MRMR_TRY(pool_scan_apply_free(scan, change, &node, &is_free));
+    return is_free ? meta_change_remove(scan->pool->meta, change->id) : MRMR_OK;
+}
+
+static mrmr_err judge_hidden(struct pool_scan_drive *scan, const struct meta_change *change)
+{
+    if (!pool_scan_ids_has(&scan->hidden, change->node))
+        return MRMR_OK;
+    if (!scan->held.n) /* else it is known */
+        pool_tell(scan->pool, scan->job, true, "hidden", scan->drive,
+            "on drive %s, something is mounted over '%s': what the catalog knows there counts as "
+        "missing; unmount it, or, if those files are to be forgotten: mrmr sync --accept-changes",
+        scan->drive->meta.name, change->name);
+    MRMR_TRY(pool_scan_apply_vanish(
+        scan, change->parent, change->name, change->node, POOL_SCAN_HIDDEN));
+    return meta_change_remove(scan->pool->meta, change->id);
+}
+
+/* --- Too much at once? -------------------------------------------------------------------------------------------------- */
+
+struct judge_limits {
+    uint64_t percent, files;
+    struct meta_loss top; /* the top folder that loses too large a part; files 0: none */
+    char top_name[META_NAME_MAX + 1];
+};
+
+static bool judge_exceeds(const struct meta_loss *loss, uint64_t files, uint64_t percent)
+{
+    return (loss->vanished + loss->changed) * 100 > percent * files;
+}
+
+static mrmr_err judge_top(const char *top, const struct meta_loss *loss, void *arg)
+{
+    struct judge_limits *limits = arg;
+    if (*top && !limits->top.files && loss->files > 100 &&
+        judge_exceeds(loss, loss->files, limits->percent)) {
+        limits->top = *loss;
+        snprintf(limits->top_name, sizeof limits->top_name, "%s", top);
+    }
+    return MRMR_OK;
+}
+
+static bool judge_too_much(const struct pool_scan_drive *scan, const struct meta_loss *all,
+    const struct judge_limits *limits)
+{
+    uint64_t lost = all->vanished + all->changed;
+    uint64_t before = all->files > scan->added_files ? all->files - scan->added_files : 0;
+    if (!lost)
+        return false;
+    /* A hold ends when nothing is missing any more, or by the user's word. */
+    return scan->drive->meta.hold[0] || (all->vanished && all->vanished >= before) ||
+           lost > limits->files || (before > 10 && judge_exceeds(all, before, limits->percent)) ||
+           limits->top.files;
+}
+
+/* The day on which the drive was last seen whole; a hold that goes on keeps its own. */
+static void judge_since(const struct meta_drive *meta, char ret_day[16])
+{
+    const char *since = strstr(meta->hold, " since ");
+    time_t seconds = (time_t)(meta->scanned / MRMR_NS_PER_S);
+    struct tm tm;
+    if (since)
+        snprintf(ret_day, 11, "%s", since + strlen(" since "));
+    else if (!meta->scanned || !gmtime_r(&seconds, &tm) || !strftime(ret_day, 16, "%Y-%m-%d", &tm))
+        snprintf(ret_day, 16, "it was added");
+}
+
+static void judge_sentence(const struct pool_scan_drive *scan, const struct meta_loss *all,
+    const struct judge_limits *limits, char ret_hold[160])
+{
+    char day[16], where[64] = "";
+    bool whole = all->vanished + all->changed > limits->files || !limits->top.files ||
+                 judge_exceeds(all, all->files, limits->percent);
+    const struct meta_loss *loss = whole ? all : &limits->top;
+    judge_since(&scan->drive->meta, day);
+    if (!whole) {
+        mrmr_autobytes struct mrmr_bytes name = MRMR_BYTES_INIT;
+        if (!mrmr_text_print(&name, limits->top_name, strlen(limits->top_name)))
+            snprintf(where, sizeof where, " in %.58s", name.data);
+    }
+    snprintf(ret_hold, 160, "of %" PRIu64 " files%s %" PRIu64 " vanished and %" PRIu64
+        " changed since %s", loss->files, where, loss->vanished, loss->changed, day);
+}
+
+static void judge_tell_hold(struct pool_scan_drive *scan, const char *was)
+{
+    const struct meta_drive *meta = &scan->drive->meta;
+    const struct pool_job *job = scan->job;
+    char text[512];
+    snprintf(text, sizeof text,
+        "drive %s is held as it was: %s. All of it can still be reconstructed. If you did this: mrmr "
+        "sync --accept-changes; if not: mrmr rebuild %s",
+        meta->name, meta->hold, meta->name);
+    if (strcmp(was, meta->hold) != 0)
+        pool_tell(scan->pool, job, true, "hold", scan->drive, "%s", text);
+    else if (job && job->notice)
+        job->notice(true, text, job->arg);
+}
+
+/* Decides scan->hold, and the drive's hold with it. */
+static mrmr_err judge_hold(struct pool_scan_drive *scan)
+{
+    struct meta_drive *meta = &scan->drive->meta;
+    struct judge_limits limits = {.top_name = ""};
+    struct meta_loss all = {0, 0, 0};
+    uint64_t vanished, changed;
+    char was[sizeof meta->hold];
+    memcpy(was, meta->hold, sizeof was);
+    MRMR_TRY(judge_count(scan, META_CHANGE_VANISHED, &vanished));
+    MRMR_TRY(judge_count(scan, META_CHANGE_CHANGED, &changed));
+    if (!scan->accept && vanished + changed) {
+        MRMR_TRY(pool_setting_u64(scan->pool, "hold-percent", &limits.percent));
+        MRMR_TRY(pool_setting_u64(scan->pool, "hold-files", &limits.files));
+        MRMR_TRY(meta_losses(scan->pool->meta, meta->id, &all, judge_top, &limits));
+        scan->hold = judge_too_much(scan, &all, &limits);
+    }
+    char hold[sizeof meta->hold] = "";
+    if (scan->hold)
+        judge_sentence(scan, &all, &limits, hold);
+    mrmr_locked(&scan->drive->lock);
+    memcpy(meta->hold, hold, sizeof hold);
+    return MRMR_OK;
+}
+
+/* --- One file -------------------------------------------------------------------------------------------------------------- */
+
+static bool judge_same(const struct meta_node *node, const struct meta_node *now)
+{
+    return node->type == now->type && node->size == now->size && node->mtime == now->mtime &&
+           node->ctime == now->ctime && node->ino == now->ino && node->btime == now->btime;
+}
+
+/* The node of a change, if it is still to be judged; id 0: gone, or taken in through another of its names. */
+static mrmr_err judge_node(
+    struct pool_scan_drive *scan, const struct meta_change *change, struct meta_node *ret_node)
+{
+    mrmr_err err = meta_node_get(scan->pool->meta, change->node, ret_node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || (!err && judge_same(ret_node, &change->now))) {
+        ret_node->id = 0;
+        return MRMR_OK;
+    }
+    return err;
+}
+
+static mrmr_err judge_hold_file(struct pool_scan_drive *scan, const struct meta_change *change,
+    const struct meta_node *node, bool known)
+{
+    if (!known && !scan->hold && scan->held_files < JUDGE_TELL) {
+        mrmr_autobytes struct mrmr_bytes name = MRMR_BYTES_INIT;
+        const char *path;
+        MRMR_TRY(pool_paths_get(scan->pool, &scan->paths, node->id, &path));
+        MRMR_TRY(mrmr_text_print(&name, path, strlen(path)));
+        pool_tell(scan->pool, scan->job, true, "held", scan->drive,
+            "on drive %s, '%.600s' went from %" PRIu64 " to %" PRIu64
+            " bytes%s: its protected content is held. If that is right: mrmr sync "
+            "--accept-changes; if not: mrmr rebuild %s gives it back",
+            scan->drive->meta.name, name.data, node->size, change->now.size,
+            scan->unclean ? " when the power went" : " without a newer modification time",
+            scan->drive->meta.name);
+    }
+    return pool_scan_hold_file(scan, change);
+}
+
+static mrmr_err judge_change(struct pool_scan_drive *scan, const struct meta_change *change)
+{
+    struct meta_node node;
+    const struct meta_node *now = &change->now;
+    bool covered;
+    MRMR_TRY(judge_node(scan, change, &node));
+    if (!node.id)
+        return MRMR_OK;
+    MRMR_TRY(pool_scan_extents_in(scan->pool->meta, node.id, POOL_SCAN_WANTED, &covered));
+    if (scan->accept || !covered)
+        return pool_scan_apply_change(scan, &node, now);
+    bool known = pool_scan_held_find(&scan->held, node.id) != NULL;
+    bool resized = now->size != node.size, older = now->mtime <= node.mtime;
+    bool cut = scan->unclean && now->size < node.size;
+    if (scan->hold || cut || (resized && (older || known)))
+        return judge_hold_file(scan, change, &node, known);
+    /* The same size and an older time: only its bytes can tell. */
+    if (older || known)
+        return pool_scan_apply_recheck(scan, &node, now);
+    return pool_scan_apply_change(scan, &node, now);
+}
+
+static mrmr_err judge_recheck(struct pool_scan_drive *scan, const struct meta_change *change)
+{
+    struct meta_node node;
+    bool covered = false;
+    MRMR_TRY(judge_node(scan, change, &node));
+    if (!node.id)
+        return MRMR_OK;
+    if (scan->accept)
+        MRMR_TRY(pool_scan_extents_in(scan->pool->meta, node.id, POOL_SCAN_WANTED, &covered));
+    return covered ? pool_scan_apply_change(scan, &node, &change->now)
+                   : pool_scan_apply_recheck(scan, &node, &change->now);
+}
+
+static mrmr_err judge_vanished(struct pool_scan_drive *scan, const struct meta_change *change)
+{
+    struct meta_node node;
+    mrmr_err err = meta_lookup(scan->pool->meta, change->parent, change->name, &node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || (!err && node.id != change->node))
+        return MRMR_OK; /* its name was taken by what moved there */
+    MRMR_TRY(err);
+    uint64_t held = scan->held_files;
+    MRMR_TRY(pool_scan_apply_vanish(scan, change->parent, change->name, change->node,
+        pool_scan_ids_has(&scan->stranded, change->node) ? POOL_SCAN_STRANDED : POOL_SCAN_GONE));
+    if (scan->held_files > held && !scan->hold && held < JUDGE_TELL &&
+        !pool_scan_held_find(&scan->held, change->node))
+        pool_tell(scan->pool, scan->job, true, "held", scan->drive,
+            "on drive %s, '%s' is gone%s: %" PRIu64 " protected files are held. If that is right: "
+            "mrmr sync --accept-changes; if not: mrmr rebuild %s",
+            scan->drive->meta.name, change->name, scan->unclean ? " since the power went" : "",
+            scan->held_files - held, scan->drive->meta.name);
+    return MRMR_OK;
+}
+
+/* The user's yes to what was held before: what is there now is the file's content. */
+static mrmr_err judge_accept(struct pool_scan_drive *scan, const struct meta_change *change)
+{
+    struct meta_node node;
+    bool missing = false;
+    mrmr_err err = meta_node_get(scan->pool->meta, change->node, &node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        return MRMR_OK;
+    MRMR_TRY(err);
+    MRMR_TRY(pool_scan_extents_in(scan->pool->meta, node.id, 1U << META_MISSING, &missing));
+    struct meta_node now = node;
+    return missing ? pool_scan_apply_change(scan, &node, &now) : MRMR_OK;
+}
+
+/* --- The whole --------------------------------------------------------------------------------------------------------------- */
+
+static mrmr_err judge_moves(struct pool_scan_drive *scan)
+{
+    MRMR_TRY(judge_each(scan, META_CHANGE_APPEARED, judge_move));
+    MRMR_TRY(judge_each(scan, META_CHANGE_VANISHED, judge_void));
+    MRMR_TRY(judge_each(scan, META_CHANGE_CHANGED, judge_void));
+    return judge_each(scan, META_CHANGE_RECHECK, judge_void);
+}
+
+static mrmr_err judge_look(struct pool_scan_worker *worker)
+{
+    return pool_scan_walk_again(worker->arg);
+}
+
+/* Names pass from one thing to another; what has come into a freed one is found by looking again, before anything is taken for vanished that may
+ * have moved there. */
+static mrmr_err judge_names(struct pool_scan_drive *scan)
+{
+    for (int look = 0; look < JUDGE_LOOKS; look++) {
+        MRMR_TRY(judge_moves_onto(scan));
+        MRMR_TRY(judge_each(scan, META_CHANGE_CHANGED, judge_void));
+        MRMR_TRY(judge_each(scan, META_CHANGE_RECHECK, judge_void));
+        MRMR_TRY(judge_each(scan, META_CHANGE_VANISHED, judge_replaced));
+        if (!scan->revisit.n)
+            break;
+        MRMR_TRY(
+            pool_scan_team_alone(scan->pool, scan->job, "scan", scan->worker, judge_look));
+        MRMR_TRY(judge_moves(scan));
+    }
+    return judge_each(scan, META_CHANGE_APPEARED, judge_stranded);
+}
+
+static mrmr_err judge_all(struct pool_scan_drive *scan)
+{
+    MRMR_TRY(judge_moves(scan));
+    if (scan->hidden.n && !scan->accept)
+        MRMR_TRY(judge_each(scan, META_CHANGE_VANISHED, judge_hidden));
+    MRMR_TRY(judge_hold(scan));
+    uint64_t files = scan->files;
+    if (!scan->hold)
+        MRMR_TRY(judge_names(scan));
+    scan->files = files; /* not twice what was looked at twice */
+    MRMR_TRY(judge_each(scan, META_CHANGE_VANISHED, judge_vanished));
+    MRMR_TRY(pool_scan_apply_orphans(scan));
+    MRMR_TRY(judge_each(scan, META_CHANGE_CHANGED, judge_change));
+    MRMR_TRY(judge_each(scan, META_CHANGE_RECHECK, judge_recheck));
+    if (scan->accept)
+        MRMR_TRY(judge_each(scan, META_CHANGE_HELD, judge_accept));
+    return MRMR_OK;
+}
+
+static mrmr_err judge_clear(struct pool_scan_drive *scan, enum meta_change_kind kind)
+{
+    uint64_t n;
+    MRMR_TRY(judge_count(scan, kind, &n));
+    return n ? meta_changes_clear(scan->pool->meta, scan->drive->meta.id, kind) : MRMR_OK;
+}
+
+static mrmr_err judge_close(struct pool_scan_drive *scan)
+{
+    struct meta *meta = scan->pool->meta;
+    for (int kind = META_CHANGE_VANISHED; kind <= META_CHANGE_APPEARED; kind++)
+        MRMR_TRY(judge_clear(scan, (enum meta_change_kind)kind));
+    if (scan->accept)
+        MRMR_TRY(judge_clear(scan, META_CHANGE_HELD));
+    else
+        MRMR_TRY(pool_scan_held_sweep(meta, scan->drive->meta.id));
+    struct meta_drive now;
+    {
+        mrmr_locked(&scan->drive->lock);
+        scan->drive->meta.scanned = mrmr_clock_real();
+        now = scan->drive->meta;
+    }
+    return meta_drive_store(meta, &now);
+}
+
+static void judge_report(struct pool_scan_drive *scan, struct pool_sync_report *report)
+{
+    report->files += scan->files;
+    report->added += scan->added;
+    report->unreadable += scan->unreadable;
+    report->held += scan->held_files;
+    report->moved += scan->moved;
+    report->vanished += scan->vanished;
+    report->changed += scan->changed;
+    report->drives_held += scan->hold;
+}
+
+mrmr_err pool_scan_judge(struct pool_scan_drive *scan, struct pool_sync_report *report)
+{
+    struct meta_drive *meta = &scan->drive->meta;
+    const struct meta_drive was = *meta;
+    MRMR_TRY(meta_begin(scan->pool->meta));
+    mrmr_err err = judge_all(scan);
+    if (!err)
+        err = judge_close(scan);
+    if (!err && scan->hold)
+        judge_tell_hold(scan, was.hold);
+    else if (!err && was.hold[0])
+        pool_tell(scan->pool, scan->job, false, "hold-lifted", scan->drive,
+            "drive %s is not held any more", meta->name);
+    if (!err)
+        err = meta_commit(scan->pool->meta);
+    if (!err) {
+        judge_report(scan, report);
+        return MRMR_OK;
+    }
+    meta_rollback(scan->pool->meta);
+    mrmr_locked(&scan->drive->lock);
+    memcpy(meta->hold, was.hold, sizeof was.hold);
+    meta->scanned = was.scanned;
+    return err;
+}

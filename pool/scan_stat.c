@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * I4: what counts as unchanged, and when a time stamp can be trusted.
+ */
+#include "pool/engine.h"
+
+/* A fact that the catalog or the drive does not have (0) says nothing. */
+static bool stat_fact_differs(uint32_t caps, uint32_t cap, uint64_t known, uint64_t seen)
+{
+    return (caps & cap) && known && seen && known != seen;
+}
+
+enum pool_same pool_stat_same(
+    const struct drv_info *info, const struct meta_node *node, const struct drv_stat *stat)
+{
+    if ((int)node->type != (int)stat->type || node->size != stat->size ||
+        node->mtime != stat->mtime)
+        return POOL_DIFFERENT;
+    if (stat_fact_differs(
+            info->caps, DRV_CAP_STABLE_CTIME, (uint64_t)node->ctime, (uint64_t)stat->ctime) ||
+        stat_fact_differs(info->caps, DRV_CAP_STABLE_INO, node->ino, stat->ino) ||
+        stat_fact_differs(info->caps, DRV_CAP_BTIME, (uint64_t)node->btime, (uint64_t)stat->btime))
+        return POOL_RECHECK;
+    return POOL_SAME;
+}
+
+void pool_node_from_stat(struct meta_node *node, const struct drv_stat *stat)
+{
+    node->type = (enum meta_type)stat->type;
+    node->mode = stat->mode;
+    node->uid = stat->uid;
+    node->gid = stat->gid;
+    node->nlink = stat->nlink;
+    node->size = stat->size;
+    node->ino = stat->ino;
+    node->rdev = stat->rdev;
+    node->mtime = stat->mtime;
+    node->ctime = stat->ctime;
+    node->btime = stat->btime;
+}
+
+/* How long until `now` is two grains past the last change; 0 also for times to come, which no change now can hit. */
+static int64_t tick_left(const struct drv_info *info, const struct drv_stat *stat, int64_t now)
+{
+    int64_t last = (info->caps & DRV_CAP_STABLE_CTIME) && stat->ctime ? stat->ctime : stat->mtime;
+    int64_t grains = 2 * info->time_grain, age;
+    if (__builtin_sub_overflow(now, last, &age) || age < 0 || age >= grains)
+        return 0;
+    return grains - age;
+}
+
+mrmr_err pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat)
+{
+    /* A clock that is set back again and again must not keep us here. */
+    for (int tries = 0; tries < 8; tries++) {
+        int64_t left = tick_left(info, stat, mrmr_clock_real());
+        if (!left)
+            return MRMR_OK;
+        struct timespec ts = mrmr_clock_to_timespec(left);
+        nanosleep(&ts, NULL);
+    }
+    return mrmr_fail(MRMR_CHANGED, "it was modified just now");
+}

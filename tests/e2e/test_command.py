@@ -1,0 +1,466 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every command on a small pool: what it does, what it says, its JSON and its exit code."""
+import os
+import re
+import shutil
+import subprocess
+
+from loops import loops, need_loops
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{9})?Z")
+
+STATUS = {"pool", "state", "redundancy", "survives", "drives_total", "drives_present", "files", "file_size",
+          "exposed_files", "exposed_size", "exposed_since", "parity_size", "stripes", "margin", "lost_stripes",
+          "degraded_size", "damaged_size", "held_files", "held_drives", "storable_size", "domain_unsafe", "conflicts",
+          "drives", "needs_look"}
+DRIVE = {"name", "uri", "uuid", "slot", "role", "domain", "state", "presence", "why", "hold", "total_size",
+         "available_size", "reserve", "max_usage", "files", "file_size", "protected_size", "exposed_size",
+         "parity_size", "scanned", "seen"}
+ENTRY = {"drive", "type", "mode", "uid", "gid", "size", "mtime", "version", "exposed_size", "survives", "present",
+         "degraded"}
+SYNC = {"completed", "redundancy", "files", "added", "changed", "moved", "vanished", "unreadable", "held",
+        "drives_held", "drives_away", "protected_files", "protected_size", "stripes_made", "stripes_changed",
+        "rows_made", "rows_dropped", "skipped", "exposed_files", "exposed_size", "lost_size", "needs_look"}
+SCRUB = {"completed", "stripes", "stripes_total", "size", "edited", "damaged", "damaged_size", "rows_damaged",
+         "repaired", "rows_repaired", "lost", "unreadable", "needs_look"}
+REBUILD = {"completed", "files", "folders", "others", "size", "kept", "conflicts", "rows", "row_size", "failed",
+           "failed_size", "needs_look"}
+
+
+# --- init, add-drive, drives ---
+
+
+def test_init_and_an_empty_pool(mrmr):
+    assert str(mrmr.dir) in mrmr.run("init").stdout
+    assert "no drives" in mrmr.run("drives").stdout
+    assert mrmr.json("drives") == {"drives": []}
+    assert "add-drive" in mrmr.run("status").stdout
+    status = mrmr.json("status")
+    assert set(status) == STATUS and status["state"] == "empty" and status["needs_look"] == []
+    assert mrmr.json("--pool", str(mrmr.folder / "second"), "init") == {"pool": str(mrmr.folder / "second")}
+
+
+def test_add_drive_with_everything(mrmr):
+    mrmr.fill("red")
+    added = mrmr.json("add-drive", mrmr.drive("red"), "--name", "crimson", "--role", "removable", "--domain", "shelf",
+                      "--reserve", "1GiB", "--max-usage", "5G")
+    assert set(added) == DRIVE
+    assert (added["name"], added["role"], added["domain"], added["reserve"], added["max_usage"]) == (
+        "crimson", "removable", "shelf", 1 << 30, 5 << 30)
+    assert added["uri"] == str(mrmr.drive("red")) and added["presence"] == "present" and added["why"] is None
+    assert added["scanned"] is None and TIME.fullmatch(added["seen"])
+    assert mrmr.json("drives")["drives"][0]["uuid"] == added["uuid"]
+    assert mrmr.run("drives", "--names").stdout == "crimson\n"
+    table = mrmr.run("drives").stdout
+    assert table.startswith("NAME") and "crimson" in table and "removable" in table
+
+
+def test_add_drive_takes_a_relative_path(mrmr):
+    mrmr.fill("red")
+    mrmr.run("init")
+    subprocess.run([mrmr.bin, "add-drive", "../drives/red"], cwd=mrmr.dir, env=mrmr.env, check=True,
+                   capture_output=True)
+    assert mrmr.json("drives")["drives"][0]["uri"] == str(mrmr.drive("red"))
+
+
+def test_add_drive_says_what_is_wrong(mrmr):
+    mrmr.fill("red")
+    mrmr.run("add-drive", mrmr.drive("red"))
+    inside = mrmr.drive("red") / "of-red"
+    assert "inside" in mrmr.run("add-drive", inside, code=1).stderr
+    mrmr.fill("blue")
+    assert "'mirror'" in mrmr.run("add-drive", mrmr.drive("blue"), "--role", "mirror", code=1).stderr
+    assert len(mrmr.json("drives")["drives"]) == 1
+
+
+# --- status ---
+
+
+def test_status_goes_with_the_pool(mrmr):
+    mrmr.fill("red")
+    mrmr.run("add-drive", mrmr.drive("red"))
+    done = mrmr.run("status", code=3)
+    assert "EXPOSED" in done.stdout and "never looked through" in done.stdout and "mrmr sync" in done.stdout
+
+    mrmr.fill("blue")
+    mrmr.run("add-drive", mrmr.drive("blue"))
+    mrmr.run("sync")
+    done = mrmr.run("status")
+    assert "PROTECTED" in done.stdout and "Needs a look" not in done.stdout and "2 of 2 present" in done.stdout
+    assert mrmr.run("status", "--quiet").stdout == ""
+    status = mrmr.json("status")
+    assert set(status) == STATUS and all(set(d) == DRIVE for d in status["drives"])
+    assert (status["state"], status["redundancy"], status["survives"], status["files"]) == ("protected", 1, 1, 8)
+    assert status["exposed_size"] == 0 and status["exposed_since"] is None
+    assert sum(status["margin"]) == status["stripes"] == status["margin"][1]
+
+    os.rename(mrmr.drive("red"), mrmr.folder / "red-is-away")
+    done = mrmr.run("status", code=3)
+    assert "DEGRADED" in done.stdout and "drive red is away" in done.stdout and "mrmr rebuild" in done.stdout
+    assert "Needs a look" in mrmr.run("status", "--quiet", code=3).stdout
+    status = mrmr.json("status", code=3)
+    assert status["state"] == "degraded" and status["survives"] == 0 and status["needs_look"]
+    away = next(d for d in status["drives"] if d["name"] == "red")
+    assert away["presence"] == "away" and str(mrmr.drive("red")) in away["why"]
+
+    os.rename(mrmr.drive("blue"), mrmr.folder / "blue-is-away")
+    assert mrmr.json("status", code=3)["state"] == "lost"
+
+
+def test_status_of_new_files_after_a_sync_that_could_not_protect_them(mrmr):
+    mrmr.fill("red")
+    mrmr.run("add-drive", mrmr.drive("red"))
+    done = mrmr.run("sync", code=3)
+    assert "exposed" in done.stdout
+    status = mrmr.json("status", code=3)
+    assert status["state"] == "exposed" and status["exposed_files"] == 4 and TIME.fullmatch(status["exposed_since"])
+    assert any("add-drive" in line for line in status["needs_look"])
+
+
+# --- sync ---
+
+
+def test_sync_tells_what_it_did(mrmr):
+    made = mrmr.fill("red")
+    made.update(mrmr.fill("blue"))
+    for name in ("red", "blue"):
+        mrmr.run("add-drive", mrmr.drive(name))
+    report = mrmr.json("sync")
+    assert set(report) == SYNC
+    assert report["completed"] is True and report["needs_look"] == [] and report["files"] == len(made)
+    assert report["protected_size"] == sum(map(len, made.values())) and report["protected_files"] == len(made)
+    assert report["stripes_made"] >= 1 and report["redundancy"] == 1
+    again = mrmr.json("sync")
+    assert again["protected_size"] == again["added"] == again["stripes_made"] == 0
+    (mrmr.drive("red") / "new").write_bytes(b"new")
+    done = mrmr.run("sync")
+    assert "1 added" in done.stdout and "All is protected" in done.stdout
+    assert mrmr.run("sync", "--quiet").stdout == ""
+
+
+def test_sync_with_a_drive_away_needs_a_look_and_goes_on(mrmr):
+    mrmr.build(["red", "blue", "green"])
+    os.rename(mrmr.drive("red"), mrmr.folder / "away")
+    (mrmr.drive("blue") / "new").write_bytes(b"new")
+    report = mrmr.json("sync", code=3)
+    assert report["drives_away"] == 1 and report["protected_files"] == 1
+    assert "drive red is away" in mrmr.run("sync", code=3).stdout
+
+
+def test_a_hold_needs_the_users_word(mrmr):
+    mrmr.build(["red", "blue", "green"], files=30, size=20_000)
+    shutil.rmtree(mrmr.drive("red") / "of-red")
+    report = mrmr.json("sync", code=3)
+    assert report["drives_held"] == 1 and report["vanished"] == 0
+    done = mrmr.run("status", code=3)
+    assert "held" in done.stdout and "--accept-changes" in done.stdout
+    assert next(d for d in mrmr.json("drives")["drives"] if d["name"] == "red")["hold"]
+    mrmr.run("sync", "--accept-changes")
+    assert mrmr.json("status")["held_drives"] == 0
+
+
+# --- ls, where, cat ---
+
+
+def test_ls(mrmr):
+    mrmr.build(["red", "blue"], size=3000)
+    (mrmr.drive("red") / "sub").mkdir()
+    assert mrmr.run("ls").stdout == "of-blue/\nof-red/\n"
+    assert mrmr.run("ls", "/of-red/").stdout == mrmr.run("ls", "of-red").stdout == "".join(
+        "file %d.bin\n" % i for i in range(4))
+    long = mrmr.run("ls", "-l", "of-red").stdout.split("\n")
+    assert re.match(r"-rw-r--r--\s+2\.9 KiB\s+20\d\d-\d\d-\d\d \d\d:\d\d\s+red\s+survives 1\s+file 0\.bin$", long[0])
+    listing = mrmr.json("ls", "of-red")
+    assert listing["path"] == "of-red" and [e["name"] for e in listing["entries"]] == [
+        "file %d.bin" % i for i in range(4)]
+    entry = listing["entries"][1]
+    assert set(entry) == ENTRY | {"name"}
+    st = os.stat(mrmr.drive("red") / "of-red/file 1.bin")
+    assert (entry["type"], entry["mode"], entry["size"], entry["uid"], entry["drive"], entry["survives"]) == (
+        "file", "%04o" % (st.st_mode & 0o7777), 3001, st.st_uid, "red", 1)
+    assert TIME.fullmatch(entry["mtime"]) and entry["present"] and not entry["degraded"]
+    mrmr.run("sync")
+    assert mrmr.json("ls", "sub") == {"path": "sub", "entries": []}
+    for path in ("nowhere", "of-red/file 0.bin"):
+        done = mrmr.run("ls", "--json", path, code=1)
+        assert path in done.stderr and done.stdout == ""
+
+
+def test_where(mrmr):
+    mrmr.build(["red", "blue", "green"])
+    for name in ("red", "green"):
+        (mrmr.drive(name) / "twice").write_text(name)
+        mrmr.run("sync")
+    copies = mrmr.json("where", "twice")["copies"]
+    assert [c["drive"] for c in copies] == ["green", "red"] and set(copies[0]) == ENTRY
+    for path in ("of-red/file 0.bin", "/of-red/file 0.bin", str(mrmr.drive("red") / "of-red/file 0.bin"),
+                 str(mrmr.drive("red")) + "//of-red/./file 0.bin"):
+        done = mrmr.run("where", path).stdout
+        assert re.match(r"red\s+present\s+293 KiB\s.*\ssurvives 1 lost drive$", done.strip()), done
+    link = mrmr.folder / "link"
+    link.symlink_to(mrmr.drive("red"))
+    assert mrmr.json("where", str(link / "of-red/file 0.bin"))["copies"][0]["drive"] == "red"
+    assert "nowhere" in mrmr.run("where", "nowhere", code=1).stderr
+    os.rename(mrmr.drive("red"), mrmr.folder / "away")
+    copy = mrmr.json("where", str(mrmr.drive("red") / "of-red/file 0.bin"))["copies"][0]
+    assert copy["degraded"] and not copy["present"] and copy["survives"] == 0
+    assert "not there" in mrmr.run("where", "of-red/file 0.bin").stdout
+
+
+def test_cat_reads_through_the_loss_of_a_drive(mrmr):
+    made = mrmr.build(["red", "blue", "green"], size=2_500_000)
+    path = "of-red/file 1.bin"
+
+    def cat(name):
+        return subprocess.run([mrmr.bin, "cat", name], env=mrmr.env, capture_output=True, check=True).stdout
+
+    assert cat(path) == made[path]
+    os.rename(mrmr.drive("red"), mrmr.folder / "away")
+    assert cat(path) == made[path]
+    assert cat(str(mrmr.drive("red") / path)) == made[path]
+    os.rename(mrmr.drive("blue"), mrmr.folder / "away-too")
+    done = mrmr.run("cat", path, code=1)
+    assert path in done.stderr and done.stdout == ""
+    assert "nowhere" in mrmr.run("cat", "nowhere", code=1).stderr
+
+
+def test_cat_never_gives_rotten_bytes(mrmr):
+    made = mrmr.build(["red", "blue", "green"])
+    path = mrmr.drive("red") / "of-red/file 1.bin"
+    st = os.stat(path)
+    flip(path)
+    os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns))
+    done = subprocess.run([mrmr.bin, "cat", "of-red/file 1.bin"], env=mrmr.env, capture_output=True, check=True)
+    assert done.stdout == made["of-red/file 1.bin"]
+
+
+def test_a_reader_who_leaves_ends_it_quietly(mrmr):
+    mrmr.build(["red", "blue"], size=9_000_000, files=2)
+    for args in (["cat", "of-red/file 0.bin"], ["ls", "--json", "of-red"]):
+        process = mrmr.start(*args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == -13  # SIGPIPE, as is usual
+
+
+def test_output_that_cannot_be_written_is_a_failure(mrmr):
+    mrmr.build(["red", "blue"])
+    with open("/dev/full", "wb") as full:
+        process = mrmr.start("status", stdout=full, stderr=subprocess.PIPE)
+        error = process.stderr.read()
+        assert process.wait(timeout=60) == 1 and b"standard output" in error
+
+
+def test_names_that_are_any_bytes(mrmr):
+    mrmr.fill("red")
+    mrmr.fill("blue")
+    odd = os.fsencode(mrmr.drive("red")) + b"/odd"
+    os.mkdir(odd)
+    names = [b"new\nline", b"\xff\xfe not utf-8", b"\x1b[31mred", b"back\\slash", "smörgås".encode()]
+    for name in names:
+        with open(odd + b"/" + name, "wb") as f:
+            f.write(name)
+    for name in ("red", "blue"):
+        mrmr.run("add-drive", mrmr.drive(name))
+    mrmr.run("sync")
+    shown = mrmr.run("ls", "odd").stdout.split("\n")[:-1]
+    assert sorted(shown) == sorted(
+        ["new\\x0aline", "\\xff\\xfe not utf-8", "\\x1b[31mred", "back\\\\slash", "smörgås"])
+    assert "\x1b" not in mrmr.run("ls", "-l", "odd").stdout
+    entries = {e.get("name_bytes", e["name"]): e for e in mrmr.json("ls", "odd")["entries"]}
+    assert set(entries) == {"new\nline", "%FF%FE%20not%20utf-8", "\x1b[31mred", "back\\slash", "smörgås"}
+    assert entries["%FF%FE%20not%20utf-8"]["name"] == "\ufffd\ufffd not utf-8"
+    for name in names:
+        done = subprocess.run([os.fsencode(mrmr.bin), b"cat", b"odd/" + name], env=mrmr.env, capture_output=True,
+                              check=True)
+        assert done.stdout == name
+    where = mrmr.json("where", os.fsdecode(b"odd/\xff\xfe not utf-8"))
+    assert where["path_bytes"] == "odd/%FF%FE%20not%20utf-8"
+    done = mrmr.run("cat", os.fsdecode(b"odd/no\n\xffsuch"), code=1)
+    assert done.stderr.count("\n") == 1 and "\udcff" not in done.stderr
+
+
+# --- scrub, check ---
+
+
+def a_row(mrmr):
+    """The path of a parity file."""
+    return next(p for p in (mrmr.folder / "drives").glob("*/.mrmr/parity/*/*") if p.is_file())
+
+
+def flip(path):
+    """A bit changes, and so does the time of the last change, which nobody can set."""
+    with open(path, "r+b") as f:
+        f.seek(1000)
+        byte = f.read(1)
+        f.seek(1000)
+        f.write(bytes([byte[0] ^ 0x55]))
+
+
+def test_scrub_finds_a_rotten_row_and_makes_it_again(mrmr):
+    mrmr.build(["red", "blue", "green"])
+    report = mrmr.json("scrub")
+    assert set(report) == SCRUB and report["damaged"] == 0 and report["stripes"] == report["stripes_total"] >= 1
+    assert report["size"] > 0 and report["completed"] is True
+    flip(a_row(mrmr))
+    report = mrmr.json("scrub", code=3)
+    assert report["rows_damaged"] == 1 and report["rows_repaired"] == 0 and report["needs_look"]
+    assert any(e["warning"] and e["kind"] == "damage-found" for e in mrmr.json("events")["events"])
+    mrmr.run("status", code=3)
+    mrmr.run("scrub", "--repair")
+    assert "as it should be" in mrmr.run("scrub").stdout
+    mrmr.run("status")
+
+
+def test_scrub_finds_rot_in_a_file_and_repairs_it(mrmr):
+    """On a file system of its own, whose image is changed while it is not mounted: no time tells of it."""
+    need_loops()
+    with loops(mrmr.folder / "drives") as make:
+        red = make("red", "ext4", 64)
+        made = mrmr.build(["red", "blue", "green"])
+        path = "of-red/file 1.bin"
+        red.umount()
+        with open(red.image, "r+b") as image:
+            at = image.read().index(made[path][4096:8192])
+            image.seek(at)
+            image.write(bytes(b ^ 1 for b in made[path][4096:4106]))
+        red.mount()
+        report = mrmr.json("scrub", code=3)
+        assert report["damaged"] == 1 and report["repaired"] == 0 and any("--repair" in s for s in report["needs_look"])
+        assert mrmr.json("status", code=3)["damaged_size"] > 0
+        report = mrmr.json("scrub", "--repair")
+        assert report["repaired"] == 1 and report["needs_look"] == []
+        assert (mrmr.drive("red") / path).read_bytes() == made[path]
+        assert any((mrmr.drive("red") / ".mrmr/quarantine").rglob("*"))
+        assert "as it should be" in mrmr.run("scrub").stdout
+        mrmr.run("status")
+
+
+def test_scrub_of_a_file_that_was_edited(mrmr):
+    mrmr.build(["red", "blue", "green"])
+    flip(mrmr.drive("red") / "of-red/file 1.bin")
+    report = mrmr.json("scrub")
+    assert report["edited"] == 1 and report["damaged"] == 0
+    assert "no damage" in mrmr.run("scrub").stdout
+
+
+def test_scrub_of_a_part(mrmr):
+    mrmr.build(["red", "blue", "green"], redundancy=2)
+    assert mrmr.json("scrub", "--percent", "1")["stripes"] == 1
+    assert mrmr.json("scrub", "--older-than", "1d")["stripes"] < mrmr.json("scrub")["stripes"] or \
+        mrmr.json("status")["stripes"] == 1
+    assert mrmr.json("scrub", "--older-than", "1d")["stripes"] == 0
+
+
+def test_check(mrmr):
+    mrmr.build(["red", "blue", "green"])
+    assert mrmr.json("check") == {"deep": False, "findings": []}
+    assert "agree" in mrmr.run("check", "--deep").stdout
+    os.truncate(a_row(mrmr), 100)
+    done = mrmr.run("check", code=3)
+    assert "  ! " in done.stdout
+    assert mrmr.json("check", "--deep", code=3)["findings"]
+
+
+# --- rebuild ---
+
+
+def test_rebuild_onto_a_new_drive(mrmr):
+    made = mrmr.build(["red", "blue", "green"])
+    shutil.rmtree(mrmr.drive("red"))
+    mrmr.drive("new").mkdir()
+    added = mrmr.run("add-drive", mrmr.drive("new"))
+    assert "mrmr rebuild red --onto new" in added.stdout
+    report = mrmr.json("rebuild", "red", "--onto", "new")
+    assert set(report) == REBUILD and report["files"] == 4 and report["needs_look"] == [] and report["completed"]
+    for path, data in made.items():
+        if path.startswith("of-red/"):
+            assert (mrmr.drive("new") / path).read_bytes() == data
+    mrmr.run("sync")
+    mrmr.run("status")
+    assert mrmr.run("drives", "--names").stdout.split() == ["new", "blue", "green"]
+
+
+def test_rebuild_into_free_space(mrmr):
+    made = mrmr.build(["red", "blue", "green", "white"])
+    shutil.rmtree(mrmr.drive("red"))
+    done = mrmr.run("rebuild", "red")
+    assert "Brought back 4 files" in done.stdout
+    for path, data in made.items():
+        copies = mrmr.json("where", path)["copies"]
+        assert (mrmr.drive(copies[0]["drive"]) / path).read_bytes() == data
+    mrmr.run("status")
+
+
+def test_rebuild_of_one_path(mrmr):
+    made = mrmr.build(["red", "blue", "green"])
+    gone = mrmr.drive("red") / "of-red/file 2.bin"
+    gone.unlink()
+    report = mrmr.json("rebuild", "red", "--path", str(gone))
+    assert report["files"] == 1
+    assert gone.read_bytes() == made["of-red/file 2.bin"]
+    assert "nowhere" in mrmr.run("rebuild", "red", "--path", "nowhere", code=1).stderr
+
+
+def test_rebuild_of_what_is_not_there(mrmr):
+    mrmr.build(["red", "blue", "green"])
+    assert "mrmr drives" in mrmr.run("rebuild", "purple", code=1).stderr
+    assert "purple" in mrmr.run("rebuild", "red", "--onto", "purple", code=1).stderr
+
+
+# --- set-redundancy, set, get, events ---
+
+
+def test_set_redundancy(mrmr):
+    mrmr.build(["red", "blue", "green"])
+    before = mrmr.json("status")["parity_size"]
+    report = mrmr.json("set-redundancy", "2")
+    assert set(report) == SYNC and report["redundancy"] == 2 and report["rows_made"] >= 1
+    status = mrmr.json("status")
+    assert status["redundancy"] == 2 and status["survives"] == 2 and status["parity_size"] > before
+    mrmr.run("set-redundancy", "1")
+    status = mrmr.json("status")
+    assert status["redundancy"] == 1 and status["margin"][1] == status["stripes"]
+    done = mrmr.run("set-redundancy", "3", code=1)
+    assert "needs at least 4 drives" in done.stderr and mrmr.json("status")["redundancy"] == 1
+
+
+def test_set_redundancy_before_there_is_anything(mrmr):
+    for name in ("red", "blue", "green"):
+        mrmr.fill(name)
+        mrmr.run("add-drive", mrmr.drive(name))
+    assert "mrmr sync" in mrmr.run("set-redundancy", "2").stdout
+    assert mrmr.json("sync")["redundancy"] == 2
+
+
+def test_set_and_get(mrmr):
+    mrmr.fill("red")
+    mrmr.run("add-drive", mrmr.drive("red"))
+    assert mrmr.run("get", "hold-percent").stdout == "30\n"
+    assert "hold-percent" in mrmr.run("set", "hold-percent", "50").stdout
+    assert mrmr.run("get", "hold-percent").stdout == "50\n"
+    assert mrmr.json("get", "hold-percent") == {"key": "hold-percent", "value": "50"}
+    assert mrmr.json("set", "drive.red.reserve", "1G") == {"key": "drive.red.reserve", "value": "1G"}
+    assert mrmr.run("get", "drive.red.reserve").stdout == "%d\n" % (1 << 30)
+    settings = {s["key"]: s for s in mrmr.json("get")["settings"]}
+    assert all(set(s) == {"key", "value", "meaning", "is_default"} for s in settings.values())
+    assert settings["hold-percent"]["is_default"] is False and settings["redundancy"]["is_default"] is True
+    assert "hold-percent" in mrmr.run("get").stdout
+    for args in (["set", "nonsense", "1"], ["get", "nonsense"]):
+        assert "'nonsense'" in mrmr.run(*args, code=1).stderr
+    assert "'many'" in mrmr.run("set", "hold-percent", "many", code=1).stderr
+    mrmr.run("set", "drive.red.name", "crimson")
+    assert mrmr.run("drives", "--names").stdout == "crimson\n"
+
+
+def test_events(mrmr):
+    mrmr.build(["red", "blue", "green"], redundancy=2)
+    events = mrmr.json("events")["events"]
+    assert all(set(e) == {"id", "time", "kind", "drive", "warning", "text"} for e in events)
+    assert [e["id"] for e in events] == sorted(e["id"] for e in events)
+    assert all(TIME.fullmatch(e["time"]) for e in events)
+    assert [e["drive"] for e in events if e["kind"] == "drive-added"] == ["red", "blue", "green"]
+    assert [e["drive"] for e in events if e["kind"] == "redundancy"] == [None]
+    assert mrmr.json("events", "--last", "1")["events"] == events[-1:]
+    assert mrmr.json("events", "--last", "0")["events"] == events
+    assert "drive-added" in mrmr.run("events").stdout

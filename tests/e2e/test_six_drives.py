@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job on real file systems: six drives that hold files already, redundancy 2, two drives lost at once."""
+import itertools
+import os
+import subprocess
+
+import pytest
+
+from loops import loops, need_loops
+from trees import differences, make_tree, record
+
+DRIVES = [("d1", "ext4", 300), ("d2", "xfs", 320), ("d3", "btrfs", 400), ("d4", "ext4", 500), ("d5", "xfs", 450),
+          ("d6", "btrfs", 350)]
+MEGABYTES = {"d1": 60, "d2": 90, "d3": 70, "d4": 110, "d5": 90, "d6": 40}
+
+
+class Pool:
+    def __init__(self, folder):
+        self.env = dict(os.environ, MRMR_POOL=os.path.join(str(folder), "pool"))
+
+    def run(self, *args, code=0):
+        done = subprocess.run([os.environ["MRMR_BIN"], *args], env=self.env, stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=900)
+        assert done.returncode == code, "%r gave %d, not %d:\n%s\n%s" % (
+            args, done.returncode, code, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        return done.stdout
+
+
+@pytest.mark.parametrize("lost", [("d4", "d5"), ("d2", "d3")])
+def test_two_of_six_drives_lost_at_once(tmp_path, lost):
+    need_loops()
+    with loops(tmp_path) as make:
+        drives = {name: make(name, fs, size) for name, fs, size in DRIVES}
+        for seed, (name, drive) in enumerate(drives.items()):
+            make_tree(drive.root, seed, MEGABYTES[name])
+        before = {name: record(drive.root) for name, drive in drives.items()}
+
+        pool = Pool(tmp_path)
+        for name, drive in drives.items():
+            pool.run("add-drive", drive.root, "--name", name)
+        pool.run("set-redundancy", "2")
+        pool.run("sync")
+        pool.run("status")
+        pool.run("scrub")
+        for name, drive in drives.items():
+            assert not differences(before[name], record(drive.root)), "protecting changed an original on " + name
+
+        for name in lost:
+            drives[name].destroy()
+        pool.run("status", code=3)
+        for name in lost:  # every protected byte is readable before anyone repairs anything
+            paths = [p for p, e in before[name].items() if e.get("size", 1 << 40) < 8 << 20 and "digest" in e]
+            for path in itertools.islice(sorted(paths), 0, None, 40):
+                assert len(pool.run("cat", path)) == before[name][path]["size"]
+
+        fresh = {}
+        for name in lost:
+            fs, size = next((f, s) for n, f, s in DRIVES if n == name)
+            fresh[name] = make("new-" + name, fs, size)
+            pool.run("add-drive", fresh[name].root, "--name", "new-" + name)
+            pool.run("rebuild", name, "--onto", "new-" + name)
+        for name in lost:
+            assert not differences(before[name], record(fresh[name].root))
+        pool.run("sync")
+        pool.run("status")
+        pool.run("scrub")
+        pool.run("check", "--deep")

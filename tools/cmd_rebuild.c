@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tools/cmd.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "tools/mrmr_job.h"
+#include "tools/mrmr_print.h"
+#include <inttypes.h>
+#include <stdio.h>
+
+static mrmr_err look_rebuild(struct cmd_call *call, const struct pool_rebuild_report *r)
+{
+    char size[MRMR_TEXT_SHORT], count[48];
+    if (r->failed)
+        MRMR_TRY(cmd_look(call, "%s (%s) could not be brought back; see: mrmr events",
+            mrmr_print_count(r->failed, "file", "files", count, sizeof count),
+            mrmr_text_print_size(r->failed_bytes, size)));
+    if (r->conflicts)
+        MRMR_TRY(cmd_look(call,
+            "%s not brought back, because something else is there; see: mrmr "
+            "events",
+            mrmr_print_count(r->conflicts, "file was", "files were", count, sizeof count)));
+    return MRMR_OK;
+}
+
+static mrmr_err rebuild_json(
+    struct cmd_call *call, const struct pool_rebuild_report *r, bool completed)
+{
+    struct mrmr_json json;
+    mrmr_json_begin(&json, stdout);
+    mrmr_json_bool(&json, "completed", completed);
+    mrmr_json_number(&json, "files", r->files);
+    mrmr_json_number(&json, "folders", r->folders);
+    mrmr_json_number(&json, "others", r->others);
+    mrmr_json_number(&json, "size", r->bytes);
+    mrmr_json_number(&json, "kept", r->kept);
+    mrmr_json_number(&json, "conflicts", r->conflicts);
+    mrmr_json_number(&json, "rows", r->rows);
+    mrmr_json_number(&json, "row_size", r->row_bytes);
+    mrmr_json_number(&json, "failed", r->failed);
+    mrmr_json_number(&json, "failed_size", r->failed_bytes);
+    cmd_json_looks(call, &json);
+    return mrmr_json_end(&json);
+}
+
+static void rebuild_print(struct cmd_call *call, const struct pool_rebuild_report *r)
+{
+    char size[MRMR_TEXT_SHORT], files[48], folders[48], rows[48];
+    if (call->quiet && !cmd_has_looks(call))
+        return;
+    printf("Brought back %s (%s), %s and %" PRIu64 " links and other things; %" PRIu64
+           " were there already.\n",
+        mrmr_print_count(r->files, "file", "files", files, sizeof files),
+        mrmr_text_print_size(r->bytes, size),
+        mrmr_print_count(r->folders, "folder", "folders", folders, sizeof folders), r->others,
+        r->kept);
+    if (r->rows)
+        printf("Made %s again.\n",
+            mrmr_print_count(r->rows, "parity row", "parity rows", rows, sizeof rows));
+    cmd_print_looks(call);
+}
+
+/* Once another drive has taken the place, the work goes by that one's name. */
+static mrmr_err rebuild_end(
+    struct cmd_call *call, mrmr_err err, const struct pool_rebuild_options *options)
+{
+    mrmr_autofree char *again = NULL, *name = NULL;
+    name = mrmr_print_escaped(options->onto ? options->onto : options->drive);
+    if (asprintf(&again, "mrmr rebuild %s%s", name ? name : "DRIVE",
+            options->path ? " --path with the same path" : "") < 0)
+        again = NULL;
+    return mrmr_job_end(call, err, again ? again : "mrmr rebuild DRIVE");
+}
+
+static mrmr_err rebuild_in(struct cmd_call *call, struct pool *pool)
+{
+    struct pool_rebuild_options options = {.drive = call->arg[0], .onto = cmd_value(call, "onto")};
+    struct pool_rebuild_report report = {0};
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    const char *given = cmd_value(call, "path");
+    if (given)
+        MRMR_TRY(cmd_pool_path(pool, given, &path));
+    options.path = given && path.size ? path.data : NULL;
+    const struct pool_job *job = mrmr_job_start(call);
+    mrmr_err err = pool_rebuild(pool, job, &options, &report);
+    MRMR_TRY(rebuild_end(call, err, &options));
+    MRMR_TRY(look_rebuild(call, &report));
+    if (call->json)
+        return rebuild_json(call, &report, !err);
+    rebuild_print(call, &report);
+    return MRMR_OK;
+}
+
+static mrmr_err rebuild_run(struct cmd_call *call)
+{
+    return cmd_with_pool(call, POOL_OWN, rebuild_in);
+}
+
+const struct cmd cmd_rebuild = {
+    .name = "rebuild",
+    .args = "DRIVE",
+    .summary = "bring back what was on a drive",
+    .text =
+        "Makes the files of a drive again, with all their attributes, and the parity that lay on "
+        "it.\n\nOnto a new drive: add an empty one, then name it with --onto; it takes the lost "
+        "one's place for good.\nA drive that is there: what vanished from it or rotted is put "
+        "back. Neither: its files go into free\nspace on the other drives, and the drive leaves "
+        "the pool for good. Files that are there already are\nleft alone. Interrupted, it goes on "
+        "from there; once a new drive has taken the place, by its name.",
+    .least = 1,
+    .most = 1,
+    .options = {{"onto", 0, "DRIVE", "the empty drive that takes its place"},
+        {"path", 0, "PATH", "only what lies at or below it"}},
+    .run = rebuild_run,
+};

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * sync, and set-redundancy, which is a sync with another number of rows.
+ */
+#include "tools/cmd.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "tools/cmd_drive.h"
+#include "tools/mrmr_job.h"
+#include "tools/mrmr_print.h"
+#include <inttypes.h>
+#include <stdio.h>
+
+/* --- What it did --- */
+
+static mrmr_err look_files(struct cmd_call *call, const struct pool_sync_report *r)
+{
+    char count[48];
+    if (r->held)
+        MRMR_TRY(cmd_look(call,
+            "%s vanished or changed in a way that is held, see: mrmr events; if that is right: "
+            "mrmr sync --accept-changes",
+            mrmr_print_count(r->held, "file", "files", count, sizeof count)));
+    if (r->unreadable)
+        MRMR_TRY(cmd_look(call, "%s could not be looked at; see: mrmr events",
+            mrmr_print_count(
+                r->unreadable, "file or folder", "files or folders", count, sizeof count)));
+    if (r->skipped)
+        MRMR_TRY(cmd_look(call,
+            "%s skipped: changed while being read, or unreadable; the next sync tries again",
+            mrmr_print_count(r->skipped, "file was", "files were", count, sizeof count)));
+    return MRMR_OK;
+}
+
+/* Each drive that took no part, by name and with the reason. */
+static mrmr_err look_drives(struct cmd_call *call, struct pool *pool)
+{
+    mrmr_autofree struct pool_drive_view *views = NULL;
+    size_t n = 0;
+    MRMR_TRY(pool_drives(pool, &views, &n));
+    for (size_t i = 0; i < n; i++)
+        MRMR_TRY(cmd_look_presence(call, &views[i]));
+    return MRMR_OK;
+}
+
+static mrmr_err look_sync(
+    struct cmd_call *call, struct pool *pool, const struct pool_sync_report *r)
+{
+    char size[MRMR_TEXT_SHORT], count[48];
+    MRMR_TRY(look_drives(call, pool));
+    if (r->drives_held)
+        MRMR_TRY(cmd_look(call,
+            "%s held as it was, because much vanished or changed at once; look after it, and if "
+            "that is right: mrmr sync --accept-changes",
+            mrmr_print_count(r->drives_held, "drive is", "drives are", count, sizeof count)));
+    MRMR_TRY(look_files(call, r));
+    if (r->lost_bytes)
+        MRMR_TRY(cmd_look(call, "%s can be made from nothing that is left now; see: mrmr events",
+            mrmr_text_print_size(r->lost_bytes, size)));
+    if (r->exposed_bytes || r->exposed_files)
+        MRMR_TRY(
+            cmd_look(call, "%s in %s still exposed", mrmr_text_print_size(r->exposed_bytes, size),
+                mrmr_print_count(r->exposed_files, "file is", "files are", count, sizeof count)));
+    return MRMR_OK;
+}
+
+static mrmr_err sync_json(
+    struct cmd_call *call, const struct pool_sync_report *r, unsigned redundancy, bool completed)
+{
+    struct mrmr_json json;
+    mrmr_json_begin(&json, stdout);
+    mrmr_json_bool(&json, "completed", completed);
+    mrmr_json_number(&json, "redundancy", redundancy);
+    mrmr_json_number(&json, "files", r->files);
+    mrmr_json_number(&json, "added", r->added);
+    mrmr_json_number(&json, "changed", r->changed);
+    mrmr_json_number(&json, "moved", r->moved);
+    mrmr_json_number(&json, "vanished", r->vanished);
+    mrmr_json_number(&json, "unreadable", r->unreadable);
+    mrmr_json_number(&json, "held", r->held);
+    mrmr_json_number(&json, "drives_held", r->drives_held);
+    mrmr_json_number(&json, "drives_away", r->drives_away);
+    mrmr_json_number(&json, "protected_files", r->protected_files);
+    mrmr_json_number(&json, "protected_size", r->protected_bytes);
+    mrmr_json_number(&json, "stripes_made", r->stripes_made);
+    mrmr_json_number(&json, "stripes_changed", r->stripes_changed);
+    mrmr_json_number(&json, "rows_made", r->rows_made);
+    mrmr_json_number(&json, "rows_dropped", r->rows_dropped);
+    mrmr_json_number(&json, "skipped", r->skipped);
+    mrmr_json_number(&json, "exposed_files", r->exposed_files);
+    mrmr_json_number(&json, "exposed_size", r->exposed_bytes);
+    mrmr_json_number(&json, "lost_size", r->lost_bytes);
+    cmd_json_looks(call, &json);
+    return mrmr_json_end(&json);
+}
+
+static void sync_print(
+    struct cmd_call *call, const struct pool_sync_report *r, unsigned redundancy, bool completed)
+{
+    char size[MRMR_TEXT_SHORT], count[48];
+    if (call->quiet && !cmd_has_looks(call))
+        return;
+    printf("%s", mrmr_print_count(r->files, "file", "files", count, sizeof count));
+    if (r->added || r->changed || r->moved || r->vanished)
+        printf("; with folders and links: %" PRIu64 " added, %" PRIu64 " changed, %" PRIu64
+               " moved, %" PRIu64 " vanished.\n",
+            r->added, r->changed, r->moved, r->vanished);
+    else
+        printf("; nothing added, changed or vanished.\n");
+    if (r->protected_bytes || r->protected_files)
+        printf("Protected %s in %s.\n", mrmr_text_print_size(r->protected_bytes, size),
+            mrmr_print_count(r->protected_files, "file", "files", count, sizeof count));
+    if (r->rows_made || r->rows_dropped)
+        printf("Parity rows: %" PRIu64 " made again or added, %" PRIu64 " dropped.\n", r->rows_made,
+            r->rows_dropped);
+    if (completed && !cmd_has_looks(call) && r->files)
+        printf("All is protected against the loss of any %u drive%s.\n", redundancy,
+            redundancy == 1 ? "" : "s");
+    cmd_print_looks(call);
+}
+
+mrmr_err cmd_tell_sync(
+    struct cmd_call *call, struct pool *pool, mrmr_err err, const struct pool_sync_report *report)
+{
+    unsigned redundancy = pool_redundancy(pool);
+    bool completed = err != MRMR_CANCELLED;
+    /* What is left when it was cut short says nothing. */
+    if (completed)
+        MRMR_TRY(look_sync(call, pool, report));
+    if (call->json)
+        return sync_json(call, report, redundancy, completed);
+    sync_print(call, report, redundancy, completed);
+    return MRMR_OK;
+}
+
+/* --- sync --- */
+
+static mrmr_err sync_now(struct cmd_call *call, struct pool *pool, bool accept)
+{
+    struct pool_sync_report report = {0};
+    const struct pool_job *job = mrmr_job_start(call);
+    mrmr_err err = pool_sync(pool, job, accept, &report);
+    MRMR_TRY(mrmr_job_end(call, err, "mrmr sync"));
+    return cmd_tell_sync(call, pool, err, &report);
+}
+
+static mrmr_err sync_in(struct cmd_call *call, struct pool *pool)
+{
+    return sync_now(call, pool, cmd_flag(call, "accept-changes"));
+}
+
+static mrmr_err sync_run(struct cmd_call *call)
+{
+    return cmd_with_pool(call, POOL_OWN, sync_in);
+}
+
+const struct cmd cmd_sync = {
+    .name = "sync",
+    .args = "",
+    .summary = "find what is new or changed, and protect it",
+    .text =
+        "Looks all present drives through, and makes or changes parity until everything is "
+        "protected.\nInterrupted, it keeps what it has done and goes on from there the next time.\n"
+        "Where much vanished or changed at once, or a file changed in a way that users do not, the "
+        "old\nstate is held and can still be brought back (mrmr rebuild DRIVE) until "
+        "--accept-changes.",
+    .options = {{"accept-changes", 0, NULL, "what is held is right: take the drives as they are"}},
+    .run = sync_run,
+};
+
+/* --- set-redundancy --- */
+
+static mrmr_err redundancy_in(struct cmd_call *call, struct pool *pool)
+{
+    struct pool_status status;
+    uint64_t rows;
+    if (!mrmr_text_u64(call->arg[0], &rows) || rows < 1 || rows > POOL_REDUNDANCY_MAX)
+        return cmd_usage(call, "the redundancy is a number from 1 to %d", POOL_REDUNDANCY_MAX);
+    MRMR_TRY(pool_set_redundancy(pool, (unsigned)rows));
+    MRMR_TRY(pool_status(pool, &status));
+    if (status.stripes)
+        return sync_now(call, pool, false);
+    /* Nothing is protected yet, so there are no rows to add or drop. */
+    if (call->json)
+        return cmd_tell_sync(call, pool, MRMR_OK, &(struct pool_sync_report){0});
+    if (!call->quiet)
+        printf("The redundancy is %u. Next: mrmr sync\n", (unsigned)rows);
+    return MRMR_OK;
+}
+
+static mrmr_err redundancy_run(struct cmd_call *call)
+{
+    return cmd_with_pool(call, POOL_OWN, redundancy_in);
+}
+
+const struct cmd cmd_set_redundancy = {
+    .name = "set-redundancy",
+    .args = "N",
+    .summary = "how many drives may be lost at once",
+    .text = "Sets how many drives may be lost at once without losing a protected byte, and adds or "
+            "drops\nparity rows accordingly, as a sync; the rows that stay are not touched.",
+    .least = 1,
+    .most = 1,
+    .run = redundancy_run,
+};

@@ -54,7 +54,9 @@
 #pragma weak sqlite3changeset_new
 #pragma weak sqlite3changeset_finalize
 
-#define JOURNAL_NOTES (8 << 20)
+/* Adding 42,000 files: with 8 MiB the peak grew by 16 to 40 MB, with 2 MiB by 5 MB, and it took no
+ * longer. */
+#define JOURNAL_NOTES (2 << 20)
 #define JOURNAL_SPOOL (64 << 20) /* the log of about 200,000 new files */
 
 struct meta_journal {

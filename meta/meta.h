@@ -477,25 +477,25 @@ typedef mrmr_err (*meta_text_fn)(const char *data, size_t size, void *arg);
 
 /* From now on note what changes, so that a log can be made of it. Once, after meta_open, before any
  * other thread has the catalog. Without it meta_copy_* are MRMR_INTERNAL. Costs a few µs for each
- * changed row; memory stays within 20 MiB. */
+ * changed row, and a few MiB.  */
 mrmr_err meta_journal_start(struct meta *meta);
 
 struct meta_copy_state {
     int64_t sequence; /* of the last copy; 0: there was none */
     bool whole;       /* every change since is known: a log can be made. Else a base is needed */
-    bool changed;     /* something that matters changed since. Events, and what a drive was last seen
-                         with (session, space, presence, times), do not */
+    bool changed; /* something that matters changed since. Events, and what a drive was last seen
+                     with (session, space, presence, times), do not */
 };
 /* Both: MRMR_BUSY inside a transaction. */
 mrmr_err meta_copy_state(struct meta *meta, struct meta_copy_state *ret_state);
 /* The catalog as of now becomes the copy `sequence`: a log from the last copy to it (only if whole,
  * and only for a greater sequence than the last), and a base. Either may be NULL; with the last
- * copy's own sequence a base alone, if nothing changed since (else MRMR_CHANGED). Durable in the catalog before it
- * returns: copies that do not reach their drives end before this sequence. After a failure the next
- * copy is a base. Text and catalog are read later, by meta_text_read, whatever is committed
- * meanwhile; a base holds back the write-ahead log until it is freed. */
-mrmr_err meta_copy_cut(struct meta *meta, int64_t sequence, struct meta_text **ret_log,
-    struct meta_text **ret_base);
+ * copy's own sequence a base alone, if nothing changed since (else MRMR_CHANGED). Durable in the
+ * catalog before it returns: copies that do not reach their drives end before this sequence. After
+ * a failure the next copy is a base. Text and catalog are read later, by meta_text_read, whatever
+ * is committed meanwhile; a base holds back the write-ahead log until it is freed. */
+mrmr_err meta_copy_cut(
+    struct meta *meta, int64_t sequence, struct meta_text **ret_log, struct meta_text **ret_base);
 /* Pieces of any size, in order. No lock is held while fn runs. A text may be read again. */
 mrmr_err meta_text_read(struct meta_text *text, meta_text_fn fn, void *arg);
 void meta_text_free(struct meta_text *text); /* NULL-safe */
@@ -505,10 +505,10 @@ void meta_text_free(struct meta_text *text); /* NULL-safe */
  * under a temporary name (path + "~", replaced if it is there). */
 struct meta_restore;
 mrmr_err meta_restore_create(const char *path, struct meta_restore **ret_restore);
-/* One copy: begin, its lines without line ends, end. end keeps what the copy brought: MRMR_TRUNCATED
- * if its COMMIT is missing. undo takes back an unfinished copy; after a failure only undo, or
- * destroy, may follow. MRMR_FORMAT for what is no copy or does not fit, MRMR_NEWER. */
-#define META_RESTORE_LINE (16u << 20) /* no line is longer */
+/* One copy: begin, its lines without line ends, end. end keeps what the copy brought:
+ * MRMR_TRUNCATED if its COMMIT is missing. undo takes back an unfinished copy; after a failure only
+ * undo, or destroy, may follow. MRMR_FORMAT for what is no copy or does not fit, MRMR_NEWER. */
+#define META_RESTORE_LINE (136u << 20) /* no line is longer: the longest value, in hex */
 mrmr_err meta_restore_begin(struct meta_restore *restore, bool base);
 mrmr_err meta_restore_line(struct meta_restore *restore, const char *line, size_t size);
 mrmr_err meta_restore_end(struct meta_restore *restore);
@@ -516,6 +516,7 @@ void meta_restore_undo(struct meta_restore *restore);
 /* Check it (meta_check) and give it its name, durably: MRMR_EXISTS. The next copy that is made of
  * it is a base. warning (may be NULL) goes into it as an event. */
 mrmr_err meta_restore_finish(struct meta_restore *restore, const char *warning);
-void meta_restore_destroy(struct meta_restore *restore); /* NULL-safe; without finish nothing stays */
+void meta_restore_destroy(
+    struct meta_restore *restore); /* NULL-safe; without finish nothing stays */
 
 #endif

@@ -52,7 +52,7 @@ struct meta {
     mrmr_err failed;    /* the sticky error of the open transaction, and its story */
     struct mrmr_story story;
     int64_t sequence,
-        sequence_end; /* reserved values of node.sequence that are not given out yet */
+        sequence_end;             /* reserved values of node.sequence that are not given out yet */
     struct meta_journal *journal; /* NULL: none runs (journal.c) */
 };
 

@@ -7,7 +7,7 @@
  * (passwords, keys) is kept out of the copies by leaving it out of that list, and naming it in the
  * test that compares the list with the schema.
  *
- * The forms, which restore.c takes and nothing else:
+ * The forms, which line.c takes, and nothing else:
  *
  *     INSERT INTO node VALUES(7,1,…);
  *     UPDATE node SET size=5,mtime=-1 WHERE id=7;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Extended attributes as one blob: for each, sorted by name, the lengths of name and value (u16 and u32, little-endian), the name, the value. The same
- * attributes give the same blob. A blob comes from the catalog, so it is parsed with distrust (I9).
+ * Extended attributes as one blob: for each, sorted by name, the lengths of name and value (u16 and
+ * u32, little-endian), the name, the value. The same attributes give the same blob. A blob comes
+ * from the catalog, so it is parsed with distrust (I9).
  */
 #include "pool/engine.h"
 
@@ -32,8 +33,8 @@ static mrmr_err attrs_collect(const char *name, const void *value, size_t size, 
 
 static int attrs_order(const void *a, const void *b, void *text)
 {
-    return strcmp(
-        (char *)text + ((const struct attr *)a)->name, (char *)text + ((const struct attr *)b)->name);
+    return strcmp((char *)text + ((const struct attr *)a)->name,
+        (char *)text + ((const struct attr *)b)->name);
 }
 
 static mrmr_err attrs_encode(struct attrs *attrs, struct mrmr_bytes *blob)
@@ -71,8 +72,10 @@ mrmr_err pool_attrs_read(struct drv *drv, const char *path, struct mrmr_bytes *b
     return mrmr_bytes_add(blob, encoded.data, encoded.size);
 }
 
-/* The next attribute of a blob; name is NUL-terminated in `name`, which has room for UINT16_MAX + 1. */
-static bool attrs_next(const uint8_t **at, size_t *left, char *name, const uint8_t **ret_value, size_t *ret_size)
+/* The next attribute of a blob; name is NUL-terminated in `name`, which has room for UINT16_MAX
+ * + 1. */
+static bool attrs_next(
+    const uint8_t **at, size_t *left, char *name, const uint8_t **ret_value, size_t *ret_size)
 {
     if (*left < ATTRS_HEAD)
         return false;
@@ -109,8 +112,10 @@ mrmr_err pool_attrs_write(struct drv *drv, const char *path, const void *blob, s
     while (left) {
         if (!attrs_next(&at, &left, name, &value, &value_size))
             return mrmr_err_path(
-                mrmr_fail(MRMR_FORMAT, "the catalog's extended attributes of it do not parse"), path);
-        mrmr_err err = drv_xattr_set(drv, path, name, value_size ? (const void *)value : "", value_size);
+                mrmr_fail(MRMR_FORMAT, "the catalog's extended attributes of it do not parse"),
+                path);
+        mrmr_err err =
+            drv_xattr_set(drv, path, name, value_size ? (const void *)value : "", value_size);
         if (!err)
             continue;
         if (mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE && err != MRMR_IO)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The invariants, executed: what must hold between catalog and drives whenever no job runs (I1-I7). Here: the catalog itself, drives and
- * their sessions, what covers each file, parity files that nobody knows, intents. Stripe by stripe: check_stripe.c.
+ * The invariants, executed: what must hold between catalog and drives whenever no job runs (I1-I7).
+ * Here: the catalog itself, drives and their sessions, what covers each file, parity files that
+ * nobody knows, intents. Stripe by stripe: check_stripe.c.
  *
  * Memory: one stripe's image, one file's extents, one folder's listing at a time.
  */
@@ -38,7 +39,9 @@ void pool_check_say_story(struct check *check, const char *fmt, ...)
     pool_check_say(check, "%s: %s", what, story);
 }
 
-/* --- Drives (I5, I6) ------------------------------------------------------------------------------------------------ */
+/* --- Drives (I5, I6)
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void check_slots(struct check *check)
 {
@@ -73,7 +76,8 @@ static void check_session(struct check *check, const struct pool_drive *drive)
             found.slot, drive->meta.slot);
 }
 
-/* --- What covers a file (I4) ---------------------------------------------------------------------------------------- */
+/* --- What covers a file (I4)
+ * ---------------------------------------------------------------------------------------- */
 
 struct cover {
     uint64_t first, leaves;
@@ -106,7 +110,8 @@ static uint64_t file_leaves(const struct meta_node *node)
 }
 
 /* A run of leaves lies in the file and has its bytes. */
-static bool file_run_fits(const struct meta_node *node, uint64_t first, uint64_t leaves, uint64_t bytes)
+static bool file_run_fits(
+    const struct meta_node *node, uint64_t first, uint64_t leaves, uint64_t bytes)
 {
     uint64_t end = first + leaves, all = file_leaves(node);
     if (!leaves || end > all)
@@ -126,7 +131,8 @@ static mrmr_err file_check_hole(const struct check_file *f, uint64_t a, uint64_t
     mrmr_autofree uint8_t *buf = malloc(META_LEAF);
     mrmr_err err = buf ? drv_file_stat(file, &stat) : mrmr_nomem();
     bool same = !err && pool_stat_same(&f->drive->info, f->node, &stat) == POOL_SAME;
-    uint64_t at = a * META_LEAF, end = b * META_LEAF < f->node->size ? b * META_LEAF : f->node->size;
+    uint64_t at = a * META_LEAF,
+             end = b * META_LEAF < f->node->size ? b * META_LEAF : f->node->size;
     while (same && !err && at < end) {
         uint64_t start = at, stop = end;
         err = drv_file_next_data(file, at, &start, &stop);
@@ -210,8 +216,8 @@ static mrmr_err check_files(struct check *check, struct pool_drive *drive)
     mrmr_err err = nodes ? MRMR_OK : mrmr_nomem();
     do {
         if (!err)
-            err = meta_nodes_after(
-                check->pool->meta, drive->meta.id, after, nodes, CHECK_BATCH, &n);
+            err =
+                meta_nodes_after(check->pool->meta, drive->meta.id, after, nodes, CHECK_BATCH, &n);
         for (size_t i = 0; !err && i < n; i++) {
             struct check_file f = {.check = check, .node = &nodes[i], .drive = drive};
             after = nodes[i].id;
@@ -226,11 +232,12 @@ static mrmr_err check_files(struct check *check, struct pool_drive *drive)
     return err;
 }
 
-/* --- Parity files and intents (I2, I5) -------------------------------------------------------------------------------- */
+/* --- Parity files and intents (I2, I5)
+ * -------------------------------------------------------------------------------- */
 
 /* "<32 hex>-g<generation>.<index>", with a '~' behind while it is being made. */
-static bool row_name_parse(const char *name, struct mrmr_uuid *ret_stripe,
-    uint64_t *ret_generation, unsigned *ret_index, bool *ret_temp)
+static bool row_name_parse(const char *name, struct mrmr_uuid *ret_stripe, uint64_t *ret_generation,
+    unsigned *ret_index, bool *ret_temp)
 {
     char hex[2 * MRMR_UUID_SIZE + 1], rest[3] = "";
     unsigned long long generation;
@@ -241,13 +248,12 @@ static bool row_name_parse(const char *name, struct mrmr_uuid *ret_stripe,
     int got = sscanf(name + sizeof hex - 1, "-g%llu.%u%2s", &generation, ret_index, rest);
     *ret_temp = strcmp(rest, "~") == 0;
     *ret_generation = generation;
-    return got >= 2 && (!rest[0] || *ret_temp) &&
-           mrmr_text_unhex(hex, MRMR_UUID_SIZE, ret_stripe);
+    return got >= 2 && (!rest[0] || *ret_temp) && mrmr_text_unhex(hex, MRMR_UUID_SIZE, ret_stripe);
 }
 
 /* The catalog's image of the stripe has this row on this drive. */
-static mrmr_err row_file_is_known(struct check *check, const struct pool_drive *drive,
-    const char *name, bool *ret_known)
+static mrmr_err row_file_is_known(
+    struct check *check, const struct pool_drive *drive, const char *name, bool *ret_known)
 {
     struct mrmr_uuid uuid;
     uint64_t generation;
@@ -266,15 +272,15 @@ static mrmr_err row_file_is_known(struct check *check, const struct pool_drive *
         return mrmr_nomem();
     MRMR_TRY(meta_stripe_brief_get(check->pool->meta, id, brief));
     for (uint32_t i = 0; i < brief->rows; i++)
-        *ret_known = *ret_known || (brief->generation == generation &&
-                                       brief->row[i].index == index &&
-                                       brief->row[i].drive == drive->meta.id);
+        *ret_known =
+            *ret_known || (brief->generation == generation && brief->row[i].index == index &&
+                              brief->row[i].drive == drive->meta.id);
     return MRMR_OK;
 }
 
 /* An intent names it; one for a file covers its temporary name. */
-static mrmr_err row_file_is_intended(struct check *check, const struct pool_drive *drive,
-    const char *file, bool *ret_intended)
+static mrmr_err row_file_is_intended(
+    struct check *check, const struct pool_drive *drive, const char *file, bool *ret_intended)
 {
     mrmr_autofree struct meta_intent *intents = calloc(CHECK_BATCH, sizeof *intents);
     size_t length = strlen(file), n;
@@ -285,8 +291,8 @@ static mrmr_err row_file_is_intended(struct check *check, const struct pool_driv
         length--;
     *ret_intended = false;
     do {
-        MRMR_TRY(meta_intents_after(
-            check->pool->meta, drive->meta.id, after, intents, CHECK_BATCH, &n));
+        MRMR_TRY(
+            meta_intents_after(check->pool->meta, drive->meta.id, after, intents, CHECK_BATCH, &n));
         for (size_t i = 0; i < n; i++) {
             after = intents[i].id;
             if (strncmp(intents[i].file, file, length) == 0 && !intents[i].file[length])
@@ -388,7 +394,9 @@ static mrmr_err check_intents(struct check *check)
     return MRMR_OK;
 }
 
-/* --- The whole -------------------------------------------------------------------------------------------------------- */
+/* --- The whole
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static mrmr_err check_catalog(struct check *check)
 {
@@ -437,7 +445,7 @@ mrmr_err pool_check(
 {
     struct check check = {.pool = pool, .deep = deep, .fn = fn, .arg = arg};
     MRMR_TRY(check_all(&check));
-    return check.findings ? mrmr_fail(MRMR_CORRUPT, "%llu findings",
-                                (unsigned long long)check.findings)
-                          : MRMR_OK;
+    return check.findings
+               ? mrmr_fail(MRMR_CORRUPT, "%llu findings", (unsigned long long)check.findings)
+               : MRMR_OK;
 }

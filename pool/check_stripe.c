@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * One stripe: its shape, its rows' files, and, deep, every byte: leaves against digests, rows against blocks, and the decoding of every
- * choice of members that its margin lets go.
+ * One stripe: its shape, its rows' files, and, deep, every byte: leaves against digests, rows
+ * against blocks, and the decoding of every choice of members that its margin lets go.
  */
 #include "pool/check.h"
 #include "pool/lane.h"
@@ -32,7 +32,9 @@ struct check_stripe {
         pool_check_say_story((s)->check, "stripe %s: " fmt, (s)->uuid, ##__VA_ARGS__);             \
     } while (0)
 
-/* --- Shape (I6) -------------------------------------------------------------------------------------------------------- */
+/* --- Shape (I6)
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static void shape_extents(struct check_stripe *s, const struct meta_block *block)
 {
@@ -64,8 +66,8 @@ static void shape_blocks(struct check_stripe *s)
         if (!drive)
             stripe_say(s, "a block is on a drive that the pool does not have");
         else if (drive->meta.slot != block->slot)
-            stripe_say(s, "a block has slot %u, its drive %s has %u", block->slot,
-                drive->meta.name, drive->meta.slot);
+            stripe_say(s, "a block has slot %u, its drive %s has %u", block->slot, drive->meta.name,
+                drive->meta.slot);
         for (size_t j = 0; j < i; j++)
             if (s->image->block[j].drive == block->drive || s->image->block[j].slot == block->slot)
                 stripe_say(s, "two blocks are on one drive or slot");
@@ -91,22 +93,24 @@ static void shape_rows(struct check_stripe *s)
                 stripe_say(s, "row %u is there twice", row->index);
             else if (s->image->row[j].drive == row->drive && row->state == META_ROW_OK &&
                      s->image->row[j].state == META_ROW_OK)
-                stripe_say(s, "rows %u and %u are on one drive", s->image->row[j].index,
-                    row->index);
+                stripe_say(
+                    s, "rows %u and %u are on one drive", s->image->row[j].index, row->index);
     }
 }
 
 static void stripe_shape(struct check_stripe *s)
 {
     if (!s->image->generation || !s->image->blocks || !s->image->rows || !s->image->length)
-        stripe_say(s, "it has %zu blocks, %zu rows, %llu bytes, generation %llu",
-            s->image->blocks, s->image->rows, (unsigned long long)s->image->length,
+        stripe_say(s, "it has %zu blocks, %zu rows, %llu bytes, generation %llu", s->image->blocks,
+            s->image->rows, (unsigned long long)s->image->length,
             (unsigned long long)s->image->generation);
     shape_blocks(s);
     shape_rows(s);
 }
 
-/* --- The rows' files (I2) ------------------------------------------------------------------------------------------------ */
+/* --- The rows' files (I2)
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static const struct pool_manifest_block *manifest_block(
     const struct pool_manifest *manifest, uint8_t slot)
@@ -118,8 +122,8 @@ static const struct pool_manifest_block *manifest_block(
 }
 
 /* The manifest's digest of the leaf at `place`; NULL if it has none there. */
-static const struct mrmr_digest *manifest_leaf(const struct pool_manifest *manifest,
-    const struct pool_manifest_block *block, uint64_t place)
+static const struct mrmr_digest *manifest_leaf(
+    const struct pool_manifest *manifest, const struct pool_manifest_block *block, uint64_t place)
 {
     size_t lo = 0, hi = block->extents;
     while (lo < hi) {
@@ -146,7 +150,8 @@ static void row_manifest_extent(struct check_stripe *s, const struct meta_row *r
             manifest_leaf(manifest, block, extent->place + i * META_LEAF);
         if (digest && mrmr_digest_equal(digest, &extent->digests[i]))
             continue;
-        stripe_say(s, "the manifest of row %u and the catalog differ about what is at %llu of slot %u",
+        stripe_say(s,
+            "the manifest of row %u and the catalog differ about what is at %llu of slot %u",
             row->index, (unsigned long long)(extent->place + i * META_LEAF), block->slot);
         return;
     }
@@ -166,8 +171,7 @@ static void row_manifest(
             continue;
         }
         for (size_t e = 0; e < ours->extents; e++)
-            row_manifest_extent(
-                s, row, manifest, block, &s->image->extent[ours->first_extent + e]);
+            row_manifest_extent(s, row, manifest, block, &s->image->extent[ours->first_extent + e]);
     }
 }
 
@@ -205,8 +209,8 @@ static mrmr_err stripe_row(struct check_stripe *s, const struct meta_row *row)
         stripe_say(s, "row %u on drive %s has %llu bytes, the catalog says %llu", row->index,
             drive->meta.name, (unsigned long long)stat.size, (unsigned long long)row->file_size);
     struct pool_row_reader *reader = NULL;
-    mrmr_err err = pool_row_open(drive->drv, &s->image->uuid, s->image->generation, row->index,
-        s->image->length, &reader);
+    mrmr_err err = pool_row_open(
+        drive->drv, &s->image->uuid, s->image->generation, row->index, s->image->length, &reader);
     pool_row_close(reader);
     if (err == MRMR_NOMEM)
         return err;
@@ -217,7 +221,9 @@ static mrmr_err stripe_row(struct check_stripe *s, const struct meta_row *row)
     return MRMR_OK;
 }
 
-/* --- Every leaf (I4, I7) -------------------------------------------------------------------------------------------------- */
+/* --- Every leaf (I4, I7)
+ * --------------------------------------------------------------------------------------------------
+ */
 
 /* Its file is not as the catalog knows it: edited since the last scan. */
 static bool leaf_was_edited(struct check_stripe *s, const struct meta_extent *extent)
@@ -265,7 +271,8 @@ static mrmr_err stripe_extents(struct check_stripe *s)
     return MRMR_OK;
 }
 
-/* --- Rows against blocks, and every choice of what may go (I7) -------------------------------------------------------------- */
+/* --- Rows against blocks, and every choice of what may go (I7)
+ * -------------------------------------------------------------- */
 
 struct sums {
     struct check_stripe *s;
@@ -293,7 +300,8 @@ static bool sums_block_gone(const struct sums *t, const struct meta_block *block
     return false;
 }
 
-static mrmr_err sums_lane(struct sums *t, const struct meta_block *block, const struct meta_row *row)
+static mrmr_err sums_lane(
+    struct sums *t, const struct meta_block *block, const struct meta_row *row)
 {
     const struct meta_stripe *image = pool_view_image(t->s->view);
     size_t at = t->nlanes++;
@@ -396,7 +404,8 @@ static mrmr_err sums_choice(struct sums *t, const bool away[], size_t size)
     return MRMR_OK;
 }
 
-/* Every choice of `more` further members, the first at or after `from`; a stop after CHOICES_MOST. */
+/* Every choice of `more` further members, the first at or after `from`; a stop after CHOICES_MOST.
+ */
 static mrmr_err sums_choices(
     struct sums *t, bool away[], size_t from, unsigned more, unsigned *left, size_t size)
 {

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Compare: files that changed, leaf by leaf, against the digests of what the stripes hold of them. What is the same goes on being protected; what is not is an
- * erasure, and exposed.
+ * Compare: files that changed, leaf by leaf, against the digests of what the stripes hold of them.
+ * What is the same goes on being protected; what is not is an erasure, and exposed.
  *
- * Two kinds of files come here. Of one that was edited (its node has a new version) leaves that differ are simply not the old
- * ones. Of one that should be as it was (node.recheck: only its change time or inode differs, or it came back) a leaf that differs is damage or an edit
- * that hid itself: its old bytes are held until the user says what it is (I5).
+ * Two kinds of files come here. Of one that was edited (its node has a new version) leaves that
+ * differ are simply not the old ones. Of one that should be as it was (node.recheck: only its
+ * change time or inode differs, or it came back) a leaf that differs is damage or an edit that hid
+ * itself: its old bytes are held until the user says what it is (I5).
  *
- * Crash argument. A file's verdict is one group of writes: its extents leave SUSPECT, and its leaves are exposed or not, wholly or not at all. SUSPECT is an
- * erasure until then, so a crash leaves too little claimed, never too much. A verdict is given only on bytes of a file that was the catalog's before and after they
- * were read, and not within a clock tick of its last change (I4).
+ * Crash argument. A file's verdict is one group of writes: its extents leave SUSPECT, and its
+ * leaves are exposed or not, wholly or not at all. SUSPECT is an erasure until then, so a crash
+ * leaves too little claimed, never too much. A verdict is given only on bytes of a file that was
+ * the catalog's before and after they were read, and not within a clock tick of its last change
+ * (I4).
  */
 #include "pool/scan.h"
 
@@ -29,11 +32,13 @@ struct compare_file {
     const char *path;
     struct meta_extent *extent;
     size_t n;
-    uint8_t *verdict;  /* enum meta_extent_state of each leaf of the suspect extents, one after another */
-    uint8_t *covered;  /* a bit for each leaf of the file: some extent has it in place, or wants it */
+    uint8_t *
+        verdict; /* enum meta_extent_state of each leaf of the suspect extents, one after another */
+    uint8_t
+        *covered; /* a bit for each leaf of the file: some extent has it in place, or wants it */
     uint64_t nverdict;
-    bool differs;      /* some leaf is not what a stripe holds */
-    bool damaged;      /* and it should be */
+    bool differs; /* some leaf is not what a stripe holds */
+    bool damaged; /* and it should be */
     bool unreadable;
 };
 
@@ -65,7 +70,9 @@ static void covered_set(struct compare_file *f, uint64_t leaf)
     f->covered[leaf / 8] |= (uint8_t)(1 << (leaf % 8));
 }
 
-/* --- Reading -------------------------------------------------------------------------------------------------------- */
+/* --- Reading
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 /* What of a leaf is in the file now. */
 static uint64_t compare_leaf_now(const struct compare_file *f, uint64_t leaf)
@@ -76,11 +83,27 @@ static uint64_t compare_leaf_now(const struct compare_file *f, uint64_t leaf)
     return f->stat.size - begin < META_LEAF ? f->stat.size - begin : META_LEAF;
 }
 
+/* A newer version's extent is compared for this leaf, too. */
+static bool compare_is_older(
+    const struct compare_file *f, const struct meta_extent *extent, uint64_t leaf)
+{
+    for (size_t e = 0; e < f->n; e++) {
+        const struct meta_extent *other = &f->extent[e];
+        if (other != extent && other->state == META_SUSPECT && leaf >= other->first &&
+            leaf < other->first + other->leaves &&
+            (other->version > extent->version ||
+                (other->version == extent->version && other->id > extent->id)))
+            return true;
+    }
+    return false;
+}
+
 /* Not what the stripe holds. */
-static enum meta_extent_state compare_other(struct compare_file *f, uint64_t leaf)
+static enum meta_extent_state compare_other(
+    struct compare_file *f, const struct meta_extent *extent, uint64_t leaf)
 {
     f->differs = true;
-    if (!f->node.recheck || covered_get(f, leaf))
+    if (!f->node.recheck || covered_get(f, leaf) || compare_is_older(f, extent, leaf))
         return META_GONE;
     f->damaged = true;
     covered_set(f, leaf);
@@ -108,7 +131,7 @@ static mrmr_err compare_batch(struct compare *c, struct compare_file *f,
         uint64_t leaf = extent->first + i + k, size = pool_leaf_size(extent, i + k);
         uint8_t *buf = c->buffer + k * META_LEAF;
         if (compare_leaf_now(f, leaf) < size) {
-            verdict[k] = (uint8_t)compare_other(f, leaf);
+            verdict[k] = (uint8_t)compare_other(f, extent, leaf);
             continue;
         }
         mrmr_err err = drv_file_read_exact(f->file, leaf * META_LEAF, buf, size);
@@ -116,8 +139,11 @@ static mrmr_err compare_batch(struct compare *c, struct compare_file *f,
             if (err == MRMR_TRUNCATED)
                 return mrmr_fail(MRMR_CHANGED, NULL);
             f->unreadable = true;
-            covered_set(f, leaf);
-            verdict[k] = META_MISSING;
+            verdict[k] = META_GONE;
+            if (f->node.recheck) { /* it should be as it was: what is protected is wanted */
+                covered_set(f, leaf);
+                verdict[k] = META_MISSING;
+            }
             continue;
         }
         MRMR_TRY(err);
@@ -131,9 +157,8 @@ static mrmr_err compare_batch(struct compare *c, struct compare_file *f,
         bool whole = compare_leaf_now(f, leaf) == span[s].size;
         verdict[k] = (uint8_t)(mrmr_digest_equal(&digest[s], &extent->digests[i + k])
                                    ? compare_equal(f, leaf, whole)
-                                   : compare_other(f, leaf));
-        atomic_fetch_add_explicit(
-            &c->worker->team->bytes, span[s].size, memory_order_relaxed);
+                                   : compare_other(f, extent, leaf));
+        atomic_fetch_add_explicit(&c->worker->team->bytes, span[s].size, memory_order_relaxed);
     }
     return MRMR_OK;
 }
@@ -157,10 +182,12 @@ static mrmr_err compare_read(struct compare *c, struct compare_file *f)
     return MRMR_OK;
 }
 
-/* --- Writing --------------------------------------------------------------------------------------------------------- */
+/* --- Writing
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
-static mrmr_err compare_judge(
-    struct compare *c, const struct compare_file *f, const struct meta_extent *extent, const uint8_t verdict[])
+static mrmr_err compare_judge(struct compare *c, const struct compare_file *f,
+    const struct meta_extent *extent, const uint8_t verdict[])
 {
     struct meta *meta = c->pool->meta;
     mrmr_autofree struct meta_verdict *runs = calloc(extent->leaves, sizeof *runs);
@@ -183,10 +210,8 @@ static mrmr_err compare_judge(
 /* Its bytes are not what was protected, although nothing says that it was edited. */
 static mrmr_err compare_hold(struct compare *c, const struct compare_file *f)
 {
-    struct meta_change held = {.drive = f->node.drive,
-        .kind = META_CHANGE_HELD,
-        .node = f->node.id,
-        .now = f->node};
+    struct meta_change held = {
+        .drive = f->node.drive, .kind = META_CHANGE_HELD, .node = f->node.id, .now = f->node};
     return meta_change_add(c->pool->meta, &held);
 }
 
@@ -207,11 +232,12 @@ static mrmr_err compare_write(
     }
     if (f->damaged)
         MRMR_TRY(compare_hold(c, f));
-    return pool_scan_leaves_expose_rest(
-        meta, f->node.drive, f->node.id, leaves, mrmr_clock_real());
+    return pool_scan_leaves_expose_rest(meta, f->node.drive, f->node.id, leaves, mrmr_clock_real());
 }
 
-/* --- One file --------------------------------------------------------------------------------------------------------- */
+/* --- One file
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static mrmr_err compare_same(struct compare *c, struct compare_file *f)
 {
@@ -253,13 +279,15 @@ static void compare_tell(struct compare *c, const struct compare_file *f)
         return;
     if (f->unreadable)
         pool_scan_note(c->worker, "unreadable",
-            "on drive %s, parts of '%.600s' cannot be read: they count as missing; look at the drive, "
+            "on drive %s, parts of '%.600s' cannot be read: they count as missing; look at the "
+            "drive, "
             "and mrmr scrub --repair writes them anew",
             c->drive->meta.name, path.data);
     if (f->damaged && !pool_scan_held_find(&c->held, f->node.id))
         pool_scan_note(c->worker, "held",
             "on drive %s, the bytes of '%.600s' are not what was protected, yet its size and "
-            "modification time do not say that it was edited: rot, or an edit that set the time back. What "
+            "modification time do not say that it was edited: rot, or an edit that set the time "
+            "back. What "
             "was protected is held. mrmr scrub --repair gives it back; mrmr sync --accept-changes "
             "takes what is there now",
             c->drive->meta.name, path.data);
@@ -318,8 +346,8 @@ static mrmr_err compare_drive(struct compare *c)
     int64_t ids[COMPARE_NODES], after = 0;
     for (;;) {
         size_t n;
-        MRMR_TRY(meta_suspects_after(
-            c->pool->meta, c->drive->meta.id, after, ids, COMPARE_NODES, &n));
+        MRMR_TRY(
+            meta_suspects_after(c->pool->meta, c->drive->meta.id, after, ids, COMPARE_NODES, &n));
         if (!n)
             return MRMR_OK;
         after = ids[n - 1];
@@ -328,6 +356,8 @@ static mrmr_err compare_drive(struct compare *c)
             MRMR_TRY(pool_scan_poll(c->worker));
             mrmr_err err = meta_node_get(c->pool->meta, ids[i], &f.node);
             MRMR_TRY(err);
+            if (f.node.drive != c->drive->meta.id)
+                continue; /* it moved to another drive: nothing is in place to compare with */
             err = compare_node(c, &f);
             if (err)
                 err = compare_failed(c, &f, err);
@@ -337,7 +367,9 @@ static mrmr_err compare_drive(struct compare *c)
     }
 }
 
-/* --- The whole ----------------------------------------------------------------------------------------------------------- */
+/* --- The whole
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static mrmr_err compare_work(struct pool_scan_worker *worker)
 {
@@ -350,8 +382,8 @@ static mrmr_err compare_work(struct pool_scan_worker *worker)
 }
 
 /* The drives with something to compare. */
-static mrmr_err compare_begin(struct pool *pool, struct compare compares[],
-    struct pool_scan_worker workers[], size_t *ret_n)
+static mrmr_err compare_begin(
+    struct pool *pool, struct compare compares[], struct pool_scan_worker workers[], size_t *ret_n)
 {
     *ret_n = 0;
     for (size_t i = 0; i < pool->ndrives; i++) {

@@ -127,8 +127,9 @@ static mrmr_err copy_content(struct copy *copy)
     return mrmr_err_drive(drv_file_truncate(copy->to, copy->node->size), copy->drive->meta.name);
 }
 
+/* *ret_made: the name is ours from here on, to be taken back if the rest fails. */
 static mrmr_err copy_file(struct pool *pool, const struct pool_job *job,
-    const struct meta_node *node, struct pool_drive *drive, const char *path)
+    const struct meta_node *node, struct pool_drive *drive, const char *path, bool *ret_made)
 {
     struct copy copy = {.pool = pool, .job = job, .node = node, .drive = drive};
     copy.buf = pool_buffers_get(pool->buffers, META_LEAF);
@@ -137,6 +138,7 @@ static mrmr_err copy_file(struct pool *pool, const struct pool_job *job,
         err = mrmr_err_drive(drv_file_open(drive->drv, path,
                                  DRV_OPEN_READ | DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &copy.to),
             drive->meta.name);
+    *ret_made = copy.to != NULL;
     if (!err)
         err = copy_content(&copy);
     drv_file_close(copy.to);
@@ -183,12 +185,17 @@ mrmr_err pool_copy_make(struct pool *pool, const struct pool_job *job, const str
 {
     if (node->type == META_DIR)
         return mrmr_fail(MRMR_INTERNAL, "a folder is not copied");
-    mrmr_err err = node->type == META_REG
-                       ? copy_file(pool, job, node, drive, path)
-                       : mrmr_err_drive(copy_other(pool, node, drive, path), drive->meta.name);
+    mrmr_err err;
+    bool made = false;
+    if (node->type == META_REG) {
+        err = copy_file(pool, job, node, drive, path, &made);
+    } else {
+        err = mrmr_err_drive(copy_other(pool, node, drive, path), drive->meta.name);
+        made = !err;
+    }
     if (!err)
         err = pool_copy_attrs(pool, node, drive, path);
-    if (err) {
+    if (err && made) {
         struct mrmr_story story;
         mrmr_story_save(&story);
         drv_unlink(drive->drv, path);

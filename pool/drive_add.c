@@ -57,8 +57,7 @@ static mrmr_err add_refuse_identity(struct adding *adding, mrmr_err err)
     mrmr_story_save(&story);
     mrmr_fail(err, "%s/%s: %s", adding->uri, POOL_IDENTITY_PATH,
         story.text[0] ? story.text : mrmr_err_name(err));
-    return mrmr_err_hint(
-        err, "if that drive's pool is gone, move %.150s/.mrmr away", adding->uri);
+    return mrmr_err_hint(err, "if that drive's pool is gone, move %.150s/.mrmr away", adding->uri);
 }
 
 static mrmr_err add_open(struct adding *adding, const char *uri)

@@ -278,6 +278,23 @@ static mrmr_err session_may_write(struct pool *pool, struct pool_drive *drive)
     return MRMR_OK;
 }
 
+/* On a drive that is full to the last byte the identity's next version has no room either: the
+ * slack makes it, and is there again afterwards, since the old version's bytes are free then. */
+static mrmr_err session_change_full(struct pool *pool, struct pool_drive *drive, bool attach)
+{
+    mrmr_err err = session_change(pool, drive, attach);
+    if (err != MRMR_SPACE)
+        return err;
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    if (pool_drive_slack_drop_locked(drive) || session_ready(pool, drive))
+        return mrmr_story_restore(&story);
+    err = session_change(pool, drive, attach);
+    if (!err && !attach && pool_drive_slack_keep_locked(pool, drive))
+        mrmr_log_story(MRMR_LOG_INFO, "keeping slack");
+    return err;
+}
+
 mrmr_err pool_drive_attach(struct pool *pool, struct pool_drive *drive)
 {
     if (session_attached(drive))
@@ -287,7 +304,11 @@ mrmr_err pool_drive_attach(struct pool *pool, struct pool_drive *drive)
         return MRMR_OK;
     MRMR_TRY(session_may_write(pool, drive));
     MRMR_TRY(session_ready(pool, drive));
-    MRMR_TRY(session_change(pool, drive, true));
+    mrmr_err err = session_change(pool, drive, true);
+    /* A drive that is full to the last byte has room for its identity in the slack. */
+    if (err == MRMR_SPACE && !drv_unlink(drive->drv, POOL_DOT "/slack"))
+        err = session_change(pool, drive, true);
+    MRMR_TRY(err);
     session_set_attached(drive, true);
     /* No room, or no means: it is made later. */
     if (pool_drive_slack_keep_locked(pool, drive))
@@ -303,7 +324,7 @@ mrmr_err pool_drive_detach(struct pool *pool, struct pool_drive *drive)
     session_set_attached(drive, false);
     MRMR_TRY(session_may_write(pool, drive));
     MRMR_TRY(session_ready(pool, drive));
-    return session_change(pool, drive, false);
+    return session_change_full(pool, drive, false);
 }
 
 mrmr_err pool_drive_still_ours(struct pool *pool, struct pool_drive *drive)

@@ -35,9 +35,11 @@ static uint64_t block_by_drives(struct pool *pool)
 {
     uint64_t smallest = UINT64_MAX;
     for (size_t i = 0; i < pool->ndrives; i++) {
-        const struct meta_drive *meta = &pool->drives[i]->meta;
-        if (meta->state != META_DRIVE_RETIRED && meta->total && meta->total < smallest)
-            smallest = meta->total;
+        struct pool_drive *drive = pool->drives[i];
+        mrmr_locked(&drive->lock);
+        if (drive->meta.state != META_DRIVE_RETIRED && drive->meta.total &&
+            drive->meta.total < smallest)
+            smallest = drive->meta.total;
     }
     uint64_t block = BLOCK_LEAVES_MAX * META_LEAF;
     while (block > META_LEAF && block > smallest / BLOCKS_A_DRIVE)
@@ -52,6 +54,8 @@ mrmr_err pool_block_size(struct pool *pool, uint64_t *ret_bytes)
     *ret_bytes = set ? set : block_by_drives(pool);
     return MRMR_OK;
 }
+
+enum { SLACK_LEAST = 64 << 10 }; /* for less than that it is not made anew */
 
 /* --- Slack
  * ------------------------------------------------------------------------------------------------------------------
@@ -94,6 +98,21 @@ static mrmr_err slack_allocate(struct pool_drive *drive, uint64_t bytes)
     return drv_file_allocate(file, bytes);
 }
 
+mrmr_err pool_drive_slack_drop_locked(struct pool_drive *drive)
+{
+    return slack_remove(drive);
+}
+
+/* As much of it as there is room for: a drive that is full by a little less than it should be is
+ * the one that will need it. */
+static mrmr_err slack_allocate_most(struct pool_drive *drive, uint64_t bytes)
+{
+    mrmr_err err = slack_allocate(drive, bytes);
+    for (; err == MRMR_SPACE && bytes > SLACK_LEAST; err = slack_allocate(drive, bytes))
+        bytes -= bytes / 16;
+    return err;
+}
+
 mrmr_err pool_drive_slack_keep_locked(struct pool *pool, struct pool_drive *drive)
 {
     uint64_t wanted, there;
@@ -105,9 +124,10 @@ mrmr_err pool_drive_slack_keep_locked(struct pool *pool, struct pool_drive *driv
     if (there >= wanted)
         return MRMR_OK;
     MRMR_TRY(mrmr_err_drive(drv_space(drive->drv, &space), drive->meta.name));
-    if (space.avail + there < wanted)
+    if (space.avail < SLACK_LEAST)
         return MRMR_OK;
-    mrmr_err err = slack_allocate(drive, wanted);
+    mrmr_err err =
+        slack_allocate_most(drive, space.avail + there < wanted ? space.avail + there : wanted);
     if (err) {
         struct mrmr_story story;
         mrmr_story_save(&story);

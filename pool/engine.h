@@ -16,7 +16,7 @@
 #include "meta/meta.h"
 #include "pool/pool.h"
 
-#define POOL_DOT ".mrmr" /* the folder on a drive that is ours */
+#define POOL_DOT ".mrmr"                   /* the folder on a drive that is ours */
 #define POOL_CATALOG_NAME "catalog.sqlite" /* in the pool's folder */
 
 /* --- drive.c: identity, sessions, space
@@ -70,6 +70,12 @@ struct pool_drive *pool_drive_by_name(struct pool *pool, const char *name);
 static inline bool pool_drive_readable(const struct pool_drive *d)
 {
     return d && d->drv && (d->presence == POOL_PRESENT || d->presence == POOL_DIVERGED);
+}
+/* Counts as there when it is reckoned what may still be lost: a DIVERGED drive's files may be
+ * others than the catalog's. */
+static inline bool pool_drive_present(const struct pool_drive *d)
+{
+    return d && d->drv && d->presence == POOL_PRESENT;
 }
 /* May be written: PRESENT, and its driver can. */
 static inline bool pool_drive_writable(const struct pool_drive *d)
@@ -292,6 +298,18 @@ mrmr_err pool_extent_leaf_read(struct pool *pool, const struct meta_extent *exte
  * MRMR_ABSENT if there is none. */
 mrmr_err pool_leaf_stand_in(
     struct pool *pool, const struct meta_node *node, uint64_t leaf, void *buf, size_t *ret_size);
+/* The node's bytes are not in place any more: stand-ins for what is exposed are what is left of it
+ * and become MISSING, no longer exposed; other STALE extents GONE. Inside the caller's transaction.
+ */
+mrmr_err pool_stale_settle(struct pool *pool, const struct meta_node *node);
+/* The node's bytes are in place and what is exposed of it found no new stripe: its stand-ins of the
+ * same drive are LIVE again. Inside the caller's transaction. */
+mrmr_err pool_stale_return(struct pool *pool, const struct meta_node *node);
+/* That for every stripe that still has such stand-ins. */
+mrmr_err pool_mend_return(struct pool *pool);
+/* Retired drives to which nothing refers any more leave the pool, and their slots are free. The
+ * pool's drives are loaded anew. */
+mrmr_err pool_let_go_retired(struct pool *pool, const struct pool_job *job);
 /* One row's payload leaf, verified (MRMR_DIGEST …), of the view's generation. */
 mrmr_err pool_view_row_leaf(struct pool *pool, struct pool_view *view, unsigned index,
     uint64_t leaf, void *buf, size_t *ret_size);
@@ -368,17 +386,20 @@ mrmr_err pool_copy_make(struct pool *pool, const struct pool_job *job, const str
 mrmr_err pool_copy_attrs(
     struct pool *pool, const struct meta_node *node, struct pool_drive *drive, const char *path);
 
-/* --- catalog_copy.c, catalog_restore.c: copies of the catalog on the drives (I8) ------------------- */
+/* --- catalog_copy.c, catalog_restore.c: copies of the catalog on the drives (I8)
+ * ------------------- */
 
-/* Bring the copies on the drives up to now: of a job's end on all drives that can be written, with job NULL (the pool closes) on those
- * that are attached, if anything changed. Cheap when all is up to date: one listing of a small folder a drive, and nothing is written.
- * Outside of transactions (MRMR_BUSY). A drive that fails gets a notice and keeps its older copies; what is returned is trouble with the
- * catalog itself. */
+/* Bring the copies on the drives up to now: of a job's end on all drives that can be written, with
+ * job NULL (the pool closes) on those that are attached, if anything changed. Cheap when all is up
+ * to date: one listing of a small folder a drive, and nothing is written. Outside of transactions
+ * (MRMR_BUSY). A drive that fails gets a notice and keeps its older copies; what is returned is
+ * trouble with the catalog itself. */
 mrmr_err pool_catalog_copy(struct pool *pool, const struct pool_job *job);
-/* The catalog anew from the newest complete copies on one drive, into a pool's folder that has none (MRMR_EXISTS). Copies that are
- * damaged are left out with all that came after them, which the log and an event in the catalog tell. MRMR_ABSENT: the drive has no copy;
- * CORRUPT: none of use. Sessions are those of the copy: the drives have gone on since, and opening the pool finds them diverged until
- * recover has taken them in. */
+/* The catalog anew from the newest complete copies on one drive, into a pool's folder that has none
+ * (MRMR_EXISTS). Copies that are damaged are left out with all that came after them, which the log
+ * and an event in the catalog tell. MRMR_ABSENT: the drive has no copy; CORRUPT: none of use.
+ * Sessions are those of the copy: the drives have gone on since, and opening the pool finds them
+ * diverged until recover has taken them in. */
 mrmr_err pool_catalog_restore(const char *pool_dir, const char *drive_uri);
 
 #endif

@@ -34,10 +34,10 @@ int pool_image_margin(struct pool *pool, const struct meta_stripe *stripe)
     int margin = 0;
     for (size_t i = 0; i < stripe->rows; i++)
         if (stripe->row[i].state == META_ROW_OK &&
-            pool_drive_readable(pool_drive_by_id(pool, stripe->row[i].drive)))
+            pool_drive_present(pool_drive_by_id(pool, stripe->row[i].drive)))
             margin++;
     for (size_t i = 0; i < stripe->blocks; i++)
-        if (!pool_drive_readable(pool_drive_by_id(pool, stripe->block[i].drive)) ||
+        if (!pool_drive_present(pool_drive_by_id(pool, stripe->block[i].drive)) ||
             image_block_dirty(stripe, &stripe->block[i]))
             margin--;
     return margin;

@@ -35,7 +35,7 @@ void pool_margins_destroy(struct pool_margins *margins)
 
 static bool drive_there(struct pool *pool, int64_t id)
 {
-    return pool_drive_readable(pool_drive_by_id(pool, id));
+    return pool_drive_present(pool_drive_by_id(pool, id));
 }
 
 static int rows_there(struct pool *pool, const struct meta_row row[], size_t n)

@@ -8,12 +8,16 @@
  * new one replaces it (stripe.c). What cannot be read now waits with its old generation untouched,
  * for the drive that may bring it back.
  */
+#include "pool/drive.h"
 #include "pool/engine.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { MEND_BATCH = 64 };
+enum {
+    MEND_BATCH = 64,
+    MEND_EVICTIONS = 256 /* a round: protect takes them up before there are more */
+};
 
 struct mend {
     struct pool *pool;
@@ -22,6 +26,7 @@ struct mend {
     unsigned redundancy;
     bool accept; /* the user gave up what is lost */
     uint64_t done;
+    uint64_t evicted, evict_room; /* stripes; bytes that rows of what is evicted may still take */
 };
 
 /* --- Where rows go
@@ -146,6 +151,19 @@ static mrmr_err mend_drop(
     return MRMR_OK;
 }
 
+/* Rows beyond the redundancy go only where those that stay give at least as much as is asked, or as
+ * there is: a high row may be what a block that is away, or a low row that is lost, depends on.
+ * Where it is, the low rows are made again first. */
+static bool mend_may_drop(struct mend *m, const struct meta_stripe *stripe)
+{
+    int before = pool_image_margin(m->pool, stripe), after = before;
+    for (size_t i = 0; i < stripe->rows; i++)
+        if (stripe->row[i].index >= m->redundancy && stripe->row[i].state == META_ROW_OK &&
+            pool_drive_present(pool_drive_by_id(m->pool, stripe->row[i].drive)))
+            after--;
+    return after >= (before < (int)m->redundancy ? before : (int)m->redundancy);
+}
+
 /* A new generation of what is wanted, its blocks packed without gaps. */
 static mrmr_err mend_encode_anew(struct mend *m, struct pool_change *change)
 {
@@ -221,26 +239,53 @@ static bool image_all_live(const struct meta_stripe *stripe)
     return true;
 }
 
-/* Only what is whole is rearranged, and only where enough drives are at hand for all rows and a
- * block. */
+/* Drives that may hold rows, the room they have together, and whether one of them is not in the
+ * stripe and could take a row of it as things are. */
+static size_t mend_row_drives(
+    struct mend *m, const struct meta_stripe *stripe, uint64_t *ret_room, bool *ret_free)
+{
+    size_t drives = 0;
+    *ret_room = 0;
+    *ret_free = false;
+    for (size_t i = 0; i < m->pool->ndrives; i++) {
+        const struct pool_drive *drive = m->pool->drives[i];
+        uint64_t room;
+        bool in = pool_image_block(stripe, drive->meta.id) != NULL;
+        if (!pool_drive_writable(drive) || !pool_drive_may_hold_rows(&drive->meta) ||
+            pool_drive_room(m->pool, m->pool->drives[i], &room))
+            continue;
+        for (size_t j = 0; j < stripe->rows; j++)
+            in = in ||
+                 (stripe->row[j].drive == drive->meta.id && stripe->row[j].state == META_ROW_OK);
+        drives++;
+        *ret_room += room;
+        *ret_free = *ret_free || (!in && room >= pool_row_bound(stripe->length));
+    }
+    return drives;
+}
+
+/* Only what is whole is rearranged, only where enough drives are at hand for all rows and a block,
+ * and only as much as the room they have takes up twice over: rows of new stripes for what leaves,
+ * and the rows that this one lacks. */
 static mrmr_err mend_deepen_full(struct mend *m, const struct meta_stripe *stripe)
 {
-    size_t drives = 0, rows = 0;
+    size_t rows = 0;
     for (size_t i = 0; i < stripe->rows; i++)
         rows += stripe->row[i].state == META_ROW_OK;
-    for (size_t i = 0; i < m->pool->ndrives; i++) {
-        uint64_t room;
-        drives += pool_drive_writable(m->pool->drives[i]) &&
-                  !pool_drive_room(m->pool, m->pool->drives[i], &room) && room > stripe->length;
-    }
+    uint64_t room, need = 2 * m->redundancy * pool_row_bound(stripe->length);
+    bool free_drive;
+    size_t drives = mend_row_drives(m, stripe, &room, &free_drive);
     size_t wanted = stripe->blocks + m->redundancy;
-    if (rows >= m->redundancy || stripe->blocks + rows < drives || drives <= m->redundancy ||
-        wanted <= drives || wanted - drives >= stripe->blocks || !image_all_live(stripe) ||
-        pool_image_margin(m->pool, stripe) != (int)rows)
+    if (rows >= m->redundancy || free_drive || drives <= m->redundancy || wanted <= drives ||
+        wanted - drives >= stripe->blocks || !image_all_live(stripe) ||
+        pool_image_margin(m->pool, stripe) != (int)rows || m->evicted == MEND_EVICTIONS ||
+        room < m->evict_room + need)
         return MRMR_OK;
     struct mend_evict evict = {m, stripe, wanted - drives};
     MRMR_TRY(meta_atomically(m->pool->meta, mend_evict_in, &evict));
     pool_views_forget(m->pool, stripe->id);
+    m->evicted++;
+    m->evict_room += need;
     return MRMR_OK;
 }
 
@@ -302,13 +347,43 @@ static mrmr_err mend_stripe(struct mend *m, struct pool_change *change)
     MRMR_TRY(mend_look(m, &change->old, &needs));
     if (!needs.wanted)
         return mend_drop(m, &change->old, 0, true);
-    if (needs.rows_over)
+    if (needs.rows_over && mend_may_drop(m, &change->old))
         return mend_drop(m, &change->old, m->redundancy, false);
     if (needs.suspect)
         return MRMR_OK; /* compare could not judge it yet */
     if (needs.unwanted)
         return mend_encode_anew(m, change);
-    return needs.rows_bad ? mend_rows(m, change) : mend_deepen_full(m, &change->old);
+    return needs.rows_bad || needs.rows_over ? mend_rows(m, change)
+                                             : mend_deepen_full(m, &change->old);
+}
+
+struct mend_give_up {
+    const struct meta_extent *extent;
+    const struct meta_verdict *verdict; /* one a leaf */
+};
+
+/* The verdict and what it exposes are one step: a leaf that is in no extent and not exposed would
+ * be a hole. */
+static mrmr_err mend_give_up_in(struct meta *meta, void *arg)
+{
+    const struct mend_give_up *g = arg;
+    const struct meta_extent *extent = g->extent;
+    struct meta_node node;
+    MRMR_TRY(meta_extent_judge(meta, extent->id, g->verdict, extent->leaves));
+    if (!extent->node)
+        return MRMR_OK;
+    MRMR_TRY(meta_node_get(meta, extent->node, &node));
+    for (uint64_t i = 0; i < extent->leaves; i++) {
+        struct meta_exposed range = {.drive = node.drive,
+            .node = extent->node,
+            .first = extent->first + i,
+            .leaves = 1,
+            .bytes = pool_leaf_size(extent, i),
+            .since = mrmr_clock_real()};
+        if (g->verdict[i].state == META_GONE)
+            MRMR_TRY(meta_expose(meta, &range));
+    }
+    return MRMR_OK;
 }
 
 /* The user's word was given: leaves of an extent that nothing can give back are not waited for any
@@ -330,17 +405,8 @@ static mrmr_err mend_give_up_extent(
     }
     if (!lost)
         return MRMR_OK;
-    MRMR_TRY(meta_extent_judge(m->pool->meta, extent->id, verdict, extent->leaves));
-    for (uint64_t i = 0; i < extent->leaves; i++) {
-        struct meta_exposed range = {.drive = extent->drive,
-            .node = extent->node,
-            .first = extent->first + i,
-            .leaves = 1,
-            .bytes = pool_leaf_size(extent, i),
-            .since = mrmr_clock_real()};
-        if (verdict[i].state == META_GONE && extent->node)
-            MRMR_TRY(meta_expose(m->pool->meta, &range));
-    }
+    struct mend_give_up give_up = {extent, verdict};
+    MRMR_TRY(meta_atomically(m->pool->meta, mend_give_up_in, &give_up));
     m->report->lost_bytes += lost * META_LEAF;
     return MRMR_OK;
 }
@@ -348,9 +414,14 @@ static mrmr_err mend_give_up_extent(
 /* Only when every drive of the stripe is there: one that is away may still bring the bytes back. */
 static mrmr_err mend_give_up(struct mend *m, const struct meta_stripe *stripe)
 {
+    bool all = true;
     for (size_t i = 0; i < stripe->blocks; i++)
-        if (!pool_drive_readable(pool_drive_by_id(m->pool, stripe->block[i].drive)))
-            return mrmr_fail(MRMR_LOST, "bytes of it can be read again when its drives are back");
+        all = all && pool_drive_readable(pool_drive_by_id(m->pool, stripe->block[i].drive));
+    for (size_t i = 0; i < stripe->rows; i++)
+        if (stripe->row[i].state == META_ROW_OK)
+            all = all && pool_drive_readable(pool_drive_by_id(m->pool, stripe->row[i].drive));
+    if (!all)
+        return mrmr_fail(MRMR_LOST, "bytes of it can be read again when its drives are back");
     struct pool_view *view = NULL;
     MRMR_TRY(pool_view_get(m->pool, stripe->id, &view));
     const struct meta_stripe *image = pool_view_image(view);
@@ -422,4 +493,42 @@ mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_lo
     }
     MRMR_TRY(pool_intents_settle(pool));
     return MRMR_OK;
+}
+
+static mrmr_err mend_return_in(struct meta *meta, void *arg)
+{
+    const struct mend_evict *back = arg;
+    int64_t last = 0;
+    for (size_t i = 0; i < back->stripe->extents; i++) {
+        const struct meta_extent *extent = &back->stripe->extent[i];
+        struct meta_node node;
+        if (extent->state != META_STALE || !extent->node || extent->node == last)
+            continue;
+        last = extent->node;
+        MRMR_TRY(meta_node_get(meta, last, &node));
+        MRMR_TRY(pool_stale_return(back->mend->pool, &node));
+    }
+    return MRMR_OK;
+}
+
+mrmr_err pool_mend_return(struct pool *pool)
+{
+    struct mend m = {.pool = pool, .redundancy = pool_redundancy(pool)};
+    int64_t ids[MEND_BATCH], after = 0;
+    for (;;) {
+        size_t n;
+        MRMR_TRY(meta_stripes_to_mend(pool->meta, after, m.redundancy, ids, MEND_BATCH, &n));
+        if (!n)
+            return MRMR_OK;
+        for (size_t i = 0; i < n; i++) {
+            struct meta_stripe stripe = {0};
+            MRMR_TRY(meta_stripe_load(pool->meta, ids[i], &stripe));
+            struct mend_evict back = {.mend = &m, .stripe = &stripe};
+            mrmr_err err = meta_atomically(pool->meta, mend_return_in, &back);
+            meta_stripe_free(&stripe);
+            MRMR_TRY(err);
+            pool_views_forget(pool, ids[i]);
+        }
+        after = ids[n - 1];
+    }
 }

@@ -198,6 +198,22 @@ static mrmr_err open_no_pool(const char *dir)
         "name the right folder with --pool");
 }
 
+static mrmr_err open_unfinished(struct pool *pool)
+{
+    mrmr_fail(MRMR_ABSENT, "the pool in %s was never finished", pool->dir);
+    return mrmr_err_hint(MRMR_ABSENT, "finish it with `mrmr init`");
+}
+
+/* Create was interrupted before anything of the catalog was durable. */
+static bool catalog_is_empty(const struct pool *pool)
+{
+    struct stat st;
+    return fstatat(pool->dirfd, CATALOG_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISREG(st.st_mode) && st.st_size == 0 &&
+           (fstatat(pool->dirfd, CATALOG_NAME "-wal", &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+               st.st_size == 0);
+}
+
 static mrmr_err open_catalog(struct pool *pool)
 {
     mrmr_err err = pool_open_catalog(pool, pool->access == POOL_LOOK ? META_READONLY : 0);
@@ -206,8 +222,7 @@ static mrmr_err open_catalog(struct pool *pool)
     err = pool_read_uuid(pool);
     if (mrmr_class_of(err) != MRMR_CLASS_ABSENT)
         return err;
-    mrmr_fail(MRMR_ABSENT, "the pool in %s was never finished", pool->dir);
-    return mrmr_err_hint(MRMR_ABSENT, "finish it with `mrmr init`");
+    return open_unfinished(pool);
 }
 
 static mrmr_err open_all(struct pool *pool, const char *who)
@@ -217,6 +232,8 @@ static mrmr_err open_all(struct pool *pool, const char *who)
         return open_no_pool(pool->dir);
     if (pool->access == POOL_OWN)
         MRMR_TRY(lock_take(pool, who));
+    if (catalog_is_empty(pool))
+        return open_unfinished(pool);
     MRMR_TRY(open_catalog(pool));
     if (pool->access == POOL_OWN)
         MRMR_TRY(meta_journal_start(pool->meta));

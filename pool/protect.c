@@ -89,7 +89,7 @@ static mrmr_err protect_describe_drives(struct protect *p, struct parity_planner
     for (size_t i = 0; i < pool->ndrives; i++) {
         struct pool_drive *drive = pool->drives[i];
         drives[i] = (struct parity_planner_drive){.domain = protect_domain(pool, i)};
-        if (pool_drive_readable(drive)) {
+        if (pool_drive_present(drive)) {
             struct meta_exposed_total exposed;
             MRMR_TRY(meta_exposed_total(pool->meta, drive->meta.id, &exposed));
             drives[i].exposed = exposed.bytes;
@@ -373,7 +373,8 @@ static mrmr_err task_tell(struct protect *p, bool warning, const char *kind,
     pool_tell_story(p->pool, NULL, warning, kind, drive, "not protected in this run");
     mrmr_story_print(story, text, sizeof text);
     mrmr_locked(&p->lock);
-    MRMR_TRY(mrmr_bytes_fmt(&p->notes, "%cnot protected in this run: %s", warning ? 'w' : 'n', text));
+    MRMR_TRY(
+        mrmr_bytes_fmt(&p->notes, "%cnot protected in this run: %s", warning ? 'w' : 'n', text));
     return mrmr_bytes_add(&p->notes, "", 1);
 }
 

@@ -33,7 +33,7 @@ static mrmr_err file_find(struct pool *pool, const char *path, struct meta_node 
     struct meta_node best = {0}, node;
     for (size_t i = 0; i < pool->ndrives; i++) {
         mrmr_err err = meta_lookup_path(pool->meta, pool->drives[i]->meta.root, path, &node);
-        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
             continue;
         MRMR_TRY(err);
         if (node.type == META_REG && (!best.id || node.sequence > best.sequence))
@@ -140,6 +140,13 @@ static mrmr_err file_leaf_uncovered(struct pool_file *file, uint64_t leaf, uint8
     if (!exposed && file->node.recheck)
         return file_leaf_suspect(file, leaf, buf);
     if (!exposed) {
+        /* A hole; unless it was protected between the two looks. */
+        mrmr_autofree struct meta_extent *extent = NULL;
+        mrmr_err covered = meta_extent_at(file->pool->meta, file->node.id, leaf, &extent);
+        if (!covered)
+            return mrmr_fail(MRMR_CHANGED, "it was protected just now");
+        if (mrmr_class_of(covered) != MRMR_CLASS_ABSENT)
+            return covered;
         memset(buf, 0, size);
         return MRMR_OK;
     }

@@ -119,7 +119,7 @@ static mrmr_err rebuild_miss_files(struct pool *pool, int64_t drive)
         for (size_t i = 0; i < n; i++) {
             MRMR_TRY(meta_extents_mark(pool->meta, nodes[i].id, META_LIVE, META_MISSING));
             MRMR_TRY(meta_extents_mark(pool->meta, nodes[i].id, META_SUSPECT, META_MISSING));
-            MRMR_TRY(meta_extents_mark(pool->meta, nodes[i].id, META_STALE, META_GONE));
+            MRMR_TRY(pool_stale_settle(pool, &nodes[i]));
         }
         after = nodes[n - 1].id;
     }
@@ -157,6 +157,18 @@ static mrmr_err takeover_in(struct meta *meta, void *arg)
     return meta_todo_add_drive(meta, POOL_REBUILD_JOB, lost->id, &todo);
 }
 
+/* Look at the drives anew. Nothing may hold on to the old ones: no view with an open row, no
+ * session. */
+static mrmr_err rebuild_reload(struct pool *pool)
+{
+    for (size_t i = 0; i < pool->ndrives; i++)
+        if (pool_drive_detach(pool, pool->drives[i]))
+            mrmr_log_story(MRMR_LOG_WARN, "detaching a drive");
+    pool_views_forget(pool, 0);
+    pool_drives_unload(pool);
+    return pool_drives_load(pool);
+}
+
 static mrmr_err rebuild_take_over(struct rebuild *rebuild)
 {
     struct takeover t = {.rebuild = rebuild};
@@ -166,9 +178,7 @@ static mrmr_err rebuild_take_over(struct rebuild *rebuild)
     MRMR_TRY(pool_drive_still_ours(pool, t.onto));
     MRMR_TRY(pool_drive_detach(pool, t.onto));
     MRMR_TRY(meta_atomically(pool->meta, takeover_in, &t));
-    pool_views_forget(pool, 0);
-    pool_drives_unload(pool);
-    MRMR_TRY(pool_drives_load(pool));
+    MRMR_TRY(rebuild_reload(pool));
     rebuild->drive = pool_drive_by_id(pool, id);
     if (!pool_drive_writable(rebuild->drive))
         return mrmr_fail(MRMR_OFFLINE, "the fresh drive went away");
@@ -253,27 +263,38 @@ static void rebuild_progress(struct rebuild *rebuild)
             rebuild->job->arg);
 }
 
+static mrmr_err rebuild_batches(struct rebuild *rebuild)
+{
+    int64_t nodes[REBUILD_BATCH], after = 0;
+    for (;;) {
+        size_t n;
+        MRMR_TRY(pool_job_poll(rebuild->job));
+        MRMR_TRY(meta_todo_after(
+            rebuild->pool->meta, POOL_REBUILD_JOB, after, nodes, REBUILD_BATCH, &n));
+        if (!n)
+            return MRMR_OK;
+        MRMR_TRY(pool_restore_batch(rebuild, nodes, n));
+        after = nodes[n - 1];
+        rebuild_progress(rebuild);
+    }
+}
+
 static mrmr_err rebuild_files(struct rebuild *rebuild)
 {
     struct pool *pool = rebuild->pool;
-    int64_t nodes[REBUILD_BATCH], after = 0;
+    struct mrmr_story story;
     MRMR_TRY(rebuild_list(rebuild));
     MRMR_TRY(meta_todo_totals(pool->meta, POOL_REBUILD_JOB, rebuild->drive->meta.id,
         &rebuild->items_total, &rebuild->bytes_total));
     for (size_t i = 0; i < pool->ndrives; i++)
         if (pool_drive_writable(pool->drives[i]))
             MRMR_TRY(pool_work_clear(pool, pool->drives[i]));
-    for (;;) {
-        size_t n;
-        MRMR_TRY(pool_job_poll(rebuild->job));
-        MRMR_TRY(meta_todo_after(pool->meta, POOL_REBUILD_JOB, after, nodes, REBUILD_BATCH, &n));
-        if (!n)
-            break;
-        MRMR_TRY(pool_restore_batch(rebuild, nodes, n));
-        after = nodes[n - 1];
-        rebuild_progress(rebuild);
-    }
-    return pool_restore_folders(rebuild);
+    mrmr_err err = rebuild_batches(rebuild);
+    if (!err && rebuild->drive->meta.state == META_DRIVE_REBUILDING)
+        err = pool_restore_note_all(rebuild);
+    mrmr_story_save(&story);
+    mrmr_err folders = pool_restore_folders(rebuild); /* also of a run that was cut short */
+    return err ? mrmr_story_restore(&story) : folders;
 }
 
 /* --- The end
@@ -300,29 +321,46 @@ static mrmr_err rebuild_clear_folder(struct meta *meta, int64_t folder, bool *re
     return MRMR_OK;
 }
 
+struct let_go {
+    struct pool *pool;
+    struct pool_drive *drive;
+};
+
+/* Its rows that were superseded since it was retired are not waited for either. */
 static mrmr_err rebuild_clear_drive(struct meta *meta, void *arg)
 {
-    struct rebuild *rebuild = arg;
+    const struct let_go *go = arg;
     bool empty;
-    return rebuild_clear_folder(meta, rebuild->drive->meta.root, &empty);
+    MRMR_TRY(rebuild_forget_intents(go->pool, go->drive->meta.id));
+    return rebuild_clear_folder(meta, go->drive->meta.root, &empty);
 }
 
-/* Once nothing refers to a retired drive it leaves the pool, and its slot is free. */
-static mrmr_err rebuild_let_go(struct rebuild *rebuild)
+/* *ret_gone: nothing referred to it any more, and it is out of the catalog. */
+static mrmr_err rebuild_let_go(
+    struct pool *pool, const struct pool_job *job, struct pool_drive *drive, bool *ret_gone)
 {
-    struct pool *pool = rebuild->pool;
-    int64_t id = rebuild->drive->meta.id;
-    MRMR_TRY(meta_atomically(pool->meta, rebuild_clear_drive, rebuild));
-    mrmr_err err = meta_drive_remove(pool->meta, id);
+    struct let_go go = {pool, drive};
+    MRMR_TRY(meta_atomically(pool->meta, rebuild_clear_drive, &go));
+    mrmr_err err = meta_drive_remove(pool->meta, drive->meta.id);
+    *ret_gone = !err;
     if (err == MRMR_BUSY)
-        return MRMR_OK; /* what could not be brought back still lies there, as far as the catalog
-                           knows */
+        return MRMR_OK; /* what could not be brought back still lies there, as far as we know */
     MRMR_TRY(err);
-    pool_tell(pool, rebuild->job, false, "drive-removed", NULL,
-        "drive %s is out of the pool: all its files are on other drives",
-        rebuild->drive->meta.name);
-    pool_drives_unload(pool);
-    return pool_drives_load(pool);
+    pool_tell(pool, job, false, "drive-removed", NULL,
+        "drive %s is out of the pool: all its files are on other drives", drive->meta.name);
+    return MRMR_OK;
+}
+
+mrmr_err pool_let_go_retired(struct pool *pool, const struct pool_job *job)
+{
+    bool any = false;
+    for (size_t i = 0; i < pool->ndrives; i++) {
+        bool gone = false;
+        if (pool->drives[i]->meta.state == META_DRIVE_RETIRED)
+            MRMR_TRY(rebuild_let_go(pool, job, pool->drives[i], &gone));
+        any = any || gone;
+    }
+    return any ? rebuild_reload(pool) : MRMR_OK;
 }
 
 static mrmr_err rebuild_finish(struct rebuild *rebuild)
@@ -333,7 +371,7 @@ static mrmr_err rebuild_finish(struct rebuild *rebuild)
     MRMR_TRY(pool_mend_and_protect(pool, rebuild->job, false, &mended));
     rebuild->report->rows = mended.rows_made;
     if (rebuild->away)
-        return rebuild->options->path ? MRMR_OK : rebuild_let_go(rebuild);
+        return pool_let_go_retired(pool, rebuild->job);
     MRMR_TRY(
         meta_todo_totals(pool->meta, POOL_REBUILD_JOB, rebuild->drive->meta.id, &left, &bytes));
     if (left == 0 && rebuild->drive->meta.state == META_DRIVE_REBUILDING) {
@@ -346,22 +384,37 @@ static mrmr_err rebuild_finish(struct rebuild *rebuild)
     return MRMR_OK;
 }
 
+/* The same command again after it was interrupted: the lost drive's name went when the fresh one
+ * took its place. */
+static struct pool_drive *rebuild_heir(const struct rebuild *rebuild)
+{
+    const char *onto = rebuild->options->onto;
+    struct pool_drive *drive = onto ? pool_drive_by_name(rebuild->pool, onto) : NULL;
+    return drive && drive->meta.state == META_DRIVE_REBUILDING ? drive : NULL;
+}
+
 static mrmr_err rebuild_run(struct rebuild *rebuild)
 {
     struct pool *pool = rebuild->pool;
     rebuild->drive = pool_drive_by_name(pool, rebuild->options->drive);
+    struct pool_drive *heir = rebuild->drive ? NULL : rebuild_heir(rebuild);
+    if (heir)
+        rebuild->drive = heir;
     if (!rebuild->drive)
         return mrmr_err_hint(
             mrmr_fail(MRMR_NO_DRIVE, "the pool has no drive '%s'", rebuild->options->drive),
             "`mrmr drives` lists them");
-    if (rebuild->options->onto)
+    if (rebuild->options->onto && !heir)
         MRMR_TRY(rebuild_take_over(rebuild));
     if (rebuild->drive->presence == POOL_DIVERGED || rebuild->drive->presence == POOL_FOREIGN)
         return mrmr_story_restore(&rebuild->drive->why);
     rebuild->away = !pool_drive_writable(rebuild->drive);
-    if (rebuild->away && rebuild->drive->meta.state == META_DRIVE_REBUILDING)
-        return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it is being rebuilt and went away"),
-            rebuild->drive->meta.name);
+    if (rebuild->away && rebuild->drive->presence == POOL_PRESENT)
+        return mrmr_err_hint(
+            mrmr_err_drive(mrmr_fail(MRMR_READONLY, "it is there, but cannot be written"),
+                rebuild->drive->meta.name),
+            "mount it writable; or unmount it and run rebuild again, to bring its files to other "
+            "drives");
     if (rebuild->away && !rebuild->options->path)
         MRMR_TRY(meta_atomically(pool->meta, retire_in, rebuild));
     mrmr_err err = rebuild_files(rebuild);

@@ -18,7 +18,8 @@ struct rebuild {
     bool away;                /* into free space on other drives; else onto the drive itself */
     uint64_t items_total, bytes_total;
 
-    struct rebuild_folder { /* made by this run: their attributes are set at the end */
+    struct rebuild_folder { /* made by this run, or noted: their attributes are set
+                                at the end */
         struct pool_drive *on;
         char *path; /* owned */
     } * folders;
@@ -28,7 +29,9 @@ struct rebuild {
 /* Bring back a batch of nodes; each ends restored, kept, in conflict or failed. Those that failed
  * stay to do while the drive is being rebuilt: another run may find more drives present. */
 mrmr_err pool_restore_batch(struct rebuild *rebuild, const int64_t nodes[], size_t n);
-/* Attributes of the folders that were made, deepest first; frees the list. */
+/* All folders of the drive, whichever run made them: of a fresh drive, which is all ours. */
+mrmr_err pool_restore_note_all(struct rebuild *rebuild);
+/* Attributes of the folders that were noted, deepest first; frees the list. */
 mrmr_err pool_restore_folders(struct rebuild *rebuild);
 
 #endif

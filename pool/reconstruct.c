@@ -5,7 +5,8 @@
  *
  * Any byte range of a stripe decodes alone. First the survivors are read as they are and the result
  * is checked: a digest of 256 bits says all. Only if it is wrong are the survivors themselves
- * checked, leaf by leaf, and those that are wrong become erasures too (I7). Bytes that did not pass
+ * checked, leaf by leaf, and those that are wrong become erasures too (I7); and if a row lies
+ * consistently, the others are tried without it. Bytes that did not pass
  * the check never leave this file.
  */
 #include "pool/view.h"
@@ -22,7 +23,8 @@ struct decode {
     uint64_t leaf;
     uint64_t at; /* in the stripe */
     uint32_t size;
-    bool verify; /* check every survivor, too */
+    bool verify;      /* check every survivor, too */
+    uint32_t without; /* rows that are not to be used, by index */
 
     /* By block of the image: its bytes, NULL for zeros or an erasure. */
     uint8_t *known[META_SLOTS_MAX];
@@ -187,12 +189,14 @@ static mrmr_err decode_read_row(struct decode *d, unsigned index, uint8_t *buf)
     return err;
 }
 
-/* Rows of one kind: those that are as they should be, or those of which something is damaged or was not found, but which may hold just this range. */
+/* Rows of one kind: those that are as they should be, or those of which something is damaged or was
+ * not found, but which may hold just this range. */
 static mrmr_err decode_read_rows_of(struct decode *d, bool intact)
 {
     const struct meta_stripe *image = &d->view->image;
     for (size_t i = 0; i < image->rows && d->nrows < d->nerased; i++) {
-        if ((image->row[i].state == META_ROW_OK) != intact)
+        if ((image->row[i].state == META_ROW_OK) != intact ||
+            (d->without & UINT32_C(1) << image->row[i].index))
             continue;
         uint8_t *buf = pool_buffers_get(d->pool->buffers, META_LEAF);
         if (!buf)
@@ -216,8 +220,10 @@ static mrmr_err decode_read_rows(struct decode *d)
     MRMR_TRY(decode_read_rows_of(d, true));
     MRMR_TRY(decode_read_rows_of(d, false));
     if (d->nrows < d->nerased)
-        return mrmr_fail(MRMR_LOST, "%u blocks are missing and only %u rows can be read",
-            d->nerased, d->nrows);
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_LOST, "%u blocks are missing or changed and only %u rows can be read",
+                d->nerased, d->nrows),
+            "bring back a drive that is away, or a row that was found damaged");
     return MRMR_OK;
 }
 
@@ -235,7 +241,7 @@ static mrmr_err decode_solve(struct decode *d, uint8_t *buf)
 
 /* One try: read survivors and rows, solve, check. */
 static mrmr_err decode_try(struct pool *pool, struct pool_view *view,
-    const struct meta_extent *extent, uint64_t leaf, bool verify, void *buf)
+    const struct meta_extent *extent, uint64_t leaf, bool verify, uint32_t without, void *buf)
 {
     struct decode d = {.pool = pool,
         .view = view,
@@ -243,7 +249,8 @@ static mrmr_err decode_try(struct pool *pool, struct pool_view *view,
         .leaf = leaf,
         .at = extent->place + leaf * META_LEAF,
         .size = pool_leaf_size(extent, leaf),
-        .verify = verify};
+        .verify = verify,
+        .without = without};
     mrmr_err err = decode_read_blocks(&d);
     if (!err)
         err = decode_read_rows(&d);
@@ -258,13 +265,31 @@ static mrmr_err decode_try(struct pool *pool, struct pool_view *view,
     return err;
 }
 
+/* Blocks have their digests in the catalog, but a row is only known to agree with itself: one that
+ * lies is found by leaving rows out. */
+static mrmr_err leaf_decode_without(struct pool *pool, struct pool_view *view,
+    const struct meta_extent *extent, uint64_t leaf, void *buf)
+{
+    mrmr_err err = MRMR_DIGEST;
+    uint32_t all = 0;
+    for (size_t i = 0; i < view->image.rows; i++)
+        all |= UINT32_C(1) << view->image.row[i].index;
+    for (uint32_t without = 1; without < all && (err == MRMR_DIGEST || err == MRMR_LOST); without++)
+        if ((without & ~all) == 0)
+            err = decode_try(pool, view, extent, leaf, true, without, buf);
+    return err;
+}
+
 static mrmr_err leaf_decode(struct pool *pool, struct pool_view *view,
     const struct meta_extent *extent, uint64_t leaf, void *buf)
 {
-    mrmr_err err = decode_try(pool, view, extent, leaf, false, buf);
+    mrmr_err err = decode_try(pool, view, extent, leaf, false, 0, buf);
     if (err && err != MRMR_NOMEM)
-        err = decode_try(pool, view, extent, leaf, true, buf);
-    if (err == MRMR_DIGEST)
+        err = decode_try(pool, view, extent, leaf, true, 0, buf);
+    bool lies = err == MRMR_DIGEST;
+    if (lies)
+        err = leaf_decode_without(pool, view, extent, leaf, buf);
+    if (lies && (err == MRMR_DIGEST || err == MRMR_LOST))
         err = mrmr_fail(MRMR_LOST, "what the survivors give does not match the recorded digest");
     if (err) {
         char uuid[MRMR_UUID_TEXT];
@@ -315,21 +340,81 @@ mrmr_err pool_extent_leaf_read(struct pool *pool, const struct meta_extent *exte
     return err;
 }
 
+/* The leaf of this file as it is now would have this size: an older, shorter last leaf is no
+ * stand-in. */
+static bool stand_in_fits(
+    const struct meta_node *node, const struct meta_extent *extent, uint64_t leaf)
+{
+    if (extent->state != META_STALE || leaf < extent->first ||
+        leaf >= extent->first + extent->leaves || leaf * META_LEAF >= node->size)
+        return false;
+    uint64_t rest = node->size - leaf * META_LEAF;
+    return pool_leaf_size(extent, leaf - extent->first) == (rest < META_LEAF ? rest : META_LEAF);
+}
+
 mrmr_err pool_leaf_stand_in(
     struct pool *pool, const struct meta_node *node, uint64_t leaf, void *buf, size_t *ret_size)
 {
     mrmr_autofree struct meta_extent *extents = NULL;
     size_t n;
+    mrmr_err err = mrmr_fail(MRMR_ABSENT, "nothing stands in for it");
     MRMR_TRY(meta_extents_of(pool->meta, node->id, &extents, &n));
     for (size_t i = 0; i < n; i++) {
-        const struct meta_extent *extent = &extents[i];
-        if (extent->state != META_STALE || extent->version != node->version ||
-            leaf < extent->first || leaf >= extent->first + extent->leaves)
+        if (!stand_in_fits(node, &extents[i], leaf))
             continue;
-        MRMR_TRY(
-            pool_extent_leaf_read(pool, extent, leaf - extent->first, POOL_LEAF_ANY, buf, NULL));
-        *ret_size = pool_leaf_size(extent, leaf - extent->first);
-        return MRMR_OK;
+        err = pool_extent_leaf_read(
+            pool, &extents[i], leaf - extents[i].first, POOL_LEAF_ANY, buf, NULL);
+        if (!err) {
+            *ret_size = pool_leaf_size(&extents[i], leaf - extents[i].first);
+            break;
+        }
     }
-    return mrmr_fail(MRMR_ABSENT, "nothing stands in for it");
+    return err;
+}
+
+/* Leaves of a STALE extent that stand in for exposed ones get the state `to` and are exposed no
+ * longer; the others get `other`. */
+static mrmr_err stale_verdict(struct pool *pool, const struct meta_node *node,
+    const struct meta_exposed ranges[], size_t nranges, const struct meta_extent *extent,
+    enum meta_extent_state to, enum meta_extent_state other)
+{
+    mrmr_autofree struct meta_verdict *verdict = calloc(extent->leaves, sizeof *verdict);
+    if (!verdict)
+        return mrmr_nomem();
+    for (uint64_t i = 0; i < extent->leaves; i++) {
+        uint64_t leaf = extent->first + i;
+        bool exposed = false;
+        for (size_t r = 0; r < nranges; r++)
+            exposed =
+                exposed || (leaf >= ranges[r].first && leaf < ranges[r].first + ranges[r].leaves);
+        bool wanted = exposed && stand_in_fits(node, extent, leaf);
+        verdict[i] = (struct meta_verdict){1, wanted ? to : other};
+        if (wanted)
+            MRMR_TRY(meta_unexpose(pool->meta, node->id, leaf, 1));
+    }
+    return meta_extent_judge(pool->meta, extent->id, verdict, extent->leaves);
+}
+
+static mrmr_err stale_all(struct pool *pool, const struct meta_node *node,
+    enum meta_extent_state to, enum meta_extent_state other, bool in_place)
+{
+    mrmr_autofree struct meta_extent *extents = NULL;
+    mrmr_autofree struct meta_exposed *ranges = NULL;
+    size_t n, nranges;
+    MRMR_TRY(meta_extents_of(pool->meta, node->id, &extents, &n));
+    MRMR_TRY(meta_exposed_of(pool->meta, node->id, &ranges, &nranges));
+    for (size_t i = 0; i < n; i++)
+        if (extents[i].state == META_STALE && (!in_place || extents[i].drive == node->drive))
+            MRMR_TRY(stale_verdict(pool, node, ranges, nranges, &extents[i], to, other));
+    return MRMR_OK;
+}
+
+mrmr_err pool_stale_settle(struct pool *pool, const struct meta_node *node)
+{
+    return stale_all(pool, node, META_MISSING, META_GONE, false);
+}
+
+mrmr_err pool_stale_return(struct pool *pool, const struct meta_node *node)
+{
+    return stale_all(pool, node, META_LIVE, META_STALE, true);
 }

@@ -35,6 +35,7 @@ struct repair {
     struct mrmr_bytes path;
     char pending[REPAIR_PATH];
     struct drv_stat was;       /* of what is in place and was judged */
+    struct drv_stat ours;      /* of our copy, before it is put in place */
     struct mrmr_digest judged; /* its content */
 };
 
@@ -146,7 +147,9 @@ static mrmr_err repair_make_copy(struct repair *r)
     if (!err)
         err = drv_file_sync(file);
     drv_file_close(file);
-    return err ? err : drv_dir_sync(r->drive->drv, POOL_QUARANTINE);
+    MRMR_TRY(err);
+    MRMR_TRY(drv_stat(r->drive->drv, r->pending, &r->ours));
+    return drv_dir_sync(r->drive->drv, POOL_QUARANTINE);
 }
 
 /* Swap copy and file, look at what was displaced, and swap back unless it is what was judged. */
@@ -188,6 +191,13 @@ static mrmr_err repair_replace(struct repair *r, const char *path)
     return repair_sync_folder_of(r, path);
 }
 
+/* What lies at the path is our copy, as we made it. */
+static bool repair_is_ours(const struct repair *r, const struct drv_stat *stat)
+{
+    return stat->type == DRV_REG && stat->size == r->ours.size && stat->mtime == r->ours.mtime &&
+           (!(r->drive->info.caps & DRV_CAP_STABLE_INO) || stat->ino == r->ours.ino);
+}
+
 static mrmr_err repair_collect_name(int64_t parent, const char *name, void *arg)
 {
     struct mrmr_bytes *list = arg;
@@ -212,6 +222,10 @@ static mrmr_err repair_other_names(struct repair *r)
         MRMR_TRY(mrmr_bytes_str(&path, name));
         if (strcmp(path.data, r->path.data) == 0)
             continue;
+        struct drv_stat now;
+        MRMR_TRY(drv_stat(r->drive->drv, r->path.data, &now));
+        if (!repair_is_ours(r, &now))
+            return mrmr_fail(MRMR_CHANGED, "it was saved right after it was repaired");
         MRMR_TRY(drv_link(r->drive->drv, r->path.data, r->pending));
         MRMR_TRY(repair_exchange(r, path.data));
         MRMR_TRY(drv_unlink(
@@ -234,11 +248,15 @@ static mrmr_err repair_place(struct repair *r)
     return r->node.nlink > 1 ? repair_other_names(r) : MRMR_OK;
 }
 
+/* Somebody who saved since the exchange is found by the next scan: then nothing is recorded, so
+ * that it looks. */
 static mrmr_err repair_record(struct meta *meta, void *arg)
 {
     struct repair *r = arg;
     struct drv_stat stat;
     MRMR_TRY(drv_stat(r->drive->drv, r->path.data, &stat));
+    if (!repair_is_ours(r, &stat))
+        return mrmr_fail(MRMR_CHANGED, "it was saved right after it was repaired");
     pool_node_from_stat(&r->node, &stat);
     MRMR_TRY(meta_node_store(meta, &r->node));
     return meta_extents_mark(meta, r->node.id, META_MISSING, META_LIVE);
@@ -264,28 +282,6 @@ static mrmr_err repair_file(struct repair *r, bool bring_back)
     return MRMR_OK;
 }
 
-mrmr_err pool_repair_node(
-    struct pool *pool, const struct pool_job *job, int64_t node, bool bring_back)
-{
-    struct repair r = {.pool = pool, .job = job};
-    MRMR_TRY(meta_node_get(pool->meta, node, &r.node));
-    r.drive = pool_drive_by_id(pool, r.node.drive);
-    if (!pool_drive_writable(r.drive))
-        return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it cannot be written now"),
-            r.drive ? r.drive->meta.name : "?");
-    snprintf(r.pending, sizeof r.pending, POOL_QUARANTINE "/pending-%lld", (long long)node);
-    mrmr_err err = meta_path(pool->meta, node, &r.path);
-    if (!err)
-        err = repair_file(&r, bring_back);
-    mrmr_err_path(err, r.path.data);
-    mrmr_bytes_free(&r.path);
-    return mrmr_err_drive(err, r.drive->meta.name);
-}
-
-/* --- After a crash
- * --------------------------------------------------------------------------------------------------------------
- */
-
 static mrmr_err settle_pending(struct repair *r)
 {
     struct drv *drv = r->drive->drv;
@@ -310,6 +306,43 @@ static mrmr_err settle_pending(struct repair *r)
         r->path.data, POOL_QUARANTINE);
     return repair_keep_displaced(r);
 }
+
+/* What an earlier repair of this file left behind is somebody's, or ours: look before the name is
+ * used again. */
+static mrmr_err repair_settle_left(struct repair *r)
+{
+    struct drv_stat left;
+    mrmr_err err = drv_stat(r->drive->drv, r->pending, &left);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        return MRMR_OK;
+    MRMR_TRY(err);
+    MRMR_TRY(pool_drive_attach(r->pool, r->drive));
+    return settle_pending(r);
+}
+
+mrmr_err pool_repair_node(
+    struct pool *pool, const struct pool_job *job, int64_t node, bool bring_back)
+{
+    struct repair r = {.pool = pool, .job = job};
+    MRMR_TRY(meta_node_get(pool->meta, node, &r.node));
+    r.drive = pool_drive_by_id(pool, r.node.drive);
+    if (!pool_drive_writable(r.drive))
+        return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it cannot be written now"),
+            r.drive ? r.drive->meta.name : "?");
+    snprintf(r.pending, sizeof r.pending, POOL_QUARANTINE "/pending-%lld", (long long)node);
+    mrmr_err err = meta_path(pool->meta, node, &r.path);
+    if (!err)
+        err = repair_settle_left(&r);
+    if (!err)
+        err = repair_file(&r, bring_back);
+    mrmr_err_path(err, r.path.data);
+    mrmr_bytes_free(&r.path);
+    return mrmr_err_drive(err, r.drive->meta.name);
+}
+
+/* --- After a crash
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 struct settle_names {
     int64_t *node;

@@ -16,6 +16,7 @@
  */
 #include "pool/rebuild.h"
 
+#include "pool/buffers.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -45,56 +46,87 @@ struct restore {
  * ------------------------------------------------------------------------------------------------------------
  */
 
-/* The least-used other drive that has room for the file and nothing under its path. */
-static struct pool_drive *restore_free_drive(struct rebuild *rebuild, const struct restore *item)
+/* What the file takes on a drive: its leaves that hold data. */
+static mrmr_err restore_bytes(const struct restore *item, uint64_t *ret_bytes)
 {
-    struct pool_drive *best = NULL;
-    uint64_t best_used = 0;
+    mrmr_autofree struct meta_extent *extents = NULL;
+    mrmr_autofree struct meta_exposed *ranges = NULL;
+    size_t n, nranges;
+    struct meta *meta = item->rebuild->pool->meta;
+    MRMR_TRY(meta_extents_of(meta, item->node.id, &extents, &n));
+    MRMR_TRY(meta_exposed_of(meta, item->node.id, &ranges, &nranges));
+    *ret_bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        *ret_bytes += pool_extent_wanted(&extents[i]) ? extents[i].bytes : 0;
+    for (size_t i = 0; i < nranges; i++)
+        *ret_bytes += ranges[i].bytes;
+    return MRMR_OK;
+}
+
+static bool restore_may_take(const struct rebuild *rebuild, const struct pool_drive *drive)
+{
+    return drive != rebuild->drive && pool_drive_writable(drive) &&
+           (drive->meta.role == META_ROLE_DATA || drive->meta.role == META_ROLE_REMOVABLE) &&
+           drive->meta.state == META_DRIVE_ACTIVE;
+}
+
+/* The least-used other drive that has room for the file and nothing under its path; NULL if there
+ * is none. */
+static mrmr_err restore_free_drive(const struct restore *item, struct pool_drive **ret_drive)
+{
+    struct rebuild *rebuild = item->rebuild;
+    uint64_t best_used = 0, bytes;
+    *ret_drive = NULL;
+    MRMR_TRY(restore_bytes(item, &bytes));
     for (size_t i = 0; i < rebuild->pool->ndrives; i++) {
         struct pool_drive *drive = rebuild->pool->drives[i];
         struct drv_space space;
         struct drv_stat stat;
-        bool holds_data =
-            drive->meta.role == META_ROLE_DATA || drive->meta.role == META_ROLE_REMOVABLE;
-        if (drive == rebuild->drive || !pool_drive_writable(drive) || !holds_data ||
-            drive->meta.state != META_DRIVE_ACTIVE || drv_space(drive->drv, &space) ||
-            space.avail < drive->meta.reserve + item->node.size + 16 * META_LEAF ||
+        if (!restore_may_take(rebuild, drive) || drv_space(drive->drv, &space) ||
+            space.avail < drive->meta.reserve + bytes + 16 * META_LEAF ||
             mrmr_class_of(drv_stat(drive->drv, item->path.data, &stat)) != MRMR_CLASS_ABSENT)
             continue;
-        if (!best || space.total - space.avail < best_used) {
-            best = drive;
+        if (!*ret_drive || space.total - space.avail < best_used) {
+            *ret_drive = drive;
             best_used = space.total - space.avail;
         }
     }
-    return best;
+    return MRMR_OK;
 }
 
 /* --- What is there already
  * -----------------------------------------------------------------------------------------------
  */
 
-/* Every protected leaf of the file that is in place is right. */
-static mrmr_err restore_verify(struct rebuild *rebuild, const struct meta_node *node)
+/* Every leaf that is wanted of the file is right in the one at this path. A file of which some leaf
+ * is exposed cannot be told. */
+static mrmr_err restore_verify_at(struct rebuild *rebuild, const struct meta_node *node,
+    struct pool_drive *drive, const char *path)
 {
     mrmr_autofree struct meta_extent *extents = NULL;
-    mrmr_autofree void *buf = malloc(META_LEAF);
-    size_t n;
-    if (!buf)
-        return mrmr_nomem();
+    mrmr_autofree struct meta_exposed *ranges = NULL;
+    size_t n, nranges;
     MRMR_TRY(meta_extents_of(rebuild->pool->meta, node->id, &extents, &n));
-    for (size_t i = 0; i < n; i++) {
-        if (!pool_extent_wanted(&extents[i]))
-            continue;
-        struct pool_view *view = NULL;
-        MRMR_TRY(pool_view_get(rebuild->pool, extents[i].stripe, &view));
-        mrmr_err err = MRMR_OK;
-        for (uint64_t leaf = 0; !err && leaf < extents[i].leaves; leaf++)
-            err =
-                pool_leaf_read(rebuild->pool, view, &extents[i], leaf, POOL_LEAF_DIRECT, buf, NULL);
-        pool_view_put(rebuild->pool, view);
-        MRMR_TRY(err);
+    MRMR_TRY(meta_exposed_of(rebuild->pool->meta, node->id, &ranges, &nranges));
+    if (nranges)
+        return mrmr_fail(MRMR_CONFLICT, "part of it was not protected");
+    struct drv_file *file = NULL;
+    void *buf = pool_buffers_get(rebuild->pool->buffers, META_LEAF);
+    mrmr_err err = buf ? drv_file_open(drive->drv, path, DRV_OPEN_READ, 0, &file) : mrmr_nomem();
+    for (size_t i = 0; i < n && !err; i++) {
+        for (uint64_t leaf = 0; leaf < extents[i].leaves && !err; leaf++) {
+            uint32_t size = pool_leaf_size(&extents[i], leaf);
+            if (!pool_extent_wanted(&extents[i]))
+                break;
+            err = drv_file_read_exact(file, (extents[i].first + leaf) * META_LEAF, buf, size);
+            struct mrmr_digest digest = mrmr_digest_of(buf, err ? 0 : size);
+            if (!err && !mrmr_digest_equal(&digest, &extents[i].digests[leaf]))
+                err = mrmr_fail(MRMR_DIGEST, NULL);
+        }
     }
-    return MRMR_OK;
+    drv_file_close(file);
+    pool_buffers_put(rebuild->pool->buffers, buf, META_LEAF);
+    return err;
 }
 
 static mrmr_err restore_has_missing(struct rebuild *rebuild, int64_t node, bool *ret_missing)
@@ -116,9 +148,11 @@ static mrmr_err restore_look_at_present(struct restore *item, const struct drv_s
     bool missing = false;
     if (stat->type == (enum drv_type)item->node.type) {
         MRMR_TRY(restore_has_missing(rebuild, item->node.id, &missing));
-        bool same_bytes = item->node.type != META_REG ||
-                          (stat->size == item->node.size && stat->mtime == item->node.mtime &&
-                              (!missing || !restore_verify(rebuild, &item->node)));
+        bool same_bytes =
+            item->node.type != META_REG ||
+            (!missing && pool_stat_same(&rebuild->drive->info, &item->node, stat) == POOL_SAME) ||
+            (stat->size == item->node.size && stat->mtime == item->node.mtime &&
+                !restore_verify_at(rebuild, &item->node, item->target, item->path.data));
         if (same_bytes) {
             item->state = RESTORE_KEPT;
             return MRMR_OK;
@@ -151,6 +185,35 @@ static struct pool_drive *restore_folder_there(struct restore *item)
     return NULL;
 }
 
+/* A copy with the right bytes that an interrupted run placed on another drive, and that the catalog
+ * does not know yet. */
+static struct pool_drive *restore_placed_before(struct restore *item)
+{
+    struct rebuild *rebuild = item->rebuild;
+    for (size_t i = 0; i < rebuild->pool->ndrives; i++) {
+        struct pool_drive *drive = rebuild->pool->drives[i];
+        struct drv_stat stat;
+        struct meta_node known;
+        if (item->node.type == META_REG && restore_may_take(rebuild, drive) &&
+            !drv_stat(drive->drv, item->path.data, &stat) && stat.type == DRV_REG &&
+            stat.size == item->node.size && stat.mtime == item->node.mtime &&
+            meta_lookup_path(rebuild->pool->meta, drive->meta.root, item->path.data, &known) &&
+            !restore_verify_at(rebuild, &item->node, drive, item->path.data))
+            return drive;
+    }
+    return NULL;
+}
+
+static mrmr_err restore_choose_away(struct restore *item)
+{
+    item->target = restore_placed_before(item);
+    if (!item->target)
+        return restore_free_drive(item, &item->target);
+    MRMR_TRY(pool_drive_attach(item->rebuild->pool, item->target));
+    item->state = RESTORE_KEPT;
+    return MRMR_OK;
+}
+
 static mrmr_err restore_choose(struct restore *item)
 {
     struct rebuild *rebuild = item->rebuild;
@@ -160,7 +223,11 @@ static mrmr_err restore_choose(struct restore *item)
         item->state = RESTORE_KEPT;
         return MRMR_OK;
     }
-    item->target = rebuild->away ? restore_free_drive(rebuild, item) : rebuild->drive;
+    item->target = rebuild->drive;
+    if (rebuild->away)
+        MRMR_TRY(restore_choose_away(item));
+    if (item->state == RESTORE_KEPT)
+        return MRMR_OK;
     if (!item->target)
         return mrmr_err_hint(
             mrmr_err_path(mrmr_fail(MRMR_SPACE, "no drive has room for it, or all have another "
@@ -260,6 +327,24 @@ static mrmr_err restore_note_folder(
     return MRMR_OK;
 }
 
+static mrmr_err restore_folder_node_at(
+    struct rebuild *rebuild, const char *path, struct meta_node *ret_node)
+{
+    return meta_lookup_path(rebuild->pool->meta, rebuild->drive->meta.root, path, ret_node);
+}
+
+/* A folder that was just made: its attributes as far as they do not hinder the filling, so that
+ * little is missing should this run not reach its end, where they are set in full (and a failure is
+ * told). */
+static void restore_folder_early(struct restore *item, const char *path)
+{
+    struct meta_node node;
+    if (restore_folder_node_at(item->rebuild, path, &node))
+        return;
+    node.mode |= 0700;
+    (void)pool_copy_attrs(item->rebuild->pool, &node, item->target, path);
+}
+
 /* Make the folder at the first `size` bytes of path, and its parents; what was not there is noted.
  */
 static mrmr_err restore_make_folder(struct restore *item, const char *path, size_t size)
@@ -273,8 +358,10 @@ static mrmr_err restore_make_folder(struct restore *item, const char *path, size
         char saved = folder[end];
         folder[end] = '\0';
         mrmr_err err = drv_mkdir(item->target->drv, folder, 0700);
-        if (!err)
+        if (!err) {
+            restore_folder_early(item, folder);
             err = restore_note_folder(item->rebuild, item->target, folder, end);
+        }
         if (err && err != MRMR_EXISTS)
             return mrmr_err_drive(err, item->target->meta.name);
         folder[end] = saved;
@@ -601,8 +688,41 @@ static int deepest_first(const void *a, const void *b)
 static mrmr_err restore_folder_attrs(struct rebuild *rebuild, const struct rebuild_folder *folder)
 {
     struct meta_node node;
-    MRMR_TRY(meta_lookup_path(rebuild->pool->meta, rebuild->drive->meta.root, folder->path, &node));
-    return pool_copy_attrs(rebuild->pool, &node, folder->on, folder->path);
+    MRMR_TRY(restore_folder_node_at(rebuild, folder->path, &node));
+    mrmr_err err = pool_copy_attrs(rebuild->pool, &node, folder->on, folder->path);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err; /* a user removed it since */
+}
+
+static void restore_forget_folders(struct rebuild *rebuild)
+{
+    for (size_t i = 0; i < rebuild->nfolders; i++)
+        free(rebuild->folders[i].path);
+    rebuild->nfolders = 0;
+}
+
+mrmr_err pool_restore_note_all(struct rebuild *rebuild)
+{
+    enum { NOTE_BATCH = 256 };
+    mrmr_autofree struct meta_node *nodes = calloc(NOTE_BATCH, sizeof *nodes);
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    int64_t after = 0;
+    size_t n;
+    if (!nodes)
+        return mrmr_nomem();
+    restore_forget_folders(rebuild);
+    do {
+        MRMR_TRY(meta_nodes_after(
+            rebuild->pool->meta, rebuild->drive->meta.id, after, nodes, NOTE_BATCH, &n));
+        for (size_t i = 0; i < n; i++) {
+            after = nodes[i].id;
+            if (nodes[i].type != META_DIR || after == rebuild->drive->meta.root)
+                continue;
+            mrmr_bytes_clear(&path);
+            MRMR_TRY(meta_path(rebuild->pool->meta, after, &path));
+            MRMR_TRY(restore_note_folder(rebuild, rebuild->drive, path.data, path.size));
+        }
+    } while (n);
+    return MRMR_OK;
 }
 
 mrmr_err pool_restore_folders(struct rebuild *rebuild)
@@ -613,10 +733,10 @@ mrmr_err pool_restore_folders(struct rebuild *rebuild)
         if (restore_folder_attrs(rebuild, &rebuild->folders[i]))
             pool_tell_story(rebuild->pool, rebuild->job, true, "restore-failed", rebuild->drive,
                 "a folder's attributes could not be set");
-        free(rebuild->folders[i].path);
     }
+    restore_forget_folders(rebuild);
     free(rebuild->folders);
     rebuild->folders = NULL;
-    rebuild->nfolders = rebuild->folders_room = 0;
+    rebuild->folders_room = 0;
     return MRMR_OK;
 }

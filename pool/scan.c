@@ -3,21 +3,25 @@
  * The scan: all drives at once are walked and compared with the catalog, then each is judged.
  *
  * Crash argument. The scan writes to no drive. In the catalog:
- *   - During the walk, groups of writes are committed from time to time. A group is one of: a new entry with its name, attributes and exposed ranges (true as
- *     soon as it is there, and wholly there or not at all, so no file is known without its bytes being exposed); the
- *     attributes of a folder, link or special file (true, too); bytes that count as missing becoming suspect (compare
- *     reads them before anyone believes them); a staged change (says nothing until it is judged). Cut anywhere, the catalog is
- *     as before but for some of these, and the next scan begins with throwing the staged changes away and finds them again.
+ *   - During the walk, groups of writes are committed from time to time. A group is one of: a new
+ * entry with its name, attributes and exposed ranges (true as soon as it is there, and wholly there
+ * or not at all, so no file is known without its bytes being exposed); the attributes of a folder,
+ * link or special file (true, too); bytes that count as missing becoming suspect (compare reads
+ * them before anyone believes them); a staged change (says nothing until it is judged). Cut
+ * anywhere, the catalog is as before but for some of these, and the next scan begins with throwing
+ * the staged changes away and finds them again.
  *   - A walk that did not end (the drive went away, the user interrupted it) is not judged.
- *   - The judgement of a drive is one transaction, with the drive's hold and the time of its scan: all of it, or nothing, and then
- *     the next scan stages and judges the same again. Between two drives' judgements either may be missing; they do not depend on each other.
- *   - What is judged as changed is SUSPECT, an erasure, until compare has read it: a crash between scan and compare leaves it so, and
- *     compare begins where it was. A new version's leaves are exposed in the same transaction, so none is forgotten.
- *     A name that waited for the judgement (another kind of thing is there now) is taken in by a second look at its folder, inside the same
+ *   - The judgement of a drive is one transaction, with the drive's hold and the time of its scan:
+ * all of it, or nothing, and then the next scan stages and judges the same again. Between two
+ * drives' judgements either may be missing; they do not depend on each other.
+ *   - What is judged as changed is SUSPECT, an erasure, until compare has read it: a crash between
+ * scan and compare leaves it so, and compare begins where it was. A new version's leaves are
+ * exposed in the same transaction, so none is forgotten. A name that waited for the judgement
+ * (another kind of thing is there now) is taken in by a second look at its folder, inside the same
  *     transaction; if the drive fails in that, all of the judgement is rolled back.
  */
-#include "pool/drive.h"
 #include "pool/scan.h"
+#include "pool/drive.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -112,7 +116,8 @@ static mrmr_err scan_work(struct pool_scan_worker *worker)
     return pool_scan_walk(scan);
 }
 
-/* The drive stopped answering: nothing that was staged for it is applied, and nobody asks it again in this run. */
+/* The drive stopped answering: nothing that was staged for it is applied, and nobody asks it again
+ * in this run. */
 static void scan_lost_drive(struct scan *s, const struct pool_scan_worker *worker)
 {
     struct pool_drive *drive = worker->drive;

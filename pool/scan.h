@@ -2,8 +2,8 @@
  *
  * What the files of the scan share (scan*.c, compare.c); everyone else uses pool/engine.h.
  *
- * scan.c runs it, scan_team.c has the threads and the transaction, scan_walk.c compares a drive with the catalog, scan_judge.c decides what
- * of that takes effect, scan_apply.c carries it out.
+ * scan.c runs it, scan_team.c has the threads and the transaction, scan_walk.c compares a drive
+ * with the catalog, scan_judge.c decides what of that takes effect, scan_apply.c carries it out.
  *
  * Lock order: the team's lock is taken with nothing held; its gate before the catalog's mutex.
  */
@@ -14,7 +14,8 @@
 
 #include <stdatomic.h>
 
-/* --- scan_set.c: small collections ---------------------------------------------------------------------------------- */
+/* --- scan_set.c: small collections
+ * ---------------------------------------------------------------------------------- */
 
 /* A set of node ids (positive). Zero-initialise. One thread at a time. */
 struct pool_scan_ids {
@@ -42,21 +43,24 @@ mrmr_err pool_scan_held_load(struct meta *meta, int64_t drive, struct pool_scan_
 const struct meta_change *pool_scan_held_find(const struct pool_scan_held *held, int64_t node);
 void pool_scan_held_free(struct pool_scan_held *held);
 
-/* --- scan_exclude.c: what is left out -------------------------------------------------------------------------------- */
+/* --- scan_exclude.c: what is left out
+ * -------------------------------------------------------------------------------- */
 
 struct pool_scan_excludes {
     char *text;
     const char **pattern;
     size_t n;
 };
-/* The setting "exclude": globs separated by ':' or line ends; of names, or of paths where they contain a '/'. */
+/* The setting "exclude": globs separated by ':' or line ends; of names, or of paths where they
+ * contain a '/'. */
 mrmr_err pool_scan_excludes_load(struct pool *pool, struct pool_scan_excludes *ret_excludes);
 void pool_scan_excludes_free(struct pool_scan_excludes *excludes);
 /* Whether an entry of this folder ("" = the root) is left out. */
 bool pool_scan_excluded(
     const struct pool_scan_excludes *excludes, const char *folder, const char *name);
 
-/* --- scan_leaves.c: which leaves of a file hold data ------------------------------------------------------------------- */
+/* --- scan_leaves.c: which leaves of a file hold data
+ * ------------------------------------------------------------------- */
 
 struct pool_scan_run {
     uint64_t first, leaves, bytes;
@@ -65,9 +69,10 @@ struct pool_scan_leaves {
     struct pool_scan_run *run;
     size_t n, room;
 };
-/* Of a file of that size: all leaves, or where it has holes those with data. One that cannot be looked at counts as all data. MRMR_NOMEM. */
-mrmr_err pool_scan_leaves_of(
-    struct drv *drv, const char *path, const struct drv_stat *stat, struct pool_scan_leaves *leaves);
+/* Of a file of that size: all leaves, or where it has holes those with data. One that cannot be
+ * looked at counts as all data. MRMR_NOMEM. */
+mrmr_err pool_scan_leaves_of(struct drv *drv, const char *path, const struct drv_stat *stat,
+    struct pool_scan_leaves *leaves);
 mrmr_err pool_scan_leaves_expose(struct meta *meta, int64_t drive, int64_t node,
     const struct pool_scan_leaves *leaves, int64_t since);
 /* Those that neither a wanted extent nor an exposed range covers. */
@@ -75,7 +80,8 @@ mrmr_err pool_scan_leaves_expose_rest(struct meta *meta, int64_t drive, int64_t 
     const struct pool_scan_leaves *leaves, int64_t since);
 void pool_scan_leaves_free(struct pool_scan_leaves *leaves);
 
-/* --- scan_team.c: one thread a drive, one transaction ------------------------------------------------------------------ */
+/* --- scan_team.c: one thread a drive, one transaction
+ * ------------------------------------------------------------------ */
 
 struct pool_scan_team;
 
@@ -113,11 +119,13 @@ struct pool_scan_team {
     mrmr_err err; /* what ended the whole run */
     struct mrmr_story story;
 };
-/* Runs the work for each worker in a transaction of its own, tells their notes and the progress from this thread, and commits what was written, also
- * after MRMR_CANCELLED; another error that is not one drive's own rolls back to the last checkpoint. */
+/* Runs the work for each worker in a transaction of its own, tells their notes and the progress
+ * from this thread, and commits what was written, also after MRMR_CANCELLED; another error that is
+ * not one drive's own rolls back to the last checkpoint. */
 mrmr_err pool_scan_team_run(struct pool *pool, const struct pool_job *job, const char *phase,
     struct pool_scan_worker workers[], size_t n, pool_scan_work work);
-/* The work of one worker in this thread, inside a transaction that the caller has begun and ends. */
+/* The work of one worker in this thread, inside a transaction that the caller has begun and ends.
+ */
 mrmr_err pool_scan_team_alone(struct pool *pool, const struct pool_job *job, const char *phase,
     struct pool_scan_worker *worker, pool_scan_work work);
 /* Around writes that belong together. */
@@ -125,12 +133,15 @@ void pool_scan_write_begin(struct pool_scan_worker *worker);
 void pool_scan_write_end(struct pool_scan_worker *worker, unsigned writes);
 /* MRMR_CANCELLED also when another worker ended the run. */
 mrmr_err pool_scan_poll(struct pool_scan_worker *worker);
-/* An event and a notice, through the owner; beyond the first few of a worker they are only logged. */
+/* An event and a notice, through the owner; beyond the first few of a worker they are only logged.
+ */
 void pool_scan_note(struct pool_scan_worker *worker, const char *kind, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void pool_scan_note_story(struct pool_scan_worker *worker, const char *kind, const char *what);
 
-/* --- scan_walk.c ------------------------------------------------------------------------------------------------------- */
+/* --- scan_walk.c
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 struct pool_scan_place;
 
@@ -150,7 +161,7 @@ struct pool_scan_drive {
     uint64_t dev;
 
     struct pool_scan_place *todo, *later; /* folders still to look at: last in, first out */
-    struct pool_scan_ids appeared; /* folders found under another name */
+    struct pool_scan_ids appeared;        /* folders found under another name */
     struct pool_scan_ids renewed;  /* folders with another inode that were compared all the same */
     struct pool_scan_ids hidden;   /* nodes over which something is mounted */
     struct pool_scan_ids stranded; /* nodes that may not have their new name yet */
@@ -165,33 +176,46 @@ struct pool_scan_drive {
     struct pool_paths paths;
     uint64_t moved, vanished, changed, held_files;
 };
-/* The whole drive, or the folders of revisit alone (which it empties). Sets worker->stopped with errors that are the drive's. */
+/* The whole drive, or the folders of revisit alone (which it empties). Sets worker->stopped with
+ * errors that are the drive's. */
 mrmr_err pool_scan_walk(struct pool_scan_drive *scan);
 mrmr_err pool_scan_walk_again(struct pool_scan_drive *scan);
 void pool_scan_walk_free(struct pool_scan_drive *scan);
 
-/* --- scan_apply.c: what takes effect, inside the judge's transaction --------------------------------------------------- */
+/* --- scan_apply.c: what takes effect, inside the judge's transaction
+ * --------------------------------------------------- */
 
+/* Another inode, as far as the drive can tell. */
+bool pool_scan_is_other(
+    const struct drv_info *info, const struct meta_node *node, const struct meta_node *now);
 /* What was seen becomes what the node is: everything but identity, version and flags. */
 void pool_scan_node_take(struct meta_node *node, const struct meta_node *now);
+/* Extents in one of the states (a bit each) become SUSPECT. */
+mrmr_err pool_scan_suspect(
+    struct meta *meta, const struct meta_node *node, unsigned states, bool edited);
 /* Its content may be another: a new version, to be compared with what the stripes hold. */
 mrmr_err pool_scan_apply_change(
     struct pool_scan_drive *scan, struct meta_node *node, const struct meta_node *now);
 /* Its content should be as it was: to be compared. */
 mrmr_err pool_scan_apply_recheck(
     struct pool_scan_drive *scan, struct meta_node *node, const struct meta_node *now);
-/* A name that was found for a known node. *ret_done false: the name is another node's, and `replace` did not allow to take it. */
+/* A name that was found for a known node. *ret_done false: the name is another node's, and
+ * `replace` did not allow to take it. */
 mrmr_err pool_scan_apply_move(
     struct pool_scan_drive *scan, const struct meta_change *change, bool replace, bool *ret_done);
-/* Take a name from its node, which has a turn at the end if that was its last. *ret_free false: the node is kept as it is, with the name. */
+/* Take a name from its node, which has a turn at the end if that was its last. *ret_free false: the
+ * node is kept as it is, with the name. */
 mrmr_err pool_scan_apply_free(struct pool_scan_drive *scan, const struct meta_change *change,
     const struct meta_node *occupant, bool *ret_free);
 enum pool_scan_absence {
     POOL_SCAN_GONE,
-    POOL_SCAN_STRANDED, /* it is there, under a name that something held has: its protected files are held, too */
-    POOL_SCAN_HIDDEN,   /* it is there, below a mount: all of it stays, and its protected files are held */
+    POOL_SCAN_STRANDED, /* it is there, under a name that something held has: its protected files
+                           are held, too */
+    POOL_SCAN_HIDDEN,   /* it is there, below a mount: all of it stays, and its protected files are
+                           held */
 };
-/* A name that is not there, with all below; while scan->hold, all of it stays and its bytes count as missing. */
+/* A name that is not there, with all below; while scan->hold, all of it stays and its bytes count
+ * as missing. */
 mrmr_err pool_scan_apply_vanish(struct pool_scan_drive *scan, int64_t parent, const char *name,
     int64_t node, enum pool_scan_absence absence);
 mrmr_err pool_scan_apply_orphans(struct pool_scan_drive *scan);
@@ -199,17 +223,19 @@ mrmr_err pool_scan_apply_orphans(struct pool_scan_drive *scan);
 mrmr_err pool_scan_hold_file(struct pool_scan_drive *scan, const struct meta_change *change);
 mrmr_err pool_scan_count_names(struct pool_scan_drive *scan, int64_t node, size_t *ret_n);
 /* Whether some extent of the node is in one of the states (a bit each). */
-mrmr_err pool_scan_extents_in(
-    struct meta *meta, int64_t node, unsigned states, bool *ret_any);
+mrmr_err pool_scan_extents_in(struct meta *meta, int64_t node, unsigned states, bool *ret_any);
 #define POOL_SCAN_WANTED ((1U << META_LIVE) | (1U << META_MISSING) | (1U << META_SUSPECT))
 #define POOL_SCAN_UNSURE ((1U << META_MISSING) | (1U << META_SUSPECT))
 /* HELD changes of what is gone, or is as it was again. */
 mrmr_err pool_scan_held_sweep(struct meta *meta, int64_t drive);
 
-/* --- scan_judge.c -------------------------------------------------------------------------------------------------------- */
+/* --- scan_judge.c
+ * --------------------------------------------------------------------------------------------------------
+ */
 
-/* In one transaction: what a complete walk of this drive staged takes effect, or is held. Folders of revisit are looked at again on the way:
- * worker->stopped if the drive fails in that; then nothing took effect. */
+/* In one transaction: what a complete walk of this drive staged takes effect, or is held. Folders
+ * of revisit are looked at again on the way: worker->stopped if the drive fails in that; then
+ * nothing took effect. */
 mrmr_err pool_scan_judge(struct pool_scan_drive *scan, struct pool_sync_report *report);
 
 #endif

@@ -1,12 +1,22 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the judgement lets happen. Everything here runs inside the judge's transaction: a crash leaves all of a drive's changes in the
- * catalog, or none. The drive is read only, and only for what the walk did not record: attributes, and where data lies in sparse files.
+ * What the judgement lets happen. Everything here runs inside the judge's transaction: a crash
+ * leaves all of a drive's changes in the catalog, or none. The drive is read only, and only for
+ * what the walk did not record: attributes, and where data lies in sparse files.
  */
 #include "pool/scan.h"
 
 #include <stdio.h>
 #include <string.h>
+
+bool pool_scan_is_other(
+    const struct drv_info *info, const struct meta_node *node, const struct meta_node *now)
+{
+    if (!(info->caps & DRV_CAP_STABLE_INO) || !node->ino || !now->ino)
+        return false;
+    return node->ino != now->ino ||
+           ((info->caps & DRV_CAP_BTIME) && node->btime && now->btime && node->btime != now->btime);
+}
 
 void pool_scan_node_take(struct meta_node *node, const struct meta_node *now)
 {
@@ -19,7 +29,9 @@ void pool_scan_node_take(struct meta_node *node, const struct meta_node *now)
     *node = taken;
 }
 
-/* --- Questions -------------------------------------------------------------------------------------------------------- */
+/* --- Questions
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 struct apply_name {
     int64_t parent;
@@ -60,7 +72,9 @@ mrmr_err pool_scan_extents_in(struct meta *meta, int64_t node, unsigned states, 
     return MRMR_OK;
 }
 
-/* --- Content ------------------------------------------------------------------------------------------------------------ */
+/* --- Content
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 /* What the drive has beside the stat; what cannot be read now stays as the catalog has it. */
 static mrmr_err apply_details(
@@ -87,23 +101,43 @@ static mrmr_err apply_details(
     struct pool_scan_leaves leaves = {.n = 0};
     err = pool_scan_leaves_of(drv, path, &stat, &leaves);
     if (!err)
-        err = all_of_it ? pool_scan_leaves_expose(meta, node->drive, node->id, &leaves, scan->now)
-                        : pool_scan_leaves_expose_rest(
-                              meta, node->drive, node->id, &leaves, scan->now);
+        err = all_of_it
+                  ? pool_scan_leaves_expose(meta, node->drive, node->id, &leaves, scan->now)
+                  : pool_scan_leaves_expose_rest(meta, node->drive, node->id, &leaves, scan->now);
     pool_scan_leaves_free(&leaves);
     return err;
 }
 
-/* Compare will look at all that is wanted; what was left in place for an older version becomes `stale`. */
-static mrmr_err apply_suspect(struct meta *meta, int64_t node, enum meta_extent_state stale)
+mrmr_err pool_scan_suspect(
+    struct meta *meta, const struct meta_node *node, unsigned states, bool edited)
 {
-    MRMR_TRY(meta_extents_mark(meta, node, META_LIVE, META_SUSPECT));
-    MRMR_TRY(meta_extents_mark(meta, node, META_MISSING, META_SUSPECT));
-    return meta_extents_mark(meta, node, META_STALE, stale);
+    mrmr_autofree struct meta_extent *extents = NULL;
+    size_t n;
+    MRMR_TRY(meta_extents_of(meta, node->id, &extents, &n));
+    for (size_t i = 0; i < n; i++) {
+        /* What stands in for a file that moved here from another drive lies nowhere any more: it
+         * cannot be compared. It is over if the file was edited, and goes on standing in if it
+         * should be as it was. */
+        bool moved = extents[i].drive != node->drive;
+        const struct meta_verdict verdict = {extents[i].leaves, moved ? META_GONE : META_SUSPECT};
+        if ((states >> extents[i].state & 1) && (edited || !moved))
+            MRMR_TRY(meta_extent_judge(meta, extents[i].id, &verdict, 1));
+    }
+    return MRMR_OK;
 }
 
-/* Whether the bytes should be what the stripes hold: yes, if there are any and no change of them waits to be compared. */
-static mrmr_err apply_expects_same(struct meta *meta, const struct meta_node *node, bool *ret_expects)
+/* Compare will look at all that may be in place: what is wanted, and what was left for an older
+ * version. */
+static mrmr_err apply_suspect(struct meta *meta, const struct meta_node *node, bool edited)
+{
+    const unsigned states = 1U << META_LIVE | 1U << META_MISSING | 1U << META_STALE;
+    return pool_scan_suspect(meta, node, states, edited);
+}
+
+/* Whether the bytes should be what the stripes hold: yes, if there are any and no change of them
+ * waits to be compared. */
+static mrmr_err apply_expects_same(
+    struct meta *meta, const struct meta_node *node, bool *ret_expects)
 {
     bool any = false, suspect = false;
     MRMR_TRY(pool_scan_extents_in(meta, node->id, POOL_SCAN_WANTED, &any));
@@ -117,7 +151,7 @@ mrmr_err pool_scan_apply_change(
     struct pool_scan_drive *scan, struct meta_node *node, const struct meta_node *now)
 {
     struct meta *meta = scan->pool->meta;
-    MRMR_TRY(apply_suspect(meta, node->id, META_SUSPECT));
+    MRMR_TRY(apply_suspect(meta, node, true));
     pool_scan_node_take(node, now);
     node->version++;
     node->recheck = false;
@@ -133,7 +167,7 @@ mrmr_err pool_scan_apply_recheck(
     struct meta *meta = scan->pool->meta;
     bool same;
     MRMR_TRY(apply_expects_same(meta, node, &same));
-    MRMR_TRY(apply_suspect(meta, node->id, same ? META_GONE : META_SUSPECT));
+    MRMR_TRY(apply_suspect(meta, node, false));
     pool_scan_node_take(node, now);
     node->recheck = same;
     MRMR_TRY(meta_node_store(meta, node));
@@ -143,8 +177,10 @@ mrmr_err pool_scan_apply_recheck(
 mrmr_err pool_scan_hold_file(struct pool_scan_drive *scan, const struct meta_change *change)
 {
     struct meta *meta = scan->pool->meta;
+    struct meta_node node;
     MRMR_TRY(meta_extents_mark(meta, change->node, META_LIVE, META_MISSING));
-    MRMR_TRY(meta_extents_mark(meta, change->node, META_STALE, META_GONE));
+    MRMR_TRY(meta_node_get(meta, change->node, &node));
+    MRMR_TRY(pool_stale_settle(scan->pool, &node));
     scan->held_files++;
     if (scan->hold) /* the drive's hold says it for all */
         return MRMR_OK;
@@ -153,7 +189,9 @@ mrmr_err pool_scan_hold_file(struct pool_scan_drive *scan, const struct meta_cha
     return meta_change_add(meta, &held);
 }
 
-/* --- Names ----------------------------------------------------------------------------------------------------------------- */
+/* --- Names
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 static mrmr_err apply_drop_names(struct pool_scan_drive *scan, int64_t node)
 {
@@ -177,7 +215,8 @@ static mrmr_err apply_is_kept(struct pool_scan_drive *scan, const struct meta_no
     return pool_scan_extents_in(scan->pool->meta, node->id, POOL_SCAN_WANTED, ret_kept);
 }
 
-/* The node itself as it was seen under its new name; other content than before is judged like any change. */
+/* The node itself as it was seen under its new name; other content than before is judged like any
+ * change. */
 static mrmr_err apply_moved_node(struct pool_scan_drive *scan, struct meta_node *node,
     const struct meta_change *change, bool only)
 {
@@ -232,7 +271,9 @@ mrmr_err pool_scan_apply_move(
     return *ret_done ? apply_moved_node(scan, &node, change, only) : MRMR_OK;
 }
 
-/* --- What vanished ------------------------------------------------------------------------------------------------------------- */
+/* --- What vanished
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 /* A node on the way down, and what is below it. */
 struct vanish {
@@ -285,8 +326,7 @@ static mrmr_err vanish_keep(struct pool_scan_drive *scan, struct vanish *frame)
     snprintf(change.name, sizeof change.name, "%s", frame->name);
     bool any = scan->hold;
     if (!any)
-        MRMR_TRY(pool_scan_extents_in(
-            scan->pool->meta, frame->node.id, POOL_SCAN_WANTED, &any));
+        MRMR_TRY(pool_scan_extents_in(scan->pool->meta, frame->node.id, POOL_SCAN_WANTED, &any));
     return any ? pool_scan_hold_file(scan, &change) : MRMR_OK;
 }
 
@@ -398,7 +438,9 @@ mrmr_err pool_scan_apply_orphans(struct pool_scan_drive *scan)
     return MRMR_OK;
 }
 
-/* --- What was held ------------------------------------------------------------------------------------------------------------- */
+/* --- What was held
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static mrmr_err held_sweep_one(struct meta *meta, const struct meta_change *held)
 {

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The judgement (I5): what a complete walk of a drive staged is weighed as a whole before any of it takes effect.
+ * The judgement (I5): what a complete walk of a drive staged is weighed as a whole before any of it
+ * takes effect.
  *
- * Moves come first, because a file that is elsewhere has not vanished. Then what is left is counted: too much at once, and the drive is held as it was. Single
- * files are held where the change cannot be an ordinary edit: another size without a newer time, or losses after the power went.
- * What is held keeps its node, its names and its place in the stripes, as MISSING: it can be reconstructed until the user says yes.
+ * Moves come first, because a file that is elsewhere has not vanished. Then what is left is
+ * counted: too much at once, and the drive is held as it was. Single files are held where the
+ * change cannot be an ordinary edit: another size without a newer time, or losses after the power
+ * went. What is held keeps its node, its names and its place in the stripes, as MISSING: it can be
+ * reconstructed until the user says yes.
  */
 #include "pool/drive.h"
 #include "pool/scan.h"
@@ -19,8 +22,7 @@ enum { JUDGE_BATCH = 32, JUDGE_TELL = 20, JUDGE_LOOKS = 8 };
 typedef mrmr_err (*judge_fn)(struct pool_scan_drive *scan, const struct meta_change *change);
 
 /* fn for each change of the kind, also for those that it adds; its own it may remove. */
-static mrmr_err judge_each(
-    struct pool_scan_drive *scan, enum meta_change_kind kind, judge_fn fn)
+static mrmr_err judge_each(struct pool_scan_drive *scan, enum meta_change_kind kind, judge_fn fn)
 {
     mrmr_autofree struct meta_change *changes = calloc(JUDGE_BATCH, sizeof *changes);
     if (!changes)
@@ -45,7 +47,8 @@ static mrmr_err judge_count(
     return meta_changes_count(scan->pool->meta, scan->drive->meta.id, kind, ret_n);
 }
 
-/* --- Moves, and what they make void ---------------------------------------------------------------------------------- */
+/* --- Moves, and what they make void
+ * ---------------------------------------------------------------------------------- */
 
 static mrmr_err judge_move(struct pool_scan_drive *scan, const struct meta_change *change)
 {
@@ -61,7 +64,8 @@ static mrmr_err judge_move_onto(struct pool_scan_drive *scan, const struct meta_
     return done ? meta_change_remove(scan->pool->meta, change->id) : MRMR_OK;
 }
 
-/* What may not take its new name, because something that is kept has it, has not vanished either. */
+/* What may not take its new name, because something that is kept has it, has not vanished either.
+ */
 static mrmr_err judge_stranded(struct pool_scan_drive *scan, const struct meta_change *change)
 {
     return pool_scan_ids_add(&scan->stranded, change->node);
@@ -85,8 +89,7 @@ static bool judge_left(const struct pool_scan_drive *scan, const struct meta_cha
     const struct meta_node *node)
 {
     return change->kind != META_CHANGE_VANISHED &&
-           (scan->drive->info.caps & DRV_CAP_STABLE_INO) && node->ino && change->now.ino &&
-           node->ino != change->now.ino;
+           pool_scan_is_other(&scan->drive->info, node, &change->now);
 }
 
 /* The name has come to be another's, or one of several names of a file is gone. */
@@ -138,14 +141,17 @@ static mrmr_err judge_hidden(struct pool_scan_drive *scan, const struct meta_cha
     if (!scan->held.n) /* else it is known */
         pool_tell(scan->pool, scan->job, true, "hidden", scan->drive,
             "on drive %s, something is mounted over '%s': what the catalog knows there counts as "
-        "missing; unmount it, or, if those files are to be forgotten: mrmr sync --accept-changes",
-        scan->drive->meta.name, change->name);
-    MRMR_TRY(pool_scan_apply_vanish(
-        scan, change->parent, change->name, change->node, POOL_SCAN_HIDDEN));
+            "missing; unmount it, or, if those files are to be forgotten: mrmr sync "
+            "--accept-changes",
+            scan->drive->meta.name, change->name);
+    MRMR_TRY(
+        pool_scan_apply_vanish(scan, change->parent, change->name, change->node, POOL_SCAN_HIDDEN));
     return meta_change_remove(scan->pool->meta, change->id);
 }
 
-/* --- Too much at once? -------------------------------------------------------------------------------------------------- */
+/* --- Too much at once?
+ * --------------------------------------------------------------------------------------------------
+ */
 
 struct judge_limits {
     uint64_t percent, files;
@@ -207,8 +213,9 @@ static void judge_sentence(const struct pool_scan_drive *scan, const struct meta
         if (!mrmr_text_print(&name, limits->top_name, strlen(limits->top_name)))
             snprintf(where, sizeof where, " in %.58s", name.data);
     }
-    snprintf(ret_hold, 160, "of %" PRIu64 " files%s %" PRIu64 " vanished and %" PRIu64
-        " changed since %s", loss->files, where, loss->vanished, loss->changed, day);
+    snprintf(ret_hold, 160,
+        "of %" PRIu64 " files%s %" PRIu64 " vanished and %" PRIu64 " changed since %s", loss->files,
+        where, loss->vanished, loss->changed, day);
 }
 
 static void judge_tell_hold(struct pool_scan_drive *scan, const char *was)
@@ -217,7 +224,8 @@ static void judge_tell_hold(struct pool_scan_drive *scan, const char *was)
     const struct pool_job *job = scan->job;
     char text[512];
     snprintf(text, sizeof text,
-        "drive %s is held as it was: %s. All of it can still be reconstructed. If you did this: mrmr "
+        "drive %s is held as it was: %s. All of it can still be reconstructed. If you did this: "
+        "mrmr "
         "sync --accept-changes; if not: mrmr rebuild %s",
         meta->name, meta->hold, meta->name);
     if (strcmp(was, meta->hold) != 0)
@@ -251,7 +259,9 @@ static mrmr_err judge_hold(struct pool_scan_drive *scan)
     return MRMR_OK;
 }
 
-/* --- One file -------------------------------------------------------------------------------------------------------------- */
+/* --- One file
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static bool judge_same(const struct meta_node *node, const struct meta_node *now)
 {
@@ -259,7 +269,8 @@ static bool judge_same(const struct meta_node *node, const struct meta_node *now
            node->ctime == now->ctime && node->ino == now->ino && node->btime == now->btime;
 }
 
-/* The node of a change, if it is still to be judged; id 0: gone, or taken in through another of its names. */
+/* The node of a change, if it is still to be judged; id 0: gone, or taken in through another of its
+ * names. */
 static mrmr_err judge_node(
     struct pool_scan_drive *scan, const struct meta_change *change, struct meta_node *ret_node)
 {
@@ -359,7 +370,9 @@ static mrmr_err judge_accept(struct pool_scan_drive *scan, const struct meta_cha
     return missing ? pool_scan_apply_change(scan, &node, &now) : MRMR_OK;
 }
 
-/* --- The whole --------------------------------------------------------------------------------------------------------------- */
+/* --- The whole
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static mrmr_err judge_moves(struct pool_scan_drive *scan)
 {
@@ -374,8 +387,8 @@ static mrmr_err judge_look(struct pool_scan_worker *worker)
     return pool_scan_walk_again(worker->arg);
 }
 
-/* Names pass from one thing to another; what has come into a freed one is found by looking again, before anything is taken for vanished that may
- * have moved there. */
+/* Names pass from one thing to another; what has come into a freed one is found by looking again,
+ * before anything is taken for vanished that may have moved there. */
 static mrmr_err judge_names(struct pool_scan_drive *scan)
 {
     for (int look = 0; look < JUDGE_LOOKS; look++) {
@@ -385,8 +398,7 @@ static mrmr_err judge_names(struct pool_scan_drive *scan)
         MRMR_TRY(judge_each(scan, META_CHANGE_VANISHED, judge_replaced));
         if (!scan->revisit.n)
             break;
-        MRMR_TRY(
-            pool_scan_team_alone(scan->pool, scan->job, "scan", scan->worker, judge_look));
+        MRMR_TRY(pool_scan_team_alone(scan->pool, scan->job, "scan", scan->worker, judge_look));
         MRMR_TRY(judge_moves(scan));
     }
     return judge_each(scan, META_CHANGE_APPEARED, judge_stranded);

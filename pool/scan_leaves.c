@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A leaf without any data is a hole: it is neither exposed nor in an extent, and reads as zeros wherever the file is restored.
+ * A leaf without any data is a hole: it is neither exposed nor in an extent, and reads as zeros
+ * wherever the file is restored.
  */
 #include "pool/scan.h"
 
 MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
 
-/* Add [first, end) leaves of a file of that size; they come in order, and may share a leaf with what came before. */
+/* Add [first, end) leaves of a file of that size; they come in order, and may share a leaf with
+ * what came before. */
 static mrmr_err leaves_add(
     struct pool_scan_leaves *leaves, uint64_t first, uint64_t end, uint64_t size)
 {
@@ -87,7 +89,9 @@ mrmr_err pool_scan_leaves_expose(struct meta *meta, int64_t drive, int64_t node,
     return MRMR_OK;
 }
 
-/* --- The rest ---------------------------------------------------------------------------------------------------------- */
+/* --- The rest
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 struct leaves_cover {
     struct meta_extent *extent;
@@ -123,8 +127,8 @@ static mrmr_err leaves_expose_uncovered(struct meta *meta, int64_t drive, int64_
     for (uint64_t at = run->first, next; at < end; at = next) {
         if (leaves_covered(cover, at, end, &next))
             continue;
-        uint64_t bytes = next == end ? run->bytes - (at - run->first) * META_LEAF
-                                     : (next - at) * META_LEAF;
+        uint64_t bytes =
+            next == end ? run->bytes - (at - run->first) * META_LEAF : (next - at) * META_LEAF;
         const struct pool_scan_run rest = {at, next - at, bytes};
         MRMR_TRY(leaves_expose_run(meta, drive, node, &rest, since));
     }

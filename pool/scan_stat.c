@@ -39,7 +39,8 @@ void pool_node_from_stat(struct meta_node *node, const struct drv_stat *stat)
     node->btime = stat->btime;
 }
 
-/* How long until `now` is two grains past the last change; 0 also for times to come, which no change now can hit. */
+/* How long until `now` is two grains past the last change; 0 also for times to come, which no
+ * change now can hit. */
 static int64_t tick_left(const struct drv_info *info, const struct drv_stat *stat, int64_t now)
 {
     int64_t last = (info->caps & DRV_CAP_STABLE_CTIME) && stat->ctime ? stat->ctime : stat->mtime;

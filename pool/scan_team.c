@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The owner's thread begins, checkpoints and commits the transaction, tells notes and progress; workers write to the catalog in groups that no checkpoint
- * cuts: a crash leaves a group wholly in the catalog or not at all.
+ * The owner's thread begins, checkpoints and commits the transaction, tells notes and progress;
+ * workers write to the catalog in groups that no checkpoint cuts: a crash leaves a group wholly in
+ * the catalog or not at all.
  */
 #include "pool/scan.h"
 
@@ -25,7 +26,9 @@ struct pool_scan_note {
     char text[1400];
 };
 
-/* --- For workers ------------------------------------------------------------------------------------------------------- */
+/* --- For workers
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 void pool_scan_write_begin(struct pool_scan_worker *worker)
 {
@@ -63,8 +66,7 @@ static void team_post(struct pool_scan_worker *worker, struct pool_scan_note *no
 
 static void team_note(struct pool_scan_worker *worker, const char *kind, const char *text)
 {
-    struct pool_scan_note *note =
-        worker->told++ < TEAM_TELL ? calloc(1, sizeof *note) : NULL;
+    struct pool_scan_note *note = worker->told++ < TEAM_TELL ? calloc(1, sizeof *note) : NULL;
     if (!note) {
         mrmr_log(MRMR_LOG_WARN, "%s: drive %s: %s", kind, worker->drive->meta.name, text);
         return;
@@ -117,7 +119,9 @@ static void *team_thread(void *arg)
     return NULL;
 }
 
-/* --- For the owner ----------------------------------------------------------------------------------------------------- */
+/* --- For the owner
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void team_tell(struct pool_scan_team *team)
 {

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The walk: folder by folder, the drive's listing against the catalog's. What is new is added at once, which harms nobody; everything else that differs
- * in a file or a name is staged for the judgement (I5).
+ * The walk: folder by folder, the drive's listing against the catalog's. What is new is added at
+ * once, which harms nobody; everything else that differs in a file or a name is staged for the
+ * judgement (I5).
  *
- * A folder's entries are handled before its subfolders are entered, so memory holds one folder's listing, and the paths of folders still to enter.
+ * A folder's entries are handled before its subfolders are entered, so memory holds one folder's
+ * listing, and the paths of folders still to enter.
  *
- * Identity. Where the drive calls inode numbers stable, a name whose inode the catalog knows under another name has been moved or linked: staged as APPEARED. A
- * folder that kept its name but not its inode (a drive copied file by file) is compared like any other, but only when
- * all the rest was seen: if the old folder turned up elsewhere, this one is new.
+ * Identity. Where the drive calls inode numbers stable, a name whose inode the catalog knows under
+ * another name has been moved or linked: staged as APPEARED. A folder that kept its name but not
+ * its inode (a drive copied file by file) is compared like any other, but only when all the rest
+ * was seen: if the old folder turned up elsewhere, this one is new.
  */
 #include "pool/scan.h"
 
@@ -16,10 +19,10 @@
 struct pool_scan_place {
     struct pool_scan_place *next;
     int64_t node, parent;
-    bool fresh;   /* new in the catalog: it has no children there */
-    bool shallow; /* known subfolders are not entered */
+    bool fresh;           /* new in the catalog: it has no children there */
+    bool shallow;         /* known subfolders are not entered */
     struct drv_stat stat; /* of a folder to look at later */
-    size_t name;  /* where in the path its name begins */
+    size_t name;          /* where in the path its name begins */
     char path[];
 };
 
@@ -36,7 +39,9 @@ struct listing {
     struct mrmr_bytes entries; /* of struct entry */
 };
 
-/* --- Places ----------------------------------------------------------------------------------------------------------- */
+/* --- Places
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static mrmr_err place_new(const struct pool_scan_place *in, const char *folder, const char *name,
     struct pool_scan_place **ret_place)
@@ -54,7 +59,8 @@ static mrmr_err place_new(const struct pool_scan_place *in, const char *folder, 
     return MRMR_OK;
 }
 
-/* What is pushed while a folder is handled comes out sorted by name: the list is turned when it is done. */
+/* What is pushed while a folder is handled comes out sorted by name: the list is turned when it is
+ * done. */
 static mrmr_err place_push(struct pool_scan_place **list, const struct pool_scan_place *in,
     const char *folder, const char *name)
 {
@@ -106,7 +112,9 @@ static mrmr_err turn_enter(struct turn *turn, const char *name, int64_t node, bo
     return place_push(&turn->below, &place, turn->place->path, name);
 }
 
-/* --- Errors of the drive ------------------------------------------------------------------------------------------------ */
+/* --- Errors of the drive
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* True if the drive as a whole does not answer; an unreadable spot on it is not that. */
 static bool walk_drive_gone(struct pool_scan_drive *scan, mrmr_err err)
@@ -123,7 +131,8 @@ static bool walk_drive_gone(struct pool_scan_drive *scan, mrmr_err err)
     return gone;
 }
 
-/* What cannot be looked at keeps what the catalog has; only the whole drive's failure ends its scan. */
+/* What cannot be looked at keeps what the catalog has; only the whole drive's failure ends its
+ * scan. */
 static mrmr_err walk_unreadable(struct pool_scan_drive *scan, const char *path, mrmr_err err)
 {
     if (err == MRMR_NOMEM || err == MRMR_CANCELLED)
@@ -134,11 +143,14 @@ static mrmr_err walk_unreadable(struct pool_scan_drive *scan, const char *path, 
     }
     scan->unreadable++;
     mrmr_err_path(err, path);
-    pool_scan_note_story(scan->worker, "unreadable", "it could not be looked at and is left as it was");
+    pool_scan_note_story(
+        scan->worker, "unreadable", "it could not be looked at and is left as it was");
     return MRMR_OK;
 }
 
-/* --- Writing ------------------------------------------------------------------------------------------------------------ */
+/* --- Writing
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 struct details {
     struct mrmr_bytes attrs, target;
@@ -163,8 +175,8 @@ static mrmr_err details_read(struct pool_scan_drive *scan, const char *path,
     if (!err && stat->type == DRV_SYMLINK)
         err = drv_readlink(drv, path, &details->target);
     if (err)
-        MRMR_TRY(mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK
-                                                         : walk_unreadable(scan, path, err));
+        MRMR_TRY(
+            mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : walk_unreadable(scan, path, err));
     return pool_scan_leaves_of(drv, path, stat, &details->leaves);
 }
 
@@ -176,18 +188,15 @@ static mrmr_err details_write(
         MRMR_TRY(meta_attr_set(meta, node->id, details->attrs.data, details->attrs.size));
     if (node->type == META_SYMLINK && details->target.size)
         MRMR_TRY(meta_target_set(meta, node->id, details->target.data));
-    return pool_scan_leaves_expose(
-        meta, node->drive, node->id, &details->leaves, scan->now);
+    return pool_scan_leaves_expose(meta, node->drive, node->id, &details->leaves, scan->now);
 }
 
 static mrmr_err walk_stage(struct turn *turn, enum meta_change_kind kind, int64_t node,
     const char *name, const struct drv_stat *stat)
 {
     struct pool_scan_drive *scan = turn->scan;
-    struct meta_change change = {.drive = scan->drive->meta.id,
-        .kind = kind,
-        .node = node,
-        .parent = turn->place->node};
+    struct meta_change change = {
+        .drive = scan->drive->meta.id, .kind = kind, .node = node, .parent = turn->place->node};
     memcpy(change.name, name, strlen(name) + 1);
     if (stat)
         pool_node_from_stat(&change.now, stat);
@@ -205,8 +214,8 @@ static mrmr_err walk_stage_vanished(struct turn *turn, const struct meta_child *
 }
 
 /* What is neither a file nor a name: attributes of a folder, a link, a special file. */
-static mrmr_err walk_update(struct pool_scan_drive *scan, const char *path, int64_t id,
-    const struct drv_stat *stat)
+static mrmr_err walk_update(
+    struct pool_scan_drive *scan, const char *path, int64_t id, const struct drv_stat *stat)
 {
     struct meta *meta = scan->pool->meta;
     struct details details = {.leaves = {.n = 0}};
@@ -229,7 +238,9 @@ static mrmr_err walk_update(struct pool_scan_drive *scan, const char *path, int6
     return err;
 }
 
-/* --- Who is it? --------------------------------------------------------------------------------------------------------- */
+/* --- Who is it?
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static bool walk_is_same_thing(
     const struct pool_scan_drive *scan, const struct meta_node *node, const struct drv_stat *stat)
@@ -240,6 +251,16 @@ static bool walk_is_same_thing(
         return node->btime == stat->btime;
     /* Inode numbers are used again: without a time of birth the rest must speak for it. */
     return node->mtime == stat->mtime && node->size == stat->size;
+}
+
+/* The name leads to another inode than the catalog has; numbers are used again, so the time of
+ * birth counts, too. */
+static bool walk_is_other_thing(
+    const struct pool_scan_drive *scan, const struct meta_node *node, const struct drv_stat *stat)
+{
+    struct meta_node now;
+    pool_node_from_stat(&now, stat);
+    return pool_scan_is_other(&scan->drive->info, node, &now);
 }
 
 /* A folder can be in one place only, and not in two comparisons. */
@@ -272,8 +293,7 @@ static mrmr_err walk_find(
     bool linked = stat->type != DRV_DIR && stat->nlink > 1;
     if (!(scan->drive->info.caps & DRV_CAP_STABLE_INO) || !stat->ino || (scan->blank && !linked))
         return MRMR_OK;
-    MRMR_TRY(meta_node_by_ino(
-        scan->pool->meta, scan->drive->meta.id, stat->ino, nodes, MOST, &n));
+    MRMR_TRY(meta_node_by_ino(scan->pool->meta, scan->drive->meta.id, stat->ino, nodes, MOST, &n));
     for (size_t i = 0; i < n; i++) {
         bool take = walk_is_same_thing(scan, &nodes[i], stat);
         if (take && stat->type == DRV_DIR)
@@ -297,7 +317,9 @@ static mrmr_err walk_appeared(
     return turn_enter(turn, name, node->id, false);
 }
 
-/* --- The three cases ---------------------------------------------------------------------------------------------------- */
+/* --- The three cases
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static mrmr_err walk_add(struct turn *turn, const char *name, const struct drv_stat *stat)
 {
@@ -334,8 +356,10 @@ static mrmr_err walk_new(struct turn *turn, const char *name, const struct entry
                    : walk_add(turn, name, &entry->stat);
 }
 
-/* Held before, or on a drive that is: its bytes count as missing. It is as it was, so they are compared again; unless just that was done already. */
-static mrmr_err walk_revive(struct turn *turn, const struct meta_child *child, const struct drv_stat *stat)
+/* Held before, or on a drive that is: its bytes count as missing. It is as it was, so they are
+ * compared again; unless just that was done already. */
+static mrmr_err walk_revive(
+    struct turn *turn, const struct meta_child *child, const struct drv_stat *stat)
 {
     struct pool_scan_drive *scan = turn->scan;
     const struct meta_change *held = pool_scan_held_find(&scan->held, child->node.id);
@@ -343,8 +367,7 @@ static mrmr_err walk_revive(struct turn *turn, const struct meta_child *child, c
              : !scan->drive->meta.hold[0])
         return MRMR_OK;
     bool missing;
-    MRMR_TRY(pool_scan_extents_in(
-        scan->pool->meta, child->node.id, 1U << META_MISSING, &missing));
+    MRMR_TRY(pool_scan_extents_in(scan->pool->meta, child->node.id, 1U << META_MISSING, &missing));
     if (!missing)
         return MRMR_OK;
     struct meta_node node = child->node;
@@ -352,7 +375,7 @@ static mrmr_err walk_revive(struct turn *turn, const struct meta_child *child, c
     pool_scan_write_begin(scan->worker);
     mrmr_err err = meta_node_store(scan->pool->meta, &node);
     if (!err)
-        err = meta_extents_mark(scan->pool->meta, node.id, META_MISSING, META_SUSPECT);
+        err = pool_scan_suspect(scan->pool->meta, &node, 1U << META_MISSING, false);
     pool_scan_write_end(scan->worker, 2);
     return err;
 }
@@ -390,22 +413,21 @@ static mrmr_err walk_known_folder(
 {
     struct pool_scan_drive *scan = turn->scan;
     const struct drv_info *info = &scan->drive->info;
-    bool renewed = (info->caps & DRV_CAP_STABLE_INO) && child->node.ino && stat->ino &&
-                   child->node.ino != stat->ino;
-    if (renewed) {
+    if (walk_is_other_thing(scan, &child->node, stat)) {
         const struct pool_scan_place place = {
             .node = child->node.id, .parent = turn->place->node, .stat = *stat};
         return place_push(&scan->later, &place, turn->place->path, child->name);
     }
-    if (pool_stat_same(info, &child->node, stat) != POOL_SAME ||
-        walk_attributes_differ(info, &child->node, stat))
+    /* While it is being restored the catalog knows better than the drive. */
+    if (!scan->replacing && (pool_stat_same(info, &child->node, stat) != POOL_SAME ||
+                                walk_attributes_differ(info, &child->node, stat)))
         MRMR_TRY(walk_update(scan, turn->path.data, child->node.id, stat));
     return turn->place->shallow ? MRMR_OK : turn_enter(turn, child->name, child->node.id, false);
 }
 
 /* The name leads to another inode than before. *ret_taken: it is not the old node's any more. */
-static mrmr_err walk_other_inode(struct turn *turn, const struct meta_child *child,
-    const struct drv_stat *stat, bool *ret_taken)
+static mrmr_err walk_other_inode(
+    struct turn *turn, const struct meta_child *child, const struct drv_stat *stat, bool *ret_taken)
 {
     struct pool_scan_drive *scan = turn->scan;
     struct meta_node node;
@@ -416,7 +438,8 @@ static mrmr_err walk_other_inode(struct turn *turn, const struct meta_child *chi
         MRMR_TRY(walk_stage_vanished(turn, child));
         return walk_appeared(turn, child->name, &node, stat);
     }
-    /* One of several names left the others, or another kind of thing is there, or a file with other names that will be known then. */
+    /* One of several names left the others, or another kind of thing is there, or a file with other
+     * names that will be known then. */
     if (type_differs ||
         (child->node.type != META_DIR && (child->node.nlink > 1 || stat->nlink > 1))) {
         MRMR_TRY(walk_stage_vanished(turn, child));
@@ -436,9 +459,7 @@ static mrmr_err walk_known(
         MRMR_TRY(pool_scan_ids_add(&scan->hidden, child->node.id));
         return walk_stage_vanished(turn, child);
     }
-    bool other = (scan->drive->info.caps & DRV_CAP_STABLE_INO) && child->node.ino && stat->ino &&
-                 child->node.ino != stat->ino;
-    if (other || (int)child->node.type != (int)stat->type) {
+    if (walk_is_other_thing(scan, &child->node, stat) || (int)child->node.type != (int)stat->type) {
         bool taken;
         MRMR_TRY(walk_other_inode(turn, child, stat, &taken));
         if (taken)
@@ -454,7 +475,9 @@ static mrmr_err walk_known(
     return walk_update(scan, turn->path.data, child->node.id, stat);
 }
 
-/* --- One folder ----------------------------------------------------------------------------------------------------------- */
+/* --- One folder
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static mrmr_err listing_add(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
 {
@@ -474,8 +497,8 @@ static int listing_order(const void *a, const void *b, void *names)
         (char *)names + ((const struct entry *)b)->name);
 }
 
-static mrmr_err walk_entry(struct turn *turn, const char *name, const struct entry *entry,
-    const struct meta_child *child)
+static mrmr_err walk_entry(
+    struct turn *turn, const char *name, const struct entry *entry, const struct meta_child *child)
 {
     MRMR_TRY(turn_path(turn, name));
     if (entry->err) {
@@ -521,13 +544,14 @@ static mrmr_err walk_not_listed(struct turn *turn, mrmr_err err)
 {
     const struct pool_scan_place *place = turn->place;
     if (err == MRMR_CROSS_DEVICE) {
-        struct turn above = {.scan = turn->scan,
-            .place = &(struct pool_scan_place){.node = place->parent}};
+        struct turn above = {
+            .scan = turn->scan, .place = &(struct pool_scan_place){.node = place->parent}};
         struct meta_child child = {.name = place->path + place->name, .node = {.id = place->node}};
         MRMR_TRY(pool_scan_ids_add(&turn->scan->hidden, place->node));
         return walk_stage_vanished(&above, &child);
     }
-    /* Moved or removed in between: the next scan sees where it ended. The root does not go away like that. */
+    /* Moved or removed in between: the next scan sees where it ended. The root does not go away
+     * like that. */
     if (*place->path && (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR))
         return MRMR_OK;
     return walk_unreadable(turn->scan, place->path, err);
@@ -544,7 +568,8 @@ static mrmr_err walk_folder(struct pool_scan_drive *scan, const struct pool_scan
         err = walk_list(&turn, &listing);
         if (err)
             err = walk_not_listed(&turn, err);
-        else if (place->fresh || !(err = meta_children(scan->pool->meta, place->node, &children, &n)))
+        else if (place->fresh ||
+                 !(err = meta_children(scan->pool->meta, place->node, &children, &n)))
             err = walk_merge(&turn, &listing, children, n);
     }
     places_move(&turn.below, &scan->todo);
@@ -554,7 +579,9 @@ static mrmr_err walk_folder(struct pool_scan_drive *scan, const struct pool_scan
     return err;
 }
 
-/* --- The whole ------------------------------------------------------------------------------------------------------------- */
+/* --- The whole
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static mrmr_err walk_todo(struct pool_scan_drive *scan)
 {
@@ -574,7 +601,8 @@ static mrmr_err walk_renewed(struct pool_scan_drive *scan, const struct pool_sca
     if (pool_scan_ids_has(&scan->appeared, place->node))
         return pool_scan_list_add(&scan->revisit, place->parent);
     MRMR_TRY(pool_scan_ids_add(&scan->renewed, place->node));
-    MRMR_TRY(walk_update(scan, place->path, place->node, &place->stat));
+    if (!scan->replacing)
+        MRMR_TRY(walk_update(scan, place->path, place->node, &place->stat));
     const struct pool_scan_place whole = {.node = place->node, .parent = place->parent};
     const char *name = place->path + place->name;
     mrmr_autofree char *folder = strndup(place->path, place->name ? place->name - 1 : 0);

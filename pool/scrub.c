@@ -419,6 +419,7 @@ mrmr_err pool_scrub(struct pool *pool, const struct pool_job *job,
     const struct pool_scrub_options *options, struct pool_scrub_report *ret_report)
 {
     struct pool_scrub_report report = {0};
+    pool_views_forget(pool, 0); /* an open file of a row says nothing about its name */
     struct scrub scrub = {.pool = pool, .job = job, .options = options, .report = &report};
     if (options->percent > 100)
         return mrmr_fail(MRMR_INVALID, "%u percent is more than all", options->percent);

@@ -86,11 +86,12 @@ static mrmr_err settle_one(struct pool *pool, const struct meta_intent *intent, 
     if (!pool_drive_writable(drive) || (row_file_parse(intent->file, &uuid, &generation, &index) &&
                                            pool_view_pinned(pool, &uuid, generation)))
         return MRMR_OK;
-    MRMR_TRY(pool_drive_attach(pool, drive));
-    mrmr_err err = settle_remove_file(drive, intent);
+    mrmr_err err = pool_drive_attach(pool, drive);
+    if (!err)
+        err = settle_remove_file(drive, intent);
     if (err) {
         mrmr_err_drive(err, drive->meta.name);
-        mrmr_log_story(MRMR_LOG_WARN, "a superseded row stays for now");
+        mrmr_log_story(MRMR_LOG_INFO, "a superseded row stays for now");
         return MRMR_OK;
     }
     *ret_done = true;

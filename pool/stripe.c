@@ -471,7 +471,7 @@ static mrmr_err run_make(struct run *run)
  * better one. */
 static mrmr_err run_check_margin(struct run *run)
 {
-    if (!run->change->old.id)
+    if (!run->change->old.id || run->change->rows_only)
         return MRMR_OK;
     int before = pool_image_margin(run->pool, &run->change->old);
     if (run->change->other.id) {

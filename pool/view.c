@@ -112,38 +112,65 @@ static void views_destroy_list(struct pool_view *view)
     }
 }
 
-mrmr_err pool_view_get(struct pool *pool, int64_t stripe, struct pool_view **ret_view)
+/* The view that is there, held; NULL if there is none. *ret_forgotten tells a later push what it
+ * raced with. */
+static struct pool_view *views_take(
+    struct pool_stripes *stripes, int64_t stripe, uint64_t *ret_forgotten)
 {
-    struct pool_stripes *stripes = pool->stripes;
-    uint64_t forgotten;
-    {
-        mrmr_locked(&stripes->lock);
-        forgotten = stripes->forgotten;
-        struct pool_view *view = views_find_locked(stripes, stripe);
-        if (view) {
-            view->holders++;
-            views_unlink_locked(stripes, view);
-            views_push_locked(stripes, view);
-            *ret_view = view;
-            return MRMR_OK;
-        }
+    mrmr_locked(&stripes->lock);
+    *ret_forgotten = stripes->forgotten;
+    struct pool_view *view = views_find_locked(stripes, stripe);
+    if (view) {
+        view->holders++;
+        views_unlink_locked(stripes, view);
+        views_push_locked(stripes, view);
     }
+    return view;
+}
+
+static mrmr_err view_load(struct pool *pool, int64_t stripe, struct pool_view **ret_view)
+{
     struct pool_view *view = calloc(1, sizeof *view);
     if (!view)
         return mrmr_nomem();
     pthread_mutex_init(&view->lock, NULL);
     view->holders = 1;
     mrmr_err err = meta_stripe_load(pool->meta, stripe, &view->image);
-    if (err) {
-        view_destroy(view);
-        return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? mrmr_fail(MRMR_NO_STRIPE, NULL) : err;
+    if (!err) {
+        *ret_view = view;
+        return MRMR_OK;
     }
-    /* Two readers may both have loaded it: each holds its own, both pin the same generation. */
+    view_destroy(view);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? mrmr_fail(MRMR_NO_STRIPE, NULL) : err;
+}
+
+/* False if something was committed since: the image may be old, and what it needs dropped already.
+ */
+static bool views_put_in(struct pool_stripes *stripes, struct pool_view *view, uint64_t forgotten)
+{
     mrmr_locked(&stripes->lock);
-    view->stale = stripes->forgotten != forgotten; /* for this reader only: it may be old already */
+    if (stripes->forgotten != forgotten)
+        return false;
     views_push_locked(stripes, view);
-    *ret_view = view;
-    return MRMR_OK;
+    return true;
+}
+
+mrmr_err pool_view_get(struct pool *pool, int64_t stripe, struct pool_view **ret_view)
+{
+    for (;;) {
+        uint64_t forgotten;
+        struct pool_view *view = views_take(pool->stripes, stripe, &forgotten);
+        if (!view) {
+            MRMR_TRY(view_load(pool, stripe, &view));
+            /* Two readers may both have loaded it: each holds its own, both pin the generation. */
+            if (!views_put_in(pool->stripes, view, forgotten)) {
+                view_destroy(view);
+                continue;
+            }
+        }
+        *ret_view = view;
+        return MRMR_OK;
+    }
 }
 
 void pool_view_put(struct pool *pool, struct pool_view *view)

@@ -45,15 +45,14 @@ static mrmr_err rebuild_json(
 
 static void rebuild_print(struct cmd_call *call, const struct pool_rebuild_report *r)
 {
-    char size[MRMR_TEXT_SHORT], files[48], folders[48], rows[48];
+    char size[MRMR_TEXT_SHORT], files[48], folders[48], others[48], rows[48];
     if (call->quiet && !cmd_has_looks(call))
         return;
-    printf("Brought back %s (%s), %s and %" PRIu64 " links and other things; %" PRIu64
-           " were there already.\n",
+    printf("Brought back %s (%s), %s and %s; %" PRIu64 " were there already.\n",
         mrmr_print_count(r->files, "file", "files", files, sizeof files),
         mrmr_text_print_size(r->bytes, size),
-        mrmr_print_count(r->folders, "folder", "folders", folders, sizeof folders), r->others,
-        r->kept);
+        mrmr_print_count(r->folders, "folder", "folders", folders, sizeof folders),
+        mrmr_print_count(r->others, "other thing", "other things", others, sizeof others), r->kept);
     if (r->rows)
         printf("Made %s again.\n",
             mrmr_print_count(r->rows, "parity row", "parity rows", rows, sizeof rows));

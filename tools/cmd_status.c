@@ -108,11 +108,13 @@ static mrmr_err look_exposure(struct cmd_call *call, const struct view *view)
             mrmr_print_count(s->held_files, "file", "files", count, sizeof count)));
     if (s->exposed_files || s->exposed_bytes) {
         int64_t ns = s->exposed_oldest ? mrmr_clock_real() - s->exposed_oldest : 0;
-        MRMR_TRY(cmd_look(call, "%s in %s %s exposed, for up to %s; protect with: mrmr sync",
+        MRMR_TRY(cmd_look(call, "%s in %s %s exposed, for up to %s; %s",
             mrmr_text_print_size(s->exposed_bytes, size),
             mrmr_print_count(s->exposed_files, "file", "files", count, sizeof count),
             s->exposed_files == 1 ? "is" : "are",
-            mrmr_text_print_duration((uint64_t)(ns > 0 ? ns : 0) / MRMR_NS_PER_S, age)));
+            mrmr_text_print_duration((uint64_t)(ns > 0 ? ns : 0) / MRMR_NS_PER_S, age),
+            s->storable_bytes ? "protect with: mrmr sync"
+                              : "there is no room for more parity: free some, or: mrmr add-drive"));
     }
     if (view->under && s->drives_present == s->drives)
         MRMR_TRY(cmd_look(call,

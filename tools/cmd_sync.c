@@ -44,9 +44,25 @@ static mrmr_err look_drives(struct cmd_call *call, struct pool *pool)
     return MRMR_OK;
 }
 
+/* What was left with fewer rows than it should have, for whatever reason. */
+static mrmr_err look_stripes(struct cmd_call *call, const struct pool_status *status)
+{
+    uint64_t under = 0;
+    char count[48];
+    for (unsigned i = 0; i < status->redundancy; i++)
+        under += status->margin[i];
+    if (!under)
+        return MRMR_OK;
+    return cmd_look(call,
+        "%s of %" PRIu64 " survive%s fewer than %u further losses; see: mrmr status",
+        mrmr_print_count(under, "stripe", "stripes", count, sizeof count), status->stripes,
+        under == 1 ? "s" : "", status->redundancy);
+}
+
 static mrmr_err look_sync(
     struct cmd_call *call, struct pool *pool, const struct pool_sync_report *r)
 {
+    struct pool_status status;
     char size[MRMR_TEXT_SHORT], count[48];
     MRMR_TRY(look_drives(call, pool));
     if (r->drives_held)
@@ -55,13 +71,18 @@ static mrmr_err look_sync(
             "that is right: mrmr sync --accept-changes",
             mrmr_print_count(r->drives_held, "drive is", "drives are", count, sizeof count)));
     MRMR_TRY(look_files(call, r));
+    MRMR_TRY(pool_status(pool, &status));
+    MRMR_TRY(look_stripes(call, &status));
     if (r->lost_bytes)
         MRMR_TRY(cmd_look(call, "%s can be made from nothing that is left now; see: mrmr events",
             mrmr_text_print_size(r->lost_bytes, size)));
     if (r->exposed_bytes || r->exposed_files)
         MRMR_TRY(
-            cmd_look(call, "%s in %s still exposed", mrmr_text_print_size(r->exposed_bytes, size),
-                mrmr_print_count(r->exposed_files, "file is", "files are", count, sizeof count)));
+            cmd_look(call, "%s in %s still exposed%s", mrmr_text_print_size(r->exposed_bytes, size),
+                mrmr_print_count(r->exposed_files, "file is", "files are", count, sizeof count),
+                status.storable_bytes ? ""
+                                      : ": there is no room for more parity; free some, or: mrmr "
+                                        "add-drive"));
     return MRMR_OK;
 }
 
@@ -112,8 +133,8 @@ static void sync_print(
         printf("Protected %s in %s.\n", mrmr_text_print_size(r->protected_bytes, size),
             mrmr_print_count(r->protected_files, "file", "files", count, sizeof count));
     if (r->rows_made || r->rows_dropped)
-        printf("Parity rows: %" PRIu64 " made again or added, %" PRIu64 " dropped.\n", r->rows_made,
-            r->rows_dropped);
+        printf(
+            "Parity rows: %" PRIu64 " made, %" PRIu64 " dropped.\n", r->rows_made, r->rows_dropped);
     if (completed && !cmd_has_looks(call) && r->files)
         printf("All is protected against the loss of any %u drive%s.\n", redundancy,
             redundancy == 1 ? "" : "s");

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The N-th driver call fails: once, and for good, of one drive, and of all. Whatever the job makes of it, nothing that was claimed is lost, and the
- * next undisturbed run ends well.
+ * The N-th driver call fails: once, and for good, of one drive, and of all. Whatever the job makes
+ * of it, nothing that was claimed is lost, and the next undisturbed run ends well.
  *
- * MRMR_ROUNDS says how many N of each kind are tried (0: every one); they are spread over all calls that an undisturbed run makes.
+ * MRMR_ROUNDS says how many N of each kind are tried (0: every one); they are spread over all calls
+ * that an undisturbed run makes.
  */
 #include "tests/support/scenario.h"
 
@@ -12,9 +13,8 @@
 #include <string.h>
 
 enum how { ONCE_IO, ONCE_SPACE, DRIVE_FOR_GOOD, ALL_FOR_GOOD, HOWS };
-static const char *const how_name[HOWS] = {
-    "fails once with an I/O error", "fails once with no space", "is the first of its drive's to fail",
-    "and all after it fail"};
+static const char *const how_name[HOWS] = {"fails once with an I/O error",
+    "fails once with no space", "is the first of its drive's to fail", "and all after it fail"};
 
 /* Calls of an undisturbed run: of all drives, and of each. */
 struct calls {
@@ -64,7 +64,7 @@ static void tap_all(struct rig *rig, struct rig_drive *drive)
 
 static void disturb(struct rig *rig, enum how how, unsigned drive, uint64_t n)
 {
-    static void (*const taps[])(struct rig *rig, struct rig_drive *drive) = {
+    static void (*const taps[])(struct rig * rig, struct rig_drive * drive) = {
         [ONCE_IO] = tap_io, [ONCE_SPACE] = tap_space, [ALL_FOR_GOOD] = tap_all};
     if (how == DRIVE_FOR_GOOD)
         add_rule(&rig->drive[drive], n, 0, MRMR_IO);
@@ -72,7 +72,8 @@ static void disturb(struct rig *rig, enum how how, unsigned drive, uint64_t n)
         rig_tap(rig, n, taps[how]);
 }
 
-static void round_of(const struct scenario *scenario, enum how how, uint64_t n, unsigned drive, uint64_t seed)
+static void round_of(
+    const struct scenario *scenario, enum how how, uint64_t n, unsigned drive, uint64_t seed)
 {
     struct rig *rig = scenario_begin(scenario, RIG_MEM, seed);
     printf("%s: call %" PRIu64 " %s (MRMR_CALL=%u:%" PRIu64 ":%u)\n", scenario->name, n,
@@ -107,7 +108,8 @@ static void scenario_fails(const struct scenario *scenario)
             drive = (drive + (how == DRIVE_FOR_GOOD && !rounds)) % 5;
         }
     }
-    printf("%s: %" PRIu64 " calls, %" PRIu64 " of them failed in turn\n", scenario->name, calls.all, done);
+    printf("%s: %" PRIu64 " calls, %" PRIu64 " of them failed in turn\n", scenario->name, calls.all,
+        done);
 }
 
 static void test_scenario(void **state)
@@ -120,6 +122,7 @@ int main(void)
     struct CMUnitTest tests[16];
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     for (size_t i = 0; i < nscenarios; i++)
-        tests[i] = (struct CMUnitTest){scenarios[i].name, test_scenario, NULL, NULL, (void *)&scenarios[i]};
+        tests[i] = (struct CMUnitTest){
+            scenarios[i].name, test_scenario, NULL, NULL, (void *)&scenarios[i]};
     return _cmocka_run_group_tests("nth_call", tests, nscenarios, NULL, NULL);
 }

@@ -445,8 +445,7 @@ void rig_rot(struct rig *rig, unsigned drive, const char *path, uint64_t offset)
     struct drv_file *f = NULL;
     uint8_t byte;
     rig_ok(drv_stat(rig->drive[drive].raw, path, &stat));
-    rig_ok(drv_file_open(
-        rig->drive[drive].raw, path, DRV_OPEN_READ | DRV_OPEN_WRITE, 0, &f));
+    rig_ok(drv_file_open(rig->drive[drive].raw, path, DRV_OPEN_READ | DRV_OPEN_WRITE, 0, &f));
     rig_ok(drv_file_read_exact(f, offset, &byte, 1));
     byte ^= 0x41;
     rig_ok(drv_file_write(f, offset, &byte, 1));
@@ -479,8 +478,8 @@ void rig_check_originals(struct rig *rig)
 {
     for (size_t i = 0; i < rig->files; i++)
         if (rig->file[i].there && !rig_original_is_right(rig, rig->file[i].drive, &rig->file[i]))
-            fail_msg("drive d%u: %s is not as its user left it", rig->file[i].drive,
-                rig->file[i].path);
+            fail_msg(
+                "drive d%u: %s is not as its user left it", rig->file[i].drive, rig->file[i].path);
 }
 
 /* --- Jobs --- */

@@ -50,8 +50,8 @@ struct rig_file {
 
 struct rig_drive {
     char name[16];
-    char inner[300]; /* URI behind the decorator */
-    struct drv_fault *tap; /* counts; every call passes here first, */
+    char inner[300];         /* URI behind the decorator */
+    struct drv_fault *tap;   /* counts; every call passes here first, */
     struct drv_fault *fault; /* and may fail here */
     struct rig *rig;
     struct drv *raw; /* the user's hand */
@@ -145,11 +145,13 @@ struct pool_scrub_report rig_scrub(struct rig *rig, bool repair);
 void rig_take_away(struct rig *rig, unsigned drive);
 void rig_bring_back(struct rig *rig, unsigned drive);
 bool rig_present(const struct rig *rig, unsigned drive);
-/* The power goes: what was not synced is kept, dropped or torn, as the seed says (RIG_MEM_CUT). The pool must be closed. */
+/* The power goes: what was not synced is kept, dropped or torn, as the seed says (RIG_MEM_CUT). The
+ * pool must be closed. */
 void rig_power_cut(struct rig *rig, uint64_t seed);
 /* The user's hand syncs all that it wrote. */
 void rig_sync_drives(struct rig *rig);
-/* Before the call number `n` (0: the next) of all drives together goes through, `tap` is called, on the thread that makes it. */
+/* Before the call number `n` (0: the next) of all drives together goes through, `tap` is called, on
+ * the thread that makes it. */
 void rig_tap(struct rig *rig, uint64_t n, void (*tap)(struct rig *rig, struct rig_drive *drive));
 /* No tap and no rule is left but those that keep drives away. */
 void rig_clear_faults(struct rig *rig);
@@ -161,9 +163,11 @@ struct pool_drive *rig_pool_drive(struct rig *rig, unsigned drive);
 void rig_check(struct rig *rig);
 /* How many findings there are; the first in `first` (512 bytes; may be NULL). */
 size_t rig_findings(struct rig *rig, bool deep, char *first);
-/* With every choice of r drives away at once, every byte of their files that is claimed as protected is
- * read and is right. Claimed is what the margin of its stripe covers, files that were edited since the last scan, and rot, counted as erasures. all: every file must be claimed wholly. Files are
- * looked for on whichever drive the catalog has them. Returns how many bytes were compared. */
+/* With every choice of r drives away at once, every byte of their files that is claimed as
+ * protected is read and is right. Claimed is what the margin of its stripe covers, files that were
+ * edited since the last scan, and rot, counted as erasures. all: every file must be claimed wholly.
+ * Files are looked for on whichever drive the catalog has them. Returns how many bytes were
+ * compared. */
 uint64_t rig_verify(struct rig *rig, bool all);
 /* The same with one given set of drives, as bits. */
 uint64_t rig_verify_without(struct rig *rig, unsigned away, bool all);

@@ -45,7 +45,8 @@ void rig_check(struct rig *rig)
 /* --- What the catalog says --- */
 
 /* Where the user put it, or wherever a rebuild brought it. */
-static mrmr_err rig_node_of(struct rig *rig, const struct rig_file *file, struct meta_node *ret_node)
+static mrmr_err rig_node_of(
+    struct rig *rig, const struct rig_file *file, struct meta_node *ret_node)
 {
     struct pool *pool = rig->pool;
     const struct pool_drive *drive = rig_pool_drive(rig, file->drive);
@@ -155,8 +156,8 @@ static bool rig_row_is_right(
     return !err;
 }
 
-static bool rig_block_lacks(struct rig *rig, unsigned away, const struct meta_stripe *image,
-    const struct meta_block *block)
+static bool rig_block_lacks(
+    struct rig *rig, unsigned away, const struct meta_stripe *image, const struct meta_block *block)
 {
     if (rig_gone(rig, away, block->drive))
         return true;
@@ -192,8 +193,7 @@ struct claims {
     } known[CLAIMS];
 };
 
-static bool claims_ask(
-    struct claims *claims, struct rig *rig, unsigned away, int64_t stripe)
+static bool claims_ask(struct claims *claims, struct rig *rig, unsigned away, int64_t stripe)
 {
     size_t at = (uint64_t)stripe % CLAIMS;
     if (claims->known[at].stripe != stripe) {
@@ -217,11 +217,13 @@ static void rig_verify_leaf(
     assert_int_equal(size, n);
     rig_expected(file, at, wanted, n);
     if (memcmp(got, wanted, n) != 0)
-        fail_msg("%s leaf %" PRIu64 " (%s): other bytes than its user wrote", file->path, leaf, how);
+        fail_msg(
+            "%s leaf %" PRIu64 " (%s): other bytes than its user wrote", file->path, leaf, how);
 }
 
 /* The version that the model knows is the one that the catalog knows. */
-static bool rig_is_current(struct rig *rig, const struct rig_file *file, const struct meta_node *node)
+static bool rig_is_current(
+    struct rig *rig, const struct rig_file *file, const struct meta_node *node)
 {
     unsigned i = rig_index(rig, node->drive);
     struct drv_stat stat;
@@ -232,8 +234,8 @@ static bool rig_is_current(struct rig *rig, const struct rig_file *file, const s
 }
 
 /* The leaves of one file that are claimed with `away` gone; the bytes compared. */
-static uint64_t rig_verify_file(struct rig *rig, struct claims *claims,
-    const struct rig_file *file, unsigned away, unsigned flags, bool all)
+static uint64_t rig_verify_file(struct rig *rig, struct claims *claims, const struct rig_file *file,
+    unsigned away, unsigned flags, bool all)
 {
     struct meta_node node;
     char how[64];

@@ -11,8 +11,8 @@
 enum { CATALOG_TABLES = 19 };
 extern const char *const catalog_tables[CATALOG_TABLES];
 
-/* Fails the test with what differs first. Left out is only copy.open, the mark that makes a restored
- * catalog's next copy a base. */
+/* Fails the test with what differs first. Left out is only copy.open, the mark that makes a
+ * restored catalog's next copy a base. */
 void catalog_assert_same(const char *a, const char *b);
 /* Without failing: true if they are the same. */
 bool catalog_same(const char *a, const char *b);

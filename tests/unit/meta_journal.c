@@ -322,10 +322,10 @@ static void random_histories(void **state)
     c = (struct copies){0};
     assert_ok(meta_journal_start(w->meta));
     history_drives(w, &h);
-    for (int round = 0; round < 40; round++) {
+    for (int round = 0; round < 24; round++) {
         for (uint64_t n = rng_below(&h.rng, 6); n > 0; n--)
             history_step(w, &h);
-        if (round % 10 == 0)
+        if (round % 8 == 0)
             cut_base(w, &c);
         else
             cut_log(w, &c);
@@ -350,8 +350,8 @@ static void every_table_is_copied(void **state)
     assert_int_equal(known, CATALOG_TABLES);
     for (size_t i = 0; i < CATALOG_TABLES; i++) {
         char sql[96];
-        snprintf(
-            sql, sizeof sql, "SELECT count(*) FROM sqlite_schema WHERE name = '%s'", catalog_tables[i]);
+        snprintf(sql, sizeof sql, "SELECT count(*) FROM sqlite_schema WHERE name = '%s'",
+            catalog_tables[i]);
         assert_int_equal(world_int(w, sql), 1);
     }
     copies_free(&c);
@@ -464,6 +464,36 @@ static void large_changes(void **state)
     copies_free(&c);
 }
 
+/* Two blocks of a stripe change places: each takes the other's place in a UNIQUE index, so that no
+ * order of plain updates would do. */
+static void rows_that_change_places(void **state)
+{
+    struct world *w = *state;
+    static struct copies c;
+    struct meta_drive drive[3] = {make_drive(w, "one"), make_drive(w, "two"), make_drive(w, "p")};
+    struct meta_node file[2];
+    for (int i = 0; i < 2; i++) {
+        file[i] = make_node(w, &drive[i], drive[i].root, "f", META_REG, 5);
+        make_exposed(w, &file[i]);
+    }
+    int64_t id = make_stripe(w, drive, file, 2, &drive[2], 1);
+    assert_ok(meta_journal_start(w->meta));
+    cut_base(w, &c);
+    struct meta_stripe s = {0};
+    assert_ok(meta_stripe_load(w->meta, id, &s));
+    for (size_t i = 0; i < 2; i++) {
+        s.block[i].drive = drive[1 - i].id;
+        s.extent[i].drive = drive[1 - i].id;
+    }
+    s.generation++;
+    assert_ok(meta_stripe_store(w->meta, &s, s.generation - 1, NULL, 0));
+    meta_stripe_free(&s);
+    cut_log(w, &c);
+    assert_non_null(strstr(c.log[0].data, "DELETE FROM block"));
+    assert_restores(w, &c);
+    copies_free(&c);
+}
+
 /* A base is one moment's, whatever is committed while it is read. */
 struct meanwhile {
     struct world *w;
@@ -528,6 +558,8 @@ static void misuse(void **state)
     assert_err(meta_copy_cut(w->meta, 5, &text, NULL), MRMR_INTERNAL);
     assert_ok(meta_copy_cut(w->meta, 5, NULL, &text)); /* once more, unchanged */
     meta_text_free(text);
+    assert_ok(meta_set(w->meta, "redundancy", "2"));
+    assert_err(meta_copy_cut(w->meta, 5, NULL, &text), MRMR_CHANGED);
 }
 
 /* --- Hostile text
@@ -725,6 +757,7 @@ int main(void)
         TEST(changed_is_what_matters),
         TEST(a_gap_asks_for_a_base),
         TEST(large_changes),
+        TEST(rows_that_change_places),
         TEST(snapshots),
         TEST(misuse),
         TEST(hostile_lines),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Copies of the catalog on the drives: what each drive has after jobs, absences, failures and power
- * cuts, and that the catalog comes back from any one of them, with our code and with zcat and sqlite3
- * alone.
+ * cuts, and that the catalog comes back from any one of them, with our code and with zcat and
+ * sqlite3 alone.
  */
 #include "catalog_same.h"
 #include "pool_drive_world.h"
@@ -44,7 +44,8 @@ static void change(struct world *w)
     assert_ok(meta_set(w->pool->meta, "exclude", name));
 }
 
-/* --- What a drive has ---------------------------------------------------------------------------- */
+/* --- What a drive has ----------------------------------------------------------------------------
+ */
 
 struct has {
     unsigned bases, logs, others;
@@ -88,7 +89,8 @@ static void assert_has(struct world *w, const char *drive, unsigned bases, unsig
             h.others, bases, logs);
 }
 
-/* --- Restoring ----------------------------------------------------------------------------------- */
+/* --- Restoring -----------------------------------------------------------------------------------
+ */
 
 static void run(const char *command)
 {
@@ -150,7 +152,8 @@ static const char *again_event(struct world *w)
     return last_event;
 }
 
-/* --- Chains -------------------------------------------------------------------------------------- */
+/* --- Chains --------------------------------------------------------------------------------------
+ */
 
 static void base_then_logs(void **state)
 {
@@ -190,7 +193,8 @@ static void restored_catalogs_go_on(void **state)
     copy_now(w);
     assert_true(has(w, "a").upto > upto);
     upto = has(w, "a").upto;
-    /* Attached, the drive is in the session that the copy knows; closing would go on to the next. */
+    /* Attached, the drive is in the session that the copy knows; closing would go on to the next.
+     */
     w->pool->drives[0]->attached = false;
     world_close(w);
     world_remove(world_path(w, "pool"));
@@ -305,7 +309,8 @@ static void large_logs_make_a_base(void **state)
     assert_restores(w, "a");
 }
 
-/* --- Drives that come and go ----------------------------------------------------------------------- */
+/* --- Drives that come and go
+ * ----------------------------------------------------------------------- */
 
 static void away_and_back(void **state)
 {
@@ -417,7 +422,8 @@ static void strangers_in_the_folder(void **state)
     catalog_assert_same(catalog_path(w), again_path(w));
 }
 
-/* --- Damaged copies ---------------------------------------------------------------------------------- */
+/* --- Damaged copies
+ * ---------------------------------------------------------------------------------- */
 
 static void flip(const char *path, off_t at, unsigned char mask)
 {
@@ -445,8 +451,8 @@ static void keep(struct world *w, const char *name)
     run(command);
 }
 
-/* Each byte of a log flipped, and it cut at each length: it is used whole or not at all, and what is
- * left is the state before it. Never a crash, never half of it. */
+/* Each byte of a log flipped, and it cut at each length: it is used whole or not at all, and what
+ * is left is the state before it. Never a crash, never half of it. */
 static void damaged_logs(void **state)
 {
     struct world *w = *state;
@@ -470,7 +476,8 @@ static void damaged_logs(void **state)
             assert_int_equal(truncate(h.log_path, at - size), 0);
         mrmr_err err = restore(w, world_path(w, "a"));
         assert_ok(err);
-        /* A flip in the gzip header (time, system) changes nothing. */
+        /* A flip in the gzip header (time, system), or of bits behind the last code, is no damage.
+         */
         if (!catalog_same(catalog_path(w), again_path(w))) {
             const char *event = again_event(w);
             if (!strstr(event, "catalog-restored") || !strstr(event, "log-"))
@@ -484,7 +491,7 @@ static void damaged_logs(void **state)
             run(command);
             catalog_assert_same(world_path(w, "before.sqlite"), again_path(w));
         } else {
-            if (at < 1 || at > 9)
+            if ((at < 1 || at > 9) && at != size - 9)
                 fail_msg("the damage at %ld of %ld was not found", (long)at, (long)size);
         }
         unlink(h.log_path);
@@ -529,13 +536,13 @@ static void damaged_bases(void **state)
     assert_non_null(strstr(again_event(w), "base-"));
 }
 
-/* gzip'd text that is no copy, one of another pool, of another sequence, with more behind its end, or
- * a missing link. */
+/* gzip'd text that is no copy, one of another pool, of another sequence, with more behind its end,
+ * or a missing link. */
 static void foreign_copies(void **state)
 {
     struct world *w = *state;
     static const char *const edits[] = {
-        "s/^-- pool ./-- pool 0/;s/^-- pool 0/-- pool f/",
+        "/^-- pool/y/0123456789abcdef/123456789abcdef0/",
         "s/^-- sequence .*/-- sequence 5/",
         "s/^-- kind base/-- kind log/",
         "s/format 1/format 2/",
@@ -558,8 +565,8 @@ static void foreign_copies(void **state)
     char command[3000];
     for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
         snprintf(command, sizeof command,
-            "cp '%s' '%s' && zcat '%s' | sed \"%s\" | gzip > '%s/x' && mv '%s/x' '%s'",
-            h.base_path, world_path(w, "good"), h.base_path, edits[i], w->dir, w->dir, h.base_path);
+            "cp '%s' '%s' && zcat '%s' | sed \"%s\" | gzip > '%s/x' && mv '%s/x' '%s'", h.base_path,
+            world_path(w, "good"), h.base_path, edits[i], w->dir, w->dir, h.base_path);
         run(command);
         mrmr_err err = restore(w, world_path(w, "a"));
         if (mrmr_class_of(err) != MRMR_CLASS_CORRUPT && err != MRMR_NEWER)
@@ -594,13 +601,11 @@ static void bombs(void **state)
         "300000000) | gzip -1 > '%s/x' && mv '%s/x' '%s'",
         h.base_path, w->dir, w->dir, h.base_path);
     run(command);
-    assert_int_equal(
-        mrmr_class_of(restore(w, world_path(w, "a"))), MRMR_CLASS_CORRUPT);
+    assert_int_equal(mrmr_class_of(restore(w, world_path(w, "a"))), MRMR_CLASS_CORRUPT);
     snprintf(command, sizeof command, "head -c 400000000 /dev/zero | tr '\\0' '-' | gzip -1 > '%s'",
         h.base_path);
     run(command);
-    assert_int_equal(
-        mrmr_class_of(restore(w, world_path(w, "a"))), MRMR_CLASS_CORRUPT);
+    assert_int_equal(mrmr_class_of(restore(w, world_path(w, "a"))), MRMR_CLASS_CORRUPT);
 }
 
 static void restore_refuses(void **state)
@@ -613,13 +618,13 @@ static void restore_refuses(void **state)
     expect_failure(restore(w, world_path(w, "empty")), MRMR_ABSENT, "no copy of the catalog");
     expect_failure(pool_catalog_restore(world_path(w, "pool"), world_path(w, "a")), MRMR_EXISTS,
         "there is a catalog");
-    assert_int_equal(
-        mrmr_class_of(restore(w, world_path(w, "nowhere"))), MRMR_CLASS_ABSENT);
+    assert_int_equal(mrmr_class_of(restore(w, world_path(w, "nowhere"))), MRMR_CLASS_ABSENT);
     assert_true(pool_catalog_restore(world_path(w, "a/inside"), world_path(w, "a")) != MRMR_OK);
     assert_int_equal(access(world_path(w, "a/inside/catalog.sqlite"), F_OK), -1);
 }
 
-/* --- Failing drives -------------------------------------------------------------------------------- */
+/* --- Failing drives
+ * -------------------------------------------------------------------------------- */
 
 struct faulty {
     struct world w;
@@ -636,7 +641,7 @@ static int faulty_setup(void **state)
     free(inner);
     drv_mem_reset_all();
     for (int i = 0; i < 2; i++) {
-        char name[8], mem[32], uri[32];
+        char name[32], mem[32], uri[32];
         snprintf(name, sizeof name, "copy%d", i);
         snprintf(mem, sizeof mem, "mem://copy%d?cut=1", i);
         snprintf(uri, sizeof uri, "fault://copy%d", i);
@@ -661,39 +666,16 @@ static int faulty_teardown(void **state)
     return 0;
 }
 
-static mrmr_err pr(const char *n, const struct drv_stat *st, mrmr_err e, void *a)
-{
-    (void)a; (void)e;
-    printf("%s %d\n", n, (int)st->size);
-    return 0;
-}
-static void world_run_ls(const char *uri)
-{
-    struct drv *drv;
-    printf("%s\n", uri);
-    drv_open(uri, &drv);
-    drv_list(drv, ".mrmr/catalog", pr, NULL);
-    drv_close(drv);
-}
-static mrmr_err ev(const struct pool_event *e, void *a)
-{
-    (void)a;
-    printf("%s %s\n", e->kind, e->text);
-    return 0;
-}
 static void assert_mem_restores(struct world *w, int drive)
 {
     char uri[32];
     snprintf(uri, sizeof uri, "mem://copy%d", drive);
     assert_ok(restore(w, uri));
-    if (!catalog_same(catalog_path(w), again_path(w))) {
-        world_run_ls(uri);
-    }
     catalog_assert_same(catalog_path(w), again_path(w));
 }
 
-/* A drive that fails in the middle keeps what it had; the other drive and the job go on; and it catches
- * up. Every call in turn, once and for good. */
+/* A drive that fails in the middle keeps what it had; the other drive and the job go on; and it
+ * catches up. Every call in turn, once and for good. */
 static void failing_calls(void **state)
 {
     struct faulty *f = *state;
@@ -708,7 +690,8 @@ static void failing_calls(void **state)
             .err = n % 3 ? MRMR_IO : MRMR_SPACE};
         uint64_t hits = 0;
         if (base) { /* behind: this round gives it a base */
-            struct drv_fault_rule all = {.ops = DRV_FAULT_CREATE, .part = "catalog", .err = MRMR_IO};
+            struct drv_fault_rule all = {
+                .ops = DRV_FAULT_CREATE, .part = "catalog", .err = MRMR_IO};
             change(w);
             assert_ok(drv_fault_add(f->fault[1], &all, NULL));
             copy_now(w);
@@ -730,15 +713,13 @@ static void failing_calls(void **state)
         copy_now(w);
         change(w);
         copy_now(w);
-        printf("n %u\n", n);
-        pool_events(w->pool, 0, 5, ev, NULL);
         assert_mem_restores(w, 0);
         assert_mem_restores(w, 1);
     }
 }
 
-/* The power goes at each call of a round, with whatever the drive then keeps: its copies give the state
- * before or the state after, never another, never nothing. */
+/* The power goes at each call of a round, with whatever the drive then keeps: its copies give the
+ * state before or the state after, never another, never nothing. */
 static void power_cuts(void **state)
 {
     struct faulty *f = *state;
@@ -754,16 +735,13 @@ static void power_cuts(void **state)
         struct drv_fault_rule rule = {
             .ops = DRV_FAULT_CHANGES, .part = "catalog", .after = n / 2, .err = MRMR_IO};
         unsigned id;
-        unlink(world_path(w, "before.sqlite"));
-        unlink(world_path(w, "after.sqlite"));
-        if (base) /* the other drive fell behind, so it gets a base */
-            assert_ok(meta_set(w->pool->meta, "exclude", "x"));
         copy_now(w);
-        assert_ok(restore(w, "mem://copy1"));
-        keep(w, "before.sqlite");
+        mrmr_autobytes struct mrmr_bytes before = MRMR_BYTES_INIT, after = MRMR_BYTES_INIT;
+        assert_ok(meta_get(w->pool->meta, "exclude", &before));
         change(w);
-        if (base) {
-            struct drv_fault_rule all = {.ops = DRV_FAULT_CREATE, .part = "catalog", .err = MRMR_IO};
+        if (base) { /* behind: this round gives it a base */
+            struct drv_fault_rule all = {
+                .ops = DRV_FAULT_CREATE, .part = "catalog", .err = MRMR_IO};
             assert_ok(drv_fault_add(f->fault[1], &all, NULL));
             copy_now(w);
             drv_fault_clear(f->fault[1]);
@@ -784,12 +762,12 @@ static void power_cuts(void **state)
         struct meta *meta = NULL;
         assert_ok(meta_open(again_path(w), 0, &meta));
         assert_ok(meta_check(meta));
-        mrmr_autobytes struct mrmr_bytes now = MRMR_BYTES_INIT, was = MRMR_BYTES_INIT;
+        mrmr_autobytes struct mrmr_bytes now = MRMR_BYTES_INIT;
         assert_ok(meta_get(meta, "exclude", &now));
         meta_close(meta);
-        assert_ok(meta_get(w->pool->meta, "exclude", &was));
-        if (!hits)
-            assert_string_equal(now.data, was.data);
+        assert_ok(meta_get(w->pool->meta, "exclude", &after));
+        if (strcmp(now.data, after.data) != 0 && (!hits || strcmp(now.data, before.data) != 0))
+            fail_msg("cut %u: '%s', neither '%s' nor '%s'", n, now.data, before.data, after.data);
         assert_null(strstr(again_event(w), "catalog-restored"));
         /* The process went with the power. */
         f->w.pool->drives[1]->attached = f->w.pool->drives[0]->attached = false;

@@ -102,7 +102,8 @@ static void another_mode_alone_is_read_and_compared(void **state)
 {
     struct scan_world *w = *state;
     struct meta_node node = protected_file(w, "f", 3 * LEAF);
-    assert_ok(drv_set_attr(scan_world_drv(w), "f", DRV_ATTR_MODE, &(struct drv_stat){.mode = 0600}));
+    assert_ok(
+        drv_set_attr(scan_world_drv(w), "f", DRV_ATTR_MODE, &(struct drv_stat){.mode = 0600}));
     scan_world_sync(w);
     struct meta_node now = scan_world_node(w, "f");
     assert_int_equal(now.version, node.version);
@@ -203,7 +204,8 @@ static void an_edit_that_waits_is_no_damage(void **state)
     struct meta_node node = protected_file(w, "f", 2 * LEAF);
     edit(w, "f", 5, 5);
     scan_world_scan(w);
-    assert_ok(drv_set_attr(scan_world_drv(w), "f", DRV_ATTR_MODE, &(struct drv_stat){.mode = 0600}));
+    assert_ok(
+        drv_set_attr(scan_world_drv(w), "f", DRV_ATTR_MODE, &(struct drv_stat){.mode = 0600}));
     scan_world_sync(w);
     assert_states(w, node.id, "GL");
     assert_int_equal(scan_world_held(w), 0);
@@ -223,8 +225,13 @@ static void what_changes_during_the_reading_waits_too(void **state)
     struct meta_node node = protected_file(w, "f", 2 * LEAF);
     scan_world_mtime(w, "f", node.mtime + MRMR_NS_PER_S);
     scan_world_scan(w);
-    assert_ok(drv_fault_add(w->fault[0], &(struct drv_fault_rule){.ops = DRV_FAULT_FILE_READ, .times = 1,
-        .action = DRV_FAULT_HOOK, .hook = hook_edit, .arg = w}, NULL));
+    assert_ok(drv_fault_add(w->fault[0],
+        &(struct drv_fault_rule){.ops = DRV_FAULT_FILE_READ,
+            .times = 1,
+            .action = DRV_FAULT_HOOK,
+            .hook = hook_edit,
+            .arg = w},
+        NULL));
     scan_world_compare(w);
     assert_states(w, node.id, "SS");
     assert_int_equal(w->report.skipped, 1);
@@ -234,9 +241,15 @@ static void leaves_that_cannot_be_read_count_as_missing(void **state)
 {
     struct scan_world *w = *state;
     struct meta_node node = protected_file(w, "f", 3 * LEAF);
-    assert_ok(drv_set_attr(scan_world_drv(w), "f", DRV_ATTR_MODE, &(struct drv_stat){.mode = 0600}));
-    assert_ok(drv_fault_add(w->fault[0], &(struct drv_fault_rule){.ops = DRV_FAULT_FILE_READ, .after = 1, .times = 1,
-        .action = DRV_FAULT_ERROR, .err = MRMR_IO}, NULL));
+    assert_ok(
+        drv_set_attr(scan_world_drv(w), "f", DRV_ATTR_MODE, &(struct drv_stat){.mode = 0600}));
+    assert_ok(drv_fault_add(w->fault[0],
+        &(struct drv_fault_rule){.ops = DRV_FAULT_FILE_READ,
+            .after = 1,
+            .times = 1,
+            .action = DRV_FAULT_ERROR,
+            .err = MRMR_IO},
+        NULL));
     scan_world_sync(w);
     if (!(w->drive[0]->info.caps & DRV_CAP_STABLE_CTIME))
         skip();
@@ -250,8 +263,12 @@ static void a_file_that_may_not_be_opened_is_told(void **state)
     struct meta_node node = protected_file(w, "f", LEAF);
     edit(w, "f", 0, 1);
     scan_world_scan(w);
-    assert_ok(drv_fault_add(w->fault[0], &(struct drv_fault_rule){.ops = DRV_FAULT_FILE_OPEN, .prefix = "f",
-        .action = DRV_FAULT_ERROR, .err = MRMR_DENIED}, NULL));
+    assert_ok(drv_fault_add(w->fault[0],
+        &(struct drv_fault_rule){.ops = DRV_FAULT_FILE_OPEN,
+            .prefix = "f",
+            .action = DRV_FAULT_ERROR,
+            .err = MRMR_DENIED},
+        NULL));
     scan_world_compare(w);
     assert_states(w, node.id, "S");
     assert_int_equal(w->report.skipped, 1);
@@ -276,7 +293,9 @@ static void a_hole_punched_is_an_erasure_and_not_exposed(void **state)
     scan_world_check(w);
 }
 
-/* --- The clock ------------------------------------------------------------------------------------------------------------ */
+/* --- The clock
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void a_fresh_file_is_waited_for(void **state)
 {
@@ -288,7 +307,9 @@ static void a_fresh_file_is_waited_for(void **state)
     assert_true(mrmr_clock_real() - stat.ctime >= 2 * grain);
     int64_t start = mrmr_clock_monotonic();
     assert_ok(pool_tick_wait(&info, &stat));
-    stat.ctime = mrmr_clock_real() + 3600 * MRMR_NS_PER_S; /* a clock that was wrong: no change now can have that time */
+    stat.ctime =
+        mrmr_clock_real() +
+        3600 * MRMR_NS_PER_S; /* a clock that was wrong: no change now can have that time */
     assert_ok(pool_tick_wait(&info, &stat));
     assert_true(mrmr_clock_monotonic() - start < grain);
 }
@@ -297,7 +318,8 @@ static void what_is_unchanged_depends_on_the_drive(void **state)
 {
     (void)state;
     struct drv_info info = {.caps = DRV_CAP_STABLE_INO | DRV_CAP_STABLE_CTIME | DRV_CAP_BTIME};
-    const struct drv_stat stat = {.type = DRV_REG, .size = 5, .mtime = 6, .ctime = 7, .btime = 8, .ino = 9};
+    const struct drv_stat stat = {
+        .type = DRV_REG, .size = 5, .mtime = 6, .ctime = 7, .btime = 8, .ino = 9};
     struct meta_node node = {.type = META_REG};
     pool_node_from_stat(&node, &stat);
     assert_int_equal(pool_stat_same(&info, &node, &stat), POOL_SAME);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The engine from outside: files come, change and go, drives go, redundancy changes; and whatever was said to be
- * protected is read back.
+ * The engine from outside: files come, change and go, drives go, redundancy changes; and whatever
+ * was said to be protected is read back.
  */
 #include "tests/support/rig.h"
 
@@ -167,7 +167,8 @@ static unsigned drive_without_part(struct rig *rig)
     for (unsigned i = 0; i < rig->n; i++) {
         int64_t id;
         size_t n;
-        rig_ok(meta_stripes_of_drive(rig->pool->meta, rig_pool_drive(rig, i)->meta.id, 0, &id, 1, &n));
+        rig_ok(
+            meta_stripes_of_drive(rig->pool->meta, rig_pool_drive(rig, i)->meta.id, 0, &id, 1, &n));
         if (!n)
             return i;
     }
@@ -184,7 +185,7 @@ static void test_stripes_are_widened_and_filled(void **state)
     rig_protect_all(rig);
     struct shape before = shape_of(rig);
     struct meta_totals rows = rig_totals(rig);
-    rig_put(rig, 1, "third", 512 * 1024);                         /* fills */
+    rig_put(rig, 1, "third", 512 * 1024);                               /* fills */
     rig_put(rig, drive_without_part(rig), "fourth", 2 * RIG_MIB - 100); /* widens */
     rig_protect_all(rig);
     struct shape after = shape_of(rig);
@@ -293,8 +294,8 @@ static void test_hard_links_are_one_file(void **state)
 static void test_drives_that_fill_up(void **state)
 {
     (void)state;
-    struct rig *rig =
-        rig_create(&(struct rig_spec){.drives = 4, .size = 32 * RIG_MIB, .block = RIG_MIB, .seed = 5});
+    struct rig *rig = rig_create(
+        &(struct rig_spec){.drives = 4, .size = 32 * RIG_MIB, .block = RIG_MIB, .seed = 5});
     for (unsigned d = 0; d < 4; d++)
         for (unsigned i = 0; i < 18; i++) {
             char path[32];
@@ -358,14 +359,16 @@ static void test_local_folders(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_first_sync_protects_everything, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_first_sync_protects_everything, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_nothing_changed_does_nothing, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_changes_of_every_kind, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_random_changes, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_redundancy_up_and_down, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(
             test_redundancy_up_where_every_drive_is_a_member, rig_setup, rig_teardown),
-        cmocka_unit_test_setup_teardown(test_stripes_are_widened_and_filled, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_stripes_are_widened_and_filled, rig_setup, rig_teardown),
         cmocka_unit_test(test_stripes_are_merged),
         cmocka_unit_test_setup_teardown(test_thousands_of_small_files, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_sparse_files, rig_setup, rig_teardown),
@@ -375,5 +378,6 @@ int main(void)
             test_a_drive_is_away_and_comes_back, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_local_folders, rig_setup_local, rig_teardown),
     };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

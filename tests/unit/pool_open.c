@@ -31,7 +31,7 @@ static void test_create(void **state)
     /* Not on a drive: it would be protected as the user's file, by itself. */
     world_add(w, "a");
     expect_failure(
-        pool_create(world_path(w, "a/mypool")), MRMR_INVALID, "inside", "drive of a pool");
+        pool_create(world_path(w, "a/mypool")), MRMR_INVALID, "lies on", "drive of a pool");
     expect_failure(pool_create(world_path(w, "a")), MRMR_INVALID, "drive of a pool");
     world_write(world_path(w, "file"), "x");
     assert_int_equal(mrmr_class_of(pool_create(world_path(w, "file/pool"))), MRMR_CLASS_INVALID);

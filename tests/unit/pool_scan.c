@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The walk and what follows from it when nothing is suspicious: each test runs on a drive in memory and on a folder.
+ * The walk and what follows from it when nothing is suspicious: each test runs on a drive in memory
+ * and on a folder.
  */
 #include "pool_scan_world.h"
 
@@ -348,7 +349,8 @@ static void excluded_names_are_left_out(void **state)
     scan_world_mkdir(w, "keep");
     scan_world_mkdir(w, ".Trash-1000");
     scan_world_mkdir(w, "deep/lost+found");
-    const char *const out[] = {"a.tmp", "deep/cache/x", "photos/raw/y", "keep/a", ".Trash-1000/z", "deep/b.tmp"};
+    const char *const out[] = {
+        "a.tmp", "deep/cache/x", "photos/raw/y", "keep/a", ".Trash-1000/z", "deep/b.tmp"};
     const char *const in[] = {"photos/raw.jpg", "keep/c", "deep/lost+found/q", "tmp"};
     for (size_t i = 0; i < 6; i++)
         scan_world_file(w, out[i], 1, 1);
@@ -384,7 +386,9 @@ static void paths_may_be_longer_than_the_system_takes(void **state)
     mrmr_bytes_free(&path);
 }
 
-/* --- Things that fail ----------------------------------------------------------------------------------------------------- */
+/* --- Things that fail
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void unreadable_folders_keep_what_is_known(void **state)
 {
@@ -396,8 +400,12 @@ static void unreadable_folders_keep_what_is_known(void **state)
     scan_world_protect(w, "closed/sub/file");
     scan_world_file(w, "open", 5, 1);
     scan_world_unlink(w, "ballast/1");
-    assert_ok(drv_fault_add(w->fault[0], &(struct drv_fault_rule){.ops = DRV_FAULT_LIST, .prefix = "closed",
-        .action = DRV_FAULT_ERROR, .err = MRMR_DENIED}, NULL));
+    assert_ok(drv_fault_add(w->fault[0],
+        &(struct drv_fault_rule){.ops = DRV_FAULT_LIST,
+            .prefix = "closed",
+            .action = DRV_FAULT_ERROR,
+            .err = MRMR_DENIED},
+        NULL));
     scan_world_sync(w);
     assert_int_equal(w->report.unreadable, 1);
     assert_int_equal(w->report.vanished, 1);
@@ -415,8 +423,13 @@ static void a_list_that_breaks_off_makes_nothing_vanish(void **state)
     struct scan_world *w = *state;
     ballast(w);
     scan_world_scan(w);
-    assert_ok(drv_fault_add(w->fault[0], &(struct drv_fault_rule){.ops = DRV_FAULT_LIST, .prefix = "ballast",
-        .action = DRV_FAULT_SHORT, .bytes = 3, .err = MRMR_IO}, NULL));
+    assert_ok(drv_fault_add(w->fault[0],
+        &(struct drv_fault_rule){.ops = DRV_FAULT_LIST,
+            .prefix = "ballast",
+            .action = DRV_FAULT_SHORT,
+            .bytes = 3,
+            .err = MRMR_IO},
+        NULL));
     scan_world_scan(w);
     assert_int_equal(w->report.unreadable, 1);
     assert_int_equal(w->report.vanished + w->report.held, 0);
@@ -434,16 +447,20 @@ static void a_drive_that_goes_away_is_not_judged(void **state)
         scan_world_file(w, (snprintf(path, sizeof path, "f%d/x", i), path), 10, 1);
     }
     struct drv_file *file;
-    assert_ok(drv_file_open(w->drive[1]->drv, "other", DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
+    assert_ok(
+        drv_file_open(w->drive[1]->drv, "other", DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
     drv_file_close(file);
     scan_world_scan(w);
     scan_world_unlink(w, "ballast/1");
     assert_ok(drv_unlink(w->drive[1]->drv, "other"));
-    assert_ok(drv_file_open(w->drive[1]->drv, "new", DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
+    assert_ok(
+        drv_file_open(w->drive[1]->drv, "new", DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
     drv_file_close(file);
     assert_ok(meta_set(w->pool.meta, "hold-percent", "100"));
-    assert_ok(drv_fault_add(w->fault[0], &(struct drv_fault_rule){.ops = DRV_FAULT_LIST, .after = 3,
-        .action = DRV_FAULT_ERROR, .err = MRMR_OFFLINE}, NULL));
+    assert_ok(drv_fault_add(w->fault[0],
+        &(struct drv_fault_rule){
+            .ops = DRV_FAULT_LIST, .after = 3, .action = DRV_FAULT_ERROR, .err = MRMR_OFFLINE},
+        NULL));
     int64_t scanned = w->drive[0]->meta.scanned;
     scan_world_scan(w);
     assert_int_equal(w->report.drives_away, 1);
@@ -475,8 +492,13 @@ static void an_interrupted_scan_goes_on_the_next_time(void **state)
     scan_world_unlink(w, "ballast/3");
     scan_world_mkdir(w, "more/and/more");
     scan_world_file(w, "more/and/more/x", 9, 1);
-    assert_ok(drv_fault_add(w->fault[0], &(struct drv_fault_rule){.ops = DRV_FAULT_LIST, .prefix = "more/and",
-        .action = DRV_FAULT_HOOK, .hook = cancel, .arg = w}, NULL));
+    assert_ok(drv_fault_add(w->fault[0],
+        &(struct drv_fault_rule){.ops = DRV_FAULT_LIST,
+            .prefix = "more/and",
+            .action = DRV_FAULT_HOOK,
+            .hook = cancel,
+            .arg = w},
+        NULL));
     assert_int_equal(scan_world_try(w, false), MRMR_CANCELLED);
     scan_world_node(w, "ballast/3");
     scan_world_node(w, "more");
@@ -521,7 +543,9 @@ static void what_is_mounted_below_is_not_the_drives(void **state)
     scan_world_check(w);
 }
 
-/* --- Size --------------------------------------------------------------------------------------------------------------------- */
+/* --- Size
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 
 static void many_files_cross_checkpoints(void **state)
 {
@@ -537,8 +561,8 @@ static void many_files_cross_checkpoints(void **state)
     assert_int_equal(w->report.exposed_files, 20000);
     int64_t start = mrmr_clock_monotonic();
     scan_world_sync(w);
-    print_message("a scan of 20,000 unchanged files (%s) took %.0f ms\n", w->local ? "a folder" : "memory",
-        (double)(mrmr_clock_monotonic() - start) / 1e6);
+    print_message("a scan of 20,000 unchanged files (%s) took %.0f ms\n",
+        w->local ? "a folder" : "memory", (double)(mrmr_clock_monotonic() - start) / 1e6);
     assert_int_equal(w->report.added, 0);
 }
 

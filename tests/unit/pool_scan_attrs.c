@@ -16,7 +16,8 @@ static struct drv *drive(void)
     assert_int_equal(drv_open("mem://attrs", &drv), MRMR_OK);
     for (const char *name = "ab"; *name; name++) {
         const char path[] = {*name, '\0'};
-        assert_int_equal(drv_file_open(drv, path, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file), MRMR_OK);
+        assert_int_equal(
+            drv_file_open(drv, path, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file), MRMR_OK);
         drv_file_close(file);
     }
     return drv;
@@ -55,13 +56,13 @@ static void hostile_blobs_are_refused(void **state)
         const char *blob;
         size_t size;
     } bad[] = {
-        {"\1\0\1\0\0", 5},                          /* no whole head */
-        {"\6\0\1\0\0\0user.x", 12},                 /* its value is missing */
-        {"\6\0\377\377\377\377user.xv", 13},        /* a value that runs out */
-        {"\377\377\1\0\0\0user.xv", 13},            /* a name that runs out */
-        {"\0\0\1\0\0\0v", 7},                       /* no name */
-        {"\6\0\1\0\0\0us\0r.xv", 13},               /* a NUL in the name */
-        {"\6\0\1\0\0\0user.xvmore", 17},            /* something after it */
+        {"\1\0\1\0\0", 5},                   /* no whole head */
+        {"\6\0\1\0\0\0user.x", 12},          /* its value is missing */
+        {"\6\0\377\377\377\377user.xv", 13}, /* a value that runs out */
+        {"\377\377\1\0\0\0user.xv", 13},     /* a name that runs out */
+        {"\0\0\1\0\0\0v", 7},                /* no name */
+        {"\6\0\1\0\0\0us\0r.xv", 13},        /* a NUL in the name */
+        {"\6\0\1\0\0\0user.xvmore", 17},     /* something after it */
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(pool_attrs_write(drv, "a", bad[i].blob, bad[i].size), MRMR_FORMAT);

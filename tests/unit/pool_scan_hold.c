@@ -164,7 +164,8 @@ static void a_top_folder_that_empties_holds_the_drive(void **state)
     scan_world_mkdir(w, "photos");
     scan_world_mkdir(w, "rest");
     for (int i = 0; i < 400; i++)
-        scan_world_file(w, (snprintf(path, sizeof path, "%s/%d", i < 120 ? "photos" : "rest", i), path), 1, 1);
+        scan_world_file(
+            w, (snprintf(path, sizeof path, "%s/%d", i < 120 ? "photos" : "rest", i), path), 1, 1);
     scan_world_scan(w);
     for (int i = 0; i < 40; i++)
         scan_world_unlink(w, (snprintf(path, sizeof path, "photos/%d", i), path));
@@ -210,7 +211,9 @@ static void a_held_drive_holds_replaced_files_too(void **state)
     scan_world_check(w);
 }
 
-/* --- Single files -------------------------------------------------------------------------------------------------------- */
+/* --- Single files
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static void a_file_cut_short_without_a_newer_time_is_held(void **state)
 {

@@ -5,14 +5,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* --- The world -------------------------------------------------------------------------------------------------------- */
+/* --- The world
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 void assert_ok(mrmr_err err)
 {
     char text[2048];
     if (err)
-        fail_msg("%s: %s", mrmr_err_name(err),
-            mrmr_story_print(mrmr_story_get(), text, sizeof text));
+        fail_msg(
+            "%s: %s", mrmr_err_name(err), mrmr_story_print(mrmr_story_get(), text, sizeof text));
 }
 
 static void world_notice(bool warning, const char *text, void *arg)
@@ -111,7 +113,9 @@ int scan_world_teardown(void **state)
     return 0;
 }
 
-/* --- Jobs --------------------------------------------------------------------------------------------------------------- */
+/* --- Jobs
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static struct pool_job world_job(struct scan_world *w)
 {
@@ -147,7 +151,9 @@ void scan_world_accept(struct scan_world *w)
     scan_world_compare(w);
 }
 
-/* --- The drive ------------------------------------------------------------------------------------------------------------- */
+/* --- The drive
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 struct drv *scan_world_drv(struct scan_world *w)
 {
@@ -170,8 +176,8 @@ void scan_world_write(
 void scan_world_file(struct scan_world *w, const char *path, uint64_t size, uint64_t seed)
 {
     struct drv_file *file;
-    assert_ok(drv_file_open(
-        scan_world_drv(w), path, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0640, &file));
+    assert_ok(
+        drv_file_open(scan_world_drv(w), path, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0640, &file));
     drv_file_close(file);
     if (size)
         scan_world_write(w, path, 0, size, seed);
@@ -218,7 +224,9 @@ int64_t scan_world_get_mtime(struct scan_world *w, const char *path)
     return stat.mtime;
 }
 
-/* --- The catalog ------------------------------------------------------------------------------------------------------------- */
+/* --- The catalog
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 bool scan_world_knows(struct scan_world *w, const char *path, struct meta_node *ret_node)
 {
@@ -288,7 +296,8 @@ size_t scan_world_events(struct scan_world *w, const char *kind)
     return count.n;
 }
 
-static void world_digest(struct drv_file *file, uint64_t leaf, uint64_t size, struct mrmr_digest *ret)
+static void world_digest(
+    struct drv_file *file, uint64_t leaf, uint64_t size, struct mrmr_digest *ret)
 {
     uint8_t *buf = malloc(LEAF);
     assert_ok(drv_file_read_exact(file, leaf * LEAF, buf, size));
@@ -296,8 +305,8 @@ static void world_digest(struct drv_file *file, uint64_t leaf, uint64_t size, st
     free(buf);
 }
 
-static void world_protect_range(struct scan_world *w, struct drv_file *file, uint64_t version,
-    const struct meta_exposed *range)
+static void world_protect_range(
+    struct scan_world *w, struct drv_file *file, uint64_t version, const struct meta_exposed *range)
 {
     struct mrmr_digest *digests = calloc(range->leaves, sizeof *digests);
     for (uint64_t i = 0; i < range->leaves; i++) {
@@ -311,7 +320,8 @@ static void world_protect_range(struct scan_world *w, struct drv_file *file, uin
         .bytes = range->bytes,
         .version = version,
         .digests = digests};
-    struct meta_block block = {.drive = range->drive, .slot = 0, .length = range->bytes, .extents = 1};
+    struct meta_block block = {
+        .drive = range->drive, .slot = 0, .length = range->bytes, .extents = 1};
     struct meta_row row = {.drive = w->drive[1]->meta.id, .file_size = range->bytes};
     struct meta_stripe stripe = {.generation = 1,
         .length = range->bytes,
@@ -346,7 +356,9 @@ void scan_world_protect(struct scan_world *w, const char *path)
     free(ranges);
 }
 
-/* --- Catalog against drive ----------------------------------------------------------------------------------------------------- */
+/* --- Catalog against drive
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static bool world_is_held(struct scan_world *w, int64_t node)
 {
@@ -373,7 +385,8 @@ static bool world_leaf_has_data(struct drv_file *file, uint64_t leaf, uint64_t s
 }
 
 static void world_check_leaf(const char *path, struct drv_file *file, uint64_t size, uint64_t leaf,
-    const struct meta_extent *extents, size_t nextents, const struct meta_exposed *ranges, size_t nranges)
+    const struct meta_extent *extents, size_t nextents, const struct meta_exposed *ranges,
+    size_t nranges)
 {
     unsigned live = 0, exposed = 0, missing = 0;
     uint64_t bytes = size - leaf * LEAF < LEAF ? size - leaf * LEAF : LEAF;
@@ -399,7 +412,8 @@ static void world_check_leaf(const char *path, struct drv_file *file, uint64_t s
         fail_msg("'%s' leaf %d is neither live nor exposed", path, (int)leaf);
 }
 
-static void world_check_content(struct scan_world *w, const char *path, const struct meta_node *node)
+static void world_check_content(
+    struct scan_world *w, const char *path, const struct meta_node *node)
 {
     struct meta_extent *extents;
     struct meta_exposed *ranges;
@@ -466,7 +480,8 @@ static void world_check_target(struct scan_world *w, const char *path, int64_t n
     mrmr_bytes_free(&known);
 }
 
-static mrmr_err world_check_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+static mrmr_err world_check_entry(
+    const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
 {
     struct world_listing *listing = arg;
     struct scan_world *w = listing->w;

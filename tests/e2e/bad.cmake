@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+mrmr_pytest(e2e_bad_roots test_bad_world.py test_bad_roots.py)
+mrmr_pytest(e2e_bad_catalogs test_bad_catalogs.py)
+mrmr_pytest(e2e_bad_files test_bad_files.py)
+mrmr_pytest(e2e_bad_holds test_bad_holds.py)
+mrmr_pytest(e2e_bad_media test_bad_media.py)
+mrmr_pytest(e2e_bad_mounts test_bad_mounts.py)
+mrmr_pytest(e2e_bad_parity test_bad_parity.py)
+mrmr_pytest(e2e_bad_signals test_bad_signals.py)
+mrmr_pytest(e2e_bad_writers test_bad_writers.py)
+mrmr_pytest(e2e_full_catalog test_full_catalog.py)
+mrmr_pytest(e2e_full_drives test_full_drives.py)
+mrmr_pytest(e2e_kill test_kill.py TIMEOUT 240)
+
+mrmr_pytest(e2e_kill_long test_kill.py LABELS long TIMEOUT 3000)
+set_property(TEST e2e_kill_long APPEND PROPERTY ENVIRONMENT "MRMR_ROUNDS=100")

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "tools/mrmr_screen.h"
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -120,6 +121,9 @@ static int run_command(struct mrmr_line *line)
 int main(int argc, char **argv)
 {
     struct mrmr_line line;
+    /* Many short-lived threads would each get an arena of their own, and memory would follow their
+     * number. */
+    mallopt(M_ARENA_MAX, 2);
     mrmr_screen_setup(false, MRMR_LOG_WARN);
     if (mrmr_parse(argc, argv, &line))
         return CMD_USAGE;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-mrmr_cmocka(fuzz_parity parity_mutate.c parity_fuzz.c LIBS mrmr_pool mrmr_drivers mrmr_base TIMEOUT 60)
+mrmr_cmocka(fuzz_parity parity_mutate.c parity_fuzz.c LIBS mrmr_pool mrmr_drivers mrmr_base TIMEOUT 300)
 
 if(MRMR_FUZZ)
   # fuzz_parity_file tests/golden/parity: runs until it is stopped or finds something.

@@ -18,7 +18,7 @@ const char pool_drive_readme[] =
     "  work/        files that a rebuild is just making\n"
     "  catalog/     copies of the list of all files, with what parity cannot say: empty\n"
     "               files and folders, links, owners, attributes, settings. To read it:\n"
-    "               zcat base-N.sql.gz log-N-*.sql.gz | sqlite3 -bail catalog.sqlite\n"
+    "               zcat base-N.sql.gz log-N-*.sql.gz | sqlite3 -bail x.sqlite\n"
     "  FORMAT       how to read parity/ without MRMR\n"
     "\n"
     "Please do not change anything in this folder. If you delete it, no file of yours\n"

@@ -182,13 +182,19 @@ static mrmr_err connection_tune(struct meta *meta)
                         "PRAGMA journal_size_limit = 67108864");
 }
 
+/* A database without a single table: whoever was making it was interrupted. */
+static mrmr_err open_unfinished(struct meta *meta)
+{
+    return mrmr_err_path(mrmr_fail(MRMR_ABSENT, "the catalog was never finished"), meta->path);
+}
+
 static mrmr_err open_writing(struct meta *meta, unsigned flags, int version)
 {
     if (sqlite3_db_readonly(meta->db, "main") == 1)
         return preflight_refuse(meta, MRMR_READONLY, "the catalog is not writable",
             "make it and its folder writable for this user");
     if (version == 0 && !(flags & META_CREATE))
-        return meta_corrupt(meta, "it is empty");
+        return open_unfinished(meta);
     MRMR_TRY(pragma(meta, "PRAGMA journal_mode = WAL"));
     if (version < META_SCHEMA)
         MRMR_TRY(meta_schema_migrate(meta));
@@ -198,7 +204,7 @@ static mrmr_err open_writing(struct meta *meta, unsigned flags, int version)
 static mrmr_err open_reading(struct meta *meta, int version)
 {
     if (version == 0)
-        return meta_corrupt(meta, "it is empty");
+        return open_unfinished(meta);
     if (version < META_SCHEMA)
         return preflight_refuse(meta, MRMR_READONLY,
             "the catalog is of an older version and must be brought up to date first",

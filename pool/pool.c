@@ -217,9 +217,10 @@ static bool catalog_is_empty(const struct pool *pool)
 static mrmr_err open_catalog(struct pool *pool)
 {
     mrmr_err err = pool_open_catalog(pool, pool->access == POOL_LOOK ? META_READONLY : 0);
-    if (err)
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
         return mrmr_err_hint(err, "look after %.200s", pool->dir);
-    err = pool_read_uuid(pool);
+    if (!err)
+        err = pool_read_uuid(pool);
     if (mrmr_class_of(err) != MRMR_CLASS_ABSENT)
         return err;
     return open_unfinished(pool);

@@ -240,7 +240,7 @@ def test_a_reader_who_leaves_ends_it_quietly(mrmr):
         process = mrmr.start(*args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(timeout=60) == -13  # SIGPIPE, as is usual
+        assert process.wait(timeout=60) in (-13, 0)  # SIGPIPE, as is usual; 0 if all was written before
 
 
 def test_output_that_cannot_be_written_is_a_failure(mrmr):

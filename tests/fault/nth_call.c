@@ -3,6 +3,8 @@
  * The N-th driver call fails: once, and for good, of one drive, and of all. Whatever the job makes
  * of it, nothing that was claimed is lost, and the next undisturbed run ends well.
  *
+ *     test_fault_nth_call [long]
+ *
  * MRMR_ROUNDS says how many N of each kind are tried (0: every one); they are spread over all calls
  * that an undisturbed run makes.
  */
@@ -15,6 +17,8 @@
 enum how { ONCE_IO, ONCE_SPACE, DRIVE_FOR_GOOD, ALL_FOR_GOOD, HOWS };
 static const char *const how_name[HOWS] = {"fails once with an I/O error",
     "fails once with no space", "is the first of its drive's to fail", "and all after it fail"};
+
+static unsigned normally = 5;
 
 /* Calls of an undisturbed run: of all drives, and of each. */
 struct calls {
@@ -91,7 +95,7 @@ static void scenario_fails(const struct scenario *scenario)
 {
     uint64_t seed = rig_seed(scenario->name);
     struct calls calls = count_calls(scenario, seed);
-    uint64_t rounds = rig_rounds(5), done = 0;
+    uint64_t rounds = rig_rounds(normally), done = 0;
     const char *one = getenv("MRMR_CALL"); /* HOW:N:DRIVE, to see a failure again */
     unsigned how_one, drive_one;
     unsigned long long n_one;
@@ -117,9 +121,11 @@ static void test_scenario(void **state)
     scenario_fails(*state);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct CMUnitTest tests[16];
+    if (argc > 1 && strcmp(argv[1], "long") == 0)
+        normally = 200;
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     for (size_t i = 0; i < nscenarios; i++)
         tests[i] = (struct CMUnitTest){

@@ -301,11 +301,34 @@ static mrmr_err judge_hold_file(struct pool_scan_drive *scan, const struct meta_
     return pool_scan_hold_file(scan, change);
 }
 
-static mrmr_err judge_change(struct pool_scan_drive *scan, const struct meta_change *change)
+/* A file that was renamed under the walk may have been seen twice, and the earlier sight of it be
+ * judged after the later one: before a change is held, how the file is now. *ret_stale: it is as the
+ * catalog has it, or not there any more; the next scan sees what became of it. */
+static mrmr_err judge_again(struct pool_scan_drive *scan, const struct meta_node *node,
+    struct meta_change *change, bool *ret_stale)
+{
+    const char *path;
+    struct drv_stat stat;
+    MRMR_TRY(pool_paths_get(scan->pool, &scan->paths, node->id, &path));
+    mrmr_err err = drv_stat(scan->drive->drv, path, &stat);
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
+        return MRMR_OK; /* as it was seen */
+    bool other = !err && (scan->drive->info.caps & DRV_CAP_STABLE_INO) && change->now.ino &&
+                 stat.ino != change->now.ino;
+    *ret_stale = err || other || stat.type != DRV_REG ||
+                 pool_stat_same(&scan->drive->info, node, &stat) == POOL_SAME;
+    if (!*ret_stale)
+        pool_node_from_stat(&change->now, &stat);
+    return MRMR_OK;
+}
+
+static mrmr_err judge_change(struct pool_scan_drive *scan, const struct meta_change *staged)
 {
     struct meta_node node;
-    const struct meta_node *now = &change->now;
-    bool covered;
+    struct meta_change seen = *staged;
+    const struct meta_change *change = &seen;
+    const struct meta_node *now = &seen.now;
+    bool covered, stale = false;
     MRMR_TRY(judge_node(scan, change, &node));
     if (!node.id)
         return MRMR_OK;
@@ -313,6 +336,10 @@ static mrmr_err judge_change(struct pool_scan_drive *scan, const struct meta_cha
     if (scan->accept || !covered)
         return pool_scan_apply_change(scan, &node, now);
     bool known = pool_scan_held_find(&scan->held, node.id) != NULL;
+    if (!known && !scan->hold && now->mtime <= node.mtime)
+        MRMR_TRY(judge_again(scan, &node, &seen, &stale));
+    if (stale)
+        return MRMR_OK;
     bool resized = now->size != node.size, older = now->mtime <= node.mtime;
     bool cut = scan->unclean && now->size < node.size;
     if (scan->hold || cut || (resized && (older || known)))

@@ -113,7 +113,7 @@ static void open_not_a_catalog(void **state)
     snprintf(path, sizeof path, "%s/letter", w->dir);
     write_file(path, text, sizeof text);
     for (unsigned flags = 0; flags < 3; flags++)
-        assert_err(meta_open(path, flags, &meta), MRMR_ABSENT);
+        assert_err(meta_open(path, flags, &meta), MRMR_CORRUPT);
     assert_told("letter");
     struct stat st;
     assert_int_equal(stat(path, &st), 0);

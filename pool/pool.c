@@ -204,16 +204,6 @@ static mrmr_err open_unfinished(struct pool *pool)
     return mrmr_err_hint(MRMR_ABSENT, "finish it with `mrmr init`");
 }
 
-/* Create was interrupted before anything of the catalog was durable. */
-static bool catalog_is_empty(const struct pool *pool)
-{
-    struct stat st;
-    return fstatat(pool->dirfd, CATALOG_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISREG(st.st_mode) && st.st_size == 0 &&
-           (fstatat(pool->dirfd, CATALOG_NAME "-wal", &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-               st.st_size == 0);
-}
-
 static mrmr_err open_catalog(struct pool *pool)
 {
     mrmr_err err = pool_open_catalog(pool, pool->access == POOL_LOOK ? META_READONLY : 0);
@@ -233,8 +223,6 @@ static mrmr_err open_all(struct pool *pool, const char *who)
         return open_no_pool(pool->dir);
     if (pool->access == POOL_OWN)
         MRMR_TRY(lock_take(pool, who));
-    if (catalog_is_empty(pool))
-        return open_unfinished(pool);
     MRMR_TRY(open_catalog(pool));
     if (pool->access == POOL_OWN)
         MRMR_TRY(meta_journal_start(pool->meta));

@@ -302,8 +302,8 @@ static mrmr_err judge_hold_file(struct pool_scan_drive *scan, const struct meta_
 }
 
 /* A file that was renamed under the walk may have been seen twice, and the earlier sight of it be
- * judged after the later one: before a change is held, how the file is now. *ret_stale: it is as the
- * catalog has it, or not there any more; the next scan sees what became of it. */
+ * judged after the later one: before a change is held, how the file is now. *ret_stale: it is as
+ * the catalog has it, or not there any more; the next scan sees what became of it. */
 static mrmr_err judge_again(struct pool_scan_drive *scan, const struct meta_node *node,
     struct meta_change *change, bool *ret_stale)
 {

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-static unsigned rounds = 8;
+static unsigned rounds = 5;
 
 static void tap_die(struct rig *rig, struct rig_drive *drive)
 {
@@ -35,19 +35,26 @@ static void run_and_exit(const struct scenario *scenario, struct rig *rig)
     _exit(err ? 1 : 0);
 }
 
-/* How long an undisturbed run takes, and how many calls it makes. */
-static void measure(
-    const struct scenario *scenario, uint64_t seed, int64_t *ret_ns, uint64_t *ret_calls)
+/* How long an undisturbed run takes, and how many calls of drivers it makes, of any kind and of
+ * those that change. */
+struct course {
+    int64_t ns;
+    uint64_t calls, cuts;
+};
+
+static struct course measure(const struct scenario *scenario, uint64_t seed)
 {
     struct rig *rig = scenario_begin(scenario, RIG_LOCAL, seed);
-    uint64_t calls = rig->calls;
+    uint64_t calls = rig_calls(rig, DRV_FAULT_ALL), cuts = rig_calls(rig, RIG_CUTS);
     int64_t start = mrmr_clock_monotonic();
     rig_open(rig);
     rig_ok(scenario->run(rig));
     rig_close(rig);
-    *ret_ns = mrmr_clock_monotonic() - start;
-    *ret_calls = rig->calls - calls;
+    struct course course = {.ns = mrmr_clock_monotonic() - start,
+        .calls = rig_calls(rig, DRV_FAULT_ALL) - calls,
+        .cuts = rig_calls(rig, RIG_CUTS) - cuts};
     scenario_end(scenario, rig);
+    return course;
 }
 
 /* True if it died before its end. */
@@ -68,31 +75,48 @@ static bool run_to_death(const struct scenario *scenario, struct rig *rig, int64
     return WIFSIGNALED(status);
 }
 
-static void test_killed(void **state)
+static unsigned killed_at_random(
+    const struct scenario *scenario, const struct course *course, uint64_t seed)
 {
-    const struct scenario *scenario = *state;
-    uint64_t seed = rig_seed(scenario->name), calls, died = 0;
-    int64_t ns;
-    measure(scenario, seed, &ns, &calls);
+    unsigned died = 0;
     for (unsigned i = 0; i < rounds; i++) {
         struct rig *rig = scenario_begin(scenario, RIG_LOCAL, seed + i);
-        int64_t after = (int64_t)rig_random(rig, (uint64_t)ns);
+        int64_t after = (int64_t)rig_random(rig, (uint64_t)course->ns);
         printf("%s: round %u of seed %" PRIu64 ": killed after %" PRId64 " of %" PRId64 " us\n",
-            scenario->name, i, seed, after / 1000, ns / 1000);
+            scenario->name, i, seed, after / 1000, course->ns / 1000);
         died += run_to_death(scenario, rig, after);
         scenario_end(scenario, rig);
     }
+    return died;
+}
+
+static unsigned killed_at_calls(
+    const struct scenario *scenario, uint32_t ops, uint64_t calls, uint64_t seed)
+{
+    unsigned died = 0;
     uint64_t stride = calls > rounds && rounds ? calls / rounds : 1;
     for (uint64_t n = seed % stride; n < calls; n += stride) {
         struct rig *rig = scenario_begin(scenario, RIG_LOCAL, seed);
-        printf("%s: seed %" PRIu64 ": dies at call %" PRIu64 " of %" PRIu64 "\n", scenario->name,
-            seed, n, calls);
-        rig_tap(rig, n, tap_die);
+        bool late = rig_random(rig, 2);
+        printf("%s: seed %" PRIu64 ": dies %s call %" PRIu64 " of %" PRIu64 "%s\n", scenario->name,
+            seed, late ? "after" : "at", n, calls, ops == RIG_CUTS ? " that change a drive" : "");
+        rig_tap(rig, ops, n, late, tap_die);
         died += run_to_death(scenario, rig, -1);
         rig_clear_faults(rig);
         scenario_end(scenario, rig);
     }
-    printf("%s: %" PRIu64 " deaths\n", scenario->name, died);
+    return died;
+}
+
+static void test_killed(void **state)
+{
+    const struct scenario *scenario = *state;
+    uint64_t seed = rig_seed(scenario->name);
+    struct course course = measure(scenario, seed);
+    unsigned died = killed_at_random(scenario, &course, seed);
+    died += killed_at_calls(scenario, DRV_FAULT_ALL & ~RIG_CUTS, course.calls - course.cuts, seed);
+    died += killed_at_calls(scenario, RIG_CUTS, course.cuts, seed);
+    printf("%s: %u deaths\n", scenario->name, died);
     assert_true(died > 0);
 }
 

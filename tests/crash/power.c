@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static unsigned rounds = 14;
+static unsigned rounds = 8;
 
 static void shell(const struct rig *rig, const char *format)
 {
@@ -55,51 +55,76 @@ static void tap_cut(struct rig *rig, struct rig_drive *drive)
     }
 }
 
-static uint64_t count_calls(const struct scenario *scenario, uint64_t seed)
+struct course {
+    uint64_t calls, cuts;
+};
+
+static struct course count_calls(const struct scenario *scenario, uint64_t seed)
 {
     struct rig *rig = scenario_begin(scenario, RIG_MEM_CUT, seed);
-    uint64_t calls = rig->calls;
+    struct course before = {rig_calls(rig, DRV_FAULT_ALL), rig_calls(rig, RIG_CUTS)};
     rig_open(rig);
     rig_ok(scenario->run(rig));
     rig_close(rig);
-    calls = rig->calls - calls;
+    struct course course = {
+        rig_calls(rig, DRV_FAULT_ALL) - before.calls, rig_calls(rig, RIG_CUTS) - before.cuts};
     scenario_end(scenario, rig);
-    return calls;
+    return course;
 }
 
-static void cut_at(const struct scenario *scenario, uint64_t n, uint64_t seed, uint64_t cut_seed)
+struct cut {
+    uint32_t ops;
+    uint64_t n, seed, power_seed;
+    bool late;
+};
+
+static void cut_at(const struct scenario *scenario, const struct cut *cut)
 {
-    struct rig *rig = scenario_begin(scenario, RIG_MEM_CUT, seed);
-    rig_tap(rig, n, tap_cut);
+    struct rig *rig = scenario_begin(scenario, RIG_MEM_CUT, cut->seed);
+    rig_tap(rig, cut->ops, cut->n, cut->late, tap_cut);
     if (rig_try_open(rig) == MRMR_OK)
         (void)!scenario->run(rig);
     rig_close(rig);
     rig_clear_faults(rig);
     shell(rig, "if [ -e cut-catalog.sqlite ]; then rm -f pool/catalog.sqlite*;"
                " for f in cut-*; do mv $f pool/${f#cut-}; done; fi");
-    rig_power_cut(rig, cut_seed);
+    rig_power_cut(rig, cut->power_seed);
     scenario_end(scenario, rig);
+}
+
+static uint64_t cut_all_over(
+    const struct scenario *scenario, uint32_t ops, uint64_t calls, uint64_t seed)
+{
+    uint64_t done = 0, stride = calls > rounds && rounds ? calls / rounds : 1;
+    for (uint64_t n = seed % stride; n < calls; n += stride, done++) {
+        struct cut cut = {ops, n, seed, seed + n, (seed + n) & 2};
+        printf("%s: seed %" PRIu64 ": the power goes %s call %" PRIu64 " of %" PRIu64
+               "%s (MRMR_CALL=%#x:%" PRIu64 ":%d:%" PRIu64 ")\n",
+            scenario->name, seed, cut.late ? "after" : "at", n, calls,
+            ops == RIG_CUTS ? " that change a drive" : "", (unsigned)ops, n, cut.late, seed + n);
+        fflush(stdout);
+        cut_at(scenario, &cut);
+    }
+    return done;
 }
 
 static void test_power_cut(void **state)
 {
     const struct scenario *scenario = *state;
-    uint64_t seed = rig_seed(scenario->name), calls = count_calls(scenario, seed), done = 0;
-    const char *one = getenv("MRMR_CALL"); /* N:SEED, to see a failure again */
-    unsigned long long n_one, seed_one;
-    if (one && sscanf(one, "%llu:%llu", &n_one, &seed_one) == 2) {
-        cut_at(scenario, n_one, seed, seed_one);
+    uint64_t seed = rig_seed(scenario->name);
+    const char *one = getenv("MRMR_CALL"); /* OPS:N:LATE:SEED, to see a failure again */
+    unsigned ops;
+    int late;
+    unsigned long long n, power_seed;
+    if (one && sscanf(one, "%x:%llu:%d:%llu", &ops, &n, &late, &power_seed) == 4) {
+        cut_at(scenario, &(struct cut){ops, n, seed, power_seed, late});
         return;
     }
-    uint64_t stride = calls > rounds && rounds ? calls / rounds : 1;
-    for (uint64_t n = seed % stride; n < calls; n += stride, done++) {
-        printf("%s: seed %" PRIu64 ": the power goes at call %" PRIu64 " of %" PRIu64
-               " (MRMR_CALL=%" PRIu64 ":%" PRIu64 ")\n",
-            scenario->name, seed, n, calls, n, seed + n);
-        fflush(stdout);
-        cut_at(scenario, n, seed, seed + n);
-    }
-    printf("%s: %" PRIu64 " cuts\n", scenario->name, done);
+    struct course course = count_calls(scenario, seed);
+    uint64_t cuts =
+        cut_all_over(scenario, DRV_FAULT_ALL & ~RIG_CUTS, course.calls - course.cuts, seed);
+    cuts += cut_all_over(scenario, RIG_CUTS, course.cuts, seed);
+    printf("%s: %" PRIu64 " cuts\n", scenario->name, cuts);
 }
 
 int main(int argc, char **argv)

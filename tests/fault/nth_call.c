@@ -28,13 +28,13 @@ struct calls {
 static struct calls count_calls(const struct scenario *scenario, uint64_t seed)
 {
     struct rig *rig = scenario_begin(scenario, RIG_MEM, seed);
-    struct calls before = {.all = rig->calls}, calls;
+    struct calls before = {.all = rig_calls(rig, DRV_FAULT_ALL)}, calls;
     for (unsigned i = 0; i < rig->n; i++)
         before.drive[i] = drv_fault_calls(rig->drive[i].fault, DRV_FAULT_ALL);
     rig_open(rig);
     rig_ok(scenario->run(rig));
     rig_close(rig);
-    calls.all = rig->calls - before.all;
+    calls.all = rig_calls(rig, DRV_FAULT_ALL) - before.all;
     for (unsigned i = 0; i < rig->n; i++)
         calls.drive[i] = drv_fault_calls(rig->drive[i].fault, DRV_FAULT_ALL) - before.drive[i];
     scenario_end(scenario, rig);
@@ -73,7 +73,7 @@ static void disturb(struct rig *rig, enum how how, unsigned drive, uint64_t n)
     if (how == DRIVE_FOR_GOOD)
         add_rule(&rig->drive[drive], n, 0, MRMR_IO);
     else
-        rig_tap(rig, n, taps[how]);
+        rig_tap(rig, DRV_FAULT_ALL, n, false, taps[how]);
 }
 
 static void round_of(

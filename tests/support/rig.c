@@ -84,19 +84,46 @@ static void rig_make_medium(struct rig *rig, unsigned i)
     rig_ok(drv_open(drive->inner, &drive->raw));
 }
 
+static _Thread_local bool tap_due; /* once the call is through */
+
 static void rig_count(void *arg, enum drv_fault_op op, const char *path)
 {
-    (void)op, (void)path;
+    (void)path;
     struct rig_drive *drive = arg;
     struct rig *rig = drive->rig;
-    if (rig->calls++ == rig->tap_at && rig->tap)
+    if (!rig->tap || !(op & rig->tap_ops) || rig->tap_left-- != 0)
+        return;
+    tap_due = rig->tap_late;
+    if (!tap_due)
         rig->tap(rig, drive);
 }
 
-void rig_tap(struct rig *rig, uint64_t n, void (*tap)(struct rig *rig, struct rig_drive *drive))
+static void rig_count_late(void *arg, enum drv_fault_op op, const char *path)
 {
-    rig->tap_at = rig->calls + n;
+    (void)op, (void)path;
+    struct rig_drive *drive = arg;
+    if (!tap_due)
+        return;
+    tap_due = false;
+    if (drive->rig->tap)
+        drive->rig->tap(drive->rig, drive);
+}
+
+void rig_tap(struct rig *rig, uint32_t ops, uint64_t n, bool late,
+    void (*tap)(struct rig *rig, struct rig_drive *drive))
+{
+    rig->tap_ops = ops;
+    rig->tap_left = n;
+    rig->tap_late = late;
     rig->tap = tap;
+}
+
+uint64_t rig_calls(struct rig *rig, uint32_t ops)
+{
+    uint64_t calls = 0;
+    for (unsigned i = 0; i < rig->n; i++)
+        calls += drv_fault_calls(rig->drive[i].tap, ops);
+    return calls;
 }
 
 unsigned rig_add_drive(struct rig *rig)
@@ -116,6 +143,9 @@ unsigned rig_add_drive(struct rig *rig)
     rig_ok(drv_fault_serve(drive->tap, name, uri));
     snprintf(uri, sizeof uri, "fault://%s", name);
     struct drv_fault_rule count = {.action = DRV_FAULT_HOOK, .hook = rig_count, .arg = drive};
+    rig_ok(drv_fault_add(drive->tap, &count, NULL));
+    count.hook = rig_count_late;
+    count.late = true;
     rig_ok(drv_fault_add(drive->tap, &count, NULL));
     struct pool_drive_spec spec = {.uri = uri, .name = drive->name};
     rig_ok(pool_drive_add(rig->pool, &spec));

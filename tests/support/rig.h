@@ -65,8 +65,9 @@ struct rig {
     char dir[200]; /* <dir>/pool is the pool's; folders <dir>/d0 … */
     char tag[40];  /* of the names in memory */
     struct rig_drive drive[RIG_DRIVES_MAX];
-    _Atomic uint64_t calls; /* of all drives together */
-    uint64_t tap_at;
+    uint32_t tap_ops;
+    _Atomic uint64_t tap_left; /* calls of these ops until the tap */
+    bool tap_late;
     void (*tap)(struct rig *rig, struct rig_drive *drive);
     struct pool *pool;
     struct rig_file *file;
@@ -150,9 +151,15 @@ bool rig_present(const struct rig *rig, unsigned drive);
 void rig_power_cut(struct rig *rig, uint64_t seed);
 /* The user's hand syncs all that it wrote. */
 void rig_sync_drives(struct rig *rig);
-/* Before the call number `n` (0: the next) of all drives together goes through, `tap` is called, on
- * the thread that makes it. */
-void rig_tap(struct rig *rig, uint64_t n, void (*tap)(struct rig *rig, struct rig_drive *drive));
+/* Calls of these ops so far, of all drives together. */
+uint64_t rig_calls(struct rig *rig, uint32_t ops);
+/* What changes a drive but for the plain writing of bytes: where the cut points of every crash
+ * argument are. */
+#define RIG_CUTS (DRV_FAULT_CHANGES & ~DRV_FAULT_FILE_WRITE)
+/* Before the call number `n` (0: the next) of these ops goes through, or after it was carried out,
+ * `tap` is called, on the thread that makes it. */
+void rig_tap(struct rig *rig, uint32_t ops, uint64_t n, bool late,
+    void (*tap)(struct rig *rig, struct rig_drive *drive));
 /* No tap and no rule is left but those that keep drives away. */
 void rig_clear_faults(struct rig *rig);
 struct pool_drive *rig_pool_drive(struct rig *rig, unsigned drive);

@@ -333,7 +333,7 @@ static void cancelled_again_and_again(struct rig *rig, enum what what)
     unsigned cancelled = 0;
     for (uint64_t step = 40;; step += 40) {
         atomic_store(&cancel.flag, false);
-        rig_tap(rig, rig_random(rig, step), tap_cancel);
+        rig_tap(rig, DRV_FAULT_ALL, rig_random(rig, step), false, tap_cancel);
         mrmr_err err = run(rig, what);
         rig->tap = NULL;
         bool was = err == MRMR_CANCELLED;

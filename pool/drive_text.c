@@ -19,7 +19,7 @@ const char pool_drive_readme[] =
     "  catalog/     copies of the list of all files, with what parity cannot say:\n"
     "               empty files and folders, links, owners, attributes, settings.\n"
     "               To read it:\n"
-    "               zcat base-N.sql.gz log-N-*.sql.gz | sqlite3 -bail x.sqlite\n"
+    "               zcat base-N.sql.gz log-N-*.sql.gz | sqlite3 -bail new.db\n"
     "  FORMAT       how to read parity/ without MRMR\n"
     "\n"
     "Please do not change anything in this folder. If you delete it, no file of yours\n"

@@ -481,6 +481,14 @@ void rig_rot(struct rig *rig, unsigned drive, const char *path, uint64_t offset)
     rig_ok(drv_file_write(f, offset, &byte, 1));
     drv_file_close(f);
     rig_ok(drv_set_attr(rig->drive[drive].raw, path, DRV_ATTR_MTIME, &stat));
+    /* Writing left another ctime, which real rot does not: the catalog takes it for the one it saw.
+     */
+    struct meta_node node;
+    if (meta_lookup_path(rig->pool->meta, rig_pool_drive(rig, drive)->meta.root, path, &node))
+        return;
+    rig_ok(drv_stat(rig->drive[drive].raw, path, &stat));
+    node.ctime = stat.ctime;
+    rig_ok(meta_node_store(rig->pool->meta, &node));
 }
 
 /* --- Originals --- */

@@ -425,8 +425,7 @@ static mrmr_err print_events(struct meta *meta, const struct meta_table *table, 
     return print_rows(meta, table, after);
 }
 
-/* --- Copies
- * ----------------------------------------------------------------------------------------- */
+/* --- Copies --- */
 
 static bool journal_whole(const struct meta_journal *j)
 {

@@ -4,8 +4,7 @@
 #include "base/text.h"
 #include <string.h>
 
-/* --- Parsing
- * --------------------------------------------------------------------------------------- */
+/* --- Parsing --- */
 
 mrmr_err meta_line_bad(const struct meta_line *line, const char *what)
 {
@@ -160,8 +159,7 @@ static mrmr_err parse_where(struct meta_line *line, const struct meta_table *tab
     return parse_end(line);
 }
 
-/* --- Running
- * --------------------------------------------------------------------------------------- */
+/* --- Running --- */
 
 static int value_bind(struct meta_line *line, sqlite3_stmt *stmt, int i)
 {

@@ -207,8 +207,9 @@ mrmr_err meta_attr_get(
 mrmr_err meta_target_set(struct meta *meta, int64_t node, const char *target);
 mrmr_err meta_target_get(struct meta *meta, int64_t node, struct mrmr_bytes *target);
 
-/* --- Staged changes of a scan (I5: nothing that vanished or changed takes effect before it is
- * judged) -------------------- */
+/* --- Staged changes of a scan --- */
+
+/* I5: nothing that vanished or changed takes effect before it is judged. */
 
 enum meta_change_kind {
     META_CHANGE_VANISHED, /* this name is not there any more */

@@ -33,8 +33,7 @@ struct meta_restore {
     enum restore_phase phase;
 };
 
-/* --- A copy, line by line
- * ---------------------------------------------------------------------------- */
+/* --- A copy, line by line --- */
 
 static mrmr_err restore_exec(struct meta_restore *r, const char *sql)
 {
@@ -152,8 +151,7 @@ void meta_restore_undo(struct meta_restore *r)
     mrmr_story_restore(&story);
 }
 
-/* --- The file
- * ----------------------------------------------------------------------------------------- */
+/* --- The file --- */
 
 static void restore_close(struct meta_restore *r)
 {

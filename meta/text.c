@@ -135,8 +135,7 @@ static mrmr_err spool_read(struct meta_text *text, meta_text_fn fn, void *arg)
     return MRMR_OK;
 }
 
-/* --- Dumps
- * ---------------------------------------------------------------------------------------- */
+/* --- Dumps --- */
 
 static mrmr_err dump_exec(struct meta_text *text, const char *sql)
 {

@@ -129,7 +129,7 @@ static void choose_data(
     }
 }
 
-/* ---- sharing the rows out: water on the least-used drives ---- */
+/* --- sharing the rows out: water on the least-used drives --- */
 
 struct water {
     const struct planner_fluid *fluid;

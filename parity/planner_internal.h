@@ -44,7 +44,7 @@ static inline uint64_t planner_less(uint64_t a, uint64_t b)
 bool parity_planner_search(int64_t (*value)(const void *context, uint64_t x), const void *context,
     uint64_t low, uint64_t high, int64_t target, uint64_t *ret_x);
 
-/* ---- the fluid problem, in units of the grain ---- */
+/* --- the fluid problem, in units of the grain --- */
 
 struct planner_fluid {
     unsigned drives, domains, rows;
@@ -68,7 +68,7 @@ uint64_t parity_planner_fluid_best(const struct planner_fluid *fluid, uint64_t *
 /* The same with each drive's share; domains are kept apart where that costs little. */
 void parity_planner_fluid_share(const struct planner_fluid *fluid, struct planner_share *ret_share);
 
-/* ---- the schedule of new stripes ---- */
+/* --- the schedule of new stripes --- */
 
 struct planner_make {
     bool running;
@@ -80,7 +80,7 @@ struct planner_make {
     uint64_t domain_load[PLANNER_MAX];
 };
 
-/* ---- the existing stripes ---- */
+/* --- the existing stripes --- */
 
 struct planner_known {
     uint64_t id;

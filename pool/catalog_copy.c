@@ -188,8 +188,7 @@ static bool round_decide(struct round *round)
     return any;
 }
 
-/* --- Writing
- * ---------------------------------------------------------------------------------------- */
+/* --- Writing --- */
 
 static mrmr_err file_create(struct target *t)
 {
@@ -415,8 +414,7 @@ static mrmr_err stream_write(
     return err == MRMR_CANCELLED ? MRMR_OK : err;
 }
 
-/* --- A round
- * ---------------------------------------------------------------------------------------- */
+/* --- A round --- */
 
 static int64_t next_sequence(const struct round *round)
 {

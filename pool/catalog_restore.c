@@ -43,8 +43,7 @@ struct reading {
     bool body, ended;
 };
 
-/* --- The head
- * ------------------------------------------------------------------------------------- */
+/* --- The head --- */
 
 static mrmr_err head_bad(const char *what)
 {
@@ -116,8 +115,7 @@ static mrmr_err head_end(struct reading *in)
     return meta_restore_begin(in->to->to, !in->name.log);
 }
 
-/* --- Lines
- * -------------------------------------------------------------------------------------------- */
+/* --- Lines --- */
 
 static mrmr_err take_end(struct reading *in, const char *line)
 {
@@ -162,8 +160,7 @@ static mrmr_err take_text(const char *text, size_t size, bool *ret_enough, void 
     return MRMR_OK;
 }
 
-/* --- Files
- * -------------------------------------------------------------------------------------------- */
+/* --- Files --- */
 
 static mrmr_err file_feed(struct drv_file *file, struct pool_gunzip *gunzip)
 {
@@ -230,8 +227,7 @@ static bool copy_is_bad(mrmr_err err)
     }
 }
 
-/* --- The chain
- * ------------------------------------------------------------------------------------------ */
+/* --- The chain --- */
 
 static mrmr_err chain_add(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
 {

@@ -39,9 +39,7 @@ void pool_check_say_story(struct check *check, const char *fmt, ...)
     pool_check_say(check, "%s: %s", what, story);
 }
 
-/* --- Drives (I5, I6)
- * ------------------------------------------------------------------------------------------------
- */
+/* --- Drives (I5, I6) --- */
 
 static void check_slots(struct check *check)
 {
@@ -76,8 +74,7 @@ static void check_session(struct check *check, const struct pool_drive *drive)
             found.slot, drive->meta.slot);
 }
 
-/* --- What covers a file (I4)
- * ---------------------------------------------------------------------------------------- */
+/* --- What covers a file (I4) --- */
 
 struct cover {
     uint64_t first, leaves;
@@ -232,8 +229,7 @@ static mrmr_err check_files(struct check *check, struct pool_drive *drive)
     return err;
 }
 
-/* --- Parity files and intents (I2, I5)
- * -------------------------------------------------------------------------------- */
+/* --- Parity files and intents (I2, I5) --- */
 
 /* "<32 hex>-g<generation>.<index>", with a '~' behind while it is being made. */
 static bool row_name_parse(const char *name, struct mrmr_uuid *ret_stripe, uint64_t *ret_generation,
@@ -394,9 +390,7 @@ static mrmr_err check_intents(struct check *check)
     return MRMR_OK;
 }
 
-/* --- The whole
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- The whole --- */
 
 static mrmr_err check_catalog(struct check *check)
 {

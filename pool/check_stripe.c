@@ -32,9 +32,7 @@ struct check_stripe {
         pool_check_say_story((s)->check, "stripe %s: " fmt, (s)->uuid, ##__VA_ARGS__);             \
     } while (0)
 
-/* --- Shape (I6)
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- Shape (I6) --- */
 
 static void shape_extents(struct check_stripe *s, const struct meta_block *block)
 {
@@ -108,9 +106,7 @@ static void stripe_shape(struct check_stripe *s)
     shape_rows(s);
 }
 
-/* --- The rows' files (I2)
- * ------------------------------------------------------------------------------------------------
- */
+/* --- The rows' files (I2) --- */
 
 static const struct pool_manifest_block *manifest_block(
     const struct pool_manifest *manifest, uint8_t slot)
@@ -221,9 +217,7 @@ static mrmr_err stripe_row(struct check_stripe *s, const struct meta_row *row)
     return MRMR_OK;
 }
 
-/* --- Every leaf (I4, I7)
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Every leaf (I4, I7) --- */
 
 /* Its file is not as the catalog knows it: edited since the last scan. */
 static bool leaf_was_edited(struct check_stripe *s, const struct meta_extent *extent)
@@ -271,8 +265,7 @@ static mrmr_err stripe_extents(struct check_stripe *s)
     return MRMR_OK;
 }
 
-/* --- Rows against blocks, and every choice of what may go (I7)
- * -------------------------------------------------------------- */
+/* --- Rows against blocks, and every choice of what may go (I7) --- */
 
 struct sums {
     struct check_stripe *s;

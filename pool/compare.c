@@ -70,9 +70,7 @@ static void covered_set(struct compare_file *f, uint64_t leaf)
     f->covered[leaf / 8] |= (uint8_t)(1 << (leaf % 8));
 }
 
-/* --- Reading
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- Reading --- */
 
 /* What of a leaf is in the file now. */
 static uint64_t compare_leaf_now(const struct compare_file *f, uint64_t leaf)
@@ -182,9 +180,7 @@ static mrmr_err compare_read(struct compare *c, struct compare_file *f)
     return MRMR_OK;
 }
 
-/* --- Writing
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Writing --- */
 
 static mrmr_err compare_judge(struct compare *c, const struct compare_file *f,
     const struct meta_extent *extent, const uint8_t verdict[])
@@ -235,9 +231,7 @@ static mrmr_err compare_write(
     return pool_scan_leaves_expose_rest(meta, f->node.drive, f->node.id, leaves, mrmr_clock_real());
 }
 
-/* --- One file
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- One file --- */
 
 static mrmr_err compare_same(struct compare *c, struct compare_file *f)
 {
@@ -367,9 +361,7 @@ static mrmr_err compare_drive(struct compare *c)
     }
 }
 
-/* --- The whole
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- The whole --- */
 
 static mrmr_err compare_work(struct pool_scan_worker *worker)
 {

@@ -25,9 +25,7 @@ mrmr_err pool_work_clear(struct pool *pool, struct pool_drive *drive)
     return mrmr_err_drive(err, drive->meta.name);
 }
 
-/* --- Content
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- Content --- */
 
 struct copy {
     struct pool *pool;
@@ -147,8 +145,7 @@ static mrmr_err copy_file(struct pool *pool, const struct pool_job *job,
     return err;
 }
 
-/* --- Attributes and kinds
- * ------------------------------------------------------------------------------------------- */
+/* --- Attributes and kinds --- */
 
 mrmr_err pool_copy_attrs(
     struct pool *pool, const struct meta_node *node, struct pool_drive *drive, const char *path)

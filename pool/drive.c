@@ -82,8 +82,7 @@ void pool_drive_verdict(struct pool_drive *drive, enum pool_presence presence)
     drive->presence = presence;
 }
 
-/* --- What is at the root
- * ----------------------------------------------------------------------------------------- */
+/* --- What is at the root --- */
 
 /* The root cannot be opened, or does not answer. */
 static void look_failed(struct pool_drive *drive, mrmr_err err)
@@ -226,8 +225,7 @@ void pool_drive_look(struct pool *pool, struct pool_drive *drive)
         look_session(pool, drive, &found.session);
 }
 
-/* --- The catalog's view
- * -------------------------------------------------------------------------------------------- */
+/* --- The catalog's view --- */
 
 /* A note costs a durable transaction: that a drive is still there is recorded this often. */
 static const int64_t note_interval = 600 * MRMR_NS_PER_S;

@@ -9,9 +9,7 @@
 #include "pool/engine.h"
 #include "pool/identity.h"
 
-/* --- drive.c
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- drive.c --- */
 
 /* A drive in memory for a catalog entry, which is moved in (its uri is owned then); not opened,
  * AWAY. */
@@ -28,8 +26,7 @@ mrmr_err pool_drive_note(struct pool *pool, struct pool_drive *drive, bool now);
 /* Set presence and why from this thread's story; if no story code is given the drive is PRESENT. */
 void pool_drive_verdict(struct pool_drive *drive, enum pool_presence presence);
 
-/* --- drive_session.c
- * --------------------------------------------------------------------------------------------- */
+/* --- drive_session.c --- */
 
 /* What a session on the drive means to the catalog. */
 enum pool_session_kind { POOL_SESSION_RECORDED, POOL_SESSION_INTENDED, POOL_SESSION_STRANGE };
@@ -44,9 +41,7 @@ mrmr_err pool_session_diverged(const struct meta_drive *meta, const struct meta_
  * history. */
 void pool_session_settle_boot(struct meta_drive *meta);
 
-/* --- drive_space.c
- * ------------------------------------------------------------------------------------------------
- */
+/* --- drive_space.c --- */
 
 /* Best effort, under drive->gate: pool_drive_slack_keep for who holds the gate already. */
 mrmr_err pool_drive_slack_keep_locked(struct pool *pool, struct pool_drive *drive);
@@ -55,16 +50,12 @@ bool pool_drive_may_hold_rows(const struct meta_drive *meta); /* by role and sta
 /* As pool_drive_room, for data or rows alike; the drive must be readable. */
 mrmr_err pool_drive_free(struct pool *pool, struct pool_drive *drive, uint64_t *ret_bytes);
 
-/* --- settings.c
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- settings.c --- */
 
 /* A number setting's value or default; 0 stands for "by itself" where the key allows that. */
 mrmr_err pool_setting_u64(struct pool *pool, const char *key, uint64_t *ret_value);
 
-/* --- drive_name.c
- * -------------------------------------------------------------------------------------------------
- */
+/* --- drive_name.c --- */
 
 /* 1 to 63 bytes of UTF-8 without control characters, white space or '/', not beginning with '-' or
  * '.': MRMR_INVALID, saying so. */
@@ -80,17 +71,13 @@ mrmr_err pool_role_parse(const char *text, enum meta_role *ret_role);
 const char *pool_role_name(enum meta_role role);
 const char *pool_state_name(enum meta_drive_state state);
 
-/* --- drive_add.c
- * --------------------------------------------------------------------------------------------------
- */
+/* --- drive_add.c --- */
 
 /* The drive is at another place now: its identity must be there, in a session that we know, and not
  * at the old place as well. */
 mrmr_err pool_drive_move(struct pool *pool, struct pool_drive *drive, const char *uri);
 
-/* --- drive_place.c
- * --------------------------------------------------------------------------------------------------
- */
+/* --- drive_place.c --- */
 
 /* The URI as it is kept: of a folder here its canonical path. MRMR_NO_DRIVE, MRMR_NOT_DIR,
  * MRMR_DENIED with the next step. free(). */

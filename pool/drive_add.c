@@ -5,9 +5,10 @@
  * Crash argument. The drive is written first, the catalog last:
  *
  *     1  .mrmr, README, FORMAT       no identity: the next add begins anew
- *     2  .mrmr/drive                 an identity of this pool that the catalog does not know, and
- * no parity beside it: the next add adopts it (its uuid, a later session number) 3  the catalog's
- * transaction   done
+ *     2  .mrmr/drive                 an identity of this pool that the catalog does not know, and no
+ *                                    parity beside it: the next add adopts it (its uuid, a later
+ *                                    session number)
+ *     3  the catalog's transaction   done
  *
  * An unknown identity of this pool WITH parity files beside it cannot come from here: rows are
  * written to drives in the catalog only. So the catalog is older than the drive, and the drive is
@@ -47,8 +48,7 @@ static struct pool_drive *add_find(struct pool *pool, const struct mrmr_uuid *uu
     return NULL;
 }
 
-/* --- Looking at the root
- * ---------------------------------------------------------------------------------------------- */
+/* --- Looking at the root --- */
 
 /* Something is where the identity would be, and cannot be read as one. */
 static mrmr_err add_refuse_identity(struct adding *adding, mrmr_err err)
@@ -168,8 +168,7 @@ static mrmr_err add_check_writable(struct adding *adding)
         MRMR_READONLY, "mount it writable, or give yourself the right to write there");
 }
 
-/* --- A known drive at a new place
- * ------------------------------------------------------------------------------------------ */
+/* --- A known drive at a new place --- */
 
 static mrmr_err move_check(struct pool *pool, struct pool_drive *drive, struct adding *adding)
 {
@@ -231,9 +230,7 @@ mrmr_err pool_drive_move(struct pool *pool, struct pool_drive *drive, const char
     return err;
 }
 
-/* --- A new drive
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- A new drive --- */
 
 static mrmr_err add_describe_words(struct pool *pool, struct adding *adding)
 {

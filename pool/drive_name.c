@@ -48,9 +48,7 @@ const char *pool_state_name(enum meta_drive_state state)
     return names[state];
 }
 
-/* --- Names
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Names --- */
 
 static bool name_byte_ok(unsigned char c)
 {
@@ -105,9 +103,7 @@ mrmr_err pool_drive_name_make(struct pool *pool, const char *uri, char ret_name[
     return pool_drive_name_check(name);
 }
 
-/* --- Domains
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Domains --- */
 
 static bool domain_used(struct pool *pool, const char *domain)
 {

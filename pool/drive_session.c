@@ -7,10 +7,10 @@
  * inside a catalog transaction of somebody else (the intent would not be durable before the drive
  * is written, and a crash would make a diverged drive of a good one):
  *
- *     0                catalog: recorded R                       drive: R
- *     1  the intent    catalog: recorded R, intended N           drive: R
- *     2  the drive     catalog: recorded R, intended N           drive: N   (temp, fsync, rename,
- * fsync of the folder) 3  the catalog   catalog: recorded N                       drive: N
+ *     0                catalog: recorded R               drive: R
+ *     1  the intent    catalog: recorded R, intended N   drive: R
+ *     2  the drive     catalog: recorded R, intended N   drive: N (temp, fsync, rename, fsync folder)
+ *     3  the catalog   catalog: recorded N               drive: N
  *
  * Crash argument. Cut before 1 is durable: nothing happened. Between 1 and 2: the drive holds R,
  * which is the recorded one; the intent stays and the next change overwrites it. Within 2, the file
@@ -39,9 +39,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-/* --- The boot
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- The boot --- */
 
 /* "" if the system does not say. */
 static void boot_id(char ret_id[40])
@@ -70,9 +68,7 @@ void pool_session_settle_boot(struct meta_drive *meta)
         memcpy(meta->boot, now, sizeof meta->boot);
 }
 
-/* --- Judging
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Judging --- */
 
 enum pool_session_kind pool_session_judge(
     const struct meta_drive *meta, const struct meta_session *session)
@@ -107,9 +103,7 @@ mrmr_err pool_session_diverged(const struct meta_drive *meta, const struct meta_
         "use the newest catalog of this pool, on the computer that used the drive last");
 }
 
-/* --- Changing
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Changing --- */
 
 /* One drive's catalog entry, durably, on its own. */
 static mrmr_err session_store_in(struct meta *meta, void *arg)

@@ -24,9 +24,7 @@ bool pool_drive_may_hold_rows(const struct meta_drive *meta)
            (meta->state == META_DRIVE_ACTIVE || meta->state == META_DRIVE_REBUILDING);
 }
 
-/* --- The block size
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- The block size --- */
 
 enum { BLOCK_LEAVES_MAX = 32, BLOCKS_A_DRIVE = 256 };
 
@@ -57,9 +55,7 @@ mrmr_err pool_block_size(struct pool *pool, uint64_t *ret_bytes)
 
 enum { SLACK_LEAST = 64 << 10 }; /* for less than that it is not made anew */
 
-/* --- Slack
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- Slack --- */
 
 static mrmr_err slack_wanted(struct pool *pool, const struct pool_drive *drive, uint64_t *ret_bytes)
 {
@@ -154,9 +150,7 @@ mrmr_err pool_drive_slack_give(struct pool *pool, struct pool_drive *drive)
     return slack_remove(drive);
 }
 
-/* --- Room
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* --- Room --- */
 
 static uint64_t less(uint64_t a, uint64_t b)
 {

@@ -19,8 +19,7 @@
 #define POOL_DOT ".mrmr"                   /* the folder on a drive that is ours */
 #define POOL_CATALOG_NAME "catalog.sqlite" /* in the pool's folder */
 
-/* --- drive.c: identity, sessions, space
- * ------------------------------------------------------------------------ */
+/* --- drive.c: identity, sessions, space --- */
 
 struct pool_drive {
     /* Set when the pool opens, changed by the owner of the pool between jobs only; but attach and
@@ -120,8 +119,7 @@ static inline mrmr_err pool_job_poll(const struct pool_job *job)
     return job && mrmr_cancelled(job->cancel) ? mrmr_fail(MRMR_CANCELLED, NULL) : MRMR_OK;
 }
 
-/* --- manifest.c, row.c: parity files (docs/FORMAT.md)
- * ------------------------------------------------------------- */
+/* --- manifest.c, row.c: parity files (docs/FORMAT.md) --- */
 
 /* A stripe of this length gets at most so many extents, so that the manifest of each row (about 80
  * bytes an extent) stays small beside its payload. */
@@ -183,16 +181,14 @@ const struct mrmr_digest *pool_row_digests(
     const struct pool_row_reader *reader);           /* of the payload's leaves */
 void pool_row_close(struct pool_row_reader *reader); /* NULL-safe */
 
-/* --- attrs.c: extended attributes as one blob
- * ---------------------------------------------------------------------- */
+/* --- attrs.c: extended attributes as one blob --- */
 
 mrmr_err pool_attrs_read(struct drv *drv, const char *path,
     struct mrmr_bytes *blob); /* appends; nothing if there are none or the drive has none */
 mrmr_err pool_attrs_write(struct drv *drv, const char *path, const void *blob,
     size_t size); /* best effort on foreign namespaces; says so */
 
-/* --- scan.c, compare.c
- * --------------------------------------------------------------------------------------------- */
+/* --- scan.c, compare.c --- */
 
 /* I4's "unchanged": size, mtime, and where the drive calls them stable ctime, inode and birth time.
  */
@@ -206,8 +202,7 @@ mrmr_err pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat
 mrmr_err pool_compare(
     struct pool *pool, const struct pool_job *job, struct pool_sync_report *report);
 
-/* --- path.c: where a node's file is
- * --------------------------------------------------------------------------------- */
+/* --- path.c: where a node's file is --- */
 
 /* meta_path with the last folder remembered: consecutive nodes mostly share it. */
 struct pool_paths {
@@ -218,8 +213,7 @@ mrmr_err pool_paths_get(
     struct pool *pool, struct pool_paths *paths, int64_t node, const char **ret_path);
 void pool_paths_free(struct pool_paths *paths);
 
-/* --- image.c: stripe images in memory
- * ----------------------------------------------------------------------------------- */
+/* --- image.c: stripe images in memory --- */
 
 /* Size in bytes of leaf i (0 …) of an extent; every leaf but a file's last is META_LEAF, so leaf i
  * lies at place + i·META_LEAF. */
@@ -266,9 +260,7 @@ void pool_image_free(struct pool_image *image);
  * blocks (may be negative). */
 int pool_image_margin(struct pool *pool, const struct meta_stripe *stripe);
 
-/* --- reconstruct.c
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- reconstruct.c --- */
 
 /* A stripe's image, its generation pinned, with the rows that were opened so far. Views are shared
  * and cached; the image of one never changes. Any thread. */
@@ -314,8 +306,7 @@ mrmr_err pool_let_go_retired(struct pool *pool, const struct pool_job *job);
 mrmr_err pool_view_row_leaf(struct pool *pool, struct pool_view *view, unsigned index,
     uint64_t leaf, void *buf, size_t *ret_size);
 
-/* --- repair.c: a rotten file replaced by its right content (I1)
- * ------------------------------------------------------ */
+/* --- repair.c: a rotten file replaced by its right content (I1) --- */
 
 #define POOL_QUARANTINE POOL_DOT "/quarantine"
 /* Replace a regular file, which must still be as the catalog knows it, by a verified copy; what was
@@ -327,8 +318,7 @@ mrmr_err pool_repair_node(
 /* Finish or undo replacements that a crash interrupted, on all drives that are present. */
 mrmr_err pool_repairs_settle(struct pool *pool);
 
-/* --- stripe.c: one generation to the next
- * ------------------------------------------------------------------------------ */
+/* --- stripe.c: one generation to the next --- */
 
 /* A change of one stripe: `next` is the image it shall have. Extents of next with a zero id are
  * new: their bytes are read, digested and claimed; their node must match the catalog's version when
@@ -355,8 +345,7 @@ void pool_change_free(struct pool_change *change);
 /* Finish or undo what intents in the catalog say (start-up, and after drives came back). */
 mrmr_err pool_intents_settle(struct pool *pool);
 
-/* --- mend.c, protect.c
- * ---------------------------------------------------------------------------------------------- */
+/* --- mend.c, protect.c --- */
 
 /* accept_losses: leaves that nothing can give back, with every drive of their stripe present, are
  * given up (the user's word). */
@@ -368,8 +357,7 @@ mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_lo
 mrmr_err pool_mend_and_protect(struct pool *pool, const struct pool_job *job, bool accept_losses,
     struct pool_sync_report *report);
 
-/* --- copy.c: a whole file again, from verified bytes
- * -------------------------------------------------------------- */
+/* --- copy.c: a whole file again, from verified bytes --- */
 
 /* Where temporary files of rebuild and repair lie on a drive; emptied when a job begins. */
 #define POOL_WORK POOL_DOT "/work"
@@ -386,8 +374,7 @@ mrmr_err pool_copy_make(struct pool *pool, const struct pool_job *job, const str
 mrmr_err pool_copy_attrs(
     struct pool *pool, const struct meta_node *node, struct pool_drive *drive, const char *path);
 
-/* --- catalog_copy.c, catalog_restore.c: copies of the catalog on the drives (I8)
- * ------------------- */
+/* --- catalog_copy.c, catalog_restore.c: copies of the catalog on the drives (I8) --- */
 
 /* Bring the copies on the drives up to now: of a job's end on all drives that can be written, with
  * job NULL (the pool closes) on those that are attached, if anything changed. Cheap when all is up

@@ -79,9 +79,7 @@ static mrmr_err list_tell(struct pool_margins *margins, struct pool *pool, const
     return fn(&entry, arg);
 }
 
-/* --- Copies of one path
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- Copies of one path --- */
 
 static int list_newest_first(const void *a, const void *b)
 {
@@ -132,9 +130,7 @@ mrmr_err pool_where(struct pool *pool, const char *path, pool_entry_fn fn, void 
     return MRMR_OK;
 }
 
-/* --- A folder
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- A folder --- */
 
 static mrmr_err ls_entry(struct pool *pool, struct pool_margins *margins, struct pool_merge *merge,
     pool_entry_fn fn, void *arg)

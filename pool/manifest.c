@@ -114,9 +114,7 @@ static bool digest(const char *text, struct mrmr_digest *ret_digest)
            mrmr_text_unhex(text, MRMR_DIGEST_SIZE, ret_digest->bytes);
 }
 
-/* --- The head
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- The head --- */
 
 static mrmr_err take_magic(struct pool_manifest_parser *p, char **field)
 {
@@ -187,8 +185,7 @@ static mrmr_err take_payload(struct pool_manifest_parser *p, char **field)
     return MRMR_OK;
 }
 
-/* --- The part that the rows share
- * ----------------------------------------------------------------------------------- */
+/* --- The part that the rows share --- */
 
 static mrmr_err take_shared(struct pool_manifest_parser *p, char **field)
 {
@@ -393,9 +390,7 @@ static mrmr_err take_end(struct pool_manifest_parser *p, char **field)
     return MRMR_OK;
 }
 
-/* --- Lines
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Lines --- */
 
 static const struct record {
     const char *word;
@@ -532,9 +527,7 @@ mrmr_err pool_manifest_parse(const char *text, size_t size, struct pool_manifest
     return pool_manifest_parser_finish(p, ret_manifest);
 }
 
-/* --- The head as text
- * -------------------------------------------------------------------------------------------------
- */
+/* --- The head as text --- */
 
 mrmr_err pool_manifest_digest(
     struct mrmr_bytes *text, const char *word, const struct mrmr_digest *value)

@@ -97,8 +97,7 @@ mrmr_err pool_manifest_head(const struct pool_manifest *head, struct mrmr_bytes 
 mrmr_err pool_manifest_digest(
     struct mrmr_bytes *text, const char *word, const struct mrmr_digest *value);
 
-/* --- manifest_read.c: out of a parity file. Bounded memory; errors as row.c's
- * ------------------------------------------ */
+/* --- manifest_read.c: out of a parity file. Bounded memory; errors as row.c's --- */
 
 /* Footer and manifest of an open parity file, checked against their digests and each other; the
  * payload is not read. */

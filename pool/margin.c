@@ -83,9 +83,7 @@ int pool_extent_margin(struct pool *pool, const struct meta_stripe *stripe,
     return margin;
 }
 
-/* --- Of a file
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Of a file --- */
 
 static mrmr_err margins_slot(
     struct pool_margins *margins, int64_t stripe, const struct margin_slot **ret_slot)

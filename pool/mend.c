@@ -29,9 +29,7 @@ struct mend {
     uint64_t evicted, evict_room; /* stripes; bytes that rows of what is evicted may still take */
 };
 
-/* --- Where rows go
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Where rows go --- */
 
 static bool image_has_drive(const struct pool_image *image, int64_t drive)
 {
@@ -107,9 +105,7 @@ static mrmr_err mend_place_rows(struct mend *m, struct pool_image *image, uint64
     return MRMR_OK;
 }
 
-/* --- The cases
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- The cases --- */
 
 struct mend_drop {
     const struct meta_stripe *stripe;

@@ -25,9 +25,7 @@
 
 enum { EVENTS_KEPT = 10000, WHO_MAX = 200 };
 
-/* --- The lock
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- The lock --- */
 
 static mrmr_err lock_busy(struct pool *pool)
 {
@@ -62,9 +60,7 @@ static mrmr_err lock_take(struct pool *pool, const char *who)
     return MRMR_OK;
 }
 
-/* --- The folder
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- The folder --- */
 
 static void pool_free(struct pool *pool)
 {
@@ -118,9 +114,7 @@ static mrmr_err pool_read_uuid(struct pool *pool)
     return MRMR_OK;
 }
 
-/* --- Create
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- Create --- */
 
 /* The folder and its missing parents. */
 static mrmr_err create_folders(const char *dir)
@@ -186,9 +180,7 @@ mrmr_err pool_create(const char *dir)
     return create_in(pool);
 }
 
-/* --- Open and close
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Open and close --- */
 
 static mrmr_err open_no_pool(const char *dir)
 {

@@ -31,9 +31,7 @@
 
 struct pool;
 
-/* --- Life
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- Life --- */
 
 enum pool_access { POOL_LOOK, POOL_OWN };
 
@@ -47,9 +45,7 @@ mrmr_err pool_open(
 /* Detaches the drives that were attached. NULL-safe. */
 void pool_close(struct pool *pool);
 
-/* --- Jobs
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- Jobs --- */
 
 struct pool_progress {
     const char *phase;           /* "scan", "compare", "protect", "mend", "scrub", "rebuild" */
@@ -66,9 +62,7 @@ struct pool_job {
     void *arg;
 };
 
-/* --- Drives
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- Drives --- */
 
 struct pool_drive_spec {
     const char *uri;
@@ -106,9 +100,7 @@ struct pool_drive_view {
 mrmr_err pool_drives(
     struct pool *pool, struct pool_drive_view **ret_views, size_t *ret_n); /* free() */
 
-/* --- Settings
- * -------------------------------------------------------------------------------------------------
- */
+/* --- Settings --- */
 
 /* Keys with their meaning, default and current value; unknown keys and values that make no sense
  * are MRMR_INVALID, naming what is understood. Drive settings are
@@ -124,8 +116,7 @@ mrmr_err pool_settings(struct pool *pool, pool_setting_fn fn, void *arg);
 mrmr_err pool_set_redundancy(struct pool *pool, unsigned rows);
 unsigned pool_redundancy(struct pool *pool);
 
-/* --- Scan and protect
- * ----------------------------------------------------------------------------------------- */
+/* --- Scan and protect --- */
 
 struct pool_sync_report {
     uint64_t files, added, changed, moved, vanished, unreadable; /* of the scan */
@@ -147,9 +138,7 @@ mrmr_err pool_scan(struct pool *pool, const struct pool_job *job, bool accept_ch
 mrmr_err pool_protect(
     struct pool *pool, const struct pool_job *job, struct pool_sync_report *ret_report);
 
-/* --- Scrub
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- Scrub --- */
 
 struct pool_scrub_options {
     unsigned percent;    /* of all stripes, those not scrubbed for longest; 0 or 100: all */
@@ -168,9 +157,7 @@ struct pool_scrub_report {
 mrmr_err pool_scrub(struct pool *pool, const struct pool_job *job,
     const struct pool_scrub_options *options, struct pool_scrub_report *ret_report);
 
-/* --- Rebuild
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Rebuild --- */
 
 struct pool_rebuild_options {
     const char *drive; /* the drive whose content comes back */
@@ -188,9 +175,7 @@ struct pool_rebuild_report {
 mrmr_err pool_rebuild(struct pool *pool, const struct pool_job *job,
     const struct pool_rebuild_options *options, struct pool_rebuild_report *ret_report);
 
-/* --- Looking
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Looking --- */
 
 struct pool_status {
     unsigned redundancy;
@@ -237,9 +222,7 @@ struct pool_event {
 typedef mrmr_err (*pool_event_fn)(const struct pool_event *event, void *arg);
 mrmr_err pool_events(struct pool *pool, int64_t after, size_t last, pool_event_fn fn, void *arg);
 
-/* --- Reading
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Reading --- */
 
 struct pool_file;
 enum pool_read_flag {
@@ -255,8 +238,7 @@ mrmr_err pool_file_read(
     struct pool_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got);
 void pool_file_close(struct pool_file *file);
 
-/* --- The invariants, executed
- * --------------------------------------------------------------------------------- */
+/* --- The invariants, executed --- */
 
 /* Checks I1–I7 against drives and catalog, reading every byte (deep) or names and sizes only. Each
  * finding is told to fn; returns MRMR_CORRUPT if there was any. Changes nothing. */

@@ -55,8 +55,7 @@ static void task_free(struct protect_task *task)
 }
 MRMR_DEFINE_AUTO(struct protect_task, task_free);
 
-/* --- What the planner is told
- * ------------------------------------------------------------------------------------- */
+/* --- What the planner is told --- */
 
 static mrmr_err protect_skipped_bytes(
     struct protect *p, int64_t node, int64_t *ret_drive, uint64_t *ret_bytes)
@@ -189,8 +188,7 @@ static mrmr_err protect_plan(struct protect *p, struct parity_planner **ret_plan
     return err;
 }
 
-/* --- From an operation to a change
- * -------------------------------------------------------------------------------- */
+/* --- From an operation to a change --- */
 
 static mrmr_err gather_adds(struct protect *p, const struct parity_planner_op *op,
     struct pool_image *image, const struct meta_stripe *old, struct protect_task *task)
@@ -319,9 +317,7 @@ static mrmr_err gather(
     }
 }
 
-/* --- Running changes
- * ------------------------------------------------------------------------------------------------
- */
+/* --- Running changes --- */
 
 /* A stripe, a file or a drive that a change failed for is left alone for the rest of this run.
  * *ret_kind: the event's name; NULL if it concerns none of them, and the job ends. */

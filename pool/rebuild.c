@@ -20,9 +20,7 @@
 
 enum { REBUILD_BATCH = 256 };
 
-/* --- What is asked
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- What is asked --- */
 
 static mrmr_err rebuild_is_empty(struct pool *pool, const struct pool_drive *drive, bool *ret_empty)
 {
@@ -61,9 +59,7 @@ static mrmr_err rebuild_find_onto(struct rebuild *rebuild, struct pool_drive **r
     return MRMR_OK;
 }
 
-/* --- Taking over
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- Taking over --- */
 
 /* Every row on the drive is lost. */
 static mrmr_err rebuild_lose_rows(struct pool *pool, int64_t drive)
@@ -200,9 +196,7 @@ static mrmr_err retire_in(struct meta *meta, void *arg)
     return meta_drive_store(meta, &drive->meta);
 }
 
-/* --- The list
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- The list --- */
 
 static bool path_is_below(const char *path, const char *top)
 {
@@ -297,9 +291,7 @@ static mrmr_err rebuild_files(struct rebuild *rebuild)
     return err ? mrmr_story_restore(&story) : folders;
 }
 
-/* --- The end
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* --- The end --- */
 
 /* The lost drive's folders, which hold nothing any more, bottom up. *ret_empty: all gone. */
 static mrmr_err rebuild_clear_folder(struct meta *meta, int64_t folder, bool *ret_empty)

@@ -10,12 +10,13 @@
  * does it get its lasting name in the quarantine. The cut points:
  *
  *  1  before the exchange: the file is untouched; the pending copy has another inode than the
- * catalog knows and the file the known one. Settling removes the copy. 2  after the exchange,
- * before the displaced file was looked at: the pending name holds it. Settling looks at it: with
- * the inode, size and time that the catalog knows it is the rotten file and goes into the
- * quarantine; otherwise a user had saved it, and it is exchanged back. 3  after it went into the
- * quarantine: the file's new inode is not in the catalog yet. The next scan sees another inode with
- *     the same size and time, reads and compares it (I4), and it is live again.
+ *     catalog knows and the file the known one. Settling removes the copy.
+ *  2  after the exchange, before the displaced file was looked at: the pending name holds it.
+ *     Settling looks at it: with the inode, size and time that the catalog knows it is the rotten
+ *     file and goes into the quarantine; otherwise a user had saved it, and it is exchanged back.
+ *  3  after it went into the quarantine: the file's new inode is not in the catalog yet. The next
+ *     scan sees another inode with the same size and time, reads and compares it (I4), and it is
+ *     live again.
  *
  * Nothing is ever deleted but copies of our own that were never in place.
  */
@@ -39,8 +40,7 @@ struct repair {
     struct mrmr_digest judged; /* its content */
 };
 
-/* --- What a file holds now, also where it cannot be read
- * --------------------------------------------------------------- */
+/* --- What a file holds now, also where it cannot be read --- */
 
 /* The tree digest of all leaves; an unreadable leaf counts as zeros' digest, so that two looks at
  * the same bad medium agree. */
@@ -94,9 +94,7 @@ static mrmr_err repair_was_judged(struct repair *r, const char *path)
     return MRMR_OK;
 }
 
-/* --- Into the quarantine
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- Into the quarantine --- */
 
 /* .mrmr/quarantine/<seconds>-<node>-<name>, the name cut to what fits. */
 static void repair_quarantine_path(const struct repair *r, char path[REPAIR_PATH])
@@ -134,9 +132,7 @@ static mrmr_err repair_sync_folder_of(struct repair *r, const char *path)
     return drv_dir_sync(r->drive->drv, slash ? folder : "");
 }
 
-/* --- One file
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- One file --- */
 
 static mrmr_err repair_make_copy(struct repair *r)
 {
@@ -340,9 +336,7 @@ mrmr_err pool_repair_node(
     return mrmr_err_drive(err, r.drive->meta.name);
 }
 
-/* --- After a crash
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- After a crash --- */
 
 struct settle_names {
     int64_t *node;

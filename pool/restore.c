@@ -5,11 +5,12 @@
  * Crash argument. The cut points of a batch:
  *
  *  1  copies are made under .mrmr/work on the target drives: nothing of a user's is touched; the
- * next job empties that folder. 2  all copies are synced, then each is given its name without
- * replacing anything (I1), then the names are synced. A name that is there with whole, synced,
- *     verified content is not in the catalog yet: the next run finds it, compares it leaf by leaf,
- * and keeps it. 3  one catalog transaction takes the whole batch: where the files are now, and that
- * they are no longer to do.
+ *     next job empties that folder.
+ *  2  all copies are synced, then each is given its name without replacing anything (I1), then the
+ *     names are synced. A name that is there with whole, synced, verified content is not in the
+ *     catalog yet: the next run finds it, compares it leaf by leaf, and keeps it.
+ *  3  one catalog transaction takes the whole batch: where the files are now, and that they are no
+ *     longer to do.
  *
  * A crash between any two costs the work of one batch, never a byte. A file of somebody else under
  * the same name is a conflict and stays.
@@ -42,9 +43,7 @@ struct restore {
     bool held; /* another version is in its place, and the protected one is to come back */
 };
 
-/* --- Where to
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Where to --- */
 
 /* What the file takes on a drive: its leaves that hold data. */
 static mrmr_err restore_bytes(const struct restore *item, uint64_t *ret_bytes)
@@ -94,9 +93,7 @@ static mrmr_err restore_free_drive(const struct restore *item, struct pool_drive
     return MRMR_OK;
 }
 
-/* --- What is there already
- * -----------------------------------------------------------------------------------------------
- */
+/* --- What is there already --- */
 
 /* Every leaf that is wanted of the file is right in the one at this path. A file of which some leaf
  * is exposed cannot be told. */
@@ -242,9 +239,7 @@ static mrmr_err restore_choose(struct restore *item)
     return restore_look_at_present(item, &stat);
 }
 
-/* --- Copies
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- Copies --- */
 
 static void restore_failed(struct restore *item, const char *what)
 {
@@ -305,9 +300,7 @@ static mrmr_err restore_copies(struct restore *items, size_t n)
     return MRMR_OK;
 }
 
-/* --- Names
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* --- Names --- */
 
 static mrmr_err restore_note_folder(
     struct rebuild *rebuild, struct pool_drive *on, const char *path, size_t size)
@@ -473,9 +466,7 @@ static mrmr_err restore_sync(struct restore *items, size_t n)
     return MRMR_OK;
 }
 
-/* --- The catalog
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- The catalog --- */
 
 /* The target's folder node for a folder of the lost drive; made where the catalog has none. */
 static mrmr_err restore_folder_node(struct restore *item, int64_t folder, int64_t *ret_node)
@@ -612,9 +603,7 @@ static void restore_count(struct restore *items, size_t n)
     }
 }
 
-/* --- A batch
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- A batch --- */
 
 static mrmr_err restore_begin(struct rebuild *rebuild, int64_t node, struct restore *item)
 {
@@ -666,9 +655,7 @@ mrmr_err pool_restore_batch(struct rebuild *rebuild, const int64_t nodes[], size
     return err;
 }
 
-/* --- Folders at the end
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Folders at the end --- */
 
 static size_t path_depth(const char *path)
 {

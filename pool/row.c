@@ -47,9 +47,7 @@ void pool_row_path(
         path, POOL_ROW_PATH, ROW_PARITY "/%.2s/%s-g%" PRIu64 ".%u", hex, hex, generation, index);
 }
 
-/* --- Writing
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- Writing --- */
 
 struct pool_row_writer {
     struct drv *drv;
@@ -252,9 +250,7 @@ mrmr_err pool_row_remove(struct drv *drv, const char *path)
     return row_unlink(drv, path);
 }
 
-/* --- Reading
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- Reading --- */
 
 struct pool_row_reader {
     struct drv_file *file;

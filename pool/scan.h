@@ -14,8 +14,7 @@
 
 #include <stdatomic.h>
 
-/* --- scan_set.c: small collections
- * ---------------------------------------------------------------------------------- */
+/* --- scan_set.c: small collections --- */
 
 /* A set of node ids (positive). Zero-initialise. One thread at a time. */
 struct pool_scan_ids {
@@ -43,8 +42,7 @@ mrmr_err pool_scan_held_load(struct meta *meta, int64_t drive, struct pool_scan_
 const struct meta_change *pool_scan_held_find(const struct pool_scan_held *held, int64_t node);
 void pool_scan_held_free(struct pool_scan_held *held);
 
-/* --- scan_exclude.c: what is left out
- * -------------------------------------------------------------------------------- */
+/* --- scan_exclude.c: what is left out --- */
 
 struct pool_scan_excludes {
     char *text;
@@ -59,8 +57,7 @@ void pool_scan_excludes_free(struct pool_scan_excludes *excludes);
 bool pool_scan_excluded(
     const struct pool_scan_excludes *excludes, const char *folder, const char *name);
 
-/* --- scan_leaves.c: which leaves of a file hold data
- * ------------------------------------------------------------------- */
+/* --- scan_leaves.c: which leaves of a file hold data --- */
 
 struct pool_scan_run {
     uint64_t first, leaves, bytes;
@@ -80,8 +77,7 @@ mrmr_err pool_scan_leaves_expose_rest(struct meta *meta, int64_t drive, int64_t 
     const struct pool_scan_leaves *leaves, int64_t since);
 void pool_scan_leaves_free(struct pool_scan_leaves *leaves);
 
-/* --- scan_team.c: one thread a drive, one transaction
- * ------------------------------------------------------------------ */
+/* --- scan_team.c: one thread a drive, one transaction --- */
 
 struct pool_scan_team;
 
@@ -139,9 +135,7 @@ void pool_scan_note(struct pool_scan_worker *worker, const char *kind, const cha
     __attribute__((format(printf, 3, 4)));
 void pool_scan_note_story(struct pool_scan_worker *worker, const char *kind, const char *what);
 
-/* --- scan_walk.c
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- scan_walk.c --- */
 
 struct pool_scan_place;
 
@@ -182,8 +176,7 @@ mrmr_err pool_scan_walk(struct pool_scan_drive *scan);
 mrmr_err pool_scan_walk_again(struct pool_scan_drive *scan);
 void pool_scan_walk_free(struct pool_scan_drive *scan);
 
-/* --- scan_apply.c: what takes effect, inside the judge's transaction
- * --------------------------------------------------- */
+/* --- scan_apply.c: what takes effect, inside the judge's transaction --- */
 
 /* Another inode, as far as the drive can tell. */
 bool pool_scan_is_other(
@@ -229,9 +222,7 @@ mrmr_err pool_scan_extents_in(struct meta *meta, int64_t node, unsigned states, 
 /* HELD changes of what is gone, or is as it was again. */
 mrmr_err pool_scan_held_sweep(struct meta *meta, int64_t drive);
 
-/* --- scan_judge.c
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- scan_judge.c --- */
 
 /* In one transaction: what a complete walk of this drive staged takes effect, or is held. Folders
  * of revisit are looked at again on the way: worker->stopped if the drive fails in that; then

@@ -29,9 +29,7 @@ void pool_scan_node_take(struct meta_node *node, const struct meta_node *now)
     *node = taken;
 }
 
-/* --- Questions
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- Questions --- */
 
 struct apply_name {
     int64_t parent;
@@ -72,9 +70,7 @@ mrmr_err pool_scan_extents_in(struct meta *meta, int64_t node, unsigned states, 
     return MRMR_OK;
 }
 
-/* --- Content
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Content --- */
 
 /* What the drive has beside the stat; what cannot be read now stays as the catalog has it. */
 static mrmr_err apply_details(
@@ -189,9 +185,7 @@ mrmr_err pool_scan_hold_file(struct pool_scan_drive *scan, const struct meta_cha
     return meta_change_add(meta, &held);
 }
 
-/* --- Names
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- Names --- */
 
 static mrmr_err apply_drop_names(struct pool_scan_drive *scan, int64_t node)
 {
@@ -271,9 +265,7 @@ mrmr_err pool_scan_apply_move(
     return *ret_done ? apply_moved_node(scan, &node, change, only) : MRMR_OK;
 }
 
-/* --- What vanished
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- What vanished --- */
 
 /* A node on the way down, and what is below it. */
 struct vanish {
@@ -438,9 +430,7 @@ mrmr_err pool_scan_apply_orphans(struct pool_scan_drive *scan)
     return MRMR_OK;
 }
 
-/* --- What was held
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- What was held --- */
 
 static mrmr_err held_sweep_one(struct meta *meta, const struct meta_change *held)
 {

@@ -47,8 +47,7 @@ static mrmr_err judge_count(
     return meta_changes_count(scan->pool->meta, scan->drive->meta.id, kind, ret_n);
 }
 
-/* --- Moves, and what they make void
- * ---------------------------------------------------------------------------------- */
+/* --- Moves, and what they make void --- */
 
 static mrmr_err judge_move(struct pool_scan_drive *scan, const struct meta_change *change)
 {
@@ -149,9 +148,7 @@ static mrmr_err judge_hidden(struct pool_scan_drive *scan, const struct meta_cha
     return meta_change_remove(scan->pool->meta, change->id);
 }
 
-/* --- Too much at once?
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Too much at once? --- */
 
 struct judge_limits {
     uint64_t percent, files;
@@ -259,9 +256,7 @@ static mrmr_err judge_hold(struct pool_scan_drive *scan)
     return MRMR_OK;
 }
 
-/* --- One file
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- One file --- */
 
 static bool judge_same(const struct meta_node *node, const struct meta_node *now)
 {
@@ -397,9 +392,7 @@ static mrmr_err judge_accept(struct pool_scan_drive *scan, const struct meta_cha
     return missing ? pool_scan_apply_change(scan, &node, &now) : MRMR_OK;
 }
 
-/* --- The whole
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- The whole --- */
 
 static mrmr_err judge_moves(struct pool_scan_drive *scan)
 {

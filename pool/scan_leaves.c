@@ -89,9 +89,7 @@ mrmr_err pool_scan_leaves_expose(struct meta *meta, int64_t drive, int64_t node,
     return MRMR_OK;
 }
 
-/* --- The rest
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- The rest --- */
 
 struct leaves_cover {
     struct meta_extent *extent;

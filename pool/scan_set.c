@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-/* --- Ids: open addressing, at most half full
- * ------------------------------------------------------------------------- */
+/* --- Ids: open addressing, at most half full --- */
 
 static size_t ids_place(const struct pool_scan_ids *ids, int64_t id)
 {
@@ -50,9 +49,7 @@ void pool_scan_ids_free(struct pool_scan_ids *ids)
     *ids = (struct pool_scan_ids){.slot = NULL};
 }
 
-/* --- Lists
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Lists --- */
 
 mrmr_err pool_scan_list_add(struct pool_scan_list *list, int64_t id)
 {
@@ -76,9 +73,7 @@ void pool_scan_list_free(struct pool_scan_list *list)
     *list = (struct pool_scan_list){.id = NULL};
 }
 
-/* --- What is held
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- What is held --- */
 
 static int held_order(const void *a, const void *b)
 {

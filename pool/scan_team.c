@@ -26,9 +26,7 @@ struct pool_scan_note {
     char text[1400];
 };
 
-/* --- For workers
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- For workers --- */
 
 void pool_scan_write_begin(struct pool_scan_worker *worker)
 {
@@ -119,9 +117,7 @@ static void *team_thread(void *arg)
     return NULL;
 }
 
-/* --- For the owner
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- For the owner --- */
 
 static void team_tell(struct pool_scan_team *team)
 {

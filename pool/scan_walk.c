@@ -39,9 +39,7 @@ struct listing {
     struct mrmr_bytes entries; /* of struct entry */
 };
 
-/* --- Places
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Places --- */
 
 static mrmr_err place_new(const struct pool_scan_place *in, const char *folder, const char *name,
     struct pool_scan_place **ret_place)
@@ -112,9 +110,7 @@ static mrmr_err turn_enter(struct turn *turn, const char *name, int64_t node, bo
     return place_push(&turn->below, &place, turn->place->path, name);
 }
 
-/* --- Errors of the drive
- * ------------------------------------------------------------------------------------------------
- */
+/* --- Errors of the drive --- */
 
 /* True if the drive as a whole does not answer; an unreadable spot on it is not that. */
 static bool walk_drive_gone(struct pool_scan_drive *scan, mrmr_err err)
@@ -148,9 +144,7 @@ static mrmr_err walk_unreadable(struct pool_scan_drive *scan, const char *path, 
     return MRMR_OK;
 }
 
-/* --- Writing
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Writing --- */
 
 struct details {
     struct mrmr_bytes attrs, target;
@@ -238,9 +232,7 @@ static mrmr_err walk_update(
     return err;
 }
 
-/* --- Who is it?
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Who is it? --- */
 
 static bool walk_is_same_thing(
     const struct pool_scan_drive *scan, const struct meta_node *node, const struct drv_stat *stat)
@@ -317,9 +309,7 @@ static mrmr_err walk_appeared(
     return turn_enter(turn, name, node->id, false);
 }
 
-/* --- The three cases
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- The three cases --- */
 
 static mrmr_err walk_add(struct turn *turn, const char *name, const struct drv_stat *stat)
 {
@@ -475,9 +465,7 @@ static mrmr_err walk_known(
     return walk_update(scan, turn->path.data, child->node.id, stat);
 }
 
-/* --- One folder
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- One folder --- */
 
 static mrmr_err listing_add(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
 {
@@ -579,9 +567,7 @@ static mrmr_err walk_folder(struct pool_scan_drive *scan, const struct pool_scan
     return err;
 }
 
-/* --- The whole
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- The whole --- */
 
 static mrmr_err walk_todo(struct pool_scan_drive *scan)
 {

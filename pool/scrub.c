@@ -25,8 +25,7 @@ struct scrub {
     int64_t edited; /* the last file counted as edited: its leaves come one after another */
 };
 
-/* --- The fast look: everything at once
- * -------------------------------------------------------------------------------- */
+/* --- The fast look: everything at once --- */
 
 struct look {
     struct scrub *scrub;
@@ -163,8 +162,7 @@ static mrmr_err scrub_manifests(
     return MRMR_OK;
 }
 
-/* --- The close look: leaf by leaf
- * --------------------------------------------------------------------------------------- */
+/* --- The close look: leaf by leaf --- */
 
 enum leaf_finding { LEAF_RIGHT, LEAF_ROTTEN, LEAF_EDITED, LEAF_UNKNOWN };
 
@@ -318,9 +316,7 @@ static mrmr_err scrub_closely(struct scrub *scrub, struct pool_view *view, uint3
     return MRMR_OK;
 }
 
-/* --- The job
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- The job --- */
 
 static mrmr_err scrub_stripe(struct scrub *scrub, int64_t id)
 {

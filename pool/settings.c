@@ -67,9 +67,7 @@ static mrmr_err setting_bad(const char *key, const char *value, const char *unde
     return mrmr_err_hint(MRMR_INVALID, "%s", understood);
 }
 
-/* --- The pool's own
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- The pool's own --- */
 
 static mrmr_err setting_read(
     struct pool *pool, const struct setting *s, struct mrmr_bytes *value, bool *ret_default)
@@ -120,9 +118,7 @@ static mrmr_err setting_write(struct pool *pool, const struct setting *s, const 
     return meta_set(pool->meta, s->key, canonical);
 }
 
-/* --- Redundancy
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Redundancy --- */
 
 unsigned pool_redundancy(struct pool *pool)
 {
@@ -181,9 +177,7 @@ static mrmr_err set_redundancy(struct pool *pool, const char *value)
     return pool_set_redundancy(pool, (unsigned)rows);
 }
 
-/* --- Drives'
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- Drives' --- */
 
 struct drive_setting {
     const char *key, *meaning;
@@ -338,9 +332,7 @@ static mrmr_err set_drive(struct pool *pool, const char *key, const char *value)
     return MRMR_OK;
 }
 
-/* --- The interface
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- The interface --- */
 
 mrmr_err pool_set(struct pool *pool, const char *key, const char *value)
 {

@@ -33,9 +33,7 @@ static void status_pass_free(struct status_pass *pass)
     free(pass->look);
 }
 
-/* --- All stripes
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- All stripes --- */
 
 static size_t drive_index(const struct pool *pool, int64_t id)
 {
@@ -111,9 +109,7 @@ static mrmr_err status_brief(const struct meta_stripe_brief *brief, void *arg)
     return margin < 0 || brief->dirty_blocks ? status_look_later(pass, brief->id) : MRMR_OK;
 }
 
-/* --- Those that miss something
- * ------------------------------------------------------------------------------------------------
- */
+/* --- Those that miss something --- */
 
 static void status_extent(struct status_pass *pass, const struct meta_stripe *stripe,
     const struct meta_extent *e, bool *lost)
@@ -149,9 +145,7 @@ static mrmr_err status_look_close(struct status_pass *pass, int64_t id)
     return MRMR_OK;
 }
 
-/* --- Drives
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- Drives --- */
 
 static mrmr_err status_drives(struct status_pass *pass)
 {
@@ -227,9 +221,7 @@ static mrmr_err status_storable(struct status_pass *pass)
     return MRMR_OK;
 }
 
-/* --- The interface
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- The interface --- */
 
 static mrmr_err status_totals(struct pool *pool, struct pool_status *status)
 {
@@ -273,9 +265,7 @@ mrmr_err pool_status(struct pool *pool, struct pool_status *ret_status)
     return err;
 }
 
-/* --- Views of the drives
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Views of the drives --- */
 
 static void view_words(const struct pool_drive *drive, struct pool_drive_view *view)
 {

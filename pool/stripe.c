@@ -6,14 +6,16 @@
  *
  *  1  before anything: the old generation is whole and is what the catalog names.
  *  2  MAKE intents are in the catalog (one transaction, durable before 3). Old generation as in 1;
- * start-up finds nothing to remove. 3  new row files are being written under temporary names,
- * synced, named, their folders synced. The catalog still names the old generation, of which nothing
- * was touched. Start-up removes the files that the intents name, and their temporary names. 4  the
- * commit: one transaction puts the new image in place of the old, takes what it claims out of the
- * exposed ranges, turns the MAKE intents into nothing and adds a DROP intent for each old row. All
- * new rows are durable by then. Before it, 3; after it, 5. 5  old rows are removed. What is left of
- * them is named by DROP intents, which start-up carries out. An old row on a drive that is away
- * stays in the catalog as a DROP intent: the obsolete row. It goes when the drive returns.
+ *     start-up finds nothing to remove.
+ *  3  new row files are being written under temporary names, synced, named, their folders synced.
+ *     The catalog still names the old generation, of which nothing was touched. Start-up removes
+ *     the files that the intents name, and their temporary names.
+ *  4  the commit: one transaction puts the new image in place of the old, takes what it claims out
+ *     of the exposed ranges, turns the MAKE intents into nothing and adds a DROP intent for each old
+ *     row. All new rows are durable by then. Before it, 3; after it, 5.
+ *  5  old rows are removed. What is left of them is named by DROP intents, which start-up carries
+ *     out. An old row on a drive that is away stays in the catalog as a DROP intent: the obsolete
+ *     row. It goes when the drive returns.
  *
  * At 4 each drive that takes part is asked once more whether it still carries our session (I5), and
  * the new generation must leave everything wanted with at least the margin it had, counted from
@@ -56,8 +58,7 @@ struct run {
     struct mrmr_bytes body; /* of the manifests */
 };
 
-/* --- What is to be made
- * ------------------------------------------------------------------------------------------- */
+/* --- What is to be made --- */
 
 static bool run_makes_row(const struct pool_change *change, const struct meta_row *row)
 {
@@ -289,9 +290,7 @@ static mrmr_err run_plan(struct run *run)
     return run_size_window(run);
 }
 
-/* --- Making the rows
- * ------------------------------------------------------------------------------------------------
- */
+/* --- Making the rows --- */
 
 static mrmr_err row_thread_run(struct run_row *row)
 {
@@ -464,8 +463,7 @@ static mrmr_err run_make(struct run *run)
     return run_finish_rows(run);
 }
 
-/* --- Intents and commit
- * ---------------------------------------------------------------------------------------------- */
+/* --- Intents and commit --- */
 
 /* I2: what is wanted keeps its margin. A generation of fewer rows than asked may still be the
  * better one. */

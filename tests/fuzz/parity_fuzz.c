@@ -7,8 +7,7 @@
 #include "pool/gzip.h"
 #include "pool/manifest.h"
 
-/* --- A drive of one file in memory
- * ------------------------------------------------------------------------------- */
+/* --- A drive of one file in memory --- */
 
 struct fuzz_file {
     struct drv_file base;
@@ -40,8 +39,7 @@ static mrmr_err fuzz_read(
 static const struct drv_ops fuzz_ops = {
     .scheme = "fuzz", .file_stat = fuzz_stat, .file_read = fuzz_read};
 
-/* --- What must hold of all that is accepted
- * ------------------------------------------------------------------------- */
+/* --- What must hold of all that is accepted --- */
 
 static void must(bool condition)
 {
@@ -90,9 +88,7 @@ static void check(const struct pool_manifest *m)
         check_path(m, &m->file[i]);
 }
 
-/* --- The entries
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- The entries --- */
 
 static mrmr_err accepted(mrmr_err err, struct pool_manifest *m)
 {

@@ -583,7 +583,7 @@ static void chaos(void **unused)
         assert_true(ops[k] > 0);
 }
 
-/* ---- scale ---- */
+/* --- scale --- */
 
 static double seconds(void)
 {

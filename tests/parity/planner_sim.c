@@ -109,7 +109,7 @@ void sim_delete(struct sim *sim, size_t stripe, unsigned drive, uint32_t keep, b
         drop(sim, stripe);
 }
 
-/* ---- executing ---- */
+/* --- executing --- */
 
 struct execution {
     struct sim *sim;
@@ -341,7 +341,7 @@ unsigned sim_settle(struct sim *sim)
     return plans;
 }
 
-/* ---- looking ---- */
+/* --- looking --- */
 
 void sim_check_exhausted(const struct sim *sim)
 {

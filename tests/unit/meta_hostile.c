@@ -46,8 +46,9 @@ static struct fixture fixture(struct world *w)
     return fx;
 }
 
-/* --- Every function that reads. Each gives the worst class of error it met: CORRUPT is fine, a
- * wrong answer is not looked for --- */
+/* --- Every function that reads --- */
+
+/* Each gives the worst class of error it met: CORRUPT is fine, a wrong answer is not looked for. */
 
 static mrmr_err on_setting(const char *key, const char *value, void *arg)
 {

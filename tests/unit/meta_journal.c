@@ -64,8 +64,7 @@ static void cut_log(struct world *w, struct copies *c)
     read_text(log, &c->log[c->logs++]);
 }
 
-/* --- Restoring
- * ------------------------------------------------------------------------------------ */
+/* --- Restoring --- */
 
 static void path_in(struct world *w, char path[160], const char *name)
 {
@@ -129,8 +128,7 @@ static void assert_restores(struct world *w, const struct copies *c)
     unlink(ours);
 }
 
-/* --- A history
- * ------------------------------------------------------------------------------------- */
+/* --- A history --- */
 
 struct history {
     struct rng rng;
@@ -335,8 +333,7 @@ static void random_histories(void **state)
     copies_free(&c);
 }
 
-/* --- What a copy is made for, and what not
- * ---------------------------------------------------------- */
+/* --- What a copy is made for, and what not --- */
 
 static void every_table_is_copied(void **state)
 {
@@ -562,8 +559,7 @@ static void misuse(void **state)
     assert_err(meta_copy_cut(w->meta, 5, NULL, &text), MRMR_CHANGED);
 }
 
-/* --- Hostile text
- * ---------------------------------------------------------------------------------- */
+/* --- Hostile text --- */
 
 static const char *const good_head[] = {
     "BEGIN;", "PRAGMA application_id=1297239378;", "PRAGMA user_version=1;"};

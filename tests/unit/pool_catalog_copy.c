@@ -309,8 +309,7 @@ static void large_logs_make_a_base(void **state)
     assert_restores(w, "a");
 }
 
-/* --- Drives that come and go
- * ----------------------------------------------------------------------- */
+/* --- Drives that come and go --- */
 
 static void away_and_back(void **state)
 {
@@ -422,8 +421,7 @@ static void strangers_in_the_folder(void **state)
     catalog_assert_same(catalog_path(w), again_path(w));
 }
 
-/* --- Damaged copies
- * ---------------------------------------------------------------------------------- */
+/* --- Damaged copies --- */
 
 static void flip(const char *path, off_t at, unsigned char mask)
 {
@@ -623,8 +621,7 @@ static void restore_refuses(void **state)
     assert_int_equal(access(world_path(w, "a/inside/catalog.sqlite"), F_OK), -1);
 }
 
-/* --- Failing drives
- * -------------------------------------------------------------------------------- */
+/* --- Failing drives --- */
 
 struct faulty {
     struct world w;

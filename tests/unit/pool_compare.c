@@ -293,9 +293,7 @@ static void a_hole_punched_is_an_erasure_and_not_exposed(void **state)
     scan_world_check(w);
 }
 
-/* --- The clock
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- The clock --- */
 
 static void a_fresh_file_is_waited_for(void **state)
 {

@@ -63,9 +63,7 @@ static bool is_there(struct rig *rig, unsigned drive, const char *path)
     return !drv_stat(rig->drive[drive].raw, path, &stat);
 }
 
-/* --- Rows
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Rows --- */
 
 /* The stripe changes while a row's drive is away: the others stay as safe as they were, and the old
  * row is nothing when it returns. */
@@ -166,8 +164,7 @@ static void test_red_team_two_stripes_with_one_erasure_each_do_not_merge(void **
     rig_destroy(rig);
 }
 
-/* --- Files that change under the job
- * ------------------------------------------------------------------------------------ */
+/* --- Files that change under the job --- */
 
 struct hand {
     struct rig *rig;
@@ -313,9 +310,7 @@ static void test_red_team_file_truncated_by_fsck(void **state)
     rig_verify(rig, true);
 }
 
-/* --- Repair and a user
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- Repair and a user --- */
 
 static void hand_replaces(void *arg, enum drv_fault_op op, const char *path)
 {
@@ -390,9 +385,7 @@ static void test_red_team_repair_meets_a_writer_after(void **state)
     repair_meets_writer(*state, true);
 }
 
-/* --- Drives that come back
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- Drives that come back --- */
 
 struct listing {
     struct mrmr_bytes text;
@@ -501,9 +494,7 @@ static void test_red_team_old_catalog_meets_newer_drives(void **state)
     rig_verify(rig, true);
 }
 
-/* --- Space, readers
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Space, readers --- */
 
 /* No drive has a byte free, and a file goes: its stripe is encoded anew all the same, in the slack.
  */

@@ -514,8 +514,7 @@ static void test_power_cut_old_folders(void **state)
     free(data);
 }
 
-/* --- The order of what is made durable
- * ------------------------------------------------------------------------------ */
+/* --- The order of what is made durable --- */
 
 static const struct drv_ops *real_ops;
 static char trace[512];

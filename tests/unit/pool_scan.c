@@ -386,9 +386,7 @@ static void paths_may_be_longer_than_the_system_takes(void **state)
     mrmr_bytes_free(&path);
 }
 
-/* --- Things that fail
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- Things that fail --- */
 
 static void unreadable_folders_keep_what_is_known(void **state)
 {
@@ -543,9 +541,7 @@ static void what_is_mounted_below_is_not_the_drives(void **state)
     scan_world_check(w);
 }
 
-/* --- Size
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* --- Size --- */
 
 static void many_files_cross_checkpoints(void **state)
 {

@@ -211,9 +211,7 @@ static void a_held_drive_holds_replaced_files_too(void **state)
     scan_world_check(w);
 }
 
-/* --- Single files
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- Single files --- */
 
 static void a_file_cut_short_without_a_newer_time_is_held(void **state)
 {

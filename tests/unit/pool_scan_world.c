@@ -5,9 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* --- The world
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- The world --- */
 
 void assert_ok(mrmr_err err)
 {
@@ -113,9 +111,7 @@ int scan_world_teardown(void **state)
     return 0;
 }
 
-/* --- Jobs
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- Jobs --- */
 
 static struct pool_job world_job(struct scan_world *w)
 {
@@ -151,9 +147,7 @@ void scan_world_accept(struct scan_world *w)
     scan_world_compare(w);
 }
 
-/* --- The drive
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- The drive --- */
 
 struct drv *scan_world_drv(struct scan_world *w)
 {
@@ -224,9 +218,7 @@ int64_t scan_world_get_mtime(struct scan_world *w, const char *path)
     return stat.mtime;
 }
 
-/* --- The catalog
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- The catalog --- */
 
 bool scan_world_knows(struct scan_world *w, const char *path, struct meta_node *ret_node)
 {
@@ -356,9 +348,7 @@ void scan_world_protect(struct scan_world *w, const char *path)
     free(ranges);
 }
 
-/* --- Catalog against drive
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- Catalog against drive --- */
 
 static bool world_is_held(struct scan_world *w, int64_t node)
 {

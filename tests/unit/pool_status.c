@@ -322,9 +322,7 @@ static void test_held(void **state)
     assert_int_equal(views[2].row_bytes, 2 * MIB + 100);
 }
 
-/* --- ls and where
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- ls and where --- */
 
 static mrmr_err entry_print(const struct pool_entry *e, void *arg)
 {

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "base/digest.h"
+#include "base/digest_lanes.h"
 
 #include <blake2.h>
 #include <string.h>
 
 void mrmr_digest_batch(size_t n, const struct mrmr_span in[], struct mrmr_digest ret_digests[])
 {
+    if (n > 1 && mrmr_digest_lanes_here()) {
+        mrmr_digest_lanes(n, in, ret_digests);
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         blake2b_state state;
         blake2b_init(&state, MRMR_DIGEST_SIZE);

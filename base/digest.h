@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Digests: BLAKE2b with 32 bytes of output (RFC 7693, no key), computed by libb2.
+ * Digests: BLAKE2b with 32 bytes of output (RFC 7693, no key), computed by libb2, or several side
+ * by side where the processor can (digest_lanes.c): four at once take little longer than one.
  *
  * There is one interface, and it takes a batch: many pieces in, as many digests out. Callers gather
- * what they have, so that several pieces of equal length can be computed side by side one day
- * without touching them. Pure; any thread.
+ * what they have. Pure; any thread.
  */
 #ifndef MRMR_BASE_DIGEST_H
 #define MRMR_BASE_DIGEST_H

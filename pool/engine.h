@@ -174,9 +174,9 @@ mrmr_err pool_row_open(struct drv *drv, const struct mrmr_uuid *stripe, uint64_t
     unsigned index, uint64_t length, struct pool_row_reader **ret_reader);
 /* Raw bytes of the payload, not checked. */
 mrmr_err pool_row_read(struct pool_row_reader *reader, uint64_t offset, void *buf, size_t size);
-/* One payload leaf, checked: MRMR_DIGEST. */
-mrmr_err pool_row_read_leaf(
-    struct pool_row_reader *reader, uint64_t leaf, void *buf, size_t *ret_size);
+/* Payload leaves [first, first + n), fewer at the end, checked: MRMR_DIGEST. */
+mrmr_err pool_row_read_leaves(
+    struct pool_row_reader *reader, uint64_t first, size_t n, void *buf, size_t *ret_size);
 const struct mrmr_digest *pool_row_digests(
     const struct pool_row_reader *reader);           /* of the payload's leaves */
 void pool_row_close(struct pool_row_reader *reader); /* NULL-safe */
@@ -275,6 +275,9 @@ void pool_views_forget(struct pool *pool, int64_t stripe);
 mrmr_err pool_stripes_create(struct pool *pool);
 void pool_stripes_destroy(struct pool *pool);
 
+/* A node's original, to be read; nothing is known of its content. ABSENT, OFFLINE. */
+mrmr_err pool_node_open(struct pool *pool, int64_t node, struct drv_file **ret_file);
+
 enum pool_leaf_how { POOL_LEAF_ANY, POOL_LEAF_DIRECT, POOL_LEAF_DECODE };
 /* The verified bytes of leaf i of an extent of the view's image: from the original (its node's
  * file), or by decoding. buf has room for META_LEAF; *ret_decoded (may be NULL) tells which it was.
@@ -302,9 +305,10 @@ mrmr_err pool_mend_return(struct pool *pool);
 /* Retired drives to which nothing refers any more leave the pool, and their slots are free. The
  * pool's drives are loaded anew. */
 mrmr_err pool_let_go_retired(struct pool *pool, const struct pool_job *job);
-/* One row's payload leaf, verified (MRMR_DIGEST …), of the view's generation. */
-mrmr_err pool_view_row_leaf(struct pool *pool, struct pool_view *view, unsigned index,
-    uint64_t leaf, void *buf, size_t *ret_size);
+/* Payload leaves [first, first + n) of one row (fewer at its end), verified (MRMR_DIGEST …), of the
+ * view's generation. */
+mrmr_err pool_view_row_leaves(struct pool *pool, struct pool_view *view, unsigned index,
+    uint64_t first, size_t n, void *buf, size_t *ret_size);
 
 /* --- repair.c: a rotten file replaced by its right content (I1) --- */
 

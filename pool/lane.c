@@ -8,31 +8,57 @@
 
 #include <string.h>
 
-enum { LANE_BATCH = 64 };
+enum {
+    LANE_BATCH = 64,
+    WINDOW_MOST = 4 /* as many leaves as base/digest_lanes.c takes side by side */
+};
 
-/* New leaves of a window whose digests are still to be computed. */
+/* Leaves of a window whose digests are still to be computed: what is new gets them, what was known
+ * is checked against them. */
 struct lane_batch {
     struct mrmr_span span[LANE_BATCH];
-    struct mrmr_digest *to[LANE_BATCH];
+    struct lane_leaf {
+        const struct pool_lane_item *item;
+        uint64_t leaf;
+        uint8_t *buf;
+    } leaf[LANE_BATCH];
     size_t n;
 };
 
-static void batch_flush(struct lane_batch *batch)
+/* A known leaf that is not in place as it was, another way. */
+static mrmr_err lane_known_otherwise(struct pool_lane *lane, const struct lane_leaf *leaf)
 {
-    struct mrmr_digest digest[LANE_BATCH];
-    mrmr_digest_batch(batch->n, batch->span, digest);
-    for (size_t i = 0; i < batch->n; i++)
-        *batch->to[i] = digest[i];
-    batch->n = 0;
+    if (lane->how == POOL_LEAF_DIRECT)
+        return mrmr_fail(MRMR_DIGEST, NULL);
+    return pool_leaf_read(
+        lane->pool, lane->view, leaf->item->from, leaf->leaf, lane->how, leaf->buf, NULL);
 }
 
-static void batch_add(
-    struct lane_batch *batch, const void *data, size_t size, struct mrmr_digest *to)
+static mrmr_err batch_flush(struct pool_lane *lane, struct lane_batch *batch)
+{
+    struct mrmr_digest digest[LANE_BATCH];
+    size_t n = batch->n;
+    batch->n = 0;
+    mrmr_digest_batch(n, batch->span, digest);
+    for (size_t i = 0; i < n; i++) {
+        const struct lane_leaf *leaf = &batch->leaf[i];
+        const struct meta_extent *from = leaf->item->from;
+        if (!from)
+            leaf->item->to->digests[leaf->leaf] = digest[i];
+        else if (!mrmr_digest_equal(&digest[i], &from->digests[leaf->leaf]))
+            MRMR_TRY(lane_known_otherwise(lane, leaf));
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err batch_add(
+    struct pool_lane *lane, struct lane_batch *batch, const struct lane_leaf *leaf, size_t size)
 {
     if (batch->n == LANE_BATCH)
-        batch_flush(batch);
-    batch->span[batch->n] = (struct mrmr_span){data, size};
-    batch->to[batch->n++] = to;
+        MRMR_TRY(batch_flush(lane, batch));
+    batch->span[batch->n] = (struct mrmr_span){leaf->buf, size};
+    batch->leaf[batch->n++] = *leaf;
+    return MRMR_OK;
 }
 
 /* The file is the one the catalog knows, now. */
@@ -81,23 +107,53 @@ static mrmr_err lane_file_begin(struct pool_lane *lane, const struct meta_extent
     return MRMR_OK;
 }
 
+/* The original of a known extent, open; it stays so for the extents of the same node. */
+static mrmr_err lane_known_open(struct pool_lane *lane, const struct meta_extent *from)
+{
+    if (lane->known && lane->known_node == from->node)
+        return MRMR_OK;
+    drv_file_close(mrmr_steal(lane->known));
+    MRMR_TRY(pool_node_open(lane->pool, from->node, &lane->known));
+    lane->known_node = from->node;
+    drv_file_advise(lane->known, from->first * META_LEAF, from->bytes, false);
+    return MRMR_OK;
+}
+
+/* A leaf that was claimed before. What is not there, or not right, is got another way. */
+static mrmr_err lane_read_known(
+    struct pool_lane *lane, const struct lane_leaf *leaf, struct lane_batch *batch)
+{
+    const struct meta_extent *from = leaf->item->from;
+    uint32_t size = pool_leaf_size(from, leaf->leaf);
+    mrmr_err err = lane->how == POOL_LEAF_DECODE || from->state == META_GONE
+                       ? mrmr_fail(MRMR_ABSENT, NULL)
+                       : lane_known_open(lane, from);
+    if (!err)
+        err = drv_file_read_exact(
+            lane->known, (from->first + leaf->leaf) * META_LEAF, leaf->buf, size);
+    if (!err)
+        return batch_add(lane, batch, leaf, size);
+    return lane->how == POOL_LEAF_DIRECT || err == MRMR_NOMEM ? err
+                                                              : lane_known_otherwise(lane, leaf);
+}
+
 /* One leaf of an item into buf. */
 static mrmr_err lane_read_leaf(struct pool_lane *lane, const struct pool_lane_item *item,
     uint64_t i, uint8_t *buf, struct lane_batch *batch)
 {
+    struct lane_leaf leaf = {item, i, buf};
     MRMR_TRY(pool_job_poll(lane->job));
     if (item->from)
-        return pool_leaf_read(lane->pool, lane->view, item->from, i, lane->how, buf, NULL);
+        return lane_read_known(lane, &leaf, batch);
     MRMR_TRY(lane_file_begin(lane, item->to));
     uint32_t size = pool_leaf_size(item->to, i);
     mrmr_err err = drv_file_read_exact(lane->file, (item->to->first + i) * META_LEAF, buf, size);
     if (err == MRMR_TRUNCATED)
         err = mrmr_fail(MRMR_CHANGED, NULL);
     MRMR_TRY(err);
-    batch_add(batch, buf, size, &item->to->digests[i]);
+    MRMR_TRY(batch_add(lane, batch, &leaf, size));
     bool last = i + 1 == item->to->leaves;
     if (last) {
-        batch_flush(batch);
         /* The next extent may be of the same file: it is looked at again then, too. */
         struct drv_stat stat;
         MRMR_TRY(lane_file_same(lane, &stat));
@@ -133,7 +189,7 @@ static mrmr_err lane_fill(
         MRMR_TRY(lane_read_leaf(lane, item, lane->leaf, into, &batch));
         pos = place + size;
         if (crosses) {
-            batch_flush(&batch);
+            MRMR_TRY(batch_flush(lane, &batch));
             memcpy(buf + (place - a), lane->carry, b - place);
             lane->carry_at = place;
             lane->carry_end = place + size;
@@ -144,7 +200,7 @@ static mrmr_err lane_fill(
             lane->item++;
         }
     }
-    batch_flush(&batch);
+    MRMR_TRY(batch_flush(lane, &batch));
     if (pos > a)
         memset(buf + (pos - a), 0, b - pos);
     *ret_used = pos > a ? b - a : 0;
@@ -157,11 +213,11 @@ static mrmr_err lane_fill_row(
 {
     uint64_t length = pool_view_image(lane->view)->length;
     uint64_t pos = a;
-    while (pos < b && pos < length) {
-        MRMR_TRY(pool_job_poll(lane->job));
+    MRMR_TRY(pool_job_poll(lane->job));
+    if (a < length) {
         size_t got;
-        MRMR_TRY(pool_view_row_leaf(
-            lane->pool, lane->view, lane->index, pos / META_LEAF, buf + (pos - a), &got));
+        MRMR_TRY(pool_view_row_leaves(lane->pool, lane->view, lane->index, a / META_LEAF,
+            (b - a + META_LEAF - 1) / META_LEAF, buf, &got));
         pos += got;
     }
     if (pos > a)
@@ -218,6 +274,15 @@ static void *lane_thread(void *arg)
     return NULL;
 }
 
+mrmr_err pool_lane_window(struct pool *pool, size_t rings, size_t *ret_bytes)
+{
+    uint64_t budget;
+    MRMR_TRY(pool_memory(pool, &budget));
+    uint64_t share = budget / (POOL_RING_DEPTH * rings * META_LEAF);
+    *ret_bytes = META_LEAF * (size_t)(share < 1 ? 1 : share > WINDOW_MOST ? WINDOW_MOST : share);
+    return MRMR_OK;
+}
+
 mrmr_err pool_lane_start(struct pool_lane *lane)
 {
     MRMR_TRY(pool_ring_init(&lane->ring, lane->pool->buffers, lane->window));
@@ -247,11 +312,12 @@ mrmr_err pool_lane_join(struct pool_lane *lane)
 void pool_lane_free(struct pool_lane *lane)
 {
     drv_file_close(lane->file);
+    drv_file_close(lane->known);
     pool_paths_free(&lane->paths);
     pool_ring_free(&lane->ring);
     free(lane->items);
     pool_buffers_put(lane->pool->buffers, lane->carry, META_LEAF);
-    lane->file = NULL;
+    lane->file = lane->known = NULL;
     lane->items = NULL;
     lane->carry = NULL;
 }

@@ -47,9 +47,15 @@ struct pool_lane {
     struct pool_drive *file_drive;
     struct meta_node node;
     struct pool_paths paths;
+    struct drv_file *known; /* the original of the known extent being read */
+    int64_t known_node;
     uint8_t *carry; /* a leaf that crosses the end of a window */
     uint64_t carry_at, carry_end;
 };
+
+/* How many bytes one buffer of each ring gets, so that all stay within `set memory` where that
+ * gives each a leaf at least. */
+mrmr_err pool_lane_window(struct pool *pool, size_t rings, size_t *ret_bytes);
 
 mrmr_err pool_lane_start(struct pool_lane *lane);
 /* Closes the ring, joins, and restores the lane's story if it failed. */

@@ -51,10 +51,19 @@ static bool image_has_domain(struct pool *pool, const struct pool_image *image, 
     return false;
 }
 
+/* Has a row of the stripe that stays where it is, although the image is without it. */
+static bool mend_keeps_row(const struct meta_stripe *staying, int64_t drive)
+{
+    for (size_t i = 0; staying && i < staying->rows; i++)
+        if (staying->row[i].drive == drive)
+            return true;
+    return false;
+}
+
 /* The least-used drive that may take a row beside what the image has, one of a new domain if there
  * is any (I6); NULL if there is none. */
-static struct pool_drive *mend_row_drive(
-    struct pool *pool, const struct pool_image *image, uint64_t length)
+static struct pool_drive *mend_row_drive(struct pool *pool, const struct pool_image *image,
+    const struct meta_stripe *staying, uint64_t length)
 {
     struct pool_drive *best = NULL;
     uint64_t best_used = 0;
@@ -64,8 +73,8 @@ static struct pool_drive *mend_row_drive(
         uint64_t room;
         struct drv_space space;
         if (!pool_drive_writable(drive) || image_has_drive(image, drive->meta.id) ||
-            pool_drive_room(pool, drive, &room) || room < pool_row_bound(length) ||
-            drv_space(drive->drv, &space))
+            mend_keeps_row(staying, drive->meta.id) || pool_drive_room(pool, drive, &room) ||
+            room < pool_row_bound(length) || drv_space(drive->drv, &space))
             continue;
         bool apart = !image_has_domain(pool, image, drive->meta.domain);
         uint64_t used = space.total - space.avail;
@@ -79,8 +88,10 @@ static struct pool_drive *mend_row_drive(
 }
 
 /* Rows for an image: those it has stay on their drives where these can be written; the others get
- * new ones. Ends with fewer than wanted where there is no drive for them. */
-static mrmr_err mend_place_rows(struct mend *m, struct pool_image *image, uint64_t length)
+ * new ones. Ends with fewer than wanted where there is no drive for them. staying: the stripe whose
+ * rows beyond the redundancy stay beside the image's for now; NULL if the image replaces all. */
+static mrmr_err mend_place_rows(
+    struct mend *m, struct pool_image *image, const struct meta_stripe *staying, uint64_t length)
 {
     struct meta_row had[META_ROWS_MAX];
     size_t n = image->head.rows;
@@ -97,7 +108,7 @@ static mrmr_err mend_place_rows(struct mend *m, struct pool_image *image, uint64
             there = there || image->row[i].index == index;
         if (there)
             continue;
-        struct pool_drive *drive = mend_row_drive(m->pool, image, length);
+        struct pool_drive *drive = mend_row_drive(m->pool, image, staying, length);
         if (!drive)
             break;
         MRMR_TRY(pool_image_add_row(image, index, drive->meta.id));
@@ -169,7 +180,7 @@ static mrmr_err mend_encode_anew(struct mend *m, struct pool_change *change)
     image.head.generation++;
     image.head.made = mrmr_clock_real();
     if (!err)
-        err = mend_place_rows(m, &image, change->old.length);
+        err = mend_place_rows(m, &image, NULL, change->old.length);
     if (!err && !image.head.rows)
         err = mrmr_fail(MRMR_SPACE, "no drive has room for a row of it");
     if (!err)
@@ -293,7 +304,7 @@ static mrmr_err mend_rows(struct mend *m, struct pool_change *change)
     change->rows_only = true;
     mrmr_err err = pool_image_start_from(m->pool, &image, &change->old);
     if (!err)
-        err = mend_place_rows(m, &image, change->old.length);
+        err = mend_place_rows(m, &image, &change->old, change->old.length);
     if (!err)
         err = pool_image_finish(m->pool, &image, false, &change->next);
     pool_image_free(&image);

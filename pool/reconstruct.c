@@ -34,7 +34,7 @@ struct decode {
     unsigned nrows;
 };
 
-static mrmr_err node_file_open(struct pool *pool, int64_t node_id, struct drv_file **ret_file)
+mrmr_err pool_node_open(struct pool *pool, int64_t node_id, struct drv_file **ret_file)
 {
     struct meta_node node;
     if (!node_id)
@@ -72,7 +72,7 @@ static mrmr_err decode_read_extent(
     const struct decode *d, const struct meta_extent *extent, uint8_t *buf)
 {
     struct drv_file *file = NULL;
-    MRMR_TRY(node_file_open(d->pool, extent->node, &file));
+    MRMR_TRY(pool_node_open(d->pool, extent->node, &file));
     uint64_t from = d->at > extent->place ? d->at - extent->place : 0;
     uint64_t to = d->at + d->size - extent->place;
     if (to > extent->bytes)
@@ -178,7 +178,7 @@ static mrmr_err decode_read_row(struct decode *d, unsigned index, uint8_t *buf)
     mrmr_err err = MRMR_OK;
     for (uint64_t leaf = d->at / META_LEAF; !err && leaf * META_LEAF < d->at + d->size; leaf++) {
         size_t got = 0;
-        err = pool_row_read_leaf(reader, leaf, scratch, &got);
+        err = pool_row_read_leaves(reader, leaf, 1, scratch, &got);
         uint64_t a = leaf * META_LEAF, lo = a > d->at ? a : d->at, hi = a + got;
         if (hi > d->at + d->size)
             hi = d->at + d->size;
@@ -306,7 +306,7 @@ mrmr_err pool_leaf_read(struct pool *pool, struct pool_view *view, const struct 
     mrmr_err err = MRMR_ABSENT;
     if (how != POOL_LEAF_DECODE && extent->state != META_GONE) {
         struct drv_file *file = NULL;
-        err = node_file_open(pool, extent->node, &file);
+        err = pool_node_open(pool, extent->node, &file);
         if (!err)
             err = leaf_from_file(file, extent, i, buf);
         drv_file_close(file);

@@ -47,6 +47,15 @@ void pool_row_path(
         path, POOL_ROW_PATH, ROW_PARITY "/%.2s/%s-g%" PRIu64 ".%u", hex, hex, generation, index);
 }
 
+/* The leaves of a part of a payload, up to ROW_BATCH of them. */
+static size_t row_spans(const char *data, size_t size, struct mrmr_span span[ROW_BATCH])
+{
+    size_t n = 0;
+    for (size_t at = 0; at < size && n < ROW_BATCH; at += META_LEAF, n++)
+        span[n] = (struct mrmr_span){data + at, size - at < META_LEAF ? size - at : META_LEAF};
+    return n;
+}
+
 /* --- Writing --- */
 
 struct pool_row_writer {
@@ -121,15 +130,9 @@ static mrmr_err row_reserve(struct pool_row_writer *w, size_t leaves)
 
 static void row_digest(struct pool_row_writer *w, const char *data, size_t size)
 {
-    while (size) {
+    for (size_t at = 0; at < size; at += ROW_BATCH * META_LEAF) {
         struct mrmr_span span[ROW_BATCH];
-        size_t n = 0;
-        for (; n < ROW_BATCH && size; n++) {
-            size_t piece = size < META_LEAF ? size : META_LEAF;
-            span[n] = (struct mrmr_span){data, piece};
-            data += piece;
-            size -= piece;
-        }
+        size_t n = row_spans(data + at, size - at, span);
         mrmr_digest_batch(n, span, w->head.payload + w->head.leaves);
         w->head.leaves += n;
     }
@@ -304,19 +307,35 @@ mrmr_err pool_row_read(struct pool_row_reader *r, uint64_t offset, void *buf, si
     return err ? mrmr_err_op(mrmr_err_path(err, r->path), "read a row") : MRMR_OK;
 }
 
-mrmr_err pool_row_read_leaf(struct pool_row_reader *r, uint64_t leaf, void *buf, size_t *ret_size)
+/* Up to ROW_BATCH leaves of `size` bytes together. */
+static mrmr_err row_check(
+    const struct pool_row_reader *r, uint64_t first, const char *data, size_t size)
 {
-    if (leaf >= r->head->leaves)
-        return mrmr_fail(MRMR_INTERNAL, "leaf %" PRIu64 " is beyond a payload of %zu leaves", leaf,
+    struct mrmr_span span[ROW_BATCH];
+    struct mrmr_digest digest[ROW_BATCH];
+    size_t n = row_spans(data, size, span);
+    mrmr_digest_batch(n, span, digest);
+    for (size_t i = 0; i < n; i++)
+        if (!mrmr_digest_equal(&digest[i], &r->head->payload[first + i]))
+            return mrmr_fail(MRMR_DIGEST,
+                "leaf %" PRIu64 " of the payload does not match its digest", first + i);
+    return MRMR_OK;
+}
+
+mrmr_err pool_row_read_leaves(
+    struct pool_row_reader *r, uint64_t first, size_t n, void *buf, size_t *ret_size)
+{
+    if (first >= r->head->leaves)
+        return mrmr_fail(MRMR_INTERNAL, "leaf %" PRIu64 " is beyond a payload of %zu leaves", first,
             r->head->leaves);
-    uint64_t rest = r->head->length - leaf * META_LEAF;
-    size_t size = (size_t)(rest < META_LEAF ? rest : META_LEAF);
-    MRMR_TRY(pool_row_read(r, leaf * META_LEAF, buf, size));
-    struct mrmr_digest digest = mrmr_digest_of(buf, size);
-    if (!mrmr_digest_equal(&digest, &r->head->payload[leaf])) {
-        mrmr_err err = mrmr_fail(
-            MRMR_DIGEST, "leaf %" PRIu64 " of the payload does not match its digest", leaf);
-        return mrmr_err_op(mrmr_err_path(err, r->path), "read a row");
+    uint64_t rest = r->head->length - first * META_LEAF;
+    size_t size = rest / META_LEAF < n ? (size_t)rest : n * META_LEAF;
+    MRMR_TRY(pool_row_read(r, first * META_LEAF, buf, size));
+    for (size_t at = 0; at < size; at += ROW_BATCH * META_LEAF) {
+        size_t part = size - at < ROW_BATCH * META_LEAF ? size - at : ROW_BATCH * META_LEAF;
+        mrmr_err err = row_check(r, first + at / META_LEAF, (const char *)buf + at, part);
+        if (err)
+            return mrmr_err_op(mrmr_err_path(err, r->path), "read a row");
     }
     *ret_size = size;
     return MRMR_OK;

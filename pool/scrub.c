@@ -54,7 +54,7 @@ static mrmr_err look_prepare(struct look *look)
     look->lanes = calloc(image->blocks + image->rows, sizeof *look->lanes);
     if (!look->lanes)
         return mrmr_nomem();
-    look->window = 2 * META_LEAF;
+    MRMR_TRY(pool_lane_window(look->scrub->pool, image->blocks + 2 * image->rows, &look->window));
     for (size_t i = 0; i < image->blocks + image->rows; i++) {
         struct pool_lane *lane = &look->lanes[look->nlanes++];
         lane->pool = look->scrub->pool;
@@ -286,7 +286,7 @@ static mrmr_err scrub_row(struct scrub *scrub, struct pool_view *view, const str
     for (uint64_t leaf = 0; !err && leaf * META_LEAF < image->length; leaf++) {
         size_t size;
         MRMR_TRY(pool_job_poll(scrub->job));
-        err = pool_view_row_leaf(scrub->pool, view, row->index, leaf, buf, &size);
+        err = pool_view_row_leaves(scrub->pool, view, row->index, leaf, 1, buf, &size);
     }
     if (err == MRMR_NOMEM)
         return err;

@@ -28,7 +28,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CHANGES_AT_ONCE = 2, WINDOW_MOST = 4 };
+enum { CHANGES_AT_ONCE = 2 };
 
 /* One row file being made. */
 struct run_row {
@@ -68,6 +68,20 @@ static bool run_makes_row(const struct pool_change *change, const struct meta_ro
     return !old || old->state != META_ROW_OK || old->drive != row->drive;
 }
 
+/* I6: another row would be on the same drive, one of next or one of old that stays. */
+static bool run_row_meets_row(const struct pool_change *change, const struct meta_row *row)
+{
+    const struct meta_stripe *next = &change->next, *old = &change->old;
+    for (size_t i = 0; i < next->rows; i++)
+        if (next->row[i].index != row->index && next->row[i].drive == row->drive)
+            return true;
+    for (size_t i = 0; change->rows_only && i < old->rows; i++)
+        if (old->row[i].index != row->index && old->row[i].drive == row->drive &&
+            !pool_image_row(next, old->row[i].index))
+            return true;
+    return false;
+}
+
 static mrmr_err run_plan_rows(struct run *run)
 {
     struct meta_stripe *next = &run->change->next;
@@ -82,8 +96,8 @@ static mrmr_err run_plan_rows(struct run *run)
         if (!pool_drive_writable(row->drive))
             return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it shall take row %u", row->row->index),
                 row->drive ? row->drive->meta.name : "?");
-        if (pool_image_block(next, row->row->drive))
-            return mrmr_fail(MRMR_INTERNAL, "a row and a block of one stripe on one drive");
+        if (pool_image_block(next, row->row->drive) || run_row_meets_row(run->change, row->row))
+            return mrmr_fail(MRMR_INTERNAL, "two members of one stripe on one drive");
         pool_row_path(&next->uuid, next->generation, row->row->index, row->path);
         run->nrows++;
     }
@@ -226,14 +240,10 @@ static mrmr_err run_plan_delta(struct run *run)
     return MRMR_OK;
 }
 
-/* The buffers of all lanes and rows stay within the budget, down to one leaf each. */
 static mrmr_err run_size_window(struct run *run)
 {
-    uint64_t budget;
-    MRMR_TRY(pool_memory(run->pool, &budget));
-    uint64_t share =
-        budget / CHANGES_AT_ONCE / (POOL_RING_DEPTH * (run->nlanes + run->nrows)) / META_LEAF;
-    run->window = META_LEAF * (share < 1 ? 1 : share > WINDOW_MOST ? WINDOW_MOST : share);
+    MRMR_TRY(
+        pool_lane_window(run->pool, CHANGES_AT_ONCE * (run->nlanes + run->nrows), &run->window));
     uint64_t length = run->change->next.length;
     for (size_t i = 0; i < run->nlanes; i++) {
         run->lanes[i].window = run->window;

@@ -249,10 +249,10 @@ mrmr_err pool_view_row(
     return MRMR_OK;
 }
 
-mrmr_err pool_view_row_leaf(struct pool *pool, struct pool_view *view, unsigned index,
-    uint64_t leaf, void *buf, size_t *ret_size)
+mrmr_err pool_view_row_leaves(struct pool *pool, struct pool_view *view, unsigned index,
+    uint64_t first, size_t n, void *buf, size_t *ret_size)
 {
     struct pool_row_reader *reader;
     MRMR_TRY(pool_view_row(pool, view, index, &reader));
-    return pool_row_read_leaf(reader, leaf, buf, ret_size);
+    return pool_row_read_leaves(reader, first, n, buf, ret_size);
 }

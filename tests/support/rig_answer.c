@@ -150,7 +150,7 @@ static bool rig_row_is_right(
         image->generation, row->index, image->length, &reader);
     for (uint64_t leaf = 0; !err && leaf * RIG_LEAF < image->length; leaf++) {
         size_t got;
-        err = pool_row_read_leaf(reader, leaf, buf, &got);
+        err = pool_row_read_leaves(reader, leaf, 1, buf, &got);
     }
     pool_row_close(reader);
     return !err;

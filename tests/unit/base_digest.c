@@ -7,7 +7,9 @@
 
 #include "base/text.h"
 #include "tests/unit/base_check.h"
+#include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define MIB ((size_t)1 << 20)
 
@@ -64,6 +66,34 @@ static void one_is_a_batch_of_one(void **state)
     assert_digest(&abc, "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319");
 }
 
+/* Whatever lengths come side by side, in whatever order. */
+static void a_batch_is_what_its_pieces_are(void **state)
+{
+    (void)state;
+    enum { MOST = 13 };
+    const char *given = getenv("MRMR_SEED");
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
+    printf("MRMR_SEED=%u\n", seed);
+    srandom(seed);
+    for (unsigned round = 0; round < 3000; round++) {
+        struct mrmr_span spans[MOST];
+        struct mrmr_digest batch[MOST];
+        size_t n = 1 + (size_t)random() % MOST;
+        for (size_t i = 0; i < n; i++) {
+            static const size_t bounds[] = {2, 130, 600, 20000};
+            size_t size = (size_t)random() % bounds[random() % 4];
+            if (random() % 3 == 0)
+                size = size / 128 * 128;
+            spans[i] = (struct mrmr_span){pattern + random() % 1000, size};
+        }
+        mrmr_digest_batch(n, spans, batch);
+        for (size_t i = 0; i < n; i++) {
+            struct mrmr_digest one = mrmr_digest_of(spans[i].data, spans[i].size);
+            assert_true(mrmr_digest_equal(&one, &batch[i]));
+        }
+    }
+}
+
 static void an_empty_batch_writes_nothing(void **state)
 {
     (void)state;
@@ -104,6 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_matches_the_known_vectors),
         cmocka_unit_test(one_is_a_batch_of_one),
+        cmocka_unit_test(a_batch_is_what_its_pieces_are),
         cmocka_unit_test(an_empty_batch_writes_nothing),
         cmocka_unit_test(the_tree_covers_leaves_order_and_size),
         cmocka_unit_test(equal_looks_at_every_bit),

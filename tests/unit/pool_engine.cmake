@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 mrmr_cmocka(pool_engine pool_engine.c LIBS mrmr_rig TIMEOUT 600)
 mrmr_cmocka(pool_engine_repair pool_engine_repair.c LIBS mrmr_rig TIMEOUT 600)
+mrmr_cmocka(pool_engine_margin pool_engine_margin.c LIBS mrmr_rig TIMEOUT 180)
 mrmr_cmocka(pool_engine_red_team pool_engine_red_team.c LIBS mrmr_rig TIMEOUT 600)
 mrmr_cmocka(pool_check pool_check.c LIBS mrmr_rig)

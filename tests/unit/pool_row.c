@@ -154,7 +154,7 @@ static void round_trip(size_t size)
     assert_memory_equal(got, data, size);
     for (size_t leaf = 0; leaf * LEAF < size; leaf++) {
         size_t want = size - leaf * LEAF < LEAF ? size - leaf * LEAF : LEAF, n = 0;
-        ok(pool_row_read_leaf(reader, leaf, got, &n));
+        ok(pool_row_read_leaves(reader, leaf, 1, got, &n));
         assert_int_equal(n, want);
         assert_memory_equal(got, data + leaf * LEAF, n);
         struct mrmr_digest digest = mrmr_digest_of(got, n);
@@ -164,7 +164,7 @@ static void round_trip(size_t size)
     assert_int_not_equal(pool_row_read(reader, size, got, 1), MRMR_OK);
     assert_int_not_equal(pool_row_read(reader, UINT64_MAX, got, 2), MRMR_OK);
     assert_int_not_equal(
-        pool_row_read_leaf(reader, (size + LEAF - 1) / LEAF, got, &untouched), MRMR_OK);
+        pool_row_read_leaves(reader, (size + LEAF - 1) / LEAF, 1, got, &untouched), MRMR_OK);
     assert_int_equal(untouched, 77);
     pool_row_close(reader);
     free(got);
@@ -268,7 +268,7 @@ static bool right_or_corrupt(struct drv *drv, const uint8_t *data, size_t size, 
     }
     for (size_t leaf = 0; leaf * LEAF < size; leaf++) {
         size_t n = 0;
-        mrmr_err err = pool_row_read_leaf(reader, leaf, buf, &n);
+        mrmr_err err = pool_row_read_leaves(reader, leaf, 1, buf, &n);
         if (err) {
             assert_int_equal(err, MRMR_DIGEST);
             *ret_err = err;
@@ -370,8 +370,8 @@ static void test_shrinks(void **state)
     ok(drv_file_open(drv, PATH, DRV_OPEN_WRITE, 0, &file));
     ok(drv_file_truncate(file, LEAF + 5));
     drv_file_close(file);
-    ok(pool_row_read_leaf(reader, 0, buf, &n));
-    assert_int_equal(pool_row_read_leaf(reader, 1, buf, &n), MRMR_TRUNCATED);
+    ok(pool_row_read_leaves(reader, 0, 1, buf, &n));
+    assert_int_equal(pool_row_read_leaves(reader, 1, 1, buf, &n), MRMR_TRUNCATED);
     pool_row_close(reader);
     free(data);
     drv_close(drv);

@@ -49,6 +49,7 @@ struct target {
     uint64_t base_bytes, log_bytes;
     unsigned logs;
 
+    bool damaged; /* the chain has a hole */
     bool full, wanted, failed;
     /* The file being written. */
     struct drv_file *file;
@@ -60,6 +61,8 @@ struct target {
 struct round {
     struct pool *pool;
     const struct pool_job *job;
+    enum pool_copies copies;
+    uint64_t damaged;
     struct meta_copy_state state;
     struct target *target;
     size_t n;
@@ -107,10 +110,37 @@ static mrmr_err listing_get(struct pool_drive *drive, struct listing **ret_list)
     return MRMR_OK;
 }
 
-static mrmr_err target_look(struct target *t)
+/* A copy that is damaged is taken away: the drive is behind then, and gets a base. */
+static mrmr_err target_verify(struct round *round, struct target *t, struct listing *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        char path[POOL_CATALOG_PATH];
+        if (list->temp[i])
+            continue;
+        MRMR_TRY(pool_job_poll(round->job));
+        mrmr_err err = pool_catalog_file_check(t->drive->drv, &list->name[i]);
+        if (!err)
+            continue;
+        mrmr_err_drive(err, t->drive->meta.name);
+        if (err != MRMR_FORMAT && err != MRMR_TRUNCATED && err != MRMR_IO)
+            return err;
+        round->damaged++;
+        pool_tell_story(round->pool, round->job, true, "damage-found", t->drive,
+            "a copy of the catalog is damaged; a new one is made");
+        t->damaged = list->temp[i] = true;
+        pool_catalog_name_print(&list->name[i], path);
+        MRMR_TRY(pool_drive_attach(round->pool, t->drive));
+        MRMR_TRY(mrmr_err_drive(drv_unlink(t->drive->drv, path), t->drive->meta.name));
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err target_look(struct round *round, struct target *t)
 {
     mrmr_autofree struct listing *list = NULL;
     MRMR_TRY(listing_get(t->drive, &list));
+    if (round->copies == POOL_COPIES_VERIFIED)
+        MRMR_TRY(target_verify(round, t, list));
     for (size_t i = 0; i < list->n; i++) {
         if (list->temp[i])
             continue;
@@ -148,7 +178,7 @@ static bool drive_takes_part(const struct round *round, struct pool_drive *drive
     if (!pool_drive_writable(drive) || drive->meta.role == META_ROLE_READONLY)
         return false;
     mrmr_locked(&drive->lock);
-    return round->job || drive->attached;
+    return round->copies != POOL_COPIES_ATTACHED || drive->attached;
 }
 
 static mrmr_err round_look(struct round *round)
@@ -161,7 +191,7 @@ static mrmr_err round_look(struct round *round)
             continue;
         struct target *t = &round->target[round->n++];
         t->drive = round->pool->drives[i];
-        if (target_look(t))
+        if (target_look(round, t))
             target_fail(round, t);
         else if (t->newest > round->newest)
             round->newest = t->newest;
@@ -178,7 +208,7 @@ static bool round_decide(struct round *round)
         round->state.changed = true;
     for (size_t i = 0; i < round->n; i++) {
         struct target *t = &round->target[i];
-        bool behind = !t->base || t->upto != round->state.sequence;
+        bool behind = !t->base || t->damaged || t->upto != round->state.sequence;
         bool large = t->logs >= COPY_LOGS_MOST ||
                      (t->log_bytes > COPY_LOGS_LEAST_BYTES && t->log_bytes > t->base_bytes / 2);
         t->full = behind || large || !round->state.whole;
@@ -476,17 +506,20 @@ static mrmr_err round_run(struct round *round)
     return err;
 }
 
-mrmr_err pool_catalog_copy(struct pool *pool, const struct pool_job *job)
+mrmr_err pool_catalog_copy(
+    struct pool *pool, const struct pool_job *job, enum pool_copies copies, uint64_t *ret_damaged)
 {
-    struct round round = {.pool = pool, .job = job};
+    struct round round = {.pool = pool, .job = job, .copies = copies};
     if (pool->access != POOL_OWN || pool_job_poll(job))
         return MRMR_OK;
     MRMR_TRY(meta_copy_state(pool->meta, &round.state));
-    if (!job && !round.state.changed)
+    if (copies == POOL_COPIES_ATTACHED && !round.state.changed)
         return MRMR_OK;
     mrmr_err err = round_look(&round);
     if (!err && round_decide(&round))
         err = round_run(&round);
     free(round.target);
+    if (ret_damaged)
+        *ret_damaged = round.damaged;
     return err;
 }

@@ -77,4 +77,8 @@ static inline void pool_catalog_name_print(
             (long long)name->sequence);
 }
 
+/* Reads a copy whole: its gzip, its first line, its end (catalog_check.c). What its lines say is
+ * judged by whoever restores it. MRMR_FORMAT, TRUNCATED, or what the drive answers. */
+mrmr_err pool_catalog_file_check(struct drv *drv, const struct pool_catalog_name *name);
+
 #endif

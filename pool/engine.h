@@ -380,12 +380,17 @@ mrmr_err pool_copy_attrs(
 
 /* --- catalog_copy.c, catalog_restore.c: copies of the catalog on the drives (I8) --- */
 
-/* Bring the copies on the drives up to now: of a job's end on all drives that can be written, with
- * job NULL (the pool closes) on those that are attached, if anything changed. Cheap when all is up
- * to date: one listing of a small folder a drive, and nothing is written. Outside of transactions
- * (MRMR_BUSY). A drive that fails gets a notice and keeps its older copies; what is returned is
- * trouble with the catalog itself. */
-mrmr_err pool_catalog_copy(struct pool *pool, const struct pool_job *job);
+enum pool_copies {
+    POOL_COPIES_ATTACHED, /* the pool closes: on drives that it wrote to, if anything changed */
+    POOL_COPIES_ALL,      /* a job ends: on every drive that can be written */
+    POOL_COPIES_VERIFIED, /* a scrub ends: the same, and what is there is read first */
+};
+/* Bring the copies on the drives up to now. Cheap when all is up to date: one listing of a small
+ * folder a drive, and nothing is written. Outside of transactions (MRMR_BUSY). A drive that fails
+ * gets a notice and keeps its older copies; what is returned is trouble with the catalog itself.
+ * ret_damaged (may be NULL): copies found damaged, and replaced where that could be done. */
+mrmr_err pool_catalog_copy(
+    struct pool *pool, const struct pool_job *job, enum pool_copies copies, uint64_t *ret_damaged);
 /* The catalog anew from the newest complete copies on one drive, into a pool's folder that has none
  * (MRMR_EXISTS). Copies that are damaged are left out with all that came after them, which the log
  * and an event in the catalog tell. MRMR_ABSENT: the drive has no copy; CORRUPT: none of use.

@@ -249,7 +249,7 @@ void pool_close(struct pool *pool)
 {
     if (!pool)
         return;
-    if (pool->ndrives && pool_catalog_copy(pool, NULL))
+    if (pool->ndrives && pool_catalog_copy(pool, NULL, POOL_COPIES_ATTACHED, NULL))
         mrmr_log_story(MRMR_LOG_WARN, "copying the catalog");
     for (size_t i = 0; i < pool->ndrives; i++)
         if (pool_drive_detach(pool, pool->drives[i]))

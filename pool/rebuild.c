@@ -423,6 +423,8 @@ mrmr_err pool_rebuild(struct pool *pool, const struct pool_job *job,
     struct pool_rebuild_report report = {0};
     struct rebuild rebuild = {.pool = pool, .job = job, .options = options, .report = &report};
     mrmr_err err = rebuild_run(&rebuild);
+    if (!err)
+        err = pool_catalog_copy(pool, job, POOL_COPIES_ALL, NULL);
     *ret_report = report;
     return err;
 }

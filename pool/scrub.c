@@ -427,6 +427,8 @@ mrmr_err pool_scrub(struct pool *pool, const struct pool_job *job,
         err = pool_mend(pool, job, false, &mended);
         report.rows_repaired = mended.rows_made;
     }
+    if (!err)
+        err = pool_catalog_copy(pool, job, POOL_COPIES_VERIFIED, &report.copies_damaged);
     *ret_report = report;
     return err;
 }

@@ -62,6 +62,8 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job, bool accept_ch
         err = pool_mend_and_protect(pool, job, accept_changes, &report);
     if (!err)
         err = pool_let_go_retired(pool, job);
+    if (!err)
+        err = pool_catalog_copy(pool, job, POOL_COPIES_ALL, NULL);
     *ret_report = report;
     return err;
 }

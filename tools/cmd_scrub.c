@@ -47,6 +47,7 @@ static mrmr_err scrub_json(struct cmd_call *call, const struct pool_scrub_report
     mrmr_json_number(&json, "damaged", r->damaged);
     mrmr_json_number(&json, "damaged_size", r->damaged_bytes);
     mrmr_json_number(&json, "rows_damaged", r->rows_damaged);
+    mrmr_json_number(&json, "copies_damaged", r->copies_damaged);
     mrmr_json_number(&json, "repaired", r->repaired);
     mrmr_json_number(&json, "rows_repaired", r->rows_repaired);
     mrmr_json_number(&json, "lost", r->lost);
@@ -71,13 +72,17 @@ static void scrub_print(struct cmd_call *call, const struct pool_scrub_report *r
         printf("Repaired: %" PRIu64 " files, %" PRIu64 " parity rows. The bad copies are in "
                ".mrmr/quarantine of their drives.\n",
             r->repaired, r->rows_repaired);
+    if (r->copies_damaged)
+        printf("%s damaged on a drive, and made anew; see: mrmr events\n",
+            mrmr_print_count(r->copies_damaged, "copy of the catalog was",
+                "copies of the catalog were", count, sizeof count));
     if (r->edited)
         printf("%s edited since the last sync, which is no damage; the next sync takes %s in.\n",
             mrmr_print_count(r->edited, "file was", "files were", count, sizeof count),
             r->edited == 1 ? "it" : "them");
     if (completed && !cmd_has_looks(call))
         printf("All that was read is as it should be%s.\n",
-            r->damaged || r->rows_damaged ? " now" : "");
+            r->damaged || r->rows_damaged || r->copies_damaged ? " now" : "");
     cmd_print_looks(call);
 }
 

@@ -28,7 +28,7 @@ static const char *catalog_path(struct world *w)
 
 static void copy_now(struct world *w)
 {
-    assert_ok(pool_catalog_copy(w->pool, &job));
+    assert_ok(pool_catalog_copy(w->pool, &job, POOL_COPIES_ALL, NULL));
 }
 
 /* A change that matters, in a large table and in a small one. */
@@ -391,7 +391,7 @@ static void who_may_not_write_does_not(void **state)
     assert_string_equal(before, after);
     struct pool *look = NULL;
     assert_ok(pool_open(world_path(w, "pool"), POOL_LOOK, "test", &look));
-    assert_ok(pool_catalog_copy(look, &job));
+    assert_ok(pool_catalog_copy(look, &job, POOL_COPIES_ALL, NULL));
     pool_close(look);
     world_open(w);
 }
@@ -496,6 +496,38 @@ static void damaged_logs(void **state)
         world_copy(good, h.log_path);
     }
     assert_restores(w, "a");
+}
+
+/* One byte of a base, and the end of a log: a scrub finds each, and the drive has a whole chain
+ * again; its neighbour's stays. */
+static void damaged_copies_are_replaced(void **state)
+{
+    struct world *w = *state;
+    world_add(w, "a");
+    world_add(w, "b");
+    copy_now(w);
+    change(w);
+    copy_now(w);
+    change(w);
+    copy_now(w);
+    struct has a = has(w, "a"), b = has(w, "b");
+    for (unsigned i = 0; i < 2; i++) {
+        const char *path = i ? a.log_path : a.base_path;
+        uint64_t damaged = 7;
+        if (i)
+            assert_int_equal(truncate(path, size_of(path) - 3), 0);
+        else
+            flip(path, size_of(path) / 2, 1);
+        assert_ok(pool_catalog_copy(w->pool, &job, POOL_COPIES_VERIFIED, &damaged));
+        assert_int_equal(damaged, 1);
+        assert_ok(pool_catalog_copy(w->pool, &job, POOL_COPIES_VERIFIED, &damaged));
+        assert_int_equal(damaged, 0);
+        assert_ok(restore(w, world_path(w, "a")));
+        change(w);
+        copy_now(w);
+        a = has(w, "a");
+    }
+    assert_true(has(w, "b").base == b.base);
 }
 
 static void damaged_bases(void **state)
@@ -794,6 +826,7 @@ int main(void)
         TEST(who_may_not_write_does_not),
         TEST(strangers_in_the_folder),
         TEST(damaged_logs),
+        TEST(damaged_copies_are_replaced),
         TEST(damaged_bases),
         TEST(foreign_copies),
         TEST(bombs),

@@ -137,8 +137,8 @@ static mrmr_err compare_batch(struct compare *c, struct compare_file *f,
             if (err == MRMR_TRUNCATED)
                 return mrmr_fail(MRMR_CHANGED, NULL);
             f->unreadable = true;
-            verdict[k] = META_GONE;
-            if (f->node.recheck) { /* it should be as it was: what is protected is wanted */
+            verdict[k] = META_SUSPECT; /* nobody knows: it is compared again */
+            if (f->node.recheck) {     /* it should be as it was: what is protected is wanted */
                 covered_set(f, leaf);
                 verdict[k] = META_MISSING;
             }
@@ -273,9 +273,11 @@ static void compare_tell(struct compare *c, const struct compare_file *f)
         return;
     if (f->unreadable)
         pool_scan_note(c->worker, "unreadable",
-            "on drive %s, parts of '%.600s' cannot be read: they count as missing; look at the "
-            "drive, "
-            "and mrmr scrub --repair writes them anew",
+            f->node.recheck
+                ? "on drive %s, parts of '%.600s' cannot be read: they count as missing; look at "
+                  "the drive, and mrmr scrub --repair writes them anew"
+                : "on drive %s, parts of '%.600s', which was edited, cannot be read: what was "
+                  "protected of it before is kept until they can be; look at the drive",
             c->drive->meta.name, path.data);
     if (f->damaged && !pool_scan_held_find(&c->held, f->node.id))
         pool_scan_note(c->worker, "held",

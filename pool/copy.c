@@ -5,24 +5,37 @@
 #include <stdio.h>
 #include <string.h>
 
+struct work_clear {
+    struct pool *pool;
+    struct pool_drive *drive;
+};
+
 static mrmr_err work_clear_entry(
     const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
 {
-    struct drv *drv = arg;
+    const struct work_clear *clear = arg;
     char path[sizeof POOL_WORK + META_NAME_MAX + 2];
     if (err || !stat || stat->type == DRV_DIR)
         return MRMR_OK;
+    MRMR_TRY(pool_drive_attach(clear->pool, clear->drive));
     snprintf(path, sizeof path, POOL_WORK "/%s", name);
-    return drv_unlink(drv, path);
+    return drv_unlink(clear->drive->drv, path);
 }
 
 mrmr_err pool_work_clear(struct pool *pool, struct pool_drive *drive)
 {
-    (void)pool;
-    mrmr_err err = drv_list(drive->drv, POOL_WORK, work_clear_entry, drive->drv);
+    struct work_clear clear = {pool, drive};
+    mrmr_err err = drv_list(drive->drv, POOL_WORK, work_clear_entry, &clear);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
-        err = drv_mkdirs(drive->drv, POOL_WORK, 0700);
+        return MRMR_OK;
     return mrmr_err_drive(err, drive->meta.name);
+}
+
+mrmr_err pool_work_begin(struct pool *pool, struct pool_drive *drive)
+{
+    MRMR_TRY(pool_work_clear(pool, drive));
+    MRMR_TRY(pool_drive_attach(pool, drive));
+    return mrmr_err_drive(drv_mkdirs(drive->drv, POOL_WORK, 0700), drive->meta.name);
 }
 
 /* --- Content --- */

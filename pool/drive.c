@@ -253,7 +253,6 @@ static mrmr_err drives_note(struct pool *pool)
 {
     for (size_t i = 0; i < pool->ndrives; i++) {
         struct pool_drive *drive = pool->drives[i];
-        pool_session_settle_boot(&drive->meta);
         MRMR_TRY(pool_drive_note(pool, drive, false));
     }
     return MRMR_OK;

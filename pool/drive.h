@@ -37,9 +37,8 @@ enum pool_session_kind pool_session_judge(
 mrmr_err pool_session_adopt(struct pool *pool, struct pool_drive *drive);
 /* The story of a drive whose session is strange; returns MRMR_DIVERGED. */
 mrmr_err pool_session_diverged(const struct meta_drive *meta, const struct meta_session *session);
-/* If a scan has judged the drive since this boot, an attachment that ended uncleanly before it is
- * history. */
-void pool_session_settle_boot(struct meta_drive *meta);
+/* A scan has judged the drive: an attachment that ended uncleanly before it is history. */
+void pool_session_boot_judged(struct meta_drive *meta, bool attached);
 
 /* --- drive_space.c --- */
 

@@ -53,19 +53,12 @@ static void boot_id(char ret_id[40])
     ret_id[MRMR_UUID_TEXT - 1] = '\0';
 }
 
-static int64_t boot_time(void)
+/* By the scan itself, not by the clock, which may have been set back since. */
+void pool_session_boot_judged(struct meta_drive *meta, bool attached)
 {
-    struct timespec up;
-    clock_gettime(CLOCK_BOOTTIME, &up);
-    return mrmr_clock_real() - mrmr_clock_from_timespec(&up);
-}
-
-void pool_session_settle_boot(struct meta_drive *meta)
-{
-    char now[40];
-    boot_id(now);
-    if (meta->boot[0] && strcmp(meta->boot, now) != 0 && meta->scanned > boot_time())
-        memcpy(meta->boot, now, sizeof meta->boot);
+    meta->boot[0] = '\0';
+    if (attached)
+        boot_id(meta->boot);
 }
 
 /* --- Judging --- */
@@ -177,7 +170,6 @@ static void session_boot(struct meta_drive *meta, bool attach)
 {
     char now[40];
     boot_id(now);
-    pool_session_settle_boot(meta);
     if (!meta->boot[0] || strcmp(meta->boot, now) == 0)
         memcpy(meta->boot, attach ? now : (char[40]){""}, sizeof meta->boot);
 }
@@ -298,11 +290,7 @@ mrmr_err pool_drive_attach(struct pool *pool, struct pool_drive *drive)
         return MRMR_OK;
     MRMR_TRY(session_may_write(pool, drive));
     MRMR_TRY(session_ready(pool, drive));
-    mrmr_err err = session_change(pool, drive, true);
-    /* A drive that is full to the last byte has room for its identity in the slack. */
-    if (err == MRMR_SPACE && !drv_unlink(drive->drv, POOL_DOT "/slack"))
-        err = session_change(pool, drive, true);
-    MRMR_TRY(err);
+    MRMR_TRY(session_change_full(pool, drive, true));
     session_set_attached(drive, true);
     /* No room, or no means: it is made later. */
     if (pool_drive_slack_keep_locked(pool, drive))

@@ -363,8 +363,10 @@ mrmr_err pool_mend_and_protect(struct pool *pool, const struct pool_job *job, bo
 
 /* --- copy.c: a whole file again, from verified bytes --- */
 
-/* Where temporary files of rebuild and repair lie on a drive; emptied when a job begins. */
+/* Where temporary files of rebuild lie on a drive: what an interrupted one left is cleared away when
+ * the pool is opened. Both may attach the drive. */
 #define POOL_WORK POOL_DOT "/work"
+mrmr_err pool_work_begin(struct pool *pool, struct pool_drive *drive); /* the folder, empty */
 mrmr_err pool_work_clear(struct pool *pool, struct pool_drive *drive);
 /* Make the node's content and attributes anew at `path` (which must not exist) on the drive, every
  * byte verified: from the original where it is right, reconstructed where not. Regular files,
@@ -379,6 +381,9 @@ mrmr_err pool_copy_attrs(
     struct pool *pool, const struct meta_node *node, struct pool_drive *drive, const char *path);
 
 /* --- catalog_copy.c, catalog_restore.c: copies of the catalog on the drives (I8) --- */
+
+/* A rebuild's name in the catalog's list of what is to do. */
+#define POOL_REBUILD_JOB "rebuild"
 
 enum pool_copies {
     POOL_COPIES_ATTACHED, /* the pool closes: on drives that it wrote to, if anything changed */

@@ -224,6 +224,10 @@ static mrmr_err open_all(struct pool *pool, const char *who)
         return MRMR_OK;
     MRMR_TRY(meta_events_trim(pool->meta, EVENTS_KEPT));
     MRMR_TRY(pool_intents_settle(pool));
+    /* Copies of a rebuild that was cut short. */
+    for (size_t i = 0; i < pool->ndrives; i++)
+        if (pool_drive_writable(pool->drives[i]) && pool_work_clear(pool, pool->drives[i]))
+            mrmr_log_story(MRMR_LOG_WARN, "clearing away an interrupted rebuild's copies");
     return pool_repairs_settle(pool);
 }
 

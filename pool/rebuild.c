@@ -282,7 +282,7 @@ static mrmr_err rebuild_files(struct rebuild *rebuild)
         &rebuild->items_total, &rebuild->bytes_total));
     for (size_t i = 0; i < pool->ndrives; i++)
         if (pool_drive_writable(pool->drives[i]))
-            MRMR_TRY(pool_work_clear(pool, pool->drives[i]));
+            MRMR_TRY(pool_work_begin(pool, pool->drives[i]));
     mrmr_err err = rebuild_batches(rebuild);
     if (!err && rebuild->drive->meta.state == META_DRIVE_REBUILDING)
         err = pool_restore_note_all(rebuild);

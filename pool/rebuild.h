@@ -7,8 +7,6 @@
 
 #include "pool/engine.h"
 
-#define POOL_REBUILD_JOB "rebuild" /* its name in the catalog's list of what is to do */
-
 struct rebuild {
     struct pool *pool;
     const struct pool_job *job;
@@ -17,6 +15,7 @@ struct rebuild {
     struct pool_drive *drive; /* whose content comes back */
     bool away;                /* into free space on other drives; else onto the drive itself */
     uint64_t items_total, bytes_total;
+    uint64_t planned[META_SLOTS_MAX + 1]; /* by drive: what this batch will put there */
 
     struct rebuild_folder { /* made by this run, or noted: their attributes are set
                                 at the end */

@@ -258,6 +258,15 @@ static mrmr_err repair_record(struct meta *meta, void *arg)
     return meta_extents_mark(meta, r->node.id, META_MISSING, META_LIVE);
 }
 
+/* What is in place was put there after the last scan: nobody has held it, so the user's word to
+ * bring the held version back is not about it. */
+static bool repair_is_unseen(const struct repair *r)
+{
+    bool known = (r->drive->info.caps & DRV_CAP_STABLE_CTIME) && r->was.ctime;
+    return pool_stat_same(&r->drive->info, &r->node, &r->was) != POOL_SAME &&
+           (known ? r->was.ctime : r->was.mtime) > r->drive->meta.scanned;
+}
+
 static mrmr_err repair_file(struct repair *r, bool bring_back)
 {
     MRMR_TRY(drv_stat(r->drive->drv, r->path.data, &r->was));
@@ -265,6 +274,10 @@ static mrmr_err repair_file(struct repair *r, bool bring_back)
         return mrmr_fail(MRMR_CONFLICT, "something else than a file is in its place");
     if (!bring_back && pool_stat_same(&r->drive->info, &r->node, &r->was) != POOL_SAME)
         return mrmr_fail(MRMR_CHANGED, "it was edited; the next sync takes it in");
+    if (bring_back && repair_is_unseen(r))
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_CHANGED, "it was edited since the last sync, and is left alone"),
+            "run mrmr sync first");
     MRMR_TRY(pool_drive_attach(r->pool, r->drive));
     MRMR_TRY(repair_fingerprint(r, r->path.data, &r->judged));
     MRMR_TRY(repair_make_copy(r));
@@ -285,11 +298,13 @@ static mrmr_err settle_pending(struct repair *r)
     MRMR_TRY(drv_stat(drv, r->pending, &pending));
     bool known = repair_is_known(r, &pending);
     mrmr_err err = drv_stat(drv, r->path.data, &target);
-    if (!err && target.ino == pending.ino)
+    /* Without inode numbers nothing tells whose it is: then nothing is deleted. */
+    bool stable = r->drive->info.caps & DRV_CAP_STABLE_INO;
+    if (!err && stable && target.ino == pending.ino)
         return drv_unlink(drv, r->pending); /* a second name of what is in place */
     if (known)
         return repair_keep_displaced(r); /* cut point 2: the rotten file */
-    if (!err && repair_is_known(r, &target))
+    if (!err && stable && repair_is_known(r, &target))
         return drv_unlink(drv, r->pending); /* cut point 1: our copy, never in place */
     /* Cut point 2, and a user had saved it. What is in place now may be our copy, or newer still:
      * both are kept. */

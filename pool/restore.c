@@ -5,7 +5,7 @@
  * Crash argument. The cut points of a batch:
  *
  *  1  copies are made under .mrmr/work on the target drives: nothing of a user's is touched; the
- *     next job empties that folder.
+ *     next opening of the pool empties that folder.
  *  2  all copies are synced, then each is given its name without replacing anything (I1), then the
  *     names are synced. A name that is there with whole, synced, verified content is not in the
  *     catalog yet: the next run finds it, compares it leaf by leaf, and keeps it.
@@ -40,7 +40,9 @@ struct restore {
     struct pool_drive *target;
     char work[sizeof POOL_WORK + 32];
     enum restore_state state;
-    bool held; /* another version is in its place, and the protected one is to come back */
+    bool held;     /* another version is in its place, and the protected one is to come back */
+    bool conflict; /* something else is in its place: what is protected is held, */
+    struct drv_stat other; /* this */
 };
 
 /* --- Where to --- */
@@ -75,6 +77,7 @@ static mrmr_err restore_free_drive(const struct restore *item, struct pool_drive
 {
     struct rebuild *rebuild = item->rebuild;
     uint64_t best_used = 0, bytes;
+    size_t best = 0;
     *ret_drive = NULL;
     MRMR_TRY(restore_bytes(item, &bytes));
     for (size_t i = 0; i < rebuild->pool->ndrives; i++) {
@@ -82,14 +85,18 @@ static mrmr_err restore_free_drive(const struct restore *item, struct pool_drive
         struct drv_space space;
         struct drv_stat stat;
         if (!restore_may_take(rebuild, drive) || drv_space(drive->drv, &space) ||
-            space.avail < drive->meta.reserve + bytes + 16 * META_LEAF ||
+            space.avail < drive->meta.reserve + rebuild->planned[i] + bytes + 16 * META_LEAF ||
             mrmr_class_of(drv_stat(drive->drv, item->path.data, &stat)) != MRMR_CLASS_ABSENT)
             continue;
-        if (!*ret_drive || space.total - space.avail < best_used) {
+        uint64_t used = space.total - space.avail + rebuild->planned[i];
+        if (!*ret_drive || used < best_used) {
             *ret_drive = drive;
-            best_used = space.total - space.avail;
+            best_used = used;
+            best = i;
         }
     }
+    if (*ret_drive)
+        rebuild->planned[best] += bytes;
     return MRMR_OK;
 }
 
@@ -137,20 +144,40 @@ static mrmr_err restore_has_missing(struct rebuild *rebuild, int64_t node, bool 
     return MRMR_OK;
 }
 
+static bool restore_is_same_file(
+    const struct restore *item, const struct drv_stat *stat, bool missing)
+{
+    const struct rebuild *rebuild = item->rebuild;
+    if (!missing && pool_stat_same(&rebuild->drive->info, &item->node, stat) == POOL_SAME)
+        return true;
+    return stat->size == item->node.size && stat->mtime == item->node.mtime &&
+           !restore_verify_at(item->rebuild, &item->node, item->target, item->path.data);
+}
+
+/* Of what is no file. */
+static bool restore_is_same_other(const struct restore *item, const struct drv_stat *stat)
+{
+    mrmr_autobytes struct mrmr_bytes known = MRMR_BYTES_INIT, there = MRMR_BYTES_INIT;
+    if (item->node.type == META_CHAR || item->node.type == META_BLOCK)
+        return item->node.rdev == stat->rdev;
+    if (item->node.type != META_SYMLINK)
+        return true;
+    return !meta_target_get(item->rebuild->pool->meta, item->node.id, &known) &&
+           !drv_readlink(item->target->drv, item->path.data, &there) && known.size == there.size &&
+           (!known.size || memcmp(known.data, there.data, known.size) == 0);
+}
+
 /* Something lies at the path on the drive itself: is it the file already, a changed version of it,
  * or somebody else's? */
 static mrmr_err restore_look_at_present(struct restore *item, const struct drv_stat *stat)
 {
     struct rebuild *rebuild = item->rebuild;
     bool missing = false;
+    MRMR_TRY(restore_has_missing(rebuild, item->node.id, &missing));
     if (stat->type == (enum drv_type)item->node.type) {
-        MRMR_TRY(restore_has_missing(rebuild, item->node.id, &missing));
-        bool same_bytes =
-            item->node.type != META_REG ||
-            (!missing && pool_stat_same(&rebuild->drive->info, &item->node, stat) == POOL_SAME) ||
-            (stat->size == item->node.size && stat->mtime == item->node.mtime &&
-                !restore_verify_at(rebuild, &item->node, item->target, item->path.data));
-        if (same_bytes) {
+        bool same = item->node.type == META_REG ? restore_is_same_file(item, stat, missing)
+                                                : restore_is_same_other(item, stat);
+        if (same) {
             item->state = RESTORE_KEPT;
             return MRMR_OK;
         }
@@ -162,6 +189,8 @@ static mrmr_err restore_look_at_present(struct restore *item, const struct drv_s
     }
     rebuild->report->conflicts++;
     item->state = RESTORE_ENDED;
+    item->conflict = missing && item->node.type == META_REG;
+    item->other = *stat;
     pool_tell(rebuild->pool, rebuild->job, true, "conflict", item->target,
         "'%s' is not restored: another file is in its place on drive %s; move it away and run "
         "rebuild again",
@@ -414,7 +443,13 @@ static mrmr_err restore_link(
         return MRMR_OK;
     MRMR_TRY(restore_parents(item, path));
     mrmr_err err = drv_link(item->target->drv, item->path.data, path);
-    return err == MRMR_EXISTS ? MRMR_OK : mrmr_err_drive(err, item->target->meta.name);
+    if (err != MRMR_EXISTS)
+        return mrmr_err_drive(err, item->target->meta.name);
+    item->rebuild->report->conflicts++;
+    pool_tell(item->rebuild->pool, item->rebuild->job, true, "conflict", item->target,
+        "'%s', another name of '%s', is not restored: another file is in its place on drive %s",
+        path, item->path.data, item->target->meta.name);
+    return MRMR_OK;
 }
 
 static mrmr_err restore_place(struct restore *item)
@@ -506,7 +541,9 @@ static mrmr_err restore_move_name(
     (void)path;
     int64_t to;
     MRMR_TRY(restore_folder_node(item, parent, &to));
-    return meta_name_move(item->rebuild->pool->meta, parent, name, to, name);
+    mrmr_err err = meta_name_move(item->rebuild->pool->meta, parent, name, to, name);
+    /* Another file has it there: the file keeps those of its names that it could get. */
+    return err == MRMR_EXISTS ? meta_name_remove(item->rebuild->pool->meta, parent, name) : err;
 }
 
 /* A file that moved to another drive: there it is exposed, and its old extents stand in for it
@@ -568,6 +605,15 @@ static mrmr_err restore_record_node(struct restore *item)
     return restore_expose_moved(item);
 }
 
+/* The next scan must not take the other file for an edit, and let go of what is protected. */
+static mrmr_err restore_hold(struct restore *item)
+{
+    struct meta_change held = {
+        .drive = item->node.drive, .kind = META_CHANGE_HELD, .node = item->node.id};
+    pool_node_from_stat(&held.now, &item->other);
+    return meta_change_add(item->rebuild->pool->meta, &held);
+}
+
 struct restore_set {
     struct restore *items;
     size_t n;
@@ -580,6 +626,8 @@ static mrmr_err restore_record(struct meta *meta, void *arg)
         struct restore *item = &set->items[i];
         if (item->state == RESTORE_PLACED || item->state == RESTORE_KEPT)
             MRMR_TRY(restore_record_node(item));
+        if (item->conflict)
+            MRMR_TRY(restore_hold(item));
         if (item->state != RESTORE_FAILED ||
             item->rebuild->drive->meta.state != META_DRIVE_REBUILDING)
             MRMR_TRY(meta_todo_done(meta, POOL_REBUILD_JOB, item->node.id));
@@ -605,6 +653,21 @@ static void restore_count(struct restore *items, size_t n)
 
 /* --- A batch --- */
 
+/* A file or symlink stands where a folder of the path should, something is mounted there, or the
+ * spot cannot be read: the others can still be brought back. */
+static bool restore_is_one_files(mrmr_err err)
+{
+    switch (mrmr_class_of(err)) {
+    case MRMR_CLASS_SPACE:
+    case MRMR_CLASS_DENIED:
+    case MRMR_CLASS_INVALID:
+    case MRMR_CLASS_UNSUPPORTED:
+        return true;
+    default:
+        return err == MRMR_IO;
+    }
+}
+
 static mrmr_err restore_begin(struct rebuild *rebuild, int64_t node, struct restore *item)
 {
     item->rebuild = rebuild;
@@ -618,7 +681,7 @@ static mrmr_err restore_begin(struct rebuild *rebuild, int64_t node, struct rest
     MRMR_TRY(meta_path(rebuild->pool->meta, node, &item->path));
     snprintf(item->work, sizeof item->work, POOL_WORK "/%lld", (long long)node);
     err = restore_choose(item);
-    if (err == MRMR_SPACE) {
+    if (err && restore_is_one_files(err)) {
         restore_failed(item, "it cannot be brought back");
         err = MRMR_OK;
     }
@@ -631,6 +694,7 @@ mrmr_err pool_restore_batch(struct rebuild *rebuild, const int64_t nodes[], size
     if (!items)
         return mrmr_nomem();
     struct restore_set set = {items, n};
+    memset(rebuild->planned, 0, sizeof rebuild->planned);
     mrmr_err err = MRMR_OK;
     for (size_t i = 0; i < n && !err; i++)
         err = restore_begin(rebuild, nodes[i], &items[i]);

@@ -39,9 +39,8 @@ struct scan {
 /* The boot in which the drive was attached is over, and nobody has looked at it since. */
 static bool scan_was_unclean(const struct pool_drive *drive)
 {
-    struct meta_drive meta = drive->meta;
+    const struct meta_drive meta = drive->meta;
     char now[sizeof meta.boot] = "";
-    pool_session_settle_boot(&meta);
     mrmr_autoclose int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
     if (!meta.boot[0] || fd < 0 || read(fd, now, sizeof now - 1) < 0)
         return false;

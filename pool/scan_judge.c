@@ -358,6 +358,22 @@ static mrmr_err judge_recheck(struct pool_scan_drive *scan, const struct meta_ch
                    : pool_scan_apply_recheck(scan, &node, &change->now);
 }
 
+static mrmr_err judge_tell_vanished(
+    struct pool_scan_drive *scan, const struct meta_change *change, uint64_t files)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    MRMR_TRY(meta_path(scan->pool->meta, change->parent, &path));
+    if (path.size)
+        MRMR_TRY(mrmr_bytes_str(&path, "/"));
+    MRMR_TRY(mrmr_bytes_str(&path, change->name));
+    pool_tell(scan->pool, scan->job, true, "held", scan->drive,
+        "on drive %s, '%s' is gone%s: %" PRIu64 " protected files are held. If that is right: "
+        "mrmr sync --accept-changes; if not: mrmr rebuild %s",
+        scan->drive->meta.name, path.data, scan->unclean ? " since the power went" : "", files,
+        scan->drive->meta.name);
+    return MRMR_OK;
+}
+
 static mrmr_err judge_vanished(struct pool_scan_drive *scan, const struct meta_change *change)
 {
     struct meta_node node;
@@ -370,11 +386,7 @@ static mrmr_err judge_vanished(struct pool_scan_drive *scan, const struct meta_c
         pool_scan_ids_has(&scan->stranded, change->node) ? POOL_SCAN_STRANDED : POOL_SCAN_GONE));
     if (scan->held_files > held && !scan->hold && held < JUDGE_TELL &&
         !pool_scan_held_find(&scan->held, change->node))
-        pool_tell(scan->pool, scan->job, true, "held", scan->drive,
-            "on drive %s, '%s' is gone%s: %" PRIu64 " protected files are held. If that is right: "
-            "mrmr sync --accept-changes; if not: mrmr rebuild %s",
-            scan->drive->meta.name, change->name, scan->unclean ? " since the power went" : "",
-            scan->held_files - held, scan->drive->meta.name);
+        return judge_tell_vanished(scan, change, scan->held_files - held);
     return MRMR_OK;
 }
 
@@ -462,7 +474,9 @@ static mrmr_err judge_close(struct pool_scan_drive *scan)
     struct meta_drive now;
     {
         mrmr_locked(&scan->drive->lock);
-        scan->drive->meta.scanned = mrmr_clock_real();
+        scan->drive->meta.scanned = scan->now; /* what comes later may not have been seen */
+        if (scan->unclean)
+            pool_session_boot_judged(&scan->drive->meta, scan->drive->attached);
         now = scan->drive->meta;
     }
     return meta_drive_store(meta, &now);
@@ -502,6 +516,7 @@ mrmr_err pool_scan_judge(struct pool_scan_drive *scan, struct pool_sync_report *
     meta_rollback(scan->pool->meta);
     mrmr_locked(&scan->drive->lock);
     memcpy(meta->hold, was.hold, sizeof was.hold);
+    memcpy(meta->boot, was.boot, sizeof was.boot);
     meta->scanned = was.scanned;
     return err;
 }

@@ -200,11 +200,27 @@ static mrmr_err walk_stage(struct turn *turn, enum meta_change_kind kind, int64_
     return err;
 }
 
+/* On a drive that is being restored: what waits to be brought back has not vanished, what was
+ * brought back and is gone has. */
 static mrmr_err walk_stage_vanished(struct turn *turn, const struct meta_child *child)
 {
-    if (turn->scan->replacing)
+    struct meta *meta = turn->scan->pool->meta;
+    if (!turn->scan->replacing)
+        return walk_stage(turn, META_CHANGE_VANISHED, child->node.id, child->name, NULL);
+    if (child->node.type == META_DIR) {
+        mrmr_autofree struct meta_child *children = NULL;
+        size_t n = 0;
+        struct turn below = {
+            .scan = turn->scan, .place = &(struct pool_scan_place){.node = child->node.id}};
+        MRMR_TRY(meta_children(meta, child->node.id, &children, &n));
+        for (size_t i = 0; i < n; i++)
+            MRMR_TRY(walk_stage_vanished(&below, &children[i]));
         return MRMR_OK;
-    return walk_stage(turn, META_CHANGE_VANISHED, child->node.id, child->name, NULL);
+    }
+    bool awaited;
+    MRMR_TRY(meta_todo_has(meta, POOL_REBUILD_JOB, child->node.id, &awaited));
+    return awaited ? MRMR_OK
+                   : walk_stage(turn, META_CHANGE_VANISHED, child->node.id, child->name, NULL);
 }
 
 /* What is neither a file nor a name: attributes of a folder, a link, a special file. */
@@ -387,7 +403,7 @@ static mrmr_err walk_known_file(
     if (same != POOL_SAME) {
         bool awaited = false; /* of a drive that is being restored: not all of it may be there */
         if (scan->replacing)
-            MRMR_TRY(meta_todo_has(scan->pool->meta, "rebuild", child->node.id, &awaited));
+            MRMR_TRY(meta_todo_has(scan->pool->meta, POOL_REBUILD_JOB, child->node.id, &awaited));
         if (awaited)
             return MRMR_OK;
         return walk_stage(turn, same == POOL_RECHECK ? META_CHANGE_RECHECK : META_CHANGE_CHANGED,

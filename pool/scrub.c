@@ -167,8 +167,18 @@ static mrmr_err scrub_manifests(
 enum leaf_finding { LEAF_RIGHT, LEAF_ROTTEN, LEAF_EDITED, LEAF_UNKNOWN };
 
 /* A leaf that could not be read right: was its file edited, or did it rot? */
-static enum leaf_finding scrub_judge(struct scrub *scrub, const struct meta_extent *extent)
+static enum leaf_finding scrub_judge(
+    struct scrub *scrub, const struct meta_extent *extent, mrmr_err why)
 {
+    switch (mrmr_class_of(why)) {
+    case MRMR_CLASS_SPACE: /* too many open files */
+    case MRMR_CLASS_DENIED:
+    case MRMR_CLASS_MEMORY:
+    case MRMR_CLASS_INTERNAL:
+        return LEAF_UNKNOWN; /* nothing is known about its bytes */
+    default:
+        break;
+    }
     struct meta_node node;
     struct drv_stat stat;
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
@@ -235,7 +245,7 @@ static mrmr_err scrub_extent(
     for (uint64_t i = 0; i < extent->leaves; i++) {
         MRMR_TRY(pool_job_poll(scrub->job));
         mrmr_err err = pool_leaf_read(scrub->pool, view, extent, i, POOL_LEAF_DIRECT, buf, NULL);
-        enum leaf_finding finding = err ? scrub_judge(scrub, extent) : LEAF_RIGHT;
+        enum leaf_finding finding = err ? scrub_judge(scrub, extent, err) : LEAF_RIGHT;
         scrub_count(scrub, extent, i, finding);
         verdict[i] = (struct meta_verdict){1, scrub_next_state(extent->state, finding)};
         changed = changed || verdict[i].state != extent->state;

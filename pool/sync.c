@@ -26,22 +26,73 @@ mrmr_err pool_mend_and_protect(struct pool *pool, const struct pool_job *job, bo
     return pool_mend_return(pool);
 }
 
+/* Nothing of it is known to be lost: a rebuild can bring the node back whole. */
+static mrmr_err sync_comes_back(struct pool *pool, const struct meta_node *node, bool *ret_whole)
+{
+    mrmr_autofree struct meta_extent *extents = NULL;
+    mrmr_autofree struct meta_exposed *ranges = NULL;
+    mrmr_autofree void *buf = malloc(META_LEAF);
+    size_t n = 0, nranges = 0, size;
+    if (!buf)
+        return mrmr_nomem();
+    MRMR_TRY(meta_extents_of(pool->meta, node->id, &extents, &n));
+    MRMR_TRY(meta_exposed_of(pool->meta, node->id, &ranges, &nranges));
+    *ret_whole = true;
+    for (size_t i = 0; i < n && *ret_whole; i++)
+        if (pool_extent_wanted(&extents[i]))
+            *ret_whole =
+                pool_extent_leaf_read(pool, &extents[i], 0, POOL_LEAF_ANY, buf, NULL) != MRMR_LOST;
+    for (size_t i = 0; i < nranges && *ret_whole; i++)
+        *ret_whole = !pool_leaf_stand_in(pool, node, ranges[i].first, buf, &size);
+    return MRMR_OK;
+}
+
+/* Something that waits to be brought back to the drive can be. */
+static mrmr_err sync_rebuild_goes_on(
+    struct pool *pool, const struct pool_drive *drive, bool *ret_goes_on)
+{
+    int64_t nodes[SYNC_BATCH], after = 0;
+    size_t n;
+    *ret_goes_on = false;
+    do {
+        MRMR_TRY(meta_todo_after(pool->meta, POOL_REBUILD_JOB, after, nodes, SYNC_BATCH, &n));
+        for (size_t i = 0; i < n && !*ret_goes_on; i++) {
+            struct meta_node node;
+            after = nodes[i];
+            MRMR_TRY(meta_node_get(pool->meta, nodes[i], &node));
+            if (node.drive == drive->meta.id)
+                MRMR_TRY(sync_comes_back(pool, &node, ret_goes_on));
+        }
+    } while (n && !*ret_goes_on);
+    return MRMR_OK;
+}
+
 /* The user's word on a drive that is being rebuilt: what could not be brought back is given up, and
  * the drive is one like the others again. */
-static mrmr_err sync_end_rebuild(struct pool *pool, struct pool_drive *drive)
+static mrmr_err sync_end_rebuild(
+    struct pool *pool, const struct pool_job *job, struct pool_drive *drive)
 {
     int64_t nodes[SYNC_BATCH], after = 0;
     size_t n;
     if (drive->meta.state != META_DRIVE_REBUILDING || !pool_drive_present(drive))
         return MRMR_OK;
+    bool goes_on;
+    MRMR_TRY(sync_rebuild_goes_on(pool, drive, &goes_on));
+    if (goes_on) {
+        pool_tell(pool, job, true, "rebuild-unfinished", drive,
+            "drive %s is not whole yet, and what it lacks can still be brought back: nothing of "
+            "it is given up; go on with: mrmr rebuild %s",
+            drive->meta.name, drive->meta.name);
+        return MRMR_OK;
+    }
     do {
-        MRMR_TRY(meta_todo_after(pool->meta, "rebuild", after, nodes, SYNC_BATCH, &n));
+        MRMR_TRY(meta_todo_after(pool->meta, POOL_REBUILD_JOB, after, nodes, SYNC_BATCH, &n));
         for (size_t i = 0; i < n; i++) {
             struct meta_node node;
             after = nodes[i];
             MRMR_TRY(meta_node_get(pool->meta, nodes[i], &node));
             if (node.drive == drive->meta.id)
-                MRMR_TRY(meta_todo_done(pool->meta, "rebuild", nodes[i]));
+                MRMR_TRY(meta_todo_done(pool->meta, POOL_REBUILD_JOB, nodes[i]));
         }
     } while (n);
     drive->meta.state = META_DRIVE_ACTIVE;
@@ -53,7 +104,7 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job, bool accept_ch
 {
     struct pool_sync_report report = {0};
     for (size_t i = 0; accept_changes && i < pool->ndrives; i++)
-        MRMR_TRY(sync_end_rebuild(pool, pool->drives[i]));
+        MRMR_TRY(sync_end_rebuild(pool, job, pool->drives[i]));
     mrmr_err err = pool_scan(pool, job, accept_changes, &report);
     if (!err)
         err = pool_compare(pool, job, &report);

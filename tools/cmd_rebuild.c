@@ -23,6 +23,19 @@ static mrmr_err look_rebuild(struct cmd_call *call, const struct pool_rebuild_re
     return MRMR_OK;
 }
 
+/* What came back is not yet protected, or something else is not. */
+static mrmr_err look_protection(struct cmd_call *call, struct pool *pool)
+{
+    struct pool_status s;
+    uint64_t under = 0;
+    MRMR_TRY(pool_status(pool, &s));
+    for (unsigned i = 0; i < s.redundancy; i++)
+        under += s.margin[i];
+    return under || s.lost_stripes || s.exposed_files || s.exposed_bytes
+               ? cmd_look(call, "not everything is protected as it should be; see: mrmr status")
+               : MRMR_OK;
+}
+
 static mrmr_err rebuild_json(
     struct cmd_call *call, const struct pool_rebuild_report *r, bool completed)
 {
@@ -84,6 +97,8 @@ static mrmr_err rebuild_in(struct cmd_call *call, struct pool *pool)
     mrmr_err err = pool_rebuild(pool, job, &options, &report);
     MRMR_TRY(rebuild_end(call, err, &options));
     MRMR_TRY(look_rebuild(call, &report));
+    if (!err)
+        MRMR_TRY(look_protection(call, pool));
     if (call->json)
         return rebuild_json(call, &report, !err);
     rebuild_print(call, &report);

@@ -2,5 +2,6 @@
 mrmr_cmocka(pool_engine pool_engine.c LIBS mrmr_rig TIMEOUT 600)
 mrmr_cmocka(pool_engine_repair pool_engine_repair.c LIBS mrmr_rig TIMEOUT 600)
 mrmr_cmocka(pool_engine_margin pool_engine_margin.c LIBS mrmr_rig TIMEOUT 180)
+mrmr_cmocka(pool_engine_media pool_engine_media.c LIBS mrmr_rig)
 mrmr_cmocka(pool_engine_red_team pool_engine_red_team.c LIBS mrmr_rig TIMEOUT 600)
 mrmr_cmocka(pool_check pool_check.c LIBS mrmr_rig)

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Media and drives that fail in the middle of a job, and what may not be concluded from it.
+ */
+#include "tests/support/rig.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int rig_setup(void **state)
+{
+    *state = rig_create(&(struct rig_spec){.kind = RIG_MEM, .seed = 41});
+    return 0;
+}
+static int rig_teardown(void **state)
+{
+    rig_destroy(*state);
+    return 0;
+}
+static void one_each(struct rig *rig, unsigned n, uint64_t size)
+{
+    for (unsigned d = 0; d < n; d++) {
+        char path[16];
+        snprintf(path, sizeof path, "f%u", d);
+        rig_put(rig, d, path, size);
+    }
+    rig_protect_all(rig);
+}
+
+/* A file was edited in its first leaf, and the medium has a bad spot in its third: the third leaf,
+ * which nobody touched, is in a stripe, and must not be given up because it cannot be read. */
+static void test_edited_file_with_a_bad_spot(void **state)
+{
+    struct rig *rig = *state;
+    one_each(rig, 3, 3 * RIG_MIB);
+    rig_edit(rig, "f0", 5, 10);
+    struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_FILE_READ, .prefix = "f0", .err = MRMR_IO, .after = 2, .times = 1};
+    /* leaves are compared in order: the third read is leaf 2's */
+    rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
+    struct pool_job job = rig_job(rig);
+    struct pool_sync_report report;
+    rig_ok(pool_scan(rig->pool, &job, false, &report));
+    rig_ok(pool_compare(rig->pool, &job, &report));
+    assert_null(strchr(rig_states(rig, "f0") + 2, 'G'));
+}
+
+/* The drive dies while an edited file is compared (the medium answers EIO): the old version, of
+ * which every byte is in stripes, is still there afterwards. */
+static void test_drive_dies_while_an_edited_file_is_compared(void **state)
+{
+    struct rig *rig = *state;
+    one_each(rig, 3, 3 * RIG_MIB);
+    rig_edit(rig, "f0", 5, 10);
+    struct drv_fault_rule rule = {.ops = DRV_FAULT_FILE_READ, .prefix = "f0", .err = MRMR_IO};
+    rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
+    struct meta_node node = rig_node(rig, "f0");
+    rig_sync(rig);
+    mrmr_autofree struct meta_extent *extents = NULL;
+    size_t n;
+    uint64_t kept = 0;
+    rig_ok(meta_extents_of(rig->pool->meta, node.id, &extents, &n));
+    for (size_t i = 0; i < n; i++)
+        if (pool_extent_wanted(&extents[i]))
+            kept += extents[i].bytes;
+    assert_true(kept >= 2 * RIG_MIB);
+}
+
+/* The identity's rename happened, and the sync of its folder says that there is no room; the
+ * attach tries again with the slack's room, and the power goes within that. */
+static void test_attach_after_a_failed_folder_sync(void **state)
+{
+    struct rig *rig = *state;
+    one_each(rig, 3, RIG_MIB);
+    rig_close(rig);
+    rig_open(rig);
+    unsigned d = 0;
+    struct drv_stat slack;
+    while (d < rig->n && drv_stat(rig->drive[d].raw, ".mrmr/slack", &slack))
+        d++;
+    if (d == rig->n) { /* a drive that the pool once kept slack on */
+        d = 0;
+        struct drv_file *file = NULL;
+        rig_ok(drv_file_open(
+            rig->drive[0].raw, ".mrmr/slack", DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
+        rig_ok(drv_file_allocate(file, RIG_MIB));
+        drv_file_close(file);
+    }
+    struct drv_fault_rule full = {
+        .ops = DRV_FAULT_DIR_SYNC, .prefix = ".mrmr", .late = true, .times = 1, .err = MRMR_SPACE};
+    struct drv_fault_rule gone = {
+        .ops = DRV_FAULT_CREATE, .prefix = ".mrmr/drive", .after = 1, .err = MRMR_OFFLINE};
+    rig_ok(drv_fault_add(rig->drive[d].fault, &full, NULL));
+    rig_ok(drv_fault_add(rig->drive[d].fault, &gone, NULL));
+    (void)!pool_drive_attach(rig->pool, rig_pool_drive(rig, d));
+    rig_clear_faults(rig);
+    rig_close(rig);
+    rig_open(rig);
+    assert_int_equal(rig_pool_drive(rig, d)->presence, POOL_PRESENT);
+}
+
+/* What cannot be opened for want of descriptors or rights has not rotted. */
+static void test_scrub_that_may_not_read(void **state)
+{
+    struct rig *rig = *state;
+    one_each(rig, 3, RIG_MIB);
+    struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_FILE_OPEN, .prefix = "f", .err = MRMR_SPACE /* EMFILE */};
+    rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
+    struct pool_scrub_report r = rig_scrub(rig, false);
+    assert_int_equal(r.damaged, 0);
+}
+
+#define rig_test(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        rig_test(test_edited_file_with_a_bad_spot),
+        rig_test(test_drive_dies_while_an_edited_file_is_compared),
+        rig_test(test_scrub_that_may_not_read),
+        rig_test(test_attach_after_a_failed_folder_sync),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

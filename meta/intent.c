@@ -53,6 +53,22 @@ static mrmr_err intent_read(struct meta_query *q, struct meta_intent *intent)
     return meta_query_sound(q);
 }
 
+static mrmr_err intents_read(
+    struct meta_query *q, struct meta_intent *ret_intents, size_t most, size_t *ret_n)
+{
+    size_t n = 0;
+    while (n < most) {
+        bool row;
+        MRMR_TRY(meta_query_step(q, &row));
+        if (!row)
+            break;
+        MRMR_TRY(intent_read(q, &ret_intents[n]));
+        n++;
+    }
+    *ret_n = n;
+    return MRMR_OK;
+}
+
 mrmr_err meta_intents_after(struct meta *meta, int64_t drive, int64_t after,
     struct meta_intent *ret_intents, size_t most, size_t *ret_n)
 {
@@ -67,15 +83,17 @@ mrmr_err meta_intents_after(struct meta *meta, int64_t drive, int64_t after,
                          "SELECT id, kind, drive, file FROM intent "
                          "WHERE id > ?1 ORDER BY id LIMIT ?2",
                          args));
-    size_t n = 0;
-    while (n < most) {
-        bool row;
-        MRMR_TRY(meta_query_step(&q, &row));
-        if (!row)
-            break;
-        MRMR_TRY(intent_read(&q, &ret_intents[n]));
-        n++;
-    }
-    *ret_n = n;
-    return MRMR_OK;
+    return intents_read(&q, ret_intents, most, ret_n);
+}
+
+mrmr_err meta_intents_between(struct meta *meta, const char *from, const char *before,
+    struct meta_intent *ret_intents, size_t most, size_t *ret_n)
+{
+    mrmr_locked(&meta->lock);
+    meta_autoquery struct meta_query q = META_QUERY_INIT;
+    MRMR_TRY(meta_query_start(meta, &q,
+        "SELECT id, kind, drive, file FROM intent WHERE file >= ? AND file < ? "
+        "ORDER BY id DESC LIMIT ?",
+        META_ARGS(META_TEXT(from), META_TEXT(before), META_INT(most))));
+    return intents_read(&q, ret_intents, most, ret_n);
 }

@@ -184,7 +184,8 @@ void meta_journal_close(struct meta *meta)
 mrmr_err meta_journal_commit(struct meta *meta)
 {
     struct meta_journal *j = meta->journal;
-    if (!j || !j->session || j->marked || sqlite3session_isempty(j->session))
+    /* Without a session nobody knows what changed: all of it counts. */
+    if (!j || j->marked || (j->session && sqlite3session_isempty(j->session)))
         return MRMR_OK;
     j->marking = true;
     return counter_set(meta, "copy.open", 1);

@@ -437,6 +437,9 @@ mrmr_err meta_intent_add(struct meta *meta, struct meta_intent *intent); /* fill
 mrmr_err meta_intent_remove(struct meta *meta, int64_t id);
 mrmr_err meta_intents_after(struct meta *meta, int64_t drive, int64_t after,
     struct meta_intent *ret_intents, size_t most, size_t *ret_n); /* drive 0 = all */
+/* The last ones that were added for files in [from, before), in the order of bytes. */
+mrmr_err meta_intents_between(struct meta *meta, const char *from, const char *before,
+    struct meta_intent *ret_intents, size_t most, size_t *ret_n);
 
 /* --- To do: nodes that a resumable job has still to handle, by job name ("rebuild") --- */
 mrmr_err meta_todo_add_drive(struct meta *meta, const char *job, int64_t drive,

@@ -180,6 +180,7 @@ static const char schema_stripes[] =
     "  file TEXT NOT NULL"
     ") STRICT;"
     "CREATE INDEX intent_drive ON intent (drive);"
+    "CREATE INDEX intent_file ON intent (file);"
 
     "CREATE TABLE todo ("
     "  job TEXT NOT NULL,"

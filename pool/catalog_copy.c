@@ -144,7 +144,8 @@ static mrmr_err target_look(struct round *round, struct target *t)
     for (size_t i = 0; i < list->n; i++) {
         if (list->temp[i])
             continue;
-        if (list->name[i].sequence > t->newest)
+        if (list->name[i].sequence > t->newest &&
+            list->name[i].sequence <= POOL_CATALOG_SEQUENCE_MOST)
             t->newest = list->name[i].sequence;
         if (!list->name[i].log && list->name[i].sequence > t->base) {
             t->base = list->name[i].sequence;

@@ -30,6 +30,9 @@
 #define POOL_CATALOG_PATH 96
 #define POOL_CATALOG_MAGIC "-- mrmr catalog copy, format "
 #define POOL_CATALOG_FORMAT 1
+/* A name on a drive may be anybody's (I9): one beyond this says nothing about which sequence is next,
+ * else one such name would push the next beyond the digits that a name has. */
+#define POOL_CATALOG_SEQUENCE_MOST INT64_C(100000000000000000) /* 10^17: in seconds, for ever */
 #define POOL_CATALOG_ENTRIES 4096 /* more names in the folder are not looked at */
 
 struct pool_catalog_name {
@@ -62,6 +65,8 @@ static inline bool pool_catalog_name_parse(const char *name, struct pool_catalog
         return false;
     if (!got.log)
         got.base = got.sequence;
+    if (got.sequence > POOL_CATALOG_SEQUENCE_MOST + (INT64_C(1) << 32))
+        return false;
     *ret_name = got;
     return got.sequence > 0 && (!got.log || got.sequence > got.base);
 }

@@ -139,6 +139,10 @@ static inline uint64_t pool_row_bound(uint64_t length)
 void pool_row_path(
     const struct mrmr_uuid *stripe, uint64_t generation, unsigned index, char path[POOL_ROW_PATH]);
 
+/* What an intent's file, "parity/3f/<32 hex>-g<generation>.<index>", names; false: no row. */
+bool pool_row_file_parse(
+    const char *file, struct mrmr_uuid *ret_stripe, uint64_t *ret_generation, unsigned *ret_index);
+
 /* The part of a manifest that all rows of a generation share, built once from the image and the
  * catalog (paths, sizes, attributes as hints), and gzip'd. supersedes: the generations (of which
  * stripes) that this one replaces. */
@@ -162,8 +166,8 @@ mrmr_err pool_row_append(struct pool_row_writer *writer, const void *data,
 mrmr_err pool_row_finish(struct pool_row_writer *writer, unsigned rows,
     const struct mrmr_bytes *body, uint64_t *ret_file_size);
 void pool_row_discard(
-    struct pool_row_writer *writer); /* NULL-safe; after finish it only frees; else the file is
-                                        removed, if that can be done */
+    struct pool_row_writer *writer); /* NULL-safe; removes the temporary file, if that can be done;
+                                        what has the final name is the caller's */
 /* Remove a row's file, and its temp; absent is fine. Not synced. */
 mrmr_err pool_row_remove(struct drv *drv, const char *path);
 

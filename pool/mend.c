@@ -393,6 +393,22 @@ static mrmr_err mend_give_up_in(struct meta *meta, void *arg)
     return MRMR_OK;
 }
 
+/* Every drive of the stripe is ours and answers, now: one may have gone since the pool was opened. */
+static bool mend_all_answer(struct mend *m, const struct meta_stripe *stripe)
+{
+    for (size_t i = 0; i < stripe->blocks + stripe->rows; i++) {
+        struct pool_drive *drive = pool_drive_by_id(m->pool,
+            i < stripe->blocks ? stripe->block[i].drive : stripe->row[i - stripe->blocks].drive);
+        struct drv_space space;
+        if (i >= stripe->blocks && stripe->row[i - stripe->blocks].state == META_ROW_LOST)
+            continue;
+        if (!pool_drive_present(drive) || drv_space(drive->drv, &space) ||
+            (pool_drive_writable(drive) && pool_drive_still_ours(m->pool, drive)))
+            return false;
+    }
+    return true;
+}
+
 /* The user's word was given: leaves of an extent that nothing can give back are not waited for any
  * longer. */
 static mrmr_err mend_give_up_extent(
@@ -412,6 +428,9 @@ static mrmr_err mend_give_up_extent(
     }
     if (!lost)
         return MRMR_OK;
+    /* Looked at again after the reading: a drive that went meanwhile makes anything look lost. */
+    if (!mend_all_answer(m, pool_view_image(view)))
+        return mrmr_fail(MRMR_LOST, "bytes of it can be read again when its drives are back");
     struct mend_give_up give_up = {extent, verdict};
     MRMR_TRY(meta_atomically(m->pool->meta, mend_give_up_in, &give_up));
     m->report->lost_bytes += lost * META_LEAF;
@@ -421,13 +440,7 @@ static mrmr_err mend_give_up_extent(
 /* Only when every drive of the stripe is there: one that is away may still bring the bytes back. */
 static mrmr_err mend_give_up(struct mend *m, const struct meta_stripe *stripe)
 {
-    bool all = true;
-    for (size_t i = 0; i < stripe->blocks; i++)
-        all = all && pool_drive_readable(pool_drive_by_id(m->pool, stripe->block[i].drive));
-    for (size_t i = 0; i < stripe->rows; i++)
-        if (stripe->row[i].state == META_ROW_OK)
-            all = all && pool_drive_readable(pool_drive_by_id(m->pool, stripe->row[i].drive));
-    if (!all)
+    if (!mend_all_answer(m, stripe))
         return mrmr_fail(MRMR_LOST, "bytes of it can be read again when its drives are back");
     struct pool_view *view = NULL;
     MRMR_TRY(pool_view_get(m->pool, stripe->id, &view));

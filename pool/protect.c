@@ -477,6 +477,10 @@ static void protect_retire_failed(struct protect *p)
         struct pool_drive *drive = p->pool->drives[i];
         if (!p->failed[i] || drive->presence == POOL_FAILED)
             continue;
+        mrmr_err_hint(mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it stopped answering during a job"),
+                          drive->meta.name),
+            "look at its cable, its file system and the kernel's log");
+        mrmr_story_save(&drive->why);
         drive->presence = POOL_FAILED;
         pool_tell(p->pool, p->job, true, "drive-lost", drive,
             "drive %s stopped answering: its files are read by reconstruction until it is back",

@@ -166,6 +166,14 @@ static mrmr_err file_leaf_once(struct pool_file *file, uint64_t leaf, uint8_t *b
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         return file_leaf_uncovered(file, leaf, buf);
     MRMR_TRY(err);
+    if (extent->state == META_MISSING && extent->version != file->node.version) {
+        /* It was edited, and its drive went before the edit was compared: this is the older version,
+         * which is not to pass for the newer one. */
+        bool exposed;
+        MRMR_TRY(file_is_exposed(file, leaf, &exposed));
+        if (exposed)
+            return file_leaf_uncovered(file, leaf, buf);
+    }
     enum pool_leaf_how how = file->flags & POOL_READ_DECODE ? POOL_LEAF_DECODE : POOL_LEAF_ANY;
     return pool_extent_leaf_read(file->pool, extent, leaf - extent->first, how, buf, NULL);
 }

@@ -337,6 +337,9 @@ mrmr_err pool_extent_leaf_read(struct pool *pool, const struct meta_extent *exte
     mrmr_err err = own ? pool_leaf_read(pool, view, own, leaf, how, buf, ret_decoded)
                        : mrmr_fail(MRMR_CHANGED, "its stripe has a newer generation");
     pool_view_put(pool, view);
+    /* Another process may own the pool, and tells nobody of its commits: look the stripe up again. */
+    if (err == MRMR_CHANGED || err == MRMR_LOST)
+        pool_views_forget(pool, extent->stripe);
     return err;
 }
 

@@ -47,6 +47,19 @@ void pool_row_path(
         path, POOL_ROW_PATH, ROW_PARITY "/%.2s/%s-g%" PRIu64 ".%u", hex, hex, generation, index);
 }
 
+bool pool_row_file_parse(
+    const char *file, struct mrmr_uuid *ret_stripe, uint64_t *ret_generation, unsigned *ret_index)
+{
+    const char *name = strrchr(file, '/');
+    char hex[2 * MRMR_UUID_SIZE + 1];
+    if (!name || strlen(++name) < sizeof hex + strlen("g1.0"))
+        return false;
+    memcpy(hex, name, sizeof hex - 1);
+    hex[sizeof hex - 1] = '\0';
+    return mrmr_text_unhex(hex, MRMR_UUID_SIZE, ret_stripe) &&
+           sscanf(name + sizeof hex - 1, "-g%" SCNu64 ".%u", ret_generation, ret_index) == 2;
+}
+
 /* The leaves of a part of a payload, up to ROW_BATCH of them. */
 static size_t row_spans(const char *data, size_t size, struct mrmr_span span[ROW_BATCH])
 {
@@ -63,8 +76,7 @@ struct pool_row_writer {
     struct drv_file *file;
     struct pool_manifest head; /* its payload grows as bytes come */
     size_t room;
-    bool named;    /* the temporary name is gone */
-    bool finished; /* not ours to remove any more */
+    bool named; /* the temporary name is gone */
     char path[POOL_ROW_PATH], temp[POOL_ROW_PATH + 1];
 };
 
@@ -217,7 +229,6 @@ mrmr_err pool_row_finish(struct pool_row_writer *w, unsigned rows, const struct 
     mrmr_err err = row_finish(w, &tail);
     if (err)
         return mrmr_err_op(err, "make a row");
-    w->finished = true;
     *ret_file_size = w->head.length + tail.size;
     return MRMR_OK;
 }
@@ -227,11 +238,10 @@ void pool_row_discard(struct pool_row_writer *w)
     if (!w)
         return;
     drv_file_close(w->file);
-    if (!w->finished) {
+    if (!w->named) {
         struct mrmr_story story; /* the caller's failure, which led here, stays the story */
         mrmr_story_save(&story);
-        drv_unlink(w->drv,
-            w->named ? w->path : w->temp); /* left behind if that fails: the intent covers it */
+        drv_unlink(w->drv, w->temp); /* left behind if that fails: the intent covers it */
         mrmr_story_restore(&story);
     }
     free(w->head.payload);

@@ -4,47 +4,28 @@
  * each job.
  *
  * Crash argument. A file is removed only if a durable intent names it and the catalog's image does
- * not count on it, so settling may be interrupted anywhere and run again: removing an absent file
- * is fine. An intent is removed only after the removal of its file is durable (the folder is synced
- * first), so no superseded row can come back unnamed. Intents for drives that are away stay: a MAKE
- * becomes a removal, a DROP is the obsolete row.
+ * not have it, so settling may be interrupted anywhere and run again: removing an absent file is
+ * fine. Of a row that was being made again in place of a damaged one only the temporary file goes:
+ * whichever of the two has the name, something may depend on it. An intent is removed only after the
+ * removal of its file is durable (the folder is synced first), so no superseded row can come back
+ * unnamed. Intents for drives that are away stay: a MAKE becomes a removal, a DROP is the obsolete
+ * row.
  */
 #include "pool/engine.h"
 
-#include "base/text.h"
 #include <stdio.h>
 #include <string.h>
 
 enum { SETTLE_BATCH = 256 };
 
-/* "parity/3f/<32 hex>-g<generation>.<index>" */
-static bool row_file_parse(
-    const char *file, struct mrmr_uuid *ret_stripe, uint64_t *ret_generation, unsigned *ret_index)
+/* The catalog's current image has this very file. Damaged, it may still be what other leaves are
+ * decoded from, or the whole one that was to take its place: *ret_intact tells. */
+static mrmr_err settle_counts(struct pool *pool, const struct mrmr_uuid *uuid, uint64_t generation,
+    unsigned index, int64_t drive, bool *ret_counts, bool *ret_intact)
 {
-    const char *name = strrchr(file, '/');
-    if (!name || strlen(name) < 2 * MRMR_UUID_SIZE + 6)
-        return false;
-    name++;
-    char hex[2 * MRMR_UUID_SIZE + 1];
-    memcpy(hex, name, sizeof hex - 1);
-    hex[sizeof hex - 1] = '\0';
-    unsigned long long generation;
-    return mrmr_text_unhex(hex, MRMR_UUID_SIZE, ret_stripe) &&
-           sscanf(name + sizeof hex - 1, "-g%llu.%u", &generation, ret_index) == 2 &&
-           ((*ret_generation = generation), true);
-}
-
-/* The catalog's current image counts on this very file. */
-static mrmr_err settle_counts(struct pool *pool, const struct meta_intent *intent, bool *ret_counts)
-{
-    struct mrmr_uuid uuid;
-    uint64_t generation;
-    unsigned index;
-    *ret_counts = false;
-    if (!row_file_parse(intent->file, &uuid, &generation, &index))
-        return mrmr_err_path(mrmr_fail(MRMR_CORRUPT, "an intent names no row"), intent->file);
     int64_t id;
-    mrmr_err err = meta_stripe_by_uuid(pool->meta, &uuid, &id);
+    *ret_counts = *ret_intact = false;
+    mrmr_err err = meta_stripe_by_uuid(pool->meta, uuid, &id);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         return MRMR_OK;
     MRMR_TRY(err);
@@ -53,17 +34,22 @@ static mrmr_err settle_counts(struct pool *pool, const struct meta_intent *inten
         return mrmr_nomem();
     MRMR_TRY(meta_stripe_brief_get(pool->meta, id, brief));
     for (uint32_t i = 0; brief->generation == generation && i < brief->rows; i++)
-        if (brief->row[i].index == index && brief->row[i].drive == intent->drive &&
-            brief->row[i].state == META_ROW_OK)
+        if (brief->row[i].index == index && brief->row[i].drive == drive) {
             *ret_counts = true;
+            *ret_intact = brief->row[i].state == META_ROW_OK;
+        }
     return MRMR_OK;
 }
 
-static mrmr_err settle_remove_file(struct pool_drive *drive, const struct meta_intent *intent)
+static mrmr_err settle_remove_file(
+    struct pool_drive *drive, const struct meta_intent *intent, bool temp_only)
 {
-    char path[POOL_ROW_PATH + sizeof POOL_DOT];
+    char path[POOL_ROW_PATH + sizeof POOL_DOT], temp[sizeof path + 1];
     snprintf(path, sizeof path, POOL_DOT "/%s", intent->file);
-    MRMR_TRY(pool_row_remove(drive->drv, path));
+    snprintf(temp, sizeof temp, "%s~", path);
+    mrmr_err gone = temp_only ? drv_unlink(drive->drv, temp) : pool_row_remove(drive->drv, path);
+    if (gone && mrmr_class_of(gone) != MRMR_CLASS_ABSENT)
+        return gone;
     *strrchr(path, '/') = '\0';
     mrmr_err err = drv_dir_sync(drive->drv, path);
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
@@ -76,19 +62,18 @@ static mrmr_err settle_one(struct pool *pool, const struct meta_intent *intent, 
     struct mrmr_uuid uuid;
     uint64_t generation;
     unsigned index;
-    bool counts;
+    bool counts, intact;
     *ret_done = false;
-    MRMR_TRY(settle_counts(pool, intent, &counts));
-    if (counts) {
-        *ret_done = true;
-        return MRMR_OK;
-    }
-    if (!pool_drive_writable(drive) || (row_file_parse(intent->file, &uuid, &generation, &index) &&
-                                           pool_view_pinned(pool, &uuid, generation)))
+    if (!pool_row_file_parse(intent->file, &uuid, &generation, &index))
+        return mrmr_err_path(mrmr_fail(MRMR_CORRUPT, "an intent names no row"), intent->file);
+    MRMR_TRY(settle_counts(pool, &uuid, generation, index, intent->drive, &counts, &intact));
+    *ret_done = counts && intact;
+    if (*ret_done || !pool_drive_writable(drive) ||
+        (!counts && pool_view_pinned(pool, &uuid, generation)))
         return MRMR_OK;
     mrmr_err err = pool_drive_attach(pool, drive);
     if (!err)
-        err = settle_remove_file(drive, intent);
+        err = settle_remove_file(drive, intent, counts);
     if (err) {
         mrmr_err_drive(err, drive->meta.name);
         mrmr_log_story(MRMR_LOG_INFO, "a superseded row stays for now");

@@ -282,6 +282,32 @@ static bool run_gains(const struct pool_change *change)
     return false;
 }
 
+/* The next generation's number is higher than any that a file of the stripe may carry which was
+ * named and never committed: on a drive that went away before it could be undone. */
+static mrmr_err run_number_generation(struct run *run)
+{
+    struct pool_change *change = run->change;
+    struct meta_intent intent[4 * META_ROWS_MAX];
+    char from[POOL_ROW_PATH], before[POOL_ROW_PATH + 1];
+    size_t n;
+    if (change->rows_only || !change->old.id)
+        return MRMR_OK;
+    pool_row_path(&change->next.uuid, 1, 0, from);
+    strrchr(from, 'g')[0] = '\0'; /* before the generation */
+    snprintf(before, sizeof before, "%s~", from);
+    MRMR_TRY(meta_intents_between(run->pool->meta, from + sizeof POOL_DOT, before + sizeof POOL_DOT,
+        intent, sizeof intent / sizeof *intent, &n));
+    for (size_t i = 0; i < n; i++) {
+        struct mrmr_uuid uuid;
+        uint64_t generation;
+        unsigned index;
+        if (pool_row_file_parse(intent[i].file, &uuid, &generation, &index) &&
+            generation >= change->next.generation)
+            change->next.generation = generation + 1;
+    }
+    return MRMR_OK;
+}
+
 static mrmr_err run_plan(struct run *run)
 {
     struct pool_change *change = run->change;
@@ -291,6 +317,7 @@ static mrmr_err run_plan(struct run *run)
     }
     MRMR_TRY(run_view(run, &change->old, &run->view));
     MRMR_TRY(run_view(run, &change->other, &run->other_view));
+    MRMR_TRY(run_number_generation(run));
     MRMR_TRY(run_plan_rows(run));
     run->lanes_room = 2 * META_SLOTS_MAX + 2 * META_ROWS_MAX;
     run->lanes = calloc(run->lanes_room, sizeof *run->lanes);
@@ -600,8 +627,10 @@ static void run_drop(struct run *run, const struct meta_stripe *image)
     for (size_t i = 0; image->id && i < image->rows; i++) {
         const struct meta_row *row = &image->row[i];
         struct pool_drive *drive = pool_drive_by_id(run->pool, row->drive);
-        bool kept = run->change->rows_only && pool_image_row(&run->change->next, row->index) &&
-                    pool_image_row(&run->change->next, row->index)->drive == row->drive;
+        const struct meta_row *next = pool_image_row(&run->change->next, row->index);
+        /* Of the same generation only a row that went to another drive is superseded: one that next
+         * does not have was left alone, and the catalog counts on it. */
+        bool kept = run->change->rows_only && (!next || next->drive == row->drive);
         if (kept || !pool_drive_writable(drive) ||
             pool_view_pinned(run->pool, &image->uuid, image->generation))
             continue;
@@ -611,15 +640,19 @@ static void run_drop(struct run *run, const struct meta_stripe *image)
     }
 }
 
-/* A row made again in place of a damaged one has its name: until it is named itself only the temp
- * file is ours to remove. */
+/* A row made again in place of a damaged one has its name: old or new, something may depend on what
+ * lies there, and only the temporary file is ours to remove. On a drive that has diverged nothing
+ * is: another host's file may have the name. */
 static mrmr_err run_undo_row(struct run *run, struct run_row *row)
 {
+    const struct meta_row *old = pool_image_row(&run->change->old, row->row->index);
     pool_row_discard(row->writer);
     row->writer = NULL;
     if (!row->intent)
         return MRMR_OK;
-    if (row->named || !run->change->rows_only)
+    if (!pool_drive_present(row->drive))
+        return MRMR_DIVERGED;
+    if (!run->change->rows_only || !old || old->drive != row->row->drive)
         return pool_row_remove(row->drive->drv, row->path);
     char temp[POOL_ROW_PATH + 1];
     snprintf(temp, sizeof temp, "%s~", row->path);

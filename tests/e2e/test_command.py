@@ -21,7 +21,7 @@ ENTRY = {"drive", "type", "mode", "uid", "gid", "size", "mtime", "version", "exp
 SYNC = {"completed", "redundancy", "files", "added", "changed", "moved", "vanished", "unreadable", "held",
         "drives_held", "drives_away", "protected_files", "protected_size", "stripes_made", "stripes_changed",
         "rows_made", "rows_dropped", "skipped", "exposed_files", "exposed_size", "lost_size", "needs_look"}
-SCRUB = {"completed", "stripes", "stripes_total", "size", "edited", "damaged", "damaged_size", "rows_damaged",
+SCRUB = {"completed", "stripes", "stripes_total", "size", "edited", "damaged", "damaged_size", "rows_damaged", "copies_damaged",
          "repaired", "rows_repaired", "lost", "unreadable", "needs_look"}
 REBUILD = {"completed", "files", "folders", "others", "size", "kept", "conflicts", "rows", "row_size", "failed",
            "failed_size", "needs_look"}

@@ -546,7 +546,8 @@ static mrmr_err traced_dir_sync(struct drv *drv, const char *path)
 }
 
 /* The file before its name, then every folder on the way; when any of it fails the row is not
- * finished, and nothing is left of it. */
+ * finished, and no temporary file is left of it. What has the final name is whole, and the
+ * caller's. */
 static void test_order(void **state)
 {
     (void)state;
@@ -572,8 +573,10 @@ static void test_order(void **state)
             assert_int_equal(file_size, 77);
         pool_row_discard(writer);
         drv->ops = real_ops;
-        assert_int_equal(there(drv, PATH), !fail_at);
+        assert_int_equal(there(drv, PATH), !fail_at || fail_at > 2);
         assert_false(there(drv, PATH "~"));
+        if (fail_at)
+            ok(pool_row_remove(drv, PATH));
     }
     assert_string_equal(trace,
         "file \nrename " PATH "\nfolder .mrmr/parity/3f\nfolder .mrmr/parity\nfolder .mrmr\n");

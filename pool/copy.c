@@ -1,4 +1,11 @@
-/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A whole file again, attributes and all, from verified bytes.
+ *
+ * Crash argument. A copy is made under a name of ours, in .mrmr/work or in the quarantine, where
+ * nobody looks for a file: cut anywhere, it is a leftover, cleared away when the pool is next opened.
+ * Giving it its place, and syncing it before that, is the caller's (restore.c, repair.c).
+ */
 #include "pool/buffers.h"
 #include "pool/engine.h"
 

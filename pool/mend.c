@@ -7,6 +7,18 @@
  * Everything still wanted is read, verified or reconstructed from the old generation, before the
  * new one replaces it (stripe.c). What cannot be read now waits with its old generation untouched,
  * for the drive that may bring it back.
+ *
+ * Crash argument. Rows are made by stripe.c alone. What happens here are single transactions, so a
+ * cut leaves the catalog before one or after it:
+ *
+ *  1  a stripe, or rows beyond the redundancy, are dropped: the rows leave the catalog and get DROP
+ *     intents in one step; their files are removed after it, by settling. Before: all still counts.
+ *     After: nothing counts on the files, and the intents name them until they are gone.
+ *  2  blocks leave a full stripe: their extents become STALE and their leaves exposed in one step.
+ *     STALE extents of exposed leaves go on being encoded and decoded (pool_extent_still_counts), so
+ *     nothing is less safe until new stripes have taken the leaves up; cut anywhere, the next run
+ *     either goes on or takes them back (pool_mend_return).
+ *  3  leaves are given up on the user's word: the verdict and what it exposes are one step.
  */
 #include "pool/drive.h"
 #include "pool/engine.h"

@@ -340,8 +340,8 @@ mrmr_err meta_stripe_load(struct meta *meta, int64_t id, struct meta_stripe *ret
 mrmr_err meta_stripe_by_uuid(struct meta *meta, const struct mrmr_uuid *uuid, int64_t *ret_id);
 
 /* A range of a file that the stripe's new extents cover, as of the version that was read: the store
- * fails with MRMR_CHANGED, and writes nothing, if the node is gone, has another version, or the
- * range is not exposed (I4). */
+ * fails with MRMR_CHANGED, and writes nothing, if the node is gone, has another version, the range
+ * is not exposed, or another claim has a leaf of it (I4). */
 struct meta_claim {
     int64_t node;
     uint64_t version, first, leaves;

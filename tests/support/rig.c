@@ -220,6 +220,7 @@ void rig_destroy(struct rig *rig)
             drv_mem_reset(name);
     }
     rig_run((const char *const[]){"rm", "-rf", "--", rig->dir, NULL});
+    rig_promise_free(rig);
     free(rig->file);
     free(rig);
 }

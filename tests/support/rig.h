@@ -58,6 +58,12 @@ struct rig_drive {
     unsigned away;   /* id of the rule that takes it away; 0: it is there */
 };
 
+/* How many losses each leaf of a file survived when it was looked at. */
+struct rig_promise {
+    int8_t *survives; /* NULL: nothing is promised */
+    size_t leaves;
+};
+
 struct rig {
     enum rig_kind kind;
     unsigned n;
@@ -74,7 +80,9 @@ struct rig {
     size_t files, files_room;
     uint64_t seed, rng;
     struct pool_sync_report report; /* of the last sync */
-    bool rotten;                    /* rig_rot was used: claims are looked at byte by byte */
+    struct rig_promise *promise;    /* by file */
+    size_t promises;
+    bool rotten; /* rig_rot was used: claims are looked at byte by byte */
 };
 
 /* What a rig is to be; zero fields take what stands behind them. */
@@ -170,7 +178,7 @@ struct pool_drive *rig_pool_drive(struct rig *rig, unsigned drive);
 void rig_check(struct rig *rig);
 /* How many findings there are; the first in `first` (512 bytes; may be NULL). */
 size_t rig_findings(struct rig *rig, bool deep, char *first);
-/* With every choice of r drives away at once, every byte of their files that is claimed as
+/* With every choice of up to r drives away at once, every byte of their files that is claimed as
  * protected is read and is right. Claimed is what the margin of its stripe covers, files that were
  * edited since the last scan, and rot, counted as erasures. all: every file must be claimed wholly.
  * Files are looked for on whichever drive the catalog has them. Returns how many bytes were
@@ -180,6 +188,13 @@ uint64_t rig_verify(struct rig *rig, bool all);
 uint64_t rig_verify_without(struct rig *rig, unsigned away, bool all);
 /* Files of all drives through POOL_READ_DECODE: nothing but reconstruction. */
 uint64_t rig_verify_decoded(struct rig *rig);
+/* I2: remember how many losses each leaf of each file survives now, whichever drives they are (up
+ * to the redundancy; files that were edited since the last scan are left out). Later: each survives
+ * as many, or what the redundancy asks by then. Both reckon by the catalog and what lies on the
+ * drives, and read no parity: rig_verify does. Returns how many leaves survive a loss. */
+void rig_promise(struct rig *rig);
+uint64_t rig_promise_check(struct rig *rig);
+void rig_promise_free(struct rig *rig);
 
 /* A file's extents as letters, one a leaf: Live, Missing, sTale as T, Gone, Suspect. Static. */
 /* For whoever looks at a failure. */

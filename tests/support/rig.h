@@ -107,6 +107,7 @@ void rig_open(struct rig *rig);
 mrmr_err rig_try_open(struct rig *rig);
 void rig_close(struct rig *rig);
 uint64_t rig_random(struct rig *rig, uint64_t below);
+uint64_t rig_hash(uint64_t x); /* one number from another, as if at random */
 
 #define rig_ok(err) rig_expect_ok((err), __FILE__, __LINE__)
 void rig_expect_ok(mrmr_err err, const char *file, int line);

@@ -121,30 +121,32 @@ static bool rig_extent_is_right(struct drv *raw, const char *path, const struct 
     return right;
 }
 
-/* Its file is as the catalog knows it. */
-static bool rig_is_unchanged(struct rig *rig, const struct meta_extent *extent)
+/* Its bytes are in its file: because that is as the catalog knows it, or, whatever is known of it,
+ * byte by byte. What is right will be read, for all that the catalog suspects it. */
+static bool rig_extent_is_there(struct rig *rig, const struct meta_extent *extent)
 {
     struct meta_node node;
     struct drv_stat stat;
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    if (meta_node_get(rig->pool->meta, extent->node, &node) ||
+    if (extent->state == META_GONE || meta_node_get(rig->pool->meta, extent->node, &node) ||
         meta_path(rig->pool->meta, node.id, &path))
         return false;
     unsigned i = rig_index(rig, node.drive);
-    return i < RIG_DRIVES_MAX && !drv_stat(rig->drive[i].raw, path.data, &stat) &&
-           stat.size == node.size && stat.mtime == node.mtime && stat.ino == node.ino &&
-           (!rig->rotten || rig_extent_is_right(rig->drive[i].raw, path.data, extent));
+    if (i == RIG_DRIVES_MAX || drv_stat(rig->drive[i].raw, path.data, &stat))
+        return false;
+    bool known = (extent->state == META_LIVE || extent->state == META_STALE) && !rig->rotten &&
+                 stat.size == node.size && stat.mtime == node.mtime && stat.ino == node.ino;
+    return known || rig_extent_is_right(rig->drive[i].raw, path.data, extent);
 }
 
-/* As the catalog says, and no rot that nobody has found yet. */
+/* As the catalog says, and no rot that nobody has found yet; or damaged, it says, and every byte is
+ * right. */
 static bool rig_row_is_right(
     struct rig *rig, const struct meta_stripe *image, const struct meta_row *row)
 {
     static uint8_t buf[RIG_LEAF];
     struct pool_row_reader *reader = NULL;
-    if (row->state != META_ROW_OK)
-        return false;
-    if (!rig->rotten)
+    if (row->state == META_ROW_OK && !rig->rotten)
         return true;
     mrmr_err err = pool_row_open(rig->drive[rig_index(rig, row->drive)].raw, &image->uuid,
         image->generation, row->index, image->length, &reader);
@@ -161,12 +163,9 @@ static bool rig_block_lacks(
 {
     if (rig_gone(rig, block->drive))
         return true;
-    for (size_t i = 0; i < block->extents; i++) {
-        const struct meta_extent *extent = &image->extent[block->first_extent + i];
-        if ((extent->state != META_LIVE && extent->state != META_STALE) ||
-            !rig_is_unchanged(rig, extent))
+    for (size_t i = 0; i < block->extents; i++)
+        if (!rig_extent_is_there(rig, &image->extent[block->first_extent + i]))
             return true;
-    }
     return false;
 }
 

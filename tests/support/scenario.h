@@ -13,7 +13,8 @@ struct scenario {
     void (*prepare)(struct rig *rig); /* the pool is open */
     mrmr_err (*run)(struct rig *rig); /* may be run again after it was interrupted anywhere */
     unsigned drives, redundancy;      /* 0: 5, and 2 */
-    void (*done)(struct rig *rig);    /* an undisturbed run did what it is here for; may be NULL */
+    bool fresh; /* it reads what nobody has digests of yet: a lie about that is believed */
+    void (*done)(struct rig *rig); /* an undisturbed run did what it is here for; may be NULL */
 };
 extern const struct scenario scenarios[];
 extern const size_t nscenarios;

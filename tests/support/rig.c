@@ -232,6 +232,11 @@ static void fill_seeded(uint64_t seed, uint64_t offset, uint8_t *buf, uint64_t s
     for (uint64_t i = 0; i < size;) {
         uint64_t at = offset + i, word = rig_hash(seed ^ (at / 8 * UINT64_C(0x2545f4914f6cdd1d)));
         unsigned from = (unsigned)(at % 8), n = 8 - from;
+        if (!from && size - i >= 8) { /* nearly all of them */
+            memcpy(buf + i, &word, 8);
+            i += 8;
+            continue;
+        }
         if (n > size - i)
             n = (unsigned)(size - i);
         memcpy(buf + i, (uint8_t *)&word + from, n);

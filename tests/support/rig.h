@@ -179,11 +179,11 @@ struct pool_drive *rig_pool_drive(struct rig *rig, unsigned drive);
 void rig_check(struct rig *rig);
 /* How many findings there are; the first in `first` (512 bytes; may be NULL). */
 size_t rig_findings(struct rig *rig, bool deep, char *first);
-/* With every choice of up to r drives away at once, every byte of their files that is claimed as
- * protected is read and is right. Claimed is what the margin of its stripe covers, files that were
- * edited since the last scan, and rot, counted as erasures. all: every file must be claimed wholly.
- * Files are looked for on whichever drive the catalog has them. Returns how many bytes were
- * compared. */
+/* With every choice of r drives away at once, and unless `all` of fewer, every byte of their files
+ * that is claimed as protected is read and is right. Claimed is what the margin of its stripe
+ * covers; files that were edited since the last scan, and rot, count as erasures where their bytes
+ * are not what was coded. all: every file must be claimed wholly. Files are looked for on whichever
+ * drive the catalog has them. Returns how many bytes were compared. */
 uint64_t rig_verify(struct rig *rig, bool all);
 /* The same with one given set of drives, as bits. */
 uint64_t rig_verify_without(struct rig *rig, unsigned away, bool all);
@@ -191,10 +191,11 @@ uint64_t rig_verify_without(struct rig *rig, unsigned away, bool all);
 uint64_t rig_verify_decoded(struct rig *rig);
 /* I2: remember how many losses each leaf of each file survives now, whichever drives they are (up
  * to the redundancy; files that were edited since the last scan are left out). Later: each survives
- * as many, or what the redundancy asks by then. Both reckon by the catalog and what lies on the
- * drives, and read no parity: rig_verify does. Returns how many leaves survive a loss. */
+ * as many, less `spent` (for what was changed on the drives since), or what the redundancy asks by
+ * then. Both reckon by the catalog and what lies on the drives, and read no parity: rig_verify
+ * does. Returns how many leaves must survive a loss. */
 void rig_promise(struct rig *rig);
-uint64_t rig_promise_check(struct rig *rig);
+uint64_t rig_promise_check(struct rig *rig, unsigned spent);
 void rig_promise_free(struct rig *rig);
 
 /* A file's extents as letters, one a leaf: Live, Missing, sTale as T, Gone, Suspect. Static. */

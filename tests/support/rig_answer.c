@@ -439,7 +439,8 @@ uint64_t rig_verify(struct rig *rig, bool all)
     struct claims claims;
     claims_of(rig, &claims);
     for (unsigned away = 0; away < 1U << rig->n; away++)
-        if ((unsigned)__builtin_popcount(away) <= r)
+        if ((unsigned)__builtin_popcount(away) == r ||
+            (!all && (unsigned)__builtin_popcount(away) < r))
             bytes += rig_verify_claims(rig, &claims, away, all);
     claims_free(&claims);
     return bytes;
@@ -534,7 +535,7 @@ void rig_promise_free(struct rig *rig)
     rig->promises = 0;
 }
 
-uint64_t rig_promise_check(struct rig *rig)
+uint64_t rig_promise_check(struct rig *rig, unsigned spent)
 {
     struct claims claims;
     unsigned most = pool_redundancy(rig->pool);
@@ -543,15 +544,16 @@ uint64_t rig_promise_check(struct rig *rig)
     for (size_t i = 0; i < rig->promises; i++) {
         const struct rig_promise *promise = &rig->promise[i];
         size_t n = 0;
-        if (!promise->survives)
-            continue;
+        if (!promise->survives || !rig->file[i].there)
+            continue; /* nothing, or the user took it */
         int8_t *now = rig_file_survives(rig, &rig->file[i], &claims, most, &n);
         for (size_t leaf = 0; leaf < promise->leaves; leaf++) {
-            int was = promise->survives[leaf] < (int)most ? promise->survives[leaf] : (int)most;
+            int was = promise->survives[leaf] - (int)spent;
+            was = was < (int)most ? was : (int)most;
             int is = now && leaf < n ? now[leaf] : -1;
             if (is < was) {
                 rig_print_stripes(rig);
-                fail_msg("%s leaf %zu survived the loss of %d drives; now it is %d",
+                fail_msg("%s leaf %zu must survive the loss of %d drives; now it is %d",
                     rig->file[i].path, leaf, was, is);
             }
             leaves += was > 0;

@@ -25,6 +25,33 @@ mrmr_err pool_work_clear(struct pool *pool, struct pool_drive *drive)
     return mrmr_err_drive(err, drive->meta.name);
 }
 
+static mrmr_err work_count(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+{
+    (void)name, (void)stat, (void)err;
+    ++*(size_t *)arg;
+    return MRMR_OK;
+}
+
+static mrmr_err work_settle_drive(struct pool *pool, struct pool_drive *drive)
+{
+    size_t n = 0;
+    mrmr_err err = drv_list(drive->drv, POOL_WORK, work_count, &n);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        return MRMR_OK;
+    if (!err && n)
+        err = pool_drive_attach(pool, drive);
+    if (!err && n)
+        return pool_work_clear(pool, drive);
+    return mrmr_err_drive(err, drive->meta.name);
+}
+
+void pool_work_settle(struct pool *pool)
+{
+    for (size_t i = 0; i < pool->ndrives; i++)
+        if (pool_drive_writable(pool->drives[i]) && work_settle_drive(pool, pool->drives[i]))
+            mrmr_log_story(MRMR_LOG_INFO, "copies that an interrupted job made stay for now");
+}
+
 /* --- Content --- */
 
 struct copy {

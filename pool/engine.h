@@ -363,9 +363,12 @@ mrmr_err pool_mend_and_protect(struct pool *pool, const struct pool_job *job, bo
 
 /* --- copy.c: a whole file again, from verified bytes --- */
 
-/* Where temporary files of rebuild and repair lie on a drive; emptied when a job begins. */
+/* Where temporary files of rebuild and repair lie on a drive: copies of our own that never had a
+ * user's name. Emptied when a job begins; and at start-up, of what an interrupted one left, as far
+ * as that can be done. */
 #define POOL_WORK POOL_DOT "/work"
 mrmr_err pool_work_clear(struct pool *pool, struct pool_drive *drive);
+void pool_work_settle(struct pool *pool);
 /* Make the node's content and attributes anew at `path` (which must not exist) on the drive, every
  * byte verified: from the original where it is right, reconstructed where not. Regular files,
  * symlinks, FIFOs, sockets, devices. Not synced. Leaves that are exposed are read from the original

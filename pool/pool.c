@@ -224,6 +224,7 @@ static mrmr_err open_all(struct pool *pool, const char *who)
         return MRMR_OK;
     MRMR_TRY(meta_events_trim(pool->meta, EVENTS_KEPT));
     MRMR_TRY(pool_intents_settle(pool));
+    pool_work_settle(pool);
     return pool_repairs_settle(pool);
 }
 

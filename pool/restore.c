@@ -4,8 +4,8 @@
  *
  * Crash argument. The cut points of a batch:
  *
- *  1  copies are made under .mrmr/work on the target drives: nothing of a user's is touched; the
- *     next job empties that folder.
+ *  1  copies are made under .mrmr/work on the target drives: nothing of a user's is touched;
+ *     start-up and the next job empty that folder.
  *  2  all copies are synced, then each is given its name without replacing anything (I1), then the
  *     names are synced. A name that is there with whole, synced, verified content is not in the
  *     catalog yet: the next run finds it, compares it leaf by leaf, and keeps it.

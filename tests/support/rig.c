@@ -605,6 +605,20 @@ void rig_sync_drives(struct rig *rig)
         rig_ok(drv_sync_all(rig->drive[i].raw));
 }
 
+unsigned rig_count_reads(struct rig *rig, unsigned drive, const char *path)
+{
+    unsigned counter;
+    struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_FILE_READ, .prefix = path, .action = DRV_FAULT_DELAY};
+    rig_ok(drv_fault_add(rig->drive[drive].fault, &rule, &counter));
+    return counter;
+}
+
+uint64_t rig_reads(struct rig *rig, unsigned drive, unsigned counter)
+{
+    return drv_fault_hits(rig->drive[drive].fault, counter);
+}
+
 void rig_clear_faults(struct rig *rig)
 {
     rig->tap = NULL;

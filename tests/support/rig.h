@@ -169,6 +169,10 @@ uint64_t rig_calls(struct rig *rig, uint32_t ops);
  * `tap` is called, on the thread that makes it. */
 void rig_tap(struct rig *rig, uint32_t ops, uint64_t n, bool late,
     void (*tap)(struct rig *rig, struct rig_drive *drive));
+/* Reads of what begins with this path on a drive, from now until rig_clear_faults: counted, and
+ * asked for by what the first one returns. */
+unsigned rig_count_reads(struct rig *rig, unsigned drive, const char *path);
+uint64_t rig_reads(struct rig *rig, unsigned drive, unsigned counter);
 /* No tap and no rule is left but those that keep drives away. */
 void rig_clear_faults(struct rig *rig);
 struct pool_drive *rig_pool_drive(struct rig *rig, unsigned drive);

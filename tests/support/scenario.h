@@ -34,5 +34,7 @@ int64_t scenario_measure(const struct scenario *scenario, enum rig_kind kind, ui
 /* Two stripes of one block and one row each, on four drives, that the next plan makes one. For a
  * rig of 6 drives, redundancy 1 and nothing in it. */
 void scenario_two_stripes(struct rig *rig);
+/* The same before the user's deletions are seen. */
+void scenario_two_stripes_with_more(struct rig *rig);
 
 #endif

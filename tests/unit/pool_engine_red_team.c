@@ -221,16 +221,6 @@ static void test_red_team_row_0_damaged_and_redundancy_lowered(void **state)
     row_0_gone_and_redundancy_lowered(false);
 }
 
-/* How often this path is read on a drive, from now until rig_clear_faults. */
-static unsigned count_reads(struct rig *rig, unsigned drive, const char *path)
-{
-    unsigned id;
-    struct drv_fault_rule rule = {
-        .ops = DRV_FAULT_FILE_READ, .prefix = path, .action = DRV_FAULT_DELAY};
-    rig_ok(drv_fault_add(rig->drive[drive].fault, &rule, &id));
-    return id;
-}
-
 /* Filling a stripe makes its next rows from the old ones: one that has rotted must not go on into
  * the next generation. The new file goes elsewhere, and into this stripe once the row is right. */
 static void test_red_team_old_row_corrupt_when_a_delta_needs_it(void **state)
@@ -246,9 +236,9 @@ static void test_red_team_old_row_corrupt_when_a_delta_needs_it(void **state)
     rig_rot(rig, drive, path, 1000);
     rig_put(rig, 1, "g1", RIG_MIB / 4);
     rig_promise(rig);
-    unsigned of_row = count_reads(rig, drive, path);
+    unsigned of_row = rig_count_reads(rig, drive, path);
     rig_sync(rig);
-    assert_true(drv_fault_hits(rig->drive[drive].fault, of_row) > 0); /* it was tried */
+    assert_true(rig_reads(rig, drive, of_row) > 0); /* it was tried */
     rig_clear_faults(rig);
     assert_true(rig_promise_check(rig, 0) > 0);
     now = stripe_of(rig, "f1");
@@ -260,9 +250,9 @@ static void test_red_team_old_row_corrupt_when_a_delta_needs_it(void **state)
     assert_true(rig_verify(rig, false) > 0);
     assert_int_equal(rig_scrub(rig, true).rows_repaired, 1);
     rig_put(rig, 1, "h1", RIG_MIB / 4 - 10);
-    unsigned of_file = count_reads(rig, 0, "f0");
+    unsigned of_file = rig_count_reads(rig, 0, "f0");
     rig_protect_all(rig);
-    assert_int_equal(drv_fault_hits(rig->drive[0].fault, of_file), 0); /* by a delta */
+    assert_int_equal(rig_reads(rig, 0, of_file), 0); /* by a delta */
     rig_clear_faults(rig);
     now = stripe_of(rig, "h1");
     assert_true(mrmr_uuid_equal(&now.uuid, &image.uuid));

@@ -361,6 +361,9 @@ mrmr_err meta_row_remove(struct meta *meta, int64_t stripe, uint8_t index);
 /* Extents of a node by first leaf, in every state: one allocation to free(). */
 mrmr_err meta_extents_of(
     struct meta *meta, int64_t node, struct meta_extent **ret_extents, size_t *ret_n);
+/* STALE ones alone, of those that begin in [from, to). */
+mrmr_err meta_extents_stale(struct meta *meta, int64_t node, uint64_t from, uint64_t to,
+    struct meta_extent **ret_extents, size_t *ret_n);
 /* The LIVE or MISSING extent that covers a leaf of a node; MRMR_ABSENT if it is exposed.
  * free(*ret_extent). */
 mrmr_err meta_extent_at(

@@ -95,6 +95,24 @@ mrmr_err meta_extents_of(
     return MRMR_OK;
 }
 
+mrmr_err meta_extents_stale(struct meta *meta, int64_t node, uint64_t from, uint64_t to,
+    struct meta_extent **ret_extents, size_t *ret_n)
+{
+    mrmr_locked(&meta->lock);
+    if (from > META_LEAVES_MAX || to > META_LEAVES_MAX)
+        return mrmr_fail(MRMR_INVALID, "leaves beyond the last one");
+    meta_autoextents struct meta_extent_list list = {.n = 0};
+    meta_autoquery struct meta_query q = META_QUERY_INIT;
+    MRMR_TRY(meta_query_start(meta, &q,
+        "SELECT " META_EXTENT_COLUMNS " FROM extent "
+        "WHERE node = ? AND first >= ? AND first < ? AND state = 2 ORDER BY first, id",
+        META_ARGS(META_INT(node), META_INT(from), META_INT(to))));
+    MRMR_TRY(meta_extent_list_read(&list, &q));
+    MRMR_TRY(meta_extent_list_finish(&list, ret_extents));
+    *ret_n = list.n;
+    return MRMR_OK;
+}
+
 /* Wanted extents of a node never overlap, so only the last one that begins at or before the leaf
  * can cover it. */
 mrmr_err meta_extent_at(

@@ -340,8 +340,8 @@ mrmr_err meta_stripe_load(struct meta *meta, int64_t id, struct meta_stripe *ret
 mrmr_err meta_stripe_by_uuid(struct meta *meta, const struct mrmr_uuid *uuid, int64_t *ret_id);
 
 /* A range of a file that the stripe's new extents cover, as of the version that was read: the store
- * fails with MRMR_CHANGED, and writes nothing, if the node is gone, has another version, or the
- * range is not exposed (I4). */
+ * fails with MRMR_CHANGED, and writes nothing, if the node is gone, has another version, the range
+ * is not exposed, or another claim has a leaf of it (I4). */
 struct meta_claim {
     int64_t node;
     uint64_t version, first, leaves;
@@ -361,6 +361,9 @@ mrmr_err meta_row_remove(struct meta *meta, int64_t stripe, uint8_t index);
 /* Extents of a node by first leaf, in every state: one allocation to free(). */
 mrmr_err meta_extents_of(
     struct meta *meta, int64_t node, struct meta_extent **ret_extents, size_t *ret_n);
+/* STALE ones alone, of those that begin in [from, to). */
+mrmr_err meta_extents_stale(struct meta *meta, int64_t node, uint64_t from, uint64_t to,
+    struct meta_extent **ret_extents, size_t *ret_n);
 /* The LIVE or MISSING extent that covers a leaf of a node; MRMR_ABSENT if it is exposed.
  * free(*ret_extent). */
 mrmr_err meta_extent_at(

@@ -9,6 +9,8 @@
 #include "meta/node.h"
 #include "meta/transaction.h"
 
+#include <string.h>
+
 static mrmr_err invalid(const char *text)
 {
     return mrmr_fail(MRMR_INVALID, "a stripe's image: %s", text);
@@ -151,6 +153,31 @@ static mrmr_err claim_check(struct meta *meta, const struct meta_claim *claim)
     return covers ? MRMR_OK : changed("what is exposed of node", claim->node);
 }
 
+static int claim_order(const void *a, const void *b)
+{
+    const struct meta_claim *x = a, *y = b;
+    if (x->node != y->node)
+        return x->node < y->node ? -1 : 1;
+    return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/* Each by itself is exposed; no leaf may be claimed twice. */
+static mrmr_err claims_check_distinct(const struct meta_claim claims[], size_t n)
+{
+    mrmr_autofree struct meta_claim *sorted = calloc(n + 1, sizeof *sorted);
+    if (!sorted)
+        return mrmr_nomem();
+    if (n) {
+        memcpy(sorted, claims, n * sizeof *sorted);
+        qsort(sorted, n, sizeof *sorted, claim_order);
+    }
+    for (size_t i = 1; i < n; i++)
+        if (sorted[i].node == sorted[i - 1].node &&
+            sorted[i].first - sorted[i - 1].first < sorted[i - 1].leaves)
+            return changed("what is exposed of node", sorted[i].node);
+    return MRMR_OK;
+}
+
 static mrmr_err store_check(struct meta *meta, const struct meta_stripe *s, uint64_t expected,
     const struct meta_claim claims[], size_t nclaims)
 {
@@ -164,7 +191,7 @@ static mrmr_err store_check(struct meta *meta, const struct meta_stripe *s, uint
     MRMR_TRY(nodes_check(meta, s));
     for (size_t i = 0; i < nclaims; i++)
         MRMR_TRY(claim_check(meta, &claims[i]));
-    return MRMR_OK;
+    return claims_check_distinct(claims, nclaims);
 }
 
 static mrmr_err head_write(struct meta *meta, const struct meta_stripe *s, int64_t *ret_id)

@@ -2,7 +2,7 @@
  *
  * The invariants, executed: what must hold between catalog and drives whenever no job runs (I1-I7).
  * Here: the catalog itself, drives and their sessions, what covers each file, parity files that
- * nobody knows, intents. Stripe by stripe: check_stripe.c.
+ * nobody knows, what a job left behind, intents. Stripe by stripe: check_stripe.c.
  *
  * Memory: one stripe's image, one file's extents, one folder's listing at a time.
  */
@@ -50,6 +50,17 @@ static void check_slots(struct check *check)
                 pool_check_say(check, "drives %s and %s have the same slot %u",
                     pool->drives[i]->meta.name, pool->drives[j]->meta.name,
                     pool->drives[i]->meta.slot);
+}
+
+/* A uuid that was given up is never one of the pool's again. */
+static mrmr_err check_retired(struct check *check, const struct pool_drive *drive)
+{
+    bool retired = false;
+    MRMR_TRY(meta_uuid_is_retired(check->pool->meta, &drive->meta.uuid, &retired));
+    if (retired && drive->meta.state != META_DRIVE_RETIRED)
+        pool_check_say(
+            check, "drive %s has the uuid of a drive that was given up for good", drive->meta.name);
+    return MRMR_OK;
 }
 
 /* A drive that took another's place gets its slot when it is attached. */
@@ -197,8 +208,6 @@ static mrmr_err file_check(struct check_file *f)
     for (size_t i = 0; i < nranges; i++) {
         if (!file_run_fits(f->node, ranges[i].first, ranges[i].leaves, ranges[i].bytes))
             file_say(f, "begins an exposed range that does not fit the file", ranges[i].first);
-        if (ranges[i].drive != f->node->drive)
-            file_say(f, "is exposed on a drive that its file is not on", ranges[i].first);
         cover[n++] = (struct cover){ranges[i].first, ranges[i].leaves, true};
     }
     return file_check_cover(f, cover, n);
@@ -335,13 +344,13 @@ static mrmr_err listing_row(const char *name, const struct drv_stat *stat, mrmr_
 }
 
 static mrmr_err check_listing_failed(
-    struct check *check, const struct pool_drive *drive, mrmr_err err)
+    struct check *check, const struct pool_drive *drive, const char *folder, mrmr_err err)
 {
     if (!err || mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         return MRMR_OK;
     if (err == MRMR_NOMEM || mrmr_class_of(err) == MRMR_CLASS_INTERNAL)
         return err;
-    pool_check_say_story(check, "drive %s: its parity folder cannot be listed", drive->meta.name);
+    pool_check_say_story(check, "drive %s: %s cannot be listed", drive->meta.name, folder);
     return MRMR_OK;
 }
 
@@ -351,16 +360,50 @@ static mrmr_err check_parity_files(struct check *check, struct pool_drive *drive
     if (drive->presence != POOL_PRESENT)
         return MRMR_OK;
     mrmr_err err = drv_list(drive->drv, POOL_DOT "/parity", listing_folder, &listing);
-    err = check_listing_failed(check, drive, err);
+    err = check_listing_failed(check, drive, POOL_DOT "/parity", err);
     for (size_t at = 0; !err && at < listing.folders.size; at += strlen(listing.folder) + 1) {
         char path[META_NAME_MAX + 32];
         listing.folder = listing.folders.data + at;
         snprintf(path, sizeof path, POOL_DOT "/parity/%s", listing.folder);
         err = drv_list(drive->drv, path, listing_row, &listing);
-        err = check_listing_failed(check, drive, err);
+        err = check_listing_failed(check, drive, path, err);
     }
     mrmr_bytes_free(&listing.folders);
     return err;
+}
+
+/* --- What a job left behind (I1) --- */
+
+static mrmr_err leftover_work(
+    const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+{
+    struct check_listing *listing = arg;
+    (void)stat, (void)err;
+    pool_check_say(listing->check, "drive %s: a job left " POOL_WORK "/%s behind",
+        listing->drive->meta.name, name);
+    return MRMR_OK;
+}
+
+static mrmr_err leftover_pending(
+    const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+{
+    struct check_listing *listing = arg;
+    (void)stat, (void)err;
+    if (strncmp(name, "pending-", 8) == 0)
+        pool_check_say(listing->check, "drive %s: a repair left " POOL_QUARANTINE "/%s behind",
+            listing->drive->meta.name, name);
+    return MRMR_OK;
+}
+
+static mrmr_err check_leftovers(struct check *check, struct pool_drive *drive)
+{
+    struct check_listing listing = {.check = check, .drive = drive};
+    if (!pool_drive_writable(drive))
+        return MRMR_OK;
+    mrmr_err err = drv_list(drive->drv, POOL_WORK, leftover_work, &listing);
+    MRMR_TRY(check_listing_failed(check, drive, POOL_WORK, err));
+    err = drv_list(drive->drv, POOL_QUARANTINE, leftover_pending, &listing);
+    return check_listing_failed(check, drive, POOL_QUARANTINE, err);
 }
 
 static mrmr_err check_intents(struct check *check)
@@ -427,8 +470,10 @@ static mrmr_err check_all(struct check *check)
     check_slots(check);
     for (size_t i = 0; i < check->pool->ndrives; i++) {
         check_session(check, check->pool->drives[i]);
+        MRMR_TRY(check_retired(check, check->pool->drives[i]));
         MRMR_TRY(check_files(check, check->pool->drives[i]));
         MRMR_TRY(check_parity_files(check, check->pool->drives[i]));
+        MRMR_TRY(check_leftovers(check, check->pool->drives[i]));
     }
     MRMR_TRY(check_intents(check));
     return check_stripes(check);

@@ -292,6 +292,10 @@ mrmr_err pool_leaf_read(struct pool *pool, struct pool_view *view, const struct 
  * newer generation by now; look it up again. */
 mrmr_err pool_extent_leaf_read(struct pool *pool, const struct meta_extent *extent, uint64_t leaf,
     enum pool_leaf_how how, void *buf, bool *ret_decoded);
+/* The extent is not wanted any more, and holds the very bytes of this leaf of the node's current
+ * version, if that is exposed. */
+bool pool_stand_in_fits(
+    const struct meta_node *node, const struct meta_extent *extent, uint64_t leaf);
 /* Extents of a node that are not wanted any more but hold the very bytes of a leaf of its current
  * version (its file moved to another drive and is exposed there): those, decoded where needed.
  * MRMR_ABSENT if there is none. */

@@ -2,7 +2,9 @@
  *
  * What is claimed was read (I4): a new extent's file must be as the catalog knows it when it is
  * opened and still so after its last byte was read, and it must not have been modified within the
- * clock tick before; the digests are of the very bytes that go into the ring.
+ * clock tick before; the digests are of the very bytes that go into the ring. Where an older extent
+ * stands in for what is exposed, its digests are those of this version, too: bytes that differ were
+ * read wrong, or have rotted since, and are not claimed in its place.
  */
 #include "pool/lane.h"
 
@@ -10,7 +12,8 @@
 
 enum {
     LANE_BATCH = 64,
-    WINDOW_MOST = 4 /* as many leaves as base/digest_lanes.c takes side by side */
+    EXTENT_MOST = 256, /* leaves: of the largest block that can be set */
+    WINDOW_MOST = 4    /* as many leaves as base/digest_lanes.c takes side by side */
 };
 
 /* Leaves of a window whose digests are still to be computed: what is new gets them, what was known
@@ -21,6 +24,8 @@ struct lane_batch {
         const struct pool_lane_item *item;
         uint64_t leaf;
         uint8_t *buf;
+        bool known; /* of what is new: somebody knows its digest */
+        struct mrmr_digest must_be;
     } leaf[LANE_BATCH];
     size_t n;
 };
@@ -43,6 +48,11 @@ static mrmr_err batch_flush(struct pool_lane *lane, struct lane_batch *batch)
     for (size_t i = 0; i < n; i++) {
         const struct lane_leaf *leaf = &batch->leaf[i];
         const struct meta_extent *from = leaf->item->from;
+        if (!from && leaf->known && !mrmr_digest_equal(&digest[i], &leaf->must_be)) {
+            lane->unstable = leaf->item->to->node;
+            return mrmr_fail(MRMR_DIGEST, "what was read is not what the file held when it was "
+                                          "protected, and nobody has edited it");
+        }
         if (!from)
             leaf->item->to->digests[leaf->leaf] = digest[i];
         else if (!mrmr_digest_equal(&digest[i], &from->digests[leaf->leaf]))
@@ -59,6 +69,26 @@ static mrmr_err batch_add(
     batch->span[batch->n] = (struct mrmr_span){leaf->buf, size};
     batch->leaf[batch->n++] = *leaf;
     return MRMR_OK;
+}
+
+/* The digest of a leaf of the file being read, of an extent that stands in for it; NULL if there is
+ * none. */
+static const struct mrmr_digest *lane_stand_in(const struct pool_lane *lane, uint64_t leaf)
+{
+    for (size_t i = 0; i < lane->formers; i++)
+        if (pool_stand_in_fits(&lane->node, &lane->former[i], leaf))
+            return &lane->former[i].digests[leaf - lane->former[i].first];
+    return NULL;
+}
+
+/* Those that may stand in for a leaf of this one. */
+static mrmr_err lane_load_formers(struct pool_lane *lane, const struct meta_extent *extent)
+{
+    uint64_t from = extent->first < EXTENT_MOST ? 0 : extent->first - EXTENT_MOST;
+    free(mrmr_steal(lane->former));
+    lane->formers = 0;
+    return meta_extents_stale(lane->pool->meta, extent->node, from, extent->first + extent->leaves,
+        &lane->former, &lane->formers);
 }
 
 /* The file is the one the catalog knows, now. */
@@ -141,11 +171,17 @@ static mrmr_err lane_read_known(
 static mrmr_err lane_read_leaf(struct pool_lane *lane, const struct pool_lane_item *item,
     uint64_t i, uint8_t *buf, struct lane_batch *batch)
 {
-    struct lane_leaf leaf = {item, i, buf};
+    struct lane_leaf leaf = {.item = item, .leaf = i, .buf = buf};
     MRMR_TRY(pool_job_poll(lane->job));
     if (item->from)
         return lane_read_known(lane, &leaf, batch);
     MRMR_TRY(lane_file_begin(lane, item->to));
+    if (i == 0)
+        MRMR_TRY(lane_load_formers(lane, item->to));
+    const struct mrmr_digest *must_be = lane_stand_in(lane, item->to->first + i);
+    leaf.known = must_be != NULL;
+    if (must_be)
+        leaf.must_be = *must_be;
     uint32_t size = pool_leaf_size(item->to, i);
     mrmr_err err = drv_file_read_exact(lane->file, (item->to->first + i) * META_LEAF, buf, size);
     if (err == MRMR_TRUNCATED)
@@ -316,8 +352,10 @@ void pool_lane_free(struct pool_lane *lane)
     pool_paths_free(&lane->paths);
     pool_ring_free(&lane->ring);
     free(lane->items);
+    free(lane->former);
     pool_buffers_put(lane->pool->buffers, lane->carry, META_LEAF);
     lane->file = lane->known = NULL;
     lane->items = NULL;
+    lane->former = NULL;
     lane->carry = NULL;
 }

@@ -46,6 +46,8 @@ struct pool_lane {
     struct drv_file *file; /* of the new extent being read */
     struct pool_drive *file_drive;
     struct meta_node node;
+    struct meta_extent *former; /* stand in for the new extent being read; owned */
+    size_t formers;
     struct pool_paths paths;
     struct drv_file *known; /* the original of the known extent being read */
     int64_t known_node;

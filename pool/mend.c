@@ -258,8 +258,9 @@ static bool image_all_live(const struct meta_stripe *stripe)
     return true;
 }
 
-/* Drives that may hold rows, the room they have together, and whether one of them is not in the
- * stripe and could take a row of it as things are. */
+/* Drives that may hold rows, and are in the stripe or have room for a row of it; the room that all
+ * have together; and whether one of them is not in the stripe. One without room is no place for a
+ * row: counted, it would keep the stripe from giving up a block for ever. */
 static size_t mend_row_drives(
     struct mend *m, const struct meta_stripe *stripe, uint64_t *ret_room, bool *ret_free)
 {
@@ -276,9 +277,10 @@ static size_t mend_row_drives(
         for (size_t j = 0; j < stripe->rows; j++)
             in = in ||
                  (stripe->row[j].drive == drive->meta.id && stripe->row[j].state == META_ROW_OK);
-        drives++;
+        bool takes = !in && room >= pool_row_bound(stripe->length);
+        drives += in || takes;
         *ret_room += room;
-        *ret_free = *ret_free || (!in && room >= pool_row_bound(stripe->length));
+        *ret_free = *ret_free || takes;
     }
     return drives;
 }

@@ -345,7 +345,7 @@ mrmr_err pool_extent_leaf_read(struct pool *pool, const struct meta_extent *exte
 
 /* The leaf of this file as it is now would have this size: an older, shorter last leaf is no
  * stand-in. */
-static bool stand_in_fits(
+bool pool_stand_in_fits(
     const struct meta_node *node, const struct meta_extent *extent, uint64_t leaf)
 {
     if (extent->state != META_STALE || leaf < extent->first ||
@@ -363,7 +363,7 @@ mrmr_err pool_leaf_stand_in(
     mrmr_err err = mrmr_fail(MRMR_ABSENT, "nothing stands in for it");
     MRMR_TRY(meta_extents_of(pool->meta, node->id, &extents, &n));
     for (size_t i = 0; i < n; i++) {
-        if (!stand_in_fits(node, &extents[i], leaf))
+        if (!pool_stand_in_fits(node, &extents[i], leaf))
             continue;
         err = pool_extent_leaf_read(
             pool, &extents[i], leaf - extents[i].first, POOL_LEAF_ANY, buf, NULL);
@@ -390,7 +390,7 @@ static mrmr_err stale_verdict(struct pool *pool, const struct meta_node *node,
         for (size_t r = 0; r < nranges; r++)
             exposed =
                 exposed || (leaf >= ranges[r].first && leaf < ranges[r].first + ranges[r].leaves);
-        bool wanted = exposed && stand_in_fits(node, extent, leaf);
+        bool wanted = exposed && pool_stand_in_fits(node, extent, leaf);
         verdict[i] = (struct meta_verdict){1, wanted ? to : other};
         if (wanted)
             MRMR_TRY(meta_unexpose(pool->meta, node->id, leaf, 1));

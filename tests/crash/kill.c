@@ -35,28 +35,6 @@ static void run_and_exit(const struct scenario *scenario, struct rig *rig)
     _exit(err ? 1 : 0);
 }
 
-/* How long an undisturbed run takes, and how many calls of drivers it makes, of any kind and of
- * those that change. */
-struct course {
-    int64_t ns;
-    uint64_t calls, cuts;
-};
-
-static struct course measure(const struct scenario *scenario, uint64_t seed)
-{
-    struct rig *rig = scenario_begin(scenario, RIG_LOCAL, seed);
-    uint64_t calls = rig_calls(rig, DRV_FAULT_ALL), cuts = rig_calls(rig, RIG_CUTS);
-    int64_t start = mrmr_clock_monotonic();
-    rig_open(rig);
-    rig_ok(scenario->run(rig));
-    rig_close(rig);
-    struct course course = {.ns = mrmr_clock_monotonic() - start,
-        .calls = rig_calls(rig, DRV_FAULT_ALL) - calls,
-        .cuts = rig_calls(rig, RIG_CUTS) - cuts};
-    scenario_end(scenario, rig);
-    return course;
-}
-
 /* True if it died before its end. */
 static bool run_to_death(const struct scenario *scenario, struct rig *rig, int64_t after_ns)
 {
@@ -75,15 +53,14 @@ static bool run_to_death(const struct scenario *scenario, struct rig *rig, int64
     return WIFSIGNALED(status);
 }
 
-static unsigned killed_at_random(
-    const struct scenario *scenario, const struct course *course, uint64_t seed)
+static unsigned killed_at_random(const struct scenario *scenario, int64_t ns, uint64_t seed)
 {
     unsigned died = 0;
     for (unsigned i = 0; i < rounds; i++) {
         struct rig *rig = scenario_begin(scenario, RIG_LOCAL, seed + i);
-        int64_t after = (int64_t)rig_random(rig, (uint64_t)course->ns);
+        int64_t after = (int64_t)rig_random(rig, (uint64_t)ns);
         printf("%s: round %u of seed %" PRIu64 ": killed after %" PRId64 " of %" PRId64 " us\n",
-            scenario->name, i, seed, after / 1000, course->ns / 1000);
+            scenario->name, i, seed, after / 1000, ns / 1000);
         died += run_to_death(scenario, rig, after);
         scenario_end(scenario, rig);
     }
@@ -112,10 +89,12 @@ static void test_killed(void **state)
 {
     const struct scenario *scenario = *state;
     uint64_t seed = rig_seed(scenario->name);
-    struct course course = measure(scenario, seed);
-    unsigned died = killed_at_random(scenario, &course, seed);
-    died += killed_at_calls(scenario, DRV_FAULT_ALL & ~RIG_CUTS, course.calls - course.cuts, seed);
-    died += killed_at_calls(scenario, RIG_CUTS, course.cuts, seed);
+    static const uint32_t ops[] = {DRV_FAULT_ALL & ~RIG_CUTS, RIG_CUTS};
+    uint64_t calls[2];
+    int64_t ns = scenario_measure(scenario, RIG_LOCAL, seed, ops, 2, calls);
+    unsigned died = killed_at_random(scenario, ns, seed);
+    for (unsigned i = 0; i < 2; i++)
+        died += killed_at_calls(scenario, ops[i], calls[i], seed);
     printf("%s: %u deaths\n", scenario->name, died);
     assert_true(died > 0);
 }

@@ -55,23 +55,6 @@ static void tap_cut(struct rig *rig, struct rig_drive *drive)
     }
 }
 
-struct course {
-    uint64_t calls, cuts;
-};
-
-static struct course count_calls(const struct scenario *scenario, uint64_t seed)
-{
-    struct rig *rig = scenario_begin(scenario, RIG_MEM_CUT, seed);
-    struct course before = {rig_calls(rig, DRV_FAULT_ALL), rig_calls(rig, RIG_CUTS)};
-    rig_open(rig);
-    rig_ok(scenario->run(rig));
-    rig_close(rig);
-    struct course course = {
-        rig_calls(rig, DRV_FAULT_ALL) - before.calls, rig_calls(rig, RIG_CUTS) - before.cuts};
-    scenario_end(scenario, rig);
-    return course;
-}
-
 struct cut {
     uint32_t ops;
     uint64_t n, seed, power_seed;
@@ -120,10 +103,11 @@ static void test_power_cut(void **state)
         cut_at(scenario, &(struct cut){ops, n, seed, power_seed, late});
         return;
     }
-    struct course course = count_calls(scenario, seed);
-    uint64_t cuts =
-        cut_all_over(scenario, DRV_FAULT_ALL & ~RIG_CUTS, course.calls - course.cuts, seed);
-    cuts += cut_all_over(scenario, RIG_CUTS, course.cuts, seed);
+    static const uint32_t kinds[] = {DRV_FAULT_ALL & ~RIG_CUTS, RIG_CUTS};
+    uint64_t calls[2], cuts = 0;
+    scenario_measure(scenario, RIG_MEM_CUT, seed, kinds, 2, calls);
+    for (unsigned i = 0; i < 2; i++)
+        cuts += cut_all_over(scenario, kinds[i], calls[i], seed);
     printf("%s: %" PRIu64 " cuts\n", scenario->name, cuts);
 }
 

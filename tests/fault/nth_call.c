@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The N-th driver call fails: once, and for good, of one drive, and of all. Whatever the job makes
- * of it, nothing that was claimed is lost, and the next undisturbed run ends well.
+ * The N-th driver call goes wrong: it fails, once or for good, of one drive or of all; there is no
+ * space; what it reads is nonsense; it takes effect and says that it failed. Whatever the job makes
+ * of it, everything survives as many losses as before, nothing that was claimed is lost, and the
+ * next undisturbed run ends well.
  *
- *     test_fault_nth_call [long]
+ *     test_fault_nth_call [long [SCENARIO]]
  *
- * MRMR_ROUNDS says how many N of each kind are tried (0: every one); they are spread over all calls
- * that an undisturbed run makes.
+ * A few N of each kind, at random; long: every N. MRMR_ROUNDS says how many of each kind (0: every
+ * one), MRMR_SEED repeats a run, MRMR_CALL one of its rounds.
  */
 #include "tests/support/scenario.h"
 
@@ -14,76 +16,123 @@
 #include <stdio.h>
 #include <string.h>
 
-enum how { ONCE_IO, ONCE_SPACE, DRIVE_FOR_GOOD, ALL_FOR_GOOD, HOWS };
-static const char *const how_name[HOWS] = {"fails once with an I/O error",
-    "fails once with no space", "is the first of its drive's to fail", "and all after it fail"};
+static unsigned normally = 2;
 
-static unsigned normally = 5;
+/* The drive that a fault for good is of, and where in what is read, or how far from full: of the
+ * round at hand. */
+static unsigned victim;
+static uint64_t amount;
+static bool fresh;
 
-/* Calls of an undisturbed run: of all drives, and of each. */
-struct calls {
-    uint64_t all, drive[RIG_DRIVES_MAX];
-};
-
-static struct calls count_calls(const struct scenario *scenario, uint64_t seed)
+static void add_rule(struct rig_drive *drive, const struct drv_fault_rule *rule)
 {
-    struct rig *rig = scenario_begin(scenario, RIG_MEM, seed);
-    struct calls before = {.all = rig_calls(rig, DRV_FAULT_ALL)}, calls;
-    for (unsigned i = 0; i < rig->n; i++)
-        before.drive[i] = drv_fault_calls(rig->drive[i].fault, DRV_FAULT_ALL);
-    rig_open(rig);
-    rig_ok(scenario->run(rig));
-    rig_close(rig);
-    calls.all = rig_calls(rig, DRV_FAULT_ALL) - before.all;
-    for (unsigned i = 0; i < rig->n; i++)
-        calls.drive[i] = drv_fault_calls(rig->drive[i].fault, DRV_FAULT_ALL) - before.drive[i];
-    scenario_end(scenario, rig);
-    return calls;
-}
-
-static void add_rule(struct rig_drive *drive, uint64_t after, uint64_t times, mrmr_err err)
-{
-    struct drv_fault_rule rule = {.after = after, .times = times, .err = err};
-    rig_ok(drv_fault_add(drive->fault, &rule, NULL));
+    rig_ok(drv_fault_add(drive->fault, rule, NULL));
 }
 
 static void tap_io(struct rig *rig, struct rig_drive *drive)
 {
     (void)rig;
-    add_rule(drive, 0, 1, MRMR_IO);
+    add_rule(drive, &(struct drv_fault_rule){.times = 1, .err = MRMR_IO});
 }
 
 static void tap_space(struct rig *rig, struct rig_drive *drive)
 {
     (void)rig;
-    add_rule(drive, 0, 1, MRMR_SPACE);
+    add_rule(drive, &(struct drv_fault_rule){.times = 1, .err = MRMR_SPACE});
+}
+
+static void tap_late(struct rig *rig, struct rig_drive *drive)
+{
+    (void)rig;
+    add_rule(drive, &(struct drv_fault_rule){.times = 1, .err = MRMR_IO, .late = true});
+}
+
+static void tap_drive(struct rig *rig, struct rig_drive *drive)
+{
+    (void)drive;
+    add_rule(&rig->drive[victim], &(struct drv_fault_rule){.err = MRMR_IO});
 }
 
 static void tap_all(struct rig *rig, struct rig_drive *drive)
 {
     (void)drive;
     for (unsigned i = 0; i < rig->n; i++)
-        add_rule(&rig->drive[i], 0, 0, MRMR_IO);
+        add_rule(&rig->drive[i], &(struct drv_fault_rule){.err = MRMR_IO});
 }
 
-static void disturb(struct rig *rig, enum how how, unsigned drive, uint64_t n)
+static void tap_no_space(struct rig *rig, struct rig_drive *drive)
 {
-    static void (*const taps[])(struct rig * rig, struct rig_drive * drive) = {
-        [ONCE_IO] = tap_io, [ONCE_SPACE] = tap_space, [ALL_FOR_GOOD] = tap_all};
-    if (how == DRIVE_FOR_GOOD)
-        add_rule(&rig->drive[drive], n, 0, MRMR_IO);
-    else
-        rig_tap(rig, DRV_FAULT_ALL, n, false, taps[how]);
+    (void)drive;
+    struct drv_fault_rule rule = {.ops = DRV_FAULT_CREATE | DRV_FAULT_FILE_WRITE |
+                                         DRV_FAULT_FILE_ALLOCATE | DRV_FAULT_MKDIR |
+                                         DRV_FAULT_LINK | DRV_FAULT_RENAME,
+        .err = MRMR_SPACE};
+    add_rule(&rig->drive[victim], &rule);
 }
+
+static void tap_full(struct rig *rig, struct rig_drive *drive)
+{
+    (void)drive;
+    struct drv_fault_rule rule = {
+        .action = DRV_FAULT_FULL, .bytes = amount % (amount % 2 ? 20000 : 3 * RIG_MIB)};
+    add_rule(&rig->drive[victim], &rule);
+}
+
+static struct drv_fault_rule flip_rule(uint64_t times)
+{
+    return (struct drv_fault_rule){.ops = DRV_FAULT_FILE_READ,
+        .part = fresh ? POOL_DOT "/" : NULL,
+        .times = times,
+        .action = DRV_FAULT_FLIP,
+        .bytes = amount,
+        .mask = (uint8_t)(1U << amount % 8)};
+}
+
+static void tap_flip(struct rig *rig, struct rig_drive *drive)
+{
+    (void)rig;
+    struct drv_fault_rule rule = flip_rule(1);
+    add_rule(drive, &rule);
+}
+
+static void tap_nonsense(struct rig *rig, struct rig_drive *drive)
+{
+    (void)drive;
+    struct drv_fault_rule rule = flip_rule(0);
+    add_rule(&rig->drive[victim], &rule);
+}
+
+static const struct how {
+    const char *what;
+    uint32_t ops; /* N counts calls of these */
+    void (*tap)(struct rig *rig, struct rig_drive *drive);
+    bool one_drive; /* of the victim, whichever drive is called */
+} hows[] = {
+    {"fails once with an I/O error", DRV_FAULT_ALL, tap_io, false},
+    {"fails once with no space", DRV_FAULT_CHANGES, tap_space, false},
+    {"from then on one drive fails", DRV_FAULT_ALL, tap_drive, true},
+    {"from then on all drives fail", DRV_FAULT_ALL, tap_all, false},
+    {"from then on one drive has no space", DRV_FAULT_CHANGES, tap_no_space, true},
+    {"from then on one drive is nearly full", DRV_FAULT_CHANGES, tap_full, true},
+    {"reads nonsense once", DRV_FAULT_FILE_READ, tap_flip, false},
+    {"from then on one drive reads nonsense", DRV_FAULT_FILE_READ, tap_nonsense, true},
+    {"takes effect and says that it failed", DRV_FAULT_CHANGES, tap_late, false},
+};
+enum { HOWS = sizeof hows / sizeof *hows };
 
 static void round_of(
-    const struct scenario *scenario, enum how how, uint64_t n, unsigned drive, uint64_t seed)
+    const struct scenario *scenario, unsigned how, uint64_t n, unsigned drive, uint64_t seed)
 {
     struct rig *rig = scenario_begin(scenario, RIG_MEM, seed);
-    printf("%s: call %" PRIu64 " %s (MRMR_CALL=%u:%" PRIu64 ":%u)\n", scenario->name, n,
-        how_name[how], (unsigned)how, n, drive);
+    printf("%s: call %" PRIu64 " %s", scenario->name, n, hows[how].what);
+    if (hows[how].one_drive)
+        printf(": d%u", drive);
+    printf(" (MRMR_CALL=%u:%" PRIu64 ":%u)\n", how, n, drive);
     fflush(stdout);
-    disturb(rig, how, drive, n);
+    victim = drive;
+    amount = rig_hash(seed + n);
+    fresh = scenario->fresh;
+    rig_tap(rig, hows[how].ops, n, false, hows[how].tap);
     if (rig_try_open(rig) == MRMR_OK)
         (void)!scenario->run(rig); /* it may fail; it must not lose anything */
     rig_close(rig);
@@ -91,44 +140,61 @@ static void round_of(
     scenario_end(scenario, rig);
 }
 
-static void scenario_fails(const struct scenario *scenario)
+static bool round_is_given(const struct scenario *scenario, uint64_t seed)
 {
-    uint64_t seed = rig_seed(scenario->name);
-    struct calls calls = count_calls(scenario, seed);
-    uint64_t rounds = rig_rounds(normally), done = 0;
     const char *one = getenv("MRMR_CALL"); /* HOW:N:DRIVE, to see a failure again */
-    unsigned how_one, drive_one;
-    unsigned long long n_one;
-    if (one && sscanf(one, "%u:%llu:%u", &how_one, &n_one, &drive_one) == 3) {
-        round_of(scenario, (enum how)how_one, n_one, drive_one, seed);
-        return;
+    unsigned how, drive;
+    unsigned long long n;
+    if (!one || sscanf(one, "%u:%llu:%u", &how, &n, &drive) != 3 || how >= HOWS)
+        return false;
+    round_of(scenario, how, n, drive, seed);
+    return true;
+}
+
+static uint64_t rounds_of(const struct scenario *scenario, unsigned how, uint64_t calls,
+    unsigned drives, uint64_t rounds, uint64_t seed)
+{
+    if (!rounds || rounds >= calls) {
+        for (uint64_t n = 0; n < calls; n++)
+            round_of(scenario, how, n, (unsigned)(n % drives), seed);
+        return calls;
     }
-    for (enum how how = 0; how < HOWS; how++) {
-        unsigned drive = (unsigned)(seed % 5);
-        uint64_t total = how == DRIVE_FOR_GOOD ? calls.drive[drive] : calls.all;
-        uint64_t stride = rounds && total > rounds ? total / rounds : 1;
-        for (uint64_t n = seed % stride; n < total; n += stride, done++) {
-            round_of(scenario, how, n, drive, seed);
-            drive = (drive + (how == DRIVE_FOR_GOOD && !rounds)) % 5;
-        }
+    for (uint64_t i = 0; i < rounds; i++) {
+        uint64_t random = rig_hash(seed + how * 1000 + i);
+        round_of(scenario, how, random % calls, (unsigned)(random / calls % drives), seed);
     }
-    printf("%s: %" PRIu64 " calls, %" PRIu64 " of them failed in turn\n", scenario->name, calls.all,
-        done);
+    return rounds;
 }
 
 static void test_scenario(void **state)
 {
-    scenario_fails(*state);
+    const struct scenario *scenario = *state;
+    uint64_t seed = rig_seed(scenario->name), calls[HOWS], done = 0;
+    unsigned drives = scenario->drives ? scenario->drives : 5;
+    uint32_t ops[HOWS];
+    if (round_is_given(scenario, seed))
+        return;
+    for (unsigned how = 0; how < HOWS; how++)
+        ops[how] = hows[how].ops;
+    scenario_measure(scenario, RIG_MEM, seed, ops, HOWS, calls);
+    for (unsigned how = 0; how < HOWS; how++)
+        done += rounds_of(scenario, how, calls[how], drives, rig_rounds(normally), seed);
+    printf("%s: %" PRIu64 " calls, something went wrong with %" PRIu64 " in turn\n", scenario->name,
+        calls[0], done);
 }
 
 int main(int argc, char **argv)
 {
     struct CMUnitTest tests[16];
+    size_t n = 0;
     if (argc > 1 && strcmp(argv[1], "long") == 0)
-        normally = 200;
+        normally = 0;
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     for (size_t i = 0; i < nscenarios; i++)
-        tests[i] = (struct CMUnitTest){
-            scenarios[i].name, test_scenario, NULL, NULL, (void *)&scenarios[i]};
-    return _cmocka_run_group_tests("nth_call", tests, nscenarios, NULL, NULL);
+        if (argc < 3 || strcmp(argv[2], scenarios[i].name) == 0)
+            tests[n++] = (struct CMUnitTest){
+                scenarios[i].name, test_scenario, NULL, NULL, (void *)&scenarios[i]};
+    if (!n)
+        fprintf(stderr, "there is no scenario '%s'\n", argv[2]);
+    return n ? _cmocka_run_group_tests("nth_call", tests, n, NULL, NULL) : 2;
 }

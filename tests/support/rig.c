@@ -33,7 +33,7 @@ unsigned rig_rounds(unsigned normally)
     return given ? (unsigned)strtoul(given, NULL, 0) : normally;
 }
 
-static uint64_t mix(uint64_t x)
+uint64_t rig_hash(uint64_t x)
 {
     x += UINT64_C(0x9e3779b97f4a7c15);
     x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -43,7 +43,7 @@ static uint64_t mix(uint64_t x)
 
 uint64_t rig_random(struct rig *rig, uint64_t below)
 {
-    rig->rng = mix(rig->rng);
+    rig->rng = rig_hash(rig->rng);
     return below ? rig->rng % below : rig->rng;
 }
 
@@ -220,6 +220,7 @@ void rig_destroy(struct rig *rig)
             drv_mem_reset(name);
     }
     rig_run((const char *const[]){"rm", "-rf", "--", rig->dir, NULL});
+    rig_promise_free(rig);
     free(rig->file);
     free(rig);
 }
@@ -229,8 +230,13 @@ void rig_destroy(struct rig *rig)
 static void fill_seeded(uint64_t seed, uint64_t offset, uint8_t *buf, uint64_t size)
 {
     for (uint64_t i = 0; i < size;) {
-        uint64_t at = offset + i, word = mix(seed ^ (at / 8 * UINT64_C(0x2545f4914f6cdd1d)));
+        uint64_t at = offset + i, word = rig_hash(seed ^ (at / 8 * UINT64_C(0x2545f4914f6cdd1d)));
         unsigned from = (unsigned)(at % 8), n = 8 - from;
+        if (!from && size - i >= 8) { /* nearly all of them */
+            memcpy(buf + i, &word, 8);
+            i += 8;
+            continue;
+        }
         if (n > size - i)
             n = (unsigned)(size - i);
         memcpy(buf + i, (uint8_t *)&word + from, n);
@@ -588,7 +594,7 @@ void rig_power_cut(struct rig *rig, uint64_t seed)
         drv_close(rig->drive[i].raw);
         rig->drive[i].raw = NULL;
         rig_name_in_memory(rig, i, name);
-        rig_ok(drv_mem_power_cut(name, mix(seed + i)));
+        rig_ok(drv_mem_power_cut(name, rig_hash(seed + i)));
         rig_ok(drv_open(rig->drive[i].inner, &rig->drive[i].raw));
     }
 }
@@ -597,6 +603,20 @@ void rig_sync_drives(struct rig *rig)
 {
     for (unsigned i = 0; i < rig->n; i++)
         rig_ok(drv_sync_all(rig->drive[i].raw));
+}
+
+unsigned rig_count_reads(struct rig *rig, unsigned drive, const char *path)
+{
+    unsigned counter;
+    struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_FILE_READ, .prefix = path, .action = DRV_FAULT_DELAY};
+    rig_ok(drv_fault_add(rig->drive[drive].fault, &rule, &counter));
+    return counter;
+}
+
+uint64_t rig_reads(struct rig *rig, unsigned drive, unsigned counter)
+{
+    return drv_fault_hits(rig->drive[drive].fault, counter);
 }
 
 void rig_clear_faults(struct rig *rig)

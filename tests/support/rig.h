@@ -58,6 +58,12 @@ struct rig_drive {
     unsigned away;   /* id of the rule that takes it away; 0: it is there */
 };
 
+/* How many losses each leaf of a file survived when it was looked at. */
+struct rig_promise {
+    int8_t *survives; /* NULL: nothing is promised */
+    size_t leaves;
+};
+
 struct rig {
     enum rig_kind kind;
     unsigned n;
@@ -74,7 +80,9 @@ struct rig {
     size_t files, files_room;
     uint64_t seed, rng;
     struct pool_sync_report report; /* of the last sync */
-    bool rotten;                    /* rig_rot was used: claims are looked at byte by byte */
+    struct rig_promise *promise;    /* by file */
+    size_t promises;
+    bool rotten; /* rig_rot was used: claims are looked at byte by byte */
 };
 
 /* What a rig is to be; zero fields take what stands behind them. */
@@ -99,6 +107,7 @@ void rig_open(struct rig *rig);
 mrmr_err rig_try_open(struct rig *rig);
 void rig_close(struct rig *rig);
 uint64_t rig_random(struct rig *rig, uint64_t below);
+uint64_t rig_hash(uint64_t x); /* one number from another, as if at random */
 
 #define rig_ok(err) rig_expect_ok((err), __FILE__, __LINE__)
 void rig_expect_ok(mrmr_err err, const char *file, int line);
@@ -160,6 +169,10 @@ uint64_t rig_calls(struct rig *rig, uint32_t ops);
  * `tap` is called, on the thread that makes it. */
 void rig_tap(struct rig *rig, uint32_t ops, uint64_t n, bool late,
     void (*tap)(struct rig *rig, struct rig_drive *drive));
+/* Reads of what begins with this path on a drive, from now until rig_clear_faults: counted, and
+ * asked for by what the first one returns. */
+unsigned rig_count_reads(struct rig *rig, unsigned drive, const char *path);
+uint64_t rig_reads(struct rig *rig, unsigned drive, unsigned counter);
 /* No tap and no rule is left but those that keep drives away. */
 void rig_clear_faults(struct rig *rig);
 struct pool_drive *rig_pool_drive(struct rig *rig, unsigned drive);
@@ -170,16 +183,24 @@ struct pool_drive *rig_pool_drive(struct rig *rig, unsigned drive);
 void rig_check(struct rig *rig);
 /* How many findings there are; the first in `first` (512 bytes; may be NULL). */
 size_t rig_findings(struct rig *rig, bool deep, char *first);
-/* With every choice of r drives away at once, every byte of their files that is claimed as
- * protected is read and is right. Claimed is what the margin of its stripe covers, files that were
- * edited since the last scan, and rot, counted as erasures. all: every file must be claimed wholly.
- * Files are looked for on whichever drive the catalog has them. Returns how many bytes were
- * compared. */
+/* With every choice of r drives away at once, and unless `all` of fewer, every byte of their files
+ * that is claimed as protected is read and is right. Claimed is what the margin of its stripe
+ * covers; files that were edited since the last scan, and rot, count as erasures where their bytes
+ * are not what was coded. all: every file must be claimed wholly. Files are looked for on whichever
+ * drive the catalog has them. Returns how many bytes were compared. */
 uint64_t rig_verify(struct rig *rig, bool all);
 /* The same with one given set of drives, as bits. */
 uint64_t rig_verify_without(struct rig *rig, unsigned away, bool all);
 /* Files of all drives through POOL_READ_DECODE: nothing but reconstruction. */
 uint64_t rig_verify_decoded(struct rig *rig);
+/* I2: remember how many losses each leaf of each file survives now, whichever drives they are (up
+ * to the redundancy; files that were edited since the last scan are left out). Later: each survives
+ * as many, less `spent` (for what was changed on the drives since), or what the redundancy asks by
+ * then. Both reckon by the catalog and what lies on the drives, and read no parity: rig_verify
+ * does. Returns how many leaves must survive a loss. */
+void rig_promise(struct rig *rig);
+uint64_t rig_promise_check(struct rig *rig, unsigned spent);
+void rig_promise_free(struct rig *rig);
 
 /* A file's extents as letters, one a leaf: Live, Missing, sTale as T, Gone, Suspect. Static. */
 /* For whoever looks at a failure. */

@@ -21,6 +21,12 @@ static void fill(struct rig *rig)
 
 static void sync_prepare(struct rig *rig)
 {
+    for (unsigned d = 0; d < 3; d++) { /* a stripe of its own, of which nothing changes */
+        char path[32];
+        snprintf(path, sizeof path, "keep/%u", d);
+        rig_put(rig, d, path, RIG_MIB);
+    }
+    rig_protect_all(rig);
     fill(rig);
     rig_append(rig, "big/0", 300 * 1024);
     rig_edit(rig, "big/1", 1000, 100);
@@ -147,22 +153,99 @@ static mrmr_err down_run(struct rig *rig)
     return redundancy_run_to(rig, 1);
 }
 
+/* --- Two stripes that become one --- */
+
+/* Its first block's file, unless that is on the drive that is left out (0: none). */
+static int64_t first_file(struct rig *rig, int64_t stripe, int64_t without, char path[64])
+{
+    struct meta_stripe image = {0};
+    int64_t drive = 0;
+    rig_ok(meta_stripe_load(rig->pool->meta, stripe, &image));
+    for (size_t i = 0; i < image.blocks && !drive; i++) {
+        if (image.block[i].drive == without)
+            continue;
+        mrmr_autobytes struct mrmr_bytes name = MRMR_BYTES_INIT;
+        rig_ok(meta_path(rig->pool->meta, image.extent[image.block[i].first_extent].node, &name));
+        snprintf(path, 64, "%s", name.data);
+        drive = image.block[i].drive;
+    }
+    meta_stripe_free(&image);
+    assert_true(drive > 0);
+    return drive;
+}
+
+static size_t count_stripes(struct rig *rig, int64_t ids[8])
+{
+    size_t n;
+    rig_ok(meta_stripes_to_scrub(rig->pool->meta, -1, 0, INT64_MAX, ids, 8, &n));
+    return n;
+}
+
+void scenario_two_stripes_with_more(struct rig *rig)
+{
+    uint64_t block;
+    int64_t ids[8];
+    char path[64], keep[2][64];
+    rig_ok(pool_block_size(rig->pool, &block));
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(path, sizeof path, "%c", 'a' + (int)i);
+        rig_put(rig, i % 4, path, block);
+    }
+    rig_protect_all(rig);
+    assert_true(count_stripes(rig, ids) >= 2);
+    /* One drive's block stays in one of them and another's in the other, whichever they are. */
+    int64_t drive = first_file(rig, ids[0], 0, keep[0]);
+    first_file(rig, ids[1], drive, keep[1]);
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(path, sizeof path, "%c", 'a' + (int)i);
+        if (strcmp(path, keep[0]) != 0 && strcmp(path, keep[1]) != 0)
+            rig_unlink(rig, path);
+    }
+}
+
+void scenario_two_stripes(struct rig *rig)
+{
+    int64_t ids[8];
+    scenario_two_stripes_with_more(rig);
+    struct pool_job job = rig_job(rig); /* drives that are empty now are the user's word here */
+    rig_ok(pool_scan(rig->pool, &job, true, &rig->report));
+    rig_ok(pool_compare(rig->pool, &job, &rig->report));
+    rig_ok(pool_mend(rig->pool, &job, false, &rig->report));
+    assert_int_equal(count_stripes(rig, ids), 2);
+}
+
+static mrmr_err merge_run(struct rig *rig)
+{
+    MRMR_TRY(sync_run(rig));
+    struct pool_job job = rig_job(rig);
+    struct pool_sync_report report = {.stripes_changed = 1}; /* others may merge now */
+    return pool_protect(rig->pool, &job, &report);
+}
+
+static void merge_done(struct rig *rig)
+{
+    int64_t ids[8];
+    assert_int_equal(count_stripes(rig, ids), 1);
+}
+
 const struct scenario scenarios[] = {
-    {"sync", sync_prepare, sync_run},
-    {"first-sync", NULL, sync_run},
-    {"scrub", scrub_prepare, scrub_run},
-    {"rebuild-onto", onto_prepare, onto_run},
-    {"rebuild-away", away_prepare, away_run},
-    {"rebuild-in-place", place_prepare, place_run},
-    {"redundancy-up", fill, up_run},
-    {"redundancy-down", fill, down_run},
+    {"sync", sync_prepare, sync_run, 0, 0, true, NULL},
+    {"first-sync", NULL, sync_run, 0, 0, true, NULL},
+    {"scrub", scrub_prepare, scrub_run, 0, 0, false, NULL},
+    {"rebuild-onto", onto_prepare, onto_run, 0, 0, false, NULL},
+    {"rebuild-away", away_prepare, away_run, 0, 0, false, NULL},
+    {"rebuild-in-place", place_prepare, place_run, 0, 0, false, NULL},
+    {"redundancy-up", fill, up_run, 0, 0, false, NULL},
+    {"redundancy-down", fill, down_run, 0, 0, false, NULL},
+    {"merge", scenario_two_stripes, merge_run, 6, 1, false, merge_done},
 };
 const size_t nscenarios = sizeof scenarios / sizeof *scenarios;
 
 struct rig *scenario_begin(const struct scenario *scenario, enum rig_kind kind, uint64_t seed)
 {
     struct rig *rig = rig_create(&(struct rig_spec){.kind = kind,
-        .drives = FIRST_DRIVES,
+        .drives = scenario->drives ? scenario->drives : FIRST_DRIVES,
+        .redundancy = scenario->redundancy,
         .block = RIG_MIB,
         .size = 64 * RIG_MIB,
         .seed = seed});
@@ -170,6 +253,7 @@ struct rig *scenario_begin(const struct scenario *scenario, enum rig_kind kind, 
         scenario->prepare(rig);
     else
         rig_fill(rig, 0, FIRST_DRIVES, 4, RIG_MIB / 2);
+    rig_promise(rig);
     rig_close(rig);
     if (kind != RIG_LOCAL)
         rig_sync_drives(rig);
@@ -184,7 +268,8 @@ void scenario_end(const struct scenario *scenario, struct rig *rig)
      * is looked at. */
     if (rig_findings(rig, !rig->rotten, first))
         fail_msg("pool_check: %s", first);
-    rig_verify(rig, false);
+    uint64_t leaves = rig_promise_check(rig, 0), bytes = rig_verify(rig, false);
+    assert_true(bytes > 0 || !leaves);
     /* A repair that took its word back leaves a file with another ctime: it is compared by the next
      * sync and repaired by the next scrub. */
     for (unsigned i = 0; i < 2; i++) {
@@ -206,4 +291,29 @@ void scenario_end(const struct scenario *scenario, struct rig *rig)
             fail_msg("%s is nowhere as its user left it", file->path);
     }
     rig_destroy(rig);
+}
+
+int64_t scenario_measure(const struct scenario *scenario, enum rig_kind kind, uint64_t seed,
+    const uint32_t ops[], size_t n, uint64_t ret_calls[])
+{
+    struct rig *rig = scenario_begin(scenario, kind, seed);
+    rig_open(rig);
+    if (scenario->prepare) { /* what is promised is more than a word */
+        assert_true(rig_promise_check(rig, 0) > 0);
+        assert_true(rig_verify(rig, false) > 0);
+    }
+    rig_close(rig);
+    for (size_t i = 0; i < n; i++)
+        ret_calls[i] = rig_calls(rig, ops[i]);
+    int64_t start = mrmr_clock_monotonic();
+    rig_open(rig);
+    rig_ok(scenario->run(rig));
+    if (scenario->done)
+        scenario->done(rig);
+    rig_close(rig);
+    int64_t ns = mrmr_clock_monotonic() - start;
+    for (size_t i = 0; i < n; i++)
+        ret_calls[i] = rig_calls(rig, ops[i]) - ret_calls[i];
+    scenario_end(scenario, rig);
+    return ns;
 }

@@ -172,7 +172,15 @@ static char *dump(struct world *w)
     return all.data;
 }
 
-enum { CLAIM_GONE, CLAIM_VERSION, CLAIM_COVERED, CLAIM_PARTLY, CLAIM_GENERATION, CLAIMS };
+enum {
+    CLAIM_GONE,
+    CLAIM_VERSION,
+    CLAIM_COVERED,
+    CLAIM_PARTLY,
+    CLAIM_TWICE,
+    CLAIM_GENERATION,
+    CLAIMS
+};
 
 static void claims(void **state)
 {
@@ -198,6 +206,8 @@ static void claims(void **state)
                 claim[1].node = fx.f[0].id;
             else if (which == CLAIM_PARTLY)
                 claim[1].leaves = 4;
+            else if (which == CLAIM_TWICE)
+                claim[1] = (struct meta_claim){fx.f[3].id, 1, 2, 1};
             else
                 expected = 7;
             int64_t extent_id = s.extent[0].id;

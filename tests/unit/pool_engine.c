@@ -3,7 +3,7 @@
  * The engine from outside: files come, change and go, drives go, redundancy changes; and whatever
  * was said to be protected is read back.
  */
-#include "tests/support/rig.h"
+#include "tests/support/scenario.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -124,6 +124,69 @@ static void test_redundancy_up_and_down(void **state)
     }
 }
 
+/* The file of one row of a stripe. */
+static struct drv_stat row_stat(
+    struct rig *rig, const struct meta_stripe *image, const struct meta_row *row)
+{
+    struct drv_stat stat;
+    char path[POOL_ROW_PATH];
+    pool_row_path(&image->uuid, image->generation, row->index, path);
+    rig_ok(drv_stat(rig->drive[row->drive - 1].raw, path, &stat));
+    return stat;
+}
+
+static struct meta_stripe only_stripe(struct rig *rig)
+{
+    struct meta_stripe image = {0};
+    int64_t id;
+    size_t n;
+    rig_ok(meta_stripes_to_scrub(rig->pool->meta, -1, 0, INT64_MAX, &id, 1, &n));
+    assert_int_equal(n, 1);
+    rig_ok(meta_stripe_load(rig->pool->meta, id, &image));
+    return image;
+}
+
+/* A row is added or dropped; the others are the very files that they were, and to drop one nothing
+ * is read. */
+static void test_redundancy_changes_by_rows_alone(void **state)
+{
+    struct rig *rig = *state;
+    rig_ok(pool_set_redundancy(rig->pool, 1));
+    rig_put(rig, 0, "f0", 2 * RIG_MIB);
+    rig_put(rig, 1, "f1", 2 * RIG_MIB - 7);
+    rig_protect_all(rig);
+    static const unsigned way[] = {2, 3, 1, 3, 2};
+    for (size_t i = 0; i < sizeof way / sizeof *way; i++) {
+        struct meta_stripe was = only_stripe(rig);
+        struct drv_stat file[META_ROWS_MAX];
+        for (size_t j = 0; j < was.rows; j++)
+            file[j] = row_stat(rig, &was, &was.row[j]);
+        unsigned reads[3] = {rig_count_reads(rig, 0, "f0"), rig_count_reads(rig, 1, "f1"),
+            rig_count_reads(rig, (unsigned)was.row[0].drive - 1, ".mrmr/parity")};
+        rig_ok(pool_set_redundancy(rig->pool, way[i]));
+        rig_sync(rig);
+        struct meta_stripe now = only_stripe(rig);
+        assert_true(mrmr_uuid_equal(&now.uuid, &was.uuid));
+        assert_int_equal(now.generation, was.generation);
+        assert_int_equal(now.rows, way[i]);
+        for (size_t j = 0; j < was.rows && j < now.rows; j++) {
+            struct drv_stat stat = row_stat(rig, &now, &now.row[j]);
+            assert_int_equal(now.row[j].index, j);
+            assert_int_equal(now.row[j].drive, was.row[j].drive);
+            assert_int_equal(stat.ino, file[j].ino);
+            assert_int_equal(stat.mtime, file[j].mtime);
+        }
+        bool fewer = now.rows < was.rows;
+        assert_int_equal(rig_reads(rig, 0, reads[0]) == 0, fewer);
+        assert_int_equal(rig_reads(rig, 1, reads[1]) == 0, fewer);
+        assert_int_equal(rig_reads(rig, (unsigned)was.row[0].drive - 1, reads[2]), 0);
+        rig_clear_faults(rig);
+        all_is_well(rig);
+        meta_stripe_free(&was);
+        meta_stripe_free(&now);
+    }
+}
+
 /* A stripe that already has a member on every drive has no drive for one more row. */
 static void test_redundancy_up_where_every_drive_is_a_member(void **state)
 {
@@ -187,7 +250,11 @@ static void test_stripes_are_widened_and_filled(void **state)
     struct meta_totals rows = rig_totals(rig);
     rig_put(rig, 1, "third", 512 * 1024);                               /* fills */
     rig_put(rig, drive_without_part(rig), "fourth", 2 * RIG_MIB - 100); /* widens */
+    unsigned first = rig_count_reads(rig, 0, "first"), second = rig_count_reads(rig, 1, "second");
     rig_protect_all(rig);
+    assert_int_equal(rig_reads(rig, 0, first), 0); /* nobody else's data is read */
+    assert_int_equal(rig_reads(rig, 1, second), 0);
+    rig_clear_faults(rig);
     struct shape after = shape_of(rig);
     assert_int_equal(after.stripes, before.stripes);
     assert_true(after.blocks > before.blocks);
@@ -195,48 +262,37 @@ static void test_stripes_are_widened_and_filled(void **state)
     all_is_well(rig);
 }
 
-/* Stripes of which most was deleted become one. */
+/* Stripes of which most was deleted become one, and no data is read for it. */
 static void test_stripes_are_merged(void **state)
 {
     struct rig *rig = rig_create(&(struct rig_spec){.drives = 6, .redundancy = 1, .seed = 13});
     (void)state;
-    rig_put(rig, 0, "a", 2 * RIG_MIB);
-    rig_put(rig, 1, "b", 2 * RIG_MIB);
-    rig_put(rig, 2, "c", 2 * RIG_MIB);
-    rig_put(rig, 3, "d", 2 * RIG_MIB);
-    rig_put(rig, 0, "e", 2 * RIG_MIB);
-    rig_put(rig, 1, "f", 2 * RIG_MIB);
-    rig_put(rig, 2, "g", 2 * RIG_MIB);
-    rig_put(rig, 3, "h", 2 * RIG_MIB);
-    rig_protect_all(rig);
-    struct shape before = shape_of(rig);
-    assert_true(before.stripes >= 2);
-    static const char *const all[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
-    /* Leave one drive's block in one stripe and another's in the other, whichever they are. */
-    struct pool_view *view;
-    int64_t ids[8];
-    size_t n;
-    rig_ok(meta_stripes_to_scrub(rig->pool->meta, -1, 0, INT64_MAX, ids, 8, &n));
-    assert_true(n >= 2);
-    bool taken[8] = {false};
-    char keep[2][32] = {"", ""};
-    for (unsigned s = 0; s < 2; s++) {
-        rig_ok(pool_view_get(rig->pool, ids[s], &view));
-        const struct meta_stripe *image = pool_view_image(view);
-        for (size_t i = 0; i < image->blocks && !keep[s][0]; i++) {
-            const struct meta_extent *extent = &image->extent[image->block[i].first_extent];
-            mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-            rig_ok(meta_path(rig->pool->meta, extent->node, &path));
-            if (!taken[extent->drive % 8]) {
-                taken[extent->drive % 8] = true;
-                snprintf(keep[s], sizeof keep[s], "%s", path.data);
-            }
-        }
-        pool_view_put(rig->pool, view);
-    }
-    for (size_t i = 0; i < 8; i++)
-        if (strcmp(all[i], keep[0]) != 0 && strcmp(all[i], keep[1]) != 0)
-            rig_unlink(rig, all[i]);
+    scenario_two_stripes(rig);
+    assert_int_equal(shape_of(rig).blocks, 2);
+    unsigned counter[RIG_DRIVES_MAX];
+    for (size_t i = 0; i < rig->files; i++)
+        if (rig->file[i].there)
+            counter[i] = rig_count_reads(rig, rig->file[i].drive, rig->file[i].path);
+    struct pool_job job = rig_job(rig);
+    rig->report = (struct pool_sync_report){.stripes_changed = 1}; /* others may merge now */
+    rig_ok(pool_protect(rig->pool, &job, &rig->report));
+    for (size_t i = 0; i < rig->files; i++)
+        if (rig->file[i].there)
+            assert_int_equal(rig_reads(rig, rig->file[i].drive, counter[i]), 0);
+    rig_clear_faults(rig);
+    assert_int_equal(shape_of(rig).stripes, 1);
+    assert_int_equal(shape_of(rig).blocks, 2);
+    all_is_well(rig);
+    rig_destroy(rig);
+}
+
+/* The whole way, in one sync. */
+static void test_deleting_most_makes_one_stripe_of_two(void **state)
+{
+    struct rig *rig = rig_create(&(struct rig_spec){.drives = 6, .redundancy = 1, .seed = 14});
+    (void)state;
+    scenario_two_stripes_with_more(rig);
+    assert_true(shape_of(rig).stripes >= 2);
     struct pool_job job = rig_job(rig); /* drives that are empty now are the user's word here */
     rig_ok(pool_sync(rig->pool, &job, true, &rig->report));
     assert_int_equal(shape_of(rig).stripes, 1);
@@ -366,10 +422,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_random_changes, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_redundancy_up_and_down, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(
+            test_redundancy_changes_by_rows_alone, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(
             test_redundancy_up_where_every_drive_is_a_member, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(
             test_stripes_are_widened_and_filled, rig_setup, rig_teardown),
         cmocka_unit_test(test_stripes_are_merged),
+        cmocka_unit_test(test_deleting_most_makes_one_stripe_of_two),
         cmocka_unit_test_setup_teardown(test_thousands_of_small_files, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_sparse_files, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_hard_links_are_one_file, rig_setup, rig_teardown),

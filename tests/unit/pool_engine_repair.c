@@ -387,6 +387,122 @@ static void test_rebuild_goes_on_after_cancel(void **state)
     rig_verify(rig, true);
 }
 
+/* --- What was done is not done again --- */
+
+struct stop {
+    uint64_t after; /* items */
+};
+
+static void stop_progress(const struct pool_progress *progress, void *arg)
+{
+    const struct stop *stop = arg;
+    if (stop->after && progress->items >= stop->after)
+        atomic_store(&cancel.flag, true);
+}
+
+static struct pool_job stopping_job(struct stop *stop)
+{
+    atomic_store(&cancel.flag, false);
+    return (struct pool_job){.cancel = &cancel, .progress = stop_progress, .arg = stop};
+}
+
+static void test_a_cancelled_scrub_goes_on_where_it_was(void **state)
+{
+    struct rig *rig = *state;
+    fill(rig);
+    uint64_t stripes = rig_totals(rig).stripes, done = 0;
+    assert_true(stripes >= 4);
+    const struct pool_scrub_options options = {.older_than = 3600};
+    for (uint64_t run = 0; run < 3; run++) {
+        struct stop stop = {.after = run < 2 ? 1 + run : 0};
+        struct pool_job job = stopping_job(&stop);
+        struct pool_scrub_report report;
+        assert_int_equal(
+            pool_scrub(rig->pool, &job, &options, &report), run < 2 ? MRMR_CANCELLED : MRMR_OK);
+        assert_int_equal(report.stripes, run < 2 ? stop.after : stripes - done);
+        done += report.stripes;
+        rig_close(rig);
+        rig_open(rig);
+    }
+    assert_int_equal(done, stripes);
+    struct pool_job job = rig_job(rig);
+    struct pool_scrub_report report;
+    rig_ok(pool_scrub(rig->pool, &job, &options, &report));
+    assert_int_equal(report.stripes, 0);
+}
+
+/* More files on drive 2 than one batch of a rebuild takes. */
+static unsigned fill_many(struct rig *rig)
+{
+    fill(rig);
+    for (unsigned i = 0; i < 300; i++) {
+        char path[32];
+        snprintf(path, sizeof path, "many/%u", i);
+        rig_put(rig, 2, path, 100 + i);
+    }
+    rig_protect_all(rig);
+    return files_of(rig, 2);
+}
+
+static mrmr_err rebuild_until(struct rig *rig, uint64_t items, const char *drive, const char *onto,
+    struct pool_rebuild_report *ret_report)
+{
+    struct stop stop = {.after = items};
+    struct pool_job job = stopping_job(&stop);
+    const struct pool_rebuild_options options = {.drive = drive, .onto = onto};
+    mrmr_err err = pool_rebuild(rig->pool, &job, &options, ret_report);
+    rig_close(rig);
+    rig_open(rig);
+    return err;
+}
+
+static void test_a_cancelled_rebuild_in_place_keeps_what_is_there(void **state)
+{
+    struct rig *rig = *state;
+    struct pool_rebuild_report first, second;
+    unsigned all = fill_many(rig);
+    for (size_t i = 0; i < rig->files; i++)
+        if (rig->file[i].drive == 2)
+            rig_ok(drv_unlink(rig->drive[2].raw, rig->file[i].path));
+    assert_int_equal(rebuild_until(rig, 1, "d2", NULL, &first), MRMR_CANCELLED);
+    assert_true(first.files > 0 && first.files < all);
+    rig_ok(rebuild_until(rig, 0, "d2", NULL, &second));
+    assert_int_equal(second.files, all - first.files);
+    assert_true(second.kept >= first.files); /* and folders */
+    assert_int_equal(first.failed + second.failed + first.conflicts + second.conflicts, 0);
+    rig_check_originals(rig);
+    rig_protect_all(rig);
+    rig_check(rig);
+    assert_true(rig_verify(rig, true) > 0);
+}
+
+static void test_a_cancelled_rebuild_onto_another_goes_on_where_it_was(void **state)
+{
+    struct rig *rig = *state;
+    struct pool_rebuild_report first, second;
+    unsigned all = fill_many(rig);
+    rig_add_drive(rig);
+    rig_sync(rig);
+    rig_close(rig);
+    rig_take_away(rig, 2);
+    rig_open(rig);
+    assert_int_equal(rebuild_until(rig, 1, "d2", "d5", &first), MRMR_CANCELLED);
+    assert_true(first.files > 0 && first.files < all);
+    uint64_t left, bytes;
+    rig_ok(meta_todo_totals(
+        rig->pool->meta, "rebuild", rig_pool_drive(rig, 5)->meta.id, &left, &bytes));
+    assert_true(left > 0 && left < all);
+    rig_ok(rebuild_until(rig, 0, "d5", NULL, &second));
+    assert_int_equal(second.files, all - first.files);
+    assert_int_equal(second.kept, 0);
+    assert_int_equal(first.failed + second.failed + first.conflicts + second.conflicts, 0);
+    moved_to(rig, 2, 5);
+    rig_check_originals(rig);
+    rig_protect_all(rig);
+    rig_check(rig);
+    assert_true(rig_verify(rig, true) > 0);
+}
+
 #define rig_test(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
@@ -405,6 +521,9 @@ int main(void)
         rig_test(test_sync_goes_on_after_cancel),
         rig_test(test_scrub_goes_on_after_cancel),
         rig_test(test_rebuild_goes_on_after_cancel),
+        rig_test(test_a_cancelled_scrub_goes_on_where_it_was),
+        rig_test(test_a_cancelled_rebuild_in_place_keeps_what_is_there),
+        rig_test(test_a_cancelled_rebuild_onto_another_goes_on_where_it_was),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);

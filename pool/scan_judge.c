@@ -323,19 +323,22 @@ static mrmr_err judge_change(struct pool_scan_drive *scan, const struct meta_cha
     struct meta_change seen = *staged;
     const struct meta_change *change = &seen;
     const struct meta_node *now = &seen.now;
-    bool covered, stale = false;
+    bool covered, expected, stale = false;
     MRMR_TRY(judge_node(scan, change, &node));
     if (!node.id)
         return MRMR_OK;
     MRMR_TRY(pool_scan_extents_in(scan->pool->meta, node.id, POOL_SCAN_WANTED, &covered));
     if (scan->accept || !covered)
         return pool_scan_apply_change(scan, &node, now);
+    /* An edit was seen, and the file changed before its bytes were: both may have come in one tick
+     * of the clock, so that the time says nothing, and nothing of that version is protected. */
+    MRMR_TRY(pool_scan_expects_same(scan->pool->meta, &node, &expected));
     bool known = pool_scan_held_find(&scan->held, node.id) != NULL;
     if (!known && !scan->hold && now->mtime <= node.mtime)
         MRMR_TRY(judge_again(scan, &node, &seen, &stale));
     if (stale)
         return MRMR_OK;
-    bool resized = now->size != node.size, older = now->mtime <= node.mtime;
+    bool resized = now->size != node.size, older = expected && now->mtime <= node.mtime;
     bool cut = scan->unclean && now->size < node.size;
     if (scan->hold || cut || (resized && (older || known)))
         return judge_hold_file(scan, change, &node, known);

@@ -213,6 +213,27 @@ static void a_held_drive_holds_replaced_files_too(void **state)
 
 /* --- Single files --- */
 
+/* Two edits in one tick of the clock leave one time. The scan that saw the file between them could
+ * not compare it any more: nothing of what it saw is protected. */
+static void two_edits_in_one_tick_are_edits(void **state)
+{
+    struct scan_world *w = *state;
+    twenty_files(w);
+    scan_world_write(w, name_of(4), LEAF / 4, LEAF / 4, 8);
+    scan_world_scan(w);
+    struct meta_node node = scan_world_node(w, name_of(4));
+    assert_states(w, node.id, "SS");
+    scan_world_truncate(w, name_of(4), LEAF + LEAF / 2);
+    scan_world_mtime(w, name_of(4), node.mtime);
+    scan_world_sync(w);
+    assert_int_equal(w->report.held, 0);
+    assert_int_equal(scan_world_held(w), 0);
+    assert_int_equal(scan_world_events(w, "held"), 0);
+    assert_int_equal(scan_world_node(w, name_of(4)).size, LEAF + LEAF / 2);
+    assert_states(w, node.id, "GG");
+    scan_world_check(w);
+}
+
 static void a_file_cut_short_without_a_newer_time_is_held(void **state)
 {
     struct scan_world *w = *state;
@@ -322,6 +343,7 @@ int main(void)
         BOTH(a_top_folder_that_empties_holds_the_drive),
         BOTH(mass_moves_are_no_loss),
         BOTH(a_held_drive_holds_replaced_files_too),
+        BOTH(two_edits_in_one_tick_are_edits),
         BOTH(a_file_cut_short_without_a_newer_time_is_held),
         BOTH(a_cut_file_is_taken_when_the_user_says_yes),
         BOTH(losses_after_the_power_went_are_held),

@@ -166,6 +166,7 @@ struct pool_scan_drive {
 
     /* Of the judgement. */
     bool hold;                     /* nothing that vanished or changed takes effect */
+    unsigned waits;                /* for files that were being cut short */
     struct pool_scan_list orphans; /* nodes whose last name may have gone */
     struct pool_paths paths;
     uint64_t moved, vanished, changed, held_files;

@@ -62,11 +62,13 @@ static mrmr_err supply_refill(struct pool_supply *supply)
     size_t got;
     struct meta_exposed *into = supply->range + supply->n;
     MRMR_TRY(meta_exposed_after(supply->pool->meta, supply->drive, supply->last_node,
-        supply->last_first, into, POOL_SUPPLY_WINDOW - supply->n, &got));
+        supply->last_leaf, into, POOL_SUPPLY_WINDOW - supply->n, &got));
     supply->end = got == 0;
     if (got) {
+        /* Its last leaf: what a change has protected meanwhile is cut off the range in the catalog,
+         * and the rest, which begins further on, has been loaded already. */
         supply->last_node = into[got - 1].node;
-        supply->last_first = into[got - 1].first;
+        supply->last_leaf = into[got - 1].first + into[got - 1].leaves - 1;
     }
     supply->n += got;
     return MRMR_OK;

@@ -25,8 +25,8 @@ struct pool_supply {
     const struct pool_skips *skips;
     struct meta_exposed range[POOL_SUPPLY_WINDOW];
     size_t head, n;
-    int64_t last_node; /* of the last range loaded */
-    uint64_t last_first;
+    int64_t last_node; /* of the last range loaded, and its last leaf */
+    uint64_t last_leaf;
     bool end;
 };
 

@@ -66,8 +66,10 @@ static mrmr_err sqlite_hint(mrmr_err err)
 {
     switch (mrmr_class_of(err)) {
     case MRMR_CLASS_CORRUPT:
-        return mrmr_err_hint(
-            err, "set the catalog aside and rebuild it from the drives: mrmr recover");
+        return mrmr_err_hint(err,
+            "move it and its -wal and -shm files away, and in its folder make it anew from the "
+            "copy on a drive: zcat DRIVE/.mrmr/catalog/*.sql.gz | sqlite3 -bail catalog.sqlite; "
+            "docs/FORMAT.md, Copies of the catalog, says more");
     case MRMR_CLASS_SPACE:
         return mrmr_err_hint(err, "make room on the file system that holds the catalog");
     default:

@@ -166,6 +166,7 @@ struct pool_scan_drive {
 
     /* Of the judgement. */
     bool hold;                     /* nothing that vanished or changed takes effect */
+    unsigned waits;                /* for files that were being cut short */
     struct pool_scan_list orphans; /* nodes whose last name may have gone */
     struct pool_paths paths;
     uint64_t moved, vanished, changed, held_files;
@@ -186,6 +187,9 @@ void pool_scan_node_take(struct meta_node *node, const struct meta_node *now);
 /* Extents in one of the states (a bit each) become SUSPECT. */
 mrmr_err pool_scan_suspect(
     struct meta *meta, const struct meta_node *node, unsigned states, bool edited);
+/* Whether the bytes should be what the stripes hold: yes, if there are any and no change of them
+ * waits to be compared. */
+mrmr_err pool_scan_expects_same(struct meta *meta, const struct meta_node *node, bool *ret_expects);
 /* Its content may be another: a new version, to be compared with what the stripes hold. */
 mrmr_err pool_scan_apply_change(
     struct pool_scan_drive *scan, struct meta_node *node, const struct meta_node *now);

@@ -130,10 +130,7 @@ static mrmr_err apply_suspect(struct meta *meta, const struct meta_node *node, b
     return pool_scan_suspect(meta, node, states, edited);
 }
 
-/* Whether the bytes should be what the stripes hold: yes, if there are any and no change of them
- * waits to be compared. */
-static mrmr_err apply_expects_same(
-    struct meta *meta, const struct meta_node *node, bool *ret_expects)
+mrmr_err pool_scan_expects_same(struct meta *meta, const struct meta_node *node, bool *ret_expects)
 {
     bool any = false, suspect = false;
     MRMR_TRY(pool_scan_extents_in(meta, node->id, POOL_SCAN_WANTED, &any));
@@ -162,7 +159,7 @@ mrmr_err pool_scan_apply_recheck(
 {
     struct meta *meta = scan->pool->meta;
     bool same;
-    MRMR_TRY(apply_expects_same(meta, node, &same));
+    MRMR_TRY(pool_scan_expects_same(meta, node, &same));
     MRMR_TRY(apply_suspect(meta, node, false));
     pool_scan_node_take(node, now);
     node->recheck = same;
@@ -226,7 +223,7 @@ static mrmr_err apply_moved_node(struct pool_scan_drive *scan, struct meta_node 
     bool recheck = node->recheck;
     if (!recheck && node->type == META_REG && (scan->drive->info.caps & DRV_CAP_STABLE_CTIME) &&
         node->ctime != now->ctime)
-        MRMR_TRY(apply_expects_same(meta, node, &recheck));
+        MRMR_TRY(pool_scan_expects_same(meta, node, &recheck));
     pool_scan_node_take(node, now);
     node->recheck = recheck;
     return meta_node_store(meta, node);

@@ -16,8 +16,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { JUDGE_BATCH = 32, JUDGE_TELL = 20, JUDGE_LOOKS = 8 };
+enum { JUDGE_WAIT_MS = 10, JUDGE_WAITS = 50 /* of a scan */ };
 
 typedef mrmr_err (*judge_fn)(struct pool_scan_drive *scan, const struct meta_change *change);
 
@@ -296,16 +298,44 @@ static mrmr_err judge_hold_file(struct pool_scan_drive *scan, const struct meta_
     return pool_scan_hold_file(scan, change);
 }
 
+/* Another size, and the very times that the catalog has: while a file is being cut short its size is
+ * the new one already and its times are the old ones still. */
+static bool judge_is_being_cut(
+    const struct drv_info *info, const struct meta_node *node, const struct drv_stat *stat)
+{
+    return (info->caps & DRV_CAP_STABLE_CTIME) && stat->type == DRV_REG &&
+           stat->size != node->size && stat->mtime == node->mtime && stat->ctime == node->ctime;
+}
+
+/* How the file is now; one that is being cut short is given a moment. */
+static mrmr_err judge_stat(struct pool_scan_drive *scan, const struct meta_node *node,
+    const char *path, struct drv_stat *ret_stat)
+{
+    struct drv_stat stat;
+    mrmr_err err = drv_stat(scan->drive->drv, path, &stat);
+    while (
+        !err && judge_is_being_cut(&scan->drive->info, node, &stat) && scan->waits < JUDGE_WAITS) {
+        const struct timespec moment = {.tv_nsec = JUDGE_WAIT_MS * 1000000L};
+        nanosleep(&moment, NULL);
+        scan->waits++;
+        err = drv_stat(scan->drive->drv, path, &stat);
+    }
+    if (!err)
+        *ret_stat = stat;
+    return err;
+}
+
 /* A file that was renamed under the walk may have been seen twice, and the earlier sight of it be
- * judged after the later one: before a change is held, how the file is now. *ret_stale: it is as
- * the catalog has it, or not there any more; the next scan sees what became of it. */
+ * judged after the later one, or it was seen while it was being cut short: before a change is held,
+ * how the file is now. *ret_stale: it is as the catalog has it, or not there any more; the next
+ * scan sees what became of it. */
 static mrmr_err judge_again(struct pool_scan_drive *scan, const struct meta_node *node,
     struct meta_change *change, bool *ret_stale)
 {
     const char *path;
     struct drv_stat stat;
     MRMR_TRY(pool_paths_get(scan->pool, &scan->paths, node->id, &path));
-    mrmr_err err = drv_stat(scan->drive->drv, path, &stat);
+    mrmr_err err = judge_stat(scan, node, path, &stat);
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
         return MRMR_OK; /* as it was seen */
     bool other = !err && (scan->drive->info.caps & DRV_CAP_STABLE_INO) && change->now.ino &&
@@ -323,19 +353,22 @@ static mrmr_err judge_change(struct pool_scan_drive *scan, const struct meta_cha
     struct meta_change seen = *staged;
     const struct meta_change *change = &seen;
     const struct meta_node *now = &seen.now;
-    bool covered, stale = false;
+    bool covered, expected, stale = false;
     MRMR_TRY(judge_node(scan, change, &node));
     if (!node.id)
         return MRMR_OK;
     MRMR_TRY(pool_scan_extents_in(scan->pool->meta, node.id, POOL_SCAN_WANTED, &covered));
     if (scan->accept || !covered)
         return pool_scan_apply_change(scan, &node, now);
+    /* An edit was seen, and the file changed before its bytes were: both may have come in one tick
+     * of the clock, so that the time says nothing, and nothing of that version is protected. */
+    MRMR_TRY(pool_scan_expects_same(scan->pool->meta, &node, &expected));
     bool known = pool_scan_held_find(&scan->held, node.id) != NULL;
     if (!known && !scan->hold && now->mtime <= node.mtime)
         MRMR_TRY(judge_again(scan, &node, &seen, &stale));
     if (stale)
         return MRMR_OK;
-    bool resized = now->size != node.size, older = now->mtime <= node.mtime;
+    bool resized = now->size != node.size, older = expected && now->mtime <= node.mtime;
     bool cut = scan->unclean && now->size < node.size;
     if (scan->hold || cut || (resized && (older || known)))
         return judge_hold_file(scan, change, &node, known);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real file systems for tests: loop-mounted images, made and taken down by whoever asks for them."""
+"""Real file systems for tests: loop-mounted images, or memory, made and taken down by whoever asks for them."""
 import contextlib
 import os
 import shutil
@@ -26,13 +26,17 @@ def need_loops():
 
 
 class Loop:
-    """An image with a file system on it, mounted at .root."""
+    """An image with a file system on it, or a tmpfs without one, mounted at .root."""
 
     def __init__(self, folder, name, fs, megabytes):
         self.image = os.path.join(folder, name + ".img")
         self.root = os.path.join(folder, name)
         self.name, self.fs, self.mounted = name, fs, False
         os.makedirs(self.root)
+        if fs == "tmpfs":
+            subprocess.run(["mount", "-t", fs, "-o", "size=%dm" % megabytes, fs, self.root], check=True)
+            self.mounted = True
+            return
         with open(self.image, "wb") as image:
             image.truncate(megabytes << 20)
         subprocess.run(MKFS[fs] + [self.image], check=True, capture_output=True)

@@ -44,7 +44,7 @@ def test_first_sync_interrupted_again_and_again(tmp_path):
     for round in range(rounds):
         for name in ("d1", "d2", "d3"):
             contents.update(fill(pool.drives[name], "%s/round %d" % (name, round), rng, files=4, most=4_000_000))
-        cut += interrupt(pool, rng, 0.25, "sync")
+        cut += interrupt(pool, rng, 0.25 if cut else 0.05, "sync")
         status = pool.status()
         now = status["file_size"] - status["exposed_size"]
         assert now >= protected, "less is protected than before"
@@ -52,6 +52,7 @@ def test_first_sync_interrupted_again_and_again(tmp_path):
         if round % 3 == 2:
             pool.deep()
     print("%d of %d were cut short" % (cut, rounds))
+    assert cut, "nothing was interrupted"
     before = pool.record()
     pool.well()
     pool.unchanged(before)
@@ -73,6 +74,7 @@ def test_scrub_interrupted(tmp_path):
     pool.run("scrub")
     pool.well()
     print("%d of 8 were cut short" % cut)
+    assert cut, "nothing was interrupted"
 
 
 def test_rebuild_interrupted(tmp_path):
@@ -82,15 +84,19 @@ def test_rebuild_interrupted(tmp_path):
     for name in ("d1", "d3"):
         shutil.rmtree(pool.drives[name])
     pool.add("fresh")
+    cut = 0
     for round in range(12):
-        if not interrupt(pool, rng, 0.4, "rebuild", "d1", "--onto", "fresh"):
+        if not interrupt(pool, rng, 0.4 if cut else 0.03, "rebuild", "d1", "--onto", "fresh"):
             break
+        cut += 1
         pool.run("status", code=3)
         for path in rng.sample(sorted(p for p in contents if p[:2] in ("d1", "d3")), 3):
             assert pool.cat(path, code=(0, 3)) == contents[path], path
     else:
         pool.run("rebuild", "d1", "--onto", "fresh", code=(0, 3))
     assert set(pool.presence()) == {"fresh", "d2", "d3", "d4"}
+    print("cut short %d times" % cut)
+    assert cut, "nothing was interrupted"
     pool.add("fresh2")
     pool.run("rebuild", "d3", "--onto", "fresh2", code=(0, 3))
     pool.drives["d1"], pool.drives["d3"] = pool.drives.pop("fresh"), pool.drives.pop("fresh2")
@@ -101,9 +107,9 @@ def test_rebuild_interrupted(tmp_path):
 def test_redundancy_interrupted(tmp_path):
     rng = seed_of("signals in set-redundancy")
     pool, contents = make_pool(tmp_path, drives=5, files=12, most=4_000_000, rng=rng)
-    whole, cut = time_of(pool, "set-redundancy", 2), 0
+    whole, cut, wanted = time_of(pool, "set-redundancy", 2), 0, 2
     for round in range(8):
-        wanted = rng.choice([1, 2, 3])
+        wanted = rng.choice([n for n in (1, 2, 3) if n != wanted])
         cut += interrupt(pool, rng, whole, "set-redundancy", wanted)
         pool.run("status", code=(0, 3))
         pool.readable_without(contents, rng.choice(sorted(pool.drives)), every=9)
@@ -112,6 +118,7 @@ def test_redundancy_interrupted(tmp_path):
     pool.well()
     pool.readable_without(contents, "d1", "d2", "d3", every=6)
     print("%d of 8 were cut short" % cut)
+    assert cut, "nothing was interrupted"
 
 
 def frozen(pool, *args):

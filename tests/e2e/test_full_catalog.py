@@ -2,6 +2,8 @@
 """A catalog that cannot be written: its file system is full, or read-only, or the user may not. Nothing is lost, and it is said why."""
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import subprocess
 
@@ -146,6 +148,8 @@ def test_catalog_that_is_none(tmp_path, what):
     for command in (["sync"], ["status"], ["scrub", "--repair"], ["sync", "--accept-changes"], ["cat", sorted(contents)[0]]):
         done = pool.run(*command, code=1).says("mrmr: ")
         assert str(pool.dir) in done.err or "catalog" in done.err, str(done)
+        if what in ("cut", "zeros", "text"):
+            assert re.search("zcat .* catalog.sqlite", done.err), str(done)
     if what == "another version":
         done.says("schema version 99", "or a newer one")
     assert (catalog.read_bytes() if catalog.is_file() else None) == there
@@ -153,4 +157,36 @@ def test_catalog_that_is_none(tmp_path, what):
     shutil.rmtree(pool.dir)
     shutil.move(kept, pool.dir)
     pool.well()
+    pool.readable_without(contents, "d1")
+
+
+@pytest.mark.parametrize("drive", ["d1", "d2", "d3"])
+def test_the_next_step_after_a_damaged_catalog(tmp_path, drive):
+    """What the message says to do, done word for word: from then on every file is read, and what has no bytes is known."""
+    rng = seed_of("damaged catalog")
+    pool, contents = Pool(tmp_path, "the pool"), {}
+    for name in ("d1", "d2", "d3"):
+        (tmp_path / name).mkdir()
+        contents.update(fill(tmp_path / name, name, rng, files=4))
+        (tmp_path / name / name / "empty").mkdir()
+        pool.add(name)
+    pool.well()
+    contents.update(fill(tmp_path / "d2", "d2/later", rng, files=3))
+    pool.well()
+    catalog = pool.dir / "catalog.sqlite"
+    catalog.write_bytes(rng.randbytes(5000))
+    before = {name: tree(root) for name, root in pool.drives.items()}
+    command = re.search("zcat .*? catalog.sqlite", pool.run("status", code=1).says(catalog, "away", "docs/FORMAT.md").err).group()
+    (tmp_path / "away").mkdir()
+    for path in pool.dir.glob("catalog.sqlite*"):
+        path.rename(tmp_path / "away" / path.name)
+    command = command.replace("DRIVE", shlex.quote(str(pool.drives[drive])))
+    subprocess.run(["sh", "-c", command], cwd=pool.dir, check=True)
+    pool.deep()
+    for path, data in contents.items():
+        assert pool.cat(path, code=(0, 3)) == data
+    for name in pool.drives:
+        assert "empty" in [entry["name"] for entry in pool.json("ls", name)["entries"]]
+    pool.run("status", code=(0, 3))
+    assert {name: tree(root) for name, root in pool.drives.items()} == before, "a drive was written to"
     pool.readable_without(contents, "d1")

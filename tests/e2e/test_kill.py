@@ -108,10 +108,11 @@ def test_sync(tmp_path):
             cut += 1
             examine(r, 2)
         before = pool.record()
-        longest = 0.05 + 0.7 * timed(pool, "sync")
+        longest = 0.005 + 0.8 * timed(pool, "sync")
         pool.well()
         pool.unchanged(before)
     print("%d rounds, killed %d times" % (ROUNDS, cut))
+    assert cut, "nothing was killed"
 
 
 def test_scrub_repair(tmp_path):
@@ -143,13 +144,14 @@ def test_scrub_repair(tmp_path):
             with pool.without(*rng.sample([n for n in r.names() if n != name], 1)):
                 for path in rng.sample(sorted(contents), 8):
                     assert pool.cat(path, code=(0, 3)) == contents[path], path
-        longest = 0.05 + 0.7 * timed(pool, "scrub", "--repair")
+        longest = 0.005 + 0.8 * timed(pool, "scrub", "--repair")
         pool.run("sync", code=(0, 3))
         pool.run("scrub", "--repair", code=(0, 3))
         for path, data in contents.items():
             assert (pool.drives[path[:2]] / path).read_bytes() == data, path
         pool.well()
     print("%d rounds, killed %d times" % (ROUNDS, cut))
+    assert cut, "nothing was killed"
 
 
 def test_rebuild(tmp_path):
@@ -189,7 +191,7 @@ def test_rebuild(tmp_path):
             left = pool.presence()
             pool.run(*command, code=(0, 3) if name in left or any(
                 d["state"] == "rebuilding" for d in pool.json("drives")["drives"]) else 1)
-        longest = 0.05 + 0.7 * (time.monotonic() - start)
+        longest = 0.005 + 0.8 * (time.monotonic() - start)
         if before:
             pool.unchanged(before)
             shutil.rmtree(gone)
@@ -198,6 +200,7 @@ def test_rebuild(tmp_path):
                 assert (pool.drives[drive] / path).read_bytes() == contents[path], path
         pool.well()
     print("%d rounds, killed %d times" % (ROUNDS, cut))
+    assert cut, "nothing was killed"
 
 
 def test_rebuild_into_free_space(tmp_path):
@@ -229,6 +232,7 @@ def test_rebuild_into_free_space(tmp_path):
             for path in rng.sample(sorted(contents), 12):
                 assert pool.cat(path, code=(0, 3)) == contents[path], path
     print("killed %d times" % cut)
+    assert cut, "nothing was killed"
 
 
 def test_set_redundancy(tmp_path):
@@ -245,18 +249,19 @@ def test_set_redundancy(tmp_path):
             cut += 1
             least = min(least, pool.status()["redundancy"])
             examine(r, least)
-        longest = 0.05 + 0.7 * timed(pool, "set-redundancy", wanted, code=0)
+        longest = 0.005 + 0.8 * timed(pool, "set-redundancy", wanted, code=0)
         now = wanted
         assert pool.status()["redundancy"] == now
         pool.well()
         pool.unchanged(before)
     print("%d rounds, killed %d times" % (ROUNDS, cut))
+    assert cut, "nothing was killed"
 
 
 def test_first_add_and_init(tmp_path):
     """Killed while the pool is made or a drive comes in: the same command does it the next time."""
     rng = seed_of("kill add-drive")
-    cut = 0
+    cut, longest = 0, 0.02
     for number in range(max(4, ROUNDS // 2)):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -265,8 +270,10 @@ def test_first_add_and_init(tmp_path):
             (folder / name).mkdir()
             contents.update(fill(folder / name, name, rng, files=2))
             for _ in range(5):
-                if not killed(pool, rng, 0.08, "add-drive", folder / name, "--name", name, codes=(0, 1)):
+                if not killed(pool, rng, longest, "add-drive", folder / name, "--name", name, codes=(0, 1)):
+                    longest = 0.002 + longest / 2  # too late
                     break
+                longest = min(0.08, 1.5 * longest)
                 cut += 1
             done = pool.run("add-drive", folder / name, "--name", name, code=(0, 1))
             assert done.code == 0 or "in the pool already" in done.err, str(done)
@@ -275,3 +282,4 @@ def test_first_add_and_init(tmp_path):
         pool.well()
         pool.readable_without(contents, "d2")
     print("killed %d times" % cut)
+    assert cut, "nothing was killed"

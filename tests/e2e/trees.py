@@ -76,6 +76,11 @@ def _make_oddities(root, rng):
         f.write(rng.randbytes(2 << 20))
         f.seek((1 << 40) - 4096)
         f.write(rng.randbytes(4096))
+    sparse = os.path.join(odd, b"sparse with a tail")
+    with open(sparse, "wb") as f:
+        f.seek((9 << 20) + 4097)
+        f.write(rng.randbytes(70_000))
+        f.truncate(23 << 20)
     tagged = os.path.join(odd, b"tagged")
     with open(tagged, "wb") as f:
         f.write(b"with attributes")
@@ -87,25 +92,51 @@ def _make_oddities(root, rng):
         subprocess.run(["setfacl", "-d", "-m", "u:2000:rwx", os.path.join(odd, b"empty folder")], check=True)
 
 
+BLOCK = 4096
+
+
+class _Content:
+    """A digest of content wherever its holes are: only blocks that are not all zeros count, with their place."""
+
+    def __init__(self):
+        self.hash = hashlib.blake2b()
+
+    def add(self, data, at):
+        """at: a multiple of BLOCK."""
+        for i in range(0, len(data), BLOCK):
+            block = data[i:i + BLOCK]
+            if block.count(0) != len(block):
+                self.hash.update((at + i).to_bytes(8, "little") + block)
+
+    def end(self, size):
+        self.hash.update(str(size).encode())
+        return self.hash.hexdigest()
+
+
 def _digest(path, size):
-    """Of the content, wherever its holes are: only 4 KiB blocks that are not all zeros count, with their place."""
-    h = hashlib.blake2b(str(size).encode())
+    content = _Content()
     with open(path, "rb") as f:
         at = 0
         while at < size:
             try:
-                start = os.lseek(f.fileno(), at, os.SEEK_DATA) // 4096 * 4096
+                start = os.lseek(f.fileno(), at, os.SEEK_DATA) // BLOCK * BLOCK
             except OSError:
                 break
-            end = os.lseek(f.fileno(), max(start, at), os.SEEK_HOLE)
+            # Whole blocks, also where holes have finer bounds: they are hashed as a stream has them.
+            end = min(-(-os.lseek(f.fileno(), max(start, at), os.SEEK_HOLE) // BLOCK) * BLOCK, size)
             for here in range(start, end, 1 << 20):
-                data = os.pread(f.fileno(), 1 << 20, here)
-                for i in range(0, min(len(data), end - here), 4096):
-                    block = data[i:i + 4096]
-                    if block.count(0) != len(block):
-                        h.update((here + i).to_bytes(8, "little") + block)
+                content.add(os.pread(f.fileno(), min(1 << 20, end - here), here), here)
             at = end
-    return h.hexdigest()
+    return content.end(size)
+
+
+def digest_of_stream(stream):
+    """The digest that record() has of such a file, and its size."""
+    content, size = _Content(), 0
+    for data in iter(lambda: stream.read(1 << 20), b""):
+        content.add(data, size)
+        size += len(data)
+    return content.end(size), size
 
 
 def _xattrs(path):

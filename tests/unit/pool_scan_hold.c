@@ -213,6 +213,76 @@ static void a_held_drive_holds_replaced_files_too(void **state)
 
 /* --- Single files --- */
 
+/* As it is seen while a file is being cut short: the new size, the old times. */
+static void seen_half_cut(struct scan_world *w, const char *name, uint64_t size)
+{
+    struct drv_stat stat;
+    scan_world_truncate(w, name, size);
+    assert_ok(drv_stat(scan_world_drv(w), name, &stat));
+    struct meta_node node = scan_world_node(w, name);
+    node.mtime = stat.mtime;
+    node.ctime = stat.ctime;
+    assert_ok(meta_node_store(w->pool.meta, &node));
+}
+
+static void cut_further(void *arg, enum drv_fault_op op, const char *path)
+{
+    (void)op;
+    scan_world_truncate(arg, path, LEAF / 2);
+}
+
+static void a_file_that_is_being_cut_short_is_no_hold(void **state)
+{
+    struct scan_world *w = *state;
+    twenty_files(w);
+    seen_half_cut(w, name_of(4), LEAF + 5);
+    assert_ok(drv_fault_add(w->fault[0],
+        &(struct drv_fault_rule){.ops = DRV_FAULT_STAT,
+            .part = name_of(4),
+            .after = 2,
+            .times = 1,
+            .action = DRV_FAULT_HOOK,
+            .hook = cut_further,
+            .arg = w},
+        NULL));
+    scan_world_sync(w);
+    assert_int_equal(w->report.held, 0);
+    assert_int_equal(scan_world_events(w, "held"), 0);
+    assert_int_equal(scan_world_node(w, name_of(4)).size, LEAF / 2);
+    scan_world_check(w);
+}
+
+static void a_file_that_stays_cut_short_without_a_time_is_held(void **state)
+{
+    struct scan_world *w = *state;
+    twenty_files(w);
+    seen_half_cut(w, name_of(4), LEAF + 5);
+    scan_world_sync(w);
+    assert_int_equal(w->report.held, 1);
+    assert_states(w, scan_world_node(w, name_of(4)).id, "MM");
+}
+
+/* Two edits in one tick of the clock leave one time. The scan that saw the file between them could
+ * not compare it any more: nothing of what it saw is protected. */
+static void two_edits_in_one_tick_are_edits(void **state)
+{
+    struct scan_world *w = *state;
+    twenty_files(w);
+    scan_world_write(w, name_of(4), LEAF / 4, LEAF / 4, 8);
+    scan_world_scan(w);
+    struct meta_node node = scan_world_node(w, name_of(4));
+    assert_states(w, node.id, "SS");
+    scan_world_truncate(w, name_of(4), LEAF + LEAF / 2);
+    scan_world_mtime(w, name_of(4), node.mtime);
+    scan_world_sync(w);
+    assert_int_equal(w->report.held, 0);
+    assert_int_equal(scan_world_held(w), 0);
+    assert_int_equal(scan_world_events(w, "held"), 0);
+    assert_int_equal(scan_world_node(w, name_of(4)).size, LEAF + LEAF / 2);
+    assert_states(w, node.id, "GG");
+    scan_world_check(w);
+}
+
 static void a_file_cut_short_without_a_newer_time_is_held(void **state)
 {
     struct scan_world *w = *state;
@@ -322,6 +392,9 @@ int main(void)
         BOTH(a_top_folder_that_empties_holds_the_drive),
         BOTH(mass_moves_are_no_loss),
         BOTH(a_held_drive_holds_replaced_files_too),
+        BOTH(a_file_that_is_being_cut_short_is_no_hold),
+        BOTH(a_file_that_stays_cut_short_without_a_time_is_held),
+        BOTH(two_edits_in_one_tick_are_edits),
         BOTH(a_file_cut_short_without_a_newer_time_is_held),
         BOTH(a_cut_file_is_taken_when_the_user_says_yes),
         BOTH(losses_after_the_power_went_are_held),

@@ -1,60 +1,115 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What is exposed is handed out leaf by leaf, each once, also while what was handed out before is
- * being committed.
+ * What is handed out to blocks: each exposed leaf once, whatever is committed between one block and
+ * the next.
  */
-#include "pool/supply.h"
-#include "tests/support/rig.h"
+#include "pool_scan_world.h"
 
-/* How often each leaf of a file was handed out. */
-static void count_leaves(const struct pool_image *image, int64_t node, unsigned times[], size_t n)
+#include "pool/supply.h"
+
+#include <stdio.h>
+
+enum { FILES = 3, LEAVES = 6 };
+
+struct handed {
+    struct scan_world *w;
+    struct pool_supply supply;
+    struct pool_skips skips;
+    unsigned files;
+    int64_t node[FILES];
+    unsigned times[FILES][LEAVES];
+};
+
+static int setup_of(void **state, unsigned files)
 {
-    for (size_t i = 0; i < image->head.extents; i++)
-        for (uint64_t leaf = 0; image->extent[i].node == node && leaf < image->extent[i].leaves;
-             leaf++) {
-            assert_true(image->extent[i].first + leaf < n);
-            times[image->extent[i].first + leaf]++;
-        }
+    struct handed *h = calloc(1, sizeof *h);
+    assert_non_null(h);
+    h->w = scan_world_create(false, 2);
+    h->files = files;
+    for (unsigned i = 0; i < files; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "f%u", i);
+        scan_world_file(h->w, name, LEAVES * LEAF, i);
+        scan_world_scan(h->w);
+        h->node[i] = scan_world_node(h->w, name).id;
+    }
+    pool_supply_init(&h->supply, &h->w->pool, h->w->drive[0]->meta.id, &h->skips);
+    *state = h;
+    return 0;
 }
 
-/* A block takes the front of the last range, and is committed before the next one is packed: the
- * rest of that range is in the window and in the catalog, as a range that begins later. */
-static void test_a_commit_between_two_blocks(void **state)
+static int setup(void **state)
 {
-    (void)state;
-    struct rig *rig = rig_create(&(struct rig_spec){.seed = 71});
-    static struct pool_supply supply;
-    struct pool_skips skips = {0};
+    return setup_of(state, FILES);
+}
+
+static int teardown(void **state)
+{
+    struct handed *h = *state;
+    scan_world_destroy(h->w);
+    free(h);
+    return 0;
+}
+
+static void count(struct handed *h, const struct meta_extent *extent)
+{
+    for (unsigned f = 0; f < h->files; f++)
+        for (uint64_t i = 0; h->node[f] == extent->node && i < extent->leaves; i++)
+            h->times[f][extent->first + i]++;
+}
+
+/* A block of so many leaves. It is committed at once: its leaves are exposed no longer. */
+static uint64_t hand_out(struct handed *h, uint64_t leaves)
+{
     struct pool_image image;
-    uint64_t bytes;
-    rig_put(rig, 0, "a", 3 * RIG_MIB + 77);
-    struct pool_job job = rig_job(rig);
-    rig_ok(pool_scan(rig->pool, &job, false, &rig->report));
-    struct meta_node node = rig_node(rig, "a");
-    unsigned times[4] = {0};
-    pool_supply_init(&supply, rig->pool, node.drive, &skips);
-    for (unsigned block = 0; block < 4; block++) {
-        pool_image_init(&image);
-        rig_ok(pool_supply_pack(&supply, &image, 0, RIG_MIB, 64, &bytes));
-        assert_int_equal(bytes, block < 3 ? RIG_MIB : 77);
-        count_leaves(&image, node.id, times, 4);
-        pool_image_free(&image);
-        rig_ok(meta_unexpose(rig->pool->meta, node.id, block, 1));
-    }
+    uint64_t bytes = 0;
     pool_image_init(&image);
-    rig_ok(pool_supply_pack(&supply, &image, 0, RIG_MIB, 64, &bytes));
-    assert_int_equal(bytes, 0);
+    assert_ok(pool_supply_pack(&h->supply, &image, 0, leaves * LEAF, 100, &bytes));
+    for (size_t i = 0; i < image.head.extents; i++) {
+        const struct meta_extent *extent = &image.extent[i];
+        count(h, extent);
+        assert_ok(meta_unexpose(h->w->pool.meta, extent->node, extent->first, extent->leaves));
+    }
     pool_image_free(&image);
-    for (unsigned leaf = 0; leaf < 4; leaf++)
-        assert_int_equal(times[leaf], 1);
-    rig_destroy(rig);
+    return bytes;
+}
+
+static void all_once(struct handed *h)
+{
+    for (unsigned f = 0; f < h->files; f++)
+        for (unsigned i = 0; i < LEAVES; i++)
+            assert_int_equal(h->times[f][i], 1);
+}
+
+static void each_leaf_once(void **state)
+{
+    struct handed *h = *state;
+    while (hand_out(h, 64))
+        ;
+    all_once(h);
+}
+
+/* A range begins further on in the catalog, once its first leaves are committed: it is the same one,
+ * and was loaded already. */
+static void what_is_committed_meanwhile_is_not_handed_out_again(void **state)
+{
+    for (unsigned files = 1; files <= FILES; files++)
+        for (uint64_t first = 1; first < files * LEAVES; first++) {
+            teardown(state);
+            setup_of(state, files);
+            hand_out(*state, first);
+            while (hand_out(*state, 1 + first % 3))
+                ;
+            all_once(*state);
+        }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_commit_between_two_blocks),
+        cmocka_unit_test_setup_teardown(each_leaf_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            what_is_committed_meanwhile_is_not_handed_out_again, setup, teardown),
     };
-    cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

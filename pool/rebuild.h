@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Inside of a rebuild: rebuild.c decides what comes back where, restore.c puts nodes in place.
+ * Inside of a rebuild: rebuild.c decides what comes back, restore_choose.c where to and whether it is
+ * there already, restore.c puts nodes in place.
  */
 #ifndef MRMR_POOL_REBUILD_H
 #define MRMR_POOL_REBUILD_H
@@ -24,6 +25,35 @@ struct rebuild {
     } * folders;
     size_t nfolders, folders_room;
 };
+
+/* --- One node on its way: restore.c and restore_choose.c only --- */
+
+enum restore_state {
+    RESTORE_NONE,
+    RESTORE_COPIED,
+    RESTORE_PLACED,
+    RESTORE_KEPT,
+    RESTORE_ENDED,
+    RESTORE_FAILED,
+};
+
+struct restore {
+    struct rebuild *rebuild;
+    struct meta_node node;
+    struct mrmr_bytes path; /* relative to both drives */
+    struct pool_drive *target;
+    char work[sizeof POOL_WORK + 32];
+    enum restore_state state;
+    bool held;     /* another version is in its place, and the protected one is to come back */
+    bool conflict; /* something else is in its place: what is protected is held, */
+    struct drv_stat other; /* this */
+};
+
+/* Decide where the node comes back: its target, and its state if it is there already or may not come.
+ * Attaches the target. MRMR_SPACE where there is no room for it. */
+mrmr_err pool_restore_choose(struct restore *item);
+
+/* --- What rebuild.c calls --- */
 
 /* Bring back a batch of nodes; each ends restored, kept, in conflict or failed. Those that failed
  * stay to do while the drive is being rebuilt: another run may find more drives present. */

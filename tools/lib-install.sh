@@ -50,6 +50,7 @@ tests xfsprogs command mkfs.xfs
 tests btrfs-progs command mkfs.btrfs
 tests mount command mount
 tests util-linux command setarch
+tests man-db command man
 END
 }
 

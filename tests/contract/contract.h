@@ -32,11 +32,11 @@ struct contract {
 /* Close the drive and open it again by its URI. */
 void contract_reopen(struct contract *c);
 bool contract_can(const struct contract *c, uint32_t caps);
-/* `CONTRACT_NEEDS(c, caps);` skips the rest of a case where the drive lacks them. */
+/* `CONTRACT_NEEDS(c, caps);` ends a case that does not apply, because the drive says it lacks them. */
 #define CONTRACT_NEEDS(c, caps)                                                                    \
     do {                                                                                           \
         if (!contract_can(c, caps))                                                                \
-            skip();                                                                                \
+            return;                                                                                \
     } while (0)
 
 /* The error is exactly this one; prints the story if it is not. */

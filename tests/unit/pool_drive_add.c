@@ -6,6 +6,7 @@
 
 #include "drivers/fault.h"
 #include "drivers/mem.h"
+#include "tests/support/skip.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -323,7 +324,7 @@ static void test_read_only(void **state)
 {
     struct world *w = *state;
     if (geteuid() != 0)
-        skip();
+        skip_for("to become another user takes root");
     world_mkdir(world_path(w, "a"));
     assert_int_equal(chmod(w->dir, 0755), 0);
     assert_int_equal(chmod(world_path(w, "a"), 0555), 0);

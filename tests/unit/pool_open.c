@@ -2,6 +2,7 @@
  *
  * The pool's life: create, open, the lock, catalogs that cannot be used.
  */
+#include "tests/support/skip.h"
 #include "tests/unit/pool_drive_world.h"
 
 #include <fcntl.h>
@@ -148,7 +149,7 @@ static void test_read_only(void **state)
 {
     struct world *w = *state;
     if (geteuid() != 0)
-        skip();
+        skip_for("to become another user takes root");
     world_close(w);
     assert_int_equal(chmod(w->dir, 0755), 0);
     as_nobody(w, MRMR_DENIED); /* the folder is not theirs */

@@ -354,6 +354,11 @@ struct pool_change {
 mrmr_err pool_change_run(struct pool *pool, const struct pool_job *job, struct pool_change *change);
 void pool_change_free(struct pool_change *change);
 
+/* A row that was found damaged or gone is not counted on any more, and told of. MRMR_CHANGED: there
+ * is a newer generation. The caller forgets the stripe's views. */
+mrmr_err pool_row_mark(struct pool *pool, const struct pool_job *job,
+    const struct meta_stripe *image, const struct meta_row *row, enum meta_row_state state);
+
 /* Finish or undo what intents in the catalog say (start-up, and after drives came back). */
 mrmr_err pool_intents_settle(struct pool *pool);
 

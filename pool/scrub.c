@@ -259,20 +259,6 @@ static mrmr_err scrub_extent(
     return MRMR_OK;
 }
 
-static mrmr_err scrub_mark_row(
-    struct scrub *scrub, const struct meta_stripe *image, struct meta_row row, bool gone)
-{
-    struct pool_drive *drive = pool_drive_by_id(scrub->pool, row.drive);
-    char uuid[MRMR_UUID_TEXT];
-    row.state = gone ? META_ROW_LOST : META_ROW_DAMAGED;
-    scrub->report->rows_damaged++;
-    pool_tell(scrub->pool, scrub->job, true, "damage-found", drive,
-        "parity row %u of stripe %s on drive %s is %s; `mrmr sync` makes it again", row.index,
-        mrmr_uuid_print(&image->uuid, uuid), drive ? drive->meta.name : "?",
-        gone ? "gone" : "damaged");
-    return meta_row_store(scrub->pool->meta, image->id, &row);
-}
-
 /* Its drive says what became of the file: else nothing is known about the row. */
 static bool scrub_row_answers(
     struct scrub *scrub, const struct meta_stripe *image, const struct meta_row *row)
@@ -304,8 +290,12 @@ static mrmr_err scrub_row(struct scrub *scrub, struct pool_view *view, const str
         *ret_seen = false;
         return MRMR_OK;
     }
+    if (!err && !differs)
+        return MRMR_OK;
     bool gone = mrmr_class_of(err) == MRMR_CLASS_ABSENT;
-    return err || differs ? scrub_mark_row(scrub, image, *row, gone) : MRMR_OK;
+    scrub->report->rows_damaged++;
+    return pool_row_mark(
+        scrub->pool, scrub->job, image, row, gone ? META_ROW_LOST : META_ROW_DAMAGED);
 }
 
 static mrmr_err scrub_closely(struct scrub *scrub, struct pool_view *view, uint32_t wrong)

@@ -429,6 +429,53 @@ static mrmr_err run_window(struct run *run, size_t size)
     return MRMR_OK;
 }
 
+struct row_mark {
+    const struct meta_stripe *image;
+    struct meta_row row;
+};
+
+static mrmr_err row_mark_in(struct meta *meta, void *arg)
+{
+    const struct row_mark *mark = arg;
+    mrmr_autofree struct meta_stripe_brief *brief = malloc(sizeof *brief);
+    if (!brief)
+        return mrmr_nomem();
+    MRMR_TRY(meta_stripe_brief_get(meta, mark->image->id, brief));
+    if (brief->generation != mark->image->generation)
+        return mrmr_fail(MRMR_CHANGED, "the stripe has a newer generation");
+    return meta_row_store(meta, mark->image->id, &mark->row);
+}
+
+mrmr_err pool_row_mark(struct pool *pool, const struct pool_job *job,
+    const struct meta_stripe *image, const struct meta_row *row, enum meta_row_state state)
+{
+    struct row_mark mark = {image, *row};
+    struct pool_drive *drive = pool_drive_by_id(pool, row->drive);
+    char uuid[MRMR_UUID_TEXT];
+    mark.row.state = state;
+    MRMR_TRY(meta_atomically(pool->meta, row_mark_in, &mark));
+    pool_tell(pool, job, true, "damage-found", drive,
+        "parity row %u of stripe %s on drive %s is %s; `mrmr sync` makes it again", row->index,
+        mrmr_uuid_print(&image->uuid, uuid), drive ? drive->meta.name : "?",
+        state == META_ROW_LOST ? "gone" : "damaged");
+    return MRMR_OK;
+}
+
+/* An old row that a delta needed has rotted: it is not counted on any more, and mend makes it
+ * again. */
+static void run_note_rotten_row(struct run *run, const struct pool_lane *lane)
+{
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    const struct meta_stripe *image = pool_view_image(lane->view);
+    const struct meta_row *row = pool_image_row(image, lane->index);
+    struct pool_drive *drive = row ? pool_drive_by_id(run->pool, row->drive) : NULL;
+    if (drive && row->state == META_ROW_OK && !pool_drive_still_ours(run->pool, drive) &&
+        !pool_row_mark(run->pool, NULL, image, row, META_ROW_DAMAGED))
+        pool_views_forget(run->pool, image->id);
+    mrmr_story_restore(&story);
+}
+
 /* End all threads. The error is that of who failed first in causing: a lane's or a row's own story
  * tells more than the ring's. */
 static mrmr_err run_join(struct run *run, mrmr_err err)
@@ -441,6 +488,8 @@ static mrmr_err run_join(struct run *run, mrmr_err err)
             err = lane_err;
             mrmr_story_save(&story);
             run->change->unstable = run->lanes[i].unstable;
+            if (run->lanes[i].is_row && mrmr_class_of(lane_err) == MRMR_CLASS_CORRUPT)
+                run_note_rotten_row(run, &run->lanes[i]);
         }
     }
     for (unsigned i = 0; i < run->nrows; i++) {

@@ -201,7 +201,10 @@ void pool_drive_look(struct pool *pool, struct pool_drive *drive)
     drv_close(drive->drv);
     drive->drv = NULL;
     if (drive->meta.state == META_DRIVE_RETIRED) {
-        mrmr_fail(MRMR_OFFLINE, "it was retired: another drive took its place");
+        mrmr_fail(MRMR_OFFLINE,
+            "it was given up, and what was on it is brought to other drives: "
+            "go on with `mrmr rebuild %s`",
+            drive->meta.name);
         pool_drive_verdict(drive, POOL_AWAY);
         return;
     }
@@ -223,6 +226,19 @@ void pool_drive_look(struct pool *pool, struct pool_drive *drive)
         look_foreign(pool, drive, &found);
     else
         look_session(pool, drive, &found.session);
+}
+
+mrmr_err pool_drive_is_over(struct pool *pool, const struct pool_drive *drive, bool *ret_over)
+{
+    struct meta_totals totals;
+    uint64_t left = 0, bytes;
+    *ret_over = false;
+    if (drive->meta.state != META_DRIVE_RETIRED)
+        return MRMR_OK;
+    MRMR_TRY(meta_todo_totals(pool->meta, POOL_REBUILD_JOB, drive->meta.id, &left, &bytes));
+    MRMR_TRY(meta_totals(pool->meta, drive->meta.id, &totals));
+    *ret_over = left == 0 && totals.files == 0;
+    return MRMR_OK;
 }
 
 /* --- The catalog's view --- */

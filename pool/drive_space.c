@@ -7,10 +7,10 @@
  * catalog knows to lie on the drive: the files it shows (by size) and the rows of ours; what else
  * lies on the same file system is not counted.
  *
- * Slack is the file .mrmr/slack, allocated, of twice the size of the largest row. It holds nothing,
- * so it needs no crash argument: whether it is there or not after a crash, it is looked at before
- * it is reckoned with. Drives that cannot allocate have none; their room is smaller by it all the
- * same.
+ * Slack is the file .mrmr/slack, allocated, of twice the size of the largest row. A reserve that is
+ * kept free does the same service, so slack takes nothing of it. It holds nothing, so it needs no
+ * crash argument: whether it is there or not after a crash, it is looked at before it is reckoned
+ * with. Drives that cannot allocate have none; their room is smaller by it all the same.
  */
 #include "pool/drive.h"
 
@@ -54,6 +54,11 @@ mrmr_err pool_block_size(struct pool *pool, uint64_t *ret_bytes)
 }
 
 enum { SLACK_LEAST = 64 << 10 }; /* for less than that it is not made anew */
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
 
 /* --- Slack --- */
 
@@ -120,10 +125,10 @@ mrmr_err pool_drive_slack_keep_locked(struct pool *pool, struct pool_drive *driv
     if (there >= wanted)
         return MRMR_OK;
     MRMR_TRY(mrmr_err_drive(drv_space(drive->drv, &space), drive->meta.name));
-    if (space.avail < SLACK_LEAST)
+    uint64_t usable = less(space.avail, drive->meta.reserve);
+    if (usable < SLACK_LEAST)
         return MRMR_OK;
-    mrmr_err err =
-        slack_allocate_most(drive, space.avail + there < wanted ? space.avail + there : wanted);
+    mrmr_err err = slack_allocate_most(drive, usable + there < wanted ? usable + there : wanted);
     if (err) {
         struct mrmr_story story;
         mrmr_story_save(&story);
@@ -151,11 +156,6 @@ mrmr_err pool_drive_slack_give(struct pool *pool, struct pool_drive *drive)
 }
 
 /* --- Room --- */
-
-static uint64_t less(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
 
 mrmr_err pool_drive_free(struct pool *pool, struct pool_drive *drive, uint64_t *ret_bytes)
 {

@@ -107,6 +107,10 @@ mrmr_err pool_block_size(struct pool *pool, uint64_t *ret_bytes);
 /* Bytes that the buffers of a job may take: set memory. */
 mrmr_err pool_memory(struct pool *pool, uint64_t *ret_bytes);
 
+/* Retired, and none of its files is known to be nowhere else: it is kept only for what refers to its
+ * slot, and nobody is told of it. */
+mrmr_err pool_drive_is_over(struct pool *pool, const struct pool_drive *drive, bool *ret_over);
+
 /* An event in the catalog, and a notice to the job's owner. */
 void pool_tell(struct pool *pool, const struct pool_job *job, bool warning, const char *kind,
     const struct pool_drive *drive, const char *fmt, ...) __attribute__((format(printf, 6, 7)));

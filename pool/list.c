@@ -97,7 +97,9 @@ static mrmr_err list_copies(
         return mrmr_nomem();
     for (size_t i = 0; i < pool->ndrives; i++) {
         const struct meta_drive *meta = &pool->drives[i]->meta;
-        if (meta->state == META_DRIVE_RETIRED)
+        bool over;
+        MRMR_TRY(pool_drive_is_over(pool, pool->drives[i], &over));
+        if (over)
             continue;
         mrmr_err err = meta_lookup_path(pool->meta, meta->root, path, &nodes[n]);
         if (!err)

@@ -154,7 +154,9 @@ static mrmr_err status_drives(struct status_pass *pass)
     for (size_t i = 0; i < pool->ndrives; i++) {
         const struct pool_drive *drive = pool->drives[i];
         uint64_t held = 0;
-        if (drive->meta.state == META_DRIVE_RETIRED)
+        bool over;
+        MRMR_TRY(pool_drive_is_over(pool, drive, &over));
+        if (over)
             continue;
         status->drives++;
         status->drives_present += drive->presence == POOL_PRESENT;
@@ -318,7 +320,9 @@ mrmr_err pool_drives(struct pool *pool, struct pool_drive_view **ret_views, size
     if (!views)
         return mrmr_nomem();
     for (size_t i = 0; i < pool->ndrives; i++) {
-        if (pool->drives[i]->meta.state == META_DRIVE_RETIRED)
+        bool over;
+        MRMR_TRY(pool_drive_is_over(pool, pool->drives[i], &over));
+        if (over)
             continue;
         view_words(pool->drives[i], &views[n]);
         MRMR_TRY(view_numbers(pool, pool->drives[i], &views[n]));

@@ -215,9 +215,14 @@ def test_copies_of_a_killed_rebuild_are_cleared_away(tmp_path):
 
     assert kill_when(process, lambda: len(left()) > 20)
     assert left()
+    # What is left of the drive is not forgotten.
+    assert pool.presence()["d1"] == "away"
+    pool.run("status", code=3).says("d1", "reconstruction", "mrmr rebuild d1")
+    assert len(pool.json("ls", "d1")["entries"]) == 60
     pool.run("sync", code=(0, 3))
     assert not left()
     pool.run("rebuild", "d1", code=(0, 3))
+    assert "d1" not in pool.presence()
     for path, data in contents.items():
         assert pool.cat(path) == data
     pool.well()

@@ -213,10 +213,12 @@ def test_rebuild_into_free_space(tmp_path):
         pool, contents = make_pool(folder, drives=5, redundancy=2, files=12, most=400_000, rng=rng)
         name = rng.choice(sorted(pool.drives))
         shutil.rmtree(pool.drives.pop(name))
+        longest = 0.02  # it may be quick
         for _ in range(6):
-            if not killed(pool, rng, 0.25, "rebuild", name):
+            if not killed(pool, rng, longest, "rebuild", name):
                 break
             cut += 1
+            longest = min(0.25, 2 * longest)
             pool.run("status", code=(0, 3))
             pool.deep()
             with pool.without(rng.choice(sorted(pool.drives))):

@@ -535,7 +535,7 @@ static void check_finds(void **state)
         assert_ok(meta_check(w->meta));
         world_sql(w, harms[i].harm);
         assert_err(meta_check(w->meta), MRMR_CORRUPT);
-        assert_told("recover");
+        assert_told("zcat DRIVE");
         world_sql(w, harms[i].heal);
     }
     assert_err(meta_check(w->meta), MRMR_CORRUPT); /* the last healing is no healing */

@@ -405,7 +405,7 @@ static void out_of_bounds(void **state)
             fail_msg(
                 "%s: reader %d gave %s", harms[i].harm, (int)harms[i].reader, mrmr_err_name(err));
         assert_told(w->path);
-        assert_told("recover");
+        assert_told("zcat DRIVE");
         for (int reader = 0; reader < READERS; reader++) {
             err = read_one(w->meta, &fx, (enum reader)reader);
             assert_int_not_equal(err, MRMR_INTERNAL);

@@ -337,7 +337,9 @@ static mrmr_err mend_rows(struct mend *m, struct pool_change *change)
 
 struct mend_needs {
     size_t wanted, unwanted, suspect;
-    size_t rows_over, rows_bad; /* beyond the redundancy; lost, damaged */
+    size_t rows_over,
+        rows_bad; /* beyond the redundancy; lost, damaged, or skipped: there is none of
+                                   that index, but one of a higher index */
 };
 
 static mrmr_err mend_look(
@@ -356,7 +358,7 @@ static mrmr_err mend_look(
     }
     for (size_t i = 0; i < stripe->rows; i++) {
         needs.rows_over += stripe->row[i].index >= m->redundancy;
-        needs.rows_bad += stripe->row[i].state != META_ROW_OK;
+        needs.rows_bad += stripe->row[i].state != META_ROW_OK || stripe->row[i].index != i;
     }
     *ret_needs = needs;
     return MRMR_OK;

@@ -62,7 +62,7 @@ static unsigned killed_at_random(const struct scenario *scenario, int64_t ns, ui
         printf("%s: round %u of seed %" PRIu64 ": killed after %" PRId64 " of %" PRId64 " us\n",
             scenario->name, i, seed, after / 1000, ns / 1000);
         died += run_to_death(scenario, rig, after);
-        scenario_end(scenario, rig);
+        scenario_end(scenario, rig, 0);
     }
     return died;
 }
@@ -80,7 +80,7 @@ static unsigned killed_at_calls(
         rig_tap(rig, ops, n, late, tap_die);
         died += run_to_death(scenario, rig, -1);
         rig_clear_faults(rig);
-        scenario_end(scenario, rig);
+        scenario_end(scenario, rig, 0);
     }
     return died;
 }

@@ -72,7 +72,7 @@ static void cut_at(const struct scenario *scenario, const struct cut *cut)
     shell(rig, "if [ -e cut-catalog.sqlite ]; then rm -f pool/catalog.sqlite*;"
                " for f in cut-*; do mv $f pool/${f#cut-}; done; fi");
     rig_power_cut(rig, cut->power_seed);
-    scenario_end(scenario, rig);
+    scenario_end(scenario, rig, 0);
 }
 
 static uint64_t cut_all_over(

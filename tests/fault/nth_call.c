@@ -107,16 +107,17 @@ static const struct how {
     uint32_t ops; /* N counts calls of these */
     void (*tap)(struct rig *rig, struct rig_drive *drive);
     bool one_drive; /* of the victim, whichever drive is called */
+    unsigned spent; /* drives that count as lost from then on: new generations are without them */
 } hows[] = {
-    {"fails once with an I/O error", DRV_FAULT_ALL, tap_io, false},
-    {"fails once with no space", DRV_FAULT_CHANGES, tap_space, false},
-    {"from then on one drive fails", DRV_FAULT_ALL, tap_drive, true},
-    {"from then on all drives fail", DRV_FAULT_ALL, tap_all, false},
-    {"from then on one drive has no space", DRV_FAULT_CHANGES, tap_no_space, true},
-    {"from then on one drive is nearly full", DRV_FAULT_CHANGES, tap_full, true},
-    {"reads nonsense once", DRV_FAULT_FILE_READ, tap_flip, false},
-    {"from then on one drive reads nonsense", DRV_FAULT_FILE_READ, tap_nonsense, true},
-    {"takes effect and says that it failed", DRV_FAULT_CHANGES, tap_late, false},
+    {"fails once with an I/O error", DRV_FAULT_ALL, tap_io, false, 0},
+    {"fails once with no space", DRV_FAULT_CHANGES, tap_space, false, 0},
+    {"from then on one drive fails", DRV_FAULT_ALL, tap_drive, true, 1},
+    {"from then on all drives fail", DRV_FAULT_ALL, tap_all, false, 0},
+    {"from then on one drive has no space", DRV_FAULT_CHANGES, tap_no_space, true, 0},
+    {"from then on one drive is nearly full", DRV_FAULT_CHANGES, tap_full, true, 0},
+    {"reads nonsense once", DRV_FAULT_FILE_READ, tap_flip, false, 0},
+    {"from then on one drive reads nonsense", DRV_FAULT_FILE_READ, tap_nonsense, true, 1},
+    {"takes effect and says that it failed", DRV_FAULT_CHANGES, tap_late, false, 0},
 };
 enum { HOWS = sizeof hows / sizeof *hows };
 
@@ -137,7 +138,7 @@ static void round_of(
         (void)!scenario->run(rig); /* it may fail; it must not lose anything */
     rig_close(rig);
     rig_clear_faults(rig);
-    scenario_end(scenario, rig);
+    scenario_end(scenario, rig, hows[how].spent);
 }
 
 static bool round_is_given(const struct scenario *scenario, uint64_t seed)

@@ -260,7 +260,7 @@ struct rig *scenario_begin(const struct scenario *scenario, enum rig_kind kind, 
     return rig;
 }
 
-void scenario_end(const struct scenario *scenario, struct rig *rig)
+void scenario_end(const struct scenario *scenario, struct rig *rig, unsigned spent)
 {
     char first[512];
     rig_open(rig);
@@ -268,7 +268,7 @@ void scenario_end(const struct scenario *scenario, struct rig *rig)
      * is looked at. */
     if (rig_findings(rig, !rig->rotten, first))
         fail_msg("pool_check: %s", first);
-    uint64_t leaves = rig_promise_check(rig, 0), bytes = rig_verify(rig, false);
+    uint64_t leaves = rig_promise_check(rig, spent), bytes = rig_verify(rig, false);
     assert_true(bytes > 0 || !leaves);
     /* A repair that took its word back leaves a file with another ctime: it is compared by the next
      * sync and repaired by the next scrub. */
@@ -314,6 +314,6 @@ int64_t scenario_measure(const struct scenario *scenario, enum rig_kind kind, ui
     int64_t ns = mrmr_clock_monotonic() - start;
     for (size_t i = 0; i < n; i++)
         ret_calls[i] = rig_calls(rig, ops[i]) - ret_calls[i];
-    scenario_end(scenario, rig);
+    scenario_end(scenario, rig, 0);
     return ns;
 }

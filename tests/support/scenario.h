@@ -23,9 +23,9 @@ extern const size_t nscenarios;
  * remembered (rig_promise). */
 struct rig *scenario_begin(const struct scenario *scenario, enum rig_kind kind, uint64_t seed);
 /* After the disturbance, faults cleared, the pool closed: it opens, no finding, everything survives
- * as many losses as before (I2), and what is claimed is given back whichever drives go; then the
+ * as many losses as before (I2), less `spent`, and what is claimed is given back whichever drives go; then the
  * job runs undisturbed to its end, and everything is protected. Destroys the rig. */
-void scenario_end(const struct scenario *scenario, struct rig *rig);
+void scenario_end(const struct scenario *scenario, struct rig *rig, unsigned spent);
 /* The same without a disturbance; and what is promised before it is read. For each of n masks of
  * ops: how many calls of them the job makes. Returns how long it takes, in ns. */
 int64_t scenario_measure(const struct scenario *scenario, enum rig_kind kind, uint64_t seed,

@@ -350,6 +350,31 @@ static void test_generation_number_used_twice(void **state)
     rig_destroy(rig);
 }
 
+/* A generation that was made while no drive could take row 0 has row 1 alone: row 0 comes when one
+ * can. */
+static void test_a_row_that_was_skipped_is_made(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_create(&(struct rig_spec){.drives = 5, .redundancy = 2, .seed = 79});
+    one_each(rig, 3, RIG_MIB);
+    struct meta_stripe image = stripe_of(rig, "f0"), now;
+    char path[POOL_ROW_PATH];
+    assert_int_equal(image.rows, 2);
+    pool_row_path(&image.uuid, image.generation, 0, path);
+    rig_ok(drv_unlink(rig->drive[row_drive(&image, 0)].raw, path));
+    rig_ok(meta_row_remove(rig->pool->meta, image.id, 0));
+    pool_views_forget(rig->pool, 0);
+    rig_protect_all(rig);
+    now = stripe_of(rig, "f0");
+    assert_int_equal(now.rows, 2);
+    assert_int_equal(pool_image_margin(rig->pool, &now), 2);
+    meta_stripe_free(&now);
+    meta_stripe_free(&image);
+    rig_check(rig);
+    rig_verify(rig, true);
+    rig_destroy(rig);
+}
+
 /* Another process (`mrmr cat`) reads while this one encodes the stripe anew. */
 static void test_reader_of_another_process(void **state)
 {
@@ -460,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_accept_while_a_drive_falls_off),
         cmocka_unit_test(test_edited_not_compared_then_rebuilt),
         cmocka_unit_test(test_generation_number_used_twice),
+        cmocka_unit_test(test_a_row_that_was_skipped_is_made),
         cmocka_unit_test(test_reader_of_another_process),
         cmocka_unit_test(test_stress_redundancy_and_drives),
         cmocka_unit_test(test_undo_on_a_diverged_drive),

@@ -385,6 +385,16 @@ static struct pool_drive *rebuild_heir(const struct rebuild *rebuild)
     return drive && drive->meta.state == META_DRIVE_REBUILDING ? drive : NULL;
 }
 
+static mrmr_err rebuild_no_drive(const struct pool_rebuild_options *options)
+{
+    mrmr_fail(MRMR_NO_DRIVE, "the pool has no drive '%s'", options->drive);
+    if (!options->onto)
+        return mrmr_err_hint(MRMR_NO_DRIVE, "`mrmr drives` lists them");
+    return mrmr_err_hint(MRMR_NO_DRIVE,
+        "`mrmr drives` lists them; where '%s' has taken its place already: mrmr rebuild %s",
+        options->onto, options->onto);
+}
+
 static mrmr_err rebuild_run(struct rebuild *rebuild)
 {
     struct pool *pool = rebuild->pool;
@@ -393,9 +403,7 @@ static mrmr_err rebuild_run(struct rebuild *rebuild)
     if (heir)
         rebuild->drive = heir;
     if (!rebuild->drive)
-        return mrmr_err_hint(
-            mrmr_fail(MRMR_NO_DRIVE, "the pool has no drive '%s'", rebuild->options->drive),
-            "`mrmr drives` lists them");
+        return rebuild_no_drive(rebuild->options);
     if (rebuild->options->onto && !heir)
         MRMR_TRY(rebuild_take_over(rebuild));
     if (rebuild->drive->presence == POOL_DIVERGED || rebuild->drive->presence == POOL_FOREIGN)

@@ -110,11 +110,11 @@ static mrmr_err listing_get(struct pool_drive *drive, struct listing **ret_list)
     return MRMR_OK;
 }
 
-/* A copy that is damaged is taken away: the drive is behind then, and gets a base. */
+/* A copy that is damaged does not count: the drive is behind then, and gets a base; the damaged one
+ * goes like all that came before it, when that is durable. */
 static mrmr_err target_verify(struct round *round, struct target *t, struct listing *list)
 {
     for (size_t i = 0; i < list->n; i++) {
-        char path[POOL_CATALOG_PATH];
         if (list->temp[i])
             continue;
         MRMR_TRY(pool_job_poll(round->job));
@@ -128,9 +128,6 @@ static mrmr_err target_verify(struct round *round, struct target *t, struct list
         pool_tell_story(round->pool, round->job, true, "damage-found", t->drive,
             "a copy of the catalog is damaged; a new one is made");
         t->damaged = list->temp[i] = true;
-        pool_catalog_name_print(&list->name[i], path);
-        MRMR_TRY(pool_drive_attach(round->pool, t->drive));
-        MRMR_TRY(mrmr_err_drive(drv_unlink(t->drive->drv, path), t->drive->meta.name));
     }
     return MRMR_OK;
 }

@@ -373,6 +373,10 @@ mrmr_err pool_intents_settle(struct pool *pool);
 mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_losses,
     struct pool_sync_report *report);
 
+/* Every drive of the stripe is ours and answers, now: what cannot be read of it is lost, and not
+ * merely away. One may have gone since the pool was opened. */
+bool pool_stripe_answers(struct pool *pool, const struct meta_stripe *stripe);
+
 /* Mend, protect, and mend what protecting made superfluous: everything that follows a scan or a
  * rebuild. */
 mrmr_err pool_mend_and_protect(struct pool *pool, const struct pool_job *job, bool accept_losses,
@@ -401,6 +405,8 @@ mrmr_err pool_copy_attrs(
 
 /* A rebuild's name in the catalog's list of what is to do. */
 #define POOL_REBUILD_JOB "rebuild"
+/* Whether a rebuild onto the drive has gone through all that waits, and left some of it. */
+mrmr_err pool_rebuild_was_tried(struct pool *pool, const struct pool_drive *drive, bool *ret_tried);
 
 enum pool_copies {
     POOL_COPIES_ATTACHED, /* the pool closes: on drives that it wrote to, if anything changed */

@@ -364,6 +364,20 @@ static mrmr_err mend_look(
     return MRMR_OK;
 }
 
+/* A changed file could not be compared yet: nothing of it is given up, but rows are made again all
+ * the same. What cannot be decoded for them waits with it, and is not lost. */
+static mrmr_err mend_beside_suspects(
+    struct mend *m, struct pool_change *change, const struct mend_needs *needs)
+{
+    if (!needs->rows_bad || needs->unwanted)
+        return MRMR_OK;
+    mrmr_err err = mend_rows(m, change);
+    if (err != MRMR_LOST)
+        return err;
+    return mrmr_fail(
+        MRMR_CONFLICT, "a row of it is missing, and a changed file of it cannot be read");
+}
+
 static mrmr_err mend_stripe(struct mend *m, struct pool_change *change)
 {
     struct mend_needs needs;
@@ -373,7 +387,7 @@ static mrmr_err mend_stripe(struct mend *m, struct pool_change *change)
     if (needs.rows_over && mend_may_drop(m, &change->old))
         return mend_drop(m, &change->old, m->redundancy, false);
     if (needs.suspect)
-        return MRMR_OK; /* compare could not judge it yet */
+        return mend_beside_suspects(m, change, &needs);
     if (needs.unwanted)
         return mend_encode_anew(m, change);
     return needs.rows_bad || needs.rows_over ? mend_rows(m, change)
@@ -409,17 +423,16 @@ static mrmr_err mend_give_up_in(struct meta *meta, void *arg)
     return MRMR_OK;
 }
 
-/* Every drive of the stripe is ours and answers, now: one may have gone since the pool was opened. */
-static bool mend_all_answer(struct mend *m, const struct meta_stripe *stripe)
+bool pool_stripe_answers(struct pool *pool, const struct meta_stripe *stripe)
 {
     for (size_t i = 0; i < stripe->blocks + stripe->rows; i++) {
-        struct pool_drive *drive = pool_drive_by_id(m->pool,
+        struct pool_drive *drive = pool_drive_by_id(pool,
             i < stripe->blocks ? stripe->block[i].drive : stripe->row[i - stripe->blocks].drive);
         struct drv_space space;
         if (i >= stripe->blocks && stripe->row[i - stripe->blocks].state == META_ROW_LOST)
             continue;
         if (!pool_drive_present(drive) || drv_space(drive->drv, &space) ||
-            (pool_drive_writable(drive) && pool_drive_still_ours(m->pool, drive)))
+            (pool_drive_writable(drive) && pool_drive_still_ours(pool, drive)))
             return false;
     }
     return true;
@@ -445,7 +458,7 @@ static mrmr_err mend_give_up_extent(
     if (!lost)
         return MRMR_OK;
     /* Looked at again after the reading: a drive that went meanwhile makes anything look lost. */
-    if (!mend_all_answer(m, pool_view_image(view)))
+    if (!pool_stripe_answers(m->pool, pool_view_image(view)))
         return mrmr_fail(MRMR_LOST, "bytes of it can be read again when its drives are back");
     struct mend_give_up give_up = {extent, verdict};
     MRMR_TRY(meta_atomically(m->pool->meta, mend_give_up_in, &give_up));
@@ -456,7 +469,7 @@ static mrmr_err mend_give_up_extent(
 /* Only when every drive of the stripe is there: one that is away may still bring the bytes back. */
 static mrmr_err mend_give_up(struct mend *m, const struct meta_stripe *stripe)
 {
-    if (!mend_all_answer(m, stripe))
+    if (!pool_stripe_answers(m->pool, stripe))
         return mrmr_fail(MRMR_LOST, "bytes of it can be read again when its drives are back");
     struct pool_view *view = NULL;
     MRMR_TRY(pool_view_get(m->pool, stripe->id, &view));

@@ -151,7 +151,7 @@ struct pool_scrub_report {
                         them in */
     uint64_t damaged, damaged_bytes; /* leaves of files whose bytes rotted */
     uint64_t rows_damaged;
-    uint64_t copies_damaged; /* of the catalog, on drives; replaced where that could be done */
+    uint64_t copies_damaged;                /* of the catalog, on drives */
     uint64_t repaired, rows_repaired, lost; /* files, rows, files that could not be repaired */
     uint64_t unreadable; /* stripes that could not be looked at in full: a drive is away */
 };

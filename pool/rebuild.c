@@ -355,6 +355,35 @@ mrmr_err pool_let_go_retired(struct pool *pool, const struct pool_job *job)
     return any ? rebuild_reload(pool) : MRMR_OK;
 }
 
+/* In the catalog's settings, beside those that people set: "rebuild-tried.<uuid>". */
+static const char *rebuild_tried_key(const struct pool_drive *drive, char key[64])
+{
+    char uuid[MRMR_UUID_TEXT];
+    snprintf(key, 64, "rebuild-tried.%s", mrmr_uuid_print(&drive->meta.uuid, uuid));
+    return key;
+}
+
+mrmr_err pool_rebuild_was_tried(struct pool *pool, const struct pool_drive *drive, bool *ret_tried)
+{
+    mrmr_autobytes struct mrmr_bytes value = MRMR_BYTES_INIT;
+    char key[64];
+    mrmr_err err = meta_get(pool->meta, rebuild_tried_key(drive, key), &value);
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+        return err;
+    *ret_tried = !err && value.size == 1 && value.data[0] == '1';
+    return MRMR_OK;
+}
+
+static mrmr_err rebuild_note_tried(const struct rebuild *rebuild, bool tried)
+{
+    char key[64];
+    bool was;
+    MRMR_TRY(pool_rebuild_was_tried(rebuild->pool, rebuild->drive, &was));
+    if (was == tried)
+        return MRMR_OK;
+    return meta_set(rebuild->pool->meta, rebuild_tried_key(rebuild->drive, key), tried ? "1" : "0");
+}
+
 static mrmr_err rebuild_finish(struct rebuild *rebuild)
 {
     struct pool *pool = rebuild->pool;
@@ -366,6 +395,7 @@ static mrmr_err rebuild_finish(struct rebuild *rebuild)
         return pool_let_go_retired(pool, rebuild->job);
     MRMR_TRY(
         meta_todo_totals(pool->meta, POOL_REBUILD_JOB, rebuild->drive->meta.id, &left, &bytes));
+    MRMR_TRY(rebuild_note_tried(rebuild, left != 0));
     if (left == 0 && rebuild->drive->meta.state == META_DRIVE_REBUILDING) {
         rebuild->drive->meta.state = META_DRIVE_ACTIVE;
         MRMR_TRY(meta_drive_store(pool->meta, &rebuild->drive->meta));

@@ -93,6 +93,20 @@ static bool judge_left(const struct pool_scan_drive *scan, const struct meta_cha
            pool_scan_is_other(&scan->drive->info, node, &change->now);
 }
 
+/* On a drive that is being restored each file below a missing folder is staged by itself; the folder
+ * may have moved, and the file with it. */
+static bool judge_moved_along(struct pool_scan_drive *scan, const struct meta_node *node)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct drv_stat stat;
+    struct meta_node now = {0};
+    if (!scan->replacing || meta_path(scan->pool->meta, node->id, &path) || !path.size ||
+        drv_stat(scan->drive->drv, path.data, &stat) || (int)stat.type != (int)node->type)
+        return false;
+    pool_node_from_stat(&now, &stat);
+    return !pool_scan_is_other(&scan->drive->info, node, &now);
+}
+
 /* The name has come to be another's, or one of several names of a file is gone. */
 static mrmr_err judge_void(struct pool_scan_drive *scan, const struct meta_change *change)
 {
@@ -113,7 +127,8 @@ static mrmr_err judge_void(struct pool_scan_drive *scan, const struct meta_chang
     size_t names;
     MRMR_TRY(pool_scan_count_names(scan, node.id, &names));
     if (names < 2)
-        return MRMR_OK;
+        return !left && judge_moved_along(scan, &node) ? meta_change_remove(meta, change->id)
+                                                       : MRMR_OK;
     if (left)
         MRMR_TRY(pool_scan_list_add(&scan->revisit, change->parent));
     MRMR_TRY(meta_name_remove(meta, change->parent, change->name));

@@ -213,8 +213,12 @@ static mrmr_err walk_stage_vanished(struct turn *turn, const struct meta_child *
         struct turn below = {
             .scan = turn->scan, .place = &(struct pool_scan_place){.node = child->node.id}};
         MRMR_TRY(meta_children(meta, child->node.id, &children, &n));
-        for (size_t i = 0; i < n; i++)
+        bool hidden = pool_scan_ids_has(&turn->scan->hidden, child->node.id);
+        for (size_t i = 0; i < n; i++) {
+            if (hidden)
+                MRMR_TRY(pool_scan_ids_add(&turn->scan->hidden, children[i].node.id));
             MRMR_TRY(walk_stage_vanished(&below, &children[i]));
+        }
         return MRMR_OK;
     }
     bool awaited;

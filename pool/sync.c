@@ -26,24 +26,40 @@ mrmr_err pool_mend_and_protect(struct pool *pool, const struct pool_job *job, bo
     return pool_mend_return(pool);
 }
 
-/* Nothing of it is known to be lost: a rebuild can bring the node back whole. */
-static mrmr_err sync_comes_back(struct pool *pool, const struct meta_node *node, bool *ret_whole)
+/* The extent's first leaf is lost for good: a drive that is away will not bring it back. */
+static mrmr_err sync_is_lost(
+    struct pool *pool, const struct meta_extent *extent, void *buf, bool *ret_lost)
+{
+    struct meta_stripe stripe = {0};
+    *ret_lost = false;
+    if (!pool_extent_wanted(extent) ||
+        pool_extent_leaf_read(pool, extent, 0, POOL_LEAF_ANY, buf, NULL) != MRMR_LOST)
+        return MRMR_OK;
+    MRMR_TRY(meta_stripe_load(pool->meta, extent->stripe, &stripe));
+    *ret_lost = pool_stripe_answers(pool, &stripe);
+    meta_stripe_free(&stripe);
+    return MRMR_OK;
+}
+
+/* A rebuild can bring the node back whole, as far as is known. tried: one has gone through all that
+ * waits, and what has no bytes and still waits could not be made. */
+static mrmr_err sync_comes_back(
+    struct pool *pool, const struct meta_node *node, bool tried, bool *ret_whole)
 {
     mrmr_autofree struct meta_extent *extents = NULL;
     mrmr_autofree struct meta_exposed *ranges = NULL;
     mrmr_autofree void *buf = malloc(META_LEAF);
     size_t n = 0, nranges = 0, size;
+    bool lost = false;
     if (!buf)
         return mrmr_nomem();
     MRMR_TRY(meta_extents_of(pool->meta, node->id, &extents, &n));
     MRMR_TRY(meta_exposed_of(pool->meta, node->id, &ranges, &nranges));
-    *ret_whole = true;
-    for (size_t i = 0; i < n && *ret_whole; i++)
-        if (pool_extent_wanted(&extents[i]))
-            *ret_whole =
-                pool_extent_leaf_read(pool, &extents[i], 0, POOL_LEAF_ANY, buf, NULL) != MRMR_LOST;
-    for (size_t i = 0; i < nranges && *ret_whole; i++)
-        *ret_whole = !pool_leaf_stand_in(pool, node, ranges[i].first, buf, &size);
+    for (size_t i = 0; i < n && !lost; i++)
+        MRMR_TRY(sync_is_lost(pool, &extents[i], buf, &lost));
+    for (size_t i = 0; i < nranges && !lost; i++)
+        lost = pool_leaf_stand_in(pool, node, ranges[i].first, buf, &size) != MRMR_OK;
+    *ret_whole = !lost && (n || nranges || !tried);
     return MRMR_OK;
 }
 
@@ -53,7 +69,9 @@ static mrmr_err sync_rebuild_goes_on(
 {
     int64_t nodes[SYNC_BATCH], after = 0;
     size_t n;
+    bool tried;
     *ret_goes_on = false;
+    MRMR_TRY(pool_rebuild_was_tried(pool, drive, &tried));
     do {
         MRMR_TRY(meta_todo_after(pool->meta, POOL_REBUILD_JOB, after, nodes, SYNC_BATCH, &n));
         for (size_t i = 0; i < n && !*ret_goes_on; i++) {
@@ -61,7 +79,7 @@ static mrmr_err sync_rebuild_goes_on(
             after = nodes[i];
             MRMR_TRY(meta_node_get(pool->meta, nodes[i], &node));
             if (node.drive == drive->meta.id)
-                MRMR_TRY(sync_comes_back(pool, &node, ret_goes_on));
+                MRMR_TRY(sync_comes_back(pool, &node, tried, ret_goes_on));
         }
     } while (n && !*ret_goes_on);
     return MRMR_OK;

@@ -73,7 +73,7 @@ static void scrub_print(struct cmd_call *call, const struct pool_scrub_report *r
                ".mrmr/quarantine of their drives.\n",
             r->repaired, r->rows_repaired);
     if (r->copies_damaged)
-        printf("%s damaged on a drive, and made anew; see: mrmr events\n",
+        printf("%s found damaged on a drive; a new one takes its place; see: mrmr events\n",
             mrmr_print_count(r->copies_damaged, "copy of the catalog was",
                 "copies of the catalog were", count, sizeof count));
     if (r->edited)

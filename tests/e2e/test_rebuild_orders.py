@@ -80,6 +80,59 @@ def test_deletions_on_a_drive_that_never_became_whole(tmp_path):
     pool.well()
 
 
+def unfinished(folder):
+    """A drive whose rebuild left one file over (it was never protected), and what the others hold."""
+    pool, contents = plain_pool(folder, size=1_000_000)
+    pool.run("sync")
+    with pool.without("d2", "d3"):
+        (pool.drives["d1"] / "late").write_bytes(b"late" * 1000)
+        pool.run("sync", code=3)
+    shutil.rmtree(pool.drives.pop("d1"))
+    pool.add("new")
+    pool.run("rebuild", "d1", "--onto", "new", code=3)
+    holds(pool.drives["new"], contents, "d1")
+    return pool, contents
+
+
+def test_a_folder_renamed_on_a_drive_that_never_became_whole(tmp_path):
+    pool, contents = unfinished(tmp_path)
+    root = pool.drives["new"]
+    (root / "d1").rename(root / "renamed")
+    pool.run("sync", code=(0, 3))
+    with pool.without("new"):
+        for i in range(3):
+            assert pool.cat("renamed/f%d" % i, code=(0, 3)) == contents["d1/f%d" % i]
+
+
+def test_something_mounted_on_a_drive_that_never_became_whole(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    pool, contents = unfinished(tmp_path)
+    folder = pool.drives["new"] / "d1"
+    subprocess.run(["mount", "-t", "tmpfs", "mrmr-test", folder], check=True)
+    try:
+        pool.run("sync", code=(0, 3))
+    finally:
+        subprocess.run(["umount", folder], check=True)
+    with pool.without("new"):
+        for i in range(3):
+            assert pool.cat("d1/f%d" % i, code=(0, 3)) == contents["d1/f%d" % i]
+
+
+def test_changes_accepted_while_a_drive_that_could_help_is_away(tmp_path):
+    pool, contents = plain_pool(tmp_path, size=60_000, files=400)
+    pool.run("sync")
+    shutil.rmtree(pool.drives.pop("d1"))
+    pool.add("new")
+    process = pool.start("rebuild", "d1", "--onto", "new", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert kill_when(process, lambda: len(list(pool.drives["new"].glob("d1/*"))) > 50)
+    with pool.without("d2"):
+        pool.run("sync", "--accept-changes", code=3).says("not whole yet")
+    pool.run("rebuild", "new", code=(0, 3))
+    holds(pool.drives["new"], contents, "d1")
+    pool.well()
+
+
 def test_a_stranger_in_the_place_of_a_lost_file(tmp_path):
     """An old backup was copied onto the new disk first: neither the rebuild nor a later sync takes it for an edit."""
     pool, contents = plain_pool(tmp_path)

@@ -45,6 +45,34 @@ static void test_edited_file_with_a_bad_spot(void **state)
     assert_null(strchr(rig_states(rig, "f0") + 2, 'G'));
 }
 
+/* The same, and a row of its stripe is lost meanwhile: it is made again, from what can be decoded. */
+static void test_rows_beside_a_file_that_cannot_be_compared(void **state)
+{
+    struct rig *rig = rig_create(&(struct rig_spec){.redundancy = 2, .seed = 43});
+    char path[POOL_ROW_PATH];
+    (void)state;
+    one_each(rig, 3, 2 * RIG_MIB);
+    mrmr_autofree struct meta_extent *extent = NULL;
+    struct meta_stripe image = {0}, now = {0};
+    rig_ok(meta_extent_at(rig->pool->meta, rig_node(rig, "f1").id, 0, &extent));
+    rig_ok(meta_stripe_load(rig->pool->meta, extent->stripe, &image));
+    rig_edit(rig, "f0", 5, 10);
+    struct drv_fault_rule rule = {.ops = DRV_FAULT_FILE_READ, .prefix = "f0", .err = MRMR_IO};
+    rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
+    pool_row_path(&image.uuid, image.generation, image.row[0].index, path);
+    rig_ok(drv_unlink(rig->drive[image.row[0].drive - 1].raw, path));
+    pool_views_forget(rig->pool, 0);
+    rig_scrub(rig, false);
+    rig_sync(rig);
+    rig_ok(meta_stripe_load(rig->pool->meta, image.id, &now));
+    for (size_t i = 0; i < now.rows; i++)
+        assert_int_equal(now.row[i].state, META_ROW_OK);
+    assert_int_equal(now.rows, 2);
+    meta_stripe_free(&image);
+    meta_stripe_free(&now);
+    rig_destroy(rig);
+}
+
 /* The drive dies while an edited file is compared (the medium answers EIO): the old version, of
  * which every byte is in stripes, is still there afterwards. */
 static void test_drive_dies_while_an_edited_file_is_compared(void **state)
@@ -116,6 +144,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         rig_test(test_edited_file_with_a_bad_spot),
+        cmocka_unit_test(test_rows_beside_a_file_that_cannot_be_compared),
         rig_test(test_drive_dies_while_an_edited_file_is_compared),
         rig_test(test_scrub_that_may_not_read),
         rig_test(test_attach_after_a_failed_folder_sync),

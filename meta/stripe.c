@@ -135,7 +135,7 @@ static mrmr_err load_lay_out(const struct meta_stripe *head, const struct meta_b
     size_t n = 0;
     for (size_t b = 0; b < out.blocks; b++) {
         struct meta_block *block = &out.block[b];
-        const struct meta_extent *from = &list->extent[block->first_extent];
+        const struct meta_extent *from = list->n ? &list->extent[block->first_extent] : NULL;
         block->first_extent = n;
         for (size_t i = 0; i < block->extents; i++, n++) {
             out.extent[n] = from[i];

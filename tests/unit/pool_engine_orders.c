@@ -347,6 +347,8 @@ static void test_generation_number_used_twice(void **state)
         pool_row_close(b);
         assert_true(same);
     }
+    meta_stripe_free(&image);
+    meta_stripe_free(&now);
     rig_destroy(rig);
 }
 
@@ -409,7 +411,7 @@ static void test_stress_redundancy_and_drives(void **state)
 {
     (void)state;
     uint64_t seed = rig_seed("stress");
-    for (unsigned round = 0; round < rig_rounds(3); round++) {
+    for (unsigned round = 0; round < rig_rounds(2); round++) {
         struct rig *rig = rig_create(&(struct rig_spec){
             .drives = 6, .redundancy = 2, .block = RIG_MIB, .seed = seed + round});
         rig_fill(rig, 0, 6, 6, 3 * RIG_MIB);

@@ -67,7 +67,7 @@ def test_scrub_interrupted(tmp_path):
     pool, contents = make_pool(tmp_path, drives=4, redundancy=2, files=12, most=4_000_000, rng=rng)
     whole, cut = time_of(pool, "scrub"), 0
     for round in range(8):
-        row = rng.choice(sorted(rng.choice(list(pool.drives.values())).glob(".mrmr/parity/*/*-g*")))
+        row = rng.choice(sorted(p for root in pool.drives.values() for p in root.glob(".mrmr/parity/*/*-g*")))
         with open(row, "r+b") as f:
             f.seek(rng.randrange(100))
             f.write(b"rot")

@@ -29,7 +29,7 @@ static const struct setting settings[] = {
     {"block-size", SETTING_SIZE, META_LEAF, 256 * META_LEAF, META_LEAF, true, "0",
         "the longest block of new stripes, a multiple of 1 MiB up to 256 MiB; 0: by the smallest "
         "drive"},
-    {"memory", SETTING_SIZE, 16 << 20, UINT64_C(1) << 40, 1, false, "134217728",
+    {"memory", SETTING_SIZE, 16 << 20, UINT64_C(1) << 40, 1, false, "100663296",
         "bytes that protecting may use for buffers, at least 16 MiB"},
     {"hold-percent", SETTING_NUMBER, 1, 100, 1, false, "30",
         "hold a drive as it was when more than this part of its files vanished or changed at once"},

@@ -542,6 +542,8 @@ static void damaged_bases(void **state)
     world_copy(h.base_path, good);
     off_t size = size_of(good);
     for (off_t at = 10; at < 2 * size; at += 1 + size / 40) {
+        if (at == size - 9)
+            continue; /* its last bits may stand behind the last code: no damage */
         if (at < size)
             flip(h.base_path, at, (unsigned char)(1u << (at % 8)));
         else

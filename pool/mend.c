@@ -337,9 +337,8 @@ static mrmr_err mend_rows(struct mend *m, struct pool_change *change)
 
 struct mend_needs {
     size_t wanted, unwanted, suspect;
-    size_t rows_over,
-        rows_bad; /* beyond the redundancy; lost, damaged, or skipped: there is none of
-                                   that index, but one of a higher index */
+    size_t rows_over; /* beyond the redundancy */
+    size_t rows_bad;  /* lost, damaged, or of an index above one that there is none of */
 };
 
 static mrmr_err mend_look(

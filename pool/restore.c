@@ -189,6 +189,17 @@ static mrmr_err restore_other_names(struct restore *item,
     return MRMR_OK;
 }
 
+/* Of a file that was there already: so was this name of it, or nothing can tell. */
+static bool restore_is_linked(const struct restore *item, const char *path)
+{
+    struct drv_stat one, other;
+    const struct pool_drive *drive = item->target;
+    if (!(drive->info.caps & DRV_CAP_STABLE_INO))
+        return true;
+    return !drv_stat(drive->drv, item->path.data, &one) && !drv_stat(drive->drv, path, &other) &&
+           one.ino == other.ino && one.dev == other.dev;
+}
+
 static mrmr_err restore_link(
     struct restore *item, int64_t parent, const char *name, const char *path)
 {
@@ -200,6 +211,8 @@ static mrmr_err restore_link(
     mrmr_err err = drv_link(item->target->drv, item->path.data, path);
     if (err != MRMR_EXISTS)
         return mrmr_err_drive(err, item->target->meta.name);
+    if (item->state == RESTORE_KEPT && restore_is_linked(item, path))
+        return MRMR_OK;
     item->rebuild->report->conflicts++;
     pool_tell(item->rebuild->pool, item->rebuild->job, true, "conflict", item->target,
         "'%s', another name of '%s', is not restored: another file is in its place on drive %s",
@@ -232,9 +245,13 @@ static mrmr_err restore_places(struct restore *items, size_t n)
         bool due =
             items[i].state == RESTORE_COPIED ||
             (items[i].state == RESTORE_NONE && (items[i].held || items[i].node.type == META_DIR));
-        if (!due)
+        /* A run that was cut short may have placed a file and not all of its names. */
+        bool names = items[i].state == RESTORE_KEPT && items[i].node.type == META_REG &&
+                     items[i].node.nlink > 1;
+        if (!due && !names)
             continue;
-        mrmr_err err = restore_place(&items[i]);
+        mrmr_err err =
+            due ? restore_place(&items[i]) : restore_other_names(&items[i], restore_link);
         if (err == MRMR_CANCELLED || err == MRMR_NOMEM)
             return err;
         if (err)

@@ -185,6 +185,27 @@ def test_a_second_name_that_is_taken_elsewhere(tmp_path):
     pool.well()
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_second_name_after_an_interrupted_rebuild(tmp_path, linked):
+    """The file is in place again, with one of its names or with both, and the catalog does not know it yet: it ends with both."""
+    pool, contents = plain_pool(tmp_path)
+    root = pool.drives["d1"]
+    os.link(root / "d1/f0", root / "d1/second")
+    pool.run("sync")
+    before = (root / "d1/f0").stat()
+    for name in ("f0", "second"):
+        (root / "d1" / name).unlink()
+    (root / "d1/f0").write_bytes(contents["d1/f0"])
+    os.utime(root / "d1/f0", ns=(before.st_atime_ns, before.st_mtime_ns))
+    if linked:
+        os.link(root / "d1/f0", root / "d1/second")
+    done = pool.run("rebuild", "d1")
+    assert "not restored" not in done.text, str(done)
+    assert (root / "d1/second").samefile(root / "d1/f0")
+    assert (root / "d1/second").read_bytes() == contents["d1/f0"]
+    pool.well()
+
+
 def test_a_folder_that_became_a_symlink(tmp_path):
     """What cannot come back through it is told; the rest does."""
     pool, contents = plain_pool(tmp_path)

@@ -161,10 +161,12 @@ mrmr_err pool_scrub(struct pool *pool, const struct pool_job *job,
 /* --- Rebuild --- */
 
 struct pool_rebuild_options {
-    const char *drive; /* the drive whose content comes back */
-    const char *onto;  /* NULL: where it was if it is present, else into free space anywhere; the
+    const char *drive;  /* the drive whose content comes back */
+    const char *onto;   /* NULL: where it was if it is present, else into free space anywhere; the
                           name of an empty drive: that one takes its place */
-    const char *path;  /* NULL: all; only what lies at or below it */
+    const char *path;   /* NULL: all; only what lies at or below it */
+    bool accept_losses; /* give the drive up even while more drives are away than the redundancy
+                           makes up for (else MRMR_OFFLINE, and nothing has changed) */
 };
 struct pool_rebuild_report {
     uint64_t files, folders, others, bytes; /* restored */

@@ -59,6 +59,51 @@ static mrmr_err rebuild_find_onto(struct rebuild *rebuild, struct pool_drive **r
     return MRMR_OK;
 }
 
+/* What other drives hold that do not answer right now. name: of the first of them. */
+static mrmr_err rebuild_count_away(
+    const struct rebuild *rebuild, unsigned *ret_away, const char **ret_name)
+{
+    const struct pool *pool = rebuild->pool;
+    *ret_away = 0;
+    for (size_t i = 0; i < pool->ndrives; i++) {
+        struct pool_drive *drive = pool->drives[i];
+        struct drv_stat stat;
+        bool empty;
+        if (drive == rebuild->drive ||
+            (pool_drive_readable(drive) && drv_stat(drive->drv, POOL_DOT, &stat) == MRMR_OK))
+            continue;
+        MRMR_TRY(rebuild_is_empty(rebuild->pool, drive, &empty));
+        if (empty)
+            continue;
+        if (!*ret_away)
+            *ret_name = drive->meta.name;
+        ++*ret_away;
+    }
+    return MRMR_OK;
+}
+
+/* A drive is given up for good, and its rows count no more from then on: not for a hub that came
+ * unplugged, when nothing could be made again and the other stripes would be left with less. */
+static mrmr_err rebuild_may_give_up(const struct rebuild *rebuild)
+{
+    unsigned away, rows = pool_redundancy(rebuild->pool);
+    const char *name = rebuild->drive->meta.name, *onto = rebuild->options->onto, *other = NULL;
+    if (rebuild->drive->meta.state == META_DRIVE_RETIRED || rebuild->options->accept_losses)
+        return MRMR_OK;
+    MRMR_TRY(rebuild_count_away(rebuild, &away, &other));
+    if (!away || away + 1 <= rows)
+        return MRMR_OK;
+    return mrmr_err_hint(
+        mrmr_fail(MRMR_OFFLINE,
+            "%u other %s away too ('%s'%s), and the redundancy of %u makes up for %u drives in "
+            "all: '%s' is not given up now",
+            away, away == 1 ? "drive is" : "drives are", other, away == 1 ? "" : " and others",
+            rows, rows, name),
+        "connect them first; or, if they are lost for good too: mrmr rebuild %s%s%s "
+        "--accept-losses",
+        name, onto ? " --onto " : "", onto ? onto : "");
+}
+
 /* --- Taking over --- */
 
 /* Every row on the drive is lost. */
@@ -171,6 +216,7 @@ static mrmr_err rebuild_take_over(struct rebuild *rebuild)
     struct pool *pool = rebuild->pool;
     int64_t id = rebuild->drive->meta.id;
     MRMR_TRY(rebuild_find_onto(rebuild, &t.onto));
+    MRMR_TRY(rebuild_may_give_up(rebuild));
     MRMR_TRY(pool_drive_still_ours(pool, t.onto));
     MRMR_TRY(pool_drive_detach(pool, t.onto));
     MRMR_TRY(meta_atomically(pool->meta, takeover_in, &t));
@@ -445,8 +491,10 @@ static mrmr_err rebuild_run(struct rebuild *rebuild)
                 rebuild->drive->meta.name),
             "mount it writable; or unmount it and run rebuild again, to bring its files to other "
             "drives");
-    if (rebuild->away && !rebuild->options->path)
+    if (rebuild->away && !rebuild->options->path) {
+        MRMR_TRY(rebuild_may_give_up(rebuild));
         MRMR_TRY(meta_atomically(pool->meta, retire_in, rebuild));
+    }
     mrmr_err err = rebuild_files(rebuild);
     for (size_t i = 0; i < rebuild->nfolders; i++)
         free(rebuild->folders[i].path);

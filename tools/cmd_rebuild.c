@@ -86,7 +86,9 @@ static mrmr_err rebuild_end(
 
 static mrmr_err rebuild_in(struct cmd_call *call, struct pool *pool)
 {
-    struct pool_rebuild_options options = {.drive = call->arg[0], .onto = cmd_value(call, "onto")};
+    struct pool_rebuild_options options = {.drive = call->arg[0],
+        .onto = cmd_value(call, "onto"),
+        .accept_losses = cmd_flag(call, "accept-losses")};
     struct pool_rebuild_report report = {0};
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     const char *given = cmd_value(call, "path");
@@ -124,6 +126,8 @@ const struct cmd cmd_rebuild = {
     .least = 1,
     .most = 1,
     .options = {{"onto", 0, "DRIVE", "the empty drive that takes its place"},
-        {"path", 0, "PATH", "only what lies at or below it"}},
+        {"path", 0, "PATH", "only what lies at or below it"},
+        {"accept-losses", 0, NULL,
+            "go on though more drives are away than the redundancy makes up for"}},
     .run = rebuild_run,
 };

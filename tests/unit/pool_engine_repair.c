@@ -288,6 +288,54 @@ static void test_rebuild_into_free_space(void **state)
     rig_verify(rig, true);
 }
 
+/* Drives away or not answering that are more than the rows make up for: one of them is not given up,
+ * neither for free space nor for a fresh drive, unless that is the user's word. */
+static void expect_not_given_up(struct rig *rig, const char *drive, const char *onto)
+{
+    struct pool_job job = rig_job(rig);
+    struct pool_rebuild_options options = {.drive = drive, .onto = onto};
+    struct pool_rebuild_report report;
+    assert_int_equal(pool_rebuild(rig->pool, &job, &options, &report), MRMR_OFFLINE);
+    assert_non_null(strstr(mrmr_story_get()->hint, "--accept-losses"));
+}
+
+static void test_a_drive_is_not_given_up_beside_too_many(void **state)
+{
+    struct rig *rig = *state;
+    struct pool_job job = rig_job(rig);
+    struct pool_rebuild_report report;
+    fill(rig);
+    rig_add_drive(rig);
+    rig_promise(rig);
+    rig_close(rig);
+    for (unsigned d = 2; d < 5; d++)
+        rig_take_away(rig, d);
+    rig_open(rig);
+    expect_not_given_up(rig, "d3", NULL);
+    expect_not_given_up(rig, "d3", "d5");
+    rig_close(rig);
+    for (unsigned d = 2; d < 5; d++)
+        if (d != 3)
+            rig_bring_back(rig, d);
+    rig_open(rig);
+    for (unsigned d = 0; d < 5; d++) /* none of them answers, though they did a moment ago */
+        rig_ok(drv_fault_add(rig->drive[d].fault, &(struct drv_fault_rule){.err = MRMR_IO}, NULL));
+    expect_not_given_up(rig, "d3", NULL);
+    rig_close(rig);
+    rig_clear_faults(rig);
+    rig_bring_back(rig, 3);
+    rig_open(rig);
+    rig_promise_check(rig, 0);
+    rig_close(rig);
+    for (unsigned d = 2; d < 5; d++)
+        rig_take_away(rig, d);
+    rig_open(rig);
+    rig_ok(pool_rebuild(rig->pool, &job,
+        &(struct pool_rebuild_options){.drive = "d3", .accept_losses = true}, &report));
+    assert_true(report.failed > 0);
+    assert_int_equal(rig_pool_drive(rig, 3)->meta.state, META_DRIVE_RETIRED);
+}
+
 /* What a user saved in the place of a lost file stays. */
 static void test_rebuild_leaves_another_file_alone(void **state)
 {
@@ -517,6 +565,7 @@ int main(void)
         rig_test(test_rebuild_onto_a_fresh_drive),
         rig_test(test_rebuild_in_place),
         rig_test(test_rebuild_into_free_space),
+        rig_test(test_a_drive_is_not_given_up_beside_too_many),
         rig_test(test_rebuild_leaves_another_file_alone),
         rig_test(test_sync_goes_on_after_cancel),
         rig_test(test_scrub_goes_on_after_cancel),

@@ -301,8 +301,8 @@ static size_t remember(struct model *m, struct known known[])
         if (!m->file[i])
             continue;
         assert_ok(drv_stat(scan_world_drv(m->w), m->file[i], &stat));
-        struct meta_node node = scan_world_node(m->w, m->file[i]);
-        if (node.ino == stat.ino)
+        struct meta_node node;
+        if (scan_world_knows(m->w, m->file[i], &node) && node.ino == stat.ino)
             known[n++] = (struct known){stat.ino, stat.btime, node.id};
     }
     return n;
@@ -314,23 +314,26 @@ static void check_moves(struct model *m, const struct known known[], size_t n)
         return;
     for (int i = 0; i < MOST; i++) {
         struct drv_stat stat;
+        struct meta_node node;
         if (!m->file[i])
             continue;
         assert_ok(drv_stat(scan_world_drv(m->w), m->file[i], &stat));
-        if (scan_world_node(m->w, m->file[i]).ino != stat.ino)
-            continue; /* a held file has its name */
+        if (!scan_world_knows(m->w, m->file[i], &node) || node.ino != stat.ino)
+            continue; /* a held file has its name, or that of a folder above it */
         for (size_t k = 0; k < n; k++)
             if (known[k].ino == stat.ino && known[k].btime == stat.btime &&
-                scan_world_node(m->w, m->file[i]).id != known[k].node)
+                node.id != known[k].node)
                 fail_msg("'%s' was moved: it was node %d and is %d now", m->file[i],
-                    (int)known[k].node, (int)scan_world_node(m->w, m->file[i]).id);
+                    (int)known[k].node, (int)node.id);
     }
 }
 
+/* What has come into the place of a held file waits (scan_world_check sees that nothing else does). */
 static void protect_some(struct model *m)
 {
+    struct meta_node node;
     for (int i = 0; i < MOST; i++)
-        if (m->file[i] && draw(m, 2))
+        if (m->file[i] && draw(m, 2) && scan_world_knows(m->w, m->file[i], &node))
             scan_world_protect(m->w, m->file[i]);
 }
 

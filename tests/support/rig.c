@@ -197,6 +197,12 @@ void rig_close(struct rig *rig)
     rig->pool = NULL;
 }
 
+void rig_reopen(struct rig *rig)
+{
+    rig_close(rig);
+    rig_open(rig);
+}
+
 static void rig_name_in_memory(const struct rig *rig, unsigned i, char name[64])
 {
     snprintf(name, 64, "%s-%s", rig->tag, rig->drive[i].name);
@@ -433,6 +439,16 @@ void rig_fill(struct rig *rig, unsigned from, unsigned to, unsigned n, uint64_t 
             snprintf(path, sizeof path, "t%u/s%u/f%zu", d, i % 3, rig->files);
             rig_put(rig, d, path, rig_random_size(rig, most));
         }
+}
+
+void rig_one_each(struct rig *rig, unsigned n, uint64_t size)
+{
+    for (unsigned d = 0; d < n; d++) {
+        char path[16];
+        snprintf(path, sizeof path, "f%u", d);
+        rig_put(rig, d, path, size);
+    }
+    rig_protect_all(rig);
 }
 
 static struct rig_file *rig_random_file(struct rig *rig)

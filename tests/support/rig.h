@@ -106,6 +106,7 @@ unsigned rig_rounds(unsigned normally);
 void rig_open(struct rig *rig);
 mrmr_err rig_try_open(struct rig *rig);
 void rig_close(struct rig *rig);
+void rig_reopen(struct rig *rig);
 uint64_t rig_random(struct rig *rig, uint64_t below);
 uint64_t rig_hash(uint64_t x); /* one number from another, as if at random */
 
@@ -129,6 +130,8 @@ void rig_set_mtime(struct rig *rig, const char *path, int64_t mtime);
 int64_t rig_mtime(struct rig *rig, const char *path);
 /* `n` files on each drive from..to-1, most of them small, up to `most` bytes. */
 void rig_fill(struct rig *rig, unsigned from, unsigned to, unsigned n, uint64_t most);
+/* A file of `size` bytes on each of the first `n` drives, f0, f1, …; protected. */
+void rig_one_each(struct rig *rig, unsigned n, uint64_t size);
 /* One random change of the user's: a new file, an append, an edit, a rename or a deletion. */
 void rig_stir(struct rig *rig);
 /* One byte rots, with no trace in size or times. */
@@ -140,6 +143,14 @@ void rig_expected(const struct rig_file *file, uint64_t offset, void *buf, uint6
 void rig_check_originals(struct rig *rig);
 /* The same of one path on one drive: false if it is not there or other bytes. */
 bool rig_original_is_right(struct rig *rig, unsigned drive, const struct rig_file *file);
+
+/* --- Stripes --- */
+
+/* The stripe that holds a leaf of a file; the caller frees it. */
+struct meta_stripe rig_stripe_of(struct rig *rig, const char *path, uint64_t leaf);
+unsigned rig_row_drive(const struct meta_stripe *image, unsigned index);
+/* Whether something lies at the path on the drive itself. */
+bool rig_holds(struct rig *rig, unsigned drive, const char *path);
 
 /* --- Jobs --- */
 

@@ -566,6 +566,26 @@ uint64_t rig_promise_check(struct rig *rig, unsigned spent)
 
 /* --- To look at --- */
 
+struct meta_stripe rig_stripe_of(struct rig *rig, const char *path, uint64_t leaf)
+{
+    struct meta_stripe image = {0};
+    mrmr_autofree struct meta_extent *extent = NULL;
+    rig_ok(meta_extent_at(rig->pool->meta, rig_node(rig, path).id, leaf, &extent));
+    rig_ok(meta_stripe_load(rig->pool->meta, extent->stripe, &image));
+    return image;
+}
+
+unsigned rig_row_drive(const struct meta_stripe *image, unsigned index)
+{
+    return (unsigned)image->row[index].drive - 1;
+}
+
+bool rig_holds(struct rig *rig, unsigned drive, const char *path)
+{
+    struct drv_stat stat;
+    return !drv_stat(rig->drive[drive].raw, path, &stat);
+}
+
 static mrmr_err dump_brief(const struct meta_stripe_brief *brief, void *arg)
 {
     (void)arg;

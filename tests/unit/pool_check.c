@@ -29,15 +29,6 @@ static int rig_teardown(void **state)
     return 0;
 }
 
-static struct meta_stripe stripe_of(struct rig *rig, const char *path, uint64_t leaf)
-{
-    struct meta_stripe image = {0};
-    mrmr_autofree struct meta_extent *extent = NULL;
-    rig_ok(meta_extent_at(rig->pool->meta, rig_node(rig, path).id, leaf, &extent));
-    rig_ok(meta_stripe_load(rig->pool->meta, extent->stripe, &image));
-    return image;
-}
-
 /* All findings, a line each. */
 struct found {
     char text[1 << 16];
@@ -130,7 +121,7 @@ static void test_rot_in_a_file(void **state)
 static void test_a_row_file(void **state)
 {
     struct rig *rig = *state;
-    struct meta_stripe image = stripe_of(rig, "f1", 0);
+    struct meta_stripe image = rig_stripe_of(rig, "f1", 0);
     unsigned drive = (unsigned)image.row[0].drive - 1;
     char path[POOL_ROW_PATH];
     pool_row_path(&image.uuid, image.generation, image.row[0].index, path);
@@ -149,7 +140,7 @@ static void test_a_row_file(void **state)
 static void test_a_row_with_digests_of_its_own_that_is_not_the_sum(void **state)
 {
     struct rig *rig = *state;
-    struct meta_stripe image = stripe_of(rig, "f1", 0);
+    struct meta_stripe image = rig_stripe_of(rig, "f1", 0);
     struct mrmr_bytes body = MRMR_BYTES_INIT;
     struct pool_row_writer *writer = NULL;
     uint64_t size;
@@ -361,7 +352,7 @@ static void test_the_parity_folder(void **state)
 static void test_rows_that_are_not_where_they_should_be(void **state)
 {
     struct rig *rig = *state;
-    struct meta_stripe image = stripe_of(rig, "f1", 0);
+    struct meta_stripe image = rig_stripe_of(rig, "f1", 0);
     char path[POOL_ROW_PATH], folder[POOL_ROW_PATH];
     for (unsigned old = 0; old < 2; old++) {
         unsigned drive = old ? (unsigned)image.row[0].drive - 1 : (unsigned)image.row[1].drive - 1;
@@ -410,7 +401,7 @@ static void test_what_jobs_left_behind(void **state)
 static void test_shape_of_blocks(void **state)
 {
     struct rig *rig = *state;
-    struct meta_stripe image = stripe_of(rig, "f1", 0), was = image;
+    struct meta_stripe image = rig_stripe_of(rig, "f1", 0), was = image;
     struct meta_block *block = image.block, block_was = *block;
     struct meta_extent *extent = &image.extent[block->first_extent], extent_was = *extent;
     assert_true(image.blocks >= 2);
@@ -458,7 +449,7 @@ static void test_extents_that_overlap(void **state)
     rig_put(rig, 1, "g1", 1000);
     rig_put(rig, 1, "h1", 1000);
     rig_protect_all(rig);
-    struct meta_stripe image = stripe_of(rig, "h1", 0);
+    struct meta_stripe image = rig_stripe_of(rig, "h1", 0);
     const struct meta_block *block = pool_image_block(&image, rig_node(rig, "h1").drive);
     assert_true(block->extents >= 2);
     image.extent[block->first_extent + 1].place--;
@@ -469,7 +460,7 @@ static void test_extents_that_overlap(void **state)
 static void test_shape_of_rows(void **state)
 {
     struct rig *rig = *state;
-    struct meta_stripe image = stripe_of(rig, "f1", 0);
+    struct meta_stripe image = rig_stripe_of(rig, "f1", 0);
     struct meta_row *row = image.row, was = *row;
     row->index = META_ROWS_MAX;
     finds_in(rig, &image, false, "it has a row 8");
@@ -498,7 +489,7 @@ static void test_shape_of_rows(void **state)
 static void test_a_manifest_that_says_something_else(void **state)
 {
     struct rig *rig = *state;
-    struct meta_stripe image = stripe_of(rig, "f1", 0), was = image;
+    struct meta_stripe image = rig_stripe_of(rig, "f1", 0), was = image;
     struct meta_extent *extent = &image.extent[image.block[0].first_extent];
     struct mrmr_digest digest = extent->digests[0], other = mrmr_digest_of("x", 1);
     extent->digests[0] = other;

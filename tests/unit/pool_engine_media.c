@@ -17,22 +17,12 @@ static int rig_teardown(void **state)
     rig_destroy(*state);
     return 0;
 }
-static void one_each(struct rig *rig, unsigned n, uint64_t size)
-{
-    for (unsigned d = 0; d < n; d++) {
-        char path[16];
-        snprintf(path, sizeof path, "f%u", d);
-        rig_put(rig, d, path, size);
-    }
-    rig_protect_all(rig);
-}
-
 /* A file was edited in its first leaf, and the medium has a bad spot in its third: the third leaf,
  * which nobody touched, is in a stripe, and must not be given up because it cannot be read. */
 static void test_edited_file_with_a_bad_spot(void **state)
 {
     struct rig *rig = *state;
-    one_each(rig, 3, 3 * RIG_MIB);
+    rig_one_each(rig, 3, 3 * RIG_MIB);
     rig_edit(rig, "f0", 5, 10);
     struct drv_fault_rule rule = {
         .ops = DRV_FAULT_FILE_READ, .prefix = "f0", .err = MRMR_IO, .after = 2, .times = 1};
@@ -51,7 +41,7 @@ static void test_rows_beside_a_file_that_cannot_be_compared(void **state)
     struct rig *rig = rig_create(&(struct rig_spec){.redundancy = 2, .seed = 43});
     char path[POOL_ROW_PATH];
     (void)state;
-    one_each(rig, 3, 2 * RIG_MIB);
+    rig_one_each(rig, 3, 2 * RIG_MIB);
     mrmr_autofree struct meta_extent *extent = NULL;
     struct meta_stripe image = {0}, now = {0};
     rig_ok(meta_extent_at(rig->pool->meta, rig_node(rig, "f1").id, 0, &extent));
@@ -78,7 +68,7 @@ static void test_rows_beside_a_file_that_cannot_be_compared(void **state)
 static void test_drive_dies_while_an_edited_file_is_compared(void **state)
 {
     struct rig *rig = *state;
-    one_each(rig, 3, 3 * RIG_MIB);
+    rig_one_each(rig, 3, 3 * RIG_MIB);
     rig_edit(rig, "f0", 5, 10);
     struct drv_fault_rule rule = {.ops = DRV_FAULT_FILE_READ, .prefix = "f0", .err = MRMR_IO};
     rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
@@ -99,7 +89,7 @@ static void test_drive_dies_while_an_edited_file_is_compared(void **state)
 static void test_attach_after_a_failed_folder_sync(void **state)
 {
     struct rig *rig = *state;
-    one_each(rig, 3, RIG_MIB);
+    rig_one_each(rig, 3, RIG_MIB);
     rig_close(rig);
     rig_open(rig);
     unsigned d = 0;
@@ -131,7 +121,7 @@ static void test_attach_after_a_failed_folder_sync(void **state)
 static void test_scrub_that_may_not_read(void **state)
 {
     struct rig *rig = *state;
-    one_each(rig, 3, RIG_MIB);
+    rig_one_each(rig, 3, RIG_MIB);
     struct drv_fault_rule rule = {
         .ops = DRV_FAULT_FILE_OPEN, .prefix = "f", .err = MRMR_SPACE /* EMFILE */};
     rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));

@@ -12,37 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void one_each(struct rig *rig, unsigned n, uint64_t size)
-{
-    for (unsigned d = 0; d < n; d++) {
-        char path[16];
-        snprintf(path, sizeof path, "f%u", d);
-        rig_put(rig, d, path, size);
-    }
-    rig_protect_all(rig);
-}
-static void reopen(struct rig *rig)
-{
-    rig_close(rig);
-    rig_open(rig);
-}
-static struct meta_stripe stripe_of(struct rig *rig, const char *path)
-{
-    struct meta_stripe image = {0};
-    mrmr_autofree struct meta_extent *extent = NULL;
-    rig_ok(meta_extent_at(rig->pool->meta, rig_node(rig, path).id, 0, &extent));
-    rig_ok(meta_stripe_load(rig->pool->meta, extent->stripe, &image));
-    return image;
-}
-static unsigned row_drive(const struct meta_stripe *image, unsigned index)
-{
-    return (unsigned)image->row[index].drive - 1;
-}
-static bool is_there(struct rig *rig, unsigned drive, const char *path)
-{
-    struct drv_stat stat;
-    return !drv_stat(rig->drive[drive].raw, path, &stat);
-}
 static mrmr_err read_leaf(struct rig *rig, const char *path, uint64_t leaf, bool *ret_right)
 {
     static uint8_t got[RIG_LEAF], wanted[RIG_LEAF];
@@ -62,14 +31,14 @@ static void test_rows_only_keeps_a_row_that_counts(void **state)
 {
     (void)state;
     struct rig *rig = rig_create(&(struct rig_spec){.redundancy = 2, .seed = 71});
-    one_each(rig, 3, 2 * RIG_MIB);
-    struct meta_stripe image = stripe_of(rig, "f0");
+    rig_one_each(rig, 3, 2 * RIG_MIB);
+    struct meta_stripe image = rig_stripe_of(rig, "f0", 0);
     char path[2][POOL_ROW_PATH];
     unsigned on[2];
     assert_int_equal(image.rows, 2);
     for (unsigned i = 0; i < 2; i++) {
         pool_row_path(&image.uuid, image.generation, i, path[i]);
-        on[i] = row_drive(&image, i);
+        on[i] = rig_row_drive(&image, i);
     }
     rig_rot(rig, on[0], path[0], 1000);
     rig_scrub(rig, false); /* row 0 is known to be damaged */
@@ -78,9 +47,9 @@ static void test_rows_only_keeps_a_row_that_counts(void **state)
     rig_open(rig);
     rig_ok(pool_set_redundancy(rig->pool, 1));
     rig_sync(rig);
-    struct meta_stripe now = stripe_of(rig, "f0");
+    struct meta_stripe now = rig_stripe_of(rig, "f0", 0);
     if (now.generation == image.generation && pool_image_row(&now, 1))
-        assert_true(is_there(rig, on[1], path[1]));
+        assert_true(rig_holds(rig, on[1], path[1]));
     for (unsigned i = 0; i < 3; i++)
         rig_sync(rig);
     rig_verify_without(rig, 2, false);
@@ -97,10 +66,10 @@ static void test_kill_while_a_damaged_row_is_made_again(void **state)
     (void)state;
     struct rig *rig =
         rig_create(&(struct rig_spec){.kind = RIG_LOCAL, .drives = 4, .redundancy = 1, .seed = 72});
-    one_each(rig, 3, 2 * RIG_MIB);
-    struct meta_stripe image = stripe_of(rig, "f0");
+    rig_one_each(rig, 3, 2 * RIG_MIB);
+    struct meta_stripe image = rig_stripe_of(rig, "f0", 0);
     char path[POOL_ROW_PATH];
-    unsigned on = row_drive(&image, 0);
+    unsigned on = rig_row_drive(&image, 0);
     pool_row_path(&image.uuid, image.generation, 0, path);
     rig_rot(rig, on, path, RIG_MIB + 1000);
     rig_scrub(rig, false);
@@ -138,7 +107,7 @@ static void test_hostile_sequence_of_a_catalog_copy(void **state)
     (void)state;
     struct rig *rig =
         rig_create(&(struct rig_spec){.kind = RIG_LOCAL, .drives = 4, .redundancy = 1, .seed = 73});
-    one_each(rig, 3, RIG_MIB);
+    rig_one_each(rig, 3, RIG_MIB);
     struct pool_job job = rig_job(rig);
     rig_ok(pool_catalog_copy(rig->pool, &job, POOL_COPIES_ALL, NULL));
     struct drv_file *file = NULL;
@@ -174,7 +143,7 @@ static void hook_takes_away(void *arg, enum drv_fault_op op, const char *path)
 static void accept_while_a_drive_falls_off(bool falls)
 {
     struct rig *rig = rig_create(&(struct rig_spec){.drives = 4, .redundancy = 1, .seed = 74});
-    one_each(rig, 3, 2 * RIG_MIB);
+    rig_one_each(rig, 3, 2 * RIG_MIB);
     rig_rot(rig, 0, "f0", 5);
     rig_scrub(rig, false);
     assert_string_equal(rig_states(rig, "f0"), "ML");
@@ -218,7 +187,7 @@ static void test_edited_not_compared_then_rebuilt(void **state)
 {
     (void)state;
     struct rig *rig = rig_create(&(struct rig_spec){.drives = 5, .redundancy = 1, .seed = 75});
-    one_each(rig, 3, 3 * RIG_MIB);
+    rig_one_each(rig, 3, 3 * RIG_MIB);
     rig_add_drive(rig);
     rig_sync(rig);
     rig_edit(rig, "f0", RIG_MIB + 5, 1000);
@@ -268,9 +237,9 @@ static void test_undo_on_a_diverged_drive(void **state)
 {
     (void)state;
     struct rig *rig = rig_create(&(struct rig_spec){.drives = 4, .redundancy = 1, .seed = 76});
-    one_each(rig, 3, 2 * RIG_MIB);
-    struct meta_stripe image = stripe_of(rig, "f0");
-    unsigned on = row_drive(&image, 0);
+    rig_one_each(rig, 3, 2 * RIG_MIB);
+    struct meta_stripe image = rig_stripe_of(rig, "f0", 0);
+    unsigned on = rig_row_drive(&image, 0);
     char next[POOL_ROW_PATH];
     pool_row_path(&image.uuid, image.generation + 1, 0, next);
     struct drv_fault_rule rule = {.ops = DRV_FAULT_RENAME,
@@ -286,7 +255,7 @@ static void test_undo_on_a_diverged_drive(void **state)
     struct pool_job job = rig_job(rig);
     (void)!pool_sync(rig->pool, &job, false, &rig->report);
     assert_int_equal(rig_pool_drive(rig, on)->presence, POOL_DIVERGED);
-    assert_true(is_there(rig, on, next));
+    assert_true(rig_holds(rig, on, next));
     meta_stripe_free(&image);
     rig_destroy(rig);
 }
@@ -313,8 +282,8 @@ static void test_generation_number_used_twice(void **state)
         rig_put(rig, d, name, RIG_MIB);
     }
     rig_protect_all(rig);
-    struct meta_stripe image = stripe_of(rig, "f0");
-    away_drive = row_drive(&image, 0);
+    struct meta_stripe image = rig_stripe_of(rig, "f0", 0);
+    away_drive = rig_row_drive(&image, 0);
     char path[POOL_ROW_PATH];
     pool_row_path(&image.uuid, image.generation + 1, 0, path);
     struct drv_fault_rule rule = {.ops = DRV_FAULT_RENAME,
@@ -333,11 +302,11 @@ static void test_generation_number_used_twice(void **state)
     rig_close(rig);
     rig_open(rig);
     rig_sync(rig);
-    struct meta_stripe now = stripe_of(rig, "f0");
-    unsigned on = row_drive(&now, 0);
+    struct meta_stripe now = rig_stripe_of(rig, "f0", 0);
+    unsigned on = rig_row_drive(&now, 0);
     struct pool_row_reader *a = NULL, *b = NULL;
     if (now.generation == image.generation + 1 && on != away_drive &&
-        is_there(rig, away_drive, path)) {
+        rig_holds(rig, away_drive, path)) {
         rig_ok(pool_row_open(
             rig->drive[away_drive].raw, &now.uuid, now.generation, 0, image.length, &a));
         rig_ok(pool_row_open(rig->drive[on].raw, &now.uuid, now.generation, 0, now.length, &b));
@@ -358,16 +327,16 @@ static void test_a_row_that_was_skipped_is_made(void **state)
 {
     (void)state;
     struct rig *rig = rig_create(&(struct rig_spec){.drives = 5, .redundancy = 2, .seed = 79});
-    one_each(rig, 3, RIG_MIB);
-    struct meta_stripe image = stripe_of(rig, "f0"), now;
+    rig_one_each(rig, 3, RIG_MIB);
+    struct meta_stripe image = rig_stripe_of(rig, "f0", 0), now;
     char path[POOL_ROW_PATH];
     assert_int_equal(image.rows, 2);
     pool_row_path(&image.uuid, image.generation, 0, path);
-    rig_ok(drv_unlink(rig->drive[row_drive(&image, 0)].raw, path));
+    rig_ok(drv_unlink(rig->drive[rig_row_drive(&image, 0)].raw, path));
     rig_ok(meta_row_remove(rig->pool->meta, image.id, 0));
     pool_views_forget(rig->pool, 0);
     rig_protect_all(rig);
-    now = stripe_of(rig, "f0");
+    now = rig_stripe_of(rig, "f0", 0);
     assert_int_equal(now.rows, 2);
     assert_int_equal(pool_image_margin(rig->pool, &now), 2);
     meta_stripe_free(&now);
@@ -383,7 +352,7 @@ static void test_reader_of_another_process(void **state)
     (void)state;
     struct rig *rig = rig_create(&(struct rig_spec){.drives = 6, .redundancy = 2, .seed = 78});
     static uint8_t got[RIG_LEAF], wanted[RIG_LEAF];
-    one_each(rig, 3, 2 * RIG_MIB);
+    rig_one_each(rig, 3, 2 * RIG_MIB);
     rig_close(rig);
     rig_take_away(rig, 0);
     rig_open(rig);
@@ -436,7 +405,7 @@ static void test_stress_redundancy_and_drives(void **state)
                         rig_stir(rig);
                 }
             if (what == 5 || what == 1 || what == 3)
-                reopen(rig);
+                rig_reopen(rig);
             if (what == 6) { /* a row is lost */
                 mrmr_autofree struct meta_stripe_brief *b = malloc(sizeof *b);
                 int64_t ids[64];
@@ -468,7 +437,7 @@ static void test_stress_redundancy_and_drives(void **state)
         for (unsigned i = 0; i < rig->n; i++)
             if (!rig_present(rig, i))
                 rig_bring_back(rig, i);
-        reopen(rig);
+        rig_reopen(rig);
         rig_protect_all(rig);
         rig_check(rig);
         rig_check_originals(rig);

@@ -20,47 +20,9 @@ static int rig_teardown(void **state)
     return 0;
 }
 
-/* One file of 1 MiB and some more on each of the first `n` drives, protected. */
-static void one_each(struct rig *rig, unsigned n, uint64_t size)
-{
-    for (unsigned d = 0; d < n; d++) {
-        char path[16];
-        snprintf(path, sizeof path, "f%u", d);
-        rig_put(rig, d, path, size);
-    }
-    rig_protect_all(rig);
-}
-
-static void reopen(struct rig *rig)
-{
-    rig_close(rig);
-    rig_open(rig);
-}
-
-/* The stripe that holds leaf 0 of a file. */
-static struct meta_stripe stripe_of(struct rig *rig, const char *path)
-{
-    struct meta_stripe image = {0};
-    mrmr_autofree struct meta_extent *extent = NULL;
-    rig_ok(meta_extent_at(rig->pool->meta, rig_node(rig, path).id, 0, &extent));
-    rig_ok(meta_stripe_load(rig->pool->meta, extent->stripe, &image));
-    return image;
-}
-
-static unsigned row_drive(const struct meta_stripe *image, unsigned index)
-{
-    return (unsigned)image->row[index].drive - 1;
-}
-
 static void row_path(const struct meta_stripe *image, unsigned index, char path[POOL_ROW_PATH])
 {
     pool_row_path(&image->uuid, image->generation, index, path);
-}
-
-static bool is_there(struct rig *rig, unsigned drive, const char *path)
-{
-    struct drv_stat stat;
-    return !drv_stat(rig->drive[drive].raw, path, &stat);
 }
 
 /* --- Rows --- */
@@ -96,9 +58,9 @@ static void lies_apart(struct rig *rig, const struct meta_stripe *image, unsigne
 static void row_drive_away(struct rig *rig, unsigned blocks_then)
 {
     char old_row[POOL_ROW_PATH], path[64];
-    one_each(rig, 3, 2 * RIG_MIB);
-    struct meta_stripe image = stripe_of(rig, "f0");
-    unsigned away = row_drive(&image, 1);
+    rig_one_each(rig, 3, 2 * RIG_MIB);
+    struct meta_stripe image = rig_stripe_of(rig, "f0", 0);
+    unsigned away = rig_row_drive(&image, 1);
     uint64_t generation = image.generation;
     int64_t id = image.id;
     row_path(&image, 1, old_row);
@@ -129,10 +91,10 @@ static void row_drive_away(struct rig *rig, unsigned blocks_then)
     meta_stripe_free(&image);
     rig_close(rig);
     rig_bring_back(rig, away);
-    assert_true(is_there(rig, away, old_row));
+    assert_true(rig_holds(rig, away, old_row));
     rig_open(rig);
     rig_protect_all(rig);
-    assert_false(is_there(rig, away, old_row));
+    assert_false(rig_holds(rig, away, old_row));
     rig_check(rig);
     assert_true(rig_verify(rig, true) > 0);
 }
@@ -173,9 +135,9 @@ static void row_0_gone_and_redundancy_lowered(bool lost)
     rig_put(rig, 0, "f0", 2 * RIG_MIB);
     rig_put(rig, 1, "f1", 2 * RIG_MIB - 5);
     rig_protect_all(rig);
-    struct meta_stripe image = stripe_of(rig, "f0");
+    struct meta_stripe image = rig_stripe_of(rig, "f0", 0);
     assert_int_equal(image.blocks, 2);
-    unsigned first = row_drive(&image, 0), second = row_drive(&image, 1);
+    unsigned first = rig_row_drive(&image, 0), second = rig_row_drive(&image, 1);
     unsigned idle = 2 + 3 + 4 - first - second;
     uint64_t generation = image.generation;
     row_path(&image, 0, path);
@@ -198,10 +160,10 @@ static void row_0_gone_and_redundancy_lowered(bool lost)
         rig_check(rig);
         assert_true(rig_promise_check(rig, 0) > 0);
     }
-    image = stripe_of(rig, "f0");
+    image = rig_stripe_of(rig, "f0", 0);
     assert_int_equal(image.generation, generation);
     assert_int_equal(image.rows, 1);
-    assert_int_equal(row_drive(&image, 0), idle);
+    assert_int_equal(rig_row_drive(&image, 0), idle);
     assert_int_equal(pool_image_margin(rig->pool, &image), 1);
     lies_apart(rig, &image, 1);
     meta_stripe_free(&image);
@@ -231,8 +193,8 @@ static void test_red_team_old_row_corrupt_when_a_delta_needs_it(void **state)
     rig_put(rig, 0, "f0", RIG_MIB);
     rig_put(rig, 1, "f1", RIG_MIB / 2);
     rig_protect_all(rig);
-    struct meta_stripe image = stripe_of(rig, "f1"), now;
-    unsigned drive = row_drive(&image, 0);
+    struct meta_stripe image = rig_stripe_of(rig, "f1", 0), now;
+    unsigned drive = rig_row_drive(&image, 0);
     row_path(&image, 0, path);
     rig_rot(rig, drive, path, 1000);
     rig_put(rig, 1, "g1", RIG_MIB / 4);
@@ -242,7 +204,7 @@ static void test_red_team_old_row_corrupt_when_a_delta_needs_it(void **state)
     assert_true(rig_reads(rig, drive, of_row) > 0); /* it was tried */
     rig_clear_faults(rig);
     assert_true(rig_promise_check(rig, 0) > 0);
-    now = stripe_of(rig, "f1");
+    now = rig_stripe_of(rig, "f1", 0);
     assert_true(mrmr_uuid_equal(&now.uuid, &image.uuid));
     assert_int_equal(now.generation, image.generation);
     meta_stripe_free(&now);
@@ -255,7 +217,7 @@ static void test_red_team_old_row_corrupt_when_a_delta_needs_it(void **state)
     rig_protect_all(rig);
     assert_int_equal(rig_reads(rig, 0, of_file), 0); /* by a delta */
     rig_clear_faults(rig);
-    now = stripe_of(rig, "h1");
+    now = rig_stripe_of(rig, "h1", 0);
     assert_true(mrmr_uuid_equal(&now.uuid, &image.uuid));
     assert_int_equal(now.generation, image.generation + 1);
     meta_stripe_free(&now);
@@ -279,18 +241,18 @@ static void test_red_team_two_stripes_with_one_erasure_each_do_not_merge(void **
     unsigned before = 0, after = 0, other = 1, third = 1;
     rig_put(rig, 0, "a", 2 * RIG_MIB);
     rig_protect_all(rig);
-    struct meta_stripe image = stripe_of(rig, "a");
-    other += row_drive(&image, 0) == other;
+    struct meta_stripe image = rig_stripe_of(rig, "a", 0);
+    other += rig_row_drive(&image, 0) == other;
     rig_take_away(rig, 0);
-    reopen(rig);
+    rig_reopen(rig);
     rig_put(
         rig, other, "b", 2 * RIG_MIB); /* no block can join the frozen one: a stripe of its own */
     rig_sync(rig);
     rig_ok(meta_stripes(rig->pool->meta, count_stripe, &before));
     assert_int_equal(before, 2);
     rig_take_away(rig, other);
-    reopen(rig);
-    while (third == other || third == row_drive(&image, 0))
+    rig_reopen(rig);
+    while (third == other || third == rig_row_drive(&image, 0))
         third++;
     rig_put(rig, third, "c", 1000); /* something to do, so that a plan is made */
     rig_sync(rig);
@@ -300,7 +262,7 @@ static void test_red_team_two_stripes_with_one_erasure_each_do_not_merge(void **
     assert_int_equal(rig_verify_without(rig, 0, false), 4 * RIG_MIB); /* both are read, degraded */
     rig_bring_back(rig, 0);
     rig_bring_back(rig, other);
-    reopen(rig);
+    rig_reopen(rig);
     rig_protect_all(rig);
     rig_check(rig);
     rig_verify(rig, true);
@@ -479,7 +441,7 @@ static void test_red_team_file_replaced_while_it_is_read(void **state)
 static void test_red_team_append_to_a_short_last_leaf(void **state)
 {
     struct rig *rig = *state;
-    one_each(rig, 3, RIG_MIB + 500 * 1024);
+    rig_one_each(rig, 3, RIG_MIB + 500 * 1024);
     rig_append(rig, "f0", 700 * 1024);
     struct pool_job job = rig_job(rig);
     rig_ok(pool_scan(rig->pool, &job, false, &rig->report));
@@ -501,7 +463,7 @@ static void test_red_team_append_to_a_short_last_leaf(void **state)
 static void test_red_team_touch_r_edit(void **state)
 {
     struct rig *rig = *state;
-    one_each(rig, 3, 2 * RIG_MIB);
+    rig_one_each(rig, 3, 2 * RIG_MIB);
     struct rig_file was = *rig_find(rig, "f0");
     int64_t mtime = rig_mtime(rig, "f0");
     rig_edit(rig, "f0", RIG_MIB + 9, 100);
@@ -528,7 +490,7 @@ static void test_red_team_touch_r_edit(void **state)
 static void test_red_team_file_truncated_by_fsck(void **state)
 {
     struct rig *rig = *state;
-    one_each(rig, 3, 2 * RIG_MIB + 10);
+    rig_one_each(rig, 3, 2 * RIG_MIB + 10);
     struct rig_file was = *rig_find(rig, "f1");
     int64_t mtime = rig_mtime(rig, "f1");
     rig_truncate(rig, "f1", RIG_MIB / 2);
@@ -565,7 +527,7 @@ static void hand_replaces(void *arg, enum drv_fault_op op, const char *path)
  * user saved is what is there. */
 static void repair_meets_user(struct rig *rig, drv_fault_hook save, bool late)
 {
-    one_each(rig, 3, 2 * RIG_MIB);
+    rig_one_each(rig, 3, 2 * RIG_MIB);
     rig_rot(rig, 1, "f1", RIG_MIB + 1);
     struct hand hand = {.rig = rig, .path = "f1", .left = 1};
     struct drv_fault_rule rule = {.ops = DRV_FAULT_RENAME,
@@ -655,7 +617,7 @@ static struct mrmr_bytes listing_of(struct rig *rig, unsigned drive)
 static void test_red_team_drive_returns_after_its_slot_was_passed_on(void **state)
 {
     struct rig *rig = *state;
-    one_each(rig, 4, 2 * RIG_MIB);
+    rig_one_each(rig, 4, 2 * RIG_MIB);
     char uri[1100];
     snprintf(uri, sizeof uri, "%s", rig_pool_drive(rig, 1)->meta.uri);
     rig_add_drive(rig);
@@ -694,7 +656,7 @@ static void test_red_team_old_catalog_meets_newer_drives(void **state)
     struct rig *rig = *state;
     char command[700];
     rig_put(rig, 3, "g3", 1000); /* so that the drive is not empty later, which would be held */
-    one_each(rig, 4, 2 * RIG_MIB);
+    rig_one_each(rig, 4, 2 * RIG_MIB);
     rig_close(rig);
     snprintf(command, sizeof command, "cp -a '%s/pool' '%s/old'", rig->dir, rig->dir);
     assert_int_equal(system(command), 0);
@@ -775,8 +737,8 @@ static void test_red_team_every_drive_full_and_a_file_is_deleted(void **state)
 static void test_red_team_reader_in_the_middle_when_its_generation_is_dropped(void **state)
 {
     struct rig *rig = *state;
-    one_each(rig, 3, 2 * RIG_MIB);
-    struct meta_stripe image = stripe_of(rig, "f0");
+    rig_one_each(rig, 3, 2 * RIG_MIB);
+    struct meta_stripe image = rig_stripe_of(rig, "f0", 0);
     struct pool_view *view = NULL;
     static uint8_t got[RIG_LEAF], wanted[RIG_LEAF];
     char old[META_ROWS_MAX][POOL_ROW_PATH];
@@ -798,17 +760,17 @@ static void test_red_team_reader_in_the_middle_when_its_generation_is_dropped(vo
     assert_non_null(extent);
     rig_edit(rig, path.data, leaf * RIG_LEAF + 7, 5);
     rig_sync(rig);
-    struct meta_stripe next = stripe_of(rig, "f0");
+    struct meta_stripe next = rig_stripe_of(rig, "f0", 0);
     assert_true(next.generation > image.generation);
     for (unsigned i = 0; i < image.rows; i++)
-        assert_true(is_there(rig, row_drive(&image, i), old[i]));
+        assert_true(rig_holds(rig, rig_row_drive(&image, i), old[i]));
     rig_ok(pool_leaf_read(rig->pool, view, extent, 0, POOL_LEAF_DIRECT, got, NULL));
     rig_expected(rig_find(rig, "f0"), extent->first * RIG_LEAF, wanted, pool_leaf_size(extent, 0));
     assert_memory_equal(got, wanted, pool_leaf_size(extent, 0));
     pool_view_put(rig->pool, view);
     rig_sync(rig);
     for (unsigned i = 0; i < image.rows; i++)
-        assert_false(is_there(rig, row_drive(&image, i), old[i]));
+        assert_false(rig_holds(rig, rig_row_drive(&image, i), old[i]));
     meta_stripe_free(&image);
     meta_stripe_free(&next);
     rig_check(rig);
@@ -820,7 +782,7 @@ static void test_red_team_reader_in_the_middle_when_its_generation_is_dropped(vo
 static void test_red_team_open_file_outlives_its_generation(void **state)
 {
     struct rig *rig = *state;
-    one_each(rig, 3, 3 * RIG_MIB);
+    rig_one_each(rig, 3, 3 * RIG_MIB);
     struct pool_file *file = NULL;
     static uint8_t got[RIG_LEAF], wanted[RIG_LEAF];
     size_t n;

@@ -59,7 +59,7 @@ static mrmr_err rebuild_find_onto(struct rebuild *rebuild, struct pool_drive **r
     return MRMR_OK;
 }
 
-/* What other drives hold that do not answer right now. name: of the first of them. */
+/* The other drives that stripes count on and that do not answer right now; the first one's name. */
 static mrmr_err rebuild_count_away(
     const struct rebuild *rebuild, unsigned *ret_away, const char **ret_name)
 {
@@ -67,14 +67,14 @@ static mrmr_err rebuild_count_away(
     *ret_away = 0;
     for (size_t i = 0; i < pool->ndrives; i++) {
         struct pool_drive *drive = pool->drives[i];
+        struct meta_totals totals;
         struct drv_stat stat;
-        bool empty;
         if (drive == rebuild->drive ||
             (pool_drive_readable(drive) && drv_stat(drive->drv, POOL_DOT, &stat) == MRMR_OK))
             continue;
-        MRMR_TRY(rebuild_is_empty(rebuild->pool, drive, &empty));
-        if (empty)
-            continue;
+        MRMR_TRY(meta_totals(pool->meta, drive->meta.id, &totals));
+        if (!totals.extents && !totals.row_bytes)
+            continue; /* no stripe counts on it */
         if (!*ret_away)
             *ret_name = drive->meta.name;
         ++*ret_away;

@@ -95,10 +95,10 @@ static mrmr_err rebuild_may_give_up(const struct rebuild *rebuild)
         return MRMR_OK;
     return mrmr_err_hint(
         mrmr_fail(MRMR_OFFLINE,
-            "%u other %s away too ('%s'%s), and the redundancy of %u makes up for %u drives in "
-            "all: '%s' is not given up now",
+            "%u other %s away too ('%s'%s), more than the redundancy of %u makes up for: '%s' is "
+            "not given up now",
             away, away == 1 ? "drive is" : "drives are", other, away == 1 ? "" : " and others",
-            rows, rows, name),
+            rows, name),
         "connect them first; or, if they are lost for good too: mrmr rebuild %s%s%s "
         "--accept-losses",
         name, onto ? " --onto " : "", onto ? onto : "");

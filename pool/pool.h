@@ -165,8 +165,8 @@ struct pool_rebuild_options {
     const char *onto;   /* NULL: where it was if it is present, else into free space anywhere; the
                           name of an empty drive: that one takes its place */
     const char *path;   /* NULL: all; only what lies at or below it */
-    bool accept_losses; /* give the drive up even while more drives are away than the redundancy
-                           makes up for (else MRMR_OFFLINE, and nothing has changed) */
+    bool accept_losses; /* give it up though some of it waits for others that are away; else
+                           MRMR_OFFLINE, and nothing has changed */
 };
 struct pool_rebuild_report {
     uint64_t files, folders, others, bytes; /* restored */

@@ -15,6 +15,8 @@
  */
 #include "pool/rebuild.h"
 
+#include "pool/drive.h"
+#include "pool/margin.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -59,26 +61,68 @@ static mrmr_err rebuild_find_onto(struct rebuild *rebuild, struct pool_drive **r
     return MRMR_OK;
 }
 
-/* The other drives that stripes count on and that do not answer right now; the first one's name. */
-static mrmr_err rebuild_count_away(
-    const struct rebuild *rebuild, unsigned *ret_away, const char **ret_name)
+/* A drive may have gone since the pool was opened: those that answer no more are away. */
+static void rebuild_look_again(const struct rebuild *rebuild)
 {
-    const struct pool *pool = rebuild->pool;
-    *ret_away = 0;
+    struct pool *pool = rebuild->pool;
     for (size_t i = 0; i < pool->ndrives; i++) {
         struct pool_drive *drive = pool->drives[i];
-        struct meta_totals totals;
-        struct drv_stat stat;
-        if (drive == rebuild->drive ||
-            (pool_drive_readable(drive) && drv_stat(drive->drv, POOL_DOT, &stat) == MRMR_OK))
+        if (drive == rebuild->drive || !pool_drive_writable(drive) ||
+            !pool_drive_still_ours(pool, drive) || !pool_drive_present(drive))
             continue;
-        MRMR_TRY(meta_totals(pool->meta, drive->meta.id, &totals));
-        if (!totals.extents && !totals.row_bytes)
-            continue; /* no stripe counts on it */
-        if (!*ret_away)
-            *ret_name = drive->meta.name;
-        ++*ret_away;
+        mrmr_log_story(MRMR_LOG_WARN, "a drive does not answer, and counts as away");
+        mrmr_locked(&drive->lock);
+        pool_drive_verdict(drive, POOL_AWAY);
     }
+}
+
+/* Another drive on which something of the stripe lies, or is still to be brought back to; NULL: no
+ * drive that is connected, and no rebuild that is ended, would give more of it. */
+static const struct pool_drive *rebuild_waits_for(
+    const struct rebuild *rebuild, const struct meta_stripe_brief *brief)
+{
+    for (uint32_t i = 0; i < brief->blocks; i++) {
+        const struct pool_drive *drive = pool_drive_by_id(rebuild->pool, brief->block[i].drive);
+        if (drive && drive != rebuild->drive &&
+            (!pool_drive_present(drive) ||
+                (brief->block[i].dirty && drive->meta.state == META_DRIVE_REBUILDING)))
+            return drive;
+    }
+    for (uint32_t i = 0; i < brief->rows; i++) {
+        const struct pool_drive *drive = pool_drive_by_id(rebuild->pool, brief->row[i].drive);
+        if (drive && drive != rebuild->drive && brief->row[i].state == META_ROW_OK &&
+            !pool_drive_present(drive))
+            return drive;
+    }
+    return NULL;
+}
+
+/* The drive's stripes that cannot be decoded now, and might be later; *ret_for: what the first one
+ * waits for. */
+static mrmr_err rebuild_count_waiting(
+    const struct rebuild *rebuild, uint64_t *ret_n, const struct pool_drive **ret_for)
+{
+    struct pool *pool = rebuild->pool;
+    mrmr_autofree struct meta_stripe_brief *brief = malloc(sizeof *brief);
+    int64_t ids[REBUILD_BATCH], after = 0;
+    size_t n;
+    *ret_n = 0;
+    if (!brief)
+        return mrmr_nomem();
+    do {
+        MRMR_TRY(meta_stripes_of_drive(
+            pool->meta, rebuild->drive->meta.id, after, ids, REBUILD_BATCH, &n));
+        for (size_t i = 0; i < n; i++) {
+            after = ids[i];
+            MRMR_TRY(meta_stripe_brief_get(pool->meta, ids[i], brief));
+            const struct pool_drive *other = rebuild_waits_for(rebuild, brief);
+            if (!other || pool_brief_margin(pool, brief) >= 0)
+                continue;
+            if (!*ret_n)
+                *ret_for = other;
+            ++*ret_n;
+        }
+    } while (n);
     return MRMR_OK;
 }
 
@@ -86,21 +130,24 @@ static mrmr_err rebuild_count_away(
  * unplugged, when nothing could be made again and the other stripes would be left with less. */
 static mrmr_err rebuild_may_give_up(const struct rebuild *rebuild)
 {
-    unsigned away, rows = pool_redundancy(rebuild->pool);
-    const char *name = rebuild->drive->meta.name, *onto = rebuild->options->onto, *other = NULL;
+    const char *name = rebuild->drive->meta.name, *onto = rebuild->options->onto;
+    const struct pool_drive *other = NULL;
+    uint64_t waiting;
     if (rebuild->drive->meta.state == META_DRIVE_RETIRED || rebuild->options->accept_losses)
         return MRMR_OK;
-    MRMR_TRY(rebuild_count_away(rebuild, &away, &other));
-    if (!away || away + 1 <= rows)
+    rebuild_look_again(rebuild);
+    MRMR_TRY(rebuild_count_waiting(rebuild, &waiting, &other));
+    if (!waiting)
         return MRMR_OK;
+    onto = onto && strcmp(onto, name) != 0 ? onto : NULL;
     return mrmr_err_hint(
         mrmr_fail(MRMR_OFFLINE,
-            "%u other %s away too ('%s'%s), more than the redundancy of %u makes up for: '%s' is "
-            "not given up now",
-            away, away == 1 ? "drive is" : "drives are", other, away == 1 ? "" : " and others",
-            rows, name),
-        "connect them first; or, if they are lost for good too: mrmr rebuild %s%s%s "
-        "--accept-losses",
+            "drive '%s' is not given up now: %llu of its stripes cannot be decoded while '%s' is "
+            "%s too",
+            name, (unsigned long long)waiting, other->meta.name,
+            pool_drive_present(other) ? "not whole" : "away"),
+        "connect one of them, or finish its rebuild; or, if all are lost for good: mrmr rebuild "
+        "%s%s%s --accept-losses",
         name, onto ? " --onto " : "", onto ? onto : "");
 }
 

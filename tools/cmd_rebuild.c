@@ -122,12 +122,13 @@ const struct cmd cmd_rebuild = {
         "one's place for good.\nA drive that is there: what vanished from it or rotted is put "
         "back. Neither: its files go into free\nspace on the other drives, and the drive leaves "
         "the pool for good. Files that are there already are\nleft alone. Interrupted, it goes on "
-        "from there; once a new drive has taken the place, by its name.",
+        "from there; once a new drive has taken the place, by its name.\n\nWhile others "
+        "are away without which some of it cannot be made again, it is not given up without\n"
+        "--accept-losses: connect one of them first.",
     .least = 1,
     .most = 1,
     .options = {{"onto", 0, "DRIVE", "the empty drive that takes its place"},
         {"path", 0, "PATH", "only what lies at or below it"},
-        {"accept-losses", 0, NULL,
-            "go on though more drives are away than the redundancy makes up for"}},
+        {"accept-losses", 0, NULL, "give it up though others are away that are needed for it"}},
     .run = rebuild_run,
 };

@@ -551,6 +551,31 @@ static void test_a_cancelled_rebuild_onto_another_goes_on_where_it_was(void **st
     assert_true(rig_verify(rig, true) > 0);
 }
 
+/* A drive that is being rebuilt is there, and not whole: what is still to come back to it counts as
+ * missing when the next one is to be given up. */
+static void test_no_drive_is_given_up_beside_one_not_whole(void **state)
+{
+    struct rig *rig = *state;
+    struct pool_rebuild_report report;
+    fill_many(rig);
+    rig_add_drive(rig);
+    rig_sync(rig);
+    rig_close(rig);
+    rig_take_away(rig, 2);
+    rig_open(rig);
+    assert_int_equal(rebuild_until(rig, 1, "d2", "d5", &report), MRMR_CANCELLED);
+    rig_close(rig);
+    rig_take_away(rig, 3);
+    rig_take_away(rig, 4);
+    rig_open(rig);
+    expect_not_given_up(rig, "d3", NULL);
+    rig_close(rig);
+    rig_bring_back(rig, 4);
+    rig_open(rig);
+    rig_ok(rebuild_until(rig, 0, "d3", NULL, &report)); /* two pieces at most are missing now */
+    assert_int_equal(report.failed, 0);
+}
+
 #define rig_test(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
@@ -573,6 +598,7 @@ int main(void)
         rig_test(test_a_cancelled_scrub_goes_on_where_it_was),
         rig_test(test_a_cancelled_rebuild_in_place_keeps_what_is_there),
         rig_test(test_a_cancelled_rebuild_onto_another_goes_on_where_it_was),
+        rig_test(test_no_drive_is_given_up_beside_one_not_whole),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -423,6 +423,8 @@ struct meta_totals {
 };
 mrmr_err meta_totals(
     struct meta *meta, int64_t drive, struct meta_totals *ret_totals); /* drive 0 = all */
+/* Bytes of the catalog itself, without its log: pages by their size, those that are free too. */
+mrmr_err meta_size(struct meta *meta, uint64_t *ret_bytes);
 
 /* --- Intents: parity files that are being made, or are to be dropped (I2) --- */
 

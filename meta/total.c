@@ -46,3 +46,15 @@ mrmr_err meta_totals(struct meta *meta, int64_t drive, struct meta_totals *ret_t
     *ret_totals = t;
     return MRMR_OK;
 }
+
+mrmr_err meta_size(struct meta *meta, uint64_t *ret_bytes)
+{
+    mrmr_locked(&meta->lock);
+    bool found;
+    int64_t bytes;
+    MRMR_TRY(meta_run_int(meta,
+        "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()", NULL, &found,
+        &bytes));
+    *ret_bytes = found ? (uint64_t)bytes : 0;
+    return MRMR_OK;
+}

@@ -3,9 +3,11 @@
  * Room for rows, and slack.
  *
  * Room is what the file system says this user may still write, less the drive's reserve, less the
- * slack that is still to be made; and not more than max-usage leaves. max-usage counts what the
- * catalog knows to lie on the drive: the files it shows (by size) and the rows of ours; what else
- * lies on the same file system is not counted.
+ * slack that is still to be made; and not more than max-usage leaves. What is written beside rows
+ * (the drive's identity, the catalog's copies, folders) is not asked for room; it must not come out
+ * of the reserve either, so where there is one, as much as the catalog takes is left beside it.
+ * max-usage counts what the catalog knows to lie on the drive: the files it shows (by size) and the
+ * rows of ours; what else lies on the same file system is not counted.
  *
  * Slack is the file .mrmr/slack, allocated, of twice the size of the largest row. A reserve that is
  * kept free does the same service, so slack takes nothing of it. It holds nothing, so it needs no
@@ -58,6 +60,18 @@ enum { SLACK_LEAST = 64 << 10 }; /* for less than that it is not made anew */
 static uint64_t less(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;
+}
+
+/* What may be taken of the drive without touching its reserve. */
+static mrmr_err space_usable(struct pool *pool, const struct pool_drive *drive, uint64_t *ret_bytes)
+{
+    struct drv_space space;
+    uint64_t beside_rows = 0;
+    MRMR_TRY(mrmr_err_drive(drv_space(drive->drv, &space), drive->meta.name));
+    if (drive->meta.reserve)
+        MRMR_TRY(meta_size(pool->meta, &beside_rows));
+    *ret_bytes = less(less(space.avail, drive->meta.reserve), beside_rows);
+    return MRMR_OK;
 }
 
 /* --- Slack --- */
@@ -116,16 +130,14 @@ static mrmr_err slack_allocate_most(struct pool_drive *drive, uint64_t bytes)
 
 mrmr_err pool_drive_slack_keep_locked(struct pool *pool, struct pool_drive *drive)
 {
-    uint64_t wanted, there;
-    struct drv_space space;
+    uint64_t wanted, there, usable;
     MRMR_TRY(slack_wanted(pool, drive, &wanted));
     MRMR_TRY(slack_there(drive, &there));
     if (wanted == 0)
         return there ? slack_remove(drive) : MRMR_OK;
     if (there >= wanted)
         return MRMR_OK;
-    MRMR_TRY(mrmr_err_drive(drv_space(drive->drv, &space), drive->meta.name));
-    uint64_t usable = less(space.avail, drive->meta.reserve);
+    MRMR_TRY(space_usable(pool, drive, &usable));
     if (usable < SLACK_LEAST)
         return MRMR_OK;
     mrmr_err err = slack_allocate_most(drive, usable + there < wanted ? usable + there : wanted);
@@ -159,12 +171,11 @@ mrmr_err pool_drive_slack_give(struct pool *pool, struct pool_drive *drive)
 
 mrmr_err pool_drive_free(struct pool *pool, struct pool_drive *drive, uint64_t *ret_bytes)
 {
-    struct drv_space space;
-    uint64_t wanted, there;
-    MRMR_TRY(mrmr_err_drive(drv_space(drive->drv, &space), drive->meta.name));
+    uint64_t usable, wanted, there;
+    MRMR_TRY(space_usable(pool, drive, &usable));
     MRMR_TRY(slack_wanted(pool, drive, &wanted));
     MRMR_TRY(slack_there(drive, &there));
-    uint64_t room = less(less(space.avail, drive->meta.reserve), less(wanted, there));
+    uint64_t room = less(usable, less(wanted, there));
     if (drive->meta.max_usage) {
         struct meta_totals totals;
         MRMR_TRY(meta_totals(pool->meta, drive->meta.id, &totals));

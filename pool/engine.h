@@ -93,8 +93,8 @@ mrmr_err pool_drive_detach(struct pool *pool, struct pool_drive *drive);
 /* Read the session on the drive again: MRMR_DIVERGED (and the drive's presence with it) if somebody
  * else has attached it. Before every commit. */
 mrmr_err pool_drive_still_ours(struct pool *pool, struct pool_drive *drive);
-/* Bytes that rows may still take: free space less reserve and slack, within max_usage; 0 if it may
- * not hold rows. */
+/* Bytes that rows may still take: free space less reserve (and, where there is one, what the
+ * catalog's copies may take) and slack, within max_usage; 0 if it may not hold rows. */
 mrmr_err pool_drive_room(struct pool *pool, struct pool_drive *drive, uint64_t *ret_bytes);
 /* The slack for two rows that every drive keeps (I3), as an allocated file. give makes it available
  * to the generation change that needs it; keep restores it where there is room. */

@@ -60,6 +60,9 @@ mrmr_err drv_register(const struct drv_ops *ops)
     if (!ops_writable(ops) && !ops_writes_nothing(ops))
         return mrmr_fail(MRMR_INVALID,
             "driver '%s' can write, but lacks an operation that writing needs", ops->scheme);
+    bool watch = ops->watch_open && ops->watch_close && ops->watch_add && ops->watch_remove;
+    if (!watch && (ops->watch_open || ops->watch_close || ops->watch_add || ops->watch_remove))
+        return mrmr_fail(MRMR_INVALID, "driver '%s' has half of the watch operations", ops->scheme);
     if (scheme_find(ops->scheme, strlen(ops->scheme)))
         return mrmr_fail(MRMR_EXISTS, "there is a driver '%s' already", ops->scheme);
     if (drv_scheme_count == DRV_SCHEMES_MAX)
@@ -424,4 +427,29 @@ mrmr_err drv_clone(struct drv *drv, const char *from, const char *to)
     DRV_CHECK(path_check_below(to), "clone");
     DRV_NEED(drv, clone, from);
     return drv->ops->clone(drv, from, to);
+}
+
+/* --- wrappers: watching --- */
+
+mrmr_err drv_watch_open(struct drv *drv, drv_event_fn fn, void *arg, struct drv_watch **ret_watch)
+{
+    DRV_NEED(drv, watch_open, NULL);
+    return drv->ops->watch_open(drv, fn, arg, ret_watch);
+}
+
+void drv_watch_close(struct drv_watch *watch)
+{
+    if (watch)
+        watch->drv->ops->watch_close(watch);
+}
+
+mrmr_err drv_watch_add(struct drv_watch *watch, const char *path, uint64_t key)
+{
+    DRV_CHECK(drv_path_check(path), "watch");
+    return watch->drv->ops->watch_add(watch, path, key);
+}
+
+void drv_watch_remove(struct drv_watch *watch, uint64_t key)
+{
+    watch->drv->ops->watch_remove(watch, key);
 }

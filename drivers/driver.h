@@ -95,6 +95,7 @@ struct drv_stat {
                       is not a mount and can be entered */
     uint64_t rdev; /* devices: as in st_rdev */
     int64_t mtime, ctime, btime; /* ns since 1970; 0 where the backend has none */
+    int64_t atime;               /* likewise; to be shown, never compared */
 };
 
 /* Which attributes drv_set_attr sets. */
@@ -118,6 +119,21 @@ typedef mrmr_err (*drv_list_fn)(
 /* One extended attribute. name is NUL-terminated with its namespace ("user.x",
  * "system.posix_acl_access"). */
 typedef mrmr_err (*drv_xattr_fn)(const char *name, const void *value, size_t size, void *arg);
+
+/* What a watch saw of a folder. */
+enum drv_event {
+    DRV_EVENT_NAME,  /* this name came, went, or is another thing now */
+    DRV_EVENT_BYTES, /* the bytes of what has this name changed, or may have */
+    DRV_EVENT_ATTRS, /* attributes of what has this name changed; name NULL: the folder's own */
+    DRV_EVENT_MOVED, /* the folder itself was moved or removed: other names lead to it, or none */
+    DRV_EVENT_END,   /* nothing more is told of it; watch it again */
+    DRV_EVENT_LOST, /* too much happened at once: anything may have changed in any folder (no key) */
+};
+/* From a thread of the watch. It may call watch_add and watch_remove, nothing else of the driver. */
+typedef void (*drv_event_fn)(enum drv_event event, uint64_t key, const char *name, void *arg);
+struct drv_watch { /* every backend's begins with this */
+    struct drv *drv;
+};
 
 /* (r) required, (w) required if DRV_CAP_WRITABLE may be reported, (o) optional. */
 struct drv_ops {
@@ -204,6 +220,17 @@ struct drv_ops {
     /* (o) `to`, which must not exist, becomes a reflink copy of the bytes of `from`, with its mode;
      * other attributes are new. */
     mrmr_err (*clone)(struct drv *drv, const char *from, const char *to);
+
+    /* (o), all four or none. Tell of changes in folders, whoever makes them. What happens after
+     * watch_add has returned is told; a write through a shared mapping only when the file is closed,
+     * one through a name of the file in another folder not at all. One key a folder; a folder that
+     * is watched already gets the new key. MRMR_SPACE: the system has no more watches. Closing waits
+     * for a running fn. */
+    mrmr_err (*watch_open)(
+        struct drv *drv, drv_event_fn fn, void *arg, struct drv_watch **ret_watch);
+    void (*watch_close)(struct drv_watch *watch);
+    mrmr_err (*watch_add)(struct drv_watch *watch, const char *path, uint64_t key);
+    void (*watch_remove)(struct drv_watch *watch, uint64_t key); /* an unknown one is fine */
 };
 
 /* Every backend's object begins with this. */
@@ -259,6 +286,10 @@ mrmr_err drv_set_attr(
 mrmr_err drv_xattr_set(
     struct drv *drv, const char *path, const char *name, const void *value, size_t size);
 mrmr_err drv_clone(struct drv *drv, const char *from, const char *to);
+mrmr_err drv_watch_open(struct drv *drv, drv_event_fn fn, void *arg, struct drv_watch **ret_watch);
+void drv_watch_close(struct drv_watch *watch); /* NULL-safe */
+mrmr_err drv_watch_add(struct drv_watch *watch, const char *path, uint64_t key);
+void drv_watch_remove(struct drv_watch *watch, uint64_t key);
 
 /* Built on the ops, the same for every backend. */
 

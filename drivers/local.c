@@ -381,4 +381,8 @@ const struct drv_ops drv_local_ops = {
     .set_attr = local_set_attr,
     .xattr_set = local_xattr_set,
     .clone = local_clone,
+    .watch_open = local_watch_open,
+    .watch_close = local_watch_close,
+    .watch_add = local_watch_add,
+    .watch_remove = local_watch_remove,
 };

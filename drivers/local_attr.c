@@ -88,6 +88,7 @@ int local_statx(const struct local *local, int dir_fd, const char *name, struct 
         .mtime = time_of(&sx.stx_mtime),
         .ctime = caps & DRV_CAP_STABLE_CTIME ? time_of(&sx.stx_ctime) : 0,
         .btime = btime ? time_of(&sx.stx_btime) : 0,
+        .atime = time_of(&sx.stx_atime),
     };
     return 0;
 }

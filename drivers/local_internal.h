@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The parts of the local driver: local.c (open, names), local_path.c (confinement), local_file.c
- * (open files), local_attr.c (attributes), local_probe.c (what this root can do).
+ * (open files), local_attr.c (attributes), local_watch.c (changes that others make), local_probe.c
+ * (what this root can do).
  *
  * Threads: struct local is immutable once open, so every op may run on any thread and takes no
  * lock.
@@ -83,6 +84,14 @@ mrmr_err local_file_truncate(struct drv_file *file, uint64_t size);
 mrmr_err local_file_allocate(struct drv_file *file, uint64_t size);
 mrmr_err local_file_sync(struct drv_file *file);
 mrmr_err local_clone(struct drv *drv, const char *from, const char *to);
+
+/* --- local_watch.c --- */
+
+mrmr_err local_watch_open(
+    struct drv *drv, drv_event_fn fn, void *arg, struct drv_watch **ret_watch);
+void local_watch_close(struct drv_watch *watch);
+mrmr_err local_watch_add(struct drv_watch *watch, const char *path, uint64_t key);
+void local_watch_remove(struct drv_watch *watch, uint64_t key);
 
 /* --- local_probe.c --- */
 

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The guard's threads and deadlines.
+ *
+ * An inner drive has a queue and up to `threads` threads, started as they are needed. It lives as
+ * long as anyone counts on it: the guard while it is served, each job, each open file, each thread.
+ * Cut off, it answers every caller that waits and takes no new call; threads that are idle end, and
+ * one that hangs in the kernel ends when it comes back, if it ever does.
+ *
+ * Locks: the guard's, then an inner drive's. No op runs under either.
+ */
+#include "drivers/guard_internal.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include <string.h>
+
+struct guard {
+    struct drv drv;
+    struct drv_guard_options options;
+    atomic_uint refs; /* the drive itself, and every inner drive */
+    atomic_uint stuck;
+
+    pthread_mutex_t lock;
+    /* Guarded by lock. */
+    struct guard_inner *inner; /* served; NULL: cut off */
+    struct drv_info info;      /* of the last one */
+};
+
+struct guard_inner {
+    struct guard *guard;
+    struct drv *drv;
+    atomic_uint refs;
+
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    /* Guarded by lock. */
+    bool cut;
+    mrmr_err why;
+    unsigned threads, idle;
+    struct guard_job *first, **last;
+};
+
+/* --- counted things --- */
+
+static void guard_put(struct guard *guard)
+{
+    if (atomic_fetch_sub(&guard->refs, 1) != 1)
+        return;
+    pthread_mutex_destroy(&guard->lock);
+    free(guard);
+}
+
+struct guard_inner *guard_inner_get(struct guard_inner *inner)
+{
+    atomic_fetch_add(&inner->refs, 1);
+    return inner;
+}
+
+void guard_inner_put(struct guard_inner *inner)
+{
+    if (!inner || atomic_fetch_sub(&inner->refs, 1) != 1)
+        return;
+    drv_close(inner->drv);
+    pthread_mutex_destroy(&inner->lock);
+    pthread_cond_destroy(&inner->work);
+    guard_put(inner->guard);
+    free(inner);
+}
+
+void *guard_job_create(
+    size_t size, mrmr_err (*run)(struct guard_job *), void (*free_job)(struct guard_job *))
+{
+    struct guard_job *job = calloc(1, size);
+    pthread_condattr_t attr;
+    if (!job)
+        return NULL;
+    job->run = run;
+    job->free = free_job;
+    job->refs = 1;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&job->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    return job;
+}
+
+static void job_free(struct guard_job *job)
+{
+    struct guard_inner *inner = job->inner;
+    pthread_cond_destroy(&job->changed);
+    job->free(job);
+    guard_inner_put(inner);
+}
+
+void guard_job_put(struct guard_job *job)
+{
+    bool last = true;
+    if (!job)
+        return;
+    if (job->inner) {
+        mrmr_locked(&job->inner->lock);
+        last = --job->refs == 0;
+    }
+    if (last)
+        job_free(job);
+}
+
+/* --- threads --- */
+
+static struct guard_job *job_take_locked(struct guard_inner *inner)
+{
+    struct guard_job *job = inner->first;
+    inner->first = job->next;
+    if (!inner->first)
+        inner->last = &inner->first;
+    job->next = NULL;
+    job->state = GUARD_RUNNING;
+    return job;
+}
+
+/* The next job; NULL: end. */
+static struct guard_job *worker_next(struct guard_inner *inner)
+{
+    mrmr_locked(&inner->lock);
+    while (!inner->first && !inner->cut) {
+        inner->idle++;
+        pthread_cond_wait(&inner->work, &inner->lock);
+        inner->idle--;
+    }
+    if (inner->first)
+        return job_take_locked(inner);
+    inner->threads--;
+    return NULL;
+}
+
+static void worker_done(struct guard_inner *inner, struct guard_job *job, mrmr_err err)
+{
+    mrmr_locked(&inner->lock);
+    if (job->state == GUARD_GIVEN_UP)
+        atomic_fetch_sub(&inner->guard->stuck, 1);
+    job->err = err;
+    if (err)
+        mrmr_story_save(&job->story);
+    job->state = GUARD_DONE;
+    pthread_cond_signal(&job->changed);
+}
+
+static void *worker_run(void *arg)
+{
+    struct guard_inner *inner = arg;
+    for (struct guard_job *job; (job = worker_next(inner));) {
+        worker_done(inner, job, job->run(job));
+        guard_job_put(job);
+    }
+    guard_inner_put(inner);
+    return NULL;
+}
+
+/* One more thread, if there may be one and none is idle. False: nobody would run a job. */
+static bool worker_start_locked(struct guard_inner *inner)
+{
+    pthread_t thread;
+    pthread_attr_t attr;
+    if (inner->idle || inner->threads >= inner->guard->options.threads)
+        return true;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    bool started = pthread_create(&thread, &attr, worker_run, guard_inner_get(inner)) == 0;
+    pthread_attr_destroy(&attr);
+    if (started)
+        inner->threads++;
+    else
+        atomic_fetch_sub(&inner->refs, 1); /* ours keeps it alive */
+    return started || inner->threads > 0;
+}
+
+static bool job_push_locked(struct guard_inner *inner, struct guard_job *job)
+{
+    if (!worker_start_locked(inner))
+        return false;
+    *inner->last = job;
+    inner->last = &job->next;
+    job->refs++;
+    pthread_cond_signal(&inner->work);
+    return true;
+}
+
+/* --- cutting off --- */
+
+/* Everyone who waits is answered. What nobody waits for stays in the queue, and is run. */
+static void inner_cut(struct guard_inner *inner, mrmr_err why)
+{
+    mrmr_locked(&inner->lock);
+    inner->cut = true;
+    inner->why = why;
+    for (struct guard_job *job = inner->first; job; job = job->next)
+        pthread_cond_signal(&job->changed);
+    pthread_cond_broadcast(&inner->work);
+}
+
+/* The inner drive is no longer served, if it still is. */
+static bool guard_take_out(struct guard *guard, const struct guard_inner *inner)
+{
+    mrmr_locked(&guard->lock);
+    if (!guard->inner || (inner && guard->inner != inner))
+        return false;
+    guard->inner = NULL;
+    return true;
+}
+
+static void guard_cut_inner(struct guard *guard, struct guard_inner *inner, mrmr_err why)
+{
+    if (!guard_take_out(guard, inner))
+        return;
+    inner_cut(inner, why);
+    guard_inner_put(inner);
+    if (guard->options.cut)
+        guard->options.cut(why, guard->options.arg);
+}
+
+static struct guard_inner *guard_served(struct guard *guard)
+{
+    mrmr_locked(&guard->lock);
+    return guard->inner ? guard_inner_get(guard->inner) : NULL;
+}
+
+void drv_guard_cut(struct drv *drv, mrmr_err why)
+{
+    struct guard *guard = (struct guard *)drv;
+    struct guard_inner *inner = guard_served(guard);
+    if (inner)
+        guard_cut_inner(guard, inner, why);
+    guard_inner_put(inner);
+}
+
+bool drv_guard_serves(struct drv *drv)
+{
+    struct guard *guard = (struct guard *)drv;
+    mrmr_locked(&guard->lock);
+    return guard->inner != NULL;
+}
+
+unsigned drv_guard_stuck(struct drv *drv)
+{
+    return atomic_load(&((struct guard *)drv)->stuck);
+}
+
+/* --- calls --- */
+
+/* Until the job is done, its time is over, or the drive is cut off. Locked. */
+static mrmr_err job_wait_locked(struct guard_inner *inner, struct guard_job *job)
+{
+    uint64_t progress = atomic_load(&job->progress);
+    int64_t until = mrmr_clock_monotonic() + inner->guard->options.deadline;
+    while (job->state != GUARD_DONE && !inner->cut) {
+        struct timespec at = mrmr_clock_to_timespec(until);
+        pthread_cond_timedwait(&job->changed, &inner->lock, &at);
+        if (mrmr_clock_monotonic() < until)
+            continue;
+        uint64_t now = atomic_load(&job->progress);
+        if (now == progress)
+            break;
+        progress = now;
+        until = mrmr_clock_monotonic() + inner->guard->options.deadline;
+    }
+    if (job->state == GUARD_DONE)
+        return job->err;
+    if (job->state == GUARD_RUNNING) {
+        job->state = GUARD_GIVEN_UP;
+        atomic_fetch_add(&inner->guard->stuck, 1);
+    } else {
+        struct guard_job **at = &inner->first;
+        while (*at != job)
+            at = &(*at)->next;
+        *at = job->next;
+        if (!*at)
+            inner->last = at;
+        job->state = GUARD_DONE;
+        job->refs--;
+    }
+    return inner->cut ? MRMR_OFFLINE : MRMR_TIMEOUT;
+}
+
+static mrmr_err job_answer(struct guard_job *job, mrmr_err err)
+{
+    if (err == MRMR_TIMEOUT)
+        return mrmr_fail(err, "the drive did not answer in time");
+    if (err == MRMR_OFFLINE && job->err != MRMR_OFFLINE)
+        return mrmr_fail(err, "the drive was taken out of service");
+    return err ? mrmr_story_restore(&job->story) : MRMR_OK;
+}
+
+static mrmr_err inner_call(struct guard_inner *inner, struct guard_job *job)
+{
+    mrmr_err err = MRMR_OK;
+    {
+        mrmr_locked(&inner->lock);
+        job->waited = true;
+        if (inner->cut)
+            err = MRMR_OFFLINE;
+        else if (!job_push_locked(inner, job))
+            err = MRMR_NOMEM;
+        if (!err)
+            err = job_wait_locked(inner, job);
+        else if (err == MRMR_NOMEM)
+            return mrmr_nomem();
+    }
+    mrmr_err answer = job_answer(job, err);
+    if (answer == MRMR_TIMEOUT || answer == MRMR_OFFLINE) {
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        guard_cut_inner(inner->guard, inner, answer);
+        mrmr_story_restore(&story);
+    }
+    return answer;
+}
+
+mrmr_err guard_call(struct drv *drv, struct guard_inner *inner, struct guard_job *job)
+{
+    job->inner = inner ? guard_inner_get(inner) : guard_served((struct guard *)drv);
+    if (!job->inner)
+        return mrmr_fail(MRMR_OFFLINE, "the drive is out of service");
+    job->drv = job->inner->drv;
+    return inner_call(job->inner, job);
+}
+
+void guard_post(struct guard_inner *inner, struct guard_job *job)
+{
+    job->inner = guard_inner_get(inner);
+    job->drv = inner->drv;
+    bool pushed;
+    {
+        mrmr_locked(&inner->lock);
+        pushed = job_push_locked(inner, job);
+    }
+    if (!pushed)
+        job->run(job); /* no thread can be had: better here than never */
+    guard_job_put(job);
+}
+
+/* --- life --- */
+
+mrmr_err drv_guard_create(const struct drv_guard_options *options, struct drv **ret_guard)
+{
+    struct guard *guard = calloc(1, sizeof *guard);
+    if (!guard)
+        return mrmr_nomem();
+    guard->drv.ops = &drv_guard_ops;
+    guard->options = *options;
+    guard->refs = 1;
+    pthread_mutex_init(&guard->lock, NULL);
+    *ret_guard = &guard->drv;
+    return MRMR_OK;
+}
+
+mrmr_err drv_guard_put(struct drv *drv, struct drv *own)
+{
+    struct guard *guard = (struct guard *)drv;
+    struct guard_inner *inner = calloc(1, sizeof *inner), *old;
+    struct drv_info info;
+    mrmr_err err = inner ? drv_info(own, &info) : mrmr_nomem();
+    if (err) {
+        free(inner);
+        drv_close(own);
+        return err;
+    }
+    inner->guard = guard;
+    inner->drv = own;
+    inner->refs = 1;
+    inner->last = &inner->first;
+    pthread_mutex_init(&inner->lock, NULL);
+    pthread_cond_init(&inner->work, NULL);
+    atomic_fetch_add(&guard->refs, 1);
+    {
+        mrmr_locked(&guard->lock);
+        old = guard->inner;
+        guard->inner = inner;
+        guard->info = info;
+        guard->info.caps &= ~(uint32_t)DRV_CAP_WRITABLE;
+    }
+    if (old)
+        inner_cut(old, MRMR_OFFLINE);
+    guard_inner_put(old);
+    return MRMR_OK;
+}
+
+mrmr_err guard_info(struct drv *drv, struct drv_info *ret_info)
+{
+    struct guard *guard = (struct guard *)drv;
+    mrmr_locked(&guard->lock);
+    *ret_info = guard->info;
+    return MRMR_OK;
+}
+
+void guard_close(struct drv *drv)
+{
+    struct guard *guard = (struct guard *)drv;
+    struct guard_inner *inner = guard_served(guard);
+    if (inner && guard_take_out(guard, inner)) {
+        inner_cut(inner, MRMR_OFFLINE);
+        guard_inner_put(inner);
+    }
+    guard_inner_put(inner);
+    guard_put(guard);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A decorator that keeps a drive which hangs from taking its callers with it: no op of the inner
+ * drive runs on the caller's thread. A bounded number of threads of the guard's own run them, each
+ * with a deadline. An op that does not come back in time is given up (MRMR_TIMEOUT), its thread is
+ * left to the kernel, and the drive is cut off: from then on every op is MRMR_OFFLINE at once, those
+ * that wait included, until another inner drive is put in. An inner drive that says MRMR_OFFLINE is
+ * cut off likewise.
+ *
+ *     drv_guard_create(&options, &drv);      cut off, until:
+ *     drv_guard_put(drv, inner);
+ *
+ * States: cut off <-> serving one inner drive. A file stays with the inner drive on which it was
+ * opened: after a cut it is MRMR_OFFLINE for ever, also when the same root is put in again.
+ *
+ * Listing has its deadline for each entry, not for the whole. Reading ops only so far: info() leaves
+ * DRV_CAP_WRITABLE out.
+ *
+ * Threads: any function, any time. Ownership: put takes the inner drive, which is closed when it was
+ * cut off and its last op and file are done: a drive that hangs for ever is never closed, nor is the
+ * memory of the ops that hang in it given back.
+ */
+#ifndef MRMR_DRIVERS_GUARD_H
+#define MRMR_DRIVERS_GUARD_H
+
+#include "drivers/driver.h"
+
+struct drv_guard_options {
+    unsigned threads; /* at once, for one inner drive */
+    int64_t deadline; /* ns */
+    /* Called once after each cut, from the thread that found it, without a lock. May be NULL. */
+    void (*cut)(mrmr_err why, void *arg);
+    void *arg;
+};
+
+mrmr_err drv_guard_create(const struct drv_guard_options *options, struct drv **ret_guard);
+/* Serve this drive from now on. One that was served before is cut off, without a call. */
+mrmr_err drv_guard_put(struct drv *guard, struct drv *inner);
+/* Cut off by the caller's own judgement; nothing if it is already. */
+void drv_guard_cut(struct drv *guard, mrmr_err why);
+bool drv_guard_serves(struct drv *guard);
+/* Ops that were given up and have not come back. */
+unsigned drv_guard_stuck(struct drv *guard);
+
+#endif

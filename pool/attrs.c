@@ -101,32 +101,48 @@ static bool attrs_is_foreign(const char *name)
            (strncmp(name, "system.", 7) == 0 && strncmp(name, "system.posix_acl_", 17) != 0);
 }
 
-mrmr_err pool_attrs_write(struct drv *drv, const char *path, const void *blob, size_t size)
+mrmr_err pool_attrs_each(const void *blob, size_t size, drv_xattr_fn fn, void *arg)
 {
     mrmr_autofree char *name = malloc(UINT16_MAX + 1);
     const uint8_t *at = blob, *value;
     size_t left = size, value_size;
-    struct mrmr_story first = {.err = MRMR_OK};
     if (!name)
         return mrmr_nomem();
     while (left) {
         if (!attrs_next(&at, &left, name, &value, &value_size))
-            return mrmr_err_path(
-                mrmr_fail(MRMR_FORMAT, "the catalog's extended attributes of it do not parse"),
-                path);
-        mrmr_err err =
-            drv_xattr_set(drv, path, name, value_size ? (const void *)value : "", value_size);
-        if (!err)
-            continue;
-        if (mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE && err != MRMR_IO)
-            return err;
-        if (attrs_is_foreign(name)) {
-            mrmr_log_story(MRMR_LOG_WARN, name);
-        } else if (!first.err) {
-            mrmr_err_op(err, "set an attribute");
-            mrmr_story_save(&first);
-            first.err = err;
-        }
+            return mrmr_fail(MRMR_FORMAT, "the catalog's extended attributes of it do not parse");
+        MRMR_TRY(fn(name, value_size ? (const void *)value : "", value_size, arg));
     }
-    return first.err ? mrmr_story_restore(&first) : MRMR_OK;
+    return MRMR_OK;
+}
+
+struct attrs_writing {
+    struct drv *drv;
+    const char *path;
+    struct mrmr_story first; /* what failed, and was not foreign */
+};
+
+static mrmr_err attrs_write_one(const char *name, const void *value, size_t size, void *arg)
+{
+    struct attrs_writing *writing = arg;
+    mrmr_err err = drv_xattr_set(writing->drv, writing->path, name, value, size);
+    if (!err)
+        return MRMR_OK;
+    if (mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE && err != MRMR_IO)
+        return err;
+    if (attrs_is_foreign(name)) {
+        mrmr_log_story(MRMR_LOG_WARN, name);
+    } else if (!writing->first.err) {
+        mrmr_err_op(err, "set an attribute");
+        mrmr_story_save(&writing->first);
+        writing->first.err = err;
+    }
+    return MRMR_OK;
+}
+
+mrmr_err pool_attrs_write(struct drv *drv, const char *path, const void *blob, size_t size)
+{
+    struct attrs_writing writing = {.drv = drv, .path = path};
+    MRMR_TRY(mrmr_err_path(pool_attrs_each(blob, size, attrs_write_one, &writing), path));
+    return writing.first.err ? mrmr_story_restore(&writing.first) : MRMR_OK;
 }

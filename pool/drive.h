@@ -53,6 +53,8 @@ mrmr_err pool_drive_free(struct pool *pool, struct pool_drive *drive, uint64_t *
 
 /* A number setting's value or default; 0 stands for "by itself" where the key allows that. */
 mrmr_err pool_setting_u64(struct pool *pool, const char *key, uint64_t *ret_value);
+/* A switch: on or off. */
+mrmr_err pool_setting_on(struct pool *pool, const char *key, bool *ret_on);
 
 /* --- drive_name.c --- */
 

@@ -193,6 +193,7 @@ void pool_row_close(struct pool_row_reader *reader); /* NULL-safe */
 
 mrmr_err pool_attrs_read(struct drv *drv, const char *path,
     struct mrmr_bytes *blob); /* appends; nothing if there are none or the drive has none */
+mrmr_err pool_attrs_each(const void *blob, size_t size, drv_xattr_fn fn, void *arg);
 mrmr_err pool_attrs_write(struct drv *drv, const char *path, const void *blob,
     size_t size); /* best effort on foreign namespaces; says so */
 

@@ -241,6 +241,119 @@ mrmr_err pool_file_read(
     struct pool_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got);
 void pool_file_close(struct pool_file *file);
 
+/* --- The live tree ---
+ *
+ * The pool as one tree, as it is on the drives at this moment. What is there is found on the drives
+ * themselves; the catalog answers for drives that are away, orders copies of one path, and leads to
+ * the parity from which bytes are reconstructed. Reading only so far.
+ *
+ * Names. A node is a file or folder of the tree, known by its number: of a drive and of its inode
+ * there, so the same across restarts and renames on that drive. Lookup holds a node once more,
+ * forget lets go. The root is POOL_ROOT and always held.
+ *
+ * One tree of several drives. A folder shows what it holds on all drives. A path that is a folder on
+ * one drive and a file on another is the folder. Of several files the newest by the catalog's order
+ * shows; one that the catalog has not seen is newer than all it has, and among those the mtime
+ * decides. A folder's mode, owner and attributes are those on the drive that has been in the pool
+ * longest, of those where it lies; its times are the newest. .mrmr, lost+found and what the setting
+ * `exclude` names are not in the tree, nor are file systems mounted below a root.
+ *
+ * Freshness. Each answer says for how long it may be kept: as long as events tell of every change
+ * (POOL_KEEP), else for a second, or for as long as reading it took. Folders of local drives are
+ * watched from the first look into them until their node is let go of. A file with several names, or
+ * one written through a shared mapping, is told of late or not: it may be kept for a second.
+ *
+ * Drives. Ops run with a deadline on threads of the drive. One that does not answer is taken out of
+ * service, and looked at again every few seconds; it comes back when what is at its root proves to
+ * be the drive in a session that the catalog knows. Meanwhile its folders are listed from the
+ * catalog, and its files read by reconstruction.
+ *
+ * Threads: any call from any thread. The events' functions are called from threads of the tree's
+ * own, with no lock held; they may block, but not call the tree. */
+
+struct pool_tree;
+#define POOL_ROOT UINT64_C(1)
+#define POOL_KEEP INT64_MAX
+
+enum pool_kind { POOL_REG, POOL_DIR, POOL_LNK, POOL_FIFO, POOL_SOCK, POOL_CHR, POOL_BLK };
+
+struct pool_attr {
+    uint64_t node;
+    enum pool_kind kind;
+    uint32_t mode, uid, gid, nlink; /* mode: 07777; of a folder nlink is 1: not counted */
+    uint64_t size, allocated, rdev;
+    int64_t mtime, ctime, atime;
+    int64_t keep; /* ns that all of this may be kept */
+};
+
+struct pool_tree_events {
+    /* The name in this folder may lead elsewhere now, or nowhere. */
+    void (*name_changed)(uint64_t folder, const char *name, void *arg);
+    /* Its attributes may have changed, its bytes too, or, of a folder, its list of names. */
+    void (*node_changed)(uint64_t node, bool bytes, void *arg);
+    void *arg;
+};
+
+/* The pool must have been opened for it alone, and stay open. events may be NULL. */
+mrmr_err pool_tree_open(
+    struct pool *pool, const struct pool_tree_events *events, struct pool_tree **ret_tree);
+/* Every file and folder of it closed by then; held nodes are let go of. NULL-safe. */
+void pool_tree_close(struct pool_tree *tree);
+
+/* MRMR_ABSENT also sets *ret_keep: how long that may be kept. name "." : the node itself. */
+mrmr_err pool_tree_lookup(struct pool_tree *tree, uint64_t folder, const char *name,
+    struct pool_attr *ret_attr, int64_t *ret_keep);
+void pool_tree_forget(struct pool_tree *tree, uint64_t node, uint64_t times);
+mrmr_err pool_tree_attr(struct pool_tree *tree, uint64_t node, struct pool_attr *ret_attr);
+mrmr_err pool_tree_readlink(struct pool_tree *tree, uint64_t node, struct mrmr_bytes *target);
+/* Attributes of the file, without user.mrmr.*: those are asked for by name. */
+typedef mrmr_err (*pool_xattr_fn)(const char *name, const void *value, size_t size, void *arg);
+mrmr_err pool_tree_xattrs(struct pool_tree *tree, uint64_t node, pool_xattr_fn fn, void *arg);
+/* Appends. MRMR_ABSENT. user.mrmr.drive, .protection, .exposed and .version are the pool's word. */
+mrmr_err pool_tree_xattr(
+    struct pool_tree *tree, uint64_t node, const char *name, struct mrmr_bytes *value);
+
+/* A folder's names in the order of a hash of theirs, which does not depend on what else is there: a
+ * place in the list stays the same while names come and go, across opens. */
+struct pool_dir_entry {
+    const char *name;
+    uint64_t node;
+    enum pool_kind kind;
+    uint64_t next;                /* the place after it */
+    const struct pool_attr *attr; /* if wanted, and it could be had: the node is held once more */
+};
+/* Stop by returning false: the entry was not taken, and is let go of again. */
+typedef bool (*pool_dir_fn)(const struct pool_dir_entry *entry, void *arg);
+/* From a place on, 0 being the beginning; without "." and "..". */
+mrmr_err pool_tree_list(
+    struct pool_tree *tree, uint64_t folder, uint64_t place, bool attrs, pool_dir_fn fn, void *arg);
+/* Changes whenever the list of names may have. 0: cannot be told. */
+uint64_t pool_tree_list_version(struct pool_tree *tree, uint64_t folder);
+/* The folder that a folder lies in; the root's is the root. */
+mrmr_err pool_tree_parent(struct pool_tree *tree, uint64_t folder, uint64_t *ret_parent);
+
+/* An open file stays what it was at open: its bytes come from its drive while that answers, then
+ * from parity, verified, if the catalog knows this content. Threads may share it. */
+struct pool_tree_file;
+/* *ret_same: nothing has changed since the last open, as far as can be told. */
+mrmr_err pool_tree_file_open(
+    struct pool_tree *tree, uint64_t node, struct pool_tree_file **ret_file, bool *ret_same);
+/* Short only at the end of the file. */
+mrmr_err pool_tree_file_read(
+    struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got);
+/* The next data (or the next hole) at or after offset; at the end of the last data the file's size.
+ * MRMR_ABSENT: there is no more. */
+mrmr_err pool_tree_file_seek(
+    struct pool_tree_file *file, uint64_t offset, bool hole, uint64_t *ret_offset);
+mrmr_err pool_tree_file_attr(struct pool_tree_file *file, struct pool_attr *ret_attr);
+void pool_tree_file_close(struct pool_tree_file *file); /* NULL-safe */
+
+struct pool_tree_space {
+    uint64_t total, avail; /* bytes; avail: what can still be stored and protected */
+    uint64_t files, files_avail;
+};
+mrmr_err pool_tree_space(struct pool_tree *tree, struct pool_tree_space *ret_space);
+
 /* --- The invariants, executed --- */
 
 /* Checks I1–I7 against drives and catalog, reading every byte (deep) or names and sizes only. Each

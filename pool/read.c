@@ -7,7 +7,7 @@
  * A generation may be dropped between looking a leaf up and reading it; the read then looks it up
  * again (I7).
  */
-#include "pool/engine.h"
+#include "pool/tree.h"
 
 #include <string.h>
 
@@ -68,6 +68,12 @@ mrmr_err pool_file_open(
 {
     struct meta_node node;
     MRMR_TRY(file_find(pool, path, &node));
+    return pool_file_open_node(pool, &node, flags, ret_file);
+}
+
+mrmr_err pool_file_open_node(
+    struct pool *pool, const struct meta_node *node, unsigned flags, struct pool_file **ret_file)
+{
     struct pool_file *file = calloc(1, sizeof *file);
     if (!file || !(file->buf = malloc(META_LEAF))) {
         free(file);
@@ -75,7 +81,7 @@ mrmr_err pool_file_open(
     }
     file->pool = pool;
     file->flags = flags;
-    file->node = node;
+    file->node = *node;
     pthread_mutex_init(&file->lock, NULL);
     file_open_original(file);
     *ret_file = file;
@@ -187,6 +193,16 @@ static mrmr_err file_leaf(struct pool_file *file, uint64_t leaf, uint8_t *buf)
             break;
     }
     return err;
+}
+
+mrmr_err pool_file_leaf(struct pool_file *file, uint64_t leaf, void *buf)
+{
+    return file_leaf(file, leaf, buf);
+}
+
+const struct meta_node *pool_file_node(const struct pool_file *file)
+{
+    return &file->node;
 }
 
 /* Part of a leaf that has to be made whole first; the last one is remembered for the next small

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum setting_kind { SETTING_NUMBER, SETTING_SIZE, SETTING_TEXT };
+enum setting_kind { SETTING_NUMBER, SETTING_SIZE, SETTING_SWITCH, SETTING_TEXT };
 
 struct setting {
     const char *key;
@@ -35,6 +35,8 @@ static const struct setting settings[] = {
         "hold a drive as it was when more than this part of its files vanished or changed at once"},
     {"hold-files", SETTING_NUMBER, 1, UINT64_C(1) << 40, 1, false, "1000",
         "hold a drive as it was when more than this many files vanished or changed at once"},
+    {"verify-reads", SETTING_SWITCH, 0, 1, 1, false, "off",
+        "on: what is read through the mount is checked against its digest first; or off"},
     {"exclude", SETTING_TEXT, 0, 65536, 1, false, "",
         "patterns of names (or, with '/', of paths) that are left out, separated by ':' or line "
         "ends"},
@@ -90,6 +92,18 @@ mrmr_err pool_setting_u64(struct pool *pool, const char *key, uint64_t *ret_valu
     return MRMR_OK;
 }
 
+mrmr_err pool_setting_on(struct pool *pool, const char *key, bool *ret_on)
+{
+    const struct setting *s = setting_find(key);
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    bool is_default;
+    if (!s || s->kind != SETTING_SWITCH)
+        return setting_unknown(key);
+    MRMR_TRY(setting_read(pool, s, &text, &is_default));
+    *ret_on = strcmp(text.data, "on") == 0;
+    return MRMR_OK;
+}
+
 /* A number or size within the bounds, as decimal text. */
 static mrmr_err setting_number(const struct setting *s, const char *value, char canonical[24])
 {
@@ -113,6 +127,11 @@ static mrmr_err setting_write(struct pool *pool, const struct setting *s, const 
         if (strlen(value) > s->most)
             return setting_bad(s->key, "(too long)", s->meaning);
         return meta_set(pool->meta, s->key, value[0] ? value : NULL);
+    }
+    if (s->kind == SETTING_SWITCH) {
+        if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+            return setting_bad(s->key, value, s->meaning);
+        return meta_set(pool->meta, s->key, value);
     }
     MRMR_TRY(setting_number(s, value, canonical));
     return meta_set(pool->meta, s->key, canonical);

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The live tree: its nodes, their numbers and paths, its life.
+ *
+ * A number is the drive's id in the catalog in its upper 16 bits and the inode's number in the lower
+ * 48, so a node that nobody holds any more can be found again from its number alone. Where an
+ * inode's number is longer, or a drive has none, a hash takes its place, with the highest of the 48
+ * bits set: still the same each time, but not to be found again.
+ *
+ * A folder that lies on several drives has the number of its copy on the drive with the lowest id of
+ * those where it was when its node was made, and keeps it as long as it is held.
+ */
+#include "pool/tree.h"
+
+#include "drivers/guard.h"
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+static_assert((int)POOL_REG == (int)DRV_REG && (int)POOL_BLK == (int)DRV_BLOCK, "kinds differ");
+static_assert((int)POOL_REG == (int)META_REG && (int)POOL_BLK == (int)META_BLOCK, "kinds differ");
+
+enum { NUMBER_BITS = 48 };
+/* A drive answers an op within this time, spinning up included, or is taken out of service. */
+static const int64_t drive_deadline = 30 * MRMR_NS_PER_S;
+enum { DRIVE_THREADS = 8, LEAVES_KEPT = 64, LEAF_THREADS = 4 };
+
+/* --- numbers --- */
+
+uint64_t tree_number(
+    const struct pool_tree *tree, size_t drive, uint64_t ino, const char *folder, const char *name)
+{
+    const uint64_t hashed = UINT64_C(1) << (NUMBER_BITS - 1);
+    uint64_t low = ino;
+    if (ino == 0 || ino >= hashed) {
+        mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+        mrmr_err err = ino ? mrmr_bytes_fmt(&text, "%llu", (unsigned long long)ino)
+                           : mrmr_bytes_fmt(&text, "%s/%s", folder, name);
+        struct mrmr_digest digest = mrmr_digest_of(err ? name : text.data, text.size);
+        memcpy(&low, digest.bytes, sizeof low);
+        low = (low & (hashed - 1)) | hashed;
+    }
+    return (uint64_t)tree->drive[drive].drive->meta.id << NUMBER_BITS | low;
+}
+
+bool tree_live(const struct tree_drive *drive)
+{
+    return drive->drive->presence == POOL_PRESENT && drv_guard_serves(drive->drive->drv);
+}
+
+/* --- the table --- */
+
+static size_t bucket_of(const struct pool_tree *tree, uint64_t number)
+{
+    return (size_t)((number * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (tree->buckets - 1);
+}
+
+struct tree_node *tree_find_locked(struct pool_tree *tree, uint64_t number)
+{
+    struct tree_node *at = tree->table[bucket_of(tree, number)];
+    while (at && at->number != number)
+        at = at->next;
+    return at;
+}
+
+static void table_grow(struct pool_tree *tree)
+{
+    struct pool_tree more = {.buckets = tree->buckets * 2};
+    more.table = calloc(more.buckets, sizeof(struct tree_node *));
+    if (!more.table)
+        return;
+    for (size_t i = 0; i < tree->buckets; i++)
+        for (struct tree_node *at = tree->table[i], *next; at; at = next) {
+            next = at->next;
+            struct tree_node **bucket = &more.table[bucket_of(&more, at->number)];
+            at->next = *bucket;
+            *bucket = at;
+        }
+    free(tree->table);
+    tree->table = more.table;
+    tree->buckets = more.buckets;
+}
+
+static struct tree_node *node_make_locked(
+    struct pool_tree *tree, uint64_t number, enum pool_kind kind)
+{
+    struct tree_node *node = calloc(1, sizeof *node);
+    if (!node)
+        return NULL;
+    if (tree->n >= tree->buckets)
+        table_grow(tree);
+    node->number = number;
+    node->kind = kind;
+    struct tree_node **bucket = &tree->table[bucket_of(tree, number)];
+    node->next = *bucket;
+    *bucket = node;
+    tree->n++;
+    return node;
+}
+
+static void node_free_locked(struct pool_tree *tree, struct tree_node *node)
+{
+    struct tree_node **at = &tree->table[bucket_of(tree, node->number)];
+    while (*at != node)
+        at = &(*at)->next;
+    *at = node->next;
+    tree->n--;
+    if (node->valid || node->loading)
+        tree_unwatch_locked(tree, node);
+    tree_map_free(&node->map);
+    mrmr_bytes_free(&node->touched);
+    free(node);
+}
+
+void tree_ref_locked(struct tree_node *node)
+{
+    node->refs++;
+}
+
+/* Gives one reference back; a node that goes lets go of its parents, and so on up. */
+void tree_put_locked(struct pool_tree *tree, struct tree_node *node)
+{
+    node->refs--;
+    while (node && !node->refs && !node->held && node != tree->root) {
+        struct tree_link *link = node->links;
+        if (!link) {
+            node_free_locked(tree, node);
+            return;
+        }
+        /* All but the last link, each of which may take its parent along. */
+        node->links = link->next;
+        struct tree_node *parent = link->parent;
+        free(link);
+        if (node->links) {
+            tree_put_locked(tree, parent);
+            continue;
+        }
+        node_free_locked(tree, node);
+        parent->refs--;
+        node = parent;
+    }
+}
+
+static mrmr_err link_add_locked(struct tree_node *node, struct tree_node *parent, const char *name)
+{
+    size_t size = strlen(name) + 1;
+    struct tree_link *link = malloc(sizeof *link + size);
+    if (!link)
+        return mrmr_nomem();
+    link->parent = parent;
+    link->next = node->links;
+    memcpy(link->name, name, size);
+    node->links = link;
+    tree_ref_locked(parent);
+    return MRMR_OK;
+}
+
+void tree_lies_on_locked(struct pool_tree *tree, struct tree_node *node, const struct tree_set *on)
+{
+    if (node->kind == POOL_DIR && node->valid && !tree_set_equal(&node->on, on)) {
+        node->valid = false;
+        tree_later_locked(tree, TREE_LOAD, node->number, "");
+    }
+    node->on = *on;
+}
+
+static struct tree_link **link_find(
+    struct tree_node *node, const struct tree_node *parent, const char *name)
+{
+    struct tree_link **at = &node->links;
+    while (*at && ((*at)->parent != parent || strcmp((*at)->name, name) != 0))
+        at = &(*at)->next;
+    return at;
+}
+
+void tree_unlink_locked(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_node *parent, const char *name)
+{
+    struct tree_link **at = link_find(node, parent, name), *link = *at;
+    if (!link)
+        return;
+    *at = link->next;
+    tree_put_locked(tree, link->parent);
+    free(link);
+}
+
+/* The name comes first from now on; a folder has only one. */
+static mrmr_err link_prefer_locked(
+    struct pool_tree *tree, struct tree_node *node, struct tree_node *parent, const char *name)
+{
+    struct tree_link **at = link_find(node, parent, name), *link = *at;
+    if (link) {
+        *at = link->next;
+        link->next = node->links;
+        node->links = link;
+    } else {
+        MRMR_TRY(link_add_locked(node, parent, name));
+    }
+    while (node->kind == POOL_DIR && node->links->next) {
+        link = node->links->next;
+        node->links->next = link->next;
+        tree_put_locked(tree, link->parent);
+        free(link);
+    }
+    return MRMR_OK;
+}
+
+struct tree_node *tree_get_locked(struct pool_tree *tree, struct tree_node *parent,
+    const char *name, const struct tree_name *shows)
+{
+    struct tree_node *node = tree_find_locked(tree, shows->number);
+    if (!node && !(node = node_make_locked(tree, shows->number, shows->kind)))
+        return NULL;
+    node->refs++;
+    node->kind = shows->kind;
+    tree_lies_on_locked(tree, node, &shows->on);
+    if (link_prefer_locked(tree, node, parent, name)) {
+        tree_put_locked(tree, node);
+        return NULL;
+    }
+    return node;
+}
+
+/* --- paths --- */
+
+mrmr_err tree_path_locked(const struct tree_node *node, struct mrmr_bytes *path)
+{
+    size_t size = 0;
+    for (const struct tree_node *at = node; at->number != POOL_ROOT; at = at->links->parent) {
+        if (!at->links)
+            return mrmr_fail(MRMR_ABSENT, NULL);
+        size += strlen(at->links->name) + 1;
+    }
+    MRMR_TRY(mrmr_bytes_reserve(path, size + 1));
+    size_t end = path->size + (size ? size - 1 : 0);
+    char *to = path->data + end;
+    *to = '\0';
+    for (const struct tree_node *at = node; at->number != POOL_ROOT; at = at->links->parent) {
+        size_t n = strlen(at->links->name);
+        to -= n;
+        memcpy(to, at->links->name, n);
+        if (at->links->parent->number != POOL_ROOT)
+            *--to = '/';
+    }
+    path->size = end;
+    return MRMR_OK;
+}
+
+mrmr_err tree_path(struct pool_tree *tree, struct tree_node *node, struct mrmr_bytes *path)
+{
+    mrmr_locked(&tree->lock);
+    return tree_path_locked(node, path);
+}
+
+mrmr_err tree_join(const char *folder, const char *name, struct mrmr_bytes *path)
+{
+    if (*folder) {
+        MRMR_TRY(mrmr_bytes_str(path, folder));
+        MRMR_TRY(mrmr_bytes_add(path, "/", 1));
+    }
+    return mrmr_bytes_str(path, name);
+}
+
+mrmr_err tree_node(
+    struct pool_tree *tree, uint64_t number, bool folder, struct tree_node **ret_node)
+{
+    mrmr_locked(&tree->lock);
+    struct tree_node *node = tree_find_locked(tree, number);
+    if (!node)
+        return mrmr_fail(MRMR_ABSENT, "it is not held any more");
+    if (folder && node->kind != POOL_DIR)
+        return mrmr_fail(MRMR_NOT_DIR, NULL);
+    node->refs++;
+    *ret_node = node;
+    return MRMR_OK;
+}
+
+void tree_put(struct pool_tree *tree, struct tree_node *node)
+{
+    if (!node)
+        return;
+    mrmr_locked(&tree->lock);
+    tree_put_locked(tree, node);
+}
+
+void pool_tree_forget(struct pool_tree *tree, uint64_t number, uint64_t times)
+{
+    mrmr_locked(&tree->lock);
+    struct tree_node *node = tree_find_locked(tree, number);
+    if (!node)
+        return;
+    node->held -= times < node->held ? times : node->held;
+    node->refs++;
+    tree_put_locked(tree, node);
+}
+
+/* --- life --- */
+
+static void drive_cut(mrmr_err why, void *arg)
+{
+    struct tree_drive *drive = arg;
+    (void)why;
+    mrmr_err_drive(mrmr_story_get()->err, drive->drive->meta.name);
+    mrmr_log_story(MRMR_LOG_WARN, "a drive is out of service");
+    mrmr_locked(&drive->tree->lock);
+    drive->changed = true;
+    pthread_cond_signal(&drive->tree->monitor_wake);
+}
+
+/* From now on every op on the drive goes through a guard. */
+static mrmr_err drive_guard(struct tree_drive *drive)
+{
+    struct pool_drive *own = drive->drive;
+    struct drv_stat root;
+    struct drv *guard;
+    const struct drv_guard_options options = {
+        .threads = DRIVE_THREADS, .deadline = drive_deadline, .cut = drive_cut, .arg = drive};
+    MRMR_TRY(drv_guard_create(&options, &guard));
+    struct drv *inner = own->drv;
+    own->drv = guard;
+    if (own->presence != POOL_PRESENT && own->presence != POOL_DIVERGED) {
+        drv_close(inner);
+        return MRMR_OK;
+    }
+    MRMR_TRY(drv_guard_put(guard, inner));
+    if (drv_stat(guard, "", &root) == MRMR_OK)
+        drive->dev = root.dev;
+    return MRMR_OK;
+}
+
+static mrmr_err tree_start(struct pool_tree *tree)
+{
+    struct pool *pool = tree->pool;
+    if (pool->ndrives > TREE_DRIVES_MAX)
+        return mrmr_fail(MRMR_UNSUPPORTED, "a pool of more than %d drives", TREE_DRIVES_MAX);
+    tree->drive = calloc(pool->ndrives + 1, sizeof *tree->drive);
+    tree->table = calloc(tree->buckets, sizeof(struct tree_node *));
+    if (!tree->drive || !tree->table)
+        return mrmr_nomem();
+    if (!(tree->root = node_make_locked(tree, POOL_ROOT, POOL_DIR)))
+        return mrmr_nomem();
+    for (; tree->ndrives < pool->ndrives; tree->ndrives++) {
+        struct tree_drive *drive = &tree->drive[tree->ndrives];
+        drive->tree = tree;
+        drive->drive = pool->drives[tree->ndrives];
+        MRMR_TRY(drive_guard(drive));
+        if (drive->drive->meta.state != META_DRIVE_RETIRED)
+            tree_set_add(&tree->root->on, tree->ndrives);
+    }
+    MRMR_TRY(pool_scan_excludes_load(pool, &tree->excludes));
+    MRMR_TRY(leaf_cache_create(LEAVES_KEPT, LEAF_THREADS, &tree->leaves));
+    return tree_watch_start(tree);
+}
+
+mrmr_err pool_tree_open(
+    struct pool *pool, const struct pool_tree_events *events, struct pool_tree **ret_tree)
+{
+    struct pool_tree *tree = calloc(1, sizeof *tree);
+    pthread_condattr_t attr;
+    if (!tree)
+        return mrmr_nomem();
+    tree->pool = pool;
+    if (events)
+        tree->events = *events;
+    tree->buckets = 1024;
+    tree->todo_last = &tree->todo;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&tree->monitor_wake, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_cond_init(&tree->moved, NULL);
+    pthread_mutex_init(&tree->lock, NULL);
+    mrmr_err err = tree_start(tree);
+    if (err) {
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        pool_tree_close(tree);
+        return mrmr_story_restore(&story);
+    }
+    *ret_tree = tree;
+    return MRMR_OK;
+}
+
+/* Whatever is held: links first, so that no node's parent goes before it. */
+static void table_free(struct pool_tree *tree)
+{
+    for (size_t i = 0; tree->table && i < tree->buckets; i++)
+        for (struct tree_node *at = tree->table[i], *next; at; at = next) {
+            next = at->next;
+            for (struct tree_link *link = at->links, *more; link; link = more) {
+                more = link->next;
+                free(link);
+            }
+            tree_map_free(&at->map);
+            mrmr_bytes_free(&at->touched);
+            free(at);
+        }
+    free(tree->table);
+}
+
+void pool_tree_close(struct pool_tree *tree)
+{
+    if (!tree)
+        return;
+    tree_watch_stop(tree);
+    leaf_cache_destroy(tree->leaves);
+    for (struct tree_todo *todo = tree->todo, *next; todo; todo = next) {
+        next = todo->next;
+        free(todo);
+    }
+    table_free(tree);
+    pool_scan_excludes_free(&tree->excludes);
+    free(tree->drive);
+    pthread_cond_destroy(&tree->moved);
+    pthread_cond_destroy(&tree->monitor_wake);
+    pthread_mutex_destroy(&tree->lock);
+    free(tree);
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What the files of the live tree share: tree.c (nodes, paths, life), tree_map.c (a folder's names),
+ * tree_load.c (the names, found on the drives), tree_look.c (lookup, attributes, lists),
+ * tree_watch.c (events, drives that go and come), tree_file.c (open files), leaf_cache.c.
+ *
+ * A node is in the table while the kernel holds it, or anything here does. A folder's map says for
+ * each name on which drives it lies and what it shows; it is made at the first look into the folder,
+ * after each live drive's copy of the folder is watched, and events keep it true: they only mark a
+ * name unsure, and whoever wants it next looks at the drives again.
+ *
+ * States of a map: none -> loading -> valid; valid -> stale (an event was lost, a drive went or
+ * came, its second is over) -> loading. What changed meanwhile is told by comparing old and new.
+ *
+ * Invariants: a name of a valid map that is not unsure is as the drives were after the last event
+ * that was seen of it. A node's number never changes. A folder node with a valid map has its watch
+ * key on every drive that is live and watches.
+ *
+ * Locks: the tree's alone, for all of memory; no input or output and no callback under it.
+ */
+#ifndef MRMR_POOL_TREE_H
+#define MRMR_POOL_TREE_H
+
+#include "pool/engine.h"
+#include "pool/scan.h"
+
+enum { TREE_DRIVES_MAX = 256 };
+static const int64_t tree_second = MRMR_NS_PER_S;
+
+/* Drives, by their place in pool->drives. */
+struct tree_set {
+    uint64_t word[TREE_DRIVES_MAX / 64];
+};
+static inline void tree_set_add(struct tree_set *set, size_t i)
+{
+    set->word[i / 64] |= UINT64_C(1) << (i % 64);
+}
+static inline bool tree_set_has(const struct tree_set *set, size_t i)
+{
+    return set->word[i / 64] >> (i % 64) & 1;
+}
+static inline bool tree_set_equal(const struct tree_set *a, const struct tree_set *b)
+{
+    return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] &&
+           a->word[3] == b->word[3];
+}
+static inline bool tree_set_meet(const struct tree_set *a, const struct tree_set *b)
+{
+    return a->word[0] & b->word[0] || a->word[1] & b->word[1] || a->word[2] & b->word[2] ||
+           a->word[3] & b->word[3];
+}
+
+/* --- tree_map.c --- */
+
+/* What one name shows. */
+struct tree_name {
+    struct tree_name *next;
+    uint64_t place;     /* in the list: from the hash of the name; places are distinct */
+    uint64_t number;    /* of its node; 0: not known */
+    int64_t mtime;      /* of a file: of the copy that shows */
+    struct tree_set on; /* a folder's drives; of anything else the one that shows */
+    enum pool_kind kind;
+    bool unsure; /* look at the drives before this is believed */
+    char name[];
+};
+
+struct tree_map {
+    struct tree_name **bucket; /* by the first `bits` of the place, so buckets are in its order */
+    unsigned bits;
+    size_t n;
+};
+
+void tree_map_free(struct tree_map *map); /* the memory; reusable afterwards */
+struct tree_name *tree_map_find(const struct tree_map *map, const char *name);
+/* A new one, or the one that is there. NULL without memory. */
+struct tree_name *tree_map_add(struct tree_map *map, const char *name);
+void tree_map_remove(struct tree_map *map, const char *name);
+/* The first name at or after the place; NULL at the end. */
+struct tree_name *tree_map_at(const struct tree_map *map, uint64_t place);
+
+/* --- tree.c --- */
+
+struct tree_node;
+
+struct tree_link { /* one name that led to the node */
+    struct tree_link *next;
+    struct tree_node *parent; /* counted */
+    char name[];
+};
+
+struct tree_node {
+    uint64_t number;
+    enum pool_kind kind;
+
+    /* Guarded by the tree's lock, as all that follows. */
+    struct tree_node *next;  /* in the table */
+    uint64_t held;           /* lookups that were not let go of */
+    unsigned refs;           /* links of children, open files, calls that are under way */
+    struct tree_link *links; /* the latest first; none: the root, or nothing is known any more */
+    struct tree_set on;      /* the drives it lies on; of a file one */
+
+    /* Folders. */
+    struct tree_map map;
+    bool valid, loading;
+    unsigned busy;    /* lookups under way: what they found is not the kernel's yet */
+    bool watched;     /* events tell of all that happens in it */
+    int64_t loaded;   /* monotonic; of a map that is not watched */
+    uint64_t version; /* counts up when the names may have changed */
+    uint64_t events;  /* names that events touched: what is looked up meanwhile stays unsure */
+    bool lost;        /* while it was loading, events were lost */
+    struct mrmr_bytes touched; /* names, each with its NUL, that changed while it was loading */
+
+    /* Files: what the last open found. */
+    int64_t open_mtime, open_ctime;
+    uint64_t open_size, open_changes;
+    uint64_t changes; /* events about its bytes */
+};
+
+struct tree_probe;
+
+struct tree_drive {
+    struct pool_tree *tree;
+    struct pool_drive *drive;
+    uint64_t dev;             /* of its root, while it is live; for what is mounted below it */
+    struct drv_watch *watch;  /* NULL: none. Changed by the monitor only, under the lock */
+    unsigned watch_users;     /* guarded by lock */
+    bool changed;             /* it went or came; guarded by lock */
+    struct tree_probe *probe; /* the monitor's */
+};
+
+struct tree_todo { /* for the monitor */
+    struct tree_todo *next;
+    enum tree_todo_kind {
+        TREE_LOOK, /* at a name in the folder */
+        TREE_LOAD, /* the folder */
+        TREE_TELL, /* of the node once more: a lookup was under way when it changed */
+    } kind;
+    uint64_t number;
+    char name[];
+};
+
+struct pool_tree {
+    struct pool *pool;
+    struct pool_tree_events events;
+    struct pool_scan_excludes excludes;
+    struct tree_drive *drive; /* pool->ndrives of them */
+    size_t ndrives;
+    struct leaf_cache *leaves;
+    atomic_bool verify; /* set verify-reads; the monitor keeps it */
+    pthread_t monitor;
+    bool monitored;
+
+    pthread_mutex_t lock;
+    /* Guarded by lock. */
+    pthread_cond_t moved; /* a map was loaded */
+    pthread_cond_t monitor_wake;
+    struct tree_node **table;
+    size_t n, buckets;
+    struct tree_node *root;
+    struct tree_todo *todo, **todo_last;
+    bool stop, all;   /* all: load every folder anew */
+    int64_t space_at; /* when space was reckoned; monotonic */
+    struct pool_tree_space space;
+};
+
+/* The number of an inode of a drive; path (may be NULL) stands in where a drive has none. */
+uint64_t tree_number(
+    const struct pool_tree *tree, size_t drive, uint64_t ino, const char *folder, const char *name);
+/* Its files are seen as they are now. */
+bool tree_live(const struct tree_drive *drive);
+
+/* All with the lock held. */
+struct tree_node *tree_find_locked(struct pool_tree *tree, uint64_t number);
+/* The node, made if it is not there, with this name of it as the latest; counted once in refs. */
+struct tree_node *tree_get_locked(struct pool_tree *tree, struct tree_node *parent,
+    const char *name, const struct tree_name *shows);
+void tree_ref_locked(struct tree_node *node);
+/* It lies on these drives now; a folder's map that was made of others is stale. */
+void tree_lies_on_locked(struct pool_tree *tree, struct tree_node *node, const struct tree_set *on);
+void tree_put_locked(struct pool_tree *tree, struct tree_node *node);
+/* Appends the path of the link that was seen last. MRMR_ABSENT: no name leads to it any more. */
+mrmr_err tree_path_locked(const struct tree_node *node, struct mrmr_bytes *path);
+/* This name does not lead to the node any more. */
+void tree_unlink_locked(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_node *parent, const char *name);
+
+/* Counted; MRMR_ABSENT (and MRMR_NOT_DIR, if it must be a folder). */
+mrmr_err tree_node(
+    struct pool_tree *tree, uint64_t number, bool folder, struct tree_node **ret_node);
+void tree_put(struct pool_tree *tree, struct tree_node *node); /* NULL-safe */
+mrmr_err tree_path(struct pool_tree *tree, struct tree_node *node, struct mrmr_bytes *path);
+/* "folder/name" */
+mrmr_err tree_join(const char *folder, const char *name, struct mrmr_bytes *path);
+
+/* --- tree_load.c --- */
+
+/* The folder's map is valid, and as fresh as it must be. */
+mrmr_err tree_folder_ready(struct pool_tree *tree, struct tree_node *folder);
+/* Load it anew, whatever it was; tell of what changed. Not on a thread that serves a request. */
+mrmr_err tree_folder_reload(struct pool_tree *tree, struct tree_node *folder);
+/* The name is looked at on the drives, if it is unsure. A copy of what it shows, then: MRMR_ABSENT. */
+mrmr_err tree_name_get(
+    struct pool_tree *tree, struct tree_node *folder, const char *name, struct tree_name *ret_name);
+/* What the catalog knows of a path on a drive. */
+mrmr_err tree_catalog(
+    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
+
+/* --- tree_look.c --- */
+
+void tree_attr_from_stat(const struct drv_stat *stat, struct pool_attr *ret_attr);
+/* The one drive of a file. */
+size_t tree_drive_of(const struct tree_node *node);
+/* Calls fn with each path that may lead to the node, the latest first, until one is not MRMR_ABSENT;
+ * those that are forgotten. MRMR_ABSENT: none does. */
+typedef mrmr_err (*tree_path_fn)(const char *path, void *arg);
+mrmr_err tree_by_path(struct pool_tree *tree, struct tree_node *node, tree_path_fn fn, void *arg);
+/* MRMR_ABSENT: another thing is there now. */
+mrmr_err tree_check_stat(struct pool_tree *tree, const struct tree_node *node, const char *path,
+    const struct drv_stat *stat);
+static inline bool tree_silent(mrmr_err err) /* nobody answered: ask the catalog */
+{
+    return mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE;
+}
+
+/* --- tree_watch.c --- */
+
+mrmr_err tree_watch_start(struct pool_tree *tree);
+void tree_watch_stop(struct pool_tree *tree);
+/* Watch a drive's copy of a folder. False: it is not watched. */
+bool tree_watch_folder(struct tree_drive *drive, const char *path, uint64_t number);
+void tree_unwatch_locked(struct pool_tree *tree, const struct tree_node *folder);
+/* For the monitor. Without memory it is not done: a map that should be loaded is stale by then. */
+void tree_later_locked(
+    struct pool_tree *tree, enum tree_todo_kind kind, uint64_t number, const char *name);
+void tree_tell_name(struct pool_tree *tree, uint64_t folder, const char *name);
+void tree_tell_node(struct pool_tree *tree, uint64_t node, bool bytes);
+
+/* --- leaf_cache.c: leaves that were made, in bounded memory, with read-ahead --- */
+
+struct leaf_cache;
+struct pool_file;
+mrmr_err leaf_cache_create(size_t leaves, unsigned threads, struct leaf_cache **ret_cache);
+void leaf_cache_destroy(struct leaf_cache *cache); /* NULL-safe; its files closed by then */
+/* Part of one leaf of a file. The same leaf is made once, whoever else wants it; a reader that goes
+ * on from leaf to leaf has the next ones made meanwhile. */
+mrmr_err leaf_cache_read(struct leaf_cache *cache, struct pool_file *file, uint64_t leaf,
+    size_t from, void *buf, size_t size);
+/* The file is about to be closed: nobody makes a leaf of it any more. */
+void leaf_cache_leave(struct leaf_cache *cache, struct pool_file *file);
+
+/* --- read.c --- */
+
+/* For one node, as the catalog knows it now. */
+mrmr_err pool_file_open_node(
+    struct pool *pool, const struct meta_node *node, unsigned flags, struct pool_file **ret_file);
+/* One whole leaf (less at the end), verified; several threads at once. */
+mrmr_err pool_file_leaf(struct pool_file *file, uint64_t leaf, void *buf);
+const struct meta_node *pool_file_node(const struct pool_file *file);
+
+#endif

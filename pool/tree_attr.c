@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Extended attributes, the pool's own among them, and the tree's space.
+ *
+ * user.mrmr.* are not in the list of a file's attributes: a copy of the file made elsewhere would
+ * carry them along, and they would be wrong there.
+ */
+#include "pool/margin.h"
+#include "pool/tree.h"
+
+#include <string.h>
+
+#define OWN_PREFIX "user.mrmr."
+static const int64_t space_keep = MRMR_NS_PER_S;
+
+MRMR_DEFINE_AUTO(struct pool_margins, pool_margins_destroy);
+
+/* --- the file's own --- */
+
+struct listing {
+    struct pool_tree *tree;
+    size_t drive;
+    pool_xattr_fn fn;
+    void *arg;
+};
+
+static mrmr_err xattr_entry(const char *name, const void *value, size_t size, void *arg)
+{
+    const struct listing *listing = arg;
+    if (strncmp(name, OWN_PREFIX, strlen(OWN_PREFIX)) == 0)
+        return MRMR_OK;
+    return listing->fn(name, value, size, listing->arg);
+}
+
+/* The catalog's blob is read back by whoever writes it; here only names and values are wanted. */
+static mrmr_err xattrs_catalog(const struct listing *listing, const char *path)
+{
+    mrmr_autobytes struct mrmr_bytes blob = MRMR_BYTES_INIT;
+    struct meta_node node;
+    MRMR_TRY(tree_catalog(listing->tree, listing->drive, path, &node));
+    MRMR_TRY(meta_attr_get(listing->tree->pool->meta, node.id, &blob));
+    return pool_attrs_each(blob.data, blob.size, xattr_entry, (void *)(uintptr_t)listing);
+}
+
+static mrmr_err xattrs_path(const char *path, void *arg)
+{
+    const struct listing *listing = arg;
+    const struct tree_drive *own = &listing->tree->drive[listing->drive];
+    mrmr_err err = tree_live(own) ? drv_xattr_list(own->drive->drv, path, xattr_entry, arg)
+                                  : mrmr_fail(MRMR_OFFLINE, NULL);
+    if (err == MRMR_UNSUPPORTED)
+        return MRMR_OK;
+    return tree_silent(err) ? xattrs_catalog(listing, path) : err;
+}
+
+mrmr_err pool_tree_xattrs(struct pool_tree *tree, uint64_t number, pool_xattr_fn fn, void *arg)
+{
+    struct tree_node *node;
+    MRMR_TRY(tree_node(tree, number, false, &node));
+    struct listing listing = {tree, tree_drive_of(node), fn, arg};
+    mrmr_err err = tree_by_path(tree, node, xattrs_path, &listing);
+    tree_put(tree, node);
+    return err;
+}
+
+/* --- user.mrmr.* --- */
+
+struct own {
+    struct pool_tree *tree;
+    struct tree_node *node;
+    const char *name; /* after the prefix */
+    struct mrmr_bytes *value;
+};
+
+static mrmr_err own_drives(const struct own *own)
+{
+    bool first = true;
+    for (size_t i = 0; i < own->tree->ndrives; i++) {
+        if (!tree_set_has(&own->node->on, i))
+            continue;
+        MRMR_TRY(mrmr_bytes_fmt(
+            own->value, "%s%s", first ? "" : " ", own->tree->drive[i].drive->meta.name));
+        first = false;
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err own_protection(const struct own *own, const struct pool_reach *reach)
+{
+    if (reach->survives < 0)
+        return mrmr_bytes_str(own->value, "lost");
+    return mrmr_bytes_fmt(own->value, "%ssurvives %d%s", reach->degraded ? "degraded, " : "",
+        reach->survives, reach->exposed_bytes ? ", exposed" : "");
+}
+
+/* Of a file that the catalog knows as it is now. */
+static mrmr_err own_known(const struct own *own, const struct meta_node *node)
+{
+    MRMR_AUTO(pool_margins_destroy) struct pool_margins *margins = NULL;
+    struct pool_reach reach = {.survives = 0};
+    if (strcmp(own->name, "version") == 0)
+        return mrmr_bytes_fmt(own->value, "%llu", (unsigned long long)node->version);
+    MRMR_TRY(pool_margins_create(own->tree->pool, &margins));
+    MRMR_TRY(pool_node_reach(margins, node, &reach));
+    if (strcmp(own->name, "exposed") == 0)
+        return mrmr_bytes_fmt(own->value, "%llu", (unsigned long long)reach.exposed_bytes);
+    return own_protection(own, &reach);
+}
+
+static mrmr_err own_path(const char *path, void *arg)
+{
+    const struct own *own = arg;
+    struct meta_node node;
+    struct pool_attr attr;
+    MRMR_TRY(pool_tree_attr(own->tree, own->node->number, &attr));
+    mrmr_err err = tree_catalog(own->tree, tree_drive_of(own->node), path, &node);
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+        return err;
+    if (!err && node.type == META_REG && node.size == attr.size && node.mtime == attr.mtime)
+        return own_known(own, &node);
+    /* Nobody has looked at it yet as it is now. */
+    if (strcmp(own->name, "version") == 0)
+        return mrmr_bytes_str(own->value, "0");
+    if (strcmp(own->name, "exposed") == 0)
+        return mrmr_bytes_fmt(own->value, "%llu", (unsigned long long)attr.size);
+    const struct pool_reach reach = {.exposed_bytes = 1};
+    return own_protection(own, &reach);
+}
+
+static mrmr_err own_get(const struct own *own)
+{
+    static const char *const of_files[] = {"protection", "exposed", "version"};
+    if (strcmp(own->name, "drive") == 0)
+        return own_drives(own);
+    for (size_t i = 0; i < sizeof of_files / sizeof *of_files; i++)
+        if (own->node->kind == POOL_REG && strcmp(own->name, of_files[i]) == 0)
+            return tree_by_path(own->tree, own->node, own_path, (void *)(uintptr_t)own);
+    return mrmr_fail(MRMR_ABSENT, NULL);
+}
+
+/* --- one of them --- */
+
+struct wanted {
+    const char *name;
+    struct mrmr_bytes *value;
+    bool found;
+};
+
+static mrmr_err wanted_entry(const char *name, const void *value, size_t size, void *arg)
+{
+    struct wanted *wanted = arg;
+    if (strcmp(name, wanted->name) != 0)
+        return MRMR_OK;
+    wanted->found = true;
+    return mrmr_bytes_add(wanted->value, value, size);
+}
+
+mrmr_err pool_tree_xattr(
+    struct pool_tree *tree, uint64_t number, const char *name, struct mrmr_bytes *value)
+{
+    struct wanted wanted = {.name = name, .value = value};
+    if (strncmp(name, OWN_PREFIX, strlen(OWN_PREFIX)) != 0) {
+        MRMR_TRY(pool_tree_xattrs(tree, number, wanted_entry, &wanted));
+        return wanted.found ? MRMR_OK : mrmr_fail(MRMR_ABSENT, NULL);
+    }
+    struct tree_node *node;
+    MRMR_TRY(tree_node(tree, number, false, &node));
+    const struct own own = {tree, node, name + strlen(OWN_PREFIX), value};
+    mrmr_err err = own_get(&own);
+    tree_put(tree, node);
+    return err;
+}
+
+/* --- space --- */
+
+/* Drives that share a file system count once. */
+static bool space_counted(const struct pool_tree *tree, size_t i)
+{
+    for (size_t j = 0; j < i; j++)
+        if (tree_live(&tree->drive[j]) && tree->drive[j].dev == tree->drive[i].dev)
+            return true;
+    return false;
+}
+
+static mrmr_err space_reckon(struct pool_tree *tree, struct pool_tree_space *ret_space)
+{
+    struct pool_status status;
+    struct pool_tree_space space = {.total = 0};
+    MRMR_TRY(pool_status(tree->pool, &status));
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        struct drv_space one;
+        if (!tree_live(&tree->drive[i]) || space_counted(tree, i) ||
+            drv_space(tree->drive[i].drive->drv, &one))
+            continue;
+        space.total += one.total;
+        if (one.files_avail != UINT64_MAX)
+            space.files_avail += one.files_avail;
+    }
+    space.avail = status.storable_bytes;
+    space.files = status.files;
+    *ret_space = space;
+    return MRMR_OK;
+}
+
+mrmr_err pool_tree_space(struct pool_tree *tree, struct pool_tree_space *ret_space)
+{
+    struct pool_tree_space space;
+    {
+        mrmr_locked(&tree->lock);
+        if (tree->space_at && mrmr_clock_monotonic() - tree->space_at < space_keep) {
+            *ret_space = tree->space;
+            return MRMR_OK;
+        }
+    }
+    MRMR_TRY(space_reckon(tree, &space));
+    mrmr_locked(&tree->lock);
+    tree->space = *ret_space = space;
+    tree->space_at = mrmr_clock_monotonic();
+    return MRMR_OK;
+}

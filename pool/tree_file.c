@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Open files. The bytes come from the original while its drive answers; else from what the stripes
+ * hold of the content that was opened, if the catalog knows that content: the same size and mtime.
+ * What is made that way is verified and goes through the leaf cache.
+ *
+ * An original that was opened before its drive was taken out of service is of no use when the drive
+ * comes back: it is opened again, if it is still the same content.
+ */
+#include "pool/tree.h"
+
+#include <string.h>
+
+struct original { /* counted: a read may still be on it when another took its place */
+    unsigned refs;
+    struct drv_file *file;
+};
+
+struct pool_tree_file {
+    struct pool_tree *tree;
+    struct tree_node *node; /* counted */
+    size_t drive;
+    int64_t mtime; /* of the content that was opened */
+    uint64_t size;
+
+    pthread_mutex_t lock;
+    /* Guarded by lock. */
+    struct original *original; /* NULL: none, and why: */
+    struct pool_file *made;    /* NULL: not wanted yet */
+};
+
+/* --- the original --- */
+
+static struct original *original_get(struct pool_tree_file *file)
+{
+    mrmr_locked(&file->lock);
+    if (file->original)
+        file->original->refs++;
+    return file->original;
+}
+
+static void original_put(struct pool_tree_file *file, struct original *original)
+{
+    bool last;
+    if (!original)
+        return;
+    {
+        mrmr_locked(&file->lock);
+        last = --original->refs == 0;
+    }
+    if (!last)
+        return;
+    drv_file_close(original->file);
+    free(original);
+}
+
+struct opening {
+    struct pool_tree_file *file;
+    struct drv_file *original;
+    struct drv_stat stat;
+    struct meta_node known;
+    bool answered; /* by the drive; else known says what it was */
+};
+
+static mrmr_err opening_catalog(struct opening *opening, const char *path)
+{
+    struct pool_tree_file *file = opening->file;
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    mrmr_err err = tree_catalog(file->tree, file->drive, path, &opening->known);
+    if (!err && opening->known.type != META_REG)
+        err = mrmr_fail(MRMR_ABSENT, NULL);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? mrmr_story_restore(&story) : err;
+}
+
+static mrmr_err opening_path(const char *path, void *arg)
+{
+    struct opening *opening = arg;
+    struct pool_tree_file *file = opening->file;
+    const struct tree_drive *own = &file->tree->drive[file->drive];
+    drv_file_close(opening->original);
+    opening->original = NULL;
+    mrmr_err err = tree_live(own)
+                       ? drv_file_open(own->drive->drv, path, DRV_OPEN_READ, 0, &opening->original)
+                       : mrmr_fail(MRMR_OFFLINE, NULL);
+    if (!err)
+        err = drv_file_stat(opening->original, &opening->stat);
+    if (!err)
+        err = tree_check_stat(file->tree, file->node, path, &opening->stat);
+    opening->answered = !err;
+    if (tree_silent(err))
+        err = opening_catalog(opening, path);
+    return mrmr_err_drive(err, own->drive->meta.name);
+}
+
+/* It takes the place of the one before. */
+static mrmr_err opening_take(struct opening *opening)
+{
+    struct pool_tree_file *file = opening->file;
+    struct original *original = calloc(1, sizeof *original), *old;
+    if (!original)
+        return mrmr_nomem();
+    original->refs = 1;
+    original->file = mrmr_steal(opening->original);
+    {
+        mrmr_locked(&file->lock);
+        old = file->original;
+        file->original = original;
+    }
+    original_put(file, old);
+    return MRMR_OK;
+}
+
+/* Nothing has changed since the last open, as far as events and attributes tell. */
+static bool opened_same(struct opening *opening)
+{
+    struct tree_node *node = opening->file->node;
+    mrmr_locked(&opening->file->tree->lock);
+    bool same = opening->answered && node->open_mtime == opening->stat.mtime &&
+                node->open_ctime == opening->stat.ctime && node->open_size == opening->stat.size &&
+                node->open_changes == node->changes;
+    node->open_mtime = opening->stat.mtime;
+    node->open_ctime = opening->answered ? opening->stat.ctime : -1;
+    node->open_size = opening->stat.size;
+    node->open_changes = node->changes;
+    return same;
+}
+
+static mrmr_err file_open(struct pool_tree_file *file, bool *ret_same)
+{
+    struct opening opening = {.file = file};
+    file->drive = tree_drive_of(file->node);
+    mrmr_err err = tree_by_path(file->tree, file->node, opening_path, &opening);
+    if (!err && opening.answered)
+        err = opening_take(&opening);
+    drv_file_close(opening.original);
+    MRMR_TRY(err);
+    file->mtime = opening.answered ? opening.stat.mtime : opening.known.mtime;
+    file->size = opening.answered ? opening.stat.size : opening.known.size;
+    *ret_same = opened_same(&opening);
+    return MRMR_OK;
+}
+
+mrmr_err pool_tree_file_open(
+    struct pool_tree *tree, uint64_t number, struct pool_tree_file **ret_file, bool *ret_same)
+{
+    struct pool_tree_file *file = calloc(1, sizeof *file);
+    if (!file)
+        return mrmr_nomem();
+    file->tree = tree;
+    pthread_mutex_init(&file->lock, NULL);
+    mrmr_err err = tree_node(tree, number, false, &file->node);
+    if (!err && file->node->kind != POOL_REG)
+        err = file->node->kind == POOL_DIR ? mrmr_fail(MRMR_IS_DIR, NULL)
+                                           : mrmr_fail(MRMR_INVALID, "not a regular file");
+    if (!err)
+        err = file_open(file, ret_same);
+    if (err) {
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        pool_tree_file_close(file);
+        return mrmr_story_restore(&story);
+    }
+    *ret_file = file;
+    return MRMR_OK;
+}
+
+void pool_tree_file_close(struct pool_tree_file *file)
+{
+    if (!file)
+        return;
+    if (file->made)
+        leaf_cache_leave(file->tree->leaves, file->made);
+    pool_file_close(file->made);
+    original_put(file, file->original);
+    tree_put(file->tree, file->node);
+    pthread_mutex_destroy(&file->lock);
+    free(file);
+}
+
+/* Its drive is back: open the original again, if it is the content that was opened. */
+static void file_open_again(struct pool_tree_file *file)
+{
+    struct opening opening = {.file = file};
+    mrmr_err err = tree_by_path(file->tree, file->node, opening_path, &opening);
+    if (!err && opening.answered && opening.stat.size == file->size &&
+        opening.stat.mtime == file->mtime)
+        err = opening_take(&opening);
+    drv_file_close(opening.original);
+    if (err)
+        mrmr_log_story(MRMR_LOG_INFO, "opening a file again on a drive that came back");
+}
+
+/* --- reading --- */
+
+static mrmr_err read_original(
+    struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
+{
+    struct original *original = original_get(file);
+    struct drv_stat stat;
+    if (!original)
+        return mrmr_fail(MRMR_OFFLINE, "the drive was not there when it was opened");
+    mrmr_err err = drv_file_read(original->file, offset, buf, size, ret_got);
+    if (!err && *ret_got < size) { /* its end, or a drive that brings less than there is */
+        err = drv_file_stat(original->file, &stat);
+        if (!err && stat.size > offset + *ret_got)
+            err = mrmr_fail(MRMR_TRUNCATED, "the drive gave less than there is");
+    }
+    original_put(file, original);
+    return err;
+}
+
+struct finding {
+    struct pool_tree_file *file;
+    struct meta_node node;
+};
+
+static mrmr_err finding_path(const char *path, void *arg)
+{
+    struct finding *finding = arg;
+    return tree_catalog(finding->file->tree, finding->file->drive, path, &finding->node);
+}
+
+/* What the catalog knows of this content. */
+static mrmr_err made_open(struct pool_tree_file *file, struct pool_file **ret_made)
+{
+    struct finding finding = {.file = file};
+    MRMR_TRY(tree_by_path(file->tree, file->node, finding_path, &finding));
+    if (finding.node.type != META_REG || finding.node.size != file->size ||
+        finding.node.mtime != file->mtime)
+        return mrmr_fail(MRMR_ABSENT, "it changed since it was protected");
+    return pool_file_open_node(file->tree->pool, &finding.node, POOL_READ_VERIFY, ret_made);
+}
+
+static mrmr_err file_made(struct pool_tree_file *file, struct pool_file **ret_made)
+{
+    struct pool_file *made = NULL;
+    {
+        mrmr_locked(&file->lock);
+        *ret_made = file->made;
+    }
+    if (*ret_made)
+        return MRMR_OK;
+    MRMR_TRY(made_open(file, &made));
+    mrmr_locked(&file->lock);
+    if (file->made)
+        pool_file_close(made); /* another thread was faster */
+    else
+        file->made = made;
+    *ret_made = file->made;
+    return MRMR_OK;
+}
+
+/* Verified, leaf by leaf. */
+static mrmr_err read_made(
+    struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
+{
+    struct pool_file *made;
+    MRMR_TRY(file_made(file, &made));
+    size_t done = 0;
+    if (offset >= file->size)
+        size = 0;
+    else if (size > file->size - offset)
+        size = file->size - offset;
+    while (done < size) {
+        uint64_t at = offset + done;
+        size_t from = at % META_LEAF, part = META_LEAF - from;
+        if (part > size - done)
+            part = size - done;
+        MRMR_TRY(leaf_cache_read(
+            file->tree->leaves, made, at / META_LEAF, from, (char *)buf + done, part));
+        done += part;
+    }
+    *ret_got = done;
+    return MRMR_OK;
+}
+
+mrmr_err pool_tree_file_read(
+    struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
+{
+    struct mrmr_story story;
+    if (file->tree->verify && !read_made(file, offset, buf, size, ret_got))
+        return MRMR_OK;
+    mrmr_err err = read_original(file, offset, buf, size, ret_got);
+    if (err == MRMR_OFFLINE && tree_live(&file->tree->drive[file->drive])) {
+        file_open_again(file);
+        err = read_original(file, offset, buf, size, ret_got);
+    }
+    if (!tree_silent(err) && mrmr_class_of(err) != MRMR_CLASS_CORRUPT)
+        return err;
+    mrmr_story_save(&story);
+    mrmr_err made = read_made(file, offset, buf, size, ret_got);
+    if (made && mrmr_class_of(made) == MRMR_CLASS_ABSENT)
+        return mrmr_story_restore(&story);
+    return made;
+}
+
+mrmr_err pool_tree_file_seek(
+    struct pool_tree_file *file, uint64_t offset, bool hole, uint64_t *ret_offset)
+{
+    struct original *original = original_get(file);
+    uint64_t start = offset, end = file->size, size = file->size;
+    struct drv_stat stat;
+    if (original) {
+        if (!drv_file_stat(original->file, &stat))
+            size = end = stat.size;
+        if (drv_file_next_data(original->file, offset, &start, &end)) {
+            start = offset; /* all is data */
+            end = size;
+        }
+    }
+    original_put(file, original);
+    if (offset >= size || (!hole && start >= size))
+        return mrmr_fail(MRMR_ABSENT, "there is no more");
+    *ret_offset = !hole ? start : start > offset ? offset : end;
+    return MRMR_OK;
+}
+
+mrmr_err pool_tree_file_attr(struct pool_tree_file *file, struct pool_attr *ret_attr)
+{
+    struct original *original = original_get(file);
+    struct drv_stat stat;
+    mrmr_err err = original ? drv_file_stat(original->file, &stat) : MRMR_OFFLINE;
+    original_put(file, original);
+    if (err)
+        return pool_tree_attr(file->tree, file->node->number, ret_attr);
+    tree_attr_from_stat(&stat, ret_attr);
+    ret_attr->node = file->node->number;
+    ret_attr->keep = tree_second;
+    return MRMR_OK;
+}

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A folder's names, found on its drives: all of them, or one that events made unsure.
+ *
+ * Each live drive's copy of the folder is watched before it is read, so whatever happens while it is
+ * read is told of: such names are unsure in the new map. A drive that is not live, or goes while it
+ * is read, is answered for by the catalog.
+ */
+#include "pool/tree.h"
+
+#include <string.h>
+
+enum { LOAD_TRIES = 3 };
+
+struct load {
+    struct pool_tree *tree;
+    struct tree_node *folder;
+    struct mrmr_bytes path;
+    struct tree_set on; /* where the folder may lie */
+    size_t drive;       /* that is read */
+    struct tree_map map;
+    bool watched;
+};
+
+static void load_free(struct load *load)
+{
+    mrmr_bytes_free(&load->path);
+    tree_map_free(&load->map);
+}
+
+/* --- which copy shows --- */
+
+/* One copy of a name on a drive. */
+struct copy {
+    enum pool_kind kind;
+    uint64_t ino;
+    int64_t mtime;
+};
+
+mrmr_err tree_catalog(
+    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node)
+{
+    const struct pool_drive *own = tree->drive[drive].drive;
+    return meta_lookup_path(tree->pool->meta, own->meta.root, path, ret_node);
+}
+
+static size_t drive_of(const struct tree_set *on)
+{
+    size_t i = 0;
+    while (!tree_set_has(on, i))
+        i++;
+    return i;
+}
+
+/* The copy on drive b is newer than the one that shows, on drive a. */
+static bool copy_newer(
+    struct load *load, const struct tree_name *shows, size_t b, const struct copy *copy)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct meta_node known_a, known_b;
+    size_t a = drive_of(&shows->on);
+    if (tree_join(load->path.data ? load->path.data : "", shows->name, &path))
+        return false;
+    bool has_a = tree_catalog(load->tree, a, path.data, &known_a) == MRMR_OK;
+    bool has_b = tree_catalog(load->tree, b, path.data, &known_b) == MRMR_OK;
+    if (has_a && has_b)
+        return known_b.sequence > known_a.sequence;
+    if (has_a != has_b)
+        return has_a;
+    return copy->mtime > shows->mtime;
+}
+
+static mrmr_err load_add(struct load *load, const char *name, const struct copy *copy)
+{
+    const char *folder = load->path.data ? load->path.data : "";
+    if (pool_scan_excluded(&load->tree->excludes, folder, name))
+        return MRMR_OK;
+    struct tree_name *old = tree_map_find(&load->map, name);
+    bool is_new = !old;
+    if (old && old->kind == POOL_DIR && copy->kind == POOL_DIR) {
+        tree_set_add(&old->on, load->drive); /* the number stays that of the first */
+        return MRMR_OK;
+    }
+    if (old && (old->kind == POOL_DIR ||
+                   (copy->kind != POOL_DIR && !copy_newer(load, old, load->drive, copy))))
+        return MRMR_OK;
+    struct tree_name *shows = is_new ? tree_map_add(&load->map, name) : old;
+    if (!shows)
+        return mrmr_nomem();
+    shows->kind = copy->kind;
+    shows->number = tree_number(load->tree, load->drive, copy->ino, folder, name);
+    shows->mtime = copy->mtime;
+    shows->on = (struct tree_set){{0}};
+    tree_set_add(&shows->on, load->drive);
+    return MRMR_OK;
+}
+
+static mrmr_err load_stat(struct load *load, const char *name, const struct drv_stat *stat)
+{
+    if (stat->dev != load->tree->drive[load->drive].dev)
+        return MRMR_OK; /* another file system is mounted there */
+    const struct copy copy = {(enum pool_kind)stat->type, stat->ino, stat->mtime};
+    return load_add(load, name, &copy);
+}
+
+static mrmr_err load_node(struct load *load, const char *name, const struct meta_node *node)
+{
+    const struct copy copy = {(enum pool_kind)node->type, node->ino, node->mtime};
+    return load_add(load, name, &copy);
+}
+
+/* --- a whole folder --- */
+
+static mrmr_err load_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+{
+    struct load *load = arg;
+    if (stat)
+        return load_stat(load, name, stat);
+    /* It is there, and cannot be looked at now. */
+    struct tree_name *made = err == MRMR_NOMEM ? NULL : tree_map_add(&load->map, name);
+    if (!made)
+        return mrmr_nomem();
+    if (!made->number)
+        made->unsure = true;
+    return MRMR_OK;
+}
+
+static mrmr_err load_from_catalog(struct load *load)
+{
+    struct meta_node node;
+    mrmr_autofree struct meta_child *children = NULL;
+    size_t n = 0;
+    mrmr_err err =
+        tree_catalog(load->tree, load->drive, load->path.data ? load->path.data : "", &node);
+    if (!err && node.type == META_DIR)
+        err = meta_children(load->tree->pool->meta, node.id, &children, &n);
+    for (size_t i = 0; !err && i < n; i++)
+        err = load_node(load, children[i].name, &children[i].node);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ? MRMR_OK : err;
+}
+
+static mrmr_err load_drive(struct load *load)
+{
+    struct tree_drive *drive = &load->tree->drive[load->drive];
+    const char *path = load->path.data ? load->path.data : "";
+    if (!tree_live(drive)) {
+        load->watched = load->watched && drive->drive->presence != POOL_PRESENT;
+        return load_from_catalog(load);
+    }
+    bool watched = tree_watch_folder(drive, path, load->folder->number);
+    mrmr_err err = drv_list(drive->drive->drv, path, load_entry, load);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        return MRMR_OK; /* it was there a moment ago: its parent's events tell */
+    load->watched = load->watched && watched;
+    if (tree_silent(err))
+        return load_from_catalog(load);
+    return mrmr_err_drive(err, drive->drive->meta.name);
+}
+
+static mrmr_err load_run(struct load *load)
+{
+    load->watched = true;
+    for (load->drive = 0; load->drive < load->tree->ndrives; load->drive++)
+        if (tree_set_has(&load->on, load->drive))
+            MRMR_TRY(load_drive(load));
+    return MRMR_OK;
+}
+
+/* --- taking it over --- */
+
+/* A folder's node keeps its number as long as it is held: its name has it, too. */
+static void keep_number_locked(
+    struct pool_tree *tree, struct tree_name *name, const struct tree_name *old)
+{
+    if (old && old->kind == POOL_DIR && name->kind == POOL_DIR && old->number != name->number &&
+        tree_set_meet(&old->on, &name->on) && tree_find_locked(tree, old->number))
+        name->number = old->number;
+}
+
+static bool name_differs(const struct tree_name *a, const struct tree_name *b)
+{
+    return a->number != b->number || a->kind != b->kind || !tree_set_equal(&a->on, &b->on);
+}
+
+/* Names that one of two maps has and the other has not, or otherwise; each with its NUL. */
+static void map_compare_locked(struct pool_tree *tree, struct tree_map *now,
+    const struct tree_map *was, struct mrmr_bytes *names)
+{
+    for (struct tree_name *at = tree_map_at(now, 0); at; at = tree_map_at(now, at->place + 1)) {
+        const struct tree_name *old = tree_map_find(was, at->name);
+        keep_number_locked(tree, at, old);
+        if (!old || old->unsure || name_differs(at, old))
+            mrmr_bytes_add(names, at->name, strlen(at->name) + 1);
+    }
+    for (const struct tree_name *at = tree_map_at(was, 0); at; at = tree_map_at(was, at->place + 1))
+        if (!tree_map_find(now, at->name))
+            mrmr_bytes_add(names, at->name, strlen(at->name) + 1);
+}
+
+static void map_touch_locked(struct tree_map *map, const struct mrmr_bytes *names)
+{
+    for (size_t at = 0; at < names->size; at += strlen(names->data + at) + 1) {
+        struct tree_name *name = tree_map_add(map, names->data + at);
+        if (name)
+            name->unsure = true;
+    }
+}
+
+/* Subfolders that are held learn on which drives they lie now. */
+static void children_update_locked(struct pool_tree *tree, const struct tree_map *map)
+{
+    for (struct tree_name *at = tree_map_at(map, 0); at; at = tree_map_at(map, at->place + 1)) {
+        struct tree_node *node = at->kind == POOL_DIR ? tree_find_locked(tree, at->number) : NULL;
+        if (node)
+            tree_lies_on_locked(tree, node, &at->on);
+    }
+}
+
+/* changed (may be NULL): what to tell of. */
+static void load_take_locked(struct load *load, struct mrmr_bytes *changed)
+{
+    struct tree_node *folder = load->folder;
+    struct tree_map was = folder->map;
+    struct mrmr_bytes ignored = MRMR_BYTES_INIT;
+    map_compare_locked(load->tree, &load->map, &was, changed ? changed : &ignored);
+    mrmr_bytes_free(&ignored);
+    folder->map = load->map;
+    load->map = (struct tree_map){.bucket = NULL};
+    map_touch_locked(&folder->map, &folder->touched);
+    mrmr_bytes_clear(&folder->touched);
+    tree_map_free(&was);
+    folder->watched = load->watched;
+    folder->loaded = mrmr_clock_monotonic();
+    folder->valid = !folder->lost;
+    folder->lost = false;
+    folder->version++;
+    children_update_locked(load->tree, &folder->map);
+}
+
+/* Whoever comes first loads; the others wait. True: it is the caller. */
+static bool load_begin_locked(struct pool_tree *tree, struct tree_node *folder, bool anew)
+{
+    while (folder->loading)
+        pthread_cond_wait(&tree->moved, &tree->lock);
+    bool fresh =
+        folder->valid && (folder->watched || mrmr_clock_monotonic() - folder->loaded < tree_second);
+    if (fresh && !anew)
+        return false;
+    folder->loading = true;
+    mrmr_bytes_clear(&folder->touched);
+    return true;
+}
+
+static mrmr_err folder_load(
+    struct pool_tree *tree, struct tree_node *folder, bool anew, struct mrmr_bytes *changed)
+{
+    __attribute__((cleanup(load_free))) struct load load = {.tree = tree, .folder = folder};
+    mrmr_err err;
+    {
+        mrmr_locked(&tree->lock);
+        if (!load_begin_locked(tree, folder, anew))
+            return MRMR_OK;
+        load.on = folder->on;
+        err = tree_path_locked(folder, &load.path);
+    }
+    if (!err)
+        err = load_run(&load);
+    mrmr_locked(&tree->lock);
+    if (!err)
+        load_take_locked(&load, changed);
+    folder->loading = false;
+    pthread_cond_broadcast(&tree->moved);
+    return err;
+}
+
+mrmr_err tree_folder_ready(struct pool_tree *tree, struct tree_node *folder)
+{
+    return folder_load(tree, folder, false, NULL);
+}
+
+mrmr_err tree_folder_reload(struct pool_tree *tree, struct tree_node *folder)
+{
+    mrmr_autobytes struct mrmr_bytes changed = MRMR_BYTES_INIT;
+    MRMR_TRY(folder_load(tree, folder, true, &changed));
+    for (size_t at = 0; at < changed.size; at += strlen(changed.data + at) + 1)
+        tree_tell_name(tree, folder->number, changed.data + at);
+    tree_tell_node(tree, folder->number, false);
+    return MRMR_OK;
+}
+
+/* --- one name --- */
+
+/* What the folder's drives have by this name, in load.map. */
+static mrmr_err load_name(struct load *load, const char *name)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    MRMR_TRY(tree_join(load->path.data ? load->path.data : "", name, &path));
+    for (load->drive = 0; load->drive < load->tree->ndrives; load->drive++) {
+        const struct tree_drive *drive = &load->tree->drive[load->drive];
+        struct drv_stat stat;
+        struct meta_node node;
+        if (!tree_set_has(&load->on, load->drive))
+            continue;
+        mrmr_err err = tree_live(drive) ? drv_stat(drive->drive->drv, path.data, &stat)
+                                        : mrmr_fail(MRMR_OFFLINE, NULL);
+        if (!err)
+            err = load_stat(load, name, &stat);
+        else if (tree_silent(err))
+            err = tree_catalog(load->tree, load->drive, path.data, &node) == MRMR_OK
+                      ? load_node(load, name, &node)
+                      : MRMR_OK;
+        if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
+            return mrmr_err_drive(err, drive->drive->meta.name);
+    }
+    return MRMR_OK;
+}
+
+/* The folder's map gets what was found; it stays unsure if an event came meanwhile. */
+static mrmr_err name_take_locked(struct load *load, const char *name, uint64_t events)
+{
+    struct tree_node *folder = load->folder;
+    struct tree_name *found = tree_map_find(&load->map, name);
+    struct tree_name *old = tree_map_find(&folder->map, name);
+    bool sure = folder->events == events;
+    if (!found) {
+        if (sure)
+            tree_map_remove(&folder->map, name);
+        return MRMR_OK;
+    }
+    if (!old && !(old = tree_map_add(&folder->map, name)))
+        return mrmr_nomem();
+    keep_number_locked(load->tree, found, old);
+    old->number = found->number;
+    old->mtime = found->mtime;
+    old->on = found->on;
+    old->kind = found->kind;
+    old->unsure = found->unsure || !sure;
+    struct tree_node *node =
+        old->kind == POOL_DIR ? tree_find_locked(load->tree, old->number) : NULL;
+    if (node)
+        tree_lies_on_locked(load->tree, node, &old->on);
+    return MRMR_OK;
+}
+
+static mrmr_err name_resolve(struct pool_tree *tree, struct tree_node *folder, const char *name)
+{
+    __attribute__((cleanup(load_free))) struct load load = {.tree = tree, .folder = folder};
+    uint64_t events;
+    {
+        mrmr_locked(&tree->lock);
+        events = folder->events;
+        load.on = folder->on;
+        MRMR_TRY(tree_path_locked(folder, &load.path));
+    }
+    MRMR_TRY(load_name(&load, name));
+    mrmr_locked(&tree->lock);
+    return name_take_locked(&load, name, events);
+}
+
+/* A struct tree_name without its name. */
+static mrmr_err name_copy_locked(
+    struct tree_node *folder, const char *name, struct tree_name *ret_name, bool *ret_unsure)
+{
+    const struct tree_name *found = tree_map_find(&folder->map, name);
+    *ret_unsure = found && found->unsure;
+    if (!found || (*ret_unsure && !found->number))
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    memcpy(ret_name, found, sizeof *found);
+    return MRMR_OK;
+}
+
+mrmr_err tree_name_get(
+    struct pool_tree *tree, struct tree_node *folder, const char *name, struct tree_name *ret_name)
+{
+    mrmr_err err = MRMR_ABSENT;
+    bool unsure = true;
+    /* A name that changes all the time is what it was at one of the looks. */
+    for (unsigned i = 0; unsure && i <= LOAD_TRIES; i++) {
+        if (i)
+            MRMR_TRY(name_resolve(tree, folder, name));
+        mrmr_locked(&tree->lock);
+        err = name_copy_locked(folder, name, ret_name, &unsure);
+    }
+    return err;
+}

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What one node is: lookup, attributes, symlinks, and lists of names.
+ *
+ * A node is reached by path: by the name that was seen last, then by the others it had. What is found
+ * there must be the node (its drive, its inode), or the name is forgotten and the next one tried.
+ */
+#include "pool/tree.h"
+
+#include <string.h>
+
+enum { LOOK_TRIES = 3 };
+
+size_t tree_drive_of(const struct tree_node *node)
+{
+    size_t i = 0;
+    while (i < TREE_DRIVES_MAX - 1 && !tree_set_has(&node->on, i))
+        i++;
+    return i;
+}
+
+/* --- by path --- */
+
+static mrmr_err first_path(struct pool_tree *tree, struct tree_node *node, struct mrmr_bytes *path,
+    struct tree_node **ret_parent, char name[256])
+{
+    mrmr_locked(&tree->lock);
+    mrmr_bytes_clear(path);
+    MRMR_TRY(tree_path_locked(node, path));
+    *ret_parent = NULL;
+    if (node->links) {
+        *ret_parent = node->links->parent;
+        tree_ref_locked(*ret_parent);
+        strncpy(name, node->links->name, 255);
+        name[255] = '\0';
+    }
+    return MRMR_OK;
+}
+
+static void path_failed(
+    struct pool_tree *tree, struct tree_node *node, struct tree_node *parent, const char *name)
+{
+    mrmr_locked(&tree->lock);
+    tree_unlink_locked(tree, node, parent, name);
+}
+
+mrmr_err tree_by_path(struct pool_tree *tree, struct tree_node *node, tree_path_fn fn, void *arg)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    char name[256];
+    for (;;) {
+        struct tree_node *parent;
+        MRMR_TRY(first_path(tree, node, &path, &parent, name));
+        mrmr_err err = fn(path.data, arg);
+        if (err == MRMR_NOT_DIR)
+            err = MRMR_ABSENT; /* a folder on the way is none any more */
+        bool gone = mrmr_class_of(err) == MRMR_CLASS_ABSENT && parent;
+        if (gone)
+            path_failed(tree, node, parent, name);
+        tree_put(tree, parent);
+        if (!gone)
+            return err;
+    }
+}
+
+mrmr_err tree_check_stat(struct pool_tree *tree, const struct tree_node *node, const char *path,
+    const struct drv_stat *stat)
+{
+    size_t drive = tree_drive_of(node);
+    const char *slash = strrchr(path, '/');
+    if ((int)stat->type != (int)node->kind)
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    if (node->kind == POOL_DIR || stat->ino == 0)
+        return MRMR_OK;
+    uint64_t number = tree_number(tree, drive, stat->ino, "", slash ? slash + 1 : path);
+    return number == node->number ? MRMR_OK : mrmr_fail(MRMR_ABSENT, NULL);
+}
+
+/* --- attributes --- */
+
+void tree_attr_from_stat(const struct drv_stat *stat, struct pool_attr *ret_attr)
+{
+    *ret_attr = (struct pool_attr){
+        .kind = (enum pool_kind)stat->type,
+        .mode = stat->mode,
+        .uid = stat->uid,
+        .gid = stat->gid,
+        .nlink = stat->type == DRV_DIR ? 1 : stat->nlink,
+        .size = stat->size,
+        .allocated = stat->allocated,
+        .rdev = stat->rdev,
+        .mtime = stat->mtime,
+        .ctime = stat->ctime ? stat->ctime : stat->mtime,
+        .atime = stat->atime ? stat->atime : stat->mtime,
+    };
+}
+
+static void attr_from_node(const struct meta_node *node, struct pool_attr *ret_attr)
+{
+    const struct drv_stat stat = {
+        .type = (enum drv_type)node->type,
+        .mode = node->mode,
+        .uid = node->uid,
+        .gid = node->gid,
+        .nlink = node->nlink,
+        .size = node->size,
+        .allocated = (node->size + 511) / 512 * 512,
+        .rdev = node->rdev,
+        .mtime = node->mtime,
+        .ctime = node->ctime,
+    };
+    tree_attr_from_stat(&stat, ret_attr);
+}
+
+struct look {
+    struct pool_tree *tree;
+    struct tree_node *node;
+    struct tree_set on;
+    struct pool_attr attr;
+    bool kept; /* by the catalog: not what a drive says now */
+};
+
+/* On one drive. */
+static mrmr_err look_at(
+    struct look *look, size_t drive, const char *path, struct pool_attr *ret_attr)
+{
+    const struct tree_drive *own = &look->tree->drive[drive];
+    struct drv_stat stat;
+    struct meta_node node;
+    mrmr_err err =
+        tree_live(own) ? drv_stat(own->drive->drv, path, &stat) : mrmr_fail(MRMR_OFFLINE, NULL);
+    if (!err) {
+        tree_attr_from_stat(&stat, ret_attr);
+        return tree_check_stat(look->tree, look->node, path, &stat);
+    }
+    if (!tree_silent(err))
+        return mrmr_err_drive(err, own->drive->meta.name);
+    look->kept = true;
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    mrmr_err known = tree_catalog(look->tree, drive, path, &node);
+    if (known)
+        return mrmr_class_of(known) == MRMR_CLASS_ABSENT ? mrmr_story_restore(&story) : known;
+    attr_from_node(&node, ret_attr);
+    return MRMR_OK;
+}
+
+/* A folder's, over its drives: the first that has it, with the newest times. */
+static mrmr_err look_folder(struct look *look, const char *path)
+{
+    mrmr_err err = MRMR_ABSENT;
+    bool found = false;
+    for (size_t i = 0; i < look->tree->ndrives; i++) {
+        struct pool_attr attr;
+        if (!tree_set_has(&look->on, i))
+            continue;
+        mrmr_err one = look_at(look, i, path, &attr);
+        if (one || attr.kind != POOL_DIR) {
+            err = one ? one : err;
+            continue;
+        }
+        if (!found)
+            look->attr = attr;
+        else if (attr.mtime > look->attr.mtime)
+            look->attr.mtime = attr.mtime;
+        if (attr.ctime > look->attr.ctime)
+            look->attr.ctime = attr.ctime;
+        if (attr.atime > look->attr.atime)
+            look->attr.atime = attr.atime;
+        found = true;
+    }
+    return found ? MRMR_OK : err;
+}
+
+static mrmr_err look_path(const char *path, void *arg)
+{
+    struct look *look = arg;
+    look->kept = false;
+    if (look->node->kind == POOL_DIR)
+        return look_folder(look, path);
+    return look_at(look, tree_drive_of(look->node), path, &look->attr);
+}
+
+/* How long it may be kept. */
+static int64_t keep_locked(const struct look *look)
+{
+    const struct tree_node *node = look->node;
+    const struct tree_node *tells = node->kind == POOL_DIR ? node
+                                    : node->links          ? node->links->parent
+                                                           : NULL;
+    bool told = tells && tells->valid && tells->watched && !look->kept;
+    return told && (node->kind == POOL_DIR || look->attr.nlink == 1) ? POOL_KEEP : tree_second;
+}
+
+static mrmr_err look_node(
+    struct pool_tree *tree, struct tree_node *node, struct pool_attr *ret_attr)
+{
+    struct look look = {.tree = tree, .node = node};
+    {
+        mrmr_locked(&tree->lock);
+        look.on = node->on;
+    }
+    MRMR_TRY(tree_by_path(tree, node, look_path, &look));
+    mrmr_locked(&tree->lock);
+    look.attr.node = node->number;
+    look.attr.keep = keep_locked(&look);
+    *ret_attr = look.attr;
+    return MRMR_OK;
+}
+
+mrmr_err pool_tree_attr(struct pool_tree *tree, uint64_t number, struct pool_attr *ret_attr)
+{
+    struct tree_node *node;
+    MRMR_TRY(tree_node(tree, number, false, &node));
+    mrmr_err err = look_node(tree, node, ret_attr);
+    tree_put(tree, node);
+    return err;
+}
+
+/* --- lookup --- */
+
+static int64_t absent_keep(struct pool_tree *tree, const struct tree_node *folder)
+{
+    mrmr_locked(&tree->lock);
+    return folder->valid && folder->watched ? POOL_KEEP : tree_second;
+}
+
+/* The node that the name shows, counted. */
+static mrmr_err lookup_node(
+    struct pool_tree *tree, struct tree_node *folder, const char *name, struct tree_node **ret_node)
+{
+    struct tree_name shows;
+    MRMR_TRY(tree_name_get(tree, folder, name, &shows));
+    mrmr_locked(&tree->lock);
+    *ret_node = tree_get_locked(tree, folder, name, &shows);
+    return *ret_node ? MRMR_OK : mrmr_nomem();
+}
+
+static void lookup_unsure(struct pool_tree *tree, struct tree_node *folder, const char *name)
+{
+    mrmr_locked(&tree->lock);
+    struct tree_name *shows = tree_map_find(&folder->map, name);
+    if (shows)
+        shows->unsure = true;
+}
+
+static mrmr_err lookup_once(
+    struct pool_tree *tree, struct tree_node *folder, const char *name, struct pool_attr *ret_attr)
+{
+    struct tree_node *node;
+    uint64_t changes;
+    MRMR_TRY(lookup_node(tree, folder, name, &node));
+    {
+        mrmr_locked(&tree->lock);
+        changes = node->changes;
+    }
+    mrmr_err err = look_node(tree, node, ret_attr);
+    mrmr_locked(&tree->lock);
+    if (!err) {
+        node->held++;
+        if (node->changes != changes)
+            ret_attr->keep = 0;
+    }
+    tree_put_locked(tree, node);
+    return err;
+}
+
+static void busy_add(struct pool_tree *tree, struct tree_node *folder, int by)
+{
+    mrmr_locked(&tree->lock);
+    folder->busy += (unsigned)by;
+}
+
+static mrmr_err lookup_in(
+    struct pool_tree *tree, struct tree_node *folder, const char *name, struct pool_attr *ret_attr)
+{
+    mrmr_err err = MRMR_OK;
+    MRMR_TRY(tree_folder_ready(tree, folder));
+    for (unsigned i = 0; i < LOOK_TRIES; i++) {
+        err = lookup_once(tree, folder, name, ret_attr);
+        if (mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+            break;
+        lookup_unsure(tree, folder, name);
+    }
+    return err;
+}
+
+/* A node by its number alone, held; found through the catalog if nobody holds it. */
+static mrmr_err lookup_number(struct pool_tree *tree, uint64_t number, struct pool_attr *ret_attr);
+
+mrmr_err pool_tree_lookup(struct pool_tree *tree, uint64_t number, const char *name,
+    struct pool_attr *ret_attr, int64_t *ret_keep)
+{
+    struct tree_node *folder;
+    *ret_keep = 0;
+    if (strcmp(name, ".") == 0)
+        return lookup_number(tree, number, ret_attr);
+    if (strlen(name) > META_NAME_MAX)
+        return mrmr_fail(MRMR_NAME_TOO_LONG, NULL);
+    MRMR_TRY(tree_node(tree, number, true, &folder));
+    busy_add(tree, folder, 1);
+    mrmr_err err = lookup_in(tree, folder, name, ret_attr);
+    busy_add(tree, folder, -1);
+    *ret_keep = err ? absent_keep(tree, folder) : ret_attr->keep;
+    tree_put(tree, folder);
+    return err;
+}
+
+/* Down a path from the root; what is on the way is let go of again. */
+static mrmr_err lookup_path(struct pool_tree *tree, char *path, struct pool_attr *ret_attr)
+{
+    uint64_t at = POOL_ROOT;
+    int64_t keep;
+    mrmr_err err = MRMR_OK;
+    while (!err && path) {
+        const char *name = strsep(&path, "/");
+        err = pool_tree_lookup(tree, at, name, ret_attr, &keep);
+        if (at != POOL_ROOT)
+            pool_tree_forget(tree, at, 1);
+        at = ret_attr->node;
+    }
+    return err;
+}
+
+static mrmr_err lookup_catalog(struct pool_tree *tree, uint64_t number, struct pool_attr *ret_attr)
+{
+    enum { SAME_INODE = 8, INO_BITS = 48 };
+    struct meta_node nodes[SAME_INODE];
+    size_t n = 0;
+    MRMR_TRY(meta_node_by_ino(tree->pool->meta, (int64_t)(number >> INO_BITS),
+        number & ((UINT64_C(1) << INO_BITS) - 1), nodes, SAME_INODE, &n));
+    for (size_t i = 0; i < n; i++) {
+        mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+        MRMR_TRY(meta_path(tree->pool->meta, nodes[i].id, &path));
+        if (!path.size || lookup_path(tree, path.data, ret_attr))
+            continue;
+        if (ret_attr->node == number)
+            return MRMR_OK;
+        pool_tree_forget(tree, ret_attr->node, 1);
+    }
+    return mrmr_fail(MRMR_ABSENT, "nothing is known by this number");
+}
+
+static mrmr_err lookup_number(struct pool_tree *tree, uint64_t number, struct pool_attr *ret_attr)
+{
+    struct tree_node *node;
+    if (tree_node(tree, number, false, &node))
+        return lookup_catalog(tree, number, ret_attr);
+    mrmr_err err = look_node(tree, node, ret_attr);
+    mrmr_locked(&tree->lock);
+    if (!err)
+        node->held++;
+    tree_put_locked(tree, node);
+    return err;
+}
+
+mrmr_err pool_tree_parent(struct pool_tree *tree, uint64_t number, uint64_t *ret_parent)
+{
+    struct tree_node *folder;
+    MRMR_TRY(tree_node(tree, number, true, &folder));
+    mrmr_locked(&tree->lock);
+    *ret_parent = folder->links ? folder->links->parent->number : POOL_ROOT;
+    tree_put_locked(tree, folder);
+    return MRMR_OK;
+}
+
+/* --- symlinks --- */
+
+struct target {
+    struct pool_tree *tree;
+    size_t drive;
+    struct mrmr_bytes *text;
+};
+
+static mrmr_err target_read(const char *path, void *arg)
+{
+    const struct target *target = arg;
+    const struct tree_drive *own = &target->tree->drive[target->drive];
+    struct meta_node node;
+    mrmr_err err = tree_live(own) ? drv_readlink(own->drive->drv, path, target->text)
+                                  : mrmr_fail(MRMR_OFFLINE, NULL);
+    if (!tree_silent(err))
+        return err;
+    MRMR_TRY(tree_catalog(target->tree, target->drive, path, &node));
+    return meta_target_get(target->tree->pool->meta, node.id, target->text);
+}
+
+mrmr_err pool_tree_readlink(struct pool_tree *tree, uint64_t number, struct mrmr_bytes *text)
+{
+    struct tree_node *node;
+    MRMR_TRY(tree_node(tree, number, false, &node));
+    struct target target = {tree, tree_drive_of(node), text};
+    mrmr_err err = node->kind == POOL_LNK ? tree_by_path(tree, node, target_read, &target)
+                                          : mrmr_fail(MRMR_INVALID, "not a symlink");
+    tree_put(tree, node);
+    return err;
+}
+
+/* --- lists --- */
+
+struct listed {
+    char name[META_NAME_MAX + 1];
+    uint64_t number, next;
+    enum pool_kind kind;
+    bool unsure;
+};
+
+/* The first name at or after the place. False: there is none. */
+static bool list_next(
+    struct pool_tree *tree, const struct tree_node *folder, uint64_t place, struct listed *ret)
+{
+    mrmr_locked(&tree->lock);
+    const struct tree_name *name = tree_map_at(&folder->map, place);
+    if (!name)
+        return false;
+    strncpy(ret->name, name->name, META_NAME_MAX);
+    ret->name[META_NAME_MAX] = '\0';
+    ret->number = name->number;
+    ret->next = name->place + 1;
+    ret->kind = name->kind;
+    ret->unsure = name->unsure;
+    return true;
+}
+
+/* Whether it is there, and what it is. */
+static mrmr_err list_look(struct pool_tree *tree, struct tree_node *folder, struct listed *listed)
+{
+    struct tree_name shows;
+    if (!listed->unsure)
+        return MRMR_OK;
+    MRMR_TRY(tree_name_get(tree, folder, listed->name, &shows));
+    listed->number = shows.number;
+    listed->kind = shows.kind;
+    return MRMR_OK;
+}
+
+static mrmr_err list_run(struct pool_tree *tree, struct tree_node *folder, uint64_t place,
+    bool attrs, pool_dir_fn fn, void *arg)
+{
+    struct listed listed;
+    for (; list_next(tree, folder, place, &listed); place = listed.next) {
+        struct pool_attr attr;
+        int64_t keep;
+        mrmr_err err =
+            attrs ? pool_tree_lookup(tree, folder->number, listed.name, &attr, &keep) : MRMR_OK;
+        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+            continue;
+        bool has_attr = attrs && !err;
+        if (!has_attr && list_look(tree, folder, &listed))
+            continue;
+        const struct pool_dir_entry entry = {
+            .name = listed.name,
+            .node = has_attr ? attr.node : listed.number,
+            .kind = has_attr ? attr.kind : listed.kind,
+            .next = listed.next,
+            .attr = has_attr ? &attr : NULL,
+        };
+        if (fn(&entry, arg))
+            continue;
+        if (has_attr)
+            pool_tree_forget(tree, attr.node, 1);
+        break;
+    }
+    return MRMR_OK;
+}
+
+mrmr_err pool_tree_list(
+    struct pool_tree *tree, uint64_t number, uint64_t place, bool attrs, pool_dir_fn fn, void *arg)
+{
+    struct tree_node *folder;
+    MRMR_TRY(tree_node(tree, number, true, &folder));
+    mrmr_err err = tree_folder_ready(tree, folder);
+    if (!err)
+        err = list_run(tree, folder, place, attrs, fn, arg);
+    tree_put(tree, folder);
+    return err;
+}
+
+uint64_t pool_tree_list_version(struct pool_tree *tree, uint64_t number)
+{
+    mrmr_locked(&tree->lock);
+    const struct tree_node *folder = tree_find_locked(tree, number);
+    return folder && folder->valid && folder->watched ? folder->version : 0;
+}

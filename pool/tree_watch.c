@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What happens to the tree from outside: changes made on the drives, drives that go and come back.
+ *
+ * Events of a drive's watch come on the watch's own thread. They mark names unsure and tell whoever
+ * caches them; they never look at a drive. Looking is the monitor's work: at names that may be
+ * folders, so that a folder that gains or loses a copy is loaded anew; at all folders, after a drive
+ * went or came or events were lost; and every few seconds at what is at the root of a drive that is
+ * out of service.
+ *
+ * That look may hang like any other, so it has a thread of its own, one a drive, which nobody waits
+ * for.
+ */
+#include "pool/tree.h"
+
+#include "drivers/guard.h"
+#include "pool/drive.h"
+#include <string.h>
+
+static const int64_t probe_interval = 3 * MRMR_NS_PER_S;
+
+/* --- telling --- */
+
+void tree_tell_name(struct pool_tree *tree, uint64_t folder, const char *name)
+{
+    if (tree->events.name_changed)
+        tree->events.name_changed(folder, name, tree->events.arg);
+}
+
+void tree_tell_node(struct pool_tree *tree, uint64_t node, bool bytes)
+{
+    if (tree->events.node_changed)
+        tree->events.node_changed(node, bytes, tree->events.arg);
+}
+
+/* --- the monitor's list --- */
+
+void tree_later_locked(
+    struct pool_tree *tree, enum tree_todo_kind kind, uint64_t number, const char *name)
+{
+    size_t size = strlen(name) + 1;
+    struct tree_todo *todo = malloc(sizeof *todo + size);
+    if (!todo)
+        return;
+    todo->next = NULL;
+    todo->kind = kind;
+    todo->number = number;
+    memcpy(todo->name, name, size);
+    *tree->todo_last = todo;
+    tree->todo_last = &todo->next;
+    pthread_cond_signal(&tree->monitor_wake);
+}
+
+/* --- events --- */
+
+static void event_name(struct tree_drive *drive, uint64_t number, const char *name)
+{
+    struct pool_tree *tree = drive->tree;
+    {
+        mrmr_locked(&tree->lock);
+        struct tree_node *folder = tree_find_locked(tree, number);
+        if (!folder || folder->kind != POOL_DIR)
+            return;
+        folder->events++;
+        folder->version++;
+        if (folder->loading && mrmr_bytes_add(&folder->touched, name, strlen(name) + 1))
+            folder->lost = true;
+        struct tree_name *shows = folder->valid ? tree_map_add(&folder->map, name) : NULL;
+        if (shows)
+            shows->unsure = true;
+        else
+            folder->valid = false;
+        if (!shows || !shows->number || shows->kind == POOL_DIR)
+            tree_later_locked(tree, TREE_LOOK, number, name);
+    }
+    tree_tell_name(tree, number, name);
+}
+
+/* Something of what has this name changed. */
+static void event_thing(struct tree_drive *drive, uint64_t number, const char *name, bool bytes)
+{
+    struct pool_tree *tree = drive->tree;
+    uint64_t changed = 0;
+    {
+        mrmr_locked(&tree->lock);
+        struct tree_node *folder = tree_find_locked(tree, number);
+        struct tree_name *shows = folder ? tree_map_find(&folder->map, name) : NULL;
+        if (!shows || !shows->number)
+            return;
+        changed = shows->number;
+        struct tree_node *node = tree_find_locked(tree, changed);
+        if (node)
+            node->changes++;
+        /* What is being told to the kernel now may be older than this event. */
+        if (folder->busy)
+            tree_later_locked(tree, TREE_TELL, changed, "");
+    }
+    tree_tell_node(tree, changed, bytes);
+}
+
+/* The watch on a folder is of no use any more. */
+static void event_folder(struct tree_drive *drive, uint64_t number)
+{
+    struct pool_tree *tree = drive->tree;
+    mrmr_locked(&tree->lock);
+    struct tree_node *folder = tree_find_locked(tree, number);
+    if (!folder)
+        return;
+    folder->valid = false;
+    folder->lost = folder->loading;
+    folder->version++;
+    tree_later_locked(tree, TREE_LOAD, number, "");
+}
+
+static void event_lost(struct tree_drive *drive)
+{
+    struct pool_tree *tree = drive->tree;
+    mrmr_log(MRMR_LOG_INFO, "drive %s: too many changes at once: every folder is read anew",
+        drive->drive->meta.name);
+    mrmr_locked(&tree->lock);
+    for (size_t i = 0; i < tree->buckets; i++)
+        for (struct tree_node *node = tree->table[i]; node; node = node->next) {
+            node->valid = false;
+            node->lost = node->loading;
+            node->changes++;
+        }
+    tree->all = true;
+    pthread_cond_signal(&tree->monitor_wake);
+}
+
+static void tree_event(enum drv_event event, uint64_t key, const char *name, void *arg)
+{
+    struct tree_drive *drive = arg;
+    switch (event) {
+    case DRV_EVENT_NAME:
+        event_name(drive, key, name);
+        return;
+    case DRV_EVENT_BYTES:
+    case DRV_EVENT_ATTRS:
+        if (name)
+            event_thing(drive, key, name, event == DRV_EVENT_BYTES);
+        else
+            tree_tell_node(drive->tree, key, false);
+        return;
+    case DRV_EVENT_MOVED:
+    case DRV_EVENT_END:
+        event_folder(drive, key);
+        return;
+    case DRV_EVENT_LOST:
+        event_lost(drive);
+        return;
+    }
+}
+
+/* --- watches --- */
+
+static struct drv_watch *watch_get(struct tree_drive *drive)
+{
+    mrmr_locked(&drive->tree->lock);
+    if (drive->watch)
+        drive->watch_users++;
+    return drive->watch;
+}
+
+static void watch_put(struct tree_drive *drive)
+{
+    mrmr_locked(&drive->tree->lock);
+    if (--drive->watch_users == 0)
+        pthread_cond_broadcast(&drive->tree->moved);
+}
+
+bool tree_watch_folder(struct tree_drive *drive, const char *path, uint64_t number)
+{
+    struct drv_watch *watch = watch_get(drive);
+    if (!watch)
+        return false;
+    bool watched = drv_watch_add(watch, path, number) == MRMR_OK;
+    watch_put(drive);
+    return watched;
+}
+
+void tree_unwatch_locked(struct pool_tree *tree, const struct tree_node *folder)
+{
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree->drive[i].watch)
+            drv_watch_remove(tree->drive[i].watch, folder->number);
+}
+
+/* The drive serves anew: watches of what served before know nothing of it. */
+static void watch_open(struct tree_drive *drive)
+{
+    struct drv_watch *watch = NULL, *old;
+    mrmr_err err = drv_watch_open(drive->drive->drv, tree_event, drive, &watch);
+    if (err && err != MRMR_UNSUPPORTED)
+        mrmr_log_story(MRMR_LOG_INFO, "changes on a drive are looked for once a second");
+    {
+        mrmr_locked(&drive->tree->lock);
+        old = drive->watch;
+        drive->watch = watch;
+        while (drive->watch_users)
+            pthread_cond_wait(&drive->tree->moved, &drive->tree->lock);
+    }
+    drv_watch_close(old);
+}
+
+/* --- loading anew --- */
+
+static mrmr_err todo_look(struct pool_tree *tree, const struct tree_todo *todo)
+{
+    struct tree_node *folder;
+    struct tree_name shows;
+    MRMR_TRY(tree_node(tree, todo->number, true, &folder));
+    mrmr_err err = tree_name_get(tree, folder, todo->name, &shows);
+    tree_put(tree, folder);
+    return err;
+}
+
+static mrmr_err todo_load(struct pool_tree *tree, uint64_t number)
+{
+    struct tree_node *folder;
+    MRMR_TRY(tree_node(tree, number, true, &folder));
+    mrmr_err err = tree_folder_reload(tree, folder);
+    if (err) /* whoever looks into it next is told why */
+        tree_tell_node(tree, number, false);
+    tree_put(tree, folder);
+    return err;
+}
+
+static void todo_run(struct pool_tree *tree, const struct tree_todo *todo)
+{
+    mrmr_err err = MRMR_OK;
+    switch (todo->kind) {
+    case TREE_LOOK:
+        err = todo_look(tree, todo);
+        break;
+    case TREE_LOAD:
+        err = todo_load(tree, todo->number);
+        break;
+    case TREE_TELL:
+        tree_tell_node(tree, todo->number, true);
+        break;
+    }
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
+        mrmr_log_story(MRMR_LOG_INFO, "looking at a folder anew");
+}
+
+static mrmr_err numbers_all(struct pool_tree *tree, bool folders, struct mrmr_bytes *numbers)
+{
+    mrmr_locked(&tree->lock);
+    for (size_t i = 0; i < tree->buckets; i++)
+        for (const struct tree_node *node = tree->table[i]; node; node = node->next)
+            if (folders == (node->kind == POOL_DIR))
+                MRMR_TRY(mrmr_bytes_add(numbers, &node->number, sizeof node->number));
+    return MRMR_OK;
+}
+
+/* Every folder that is held is loaded, and of every file is told. */
+static void reload_all(struct pool_tree *tree)
+{
+    mrmr_autobytes struct mrmr_bytes folders = MRMR_BYTES_INIT, files = MRMR_BYTES_INIT;
+    if (numbers_all(tree, true, &folders) || numbers_all(tree, false, &files))
+        return;
+    const uint64_t *number = (const uint64_t *)(const void *)folders.data;
+    for (size_t i = 0; i < folders.size / sizeof *number; i++)
+        todo_load(tree, number[i]);
+    number = (const uint64_t *)(const void *)files.data;
+    for (size_t i = 0; i < files.size / sizeof *number; i++)
+        tree_tell_node(tree, number[i], true);
+}
+
+/* --- drives that are out of service --- */
+
+struct tree_probe { /* shared by the monitor and a thread; the last frees it */
+    atomic_uint refs;
+    atomic_bool done;
+    char *uri;
+    /* Set before done. */
+    mrmr_err err;
+    struct drv *drv;
+    struct drv_stat root;
+    struct pool_identity found;
+};
+
+static void probe_put(struct tree_probe *probe)
+{
+    if (!probe || atomic_fetch_sub(&probe->refs, 1) != 1)
+        return;
+    drv_close(probe->drv);
+    free(probe->uri);
+    free(probe);
+}
+
+static void *probe_run(void *arg)
+{
+    struct tree_probe *probe = arg;
+    probe->err = drv_open(probe->uri, &probe->drv);
+    if (!probe->err)
+        probe->err = pool_identity_read(probe->drv, &probe->found);
+    if (!probe->err)
+        probe->err = drv_stat(probe->drv, "", &probe->root);
+    atomic_store(&probe->done, true);
+    probe_put(probe);
+    return NULL;
+}
+
+static void probe_start(struct tree_drive *drive)
+{
+    struct tree_probe *probe = calloc(1, sizeof *probe);
+    pthread_t thread;
+    if (!probe || !(probe->uri = strdup(drive->drive->meta.uri))) {
+        free(probe);
+        return;
+    }
+    probe->refs = 2;
+    if (pthread_create(&thread, NULL, probe_run, probe)) {
+        probe->refs = 1;
+        probe_put(probe);
+        return;
+    }
+    pthread_detach(thread);
+    drive->probe = probe;
+}
+
+/* What is at the root is this drive, in a session that the catalog knows by now. */
+static bool probe_is_ours(struct tree_drive *drive, const struct tree_probe *probe)
+{
+    struct pool *pool = drive->tree->pool;
+    struct meta_drive *metas = NULL;
+    size_t n = 0;
+    bool ours = false;
+    if (probe->err || !mrmr_uuid_equal(&probe->found.pool, &pool->uuid) ||
+        !mrmr_uuid_equal(&probe->found.uuid, &drive->drive->meta.uuid) ||
+        meta_drives(pool->meta, &metas, &n))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (metas[i].id == drive->drive->meta.id && metas[i].state != META_DRIVE_RETIRED)
+            ours = pool_session_judge(&metas[i], &probe->found.session) != POOL_SESSION_STRANGE;
+    meta_drives_free(metas, n);
+    return ours;
+}
+
+static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
+{
+    struct pool_drive *own = drive->drive;
+    struct drv *drv = mrmr_steal(probe->drv);
+    if (drv_guard_put(own->drv, drv))
+        return;
+    if (own->presence != POOL_PRESENT)
+        drv_info(own->drv, &own->info);
+    watch_open(drive);
+    {
+        mrmr_locked(&drive->tree->lock);
+        drive->dev = probe->root.dev;
+        drive->changed = true;
+    }
+    own->presence = POOL_PRESENT;
+    mrmr_log(MRMR_LOG_INFO, "drive %s: it is back", own->meta.name);
+}
+
+static void probe_turn(struct tree_drive *drive)
+{
+    enum { STUCK_MOST = 32 };
+    struct tree_probe *probe = drive->probe;
+    if (drive->drive->meta.state == META_DRIVE_RETIRED || tree_live(drive))
+        return;
+    if (!probe) {
+        if (drv_guard_stuck(drive->drive->drv) < STUCK_MOST)
+            probe_start(drive);
+        return;
+    }
+    if (!atomic_load(&probe->done))
+        return;
+    if (probe_is_ours(drive, probe))
+        probe_take(drive, probe);
+    drive->probe = NULL;
+    probe_put(probe);
+}
+
+/* --- the monitor --- */
+
+/* What there is to do, taken out of the tree. False: stop. */
+static bool monitor_wait(
+    struct pool_tree *tree, int64_t until, struct tree_todo **ret_todo, bool *ret_all)
+{
+    struct timespec at = mrmr_clock_to_timespec(until);
+    mrmr_locked(&tree->lock);
+    while (!tree->stop && !tree->todo && !tree->all && mrmr_clock_monotonic() < until) {
+        for (size_t i = 0; i < tree->ndrives; i++) {
+            tree->all = tree->all || tree->drive[i].changed;
+            tree->drive[i].changed = false;
+        }
+        if (!tree->all)
+            pthread_cond_timedwait(&tree->monitor_wake, &tree->lock, &at);
+    }
+    *ret_todo = tree->todo;
+    *ret_all = tree->all;
+    tree->todo = NULL;
+    tree->todo_last = &tree->todo;
+    tree->all = false;
+    return !tree->stop;
+}
+
+static void *monitor_run(void *arg)
+{
+    struct pool_tree *tree = arg;
+    int64_t probe_at = mrmr_clock_monotonic() + probe_interval;
+    struct tree_todo *todo;
+    bool all;
+    bool verify;
+    while (monitor_wait(tree, probe_at, &todo, &all)) {
+        if (all)
+            reload_all(tree);
+        for (struct tree_todo *next; todo; todo = next) {
+            next = todo->next;
+            todo_run(tree, todo);
+            free(todo);
+        }
+        if (mrmr_clock_monotonic() < probe_at)
+            continue;
+        for (size_t i = 0; i < tree->ndrives; i++)
+            probe_turn(&tree->drive[i]);
+        if (!pool_setting_on(tree->pool, "verify-reads", &verify))
+            tree->verify = verify;
+        probe_at = mrmr_clock_monotonic() + probe_interval;
+    }
+    for (struct tree_todo *next; todo; todo = next) {
+        next = todo->next;
+        free(todo);
+    }
+    return NULL;
+}
+
+mrmr_err tree_watch_start(struct pool_tree *tree)
+{
+    bool verify;
+    MRMR_TRY(pool_setting_on(tree->pool, "verify-reads", &verify));
+    tree->verify = verify;
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree_live(&tree->drive[i]))
+            watch_open(&tree->drive[i]);
+    int err = pthread_create(&tree->monitor, NULL, monitor_run, tree);
+    if (err)
+        return mrmr_fail_errno(err, "start thread", "");
+    tree->monitored = true;
+    return MRMR_OK;
+}
+
+void tree_watch_stop(struct pool_tree *tree)
+{
+    if (tree->monitored) {
+        pthread_mutex_lock(&tree->lock);
+        tree->stop = true;
+        pthread_cond_signal(&tree->monitor_wake);
+        pthread_mutex_unlock(&tree->lock);
+        pthread_join(tree->monitor, NULL);
+    }
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        drv_watch_close(tree->drive[i].watch);
+        tree->drive[i].watch = NULL;
+        probe_put(tree->drive[i].probe);
+    }
+}

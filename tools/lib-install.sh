@@ -36,6 +36,8 @@ build libisal-dev module libisal
 build libb2-dev module libb2
 build libsqlite3-dev module sqlite3
 build zlib1g-dev module zlib
+build libfuse3-dev module fuse3
+build fuse3 command fusermount3
 tests clang command clang
 tests $(mrmr_clang_rt) sanitizer address
 tests clang-format command clang-format

@@ -30,6 +30,8 @@ const struct cmd *const mrmr_commands[] = {
     &cmd_ls,
     &cmd_where,
     &cmd_cat,
+    &cmd_mount,
+    &cmd_umount,
     &cmd_set,
     &cmd_get,
     &cmd_events,

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What the files of the mount share: mount.c (the program), options.c (its arguments), mountpoint.c
+ * (where it may go), session.c (libfuse's session, its threads), ops.c (the kernel's requests),
+ * reply.c (their answers), invalidate.c (what the kernel should forget).
+ *
+ * A number of the pool's tree is the kernel's node id and the st_ino that people see; the root is 1
+ * in both. A request is answered on the thread that read it; the tree sees to it that this takes a
+ * bounded time. What the tree tells goes to the kernel from the tree's own threads: the kernel takes
+ * locks then that a request under way may hold.
+ */
+#ifndef MRMR_FUSE_MFS_H
+#define MRMR_FUSE_MFS_H
+
+#define FUSE_USE_VERSION 312
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "pool/pool.h"
+#include <fuse_lowlevel.h>
+
+struct mfs {
+    struct fuse_session *session;
+    struct pool_tree *tree; /* there before the session's first request */
+};
+
+/* --- options.c --- */
+
+struct mfs_options {
+    char *pool;       /* its folder; owned */
+    char *mountpoint; /* as it was given; owned */
+    bool foreground, verbose;
+    struct fuse_args args; /* for libfuse; owned */
+};
+/* From the command's own arguments, or from mount(8)'s: SOURCE DIR -o … . MRMR_INVALID, told on
+ * stderr already; *ret_done: help or version was printed. */
+mrmr_err mfs_options_parse(int argc, char **argv, struct mfs_options *options, bool *ret_done);
+void mfs_options_free(struct mfs_options *options);
+
+/* --- mountpoint.c --- */
+
+/* The folder, canonical (free()): empty, not mounted on by us, not inside a drive of the pool or
+ * its folder, and by a user who may mount. What a dead mount left there is cleared away. */
+mrmr_err mfs_mountpoint_check(
+    struct pool *pool, const struct mfs_options *options, char **ret_path);
+
+/* --- session.c --- */
+
+/* Mount, call ready, serve until it is unmounted or a signal comes. */
+mrmr_err mfs_session_run(struct mfs *mfs, struct mfs_options *options, const char *mountpoint,
+    void (*ready)(void *arg), void *arg);
+
+/* --- ops.c --- */
+
+extern const struct fuse_lowlevel_ops mfs_ops;
+
+/* --- reply.c --- */
+
+void mfs_stat(const struct pool_attr *attr, struct stat *ret_stat);
+double mfs_seconds(int64_t keep);
+void mfs_entry(const struct pool_attr *attr, struct fuse_entry_param *ret_entry);
+/* The error of this thread's last failure; what is no ordinary answer is logged. */
+void mfs_reply_failed(fuse_req_t req, mrmr_err err);
+/* 0 or the error. */
+void mfs_reply_done(fuse_req_t req, mrmr_err err);
+
+/* --- invalidate.c --- */
+
+extern const struct pool_tree_events mfs_events; /* arg: a struct mfs */
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * mrmr-mount: the program that serves a mounted pool. `mrmr mount` and mount(8) start it.
+ *
+ * Detached, it forks at once: the child opens the pool, mounts and serves, and the parent waits for
+ * its word through a pipe, so that it ends when the mount is there, or with the reason why not.
+ * After that the child has no terminal, and what it has to say goes to syslog.
+ */
+#include "fuse/mfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+
+enum { EXIT_USAGE = 2 };
+
+/* --- what is told --- */
+
+static bool to_syslog; /* set before any thread starts, and once when the mount is there */
+
+static void log_line(enum mrmr_log_level level, const char *line, void *arg)
+{
+    static const int priority[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
+    (void)arg;
+    if (__atomic_load_n(&to_syslog, __ATOMIC_RELAXED))
+        syslog(priority[level], "%s", line);
+    else
+        fprintf(stderr, "mrmr: %s\n", line);
+}
+
+static void tell_story(void)
+{
+    char text[2048];
+    fprintf(stderr, "mrmr: %s\n", mrmr_story_print(mrmr_story_get(), text, sizeof text));
+}
+
+/* --- to the background --- */
+
+static void leave_terminal(void)
+{
+    mrmr_autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    openlog("mrmr-mount", LOG_PID, LOG_DAEMON);
+    __atomic_store_n(&to_syslog, true, __ATOMIC_RELAXED);
+    if (null < 0)
+        return;
+    for (int fd = 0; fd <= 2; fd++)
+        dup2(null, fd);
+}
+
+/* In the child: the pipe to the parent. In the parent it does not return. */
+static mrmr_err detach(int *ret_pipe)
+{
+    int ends[2];
+    char word;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return mrmr_fail_errno(errno, "mount", "");
+    pid_t child = fork();
+    if (child < 0)
+        return mrmr_fail_errno(errno, "mount", "");
+    if (child == 0) {
+        close(ends[0]);
+        setsid();
+        *ret_pipe = ends[1];
+        return MRMR_OK;
+    }
+    close(ends[1]);
+    ssize_t n;
+    do
+        n = read(ends[0], &word, 1);
+    while (n < 0 && errno == EINTR);
+    _exit(n == 1 ? EXIT_SUCCESS : EXIT_FAILURE); /* without a word, the child has told why */
+}
+
+static void mount_ready(void *arg)
+{
+    const int *pipe = arg;
+    if (*pipe < 0)
+        return;
+    if (chdir("/") < 0)
+        mrmr_log(MRMR_LOG_INFO, "the working folder stays in use");
+    leave_terminal();
+    while (write(*pipe, "", 1) < 0 && errno == EINTR)
+        ;
+    close(*pipe);
+}
+
+/* --- the mount --- */
+
+static mrmr_err mount_in(struct pool *pool, struct mfs_options *options, int *pipe)
+{
+    mrmr_autofree char *mountpoint = NULL;
+    struct mfs mfs = {.session = NULL};
+    struct pool_tree_events events = mfs_events;
+    events.arg = &mfs;
+    MRMR_TRY(mfs_mountpoint_check(pool, options, &mountpoint));
+    MRMR_TRY(pool_tree_open(pool, &events, &mfs.tree));
+    mrmr_err err = mfs_session_run(&mfs, options, mountpoint, mount_ready, pipe);
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    pool_tree_close(mfs.tree); /* if the session never came to it */
+    return err ? mrmr_story_restore(&story) : MRMR_OK;
+}
+
+static mrmr_err mount_run(struct mfs_options *options)
+{
+    int pipe = -1;
+    struct pool *pool = NULL;
+    struct mrmr_story story;
+    if (!options->foreground)
+        MRMR_TRY(detach(&pipe));
+    MRMR_TRY(pool_open(options->pool, POOL_LOOK, "mount", &pool));
+    mrmr_err err = mount_in(pool, options, &pipe);
+    mrmr_story_save(&story);
+    pool_close(pool);
+    return err ? mrmr_story_restore(&story) : MRMR_OK;
+}
+
+int main(int argc, char **argv)
+{
+    struct mfs_options options = {.pool = NULL, .args = FUSE_ARGS_INIT(0, NULL)};
+    bool done;
+    mallopt(M_ARENA_MAX, 4);
+    signal(SIGPIPE, SIG_IGN);
+    if (mfs_options_parse(argc, argv, &options, &done)) {
+        mfs_options_free(&options);
+        return EXIT_USAGE;
+    }
+    mrmr_log_set(log_line, NULL, options.verbose ? MRMR_LOG_DEBUG : MRMR_LOG_WARN);
+    mrmr_err err = done ? MRMR_OK : mount_run(&options);
+    if (err)
+        tell_story();
+    mfs_options_free(&options);
+    return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}

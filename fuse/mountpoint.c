@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Where a pool may be mounted, and what a mount whose process died left there.
+ */
+#include "fuse/mfs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <mntent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+
+/* --- who may mount --- */
+
+static bool in_path(const char *program)
+{
+    const char *path = getenv("PATH");
+    for (path = path ? path : "/usr/bin:/bin"; *path;) {
+        size_t n = strcspn(path, ":");
+        char name[4096];
+        snprintf(name, sizeof name, "%.*s/%s", (int)n, path, program);
+        if (access(name, X_OK) == 0)
+            return true;
+        path += n + (path[n] == ':');
+    }
+    return false;
+}
+
+static mrmr_err check_fuse(void)
+{
+    mrmr_autoclose int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return mrmr_err_hint(mrmr_fail(MRMR_UNSUPPORTED, "there is no /dev/fuse"),
+            "load the kernel's module: modprobe fuse");
+    if (fd < 0 && (errno == EACCES || errno == EPERM))
+        return mrmr_err_hint(mrmr_fail(MRMR_DENIED, "/dev/fuse cannot be opened by this user"),
+            "see its mode and group, and add the user to that group");
+    if (fd < 0)
+        return mrmr_fail_errno(errno, "open", "/dev/fuse");
+    if (geteuid() != 0 && !in_path("fusermount3"))
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_UNSUPPORTED, "fusermount3 is missing, with which users mount"),
+            "install the package fuse3");
+    return MRMR_OK;
+}
+
+/* --- what is there --- */
+
+/* An absolute path without symlinks in its folder: the last name may lead to a dead mount. */
+static mrmr_err path_resolve(const char *given, char **ret_path)
+{
+    char *path = realpath(given, NULL);
+    if (path) {
+        *ret_path = path;
+        return MRMR_OK;
+    }
+    if (errno != ENOTCONN)
+        return mrmr_err_hint(mrmr_fail_errno(errno, "mount", given),
+            errno == ENOENT ? "make the folder first" : "see the folders above it");
+    mrmr_autofree char *copy = strdup(given);
+    char *slash = copy ? strrchr(copy, '/') : NULL;
+    if (!copy)
+        return mrmr_nomem();
+    if (slash)
+        *slash = '\0';
+    mrmr_autofree char *folder = realpath(!slash ? "." : *copy ? copy : "/", NULL);
+    if (!folder || asprintf(&path, "%s/%s", folder, slash ? slash + 1 : copy) < 0)
+        return mrmr_fail_errno(ENOENT, "mount", given);
+    *ret_path = path;
+    return MRMR_OK;
+}
+
+/* The type of the file system mounted exactly there; "" if none is. */
+static void mounted_type(const char *path, char type[64])
+{
+    FILE *mounts = setmntent("/proc/self/mounts", "re");
+    char buf[8192];
+    struct mntent entry;
+    *type = '\0';
+    while (mounts && getmntent_r(mounts, &entry, buf, sizeof buf))
+        if (strcmp(entry.mnt_dir, path) == 0)
+            snprintf(type, 64, "%s", entry.mnt_type);
+    if (mounts)
+        endmntent(mounts);
+}
+
+static mrmr_err clear_dead(const char *path)
+{
+    int status = 0;
+    if (geteuid() == 0)
+        return umount2(path, MNT_DETACH) == 0 ? MRMR_OK
+                                              : mrmr_fail_errno(errno, "clear a dead mount", path);
+    pid_t child = fork();
+    if (child == 0) {
+        execlp("fusermount3", "fusermount3", "-u", "-z", "--", path, (char *)NULL);
+        _exit(127);
+    }
+    if (child < 0 || waitpid(child, &status, 0) < 0 || status)
+        return mrmr_err_hint(mrmr_fail(MRMR_BUSY, "a dead mount is at %s", path),
+            "clear it: fusermount3 -uz %s", path);
+    return MRMR_OK;
+}
+
+static mrmr_err check_empty(const char *path)
+{
+    DIR *folder = opendir(path);
+    if (!folder)
+        return mrmr_fail_errno(errno, "mount", path);
+    bool empty = true;
+    for (struct dirent *entry; empty && (entry = readdir(folder));)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    closedir(folder);
+    if (empty)
+        return MRMR_OK;
+    return mrmr_err_hint(
+        mrmr_fail(MRMR_NOT_EMPTY, "%s is not empty: what is in it would be hidden", path),
+        "mount on an empty folder");
+}
+
+static bool is_inside(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+    while (n && folder[n - 1] == '/')
+        n--;
+    return strncmp(path, folder, n) == 0 && (path[n] == '/' || !path[n]);
+}
+
+static mrmr_err check_place(struct pool *pool, const char *pool_dir, const char *path)
+{
+    mrmr_autofree struct pool_drive_view *views = NULL;
+    mrmr_autofree char *home = realpath(pool_dir, NULL);
+    size_t n = 0;
+    MRMR_TRY(pool_drives(pool, &views, &n));
+    for (size_t i = 0; i < n; i++)
+        if (views[i].uri[0] == '/' && is_inside(path, views[i].uri))
+            return mrmr_err_hint(mrmr_fail(MRMR_INVALID, "%s lies on the drive '%s' of this pool",
+                                     path, views[i].name),
+                "mount outside of the drives");
+    if (home && is_inside(path, home))
+        return mrmr_err_hint(mrmr_fail(MRMR_INVALID, "%s lies in the pool's own folder", path),
+            "mount outside of it");
+    return MRMR_OK;
+}
+
+mrmr_err mfs_mountpoint_check(struct pool *pool, const struct mfs_options *options, char **ret_path)
+{
+    mrmr_autofree char *path = NULL;
+    struct stat st;
+    char type[64];
+    MRMR_TRY(check_fuse());
+    MRMR_TRY(path_resolve(options->mountpoint, &path));
+    MRMR_TRY(check_place(pool, options->pool, path));
+    if (stat(path, &st) < 0 && errno == ENOTCONN)
+        MRMR_TRY(clear_dead(path));
+    if (stat(path, &st) < 0)
+        return mrmr_fail_errno(errno, "mount", path);
+    mounted_type(path, type);
+    if (strcmp(type, "fuse.mrmr") == 0)
+        return mrmr_err_hint(mrmr_fail(MRMR_BUSY, "a pool is mounted at %s already", path),
+            "use it, or unmount it first: mrmr umount %s", path);
+    if (!S_ISDIR(st.st_mode))
+        return mrmr_err_path(mrmr_fail(MRMR_NOT_DIR, NULL), path);
+    MRMR_TRY(check_empty(path));
+    *ret_path = mrmr_steal(path);
+    return MRMR_OK;
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The kernel's requests, each answered from the pool's tree. Permissions are checked by the kernel
+ * (default_permissions), which also refuses whatever would write.
+ */
+#include "fuse/mfs.h"
+
+#include <errno.h>
+#include <string.h>
+
+static struct mfs *mfs_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
+static struct pool_tree *tree_of(fuse_req_t req)
+{
+    return mfs_of(req)->tree;
+}
+
+static void op_init(void *arg, struct fuse_conn_info *conn)
+{
+    static const unsigned wanted[] = {
+        FUSE_CAP_ASYNC_READ,
+        FUSE_CAP_AUTO_INVAL_DATA,
+        FUSE_CAP_CACHE_SYMLINKS, /* one that changes is another node */
+        FUSE_CAP_EXPORT_SUPPORT,
+        FUSE_CAP_PARALLEL_DIROPS,
+        FUSE_CAP_READDIRPLUS,
+        FUSE_CAP_READDIRPLUS_AUTO,
+    };
+    (void)arg;
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        if (conn->capable & wanted[i])
+            conn->want |= wanted[i];
+}
+
+/* --- names --- */
+
+static void op_lookup(fuse_req_t req, fuse_ino_t folder, const char *name)
+{
+    struct pool_attr attr;
+    struct fuse_entry_param entry = {.ino = 0};
+    int64_t keep;
+    mrmr_err err;
+    if (strcmp(name, "..") == 0) {
+        uint64_t parent;
+        err = pool_tree_parent(tree_of(req), folder, &parent);
+        if (!err)
+            err = pool_tree_lookup(tree_of(req), parent, ".", &attr, &keep);
+    } else {
+        err = pool_tree_lookup(tree_of(req), folder, name, &attr, &keep);
+    }
+    if (!err)
+        mfs_entry(&attr, &entry);
+    else if (err == MRMR_ABSENT && keep)
+        entry.entry_timeout = mfs_seconds(keep);
+    else
+        return mfs_reply_failed(req, err);
+    if (fuse_reply_entry(req, &entry) && !err) /* it was interrupted: nobody holds it */
+        pool_tree_forget(tree_of(req), attr.node, 1);
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t node, uint64_t times)
+{
+    pool_tree_forget(tree_of(req), node, times);
+    fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+    for (size_t i = 0; i < count; i++)
+        pool_tree_forget(tree_of(req), forgets[i].ino, forgets[i].nlookup);
+    fuse_reply_none(req);
+}
+
+static struct pool_tree_file *file_of(const struct fuse_file_info *fi)
+{
+    return (struct pool_tree_file *)(uintptr_t)fi->fh;
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+    struct pool_attr attr;
+    struct stat st;
+    mrmr_err err = pool_tree_attr(tree_of(req), node, &attr);
+    /* Removed while it is open: the open file still knows. */
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT && fi && fi->fh)
+        err = pool_tree_file_attr(file_of(fi), &attr);
+    if (err)
+        return mfs_reply_failed(req, err);
+    mfs_stat(&attr, &st);
+    fuse_reply_attr(req, &st, mfs_seconds(attr.keep));
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t node)
+{
+    mrmr_autobytes struct mrmr_bytes target = MRMR_BYTES_INIT;
+    mrmr_err err = pool_tree_readlink(tree_of(req), node, &target);
+    if (err)
+        return mfs_reply_failed(req, err);
+    fuse_reply_readlink(req, target.data);
+}
+
+/* --- folders --- */
+
+/* Places of a folder's list as the kernel has them: 1 after ".", 2 after "..", then the tree's. */
+enum { PLACE_DOT = 1, PLACE_DOTS = 2 };
+
+struct filling {
+    fuse_req_t req;
+    bool plus;
+    char *buf;
+    size_t size, used;
+};
+
+static bool fill(
+    struct filling *filling, const char *name, const struct fuse_entry_param *entry, uint64_t place)
+{
+    char *to = filling->buf + filling->used;
+    size_t left = filling->size - filling->used;
+    size_t n = filling->plus
+                   ? fuse_add_direntry_plus(filling->req, to, left, name, entry, (off_t)place)
+                   : fuse_add_direntry(filling->req, to, left, name, &entry->attr, (off_t)place);
+    if (n > left)
+        return false;
+    filling->used += n;
+    return true;
+}
+
+static bool fill_entry(const struct pool_dir_entry *e, void *arg)
+{
+    const struct pool_attr bare = {.node = e->node, .kind = e->kind};
+    struct fuse_entry_param entry;
+    mfs_entry(e->attr ? e->attr : &bare, &entry);
+    if (!e->attr)
+        entry.ino = 0; /* nothing to hold, nothing to keep */
+    return fill(arg, e->name, &entry, e->next);
+}
+
+static bool fill_dots(struct filling *filling, fuse_ino_t folder, uint64_t place)
+{
+    struct fuse_entry_param entry = {.ino = 0};
+    uint64_t parent = folder;
+    entry.attr.st_mode = S_IFDIR;
+    entry.attr.st_ino = folder;
+    if (place < PLACE_DOT && !fill(filling, ".", &entry, PLACE_DOT))
+        return false;
+    if (pool_tree_parent(tree_of(filling->req), folder, &parent))
+        parent = folder;
+    entry.attr.st_ino = parent;
+    return place >= PLACE_DOTS || fill(filling, "..", &entry, PLACE_DOTS);
+}
+
+static void read_folder(fuse_req_t req, fuse_ino_t folder, size_t size, off_t off, bool plus)
+{
+    mrmr_autofree char *buf = malloc(size);
+    struct filling filling = {.req = req, .plus = plus, .buf = buf, .size = size};
+    mrmr_err err = buf ? MRMR_OK : mrmr_nomem();
+    uint64_t place = (uint64_t)off;
+    if (!err && fill_dots(&filling, folder, place))
+        err = pool_tree_list(
+            tree_of(req), folder, place <= PLACE_DOTS ? 0 : place, plus, fill_entry, &filling);
+    if (err)
+        return mfs_reply_failed(req, err);
+    fuse_reply_buf(req, buf, filling.used);
+}
+
+static void op_opendir(fuse_req_t req, fuse_ino_t folder, struct fuse_file_info *fi)
+{
+    /* The kernel keeps the list as long as events tell of changes. */
+    fi->cache_readdir = fi->keep_cache = pool_tree_list_version(tree_of(req), folder) != 0;
+    fuse_reply_open(req, fi);
+}
+
+static void op_readdir(
+    fuse_req_t req, fuse_ino_t folder, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    (void)fi;
+    read_folder(req, folder, size, off, false);
+}
+
+static void op_readdirplus(
+    fuse_req_t req, fuse_ino_t folder, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    (void)fi;
+    read_folder(req, folder, size, off, true);
+}
+
+/* --- files --- */
+
+static void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+    struct pool_tree_file *file = NULL;
+    bool same = false;
+    if ((fi->flags & O_ACCMODE) != O_RDONLY) {
+        fuse_reply_err(req, EROFS);
+        return;
+    }
+    mrmr_err err = pool_tree_file_open(tree_of(req), node, &file, &same);
+    if (err)
+        return mfs_reply_failed(req, err);
+    fi->fh = (uintptr_t)file;
+    fi->keep_cache = same;
+    if (fuse_reply_open(req, fi))
+        pool_tree_file_close(file);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+    (void)node;
+    pool_tree_file_close(file_of(fi));
+    fuse_reply_err(req, 0);
+}
+
+static void op_read(
+    fuse_req_t req, fuse_ino_t node, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    mrmr_autofree char *buf = malloc(size ? size : 1);
+    size_t got = 0;
+    (void)node;
+    mrmr_err err =
+        buf ? pool_tree_file_read(file_of(fi), (uint64_t)off, buf, size, &got) : mrmr_nomem();
+    if (err)
+        return mfs_reply_failed(req, err);
+    fuse_reply_buf(req, buf, got);
+}
+
+static void op_lseek(
+    fuse_req_t req, fuse_ino_t node, off_t off, int whence, struct fuse_file_info *fi)
+{
+    uint64_t found;
+    (void)node;
+    if (off < 0 || (whence != SEEK_DATA && whence != SEEK_HOLE)) {
+        fuse_reply_err(req, off < 0 ? ENXIO : EINVAL);
+        return;
+    }
+    mrmr_err err = pool_tree_file_seek(file_of(fi), (uint64_t)off, whence == SEEK_HOLE, &found);
+    if (err == MRMR_ABSENT)
+        fuse_reply_err(req, ENXIO);
+    else if (err)
+        mfs_reply_failed(req, err);
+    else
+        fuse_reply_lseek(req, (off_t)found);
+}
+
+/* --- attributes --- */
+
+/* A value, or its length for a size of 0. */
+static void reply_value(fuse_req_t req, const struct mrmr_bytes *value, size_t size)
+{
+    if (size == 0)
+        fuse_reply_xattr(req, value->size);
+    else if (size < value->size)
+        fuse_reply_err(req, ERANGE);
+    else
+        fuse_reply_buf(req, value->data, value->size);
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_t size)
+{
+    mrmr_autobytes struct mrmr_bytes value = MRMR_BYTES_INIT;
+    mrmr_err err = pool_tree_xattr(tree_of(req), node, name, &value);
+    if (err == MRMR_ABSENT)
+        fuse_reply_err(req, ENODATA);
+    else if (err)
+        mfs_reply_failed(req, err);
+    else
+        reply_value(req, &value, size);
+}
+
+static mrmr_err add_name(const char *name, const void *value, size_t size, void *arg)
+{
+    (void)value;
+    (void)size;
+    return mrmr_bytes_add(arg, name, strlen(name) + 1);
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t node, size_t size)
+{
+    mrmr_autobytes struct mrmr_bytes names = MRMR_BYTES_INIT;
+    mrmr_err err = pool_tree_xattrs(tree_of(req), node, add_name, &names);
+    if (err)
+        return mfs_reply_failed(req, err);
+    reply_value(req, &names, size);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t node)
+{
+    enum { UNIT = 4096, NAME_MOST = 255 };
+    struct pool_tree_space space;
+    (void)node;
+    mrmr_err err = pool_tree_space(tree_of(req), &space);
+    if (err)
+        return mfs_reply_failed(req, err);
+    const struct statvfs fs = {
+        .f_bsize = UNIT,
+        .f_frsize = UNIT,
+        .f_blocks = space.total / UNIT,
+        .f_bfree = space.avail / UNIT,
+        .f_bavail = space.avail / UNIT,
+        .f_files = space.files + space.files_avail,
+        .f_ffree = space.files_avail,
+        .f_favail = space.files_avail,
+        .f_namemax = NAME_MOST,
+    };
+    fuse_reply_statfs(req, &fs);
+}
+
+const struct fuse_lowlevel_ops mfs_ops = {
+    .init = op_init,
+    .lookup = op_lookup,
+    .forget = op_forget,
+    .forget_multi = op_forget_multi,
+    .getattr = op_getattr,
+    .readlink = op_readlink,
+    .opendir = op_opendir,
+    .readdir = op_readdir,
+    .readdirplus = op_readdirplus,
+    .open = op_open,
+    .release = op_release,
+    .read = op_read,
+    .lseek = op_lseek,
+    .getxattr = op_getxattr,
+    .listxattr = op_listxattr,
+    .statfs = op_statfs,
+};

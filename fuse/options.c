@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Arguments: of the command (`mrmr-mount --pool DIR MOUNTPOINT`), and of mount(8), which calls a
+ * helper as `mount.fuse.mrmr SOURCE MOUNTPOINT -o …`; SOURCE is the pool's folder, and everything
+ * that only /etc/fstab understands is dropped.
+ */
+#include "fuse/mfs.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] = "usage: mrmr-mount --pool FOLDER [-f] [-v] MOUNTPOINT [-o OPTIONS]\n"
+                            "       mount -t fuse.mrmr FOLDER MOUNTPOINT [-o OPTIONS]\n"
+                            "mrmr mount finds the pool's folder by itself.\n";
+
+/* What belongs to fstab and mount(8) alone. */
+static bool only_for_fstab(const char *option)
+{
+    static const char *const words[] = {"defaults", "auto", "noauto", "user", "nouser", "users",
+        "owner", "group", "nofail", "_netdev", "rw"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(option, words[i]) == 0)
+            return true;
+    return strncmp(option, "x-", 2) == 0 || strncmp(option, "comment=", 8) == 0;
+}
+
+static mrmr_err add(struct mfs_options *options, const char *option)
+{
+    return fuse_opt_add_arg(&options->args, "-o") || fuse_opt_add_arg(&options->args, option)
+               ? mrmr_nomem()
+               : MRMR_OK;
+}
+
+/* "a,b=c": a comma in a value is written "\,". */
+static mrmr_err add_list(struct mfs_options *options, const char *list)
+{
+    mrmr_autofree char *option = malloc(strlen(list) + 1);
+    if (!option)
+        return mrmr_nomem();
+    while (*list) {
+        size_t n = 0;
+        for (; list[n] && list[n] != ','; n++)
+            n += list[n] == '\\' && list[n + 1];
+        memcpy(option, list, n);
+        option[n] = '\0';
+        list += n + (list[n] == ',');
+        if (*option && !only_for_fstab(option))
+            MRMR_TRY(add(options, option));
+    }
+    return MRMR_OK;
+}
+
+/* The name that mount and df show. */
+static mrmr_err add_name(struct mfs_options *options)
+{
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    MRMR_TRY(mrmr_bytes_str(&text, "fsname="));
+    for (const char *c = options->pool; *c; c++) {
+        if (*c == ',' || *c == '\\')
+            MRMR_TRY(mrmr_bytes_add(&text, "\\", 1));
+        MRMR_TRY(mrmr_bytes_add(&text, c, 1));
+    }
+    return add(options, text.data);
+}
+
+static mrmr_err add_own(struct mfs_options *options)
+{
+    MRMR_TRY(add_name(options));
+    MRMR_TRY(add(options, "subtype=mrmr,default_permissions,ro"));
+    return geteuid() == 0 ? add(options, "allow_other") : MRMR_OK;
+}
+
+static mrmr_err usage_failed(const char *why)
+{
+    fprintf(stderr, "mrmr-mount: %s\n%s", why, usage);
+    return mrmr_fail(MRMR_INVALID, NULL);
+}
+
+static mrmr_err keep(char **to, const char *value)
+{
+    free(*to);
+    return (*to = strdup(value)) ? MRMR_OK : mrmr_nomem();
+}
+
+static mrmr_err parse_option(struct mfs_options *options, int c, bool *ret_done)
+{
+    switch (c) {
+    case 'p':
+        return keep(&options->pool, optarg);
+    case 'o':
+        return add_list(options, optarg);
+    case 'f':
+        options->foreground = true;
+        return MRMR_OK;
+    case 'v':
+        options->verbose = true;
+        return MRMR_OK;
+    case 'r':
+    case 's': /* mount(8): be sloppy about options; no mtab; a read-only mount; the type */
+    case 'n':
+    case 't':
+        return MRMR_OK;
+    case 'h':
+        fputs(usage, stdout);
+        *ret_done = true;
+        return MRMR_OK;
+    default:
+        return usage_failed("an option is not known");
+    }
+}
+
+static mrmr_err parse_words(struct mfs_options *options, int n, char **word)
+{
+    if (n == 2 && !options->pool)
+        MRMR_TRY(keep(&options->pool, *word));
+    else if (n != 1)
+        return usage_failed("say where to mount it");
+    if (!options->pool)
+        return usage_failed("say which pool");
+    /* The name of the mount says where the pool is, whatever the working folder was. */
+    char *whole = realpath(options->pool, NULL);
+    if (whole) {
+        free(options->pool);
+        options->pool = whole;
+    }
+    return keep(&options->mountpoint, word[n - 1]);
+}
+
+mrmr_err mfs_options_parse(int argc, char **argv, struct mfs_options *options, bool *ret_done)
+{
+    static const struct option longs[] = {
+        {"pool", required_argument, NULL, 'p'},
+        {"foreground", no_argument, NULL, 'f'},
+        {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    *ret_done = false;
+    if (fuse_opt_add_arg(&options->args, argv[0]))
+        return mrmr_nomem();
+    for (int c; !*ret_done && (c = getopt_long(argc, argv, "p:o:t:fvsnrh", longs, NULL)) >= 0;)
+        MRMR_TRY(parse_option(options, c, ret_done));
+    if (*ret_done)
+        return MRMR_OK;
+    MRMR_TRY(parse_words(options, argc - optind, argv + optind));
+    return add_own(options);
+}
+
+void mfs_options_free(struct mfs_options *options)
+{
+    free(options->pool);
+    free(options->mountpoint);
+    fuse_opt_free_args(&options->args);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * mount, umount. What serves a mount is a program of its own, mrmr-mount, which lies beside this
+ * one: so libfuse is no part of the command, and a mount goes on whatever becomes of it.
+ */
+#include "tools/cmd.h"
+
+#include "base/cleanup.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+
+/* --- mount --- */
+
+#define MOUNT_PROGRAM "mrmr-mount"
+
+/* The program beside this one; free(). */
+static mrmr_err mount_program(char **ret_path)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n < 0)
+        return mrmr_fail_errno(errno, "mount", "/proc/self/exe");
+    self[n] = '\0';
+    char *slash = strrchr(self, '/');
+    if (asprintf(ret_path, "%.*s/%s", (int)(slash - self), self, MOUNT_PROGRAM) < 0)
+        return mrmr_nomem();
+    if (access(*ret_path, X_OK) == 0)
+        return MRMR_OK;
+    mrmr_err err = mrmr_fail_errno(errno, "mount", *ret_path);
+    free(*ret_path);
+    *ret_path = NULL;
+    return mrmr_err_hint(err, "it belongs beside the command: install both");
+}
+
+static mrmr_err mount_run(struct cmd_call *call)
+{
+    mrmr_autofree char *program = NULL;
+    const char *options = cmd_value(call, "options");
+    char *args[9];
+    size_t n = 0;
+    MRMR_TRY(mount_program(&program));
+    args[n++] = program;
+    args[n++] = (char *)"--pool";
+    args[n++] = (char *)call->dir;
+    if (cmd_flag(call, "foreground"))
+        args[n++] = (char *)"-f";
+    if (options)
+        args[n++] = (char *)"-o";
+    if (options)
+        args[n++] = (char *)options;
+    args[n++] = (char *)"--";
+    args[n++] = call->arg[0];
+    args[n] = NULL;
+    fflush(stdout);
+    execv(program, args);
+    return mrmr_fail_errno(errno, "mount", program);
+}
+
+const struct cmd cmd_mount = {
+    .name = "mount",
+    .args = "DIR",
+    .summary = "show the pool as one tree, to read",
+    .text = "Mounts the pool on an empty folder: all drives as one tree, as it is on them at this "
+            "moment, read-only\nso far. Files of a drive that is away are read by reconstruction. "
+            "Options are those of mount(8) and\nfuse(8): allow_other, noexec, ... As root everyone "
+            "may look, as far as owner and mode allow.",
+    .least = 1,
+    .most = 1,
+    .options = {{"foreground", 'f', NULL, "stay in the foreground, and log to standard error"},
+        {"options", 'o', "OPTIONS", "mount options, separated by commas"}},
+    .run = mount_run,
+};
+
+/* --- umount --- */
+
+/* As a user; what fusermount3 has to say goes to stderr. */
+static mrmr_err umount_by_helper(const char *dir, bool lazy)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        if (lazy)
+            execlp("fusermount3", "fusermount3", "-u", "-z", "--", dir, (char *)NULL);
+        else
+            execlp("fusermount3", "fusermount3", "-u", "--", dir, (char *)NULL);
+        _exit(127);
+    }
+    while (child > 0 && waitpid(child, &status, 0) < 0)
+        if (errno != EINTR)
+            return mrmr_fail_errno(errno, "umount", dir);
+    if (child < 0)
+        return mrmr_fail_errno(errno, "umount", dir);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return MRMR_OK;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_UNSUPPORTED, "fusermount3 is missing"), "install the package fuse3");
+    return mrmr_err_hint(mrmr_err_path(mrmr_fail(MRMR_BUSY, "it was not unmounted"), dir),
+        "close what is open there, or say --lazy");
+}
+
+static mrmr_err umount_run(struct cmd_call *call)
+{
+    const char *dir = call->arg[0];
+    bool lazy = cmd_flag(call, "lazy");
+    if (geteuid() != 0)
+        return umount_by_helper(dir, lazy);
+    if (umount2(dir, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
+        return MRMR_OK;
+    int why = errno;
+    mrmr_err err = mrmr_fail_errno(why, "umount", dir);
+    if (why == EINVAL)
+        return mrmr_err_hint(err, "nothing is mounted there");
+    return why == EBUSY ? mrmr_err_hint(err, "close what is open there, or say --lazy") : err;
+}
+
+const struct cmd cmd_umount = {
+    .name = "umount",
+    .args = "DIR",
+    .summary = "take a mounted pool down",
+    .text = "Unmounts what mrmr mount mounted; the drives stay as they are.",
+    .least = 1,
+    .most = 1,
+    .options = {{"lazy", 'z', NULL,
+        "also while files there are open: it goes when they are closed"}},
+    .run = umount_run,
+};

@@ -253,7 +253,7 @@ void pool_file_close(struct pool_file *file);
  *
  * One tree of several drives. A folder shows what it holds on all drives. A path that is a folder on
  * one drive and a file on another is the folder. Of several files the newest by the catalog's order
- * shows; one that the catalog has not seen is newer than all it has, and among those the mtime
+ * shows; one that the catalog has not seen as it is now is newer than all it has, and among those the mtime
  * decides. A folder's mode, owner and attributes are those on the drive that has been in the pool
  * longest, of those where it lies; its times are the newest. .mrmr, lost+found and what the setting
  * `exclude` names are not in the tree, nor are file systems mounted below a root.

@@ -35,6 +35,9 @@ static const struct setting settings[] = {
         "hold a drive as it was when more than this part of its files vanished or changed at once"},
     {"hold-files", SETTING_NUMBER, 1, UINT64_C(1) << 40, 1, false, "1000",
         "hold a drive as it was when more than this many files vanished or changed at once"},
+    {"drive-timeout", SETTING_NUMBER, 1, 3600, 1, false, "30",
+        "seconds in which a drive must answer a mount, spinning up included, or is taken out of "
+        "service"},
     {"verify-reads", SETTING_SWITCH, 0, 1, 1, false, "off",
         "on: what is read through the mount is checked against its digest first; or off"},
     {"exclude", SETTING_TEXT, 0, 65536, 1, false, "",

@@ -13,6 +13,7 @@
 #include "pool/tree.h"
 
 #include "drivers/guard.h"
+#include "pool/drive.h"
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,8 +22,6 @@ static_assert((int)POOL_REG == (int)DRV_REG && (int)POOL_BLK == (int)DRV_BLOCK, 
 static_assert((int)POOL_REG == (int)META_REG && (int)POOL_BLK == (int)META_BLOCK, "kinds differ");
 
 enum { NUMBER_BITS = 48 };
-/* A drive answers an op within this time, spinning up included, or is taken out of service. */
-static const int64_t drive_deadline = 30 * MRMR_NS_PER_S;
 enum { DRIVE_THREADS = 8, LEAVES_KEPT = 64, LEAF_THREADS = 4 };
 
 /* --- numbers --- */
@@ -308,13 +307,13 @@ static void drive_cut(mrmr_err why, void *arg)
 }
 
 /* From now on every op on the drive goes through a guard. */
-static mrmr_err drive_guard(struct tree_drive *drive)
+static mrmr_err drive_guard(struct tree_drive *drive, int64_t deadline)
 {
     struct pool_drive *own = drive->drive;
     struct drv_stat root;
     struct drv *guard;
     const struct drv_guard_options options = {
-        .threads = DRIVE_THREADS, .deadline = drive_deadline, .cut = drive_cut, .arg = drive};
+        .threads = DRIVE_THREADS, .deadline = deadline, .cut = drive_cut, .arg = drive};
     MRMR_TRY(drv_guard_create(&options, &guard));
     struct drv *inner = own->drv;
     own->drv = guard;
@@ -331,6 +330,8 @@ static mrmr_err drive_guard(struct tree_drive *drive)
 static mrmr_err tree_start(struct pool_tree *tree)
 {
     struct pool *pool = tree->pool;
+    uint64_t timeout;
+    MRMR_TRY(pool_setting_u64(pool, "drive-timeout", &timeout));
     if (pool->ndrives > TREE_DRIVES_MAX)
         return mrmr_fail(MRMR_UNSUPPORTED, "a pool of more than %d drives", TREE_DRIVES_MAX);
     tree->drive = calloc(pool->ndrives + 1, sizeof *tree->drive);
@@ -343,7 +344,7 @@ static mrmr_err tree_start(struct pool_tree *tree)
         struct tree_drive *drive = &tree->drive[tree->ndrives];
         drive->tree = tree;
         drive->drive = pool->drives[tree->ndrives];
-        MRMR_TRY(drive_guard(drive));
+        MRMR_TRY(drive_guard(drive, (int64_t)timeout * MRMR_NS_PER_S));
         if (drive->drive->meta.state != META_DRIVE_RETIRED)
             tree_set_add(&tree->root->on, tree->ndrives);
     }

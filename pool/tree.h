@@ -125,6 +125,7 @@ struct tree_drive {
     struct drv_watch *watch;  /* NULL: none. Changed by the monitor only, under the lock */
     unsigned watch_users;     /* guarded by lock */
     bool changed;             /* it went or came; guarded by lock */
+    bool suspect;             /* it gave an error: is it still there? guarded by lock */
     struct tree_probe *probe; /* the monitor's */
 };
 
@@ -157,9 +158,10 @@ struct pool_tree {
     struct tree_node **table;
     size_t n, buckets;
     struct tree_node *root;
+    struct pool_tree_file *files; /* that are open */
     struct tree_todo *todo, **todo_last;
-    bool stop, all;   /* all: load every folder anew */
-    int64_t space_at; /* when space was reckoned; monotonic */
+    bool stop, suspects, all; /* all: load every folder anew */
+    int64_t space_at;         /* when space was reckoned; monotonic */
     struct pool_tree_space space;
 };
 
@@ -217,10 +219,8 @@ mrmr_err tree_by_path(struct pool_tree *tree, struct tree_node *node, tree_path_
 /* MRMR_ABSENT: another thing is there now. */
 mrmr_err tree_check_stat(struct pool_tree *tree, const struct tree_node *node, const char *path,
     const struct drv_stat *stat);
-static inline bool tree_silent(mrmr_err err) /* nobody answered: ask the catalog */
-{
-    return mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE;
-}
+/* Nobody answered, or the medium failed: ask the catalog. The monitor looks after the drive then. */
+bool tree_silent(struct tree_drive *drive, mrmr_err err);
 
 /* --- tree_watch.c --- */
 
@@ -234,6 +234,11 @@ void tree_later_locked(
     struct pool_tree *tree, enum tree_todo_kind kind, uint64_t number, const char *name);
 void tree_tell_name(struct pool_tree *tree, uint64_t folder, const char *name);
 void tree_tell_node(struct pool_tree *tree, uint64_t node, bool bytes);
+
+/* --- tree_file.c --- */
+
+/* The drive went: no open file holds anything on it any more, so that it can be unmounted. */
+void tree_files_let_go(struct pool_tree *tree, size_t drive);
 
 /* --- leaf_cache.c: leaves that were made, in bounded memory, with read-ahead --- */
 

@@ -45,12 +45,12 @@ static mrmr_err xattrs_catalog(const struct listing *listing, const char *path)
 static mrmr_err xattrs_path(const char *path, void *arg)
 {
     const struct listing *listing = arg;
-    const struct tree_drive *own = &listing->tree->drive[listing->drive];
+    struct tree_drive *own = &listing->tree->drive[listing->drive];
     mrmr_err err = tree_live(own) ? drv_xattr_list(own->drive->drv, path, xattr_entry, arg)
                                   : mrmr_fail(MRMR_OFFLINE, NULL);
     if (err == MRMR_UNSUPPORTED)
         return MRMR_OK;
-    return tree_silent(err) ? xattrs_catalog(listing, path) : err;
+    return tree_silent(own, err) ? xattrs_catalog(listing, path) : err;
 }
 
 mrmr_err pool_tree_xattrs(struct pool_tree *tree, uint64_t number, pool_xattr_fn fn, void *arg)

@@ -11,21 +11,23 @@
 
 #include <string.h>
 
-struct original { /* counted: a read may still be on it when another took its place */
-    unsigned refs;
+struct original { /* counted: a read may still be on it when it is given up */
+    atomic_uint refs;
     struct drv_file *file;
+    struct original *next;
 };
 
 struct pool_tree_file {
     struct pool_tree *tree;
-    struct tree_node *node; /* counted */
+    struct pool_tree_file *next, **at; /* among the tree's; guarded by the tree's lock */
+    struct tree_node *node;            /* counted */
     size_t drive;
     int64_t mtime; /* of the content that was opened */
     uint64_t size;
 
     pthread_mutex_t lock;
     /* Guarded by lock. */
-    struct original *original; /* NULL: none, and why: */
+    struct original *original; /* NULL: none now */
     struct pool_file *made;    /* NULL: not wanted yet */
 };
 
@@ -35,23 +37,42 @@ static struct original *original_get(struct pool_tree_file *file)
 {
     mrmr_locked(&file->lock);
     if (file->original)
-        file->original->refs++;
+        atomic_fetch_add(&file->original->refs, 1);
     return file->original;
 }
 
-static void original_put(struct pool_tree_file *file, struct original *original)
+static void original_put(struct original *original)
 {
-    bool last;
-    if (!original)
-        return;
-    {
-        mrmr_locked(&file->lock);
-        last = --original->refs == 0;
-    }
-    if (!last)
+    if (!original || atomic_fetch_sub(&original->refs, 1) != 1)
         return;
     drv_file_close(original->file);
     free(original);
+}
+
+static struct original *original_take_out(struct pool_tree_file *file)
+{
+    mrmr_locked(&file->lock);
+    return mrmr_steal(file->original);
+}
+
+void tree_files_let_go(struct pool_tree *tree, size_t drive)
+{
+    struct original *list = NULL;
+    {
+        mrmr_locked(&tree->lock);
+        for (struct pool_tree_file *file = tree->files; file; file = file->next) {
+            struct original *original = file->drive == drive ? original_take_out(file) : NULL;
+            if (!original)
+                continue;
+            original->next = list;
+            list = original;
+        }
+    }
+    while (list) {
+        struct original *next = list->next;
+        original_put(list);
+        list = next;
+    }
 }
 
 struct opening {
@@ -77,7 +98,7 @@ static mrmr_err opening_path(const char *path, void *arg)
 {
     struct opening *opening = arg;
     struct pool_tree_file *file = opening->file;
-    const struct tree_drive *own = &file->tree->drive[file->drive];
+    struct tree_drive *own = &file->tree->drive[file->drive];
     drv_file_close(opening->original);
     opening->original = NULL;
     mrmr_err err = tree_live(own)
@@ -88,7 +109,7 @@ static mrmr_err opening_path(const char *path, void *arg)
     if (!err)
         err = tree_check_stat(file->tree, file->node, path, &opening->stat);
     opening->answered = !err;
-    if (tree_silent(err))
+    if (tree_silent(own, err))
         err = opening_catalog(opening, path);
     return mrmr_err_drive(err, own->drive->meta.name);
 }
@@ -107,7 +128,7 @@ static mrmr_err opening_take(struct opening *opening)
         old = file->original;
         file->original = original;
     }
-    original_put(file, old);
+    original_put(old);
     return MRMR_OK;
 }
 
@@ -126,10 +147,32 @@ static bool opened_same(struct opening *opening)
     return same;
 }
 
+static void file_link(struct pool_tree_file *file)
+{
+    struct pool_tree *tree = file->tree;
+    mrmr_locked(&tree->lock);
+    file->drive = tree_drive_of(file->node);
+    file->next = tree->files;
+    if (file->next)
+        file->next->at = &file->next;
+    file->at = &tree->files;
+    tree->files = file;
+}
+
+static void file_unlink(struct pool_tree_file *file)
+{
+    mrmr_locked(&file->tree->lock);
+    if (!file->at)
+        return;
+    *file->at = file->next;
+    if (file->next)
+        file->next->at = file->at;
+}
+
 static mrmr_err file_open(struct pool_tree_file *file, bool *ret_same)
 {
     struct opening opening = {.file = file};
-    file->drive = tree_drive_of(file->node);
+    file_link(file);
     mrmr_err err = tree_by_path(file->tree, file->node, opening_path, &opening);
     if (!err && opening.answered)
         err = opening_take(&opening);
@@ -169,10 +212,11 @@ void pool_tree_file_close(struct pool_tree_file *file)
 {
     if (!file)
         return;
+    file_unlink(file);
     if (file->made)
         leaf_cache_leave(file->tree->leaves, file->made);
     pool_file_close(file->made);
-    original_put(file, file->original);
+    original_put(file->original);
     tree_put(file->tree, file->node);
     pthread_mutex_destroy(&file->lock);
     free(file);
@@ -206,7 +250,7 @@ static mrmr_err read_original(
         if (!err && stat.size > offset + *ret_got)
             err = mrmr_fail(MRMR_TRUNCATED, "the drive gave less than there is");
     }
-    original_put(file, original);
+    original_put(original);
     return err;
 }
 
@@ -286,7 +330,8 @@ mrmr_err pool_tree_file_read(
         file_open_again(file);
         err = read_original(file, offset, buf, size, ret_got);
     }
-    if (!tree_silent(err) && mrmr_class_of(err) != MRMR_CLASS_CORRUPT)
+    if (!tree_silent(&file->tree->drive[file->drive], err) &&
+        mrmr_class_of(err) != MRMR_CLASS_CORRUPT)
         return err;
     mrmr_story_save(&story);
     mrmr_err made = read_made(file, offset, buf, size, ret_got);
@@ -309,7 +354,7 @@ mrmr_err pool_tree_file_seek(
             end = size;
         }
     }
-    original_put(file, original);
+    original_put(original);
     if (offset >= size || (!hole && start >= size))
         return mrmr_fail(MRMR_ABSENT, "there is no more");
     *ret_offset = !hole ? start : start > offset ? offset : end;
@@ -321,7 +366,7 @@ mrmr_err pool_tree_file_attr(struct pool_tree_file *file, struct pool_attr *ret_
     struct original *original = original_get(file);
     struct drv_stat stat;
     mrmr_err err = original ? drv_file_stat(original->file, &stat) : MRMR_OFFLINE;
-    original_put(file, original);
+    original_put(original);
     if (err)
         return pool_tree_attr(file->tree, file->node->number, ret_attr);
     tree_attr_from_stat(&stat, ret_attr);

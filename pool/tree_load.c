@@ -61,8 +61,10 @@ static bool copy_newer(
     size_t a = drive_of(&shows->on);
     if (tree_join(load->path.data ? load->path.data : "", shows->name, &path))
         return false;
-    bool has_a = tree_catalog(load->tree, a, path.data, &known_a) == MRMR_OK;
-    bool has_b = tree_catalog(load->tree, b, path.data, &known_b) == MRMR_OK;
+    bool has_a = tree_catalog(load->tree, a, path.data, &known_a) == MRMR_OK &&
+                 known_a.mtime == shows->mtime;
+    bool has_b =
+        tree_catalog(load->tree, b, path.data, &known_b) == MRMR_OK && known_b.mtime == copy->mtime;
     if (has_a && has_b)
         return known_b.sequence > known_a.sequence;
     if (has_a != has_b)
@@ -152,7 +154,7 @@ static mrmr_err load_drive(struct load *load)
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
         return MRMR_OK; /* it was there a moment ago: its parent's events tell */
     load->watched = load->watched && watched;
-    if (tree_silent(err))
+    if (tree_silent(drive, err))
         return load_from_catalog(load);
     return mrmr_err_drive(err, drive->drive->meta.name);
 }
@@ -296,7 +298,7 @@ static mrmr_err load_name(struct load *load, const char *name)
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     MRMR_TRY(tree_join(load->path.data ? load->path.data : "", name, &path));
     for (load->drive = 0; load->drive < load->tree->ndrives; load->drive++) {
-        const struct tree_drive *drive = &load->tree->drive[load->drive];
+        struct tree_drive *drive = &load->tree->drive[load->drive];
         struct drv_stat stat;
         struct meta_node node;
         if (!tree_set_has(&load->on, load->drive))
@@ -305,7 +307,7 @@ static mrmr_err load_name(struct load *load, const char *name)
                                         : mrmr_fail(MRMR_OFFLINE, NULL);
         if (!err)
             err = load_stat(load, name, &stat);
-        else if (tree_silent(err))
+        else if (tree_silent(drive, err))
             err = tree_catalog(load->tree, load->drive, path.data, &node) == MRMR_OK
                       ? load_node(load, name, &node)
                       : MRMR_OK;

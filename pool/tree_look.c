@@ -124,7 +124,7 @@ struct look {
 static mrmr_err look_at(
     struct look *look, size_t drive, const char *path, struct pool_attr *ret_attr)
 {
-    const struct tree_drive *own = &look->tree->drive[drive];
+    struct tree_drive *own = &look->tree->drive[drive];
     struct drv_stat stat;
     struct meta_node node;
     mrmr_err err =
@@ -133,7 +133,7 @@ static mrmr_err look_at(
         tree_attr_from_stat(&stat, ret_attr);
         return tree_check_stat(look->tree, look->node, path, &stat);
     }
-    if (!tree_silent(err))
+    if (!tree_silent(own, err))
         return mrmr_err_drive(err, own->drive->meta.name);
     look->kept = true;
     struct mrmr_story story;
@@ -375,11 +375,11 @@ struct target {
 static mrmr_err target_read(const char *path, void *arg)
 {
     const struct target *target = arg;
-    const struct tree_drive *own = &target->tree->drive[target->drive];
+    struct tree_drive *own = &target->tree->drive[target->drive];
     struct meta_node node;
     mrmr_err err = tree_live(own) ? drv_readlink(own->drive->drv, path, target->text)
                                   : mrmr_fail(MRMR_OFFLINE, NULL);
-    if (!tree_silent(err))
+    if (!tree_silent(own, err))
         return err;
     MRMR_TRY(tree_catalog(target->tree, target->drive, path, &node));
     return meta_target_get(target->tree->pool->meta, node.id, target->text);

@@ -18,6 +18,7 @@
 #include <string.h>
 
 static const int64_t probe_interval = 3 * MRMR_NS_PER_S;
+static const int64_t probe_tick = MRMR_NS_PER_S / 10; /* while one is under way */
 
 /* --- telling --- */
 
@@ -49,6 +50,18 @@ void tree_later_locked(
     *tree->todo_last = todo;
     tree->todo_last = &todo->next;
     pthread_cond_signal(&tree->monitor_wake);
+}
+
+bool tree_silent(struct tree_drive *drive, mrmr_err err)
+{
+    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE)
+        return false;
+    if (err == MRMR_IO && tree_live(drive)) {
+        mrmr_locked(&drive->tree->lock);
+        drive->suspect = drive->tree->suspects = true;
+        pthread_cond_signal(&drive->tree->monitor_wake);
+    }
+    return true;
 }
 
 /* --- events --- */
@@ -186,13 +199,10 @@ void tree_unwatch_locked(struct pool_tree *tree, const struct tree_node *folder)
             drv_watch_remove(tree->drive[i].watch, folder->number);
 }
 
-/* The drive serves anew: watches of what served before know nothing of it. */
-static void watch_open(struct tree_drive *drive)
+/* Another watch, or none, takes the place of the one before, which nobody uses any more then. */
+static void watch_replace(struct tree_drive *drive, struct drv_watch *watch)
 {
-    struct drv_watch *watch = NULL, *old;
-    mrmr_err err = drv_watch_open(drive->drive->drv, tree_event, drive, &watch);
-    if (err && err != MRMR_UNSUPPORTED)
-        mrmr_log_story(MRMR_LOG_INFO, "changes on a drive are looked for once a second");
+    struct drv_watch *old;
     {
         mrmr_locked(&drive->tree->lock);
         old = drive->watch;
@@ -201,6 +211,25 @@ static void watch_open(struct tree_drive *drive)
             pthread_cond_wait(&drive->tree->moved, &drive->tree->lock);
     }
     drv_watch_close(old);
+}
+
+/* The drive serves anew: a watch of what served before knows nothing of it. */
+static void watch_open(struct tree_drive *drive)
+{
+    struct drv_watch *watch = NULL;
+    mrmr_err err = drv_watch_open(drive->drive->drv, tree_event, drive, &watch);
+    if (err && err != MRMR_UNSUPPORTED)
+        mrmr_log_story(MRMR_LOG_INFO, "changes on a drive are looked for once a second");
+    watch_replace(drive, watch);
+}
+
+/* The drive is out of service: nothing here holds on to what it was. */
+static void drive_let_go(struct tree_drive *drive)
+{
+    struct pool_tree *tree = drive->tree;
+    watch_replace(drive, NULL);
+    tree_files_let_go(tree, (size_t)(drive - tree->drive));
+    pool_views_forget(tree->pool, 0);
 }
 
 /* --- loading anew --- */
@@ -257,6 +286,9 @@ static mrmr_err numbers_all(struct pool_tree *tree, bool folders, struct mrmr_by
 /* Every folder that is held is loaded, and of every file is told. */
 static void reload_all(struct pool_tree *tree)
 {
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (!tree_live(&tree->drive[i]))
+            drive_let_go(&tree->drive[i]);
     mrmr_autobytes struct mrmr_bytes folders = MRMR_BYTES_INIT, files = MRMR_BYTES_INIT;
     if (numbers_all(tree, true, &folders) || numbers_all(tree, false, &files))
         return;
@@ -347,6 +379,7 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
         return;
     if (own->presence != POOL_PRESENT)
         drv_info(own->drv, &own->info);
+    pool_views_forget(drive->tree->pool, 0); /* they hold rows as they were opened before */
     watch_open(drive);
     {
         mrmr_locked(&drive->tree->lock);
@@ -357,76 +390,118 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
     mrmr_log(MRMR_LOG_INFO, "drive %s: it is back", own->meta.name);
 }
 
-static void probe_turn(struct tree_drive *drive)
+/* A drive that gave errors, and whose identity cannot be read any more, is of no use. One that can
+ * be read may have a bad place: its files are read by reconstruction where they must be. */
+static void probe_judge(struct tree_drive *drive, struct tree_probe *probe)
+{
+    if (!tree_live(drive)) {
+        if (probe_is_ours(drive, probe))
+            probe_take(drive, probe);
+        return;
+    }
+    {
+        mrmr_locked(&drive->tree->lock);
+        drive->suspect = false;
+    }
+    if (probe->err) {
+        mrmr_fail(MRMR_OFFLINE, "it gives errors, and its identity cannot be read");
+        drv_guard_cut(drive->drive->drv, MRMR_OFFLINE);
+    }
+}
+
+static bool probe_wanted(struct tree_drive *drive)
+{
+    mrmr_locked(&drive->tree->lock);
+    return drive->drive->meta.state != META_DRIVE_RETIRED && (drive->suspect || !tree_live(drive));
+}
+
+/* True: one is under way. */
+static bool probe_turn(struct tree_drive *drive, bool may_start)
 {
     enum { STUCK_MOST = 32 };
     struct tree_probe *probe = drive->probe;
-    if (drive->drive->meta.state == META_DRIVE_RETIRED || tree_live(drive))
-        return;
-    if (!probe) {
-        if (drv_guard_stuck(drive->drive->drv) < STUCK_MOST)
-            probe_start(drive);
-        return;
-    }
-    if (!atomic_load(&probe->done))
-        return;
-    if (probe_is_ours(drive, probe))
-        probe_take(drive, probe);
+    if (!probe && may_start && probe_wanted(drive) &&
+        drv_guard_stuck(drive->drive->drv) < STUCK_MOST)
+        probe_start(drive);
+    if (!probe || !atomic_load(&probe->done))
+        return drive->probe != NULL;
+    probe_judge(drive, probe);
     drive->probe = NULL;
     probe_put(probe);
+    return false;
 }
 
 /* --- the monitor --- */
 
+struct monitor {
+    struct pool_tree *tree;
+    int64_t until;    /* monotonic: when drives are looked after again */
+    int64_t probe_at; /* monotonic: when looks may begin again */
+    struct tree_todo *todo;
+    bool all;
+};
+
 /* What there is to do, taken out of the tree. False: stop. */
-static bool monitor_wait(
-    struct pool_tree *tree, int64_t until, struct tree_todo **ret_todo, bool *ret_all)
+static bool monitor_wait(struct monitor *monitor)
 {
-    struct timespec at = mrmr_clock_to_timespec(until);
+    struct pool_tree *tree = monitor->tree;
+    struct timespec at = mrmr_clock_to_timespec(monitor->until);
     mrmr_locked(&tree->lock);
-    while (!tree->stop && !tree->todo && !tree->all && mrmr_clock_monotonic() < until) {
+    for (;;) {
         for (size_t i = 0; i < tree->ndrives; i++) {
             tree->all = tree->all || tree->drive[i].changed;
             tree->drive[i].changed = false;
         }
-        if (!tree->all)
-            pthread_cond_timedwait(&tree->monitor_wake, &tree->lock, &at);
+        if (tree->stop || tree->todo || tree->all || tree->suspects ||
+            mrmr_clock_monotonic() >= monitor->until)
+            break;
+        pthread_cond_timedwait(&tree->monitor_wake, &tree->lock, &at);
     }
-    *ret_todo = tree->todo;
-    *ret_all = tree->all;
+    if (tree->suspects)
+        monitor->until = 0;
+    monitor->todo = tree->todo;
+    monitor->all = tree->all;
     tree->todo = NULL;
     tree->todo_last = &tree->todo;
-    tree->all = false;
+    tree->all = tree->suspects = false;
     return !tree->stop;
+}
+
+static void monitor_todo(struct monitor *monitor, bool run)
+{
+    for (struct tree_todo *todo = monitor->todo, *next; todo; todo = next) {
+        next = todo->next;
+        if (run)
+            todo_run(monitor->tree, todo);
+        free(todo);
+    }
+}
+
+static void monitor_drives(struct monitor *monitor)
+{
+    struct pool_tree *tree = monitor->tree;
+    int64_t now = mrmr_clock_monotonic();
+    bool may_start = now >= monitor->probe_at, probing = false, verify;
+    for (size_t i = 0; i < tree->ndrives; i++)
+        probing = probe_turn(&tree->drive[i], may_start) || probing;
+    if (may_start)
+        monitor->probe_at = now + probe_interval;
+    monitor->until = probing ? now + probe_tick : monitor->probe_at;
+    if (!pool_setting_on(tree->pool, "verify-reads", &verify))
+        tree->verify = verify;
 }
 
 static void *monitor_run(void *arg)
 {
-    struct pool_tree *tree = arg;
-    int64_t probe_at = mrmr_clock_monotonic() + probe_interval;
-    struct tree_todo *todo;
-    bool all;
-    bool verify;
-    while (monitor_wait(tree, probe_at, &todo, &all)) {
-        if (all)
-            reload_all(tree);
-        for (struct tree_todo *next; todo; todo = next) {
-            next = todo->next;
-            todo_run(tree, todo);
-            free(todo);
-        }
-        if (mrmr_clock_monotonic() < probe_at)
-            continue;
-        for (size_t i = 0; i < tree->ndrives; i++)
-            probe_turn(&tree->drive[i]);
-        if (!pool_setting_on(tree->pool, "verify-reads", &verify))
-            tree->verify = verify;
-        probe_at = mrmr_clock_monotonic() + probe_interval;
+    struct monitor monitor = {.tree = arg};
+    while (monitor_wait(&monitor)) {
+        if (monitor.all)
+            reload_all(monitor.tree);
+        monitor_todo(&monitor, true);
+        if (mrmr_clock_monotonic() >= monitor.until)
+            monitor_drives(&monitor);
     }
-    for (struct tree_todo *next; todo; todo = next) {
-        next = todo->next;
-        free(todo);
-    }
+    monitor_todo(&monitor, false);
     return NULL;
 }
 

@@ -53,6 +53,8 @@ tests btrfs-progs command mkfs.btrfs
 tests mount command mount
 tests util-linux command setarch
 tests man-db command man
+tests rsync command rsync
+tests bindfs command bindfs
 END
 }
 

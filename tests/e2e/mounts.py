@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real mounts for tests, taken down by whoever asked for them, whatever happens."""
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+
+def need_fuse():
+    if os.geteuid() != 0:
+        pytest.skip("mounting in a test needs root")
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("this system has no /dev/fuse")
+    if not shutil.which("fusermount3"):
+        pytest.skip("fusermount3 is not installed")
+
+
+def until(ask, seconds=20):
+    """What ask() gives once it is true; it is asked again and again, and must come to be true."""
+    end = time.monotonic() + seconds
+    while True:
+        got = ask()
+        if got:
+            return got
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.01)
+
+
+def is_mounted(point):
+    point = os.fspath(point).replace(" ", "\\040")
+    with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
+        return any(line.split()[1] == point and line.split()[2] == "fuse.mrmr" for line in mounts)
+
+
+class Mount:
+    """A pool mounted at .point by a process of its own, in the foreground."""
+
+    def __init__(self, mrmr, point):
+        self.mrmr, self.point, self.process, self.log = mrmr, point, None, []
+
+    def start(self, *options):
+        with contextlib.suppress(FileExistsError): # a dead mount may be there
+            os.mkdir(self.point)
+        path = self.point.parent / (self.point.name + ".log")
+        with open(path, "ab") as log:
+            self.process = self.mrmr.start("mount", "-f", *options, self.point, stderr=log)
+        self.log = path
+        until(lambda: self.answers() or self.process.poll() is not None)
+        assert self.process.poll() is None, path.read_text()
+        return self
+
+    def answers(self):
+        try:
+            return is_mounted(self.point) and os.statvfs(self.point).f_namemax == 255
+        except OSError:
+            return False
+
+    def stop(self):
+        subprocess.run(["umount", self.point], check=True)
+        assert self.process.wait(60) == 0, self.log.read_text()
+
+    def kill(self):
+        """The process dies; the mount is left dead."""
+        self.process.kill()
+        self.process.wait(60)
+
+
+@contextlib.contextmanager
+def mounts(mrmr, folder):
+    """Yields mount(name="m", *options); each is unmounted at the end, also after a failure."""
+    made = []
+
+    def mount(name="m", *options):
+        one = Mount(mrmr, folder / name)
+        made.append(one)
+        return one.start(*options)
+
+    try:
+        yield mount
+    finally:
+        for one in made:
+            subprocess.run(["umount", "-l", one.point], capture_output=True)
+            try:
+                one.process.wait(20)
+            except subprocess.TimeoutExpired:
+                one.process.kill()
+                one.process.wait(20)

@@ -1,0 +1,415 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The mount, on real file systems: what it shows, how soon it shows what changes on the drives, and that it goes away cleanly."""
+import errno
+import os
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+from loops import loops, need_loops
+from mounts import is_mounted, mounts, need_fuse, until
+from trees import differences, record
+
+
+class World:
+    """Three drives of three kinds, mounted in one tree."""
+
+    def __init__(self, mrmr, mount, make):
+        self.mrmr, self.make_mount = mrmr, mount
+        self.drives = {}
+        for name, fs in (("red", "ext4"), ("green", "xfs"), ("blue", "btrfs")):
+            self.drives[name] = make(name, fs, 128 if fs == "btrfs" else 320 if fs == "xfs" else 64)
+            mrmr.run("add-drive", self.drives[name].root)
+        self.mount = None
+
+    def on(self, drive, path=""):
+        return os.path.join(self.drives[drive].root, path)
+
+    def at(self, path=""):
+        return os.path.join(self.mount.point, path)
+
+    def write(self, drive, path, data):
+        whole = self.on(drive, path)
+        os.makedirs(os.path.dirname(whole), exist_ok=True)
+        with open(whole, "wb") as file:
+            file.write(data)
+        return whole
+
+    def read(self, path):
+        with open(self.at(path), "rb") as file:
+            return file.read()
+
+    def shows(self, path, data):
+        """The mount comes to show these bytes; None: no such file."""
+        def look():
+            try:
+                return self.read(path) == data
+            except FileNotFoundError:
+                return data is None
+        until(look)
+
+
+@pytest.fixture(name="world")
+def make_world(mrmr, tmp_path):
+    need_fuse()
+    need_loops()
+    with loops(tmp_path) as make, mounts(mrmr, tmp_path) as mount:
+        world = World(mrmr, mount, make)
+        yield world
+
+
+def test_one_tree(world):
+    """Every file, folder, link and attribute of every drive, once, and nothing of ours."""
+    world.write("red", "a/one", b"1" * 3_000_000)
+    world.write("green", "a/two", b"2")
+    world.write("blue", "a/deep/er/three", b"3")
+    os.symlink("one", world.on("green", "a/link"))
+    os.link(world.on("red", "a/one"), world.on("red", "a/again"))
+    os.mkfifo(world.on("blue", "a/fifo"), 0o640)
+    os.chown(world.on("green", "a/two"), 1234, 4321)
+    os.chmod(world.on("green", "a/two"), 0o4751)
+    os.utime(world.on("green", "a/two"), ns=(1_500_000_000_123_456_789, 1_400_000_000_987_654_321))
+    os.setxattr(world.on("green", "a/two"), "user.colour", b"red")
+    os.makedirs(world.on("red", "empty"))
+    world.write("red", "lost+found/x", b"")
+    world.write("red", ".Trash-0/x", b"")
+    world.write("blue", "\udcff\n %%", b"odd")
+    world.write("blue", "n" * 255, b"long")
+    world.mount = world.make_mount()
+    assert sorted(os.listdir(world.at())) == sorted(["a", "empty", "\udcff\n %%", "n" * 255])
+    assert sorted(os.listdir(world.at("a"))) == ["again", "deep", "fifo", "link", "one", "two"]
+    for name in ("one", "two"):
+        drive = "red" if name == "one" else "green"
+        here, there = os.lstat(world.at("a/" + name)), os.lstat(world.on(drive, "a/" + name))
+        for field in ("st_mode", "st_nlink", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns", "st_blocks"):
+            assert getattr(here, field) == getattr(there, field), (name, field)
+    assert os.stat(world.at("a/one")).st_ino == os.stat(world.at("a/again")).st_ino
+    assert os.readlink(world.at("a/link")) == "one" and world.read("a/link") == b"1" * 3_000_000
+    assert stat.S_ISFIFO(os.lstat(world.at("a/fifo")).st_mode)
+    assert os.listxattr(world.at("a/two")) == ["user.colour"]
+    assert os.getxattr(world.at("a/two"), "user.colour") == b"red"
+    assert world.read("a/deep/er/three") == b"3" and world.read("\udcff\n %%") == b"odd"
+    for path, why in ((".mrmr", errno.ENOENT), (".mrmr/drive", errno.ENOENT), ("lost+found", errno.ENOENT),
+                      ("nothing", errno.ENOENT), ("a/two/x", errno.ENOTDIR), ("x" * 256, errno.ENAMETOOLONG)):
+        with pytest.raises(OSError) as failed:
+            os.lstat(world.at(path))
+        assert failed.value.errno == why, path
+    with pytest.raises(OSError) as failed:
+        os.getxattr(world.at("a/two"), "user.nothing")
+    assert failed.value.errno == errno.ENODATA
+
+
+def test_nothing_is_written(world):
+    """So far it is read-only: whatever would change something is refused, and nothing has changed."""
+    world.write("red", "a/one", b"1")
+    before = record(world.on("red"))
+    world.mount = world.make_mount()
+    for change in (lambda: open(world.at("new"), "w"), lambda: open(world.at("a/one"), "r+"), lambda: os.mkdir(world.at("b")),
+                   lambda: os.unlink(world.at("a/one")), lambda: os.rename(world.at("a"), world.at("b")),
+                   lambda: os.chmod(world.at("a"), 0o700), lambda: os.utime(world.at("a/one")),
+                   lambda: os.setxattr(world.at("a/one"), "user.x", b"")):
+        with pytest.raises(OSError) as failed:
+            change()
+        assert failed.value.errno == errno.EROFS
+    world.mount.stop()
+    assert differences(before, record(world.on("red"))) == []
+
+
+def test_changes_on_the_drives_are_seen(world):
+    """The kernel keeps what it saw for as long as it likes, and yet every change shows."""
+    world.write("red", "a/one", b"old")
+    world.write("green", "a/two", b"two")
+    world.write("blue", "a/b/three", b"three")
+    world.mount = world.make_mount()
+    for folder, _, files in os.walk(world.at()):
+        for name in files:
+            assert os.path.getsize(os.path.join(folder, name)) >= 0
+    with pytest.raises(FileNotFoundError):
+        world.read("a/new")
+    world.write("blue", "a/new", b"made")
+    world.shows("a/new", b"made")
+    world.write("red", "a/one", b"a longer text")
+    world.shows("a/one", b"a longer text")
+    with open(world.on("red", "a/one"), "r+b") as file: # the size stays
+        file.write(b"A LONGER")
+        file.flush()
+        world.shows("a/one", b"A LONGER text")
+    os.unlink(world.on("green", "a/two"))
+    world.shows("a/two", None)
+    os.rename(world.on("red", "a/one"), world.on("red", "a/two"))
+    world.shows("a/one", None)
+    world.shows("a/two", b"A LONGER text")
+    os.chmod(world.on("blue", "a/new"), 0o600)
+    until(lambda: os.stat(world.at("a/new")).st_mode & 0o777 == 0o600)
+    os.utime(world.on("blue", "a/new"), ns=(5, 5))
+    until(lambda: os.stat(world.at("a/new")).st_mtime_ns == 5)
+    # A folder that another drive gets, too; that one loses; that is moved.
+    world.write("green", "a/b/four", b"four")
+    world.shows("a/b/four", b"four")
+    until(lambda: sorted(os.listdir(world.at("a/b"))) == ["four", "three"])
+    shutil.rmtree(world.on("blue", "a/b"))
+    until(lambda: os.listdir(world.at("a/b")) == ["four"])
+    world.shows("a/b/three", None)
+    os.rename(world.on("green", "a/b"), world.on("green", "moved"))
+    world.shows("moved/four", b"four")
+    world.shows("a/b/four", None)
+    until(lambda: sorted(os.listdir(world.at())) == ["a", "moved"])
+    world.write("green", "moved/five", b"5")
+    world.shows("moved/five", b"5")
+    shutil.rmtree(world.on("green", "moved"))
+    world.shows("moved/five", None)
+    # Replaced: a file by a folder, and back.
+    os.unlink(world.on("blue", "a/new"))
+    world.write("blue", "a/new/inside", b"in")
+    world.shows("a/new/inside", b"in")
+    shutil.rmtree(world.on("blue", "a/new"))
+    world.write("blue", "a/new", b"a file")
+    world.shows("a/new", b"a file")
+
+
+def test_a_working_folder_is_told_what_another_drive_brings(world):
+    """A process that sits in a folder looks nothing up above it, and still sees a copy that appears."""
+    world.write("red", "a/one", b"1")
+    world.mount = world.make_mount()
+    here = os.open(world.at("a"), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert os.listdir(here) == ["one"]
+        with pytest.raises(FileNotFoundError):
+            os.stat("two", dir_fd=here)
+        world.write("blue", "a/two", b"2")
+        until(lambda: sorted(os.listdir(here)) == ["one", "two"])
+        assert os.stat("two", dir_fd=here).st_size == 1
+    finally:
+        os.close(here)
+
+
+def test_hard_links_on_a_drive(world):
+    """A write through another name, in a folder nobody looked into, shows after a second at most."""
+    world.write("red", "a/one", b"old")
+    os.makedirs(world.on("red", "b"))
+    os.link(world.on("red", "a/one"), world.on("red", "b/other"))
+    world.mount = world.make_mount()
+    assert world.read("a/one") == b"old" and os.stat(world.at("a/one")).st_nlink == 2
+    with open(world.on("red", "b/other"), "ab") as file:
+        file.write(b", and new")
+    world.shows("a/one", b"old, and new")
+    os.unlink(world.on("red", "a/one"))
+    world.shows("a/one", None)
+    assert world.read("b/other") == b"old, and new"
+
+
+def test_one_path_on_several_drives(world):
+    """The newest shows; where a folder and a file meet, the folder."""
+    os.utime(world.write("red", "x", b"red"), ns=(10, 10))
+    os.utime(world.write("green", "x", b"green"), ns=(20, 20))
+    os.utime(world.write("blue", "x", b"blue"), ns=(15, 15))
+    world.write("red", "y", b"a file")
+    world.write("green", "y/z", b"in a folder")
+    world.mount = world.make_mount()
+    assert world.read("x") == b"green"
+    assert sorted(os.listdir(world.at())) == ["x", "y"] and world.read("y/z") == b"in a folder"
+    world.mrmr.run("sync", code=None)
+    # One that appears after the catalog saw the others is newer, whatever its date.
+    os.unlink(world.on("red", "x"))
+    os.utime(world.write("red", "x", b"late"), ns=(1, 1))
+    world.mrmr.run("sync", code=None)
+    world.shows("x", b"late")
+    os.unlink(world.on("green", "y/z"))
+    os.rmdir(world.on("green", "y"))
+    world.shows("y", b"a file")
+
+
+def test_numbers_stay(world):
+    """Inode numbers are the same after a restart, and after a rename on the drive; a handle still opens."""
+    world.write("red", "a/one", b"1")
+    world.write("green", "a/two", b"2")
+    world.mrmr.run("sync")
+    world.mount = world.make_mount()
+    paths = ["", "a", "a/one", "a/two"]
+    before = [os.stat(world.at(path)).st_ino for path in paths]
+    assert len(set(before)) == 4
+    world.mount.stop()
+    world.mount.start()
+    assert [os.stat(world.at(path)).st_ino for path in reversed(paths)] == before[::-1]
+    os.rename(world.on("red", "a/one"), world.on("red", "renamed"))
+    world.shows("renamed", b"1")
+    assert os.stat(world.at("renamed")).st_ino == before[2]
+
+
+def handle(path):
+    """name_to_handle_at and open_by_handle_at, of which Python knows nothing."""
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    class Handle(ctypes.Structure):
+        _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
+    made, mount = Handle(128), ctypes.c_int()
+    if libc.name_to_handle_at(-100, os.fsencode(path), ctypes.byref(made), ctypes.byref(mount), 0):
+        raise OSError(ctypes.get_errno(), "name_to_handle_at")
+
+    def reopen(folder):
+        fd = libc.open_by_handle_at(folder, ctypes.byref(made), os.O_RDONLY)
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), "open_by_handle_at")
+        return fd
+    return reopen
+
+
+def test_file_handles_outlive_the_process(world):
+    """What NFS does: a handle that was given out before a restart opens the file after it."""
+    world.write("red", "a/b/one", b"the bytes")
+    world.mrmr.run("sync")
+    world.mount = world.make_mount()
+    reopen = handle(world.at("a/b/one"))
+    world.mount.stop()
+    world.mount.start()
+    root = os.open(world.at(), os.O_RDONLY)
+    try:
+        with open(reopen(root), "rb") as file:
+            assert file.read() == b"the bytes"
+        os.unlink(world.on("red", "a/b/one"))
+        world.shows("a/b/one", None)
+        with pytest.raises(OSError):
+            reopen(root)
+    finally:
+        os.close(root)
+
+
+def test_a_large_folder_keeps_its_places(world):
+    """A reader in the middle of a list neither misses nor repeats what is there all the time, while names come and go."""
+    count = int(os.environ.get("MRMR_FILES", "12000"))
+    drives = list(world.drives)
+    steady = {"file %d" % i for i in range(count)}
+    for i, name in enumerate(sorted(steady)):
+        world.write(drives[i % 3] if i % 7 else "red", "f/" + name, b"")
+    world.mount = world.make_mount()
+    seen, at = [], 0
+    with os.scandir(world.at("f")) as entries:
+        for entry in entries:
+            seen.append(entry.name)
+            if len(seen) % 500 == 0:
+                world.write("red", "f/coming %d" % at, b"")
+                if at:
+                    os.unlink(world.on("red", "f/coming %d" % (at - 1)))
+                at += 1
+    assert len(seen) == len(set(seen))
+    assert steady <= set(seen)
+    assert at > 5
+    until(lambda: set(os.listdir(world.at("f"))) == steady | {"coming %d" % (at - 1)})
+
+
+def test_copied_out_whole(world):
+    """rsync -aHAX brings everything out, and a second time nothing."""
+    if not shutil.which("rsync"):
+        pytest.skip("rsync is not installed")
+    for drive in world.drives:
+        for i in range(20):
+            world.write(drive, "%s/%d" % (drive, i), os.urandom(10_000 * i))
+            os.setxattr(world.on(drive, "%s/%d" % (drive, i)), "user.i", b"%d" % i)
+    os.link(world.on("red", "red/3"), world.on("red", "red/also 3"))
+    world.mount = world.make_mount()
+    out = world.mrmr.folder / "out"
+    def copy():
+        return subprocess.run(["rsync", "-aHAX", "--itemize-changes", "--exclude=.mrmr", world.at() + "/", out], check=True, capture_output=True, timeout=120).stdout
+    assert copy()
+    assert copy() == b""
+    for drive in world.drives:
+        assert differences(record(world.on(drive, drive)), record(os.fspath(out / drive))) == []
+
+
+def test_what_the_pool_says_of_a_file(world):
+    world.write("red", "one", b"1" * 100_000)
+    world.write("green", "two", b"2" * 100_000)
+    world.write("blue", "f/three", b"3" * 100_000)
+    world.mrmr.run("sync")
+    world.mount = world.make_mount()
+    def said(path, what):
+        return os.getxattr(world.at(path), "user.mrmr." + what).decode()
+    assert [said("one", what) for what in ("drive", "protection", "exposed", "version")] == ["red", "survives 1", "0", "1"]
+    assert said("f", "drive") == "blue" and set(said("", "drive").split()) == set(world.drives)
+    world.write("red", "new", b"12345")
+    assert said("new", "exposed") == "5" and "exposed" in said("new", "protection")
+    with pytest.raises(OSError):
+        said("f", "version")
+
+
+def test_mounting_where_it_cannot_be(world):
+    """Each refusal names the thing and the next step, and leaves nothing mounted."""
+    mrmr, folder = world.mrmr, world.mrmr.folder
+    world.mount = world.make_mount()
+    said = mrmr.run("mount", world.mount.point, code=1).stderr
+    assert "mounted" in said and "mrmr umount" in said
+    (folder / "full").mkdir()
+    (folder / "full" / "x").write_text("")
+    assert "not empty" in mrmr.run("mount", folder / "full", code=1).stderr
+    assert "make the folder" in mrmr.run("mount", folder / "nowhere", code=1).stderr
+    (folder / "file").write_text("")
+    assert mrmr.run("mount", folder / "file", code=1).stderr
+    os.mkdir(world.on("red", "inside"))
+    assert "red" in mrmr.run("mount", world.on("red", "inside"), code=1).stderr
+    (folder / "m2").mkdir()
+    assert mrmr.run("mount", "-o", "no_such_option=1", folder / "m2", code=1).stderr
+    assert mrmr.run("--pool", folder / "no pool", "mount", folder / "m2", code=1).stderr
+    for name in ("full", "nowhere", "file", "m2"):
+        assert not is_mounted(folder / name)
+    assert "nothing is mounted" in mrmr.run("umount", folder / "m2", code=1).stderr
+    busy = os.open(world.at(), os.O_RDONLY)
+    assert "lazy" in mrmr.run("umount", world.mount.point, code=1).stderr
+    os.close(busy)
+    mrmr.run("umount", world.mount.point)
+    assert world.mount.process.wait(60) == 0
+
+
+def test_in_the_background_and_from_fstab(world):
+    """Detached, the command ends when the mount is there; mount(8) finds the helper's arguments right."""
+    mrmr, point = world.mrmr, world.mrmr.folder / "a mount"
+    world.write("red", "one", b"1")
+    point.mkdir()
+    mrmr.run("mount", point)
+    try:
+        assert (point / "one").read_bytes() == b"1"
+        mrmr.run("umount", point)
+        assert not is_mounted(point)
+        helper = os.path.join(os.path.dirname(mrmr.bin), "mrmr-mount")
+        subprocess.run([helper, mrmr.dir, point, "-o", "defaults,nofail,noexec,x-systemd.automount,_netdev"], check=True,
+                       timeout=60, stdin=subprocess.DEVNULL)
+        assert (point / "one").read_bytes() == b"1"
+    finally:
+        subprocess.run(["umount", "-l", point], capture_output=True)
+
+
+def test_a_dead_mount_is_cleared(world):
+    world.write("red", "one", b"1")
+    world.mount = world.make_mount()
+    world.mount.kill()
+    with pytest.raises(OSError) as failed:
+        os.listdir(world.at())
+    assert failed.value.errno == errno.ENOTCONN
+    world.mount.start()
+    assert world.read("one") == b"1"
+
+
+def test_past_the_limit_of_watches(world):
+    """Where the system gives no more watches, changes are looked for once a second."""
+    limit = "/proc/sys/fs/inotify/max_user_watches"
+    for i in range(40):
+        world.write("red", "d%02d/x" % i, b"old")
+    with open(limit, encoding="ascii") as file:
+        before = file.read()
+    world.mount = world.make_mount()
+    try:
+        with open(limit, "w", encoding="ascii") as file:
+            file.write("10\n")
+        for i in range(40):
+            assert world.read("d%02d/x" % i) == b"old"
+        for i in range(40):
+            world.write("red", "d%02d/x" % i, b"newer")
+            world.write("green", "d%02d/y" % i, b"y")
+        for i in range(40):
+            world.shows("d%02d/x" % i, b"newer")
+            until(lambda i=i: sorted(os.listdir(world.at("d%02d" % i))) == ["x", "y"])
+    finally:
+        with open(limit, "w", encoding="ascii") as file:
+            file.write(before)

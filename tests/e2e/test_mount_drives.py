@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The mount while drives go: missing from the start, dying under open files, hanging, reading wrong; and coming back."""
+import fcntl
+import hashlib
+import os
+import random
+import signal
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+from loops import loops, need_loops
+from mounts import mounts, need_fuse, until
+from trees import differences, record
+
+SHUTDOWN = 0x8004587D # EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN
+
+
+class World:
+    def __init__(self, mrmr, mount, make, folder):
+        self.mrmr, self.make_mount, self.folder = mrmr, mount, folder
+        self.drives, self.make, self.content, self.mount = {}, make, {}, None
+
+    def add(self, name, fs, megabytes=96):
+        self.drives[name] = self.make(name, fs, megabytes)
+        return self.drives[name].root
+
+    def fill(self, name, root, rng, files=10, most=4_000_000):
+        for i in range(files):
+            path = "shared/of %s %d" % (name, i) if i % 2 else "%s/deep/%d" % (name, i)
+            data = rng.randbytes(rng.randrange(most))
+            os.makedirs(os.path.dirname(os.path.join(root, path)), exist_ok=True)
+            with open(os.path.join(root, path), "wb") as file:
+                file.write(data)
+            self.content[path] = data
+
+    def at(self, path=""):
+        return os.path.join(self.mount.point, path)
+
+    def all_there(self, paths=None):
+        wrong = []
+        for path in paths or self.content:
+            with open(self.at(path), "rb") as file:
+                if file.read() != self.content[path]:
+                    wrong.append(path)
+        assert wrong == []
+
+
+def drop_caches():
+    subprocess.run(["sync"], check=True)
+    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
+        file.write("3\n")
+
+
+def shut_down(root):
+    """The file system is dead at once, as when its disk is pulled: nothing is flushed, every call is EIO."""
+    fd = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", 2))
+    finally:
+        os.close(fd)
+
+
+def mount_again(drive):
+    """A dead file system can be mounted anew once nobody holds on to it: the mount lets go by itself."""
+    subprocess.run(["umount", "-l", drive.root], check=True)
+    drive.mounted = False
+
+    def once():
+        drive.mount()
+        try:
+            with open(os.path.join(drive.root, "shared", "alive"), "wb"):
+                return True
+        except OSError:
+            drive.umount()
+            return False
+    until(once, 40)
+
+
+@pytest.fixture(name="world")
+def make_world(mrmr, tmp_path):
+    need_fuse()
+    need_loops()
+    seed = int(os.environ.get("MRMR_SEED", time.time_ns() % 2**32))
+    print("seed of mount drives: %d" % seed)
+    rng = random.Random(seed)
+    with loops(tmp_path) as make, mounts(mrmr, tmp_path) as mount:
+        world = World(mrmr, mount, make, tmp_path)
+        world.rng = rng
+        for name, fs in (("red", "ext4"), ("green", "xfs"), ("blue", "ext4"), ("grey", "ext4")):
+            root = world.add(name, fs, 320 if fs == "xfs" else 96)
+            world.fill(name, root, rng)
+            mrmr.run("add-drive", root)
+        mrmr.run("set-redundancy", "2")
+        mrmr.run("sync")
+        subprocess.run(["sync"], check=True) # a dead drive keeps what was written out
+        yield world
+
+
+def test_missing_from_the_start(world):
+    """With as many drives away as may fail, the tree is the same, to the byte and the attribute."""
+    world.mount = world.make_mount()
+    before = record(world.at())
+    world.mount.stop()
+    world.drives["red"].umount()
+    world.drives["green"].umount()
+    world.mount.start()
+    assert differences(before, record(world.at())) == []
+    world.all_there()
+    # Reading in pieces, out of order, through a mapping of the page cache.
+    path = max(world.content, key=lambda p: len(world.content[p]))
+    data = world.content[path]
+    with open(world.at(path), "rb", buffering=0) as file:
+        for _ in range(200):
+            at = world.rng.randrange(len(data))
+            assert os.pread(file.fileno(), 70_000, at) == data[at:at + 70_000]
+    # They come back while it is mounted, with a file more.
+    with open(os.path.join(world.drives["blue"].root, "shared/new"), "wb") as file:
+        file.write(b"meanwhile")
+    world.drives["red"].mount()
+    world.drives["green"].mount()
+    with open(os.path.join(world.drives["red"].root, "shared/newer"), "wb") as file:
+        file.write(b"on the drive that was away")
+    world.content.update({"shared/new": b"meanwhile", "shared/newer": b"on the drive that was away"})
+    until(lambda: "newer" in os.listdir(world.at("shared")), 30)
+    world.all_there()
+
+
+def test_dying_under_open_files(world):
+    """A reader in the middle of a file goes on in it, and so does everyone else; then the drive returns."""
+    world.mount = world.make_mount()
+    paths = [p for p in world.content if len(world.content[p]) > 300_000 and ("red" in p or "green" in p)]
+    files = {path: open(world.at(path), "rb", buffering=0) for path in paths}
+    got = {path: file.read(100_000) for path, file in files.items()}
+    names = sorted(os.listdir(world.at("shared")))
+    shut_down(world.drives["red"].root)
+    shut_down(world.drives["green"].root)
+    drop_caches()
+    for path, file in files.items():
+        rest = b"".join(iter(lambda file=file: file.read(1 << 20), b""))
+        assert got[path] + rest == world.content[path], path
+    world.all_there()
+    assert sorted(os.listdir(world.at("shared"))) == names
+    for path in paths:
+        assert os.stat(world.at(path)).st_size == len(world.content[path])
+    for name in ("red", "green"):
+        mount_again(world.drives[name])
+    new = os.path.join(world.drives["red"].root, "shared/back")
+    with open(new, "wb") as file:
+        file.write(b"back")
+    until(lambda: os.path.exists(world.at("shared/back")), 30)
+    for path, file in files.items(): # the same open files, from the drives again
+        file.seek(0)
+        assert b"".join(iter(lambda file=file: file.read(1 << 20), b"")) == world.content[path]
+        file.close()
+    world.all_there()
+
+
+def test_a_drive_that_hangs(world):
+    """What hangs costs one time-out, and nothing on another drive waits for it; it is back once it answers."""
+    root = world.folder / "slow"
+    through = world.folder / "through"
+    root.mkdir()
+    through.mkdir()
+    bindfs = subprocess.Popen(["bindfs", "-f", "-o", "attr_timeout=0,entry_timeout=0,negative_timeout=0", root, through])
+    try:
+        until(lambda: os.path.ismount(through))
+        world.fill("slow", through, world.rng)
+        world.mrmr.run("add-drive", through, code=None)
+        world.mrmr.run("sync")
+        world.mrmr.run("set", "drive-timeout", "2")
+        world.mount = world.make_mount()
+        os.listdir(world.at("shared"))
+        slow = [path for path in world.content if "slow" in path]
+        others = [path for path in world.content if "slow" not in path and path.startswith(("red/", "blue/", "grey/"))]
+        os.kill(bindfs.pid, signal.SIGSTOP)
+        reader = threading.Thread(target=world.all_there, args=(slow,), daemon=True)
+        start = time.monotonic()
+        reader.start()
+        world.all_there(others)
+        reader.join(60)
+        assert not reader.is_alive()
+        print("the files of a drive that hangs were all read after %.1f s" % (time.monotonic() - start))
+        world.all_there()
+        assert sorted(os.listdir(world.at("slow"))) == ["deep"]
+        os.kill(bindfs.pid, signal.SIGCONT)
+        (through / "shared" / "woke").write_bytes(b"up")
+        until(lambda: os.path.exists(world.at("shared/woke")), 40)
+        world.all_there()
+        world.mount.stop()
+    finally:
+        os.kill(bindfs.pid, signal.SIGCONT)
+        subprocess.run(["umount", "-l", through], check=False)
+        bindfs.wait(20)
+
+
+def test_a_medium_that_cannot_be_read(world):
+    """Where a drive gives errors in the middle of its files, the bytes come from the others."""
+    world.mount = world.make_mount()
+    world.all_there()
+    subprocess.run(["sync"], check=True)
+    # Nothing is written to it any more: a write beyond the cut would make the gap read as zeros.
+    subprocess.run(["mount", "-o", "remount,ro", world.drives["grey"].root], check=True)
+    os.truncate(world.drives["grey"].image, 24 << 20) # what lies further back is gone
+    drop_caches()
+    failed = 0
+    for path in world.content:
+        whole = os.path.join(world.drives["grey"].root, path)
+        try:
+            if os.path.exists(whole):
+                with open(whole, "rb") as file:
+                    file.read()
+        except OSError:
+            failed += 1
+    print("%d files of the cut drive cannot be read there" % failed)
+    assert failed
+    drop_caches()
+    world.all_there()
+
+
+def test_rotten_bytes_and_verified_reads(world):
+    """With verify-reads on a byte that rotted on a present drive does not reach a reader."""
+    path = max((p for p in world.content if "blue" in p), key=lambda p: len(world.content[p]))
+    whole = os.path.join(world.drives["blue"].root, path)
+    before = os.stat(whole)
+    with open(whole, "r+b") as file:
+        file.seek(len(world.content[path]) // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    os.utime(whole, ns=(before.st_atime_ns, before.st_mtime_ns))
+    world.mrmr.run("set", "verify-reads", "on")
+    world.mount = world.make_mount()
+    world.all_there()
+
+
+def test_drives_come_and_go_while_everything_is_read(world):
+    """For some rounds: any two drives die, everything is read by four at once, they return."""
+    rounds = int(os.environ.get("MRMR_ROUNDS", "3"))
+    world.mount = world.make_mount()
+    for i in range(rounds):
+        gone = world.rng.sample(sorted(world.drives), 2)
+        wrong, stop = [], threading.Event()
+
+        def read(seed):
+            rng = random.Random(seed)
+            while not stop.is_set():
+                path = rng.choice(sorted(world.content))
+                data = world.content[path]
+                at = rng.randrange(len(data) + 1)
+                try:
+                    with open(world.at(path), "rb", buffering=0) as file:
+                        if os.pread(file.fileno(), 300_000, at) != data[at:at + 300_000]:
+                            wrong.append(path)
+                except OSError as error:
+                    wrong.append((path, error))
+        readers = [threading.Thread(target=read, args=(world.rng.random(),), daemon=True) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        for name in gone:
+            shut_down(world.drives[name].root)
+        drop_caches()
+        world.all_there()
+        for name in gone:
+            mount_again(world.drives[name])
+            with open(os.path.join(world.drives[name].root, "round %d %s" % (i, name)), "wb"):
+                pass
+        until(lambda i=i: all(os.path.exists(world.at("round %d %s" % (i, name))) for name in gone), 40)
+        stop.set()
+        for reader in readers:
+            reader.join()
+        assert wrong == []
+    world.all_there()
+    digest = hashlib.sha256(b"".join(world.content[p] for p in sorted(world.content))).hexdigest()
+    print("%d rounds, %d files, %s" % (rounds, len(world.content), digest[:12]))

@@ -248,8 +248,26 @@ unsigned drv_guard_stuck(struct drv *drv)
 
 /* --- calls --- */
 
-/* Until the job is done, its time is over, or the drive is cut off. Locked. */
-static mrmr_err job_wait_locked(struct guard_inner *inner, struct guard_job *job)
+/* The caller goes: a job that runs is left to its thread, one that does not is taken back. */
+static void job_leave_locked(struct guard_inner *inner, struct guard_job *job)
+{
+    if (job->state == GUARD_RUNNING) {
+        job->state = GUARD_GIVEN_UP;
+        atomic_fetch_add(&inner->guard->stuck, 1);
+        return;
+    }
+    struct guard_job **at = &inner->first;
+    while (*at != job)
+        at = &(*at)->next;
+    *at = job->next;
+    if (!*at)
+        inner->last = at;
+    job->state = GUARD_DONE;
+    job->refs--;
+}
+
+/* Until the job is done, its time is over, or the drive is cut off. True: it is done. */
+static bool job_wait_locked(struct guard_inner *inner, struct guard_job *job)
 {
     uint64_t progress = atomic_load(&job->progress);
     int64_t until = mrmr_clock_monotonic() + inner->guard->options.deadline;
@@ -265,55 +283,36 @@ static mrmr_err job_wait_locked(struct guard_inner *inner, struct guard_job *job
         until = mrmr_clock_monotonic() + inner->guard->options.deadline;
     }
     if (job->state == GUARD_DONE)
-        return job->err;
-    if (job->state == GUARD_RUNNING) {
-        job->state = GUARD_GIVEN_UP;
-        atomic_fetch_add(&inner->guard->stuck, 1);
-    } else {
-        struct guard_job **at = &inner->first;
-        while (*at != job)
-            at = &(*at)->next;
-        *at = job->next;
-        if (!*at)
-            inner->last = at;
-        job->state = GUARD_DONE;
-        job->refs--;
-    }
-    return inner->cut ? MRMR_OFFLINE : MRMR_TIMEOUT;
+        return true;
+    job_leave_locked(inner, job);
+    return false;
 }
 
-static mrmr_err job_answer(struct guard_job *job, mrmr_err err)
+/* What became of the job. */
+static mrmr_err job_run(struct guard_inner *inner, struct guard_job *job)
 {
-    if (err == MRMR_TIMEOUT)
-        return mrmr_fail(err, "the drive did not answer in time");
-    if (err == MRMR_OFFLINE && job->err != MRMR_OFFLINE)
-        return mrmr_fail(err, "the drive was taken out of service");
-    return err ? mrmr_story_restore(&job->story) : MRMR_OK;
+    mrmr_locked(&inner->lock);
+    job->waited = true;
+    if (inner->cut)
+        return mrmr_fail(MRMR_OFFLINE, "the drive is out of service");
+    if (!job_push_locked(inner, job))
+        return mrmr_nomem();
+    if (job_wait_locked(inner, job))
+        return job->err ? mrmr_story_restore(&job->story) : MRMR_OK;
+    if (inner->cut)
+        return mrmr_fail(MRMR_OFFLINE, "the drive was taken out of service");
+    return mrmr_fail(MRMR_TIMEOUT, "the drive did not answer in time");
 }
 
 static mrmr_err inner_call(struct guard_inner *inner, struct guard_job *job)
 {
-    mrmr_err err = MRMR_OK;
-    {
-        mrmr_locked(&inner->lock);
-        job->waited = true;
-        if (inner->cut)
-            err = MRMR_OFFLINE;
-        else if (!job_push_locked(inner, job))
-            err = MRMR_NOMEM;
-        if (!err)
-            err = job_wait_locked(inner, job);
-        else if (err == MRMR_NOMEM)
-            return mrmr_nomem();
-    }
-    mrmr_err answer = job_answer(job, err);
-    if (answer == MRMR_TIMEOUT || answer == MRMR_OFFLINE) {
-        struct mrmr_story story;
-        mrmr_story_save(&story);
-        guard_cut_inner(inner->guard, inner, answer);
-        mrmr_story_restore(&story);
-    }
-    return answer;
+    struct mrmr_story story;
+    mrmr_err err = job_run(inner, job);
+    if (err != MRMR_TIMEOUT && err != MRMR_OFFLINE)
+        return err;
+    mrmr_story_save(&story);
+    guard_cut_inner(inner->guard, inner, err);
+    return mrmr_story_restore(&story);
 }
 
 mrmr_err guard_call(struct drv *drv, struct guard_inner *inner, struct guard_job *job)

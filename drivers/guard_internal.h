@@ -34,10 +34,17 @@ struct guard_job {
     struct mrmr_story story;
 };
 
+/* An open file of the inner drive: it is closed when neither the caller has it any more nor an op
+ * is on it, which may have been given up. */
+struct guard_handle {
+    atomic_uint refs;
+    struct drv_file *own;
+};
+
 struct guard_file {
     struct drv_file file;
-    struct guard_inner *inner; /* owned */
-    struct drv_file *own;
+    struct guard_inner *inner;   /* owned */
+    struct guard_handle *handle; /* counted */
 };
 
 /* Zeroed memory of `size` bytes that begins with a struct guard_job; NULL without memory. */

@@ -11,7 +11,8 @@
 struct op {
     struct guard_job job;
     char *path;
-    struct drv_file *file; /* of the inner drive */
+    struct guard_handle *handle; /* counted; of the file that the op is on */
+    struct drv_file *file;       /* that it opened */
     uint64_t offset;
     size_t size;
     uint64_t start, end;
@@ -24,7 +25,6 @@ struct op {
     size_t got;
 };
 
-MRMR_DEFINE_AUTO(struct guard_job, guard_job_put);
 #define auto_op __attribute__((cleanup(op_put_auto))) struct op
 
 static void op_put_auto(struct op **op)
@@ -33,9 +33,19 @@ static void op_put_auto(struct op **op)
         guard_job_put(&(*op)->job);
 }
 
+/* Where an op was given up, this is a thread of the drive. */
+static void handle_put(struct guard_handle *handle)
+{
+    if (!handle || atomic_fetch_sub(&handle->refs, 1) != 1)
+        return;
+    drv_file_close(handle->own);
+    free(handle);
+}
+
 static void op_free(struct guard_job *job)
 {
     struct op *op = (struct op *)job;
+    handle_put(op->handle);
     free(op->path);
     mrmr_bytes_free(&op->bytes);
     free(op);
@@ -62,7 +72,8 @@ static mrmr_err op_call(struct drv *drv, struct op *op)
 static mrmr_err op_call_file(struct drv_file *file, struct op *op)
 {
     struct guard_file *own = (struct guard_file *)file;
-    op->file = own->own;
+    op->handle = own->handle;
+    atomic_fetch_add(&op->handle->refs, 1);
     return guard_call(file->drv, own->inner, &op->job);
 }
 
@@ -185,9 +196,11 @@ static mrmr_err guard_xattr_list(struct drv *drv, const char *path, drv_xattr_fn
 
 /* --- files --- */
 
+/* The handle goes with the job, on this thread. */
 static mrmr_err file_close_run(struct guard_job *job)
 {
-    drv_file_close(((struct op *)job)->file);
+    struct op *op = (struct op *)job;
+    handle_put(mrmr_steal(op->handle));
     return MRMR_OK;
 }
 
@@ -210,7 +223,8 @@ static mrmr_err guard_file_open(
 {
     auto_op *op = NULL;
     mrmr_autofree struct guard_file *file = calloc(1, sizeof *file);
-    if (!file)
+    mrmr_autofree struct guard_handle *handle = calloc(1, sizeof *handle);
+    if (!file || !handle)
         return mrmr_nomem();
     MRMR_TRY(op_create(path, file_open_run, &op));
     op->job.free = file_open_free;
@@ -219,7 +233,9 @@ static mrmr_err guard_file_open(
     MRMR_TRY(op_call(drv, op));
     file->file.drv = drv;
     file->inner = guard_inner_get(op->job.inner);
-    file->own = mrmr_steal(op->file);
+    handle->refs = 1;
+    handle->own = mrmr_steal(op->file);
+    file->handle = mrmr_steal(handle);
     *ret_file = &mrmr_steal(file)->file;
     return MRMR_OK;
 }
@@ -229,9 +245,9 @@ static void guard_file_close(struct drv_file *file)
     struct guard_file *own = (struct guard_file *)file;
     struct op *op = NULL;
     if (op_create(NULL, file_close_run, &op)) {
-        drv_file_close(own->own); /* without memory: here */
+        handle_put(own->handle); /* without memory: here */
     } else {
-        op->file = own->own;
+        op->handle = own->handle;
         guard_post(own->inner, &op->job);
     }
     guard_inner_put(own->inner);
@@ -241,7 +257,7 @@ static void guard_file_close(struct drv_file *file)
 static mrmr_err file_stat_run(struct guard_job *job)
 {
     struct op *op = (struct op *)job;
-    return drv_file_stat(op->file, &op->stat);
+    return drv_file_stat(op->handle->own, &op->stat);
 }
 
 static mrmr_err guard_file_stat(struct drv_file *file, struct drv_stat *ret_stat)
@@ -256,7 +272,7 @@ static mrmr_err guard_file_stat(struct drv_file *file, struct drv_stat *ret_stat
 static mrmr_err file_read_run(struct guard_job *job)
 {
     struct op *op = (struct op *)job;
-    return drv_file_read(op->file, op->offset, op->bytes.data, op->size, &op->got);
+    return drv_file_read(op->handle->own, op->offset, op->bytes.data, op->size, &op->got);
 }
 
 static mrmr_err guard_file_read(
@@ -278,7 +294,7 @@ static mrmr_err guard_file_read(
 static mrmr_err next_data_run(struct guard_job *job)
 {
     struct op *op = (struct op *)job;
-    return drv_file_next_data(op->file, op->offset, &op->start, &op->end);
+    return drv_file_next_data(op->handle->own, op->offset, &op->start, &op->end);
 }
 
 static mrmr_err guard_file_next_data(
@@ -295,55 +311,111 @@ static mrmr_err guard_file_next_data(
 
 /* --- watching: the watch has a thread of its own; only adding a folder touches the drive --- */
 
+/* The inner drive's watch is closed when neither the caller has it any more nor an op is on it,
+ * which may have been given up. That can be late, so what is told passes here: nothing after the
+ * caller has closed it. */
+struct watch_handle {
+    atomic_uint refs;
+    struct drv_watch *own;
+    drv_event_fn fn;
+    void *arg;
+    pthread_rwlock_t telling; /* held for reading while fn runs */
+    bool closed;              /* guarded by telling */
+};
+
 struct guard_watch {
     struct drv_watch watch;
-    struct guard_inner *inner; /* owned */
-    struct drv_watch *own;
+    struct guard_inner *inner;   /* owned */
+    struct watch_handle *handle; /* counted */
 };
 
 struct watch_op {
     struct guard_job job;
     char *path;
     uint64_t key;
-    drv_event_fn fn;
-    void *arg;
-    struct drv_watch *watch;
+    struct watch_handle *handle; /* counted */
 };
+
+static void watch_handle_put(struct watch_handle *handle)
+{
+    if (!handle || atomic_fetch_sub(&handle->refs, 1) != 1)
+        return;
+    drv_watch_close(handle->own);
+    pthread_rwlock_destroy(&handle->telling);
+    free(handle);
+}
+
+static void watch_tell(enum drv_event event, uint64_t key, const char *name, void *arg)
+{
+    struct watch_handle *handle = arg;
+    pthread_rwlock_rdlock(&handle->telling);
+    if (!handle->closed)
+        handle->fn(event, key, name, handle->arg);
+    pthread_rwlock_unlock(&handle->telling);
+}
 
 static void watch_op_free(struct guard_job *job)
 {
-    free(((struct watch_op *)job)->path);
-    free(job);
+    struct watch_op *op = (struct watch_op *)job;
+    watch_handle_put(op->handle);
+    free(op->path);
+    free(op);
+}
+
+static mrmr_err watch_op_create(
+    struct watch_handle *handle, mrmr_err (*run)(struct guard_job *), struct watch_op **ret_op)
+{
+    struct watch_op *op = guard_job_create(sizeof *op, run, watch_op_free);
+    if (!op)
+        return mrmr_nomem();
+    atomic_fetch_add(&handle->refs, 1);
+    op->handle = handle;
+    *ret_op = op;
+    return MRMR_OK;
 }
 
 static mrmr_err watch_open_run(struct guard_job *job)
 {
-    struct watch_op *op = (struct watch_op *)job;
-    return drv_watch_open(job->drv, op->fn, op->arg, &op->watch);
+    struct watch_handle *handle = ((struct watch_op *)job)->handle;
+    return drv_watch_open(job->drv, watch_tell, handle, &handle->own);
 }
 
 static mrmr_err watch_add_run(struct guard_job *job)
 {
     struct watch_op *op = (struct watch_op *)job;
-    return drv_watch_add(op->watch, op->path, op->key);
+    return drv_watch_add(op->handle->own, op->path, op->key);
+}
+
+static struct watch_handle *watch_handle_create(drv_event_fn fn, void *arg)
+{
+    struct watch_handle *handle = calloc(1, sizeof *handle);
+    if (!handle)
+        return NULL;
+    handle->refs = 1;
+    handle->fn = fn;
+    handle->arg = arg;
+    pthread_rwlock_init(&handle->telling, NULL);
+    return handle;
 }
 
 static mrmr_err guard_watch_open(
     struct drv *drv, drv_event_fn fn, void *arg, struct drv_watch **ret_watch)
 {
     mrmr_autofree struct guard_watch *watch = calloc(1, sizeof *watch);
-    MRMR_AUTO(guard_job_put)
-    struct guard_job *job =
-        guard_job_create(sizeof(struct watch_op), watch_open_run, watch_op_free);
-    struct watch_op *op = (struct watch_op *)job;
-    if (!watch || !op)
-        return mrmr_nomem();
-    op->fn = fn;
-    op->arg = arg;
-    MRMR_TRY(guard_call(drv, NULL, job));
+    struct watch_handle *handle = watch_handle_create(fn, arg);
+    struct watch_op *op = NULL;
+    mrmr_err err = watch && handle ? watch_op_create(handle, watch_open_run, &op) : mrmr_nomem();
+    if (!err)
+        err = guard_call(drv, NULL, &op->job);
+    if (err) {
+        watch_handle_put(handle);
+        guard_job_put(op ? &op->job : NULL);
+        return err;
+    }
     watch->watch.drv = drv;
-    watch->inner = guard_inner_get(job->inner);
-    watch->own = op->watch;
+    watch->inner = guard_inner_get(op->job.inner);
+    watch->handle = handle;
+    guard_job_put(&op->job);
     *ret_watch = &mrmr_steal(watch)->watch;
     return MRMR_OK;
 }
@@ -351,7 +423,10 @@ static mrmr_err guard_watch_open(
 static void guard_watch_close(struct drv_watch *watch)
 {
     struct guard_watch *own = (struct guard_watch *)watch;
-    drv_watch_close(own->own);
+    pthread_rwlock_wrlock(&own->handle->telling);
+    own->handle->closed = true;
+    pthread_rwlock_unlock(&own->handle->telling);
+    watch_handle_put(own->handle);
     guard_inner_put(own->inner);
     free(own);
 }
@@ -359,19 +434,19 @@ static void guard_watch_close(struct drv_watch *watch)
 static mrmr_err guard_watch_add(struct drv_watch *watch, const char *path, uint64_t key)
 {
     struct guard_watch *own = (struct guard_watch *)watch;
-    MRMR_AUTO(guard_job_put)
-    struct guard_job *job = guard_job_create(sizeof(struct watch_op), watch_add_run, watch_op_free);
-    struct watch_op *op = (struct watch_op *)job;
-    if (!op || !(op->path = strdup(path)))
-        return mrmr_nomem();
+    struct watch_op *op = NULL;
+    MRMR_TRY(watch_op_create(own->handle, watch_add_run, &op));
+    mrmr_err err = (op->path = strdup(path)) ? MRMR_OK : mrmr_nomem();
     op->key = key;
-    op->watch = own->own;
-    return mrmr_err_path(guard_call(watch->drv, own->inner, job), path);
+    if (!err)
+        err = mrmr_err_path(guard_call(watch->drv, own->inner, &op->job), path);
+    guard_job_put(&op->job);
+    return err;
 }
 
 static void guard_watch_remove(struct drv_watch *watch, uint64_t key)
 {
-    drv_watch_remove(((struct guard_watch *)watch)->own, key);
+    drv_watch_remove(((struct guard_watch *)watch)->handle->own, key);
 }
 
 const struct drv_ops drv_guard_ops = {

@@ -211,6 +211,10 @@ struct tree_node *tree_get_locked(struct pool_tree *tree, struct tree_node *pare
     if (!node && !(node = node_make_locked(tree, shows->number, shows->kind)))
         return NULL;
     node->refs++;
+    if (node->kind != shows->kind && node->valid) { /* another thing has its inode now */
+        node->valid = false;
+        tree_unwatch_locked(tree, node);
+    }
     node->kind = shows->kind;
     tree_lies_on_locked(tree, node, &shows->on);
     if (link_prefer_locked(tree, node, parent, name)) {

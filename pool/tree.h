@@ -39,6 +39,13 @@ static inline bool tree_set_has(const struct tree_set *set, size_t i)
 {
     return set->word[i / 64] >> (i % 64) & 1;
 }
+static inline size_t tree_set_first(const struct tree_set *set) /* it is not empty */
+{
+    size_t i = 0;
+    while (i < TREE_DRIVES_MAX - 1 && !tree_set_has(set, i))
+        i++;
+    return i;
+}
 static inline bool tree_set_equal(const struct tree_set *a, const struct tree_set *b)
 {
     return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] &&
@@ -210,15 +217,21 @@ mrmr_err tree_catalog(
 /* --- tree_look.c --- */
 
 void tree_attr_from_stat(const struct drv_stat *stat, struct pool_attr *ret_attr);
-/* The one drive of a file. */
-size_t tree_drive_of(const struct tree_node *node);
+/* What a node is and where, as it was at one moment. */
+struct tree_spot {
+    uint64_t number;
+    enum pool_kind kind;
+    struct tree_set on;
+    size_t drive; /* the one of a file; the first of a folder's */
+};
+struct tree_spot tree_spot(struct pool_tree *tree, const struct tree_node *node);
 /* Calls fn with each path that may lead to the node, the latest first, until one is not MRMR_ABSENT;
  * those that are forgotten. MRMR_ABSENT: none does. */
 typedef mrmr_err (*tree_path_fn)(const char *path, void *arg);
 mrmr_err tree_by_path(struct pool_tree *tree, struct tree_node *node, tree_path_fn fn, void *arg);
 /* MRMR_ABSENT: another thing is there now. */
-mrmr_err tree_check_stat(struct pool_tree *tree, const struct tree_node *node, const char *path,
-    const struct drv_stat *stat);
+mrmr_err tree_check_stat(const struct pool_tree *tree, const struct tree_spot *spot,
+    const char *path, const struct drv_stat *stat);
 /* Nobody answered, or the medium failed: ask the catalog. The monitor looks after the drive then. */
 bool tree_silent(struct tree_drive *drive, mrmr_err err);
 

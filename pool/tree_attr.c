@@ -57,7 +57,7 @@ mrmr_err pool_tree_xattrs(struct pool_tree *tree, uint64_t number, pool_xattr_fn
 {
     struct tree_node *node;
     MRMR_TRY(tree_node(tree, number, false, &node));
-    struct listing listing = {tree, tree_drive_of(node), fn, arg};
+    struct listing listing = {tree, tree_spot(tree, node).drive, fn, arg};
     mrmr_err err = tree_by_path(tree, node, xattrs_path, &listing);
     tree_put(tree, node);
     return err;
@@ -68,6 +68,7 @@ mrmr_err pool_tree_xattrs(struct pool_tree *tree, uint64_t number, pool_xattr_fn
 struct own {
     struct pool_tree *tree;
     struct tree_node *node;
+    struct tree_spot spot;
     const char *name; /* after the prefix */
     struct mrmr_bytes *value;
 };
@@ -76,7 +77,7 @@ static mrmr_err own_drives(const struct own *own)
 {
     bool first = true;
     for (size_t i = 0; i < own->tree->ndrives; i++) {
-        if (!tree_set_has(&own->node->on, i))
+        if (!tree_set_has(&own->spot.on, i))
             continue;
         MRMR_TRY(mrmr_bytes_fmt(
             own->value, "%s%s", first ? "" : " ", own->tree->drive[i].drive->meta.name));
@@ -112,8 +113,8 @@ static mrmr_err own_path(const char *path, void *arg)
     const struct own *own = arg;
     struct meta_node node;
     struct pool_attr attr;
-    MRMR_TRY(pool_tree_attr(own->tree, own->node->number, &attr));
-    mrmr_err err = tree_catalog(own->tree, tree_drive_of(own->node), path, &node);
+    MRMR_TRY(pool_tree_attr(own->tree, own->spot.number, &attr));
+    mrmr_err err = tree_catalog(own->tree, own->spot.drive, path, &node);
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
         return err;
     if (!err && node.type == META_REG && node.size == attr.size && node.mtime == attr.mtime)
@@ -133,7 +134,7 @@ static mrmr_err own_get(const struct own *own)
     if (strcmp(own->name, "drive") == 0)
         return own_drives(own);
     for (size_t i = 0; i < sizeof of_files / sizeof *of_files; i++)
-        if (own->node->kind == POOL_REG && strcmp(own->name, of_files[i]) == 0)
+        if (own->spot.kind == POOL_REG && strcmp(own->name, of_files[i]) == 0)
             return tree_by_path(own->tree, own->node, own_path, (void *)(uintptr_t)own);
     return mrmr_fail(MRMR_ABSENT, NULL);
 }
@@ -165,7 +166,7 @@ mrmr_err pool_tree_xattr(
     }
     struct tree_node *node;
     MRMR_TRY(tree_node(tree, number, false, &node));
-    const struct own own = {tree, node, name + strlen(OWN_PREFIX), value};
+    const struct own own = {tree, node, tree_spot(tree, node), name + strlen(OWN_PREFIX), value};
     mrmr_err err = own_get(&own);
     tree_put(tree, node);
     return err;

@@ -21,8 +21,8 @@ struct pool_tree_file {
     struct pool_tree *tree;
     struct pool_tree_file *next, **at; /* among the tree's; guarded by the tree's lock */
     struct tree_node *node;            /* counted */
-    size_t drive;
-    int64_t mtime; /* of the content that was opened */
+    struct tree_spot spot;             /* when it was opened */
+    int64_t mtime;                     /* of the content that was opened */
     uint64_t size;
 
     pthread_mutex_t lock;
@@ -61,7 +61,7 @@ void tree_files_let_go(struct pool_tree *tree, size_t drive)
     {
         mrmr_locked(&tree->lock);
         for (struct pool_tree_file *file = tree->files; file; file = file->next) {
-            struct original *original = file->drive == drive ? original_take_out(file) : NULL;
+            struct original *original = file->spot.drive == drive ? original_take_out(file) : NULL;
             if (!original)
                 continue;
             original->next = list;
@@ -88,7 +88,7 @@ static mrmr_err opening_catalog(struct opening *opening, const char *path)
     struct pool_tree_file *file = opening->file;
     struct mrmr_story story;
     mrmr_story_save(&story);
-    mrmr_err err = tree_catalog(file->tree, file->drive, path, &opening->known);
+    mrmr_err err = tree_catalog(file->tree, file->spot.drive, path, &opening->known);
     if (!err && opening->known.type != META_REG)
         err = mrmr_fail(MRMR_ABSENT, NULL);
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? mrmr_story_restore(&story) : err;
@@ -98,7 +98,7 @@ static mrmr_err opening_path(const char *path, void *arg)
 {
     struct opening *opening = arg;
     struct pool_tree_file *file = opening->file;
-    struct tree_drive *own = &file->tree->drive[file->drive];
+    struct tree_drive *own = &file->tree->drive[file->spot.drive];
     drv_file_close(opening->original);
     opening->original = NULL;
     mrmr_err err = tree_live(own)
@@ -107,7 +107,7 @@ static mrmr_err opening_path(const char *path, void *arg)
     if (!err)
         err = drv_file_stat(opening->original, &opening->stat);
     if (!err)
-        err = tree_check_stat(file->tree, file->node, path, &opening->stat);
+        err = tree_check_stat(file->tree, &file->spot, path, &opening->stat);
     opening->answered = !err;
     if (tree_silent(own, err))
         err = opening_catalog(opening, path);
@@ -151,7 +151,6 @@ static void file_link(struct pool_tree_file *file)
 {
     struct pool_tree *tree = file->tree;
     mrmr_locked(&tree->lock);
-    file->drive = tree_drive_of(file->node);
     file->next = tree->files;
     if (file->next)
         file->next->at = &file->next;
@@ -193,9 +192,11 @@ mrmr_err pool_tree_file_open(
     file->tree = tree;
     pthread_mutex_init(&file->lock, NULL);
     mrmr_err err = tree_node(tree, number, false, &file->node);
-    if (!err && file->node->kind != POOL_REG)
-        err = file->node->kind == POOL_DIR ? mrmr_fail(MRMR_IS_DIR, NULL)
-                                           : mrmr_fail(MRMR_INVALID, "not a regular file");
+    if (!err)
+        file->spot = tree_spot(tree, file->node);
+    if (!err && file->spot.kind != POOL_REG)
+        err = file->spot.kind == POOL_DIR ? mrmr_fail(MRMR_IS_DIR, NULL)
+                                          : mrmr_fail(MRMR_INVALID, "not a regular file");
     if (!err)
         err = file_open(file, ret_same);
     if (err) {
@@ -262,7 +263,7 @@ struct finding {
 static mrmr_err finding_path(const char *path, void *arg)
 {
     struct finding *finding = arg;
-    return tree_catalog(finding->file->tree, finding->file->drive, path, &finding->node);
+    return tree_catalog(finding->file->tree, finding->file->spot.drive, path, &finding->node);
 }
 
 /* What the catalog knows of this content. */
@@ -326,11 +327,11 @@ mrmr_err pool_tree_file_read(
     if (file->tree->verify && !read_made(file, offset, buf, size, ret_got))
         return MRMR_OK;
     mrmr_err err = read_original(file, offset, buf, size, ret_got);
-    if (err == MRMR_OFFLINE && tree_live(&file->tree->drive[file->drive])) {
+    if (err == MRMR_OFFLINE && tree_live(&file->tree->drive[file->spot.drive])) {
         file_open_again(file);
         err = read_original(file, offset, buf, size, ret_got);
     }
-    if (!tree_silent(&file->tree->drive[file->drive], err) &&
+    if (!tree_silent(&file->tree->drive[file->spot.drive], err) &&
         mrmr_class_of(err) != MRMR_CLASS_CORRUPT)
         return err;
     mrmr_story_save(&story);

@@ -44,21 +44,13 @@ mrmr_err tree_catalog(
     return meta_lookup_path(tree->pool->meta, own->meta.root, path, ret_node);
 }
 
-static size_t drive_of(const struct tree_set *on)
-{
-    size_t i = 0;
-    while (!tree_set_has(on, i))
-        i++;
-    return i;
-}
-
 /* The copy on drive b is newer than the one that shows, on drive a. */
 static bool copy_newer(
     struct load *load, const struct tree_name *shows, size_t b, const struct copy *copy)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     struct meta_node known_a, known_b;
-    size_t a = drive_of(&shows->on);
+    size_t a = tree_set_first(&shows->on);
     if (tree_join(load->path.data ? load->path.data : "", shows->name, &path))
         return false;
     bool has_a = tree_catalog(load->tree, a, path.data, &known_a) == MRMR_OK &&

@@ -11,12 +11,10 @@
 
 enum { LOOK_TRIES = 3 };
 
-size_t tree_drive_of(const struct tree_node *node)
+struct tree_spot tree_spot(struct pool_tree *tree, const struct tree_node *node)
 {
-    size_t i = 0;
-    while (i < TREE_DRIVES_MAX - 1 && !tree_set_has(&node->on, i))
-        i++;
-    return i;
+    mrmr_locked(&tree->lock);
+    return (struct tree_spot){node->number, node->kind, node->on, tree_set_first(&node->on)};
 }
 
 /* --- by path --- */
@@ -63,17 +61,16 @@ mrmr_err tree_by_path(struct pool_tree *tree, struct tree_node *node, tree_path_
     }
 }
 
-mrmr_err tree_check_stat(struct pool_tree *tree, const struct tree_node *node, const char *path,
-    const struct drv_stat *stat)
+mrmr_err tree_check_stat(const struct pool_tree *tree, const struct tree_spot *spot,
+    const char *path, const struct drv_stat *stat)
 {
-    size_t drive = tree_drive_of(node);
     const char *slash = strrchr(path, '/');
-    if ((int)stat->type != (int)node->kind)
+    if ((int)stat->type != (int)spot->kind)
         return mrmr_fail(MRMR_ABSENT, NULL);
-    if (node->kind == POOL_DIR || stat->ino == 0)
+    if (spot->kind == POOL_DIR || stat->ino == 0)
         return MRMR_OK;
-    uint64_t number = tree_number(tree, drive, stat->ino, "", slash ? slash + 1 : path);
-    return number == node->number ? MRMR_OK : mrmr_fail(MRMR_ABSENT, NULL);
+    uint64_t number = tree_number(tree, spot->drive, stat->ino, "", slash ? slash + 1 : path);
+    return number == spot->number ? MRMR_OK : mrmr_fail(MRMR_ABSENT, NULL);
 }
 
 /* --- attributes --- */
@@ -115,7 +112,7 @@ static void attr_from_node(const struct meta_node *node, struct pool_attr *ret_a
 struct look {
     struct pool_tree *tree;
     struct tree_node *node;
-    struct tree_set on;
+    struct tree_spot spot;
     struct pool_attr attr;
     bool kept; /* by the catalog: not what a drive says now */
 };
@@ -131,7 +128,7 @@ static mrmr_err look_at(
         tree_live(own) ? drv_stat(own->drive->drv, path, &stat) : mrmr_fail(MRMR_OFFLINE, NULL);
     if (!err) {
         tree_attr_from_stat(&stat, ret_attr);
-        return tree_check_stat(look->tree, look->node, path, &stat);
+        return tree_check_stat(look->tree, &look->spot, path, &stat);
     }
     if (!tree_silent(own, err))
         return mrmr_err_drive(err, own->drive->meta.name);
@@ -152,7 +149,7 @@ static mrmr_err look_folder(struct look *look, const char *path)
     bool found = false;
     for (size_t i = 0; i < look->tree->ndrives; i++) {
         struct pool_attr attr;
-        if (!tree_set_has(&look->on, i))
+        if (!tree_set_has(&look->spot.on, i))
             continue;
         mrmr_err one = look_at(look, i, path, &attr);
         if (one || attr.kind != POOL_DIR) {
@@ -176,9 +173,9 @@ static mrmr_err look_path(const char *path, void *arg)
 {
     struct look *look = arg;
     look->kept = false;
-    if (look->node->kind == POOL_DIR)
+    if (look->spot.kind == POOL_DIR)
         return look_folder(look, path);
-    return look_at(look, tree_drive_of(look->node), path, &look->attr);
+    return look_at(look, look->spot.drive, path, &look->attr);
 }
 
 /* How long it may be kept. */
@@ -195,11 +192,7 @@ static int64_t keep_locked(const struct look *look)
 static mrmr_err look_node(
     struct pool_tree *tree, struct tree_node *node, struct pool_attr *ret_attr)
 {
-    struct look look = {.tree = tree, .node = node};
-    {
-        mrmr_locked(&tree->lock);
-        look.on = node->on;
-    }
+    struct look look = {.tree = tree, .node = node, .spot = tree_spot(tree, node)};
     MRMR_TRY(tree_by_path(tree, node, look_path, &look));
     mrmr_locked(&tree->lock);
     look.attr.node = node->number;
@@ -389,9 +382,10 @@ mrmr_err pool_tree_readlink(struct pool_tree *tree, uint64_t number, struct mrmr
 {
     struct tree_node *node;
     MRMR_TRY(tree_node(tree, number, false, &node));
-    struct target target = {tree, tree_drive_of(node), text};
-    mrmr_err err = node->kind == POOL_LNK ? tree_by_path(tree, node, target_read, &target)
-                                          : mrmr_fail(MRMR_INVALID, "not a symlink");
+    const struct tree_spot spot = tree_spot(tree, node);
+    struct target target = {tree, spot.drive, text};
+    mrmr_err err = spot.kind == POOL_LNK ? tree_by_path(tree, node, target_read, &target)
+                                         : mrmr_fail(MRMR_INVALID, "not a symlink");
     tree_put(tree, node);
     return err;
 }

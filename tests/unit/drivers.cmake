@@ -2,3 +2,5 @@
 mrmr_cmocka(unit_drivers_registry drivers_registry.c LIBS mrmr_drivers)
 mrmr_cmocka(unit_drivers_mem drivers_mem.c LIBS mrmr_drivers)
 mrmr_cmocka(unit_drivers_fault drivers_fault.c LIBS mrmr_drivers)
+mrmr_cmocka(unit_drivers_guard drivers_guard.c LIBS mrmr_drivers LABELS threads)
+mrmr_cmocka(unit_drivers_watch drivers_watch.c LIBS mrmr_drivers LABELS threads)

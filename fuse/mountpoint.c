@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 
 /* --- who may mount --- */
@@ -149,11 +150,13 @@ mrmr_err mfs_mountpoint_check(struct pool *pool, const struct mfs_options *optio
 {
     mrmr_autofree char *path = NULL;
     struct stat st;
+    struct statvfs fs;
     char type[64];
     MRMR_TRY(check_fuse());
     MRMR_TRY(path_resolve(options->mountpoint, &path));
     MRMR_TRY(check_place(pool, options->pool, path));
-    if (stat(path, &st) < 0 && errno == ENOTCONN)
+    /* Attributes may still be the kernel's own; this is asked of whoever serves the mount. */
+    if (statvfs(path, &fs) < 0 && errno == ENOTCONN)
         MRMR_TRY(clear_dead(path));
     if (stat(path, &st) < 0)
         return mrmr_fail_errno(errno, "mount", path);

@@ -48,6 +48,8 @@ class World:
                 return self.read(path) == data
             except FileNotFoundError:
                 return data is None
+            except (IsADirectoryError, NotADirectoryError): # what was there before
+                return False
         until(look)
 
 

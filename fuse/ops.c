@@ -26,6 +26,7 @@ static void op_init(void *arg, struct fuse_conn_info *conn)
         FUSE_CAP_CACHE_SYMLINKS, /* one that changes is another node */
         FUSE_CAP_EXPORT_SUPPORT,
         FUSE_CAP_PARALLEL_DIROPS,
+        FUSE_CAP_POSIX_ACL, /* the kernel judges by them, and keeps them */
         FUSE_CAP_READDIRPLUS,
         FUSE_CAP_READDIRPLUS_AUTO,
     };
@@ -168,8 +169,12 @@ static void read_folder(fuse_req_t req, fuse_ino_t folder, size_t size, off_t of
 
 static void op_opendir(fuse_req_t req, fuse_ino_t folder, struct fuse_file_info *fi)
 {
+    uint64_t version;
+    mrmr_err err = pool_tree_list_version(tree_of(req), folder, &version);
+    if (err)
+        return mfs_reply_failed(req, err);
     /* The kernel keeps the list as long as events tell of changes. */
-    fi->cache_readdir = fi->keep_cache = pool_tree_list_version(tree_of(req), folder) != 0;
+    fi->cache_readdir = fi->keep_cache = version != 0;
     fuse_reply_open(req, fi);
 }
 
@@ -257,9 +262,20 @@ static void reply_value(fuse_req_t req, const struct mrmr_bytes *value, size_t s
         fuse_reply_buf(req, value->data, value->size);
 }
 
+/* Without SELinux here nobody can use its labels, and who asks for each file's (ls -l does) is told
+ * so once, instead of file by file. */
+static bool is_no_selinux(const char *name)
+{
+    return strcmp(name, "security.selinux") == 0 && access("/sys/fs/selinux/enforce", F_OK) < 0;
+}
+
 static void op_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_t size)
 {
     mrmr_autobytes struct mrmr_bytes value = MRMR_BYTES_INIT;
+    if (is_no_selinux(name)) {
+        fuse_reply_err(req, ENOTSUP);
+        return;
+    }
     mrmr_err err = pool_tree_xattr(tree_of(req), node, name, &value);
     if (err == MRMR_ABSENT)
         fuse_reply_err(req, ENODATA);

@@ -327,8 +327,9 @@ typedef bool (*pool_dir_fn)(const struct pool_dir_entry *entry, void *arg);
 /* From a place on, 0 being the beginning; without "." and "..". */
 mrmr_err pool_tree_list(
     struct pool_tree *tree, uint64_t folder, uint64_t place, bool attrs, pool_dir_fn fn, void *arg);
-/* Changes whenever the list of names may have. 0: cannot be told. */
-uint64_t pool_tree_list_version(struct pool_tree *tree, uint64_t folder);
+/* Reads the folder, if it was not. The version changes whenever the list of names may have; 0: that
+ * cannot be told. */
+mrmr_err pool_tree_list_version(struct pool_tree *tree, uint64_t folder, uint64_t *ret_version);
 /* The folder that a folder lies in; the root's is the root. */
 mrmr_err pool_tree_parent(struct pool_tree *tree, uint64_t folder, uint64_t *ret_parent);
 

@@ -470,9 +470,14 @@ mrmr_err pool_tree_list(
     return err;
 }
 
-uint64_t pool_tree_list_version(struct pool_tree *tree, uint64_t number)
+mrmr_err pool_tree_list_version(struct pool_tree *tree, uint64_t number, uint64_t *ret_version)
 {
+    struct tree_node *folder;
+    MRMR_TRY(tree_node(tree, number, true, &folder));
+    mrmr_err err = tree_folder_ready(tree, folder);
     mrmr_locked(&tree->lock);
-    const struct tree_node *folder = tree_find_locked(tree, number);
-    return folder && folder->valid && folder->watched ? folder->version : 0;
+    if (!err)
+        *ret_version = folder->valid && folder->watched ? folder->version : 0;
+    tree_put_locked(tree, folder);
+    return err;
 }

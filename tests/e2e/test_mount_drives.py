@@ -74,8 +74,9 @@ def mount_again(drive):
         try:
             with open(os.path.join(drive.root, "shared", "alive"), "wb"):
                 return True
-        except OSError:
-            drive.umount()
+        except OSError: # the dead one again; somebody may be looking at it
+            subprocess.run(["umount", "-l", drive.root], check=True)
+            drive.mounted = False
             return False
     until(once, 40)
 

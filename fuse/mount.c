@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <syslog.h>
 
 enum { EXIT_USAGE = 2 };
@@ -123,7 +124,13 @@ int main(int argc, char **argv)
 {
     struct mfs_options options = {.pool = NULL, .args = FUSE_ARGS_INIT(0, NULL)};
     bool done;
+    struct rlimit files;
     mallopt(M_ARENA_MAX, 4);
+    /* An open file takes a descriptor on its drive. */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
     signal(SIGPIPE, SIG_IGN);
     if (mfs_options_parse(argc, argv, &options, &done)) {
         mfs_options_free(&options);

@@ -183,7 +183,7 @@ void tree_unlink_locked(struct pool_tree *tree, struct tree_node *node,
     free(link);
 }
 
-/* The name comes first from now on; a folder has only one. */
+/* The name comes first from now on; a folder has only one, and is read anew where it lies now. */
 static mrmr_err link_prefer_locked(
     struct pool_tree *tree, struct tree_node *node, struct tree_node *parent, const char *name)
 {
@@ -194,6 +194,10 @@ static mrmr_err link_prefer_locked(
         node->links = link;
     } else {
         MRMR_TRY(link_add_locked(node, parent, name));
+    }
+    if (node->kind == POOL_DIR && node->links->next && node->valid) {
+        node->valid = false;
+        tree_later_locked(tree, TREE_LOAD, node->number, "");
     }
     while (node->kind == POOL_DIR && node->links->next) {
         link = node->links->next;
@@ -303,11 +307,15 @@ static void drive_cut(mrmr_err why, void *arg)
 {
     struct tree_drive *drive = arg;
     (void)why;
+    {
+        mrmr_locked(&drive->tree->lock);
+        if (drive->tree->stop)
+            return;
+        drive->changed = true;
+        pthread_cond_signal(&drive->tree->monitor_wake);
+    }
     mrmr_err_drive(mrmr_story_get()->err, drive->drive->meta.name);
     mrmr_log_story(MRMR_LOG_WARN, "a drive is out of service");
-    mrmr_locked(&drive->tree->lock);
-    drive->changed = true;
-    pthread_cond_signal(&drive->tree->monitor_wake);
 }
 
 /* From now on every op on the drive goes through a guard. */
@@ -409,6 +417,9 @@ void pool_tree_close(struct pool_tree *tree)
         return;
     tree_watch_stop(tree);
     leaf_cache_destroy(tree->leaves);
+    /* The guards stay with the pool, which is of no use to anyone after this, and tell nothing more. */
+    for (size_t i = 0; i < tree->ndrives; i++)
+        drv_guard_cut(tree->drive[i].drive->drv, MRMR_OFFLINE);
     for (struct tree_todo *todo = tree->todo, *next; todo; todo = next) {
         next = todo->next;
         free(todo);

@@ -67,7 +67,8 @@ struct tree_name {
     int64_t mtime;      /* of a file: of the copy that shows */
     struct tree_set on; /* a folder's drives; of anything else the one that shows */
     enum pool_kind kind;
-    bool unsure; /* look at the drives before this is believed */
+    bool unsure;     /* look at the drives before this is believed */
+    uint32_t events; /* about it, so far */
     char name[];
 };
 
@@ -109,12 +110,11 @@ struct tree_node {
     /* Folders. */
     struct tree_map map;
     bool valid, loading;
-    unsigned busy;    /* lookups under way: what they found is not the kernel's yet */
-    bool watched;     /* events tell of all that happens in it */
-    int64_t loaded;   /* monotonic; of a map that is not watched */
-    uint64_t version; /* counts up when the names may have changed */
-    uint64_t events;  /* names that events touched: what is looked up meanwhile stays unsure */
-    bool lost;        /* while it was loading, events were lost */
+    unsigned busy;             /* lookups under way: what they found is not the kernel's yet */
+    bool watched;              /* events tell of all that happens in it */
+    int64_t loaded;            /* monotonic; of a map that is not watched */
+    uint64_t version;          /* counts up when the names may have changed */
+    bool lost;                 /* while it was loading, events were lost */
     struct mrmr_bytes touched; /* names, each with its NUL, that changed while it was loading */
 
     /* Files: what the last open found. */

@@ -11,7 +11,8 @@
 #include <string.h>
 
 #define OWN_PREFIX "user.mrmr."
-static const int64_t space_keep = MRMR_NS_PER_S;
+static const int64_t space_keep =
+    5 * MRMR_NS_PER_S; /* reckoning it takes seconds in a large pool */
 
 MRMR_DEFINE_AUTO(struct pool_margins, pool_margins_destroy);
 

@@ -132,12 +132,14 @@ static mrmr_err opening_take(struct opening *opening)
     return MRMR_OK;
 }
 
-/* Nothing has changed since the last open, as far as events and attributes tell. */
+/* Nothing has changed since the last open, as far as events and attributes tell. Two changes in quick
+ * succession may leave the same times behind. */
 static bool opened_same(struct opening *opening)
 {
     struct tree_node *node = opening->file->node;
     mrmr_locked(&opening->file->tree->lock);
-    bool same = opening->answered && node->open_mtime == opening->stat.mtime &&
+    bool old = mrmr_clock_real() - opening->stat.mtime > 2 * tree_second;
+    bool same = opening->answered && old && node->open_mtime == opening->stat.mtime &&
                 node->open_ctime == opening->stat.ctime && node->open_size == opening->stat.size &&
                 node->open_changes == node->changes;
     node->open_mtime = opening->stat.mtime;

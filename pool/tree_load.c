@@ -143,9 +143,9 @@ static mrmr_err load_drive(struct load *load)
     }
     bool watched = tree_watch_folder(drive, path, load->folder->number);
     mrmr_err err = drv_list(drive->drive->drv, path, load_entry, load);
+    load->watched = load->watched && watched;
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
         return MRMR_OK; /* it was there a moment ago: its parent's events tell */
-    load->watched = load->watched && watched;
     if (tree_silent(drive, err))
         return load_from_catalog(load);
     return mrmr_err_drive(err, drive->drive->meta.name);
@@ -195,8 +195,10 @@ static void map_touch_locked(struct tree_map *map, const struct mrmr_bytes *name
 {
     for (size_t at = 0; at < names->size; at += strlen(names->data + at) + 1) {
         struct tree_name *name = tree_map_add(map, names->data + at);
-        if (name)
+        if (name) {
             name->unsure = true;
+            name->events++;
+        }
     }
 }
 
@@ -310,12 +312,12 @@ static mrmr_err load_name(struct load *load, const char *name)
 }
 
 /* The folder's map gets what was found; it stays unsure if an event came meanwhile. */
-static mrmr_err name_take_locked(struct load *load, const char *name, uint64_t events)
+static mrmr_err name_take_locked(struct load *load, const char *name, uint32_t events)
 {
     struct tree_node *folder = load->folder;
     struct tree_name *found = tree_map_find(&load->map, name);
     struct tree_name *old = tree_map_find(&folder->map, name);
-    bool sure = folder->events == events;
+    bool sure = (old ? old->events : 0) == events;
     if (!found) {
         if (sure)
             tree_map_remove(&folder->map, name);
@@ -339,10 +341,11 @@ static mrmr_err name_take_locked(struct load *load, const char *name, uint64_t e
 static mrmr_err name_resolve(struct pool_tree *tree, struct tree_node *folder, const char *name)
 {
     __attribute__((cleanup(load_free))) struct load load = {.tree = tree, .folder = folder};
-    uint64_t events;
+    uint32_t events;
     {
         mrmr_locked(&tree->lock);
-        events = folder->events;
+        const struct tree_name *old = tree_map_find(&folder->map, name);
+        events = old ? old->events : 0;
         load.on = folder->on;
         MRMR_TRY(tree_path_locked(folder, &load.path));
     }

@@ -74,17 +74,19 @@ static void event_name(struct tree_drive *drive, uint64_t number, const char *na
         struct tree_node *folder = tree_find_locked(tree, number);
         if (!folder || folder->kind != POOL_DIR)
             return;
-        folder->events++;
         folder->version++;
         if (folder->loading && mrmr_bytes_add(&folder->touched, name, strlen(name) + 1))
             folder->lost = true;
         struct tree_name *shows = folder->valid ? tree_map_add(&folder->map, name) : NULL;
-        if (shows)
-            shows->unsure = true;
-        else
+        if (!shows)
             folder->valid = false;
-        if (!shows || !shows->number || shows->kind == POOL_DIR)
+        /* The monitor looks at what may be a folder, once for all that happens until then. */
+        if (shows && !shows->unsure && (!shows->number || shows->kind == POOL_DIR))
             tree_later_locked(tree, TREE_LOOK, number, name);
+        if (shows) {
+            shows->unsure = true;
+            shows->events++;
+        }
     }
     tree_tell_name(tree, number, name);
 }
@@ -240,7 +242,11 @@ static mrmr_err todo_look(struct pool_tree *tree, const struct tree_todo *todo)
     struct tree_name shows;
     MRMR_TRY(tree_node(tree, todo->number, true, &folder));
     mrmr_err err = tree_name_get(tree, folder, todo->name, &shows);
-    tree_put(tree, folder);
+    mrmr_locked(&tree->lock);
+    const struct tree_name *now = tree_map_find(&folder->map, todo->name);
+    if (now && now->unsure && mrmr_class_of(err) <= MRMR_CLASS_ABSENT) /* it changed meanwhile */
+        tree_later_locked(tree, TREE_LOOK, todo->number, todo->name);
+    tree_put_locked(tree, folder);
     return err;
 }
 
@@ -278,7 +284,7 @@ static mrmr_err numbers_all(struct pool_tree *tree, bool folders, struct mrmr_by
     mrmr_locked(&tree->lock);
     for (size_t i = 0; i < tree->buckets; i++)
         for (const struct tree_node *node = tree->table[i]; node; node = node->next)
-            if (folders == (node->kind == POOL_DIR))
+            if (folders ? node->kind == POOL_DIR && node->version : node->kind != POOL_DIR)
                 MRMR_TRY(mrmr_bytes_add(numbers, &node->number, sizeof node->number));
     return MRMR_OK;
 }
@@ -522,13 +528,13 @@ mrmr_err tree_watch_start(struct pool_tree *tree)
 
 void tree_watch_stop(struct pool_tree *tree)
 {
-    if (tree->monitored) {
-        pthread_mutex_lock(&tree->lock);
+    {
+        mrmr_locked(&tree->lock);
         tree->stop = true;
         pthread_cond_signal(&tree->monitor_wake);
-        pthread_mutex_unlock(&tree->lock);
-        pthread_join(tree->monitor, NULL);
     }
+    if (tree->monitored)
+        pthread_join(tree->monitor, NULL);
     for (size_t i = 0; i < tree->ndrives; i++) {
         drv_watch_close(tree->drive[i].watch);
         tree->drive[i].watch = NULL;

@@ -332,6 +332,7 @@ def test_what_the_pool_says_of_a_file(world):
     assert [said("one", what) for what in ("drive", "protection", "exposed", "version")] == ["red", "survives 1", "0", "1"]
     assert said("f", "drive") == "blue" and set(said("", "drive").split()) == set(world.drives)
     world.write("red", "new", b"12345")
+    world.shows("new", b"12345")
     assert said("new", "exposed") == "5" and "exposed" in said("new", "protection")
     with pytest.raises(OSError):
         said("f", "version")

@@ -131,7 +131,7 @@ struct tree_drive {
     uint64_t dev;             /* of its root, while it is live; for what is mounted below it */
     struct drv_watch *watch;  /* NULL: none. Changed by the monitor only, under the lock */
     unsigned watch_users;     /* guarded by lock */
-    bool changed;             /* it went or came; guarded by lock */
+    bool changed;             /* it went or came, or events of it were lost; guarded by lock */
     bool suspect;             /* it gave an error: is it still there? guarded by lock */
     struct tree_probe *probe; /* the monitor's */
 };
@@ -167,8 +167,8 @@ struct pool_tree {
     struct tree_node *root;
     struct pool_tree_file *files; /* that are open */
     struct tree_todo *todo, **todo_last;
-    bool stop, suspects, all; /* all: load every folder anew */
-    int64_t space_at;         /* when space was reckoned; monotonic */
+    bool stop, suspects;
+    int64_t space_at; /* when space was reckoned; monotonic */
     struct pool_tree_space space;
 };
 

@@ -135,11 +135,13 @@ static void event_lost(struct tree_drive *drive)
     mrmr_locked(&tree->lock);
     for (size_t i = 0; i < tree->buckets; i++)
         for (struct tree_node *node = tree->table[i]; node; node = node->next) {
+            if (!tree_set_has(&node->on, (size_t)(drive - tree->drive)))
+                continue;
             node->valid = false;
             node->lost = node->loading;
             node->changes++;
         }
-    tree->all = true;
+    drive->changed = true;
     pthread_cond_signal(&tree->monitor_wake);
 }
 
@@ -279,24 +281,30 @@ static void todo_run(struct pool_tree *tree, const struct tree_todo *todo)
         mrmr_log_story(MRMR_LOG_INFO, "looking at a folder anew");
 }
 
-static mrmr_err numbers_all(struct pool_tree *tree, bool folders, struct mrmr_bytes *numbers)
+/* Folders that were read, or files, that lie on any of these drives. */
+static mrmr_err numbers_on(
+    struct pool_tree *tree, const struct tree_set *drives, bool folders, struct mrmr_bytes *numbers)
 {
     mrmr_locked(&tree->lock);
     for (size_t i = 0; i < tree->buckets; i++)
-        for (const struct tree_node *node = tree->table[i]; node; node = node->next)
-            if (folders ? node->kind == POOL_DIR && node->version : node->kind != POOL_DIR)
+        for (const struct tree_node *node = tree->table[i]; node; node = node->next) {
+            bool wanted =
+                folders ? node->kind == POOL_DIR && node->version : node->kind != POOL_DIR;
+            if (wanted && tree_set_meet(&node->on, drives))
                 MRMR_TRY(mrmr_bytes_add(numbers, &node->number, sizeof node->number));
+        }
     return MRMR_OK;
 }
 
-/* Every folder that is held is loaded, and of every file is told. */
-static void reload_all(struct pool_tree *tree)
+/* The drives went or came: folders on them are read, and of files on them is told. A folder that
+ * turns up on one of them is found through the folder it lies in. */
+static void reload_on(struct pool_tree *tree, const struct tree_set *drives)
 {
+    mrmr_autobytes struct mrmr_bytes folders = MRMR_BYTES_INIT, files = MRMR_BYTES_INIT;
     for (size_t i = 0; i < tree->ndrives; i++)
         if (!tree_live(&tree->drive[i]))
             drive_let_go(&tree->drive[i]);
-    mrmr_autobytes struct mrmr_bytes folders = MRMR_BYTES_INIT, files = MRMR_BYTES_INIT;
-    if (numbers_all(tree, true, &folders) || numbers_all(tree, false, &files))
+    if (numbers_on(tree, drives, true, &folders) || numbers_on(tree, drives, false, &files))
         return;
     const uint64_t *number = (const uint64_t *)(const void *)folders.data;
     for (size_t i = 0; i < folders.size / sizeof *number; i++)
@@ -444,7 +452,8 @@ struct monitor {
     int64_t until;    /* monotonic: when drives are looked after again */
     int64_t probe_at; /* monotonic: when looks may begin again */
     struct tree_todo *todo;
-    bool all;
+    bool reload;
+    struct tree_set changed; /* drives that went or came */
 };
 
 /* What there is to do, taken out of the tree. False: stop. */
@@ -453,12 +462,17 @@ static bool monitor_wait(struct monitor *monitor)
     struct pool_tree *tree = monitor->tree;
     struct timespec at = mrmr_clock_to_timespec(monitor->until);
     mrmr_locked(&tree->lock);
+    monitor->changed = (struct tree_set){{0}};
+    monitor->reload = false;
     for (;;) {
         for (size_t i = 0; i < tree->ndrives; i++) {
-            tree->all = tree->all || tree->drive[i].changed;
+            if (!tree->drive[i].changed)
+                continue;
+            tree_set_add(&monitor->changed, i);
             tree->drive[i].changed = false;
+            monitor->reload = true;
         }
-        if (tree->stop || tree->todo || tree->all || tree->suspects ||
+        if (tree->stop || tree->todo || monitor->reload || tree->suspects ||
             mrmr_clock_monotonic() >= monitor->until)
             break;
         pthread_cond_timedwait(&tree->monitor_wake, &tree->lock, &at);
@@ -466,10 +480,9 @@ static bool monitor_wait(struct monitor *monitor)
     if (tree->suspects)
         monitor->until = 0;
     monitor->todo = tree->todo;
-    monitor->all = tree->all;
     tree->todo = NULL;
     tree->todo_last = &tree->todo;
-    tree->all = tree->suspects = false;
+    tree->suspects = false;
     return !tree->stop;
 }
 
@@ -501,8 +514,8 @@ static void *monitor_run(void *arg)
 {
     struct monitor monitor = {.tree = arg};
     while (monitor_wait(&monitor)) {
-        if (monitor.all)
-            reload_all(monitor.tree);
+        if (monitor.reload)
+            reload_on(monitor.tree, &monitor.changed);
         monitor_todo(&monitor, true);
         if (mrmr_clock_monotonic() >= monitor.until)
             monitor_drives(&monitor);

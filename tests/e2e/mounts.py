@@ -18,7 +18,7 @@ def need_fuse():
         pytest.skip("fusermount3 is not installed")
 
 
-def until(ask, seconds=20):
+def until(ask, seconds=60):
     """What ask() gives once it is true; it is asked again and again, and must come to be true."""
     end = time.monotonic() + seconds
     while True:

@@ -394,6 +394,32 @@ def test_a_dead_mount_is_cleared(world):
     assert world.read("one") == b"1"
 
 
+def test_more_changes_than_are_told(world):
+    """Where changes come faster than the system keeps word of them, everything is looked at anew."""
+    limit = "/proc/sys/fs/inotify/max_queued_events"
+    with open(limit, encoding="ascii") as file:
+        before = file.read()
+    for i in range(10):
+        world.write("red", "d%d/x" % i, b"old")
+    try:
+        with open(limit, "w", encoding="ascii") as file:
+            file.write("4\n")
+        world.mount = world.make_mount()
+    finally:
+        with open(limit, "w", encoding="ascii") as file:
+            file.write(before)
+    for i in range(10):
+        assert world.read("d%d/x" % i) == b"old"
+    for n in range(30):
+        for i in range(10):
+            world.write("red", "d%d/%d" % (i, n), b"%d" % n)
+            world.write("red", "d%d/x" % i, b"new %d" % n)
+    for i in range(10):
+        world.shows("d%d/x" % i, b"new 29")
+        until(lambda i=i: len(os.listdir(world.at("d%d" % i))) == 31)
+        assert world.read("d%d/17" % i) == b"17"
+
+
 def test_past_the_limit_of_watches(world):
     """Where the system gives no more watches, changes are looked for once a second."""
     limit = "/proc/sys/fs/inotify/max_user_watches"

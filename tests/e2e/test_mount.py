@@ -394,6 +394,53 @@ def test_a_dead_mount_is_cleared(world):
     assert world.read("one") == b"1"
 
 
+def test_what_the_kernel_keeps(world):
+    """Counted in requests: what was seen once is not asked for again, until it changes."""
+    for i in range(60):
+        os.utime(world.write("red" if i % 2 else "green", "f/%d" % i, b"x" * 50_000), ns=(10**18, 10**18))
+    point, log = world.mrmr.folder / "counted", world.mrmr.folder / "requests"
+    point.mkdir()
+    with open(log, "ab") as file:
+        process = subprocess.Popen([os.path.join(os.path.dirname(world.mrmr.bin), "mrmr-mount"), "--pool", world.mrmr.dir,
+                                    "-f", "-v", "-o", "debug", point], stderr=file, stdin=subprocess.DEVNULL)
+
+    def requests(does):
+        """What the kernel asks for while it is done: opcode → count."""
+        at = os.path.getsize(log)
+        does()
+        counts = {}
+        for line in log.read_bytes()[at:].decode(errors="replace").splitlines():
+            if "opcode: " in line:
+                name = line.split("opcode: ")[1].split()[0]
+                counts[name] = counts.get(name, 0) + 1
+        return counts
+
+    def read_all():
+        for i in range(60):
+            assert (point / "f" / str(i)).read_bytes() == b"x" * 50_000
+
+    def stat_all():
+        for i in range(60):
+            os.stat(point / "f" / str(i))
+    try:
+        until(lambda: is_mounted(point))
+        asked = requests(lambda: subprocess.run(["ls", "-lR", point], check=True, stdout=subprocess.DEVNULL))
+        assert asked["READDIRPLUS"] >= 2 and "LOOKUP" not in asked
+        asked = requests(lambda: subprocess.run(["ls", "-lR", point], check=True, stdout=subprocess.DEVNULL))
+        assert sum(asked.values()) - asked.get("OPENDIR", 0) - asked.get("RELEASEDIR", 0) < 10, asked
+        assert requests(stat_all) == {}
+        assert requests(lambda: [os.path.exists(point / "f/none") for _ in range(20)])["LOOKUP"] == 1
+        assert requests(read_all)["READ"] >= 60
+        asked = requests(read_all)
+        assert "READ" not in asked and "LOOKUP" not in asked, asked
+        world.write("red", "f/1", b"x" * 49_999 + b"y")
+        until(lambda: (point / "f/1").read_bytes()[-1:] == b"y")
+        assert set(requests(stat_all)) <= {"GETATTR", "FORGET", "BATCH_FORGET"}
+    finally:
+        subprocess.run(["umount", "-l", point], check=True)
+        process.wait(60)
+
+
 def test_more_changes_than_are_told(world):
     """Where changes come faster than the system keeps word of them, everything is looked at anew."""
     limit = "/proc/sys/fs/inotify/max_queued_events"

@@ -427,7 +427,8 @@ def test_what_the_kernel_keeps(world):
         asked = requests(lambda: subprocess.run(["ls", "-lR", point], check=True, stdout=subprocess.DEVNULL))
         assert asked["READDIRPLUS"] >= 2 and "LOOKUP" not in asked
         asked = requests(lambda: subprocess.run(["ls", "-lR", point], check=True, stdout=subprocess.DEVNULL))
-        assert sum(asked.values()) - asked.get("OPENDIR", 0) - asked.get("RELEASEDIR", 0) < 10, asked
+        # ls asks for extended attributes, too, which kernels do not keep; newer ones do for each file.
+        assert not {"LOOKUP", "GETATTR", "READDIR", "READDIRPLUS"} & set(asked), asked
         assert requests(stat_all) == {}
         assert requests(lambda: [os.path.exists(point / "f/none") for _ in range(20)])["LOOKUP"] == 1
         assert requests(read_all)["READ"] >= 60

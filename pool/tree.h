@@ -128,7 +128,7 @@ struct tree_probe;
 struct tree_drive {
     struct pool_tree *tree;
     struct pool_drive *drive;
-    uint64_t dev;             /* of its root, while it is live; for what is mounted below it */
+    _Atomic uint64_t dev;     /* of its root, while it is live; for what is mounted below it */
     struct drv_watch *watch;  /* NULL: none. Changed by the monitor only, under the lock */
     unsigned watch_users;     /* guarded by lock */
     bool changed;             /* it went or came, or events of it were lost; guarded by lock */

@@ -296,7 +296,8 @@ static mrmr_err numbers_on(
     return MRMR_OK;
 }
 
-/* The drives went or came: folders on them are read, and of files on them is told. A folder that
+/* The drives went or came: folders on them are read, and of files on them is told: their bytes are
+ * what they were, unless size or time say otherwise, which the kernel sees for itself. A folder that
  * turns up on one of them is found through the folder it lies in. */
 static void reload_on(struct pool_tree *tree, const struct tree_set *drives)
 {
@@ -311,7 +312,7 @@ static void reload_on(struct pool_tree *tree, const struct tree_set *drives)
         todo_load(tree, number[i]);
     number = (const uint64_t *)(const void *)files.data;
     for (size_t i = 0; i < files.size / sizeof *number; i++)
-        tree_tell_node(tree, number[i], true);
+        tree_tell_node(tree, number[i], false);
 }
 
 /* --- drives that are out of service --- */
@@ -389,6 +390,7 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
 {
     struct pool_drive *own = drive->drive;
     struct drv *drv = mrmr_steal(probe->drv);
+    drive->dev = probe->root.dev; /* before anyone lists it */
     if (drv_guard_put(own->drv, drv))
         return;
     if (own->presence != POOL_PRESENT)
@@ -397,7 +399,6 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
     watch_open(drive);
     {
         mrmr_locked(&drive->tree->lock);
-        drive->dev = probe->root.dev;
         drive->changed = true;
     }
     own->presence = POOL_PRESENT;

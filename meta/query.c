@@ -51,6 +51,7 @@ static mrmr_err sqlite_code(struct meta *meta, int rc, int own)
         return MRMR_DENIED;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL: /* somebody is opening it, or was stopped in the middle of that */
         return MRMR_BUSY;
     case SQLITE_CANTOPEN:
     case SQLITE_IOERR:

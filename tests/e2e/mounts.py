@@ -54,7 +54,8 @@ class Mount:
 
     def answers(self):
         try:
-            return is_mounted(self.point) and os.statvfs(self.point).f_namemax == 255
+            os.statvfs(self.point) # a dead mount's attributes may still be the kernel's own
+            return os.stat(self.point).st_ino == 1 and is_mounted(self.point)
         except OSError:
             return False
 

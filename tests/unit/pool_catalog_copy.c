@@ -542,15 +542,18 @@ static void damaged_bases(void **state)
     world_copy(h.base_path, good);
     off_t size = size_of(good);
     for (off_t at = 10; at < 2 * size; at += 1 + size / 40) {
-        if (at == size - 9)
-            continue; /* its last bits may stand behind the last code: no damage */
         if (at < size)
             flip(h.base_path, at, (unsigned char)(1u << (at % 8)));
         else
             assert_int_equal(truncate(h.base_path, at - size), 0);
         mrmr_err err = restore(w, world_path(w, "a"));
-        assert_int_equal(mrmr_class_of(err), MRMR_CLASS_CORRUPT);
-        assert_int_equal(access(again_path(w), F_OK), -1);
+        if (err || at >= size) {
+            assert_int_equal(mrmr_class_of(err), MRMR_CLASS_CORRUPT);
+            assert_int_equal(access(again_path(w), F_OK), -1);
+        } else { /* a bit that says nothing: of a gzip header, or behind a last code */
+            catalog_assert_same(catalog_path(w), again_path(w));
+            unlink(again_path(w));
+        }
         unlink(h.base_path);
         world_copy(good, h.base_path);
     }

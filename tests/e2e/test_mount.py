@@ -405,7 +405,7 @@ def test_what_the_kernel_keeps(world):
                                     "-f", "-v", "-o", "debug", point], stderr=file, stdin=subprocess.DEVNULL)
 
     def requests(does):
-        """What the kernel asks for while it is done: opcode → count."""
+        """What the kernel asks for while it is done: opcode → count. Closes are left out: they are sent some time later."""
         at = os.path.getsize(log)
         does()
         counts = {}
@@ -413,7 +413,7 @@ def test_what_the_kernel_keeps(world):
             if "opcode: " in line:
                 name = line.split("opcode: ")[1].split()[0]
                 counts[name] = counts.get(name, 0) + 1
-        return counts
+        return {name: n for name, n in counts.items() if name not in ("RELEASE", "RELEASEDIR")}
 
     def read_all():
         for i in range(60):

@@ -95,6 +95,21 @@ mrmr_err meta_extents_of(
     return MRMR_OK;
 }
 
+mrmr_err meta_extents_after(struct meta *meta, int64_t drive, int64_t after,
+    struct meta_extent **ret_extents, size_t most, size_t *ret_n)
+{
+    mrmr_locked(&meta->lock);
+    meta_autoextents struct meta_extent_list list = {.n = 0};
+    meta_autoquery struct meta_query q = META_QUERY_INIT;
+    MRMR_TRY(meta_query_start(meta, &q,
+        "SELECT " META_EXTENT_COLUMNS " FROM extent WHERE id > ? AND drive = ? ORDER BY id LIMIT ?",
+        META_ARGS(META_INT(after), META_INT(drive), META_INT(most))));
+    MRMR_TRY(meta_extent_list_read(&list, &q));
+    MRMR_TRY(meta_extent_list_finish(&list, ret_extents));
+    *ret_n = list.n;
+    return MRMR_OK;
+}
+
 mrmr_err meta_extents_stale(struct meta *meta, int64_t node, uint64_t from, uint64_t to,
     struct meta_extent **ret_extents, size_t *ret_n)
 {
@@ -171,8 +186,9 @@ static mrmr_err judge_write(struct meta *meta, const struct meta_extent *piece, 
     if (!first)
         return meta_extent_insert(meta, piece);
     return meta_run(meta,
-        "UPDATE extent SET leaves = ?, bytes = ?, state = ?, digests = ? WHERE id = ?",
-        META_ARGS(META_INT(piece->leaves), META_INT(piece->bytes), META_INT(piece->state),
+        "UPDATE extent SET node = ?, leaves = ?, bytes = ?, state = ?, digests = ? WHERE id = ?",
+        META_ARGS(META_ID(piece->node), META_INT(piece->leaves), META_INT(piece->bytes),
+            META_INT(piece->state),
             META_BLOB(piece->digests, (size_t)piece->leaves * MRMR_DIGEST_SIZE),
             META_INT(piece->id)));
 }
@@ -185,9 +201,11 @@ static mrmr_err judge_split(struct meta *meta, const struct meta_extent *e,
     *ret_pieces = 0;
     for (size_t i = 0; i < n;) {
         struct meta_extent piece = *e;
+        const bool apart = runs[i].apart;
         piece.state = runs[i].state;
+        piece.node = apart ? 0 : e->node;
         piece.leaves = 0;
-        for (; i < n && runs[i].state == piece.state; i++)
+        for (; i < n && runs[i].state == piece.state && runs[i].apart == apart; i++)
             piece.leaves += runs[i].leaves;
         piece.first += at;
         piece.place += at * META_LEAF;

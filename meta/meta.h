@@ -361,6 +361,10 @@ mrmr_err meta_row_remove(struct meta *meta, int64_t stripe, uint8_t index);
 /* Extents of a node by first leaf, in every state: one allocation to free(). */
 mrmr_err meta_extents_of(
     struct meta *meta, int64_t node, struct meta_extent **ret_extents, size_t *ret_n);
+/* Extents of a drive with id > after, by id, in every state, at most `most`: one allocation to
+ * free(); *ret_n 0 at the end. */
+mrmr_err meta_extents_after(struct meta *meta, int64_t drive, int64_t after,
+    struct meta_extent **ret_extents, size_t most, size_t *ret_n);
 /* STALE ones alone, of those that begin in [from, to). */
 mrmr_err meta_extents_stale(struct meta *meta, int64_t node, uint64_t from, uint64_t to,
     struct meta_extent **ret_extents, size_t *ret_n);
@@ -377,6 +381,7 @@ mrmr_err meta_extents_mark(
 struct meta_verdict {
     uint64_t leaves;
     enum meta_extent_state state;
+    bool apart; /* left without a node: what the node has there now is another thing */
 };
 mrmr_err meta_extent_judge(
     struct meta *meta, int64_t extent, const struct meta_verdict runs[], size_t n);

@@ -14,6 +14,7 @@
  * the catalog's before and after they were read, and not within a clock tick of its last change
  * (I4).
  */
+#include "pool/retained.h"
 #include "pool/scan.h"
 
 #include "base/text.h"
@@ -22,6 +23,7 @@
 enum {
     COMPARE_BATCH = 8, /* leaves read and digested together */
     COMPARE_NODES = 64,
+    COMPARE_RETAINED = META_SUSPECT + 1, /* a verdict: its bytes lie elsewhere on the drive (I3) */
 };
 
 /* One file at hand. */
@@ -32,8 +34,8 @@ struct compare_file {
     const char *path;
     struct meta_extent *extent;
     size_t n;
-    uint8_t *
-        verdict; /* enum meta_extent_state of each leaf of the suspect extents, one after another */
+    uint8_t *verdict; /* enum meta_extent_state, or COMPARE_RETAINED, of each leaf of the suspect
+                         extents, one after another */
     uint8_t
         *covered; /* a bit for each leaf of the file: some extent has it in place, or wants it */
     uint64_t nverdict;
@@ -97,12 +99,13 @@ static bool compare_is_older(
 }
 
 /* Not what the stripe holds. */
-static enum meta_extent_state compare_other(
-    struct compare_file *f, const struct meta_extent *extent, uint64_t leaf)
+static uint8_t compare_other(const struct compare *c, struct compare_file *f,
+    const struct meta_extent *extent, uint64_t leaf)
 {
     f->differs = true;
     if (!f->node.recheck || covered_get(f, leaf) || compare_is_older(f, extent, leaf))
-        return META_GONE;
+        return pool_retained_has(c->drive->drv, extent, leaf - extent->first) ? COMPARE_RETAINED
+                                                                              : META_GONE;
     f->damaged = true;
     covered_set(f, leaf);
     return META_MISSING;
@@ -129,7 +132,7 @@ static mrmr_err compare_batch(struct compare *c, struct compare_file *f,
         uint64_t leaf = extent->first + i + k, size = pool_leaf_size(extent, i + k);
         uint8_t *buf = c->buffer + k * META_LEAF;
         if (compare_leaf_now(f, leaf) < size) {
-            verdict[k] = (uint8_t)compare_other(f, extent, leaf);
+            verdict[k] = compare_other(c, f, extent, leaf);
             continue;
         }
         mrmr_err err = drv_file_read_exact(f->file, leaf * META_LEAF, buf, size);
@@ -153,9 +156,9 @@ static mrmr_err compare_batch(struct compare *c, struct compare_file *f,
         size_t k = which[s];
         uint64_t leaf = extent->first + i + k;
         bool whole = compare_leaf_now(f, leaf) == span[s].size;
-        verdict[k] = (uint8_t)(mrmr_digest_equal(&digest[s], &extent->digests[i + k])
-                                   ? compare_equal(f, leaf, whole)
-                                   : compare_other(f, extent, leaf));
+        verdict[k] = mrmr_digest_equal(&digest[s], &extent->digests[i + k])
+                         ? (uint8_t)compare_equal(f, leaf, whole)
+                         : compare_other(c, f, extent, leaf);
         atomic_fetch_add_explicit(&c->worker->team->bytes, span[s].size, memory_order_relaxed);
     }
     return MRMR_OK;
@@ -191,8 +194,10 @@ static mrmr_err compare_judge(struct compare *c, const struct compare_file *f,
     if (!runs)
         return mrmr_nomem();
     for (uint64_t i = 0; i < extent->leaves; i++) {
-        if (!n || (uint8_t)runs[n - 1].state != verdict[i])
-            runs[n++] = (struct meta_verdict){0, (enum meta_extent_state)verdict[i]};
+        bool retained = verdict[i] == COMPARE_RETAINED;
+        if (!n || verdict[i] != verdict[i - 1])
+            runs[n++] = (struct meta_verdict){
+                0, retained ? META_STALE : (enum meta_extent_state)verdict[i], retained};
         runs[n - 1].leaves++;
     }
     MRMR_TRY(meta_extent_judge(meta, extent->id, runs, n));

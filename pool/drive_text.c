@@ -15,6 +15,8 @@ const char pool_drive_readme[] =
     "               the pool, the files of a lost drive can be computed\n"
     "  slack        room that MRMR keeps so that it can always write; no content\n"
     "  quarantine/  files that were found damaged, as they were before their repair\n"
+    "  retained/    old bytes of files that were changed or deleted, which protect\n"
+    "               files on other drives until the next `mrmr sync`\n"
     "  work/        files that a rebuild is just making\n"
     "  catalog/     copies of the list of all files, with what parity cannot say:\n"
     "               empty files and folders, links, owners, attributes, settings.\n"

@@ -53,7 +53,12 @@ struct pool {
     struct meta *meta;
 
     struct pool_drive **drives; /* by catalog id, ascending */
-    size_t ndrives;
+    /* Changed by the owner between jobs; under the live tree it may grow at any time: whoever counts
+     * on the number holds the gate for reading. */
+    _Atomic size_t ndrives;
+    pthread_rwlock_t drives_gate;
+
+    struct pool_writers *writers; /* of the owner: writers.h */
 
     struct pool_stripes *stripes; /* view.c: views of stripes */
     struct pool_buffers *buffers;
@@ -81,6 +86,16 @@ static inline bool pool_drive_writable(const struct pool_drive *d)
 {
     return d && d->drv && d->presence == POOL_PRESENT && (d->info.caps & DRV_CAP_WRITABLE);
 }
+
+static inline void pool_drives_unlock(pthread_rwlock_t *const *gate)
+{
+    pthread_rwlock_unlock(*gate);
+}
+/* To the end of the block there are as many drives as now. May nest. */
+#define pool_drives_still(pool)                                                                    \
+    __attribute__((cleanup(pool_drives_unlock))) pthread_rwlock_t *const pool_still =              \
+        &(pool)->drives_gate;                                                                      \
+    pthread_rwlock_rdlock(pool_still)
 
 /* Open all drives' roots and judge their presence (pool_open does). */
 mrmr_err pool_drives_load(struct pool *pool);
@@ -289,8 +304,9 @@ mrmr_err pool_node_open(struct pool *pool, int64_t node, struct drv_file **ret_f
 
 enum pool_leaf_how { POOL_LEAF_ANY, POOL_LEAF_DIRECT, POOL_LEAF_DECODE };
 /* The verified bytes of leaf i of an extent of the view's image: from the original (its node's
- * file), or by decoding. buf has room for META_LEAF; *ret_decoded (may be NULL) tells which it was.
- * MRMR_LOST if too much is missing. Any thread. */
+ * file), from where they are retained, or by decoding. buf has room for META_LEAF; *ret_decoded (may
+ * be NULL) tells whether it was that. DIRECT: from the original alone, or, of an extent that is not
+ * wanted any more, retained. MRMR_LOST if too much is missing. Any thread. */
 mrmr_err pool_leaf_read(struct pool *pool, struct pool_view *view, const struct meta_extent *extent,
     uint64_t i, enum pool_leaf_how how, void *buf, bool *ret_decoded);
 /* The same for an extent that the catalog gave: MRMR_CHANGED (or NO_STRIPE) if its stripe has a

@@ -33,10 +33,11 @@ struct lane_batch {
 /* A known leaf that is not in place as it was, another way. */
 static mrmr_err lane_known_otherwise(struct pool_lane *lane, const struct lane_leaf *leaf)
 {
-    if (lane->how == POOL_LEAF_DIRECT)
+    const struct meta_extent *from = leaf->item->from;
+    /* What is not wanted any more need not be in its place: it may be retained. */
+    if (lane->how == POOL_LEAF_DIRECT && from->state != META_STALE)
         return mrmr_fail(MRMR_DIGEST, NULL);
-    return pool_leaf_read(
-        lane->pool, lane->view, leaf->item->from, leaf->leaf, lane->how, leaf->buf, NULL);
+    return pool_leaf_read(lane->pool, lane->view, from, leaf->leaf, lane->how, leaf->buf, NULL);
 }
 
 static mrmr_err batch_flush(struct pool_lane *lane, struct lane_batch *batch)
@@ -163,8 +164,8 @@ static mrmr_err lane_read_known(
             lane->known, (from->first + leaf->leaf) * META_LEAF, leaf->buf, size);
     if (!err)
         return batch_add(lane, batch, leaf, size);
-    return lane->how == POOL_LEAF_DIRECT || err == MRMR_NOMEM ? err
-                                                              : lane_known_otherwise(lane, leaf);
+    bool give_up = lane->how == POOL_LEAF_DIRECT && from->state != META_STALE;
+    return give_up || err == MRMR_NOMEM ? err : lane_known_otherwise(lane, leaf);
 }
 
 /* One leaf of an item into buf. */

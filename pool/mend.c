@@ -210,7 +210,7 @@ static mrmr_err mend_encode_anew(struct mend *m, struct pool_change *change)
  * new stripes have taken them up; then this stripe is encoded without them and gets its rows. */
 static mrmr_err mend_evict_extent(struct mend *m, const struct meta_extent *extent)
 {
-    struct meta_verdict stale = {extent->leaves, META_STALE};
+    struct meta_verdict stale = {extent->leaves, META_STALE, false};
     struct meta_exposed range = {.drive = extent->drive,
         .node = extent->node,
         .first = extent->first,
@@ -452,7 +452,7 @@ static mrmr_err mend_give_up_extent(
         if (err && err != MRMR_LOST)
             return err;
         lost += err == MRMR_LOST;
-        verdict[i] = (struct meta_verdict){1, err ? META_GONE : extent->state};
+        verdict[i] = (struct meta_verdict){1, err ? META_GONE : extent->state, false};
     }
     if (!lost)
         return MRMR_OK;

@@ -2,14 +2,16 @@
  *
  * The pool's life: create, open, close, and the lock that makes one process its owner.
  *
- * In the pool's folder: catalog.sqlite (with SQLite's -wal and -shm), and lock, whose flock is the
- * ownership; its text ("pid who") is for people only. The kernel gives the flock back when the
- * process ends, however it ends.
+ * In the pool's folder: catalog.sqlite (with SQLite's -wal and -shm), lock, whose flock is the
+ * ownership, and writers (writers.h). The text of lock ("pid who") is for people only. The kernel
+ * gives the flock back when the process ends, however it ends.
  *
  * Crash argument of create. The catalog is made, then its uuid is set in one transaction. A catalog
  * without a uuid is an interrupted create: open refuses it, the next create finishes it.
  */
 #include "pool/drive.h"
+
+#include "pool/writers.h"
 
 #include "base/durable.h"
 #include "base/text.h"
@@ -68,6 +70,7 @@ static void pool_free(struct pool *pool)
         return;
     pool_stripes_destroy(pool);
     pool_drives_unload(pool);
+    pool_writers_close(pool->writers);
     meta_close(pool->meta);
     if (pool->lockfd >= 0)
         close(pool->lockfd);
@@ -216,8 +219,10 @@ static mrmr_err open_all(struct pool *pool, const char *who)
     if (pool->access == POOL_OWN)
         MRMR_TRY(lock_take(pool, who));
     MRMR_TRY(open_catalog(pool));
-    if (pool->access == POOL_OWN)
+    if (pool->access == POOL_OWN) {
         MRMR_TRY(meta_journal_start(pool->meta));
+        MRMR_TRY(pool_writers_open(pool->dirfd, &pool->writers));
+    }
     MRMR_TRY(pool_stripes_create(pool));
     MRMR_TRY(pool_drives_load(pool));
     if (pool->access != POOL_OWN)

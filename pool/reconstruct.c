@@ -9,6 +9,7 @@
  * consistently, the others are tried without it. Bytes that did not pass
  * the check never leave this file.
  */
+#include "pool/retained.h"
 #include "pool/view.h"
 
 #include "parity/code.h"
@@ -67,32 +68,48 @@ static mrmr_err leaf_from_file(
     return leaf_check(extent, leaf, buf, size);
 }
 
-/* The part of one extent that lies in the range, into buf (whose first byte is the range's). */
+/* From its place (file: NULL if that is not to be had), else from where it is retained. */
+static mrmr_err leaf_still_there(struct pool *pool, struct drv_file *file,
+    const struct meta_extent *extent, uint64_t leaf, void *buf)
+{
+    mrmr_err err = file ? leaf_from_file(file, extent, leaf, buf) : MRMR_ABSENT;
+    return err ? pool_retained_leaf(pool, extent, leaf, buf) : MRMR_OK;
+}
+
+/* The part of one extent that lies in the range, into buf (whose first byte is the range's), leaf by
+ * leaf, each checked. */
+static mrmr_err decode_read_leaves(const struct decode *d, struct drv_file *file,
+    const struct meta_extent *extent, uint64_t from, uint64_t to, uint8_t *buf)
+{
+    uint8_t *scratch = pool_buffers_get(d->pool->buffers, META_LEAF);
+    mrmr_err err = scratch ? MRMR_OK : mrmr_nomem();
+    for (uint64_t i = from / META_LEAF; !err && i * META_LEAF < to; i++) {
+        err = leaf_still_there(d->pool, file, extent, i, scratch);
+        uint64_t a = i * META_LEAF, b = a + pool_leaf_size(extent, i);
+        uint64_t lo = a > from ? a : from, hi = b < to ? b : to;
+        if (!err)
+            memcpy(buf + (extent->place + lo - d->at), scratch + (lo - a), hi - lo);
+    }
+    pool_buffers_put(d->pool->buffers, scratch, META_LEAF);
+    return err;
+}
+
+/* The same, as it is in the file where that may be believed. */
 static mrmr_err decode_read_extent(
     const struct decode *d, const struct meta_extent *extent, uint8_t *buf)
 {
     struct drv_file *file = NULL;
-    MRMR_TRY(pool_node_open(d->pool, extent->node, &file));
     uint64_t from = d->at > extent->place ? d->at - extent->place : 0;
     uint64_t to = d->at + d->size - extent->place;
     if (to > extent->bytes)
         to = extent->bytes;
-    mrmr_err err = MRMR_OK;
-    if (!d->verify && extent->state == META_LIVE) {
+    mrmr_err err =
+        extent->state == META_GONE ? MRMR_ABSENT : pool_node_open(d->pool, extent->node, &file);
+    if (!err && !d->verify && extent->state == META_LIVE)
         err = drv_file_read_exact(file, extent->first * META_LEAF + from,
             buf + (extent->place + from - d->at), to - from);
-    } else {
-        uint8_t *scratch = pool_buffers_get(d->pool->buffers, META_LEAF);
-        err = scratch ? MRMR_OK : mrmr_nomem();
-        for (uint64_t i = from / META_LEAF; !err && i * META_LEAF < to; i++) {
-            err = leaf_from_file(file, extent, i, scratch);
-            uint64_t a = i * META_LEAF, b = a + pool_leaf_size(extent, i);
-            uint64_t lo = a > from ? a : from, hi = b < to ? b : to;
-            if (!err)
-                memcpy(buf + (extent->place + lo - d->at), scratch + (lo - a), hi - lo);
-        }
-        pool_buffers_put(d->pool->buffers, scratch, META_LEAF);
-    }
+    else if (err != MRMR_NOMEM)
+        err = decode_read_leaves(d, file, extent, from, to, buf);
     drv_file_close(file);
     return err;
 }
@@ -129,8 +146,7 @@ static mrmr_err decode_read_block(
                 return mrmr_nomem();
             memset(buf, 0, d->size);
         }
-        mrmr_err err = extent->state == META_GONE ? mrmr_fail(MRMR_ABSENT, NULL)
-                                                  : decode_read_extent(d, extent, buf);
+        mrmr_err err = decode_read_extent(d, extent, buf);
         if (err) {
             pool_buffers_put(d->pool->buffers, buf, META_LEAF);
             return err;
@@ -311,6 +327,10 @@ mrmr_err pool_leaf_read(struct pool *pool, struct pool_view *view, const struct 
             err = leaf_from_file(file, extent, i, buf);
         drv_file_close(file);
     }
+    bool retained =
+        how == POOL_LEAF_ANY || (how == POOL_LEAF_DIRECT && extent->state == META_STALE);
+    if (err && err != MRMR_NOMEM && retained)
+        err = pool_retained_leaf(pool, extent, i, buf);
     bool decode = err && how != POOL_LEAF_DIRECT && err != MRMR_NOMEM;
     if (decode)
         err = leaf_decode(pool, view, extent, i, buf);
@@ -391,7 +411,7 @@ static mrmr_err stale_verdict(struct pool *pool, const struct meta_node *node,
             exposed =
                 exposed || (leaf >= ranges[r].first && leaf < ranges[r].first + ranges[r].leaves);
         bool wanted = exposed && pool_stand_in_fits(node, extent, leaf);
-        verdict[i] = (struct meta_verdict){1, wanted ? to : other};
+        verdict[i] = (struct meta_verdict){1, wanted ? to : other, false};
         if (wanted)
             MRMR_TRY(meta_unexpose(pool->meta, node->id, leaf, 1));
     }

@@ -31,6 +31,8 @@ struct scan {
     const struct pool_job *job;
     struct pool_sync_report *report;
     struct pool_scan_excludes excludes;
+    struct pool_touched touched;
+    uint64_t touched_before; /* bytes of its file when the scan began */
     struct pool_scan_drive *drive;
     struct pool_scan_worker *worker; /* worker[i].arg is &drive[i] */
     size_t n;
@@ -58,6 +60,7 @@ static mrmr_err scan_begin_drive(
         .drive = drive,
         .job = s->job,
         .excludes = &s->excludes,
+        .touched = &s->touched,
         .accept = accept,
         .unclean = scan_was_unclean(drive),
         .replacing = drive->meta.state == META_DRIVE_REBUILDING,
@@ -82,6 +85,7 @@ static mrmr_err scan_begin(struct scan *s, bool accept)
     if (!s->drive || !s->worker)
         return mrmr_nomem();
     MRMR_TRY(pool_scan_excludes_load(s->pool, &s->excludes));
+    MRMR_TRY(pool_touched_size(s->pool, &s->touched_before));
     for (size_t i = 0; i < s->pool->ndrives; i++) {
         struct pool_drive *drive = s->pool->drives[i];
         if (drive->meta.state == META_DRIVE_RETIRED)
@@ -106,6 +110,7 @@ static void scan_free(struct scan *s)
     free(s->drive);
     free(s->worker);
     pool_scan_excludes_free(&s->excludes);
+    pool_touched_free(&s->touched);
 }
 
 static mrmr_err scan_work(struct pool_scan_worker *worker)
@@ -145,11 +150,26 @@ static mrmr_err scan_judge(struct scan *s, struct pool_scan_worker *worker)
     return MRMR_OK;
 }
 
+/* What was touched before the scan began is judged. */
+static mrmr_err scan_drop_touched(struct scan *s)
+{
+    mrmr_autofree int64_t *drives = calloc(s->n + 1, sizeof *drives);
+    size_t n = 0;
+    if (!drives)
+        return mrmr_nomem();
+    for (size_t i = 0; i < s->n; i++)
+        if (!s->worker[i].err && !s->drive[i].hold)
+            drives[n++] = s->worker[i].drive->meta.id;
+    return pool_touched_drop(s->pool, s->touched_before, drives, n);
+}
+
 static mrmr_err scan_run(struct scan *s)
 {
     MRMR_TRY(pool_scan_team_run(s->pool, s->job, "scan", s->worker, s->n, scan_work));
+    MRMR_TRY(pool_touched_load(s->pool, &s->touched));
     for (size_t i = 0; i < s->n; i++)
         MRMR_TRY(scan_judge(s, &s->worker[i]));
+    MRMR_TRY(scan_drop_touched(s));
     struct meta_exposed_total exposed;
     MRMR_TRY(meta_exposed_total(s->pool->meta, 0, &exposed));
     s->report->exposed_bytes = exposed.bytes;

@@ -11,6 +11,7 @@
 #define MRMR_POOL_SCAN_H
 
 #include "pool/engine.h"
+#include "pool/touched.h"
 
 #include <stdatomic.h>
 
@@ -145,6 +146,7 @@ struct pool_scan_drive {
     struct pool_drive *drive;
     const struct pool_job *job;
     const struct pool_scan_excludes *excludes;
+    const struct pool_touched *touched; /* from the judgement on */
     struct pool_scan_worker *worker;
     struct pool_scan_held held;
     bool accept;
@@ -167,6 +169,7 @@ struct pool_scan_drive {
     /* Of the judgement. */
     bool hold;                     /* nothing that vanished or changed takes effect */
     unsigned waits;                /* for files that were being cut short */
+    struct mrmr_bytes aside;       /* struct meta_change that do not count */
     struct pool_scan_list orphans; /* nodes whose last name may have gone */
     struct pool_paths paths;
     uint64_t moved, vanished, changed, held_files;
@@ -182,6 +185,8 @@ void pool_scan_walk_free(struct pool_scan_drive *scan);
 /* Another inode, as far as the drive can tell. */
 bool pool_scan_is_other(
     const struct drv_info *info, const struct meta_node *node, const struct meta_node *now);
+/* What became of it is the user's word: it was changed or removed through MRMR. */
+bool pool_scan_is_touched(const struct pool_scan_drive *scan, const struct meta_node *node);
 /* What was seen becomes what the node is: everything but identity, version and flags. */
 void pool_scan_node_take(struct meta_node *node, const struct meta_node *now);
 /* Extents in one of the states (a bit each) become SUSPECT. */

@@ -4,6 +4,7 @@
  * leaves all of a drive's changes in the catalog, or none. The drive is read only, and only for
  * what the walk did not record: attributes, and where data lies in sparse files.
  */
+#include "pool/retained.h"
 #include "pool/scan.h"
 
 #include <stdio.h>
@@ -115,7 +116,8 @@ mrmr_err pool_scan_suspect(
          * cannot be compared. It is over if the file was edited, and goes on standing in if it
          * should be as it was. */
         bool moved = extents[i].drive != node->drive;
-        const struct meta_verdict verdict = {extents[i].leaves, moved ? META_GONE : META_SUSPECT};
+        const struct meta_verdict verdict = {
+            extents[i].leaves, moved ? META_GONE : META_SUSPECT, false};
         if ((states >> extents[i].state & 1) && (edited || !moved))
             MRMR_TRY(meta_extent_judge(meta, extents[i].id, &verdict, 1));
     }
@@ -194,6 +196,11 @@ static mrmr_err apply_drop_names(struct pool_scan_drive *scan, int64_t node)
     return MRMR_OK;
 }
 
+bool pool_scan_is_touched(const struct pool_scan_drive *scan, const struct meta_node *node)
+{
+    return pool_touched_has(scan->touched, node->drive, node->ino);
+}
+
 /* Files that one change of the user's does not give up. */
 static mrmr_err apply_is_kept(struct pool_scan_drive *scan, const struct meta_node *node,
     enum pool_scan_absence absence, bool *ret_kept)
@@ -201,7 +208,8 @@ static mrmr_err apply_is_kept(struct pool_scan_drive *scan, const struct meta_no
     *ret_kept = false;
     if (scan->accept || node->type != META_REG)
         return MRMR_OK;
-    if (absence == POOL_SCAN_GONE && !scan->unclean && !pool_scan_held_find(&scan->held, node->id))
+    bool unsure = scan->unclean && !pool_scan_is_touched(scan, node);
+    if (absence == POOL_SCAN_GONE && !unsure && !pool_scan_held_find(&scan->held, node->id))
         return MRMR_OK;
     return pool_scan_extents_in(scan->pool->meta, node->id, POOL_SCAN_WANTED, ret_kept);
 }
@@ -337,6 +345,8 @@ static mrmr_err vanish_end(
         MRMR_TRY(meta_name_remove(meta, frame->parent, frame->name));
     if (frame->elsewhere)
         return MRMR_OK;
+    if (frame->node.type == META_REG)
+        MRMR_TRY(pool_retained_vanish(scan->pool, &frame->node));
     MRMR_TRY(meta_extents_mark(meta, frame->node.id, META_STALE, META_GONE));
     MRMR_TRY(meta_node_remove(meta, frame->node.id));
     scan->vanished += frame->node.type == META_REG;

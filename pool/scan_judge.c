@@ -248,6 +248,35 @@ static void judge_tell_hold(struct pool_scan_drive *scan, const char *was)
         job->notice(true, text, job->arg);
 }
 
+static mrmr_err judge_set_aside(struct pool_scan_drive *scan, const struct meta_change *change)
+{
+    struct meta_node node;
+    mrmr_err err = meta_node_get(scan->pool->meta, change->node, &node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || (!err && !pool_scan_is_touched(scan, &node)))
+        return MRMR_OK;
+    MRMR_TRY(err);
+    MRMR_TRY(mrmr_bytes_add(&scan->aside, change, sizeof *change));
+    return meta_change_remove(scan->pool->meta, change->id);
+}
+
+/* What counts: not what the user did through MRMR, a folder with all that was in it included. It is
+ * set aside for as long. */
+static mrmr_err judge_losses(
+    struct pool_scan_drive *scan, struct meta_loss *ret_all, struct judge_limits *limits)
+{
+    struct meta *meta = scan->pool->meta;
+    if (scan->touched->n) {
+        MRMR_TRY(judge_each(scan, META_CHANGE_VANISHED, judge_set_aside));
+        MRMR_TRY(judge_each(scan, META_CHANGE_CHANGED, judge_set_aside));
+    }
+    MRMR_TRY(meta_losses(meta, scan->drive->meta.id, ret_all, judge_top, limits));
+    struct meta_change *aside = (struct meta_change *)(void *)scan->aside.data;
+    for (size_t i = 0; i < scan->aside.size / sizeof *aside; i++)
+        MRMR_TRY(meta_change_add(meta, &aside[i]));
+    mrmr_bytes_free(&scan->aside);
+    return MRMR_OK;
+}
+
 /* Decides scan->hold, and the drive's hold with it. */
 static mrmr_err judge_hold(struct pool_scan_drive *scan)
 {
@@ -262,7 +291,7 @@ static mrmr_err judge_hold(struct pool_scan_drive *scan)
     if (!scan->accept && vanished + changed) {
         MRMR_TRY(pool_setting_u64(scan->pool, "hold-percent", &limits.percent));
         MRMR_TRY(pool_setting_u64(scan->pool, "hold-files", &limits.files));
-        MRMR_TRY(meta_losses(scan->pool->meta, meta->id, &all, judge_top, &limits));
+        MRMR_TRY(judge_losses(scan, &all, &limits));
         scan->hold = judge_too_much(scan, &all, &limits);
     }
     char hold[sizeof meta->hold] = "";
@@ -373,7 +402,7 @@ static mrmr_err judge_change(struct pool_scan_drive *scan, const struct meta_cha
     if (!node.id)
         return MRMR_OK;
     MRMR_TRY(pool_scan_extents_in(scan->pool->meta, node.id, POOL_SCAN_WANTED, &covered));
-    if (scan->accept || !covered)
+    if (scan->accept || !covered || (!scan->hold && pool_scan_is_touched(scan, &node)))
         return pool_scan_apply_change(scan, &node, now);
     /* An edit was seen, and the file changed before its bytes were: both may have come in one tick
      * of the clock, so that the time says nothing, and nothing of that version is protected. */
@@ -402,8 +431,9 @@ static mrmr_err judge_recheck(struct pool_scan_drive *scan, const struct meta_ch
         return MRMR_OK;
     if (scan->accept)
         MRMR_TRY(pool_scan_extents_in(scan->pool->meta, node.id, POOL_SCAN_WANTED, &covered));
-    return covered ? pool_scan_apply_change(scan, &node, &change->now)
-                   : pool_scan_apply_recheck(scan, &node, &change->now);
+    return covered || pool_scan_is_touched(scan, &node)
+               ? pool_scan_apply_change(scan, &node, &change->now)
+               : pool_scan_apply_recheck(scan, &node, &change->now);
 }
 
 static mrmr_err judge_tell_vanished(

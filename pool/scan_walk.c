@@ -687,6 +687,7 @@ void pool_scan_walk_free(struct pool_scan_drive *scan)
 {
     places_free(&scan->todo);
     places_free(&scan->later);
+    mrmr_bytes_free(&scan->aside);
     pool_scan_ids_free(&scan->appeared);
     pool_scan_ids_free(&scan->renewed);
     pool_scan_ids_free(&scan->hidden);

@@ -247,7 +247,7 @@ static mrmr_err scrub_extent(
         mrmr_err err = pool_leaf_read(scrub->pool, view, extent, i, POOL_LEAF_DIRECT, buf, NULL);
         enum leaf_finding finding = err ? scrub_judge(scrub, extent, err) : LEAF_RIGHT;
         scrub_count(scrub, extent, i, finding);
-        verdict[i] = (struct meta_verdict){1, scrub_next_state(extent->state, finding)};
+        verdict[i] = (struct meta_verdict){1, scrub_next_state(extent->state, finding), false};
         changed = changed || verdict[i].state != extent->state;
         rotten = rotten || finding == LEAF_ROTTEN;
         *ret_seen = *ret_seen && finding != LEAF_UNKNOWN;

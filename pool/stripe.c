@@ -23,6 +23,7 @@
  * pinned generation is not removed in 5 but by the next settling.
  */
 #include "pool/stripe.h"
+#include "pool/writers.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -245,24 +246,89 @@ static mrmr_err run_ready_drive(struct pool_run *run, struct pool_drive *drive)
     return MRMR_OK;
 }
 
+/* Whoever writes from now on has come since. */
+static mrmr_err run_begin(struct pool_run *run)
+{
+    MRMR_TRY(pool_writers_stop(run->pool->writers));
+    mrmr_err err = pool_writers_turn(run->pool->writers, &run->turn);
+    pool_writers_go(run->pool->writers);
+    return err;
+}
+
+/* The file of a new extent is as it was read. */
+static mrmr_err run_claim_same(
+    struct pool_run *run, struct pool_paths *paths, const struct meta_extent *extent)
+{
+    struct meta_node node;
+    struct drv_stat stat;
+    const char *path;
+    run->change->unstable = extent->node;
+    MRMR_TRY(meta_node_get(run->pool->meta, extent->node, &node));
+    struct pool_drive *drive = pool_drive_by_id(run->pool, node.drive);
+    MRMR_TRY(pool_paths_get(run->pool, paths, extent->node, &path));
+    if (!pool_drive_readable(drive) || drv_stat(drive->drv, path, &stat) ||
+        pool_stat_same(&drive->info, &node, &stat) != POOL_SAME)
+        return mrmr_fail(MRMR_CHANGED, "it was written to while it was being protected");
+    run->change->unstable = 0;
+    return MRMR_OK;
+}
+
+/* Writers stand still. What was written through them since the files were read cancels the claim: a
+ * look at each file tells, for it was older than a clock tick when its first byte was read. */
+static mrmr_err run_claims_same(struct pool_run *run)
+{
+    const struct meta_stripe *next = &run->change->next;
+    struct pool_paths paths = {.parent = 0};
+    mrmr_err err = MRMR_OK;
+    int64_t last = 0;
+    uint64_t turn;
+    MRMR_TRY(pool_writers_turn(run->pool->writers, &turn));
+    if (turn == run->turn)
+        return MRMR_OK;
+    for (size_t i = 0; !err && i < next->extents; i++) {
+        if (next->extent[i].id || next->extent[i].node == last)
+            continue;
+        last = next->extent[i].node;
+        err = run_claim_same(run, &paths, &next->extent[i]);
+    }
+    pool_paths_free(&paths);
+    return err;
+}
+
+/* I3: what is claimed and what is written are decided under one lock. *ret_tried: the commit was
+ * begun. */
+static mrmr_err run_commit(struct pool_run *run, bool *ret_tried)
+{
+    struct pool_writers *writers = run->pool->writers;
+    MRMR_TRY(pool_writers_stop(writers));
+    mrmr_err err = run_claims_same(run);
+    if (!err)
+        err = pool_writers_new_epoch(writers);
+    if (!err) {
+        *ret_tried = true;
+        err = meta_atomically(run->pool->meta, run_commit_in, run);
+    }
+    pool_writers_go(writers);
+    return err;
+}
+
 static mrmr_err run_all(struct pool_run *run)
 {
+    MRMR_TRY(run_begin(run));
     MRMR_TRY(pool_run_plan(run));
     for (unsigned i = 0; i < run->nrows; i++)
         MRMR_TRY(run_ready_drive(run, run->row[i].drive));
     MRMR_TRY(meta_atomically(run->pool->meta, run_intend, run));
     run_queue_up(run);
+    bool tried = false;
     mrmr_err err = pool_run_make(run);
     if (!err)
         err = run_may_commit(run);
-    if (err) {
-        run_undo(run);
-        return err;
-    }
-    err = meta_atomically(run->pool->meta, run_commit_in, run);
-    /* After any other failure the transaction may be in the catalog or not: settling looks, and
-     * removes what is not. */
-    if (err == MRMR_CHANGED)
+    if (!err)
+        err = run_commit(run, &tried);
+    /* After a commit that failed in any other way the transaction may be in the catalog or not:
+     * settling looks, and removes what is not. */
+    if (err && (!tried || err == MRMR_CHANGED))
         run_undo(run);
     return err;
 }

@@ -33,6 +33,7 @@ struct pool_run {
     struct pool_run_row row[META_ROWS_MAX];
     unsigned nrows;
     size_t window;
+    uint64_t turn;          /* of writers, when it began */
     struct mrmr_bytes body; /* of the manifests */
 };
 

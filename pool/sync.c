@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/engine.h"
+#include "pool/retained.h"
 
 enum { SYNC_ROUNDS = 4096, SYNC_BATCH = 256 };
 
@@ -121,14 +122,19 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job, bool accept_ch
     struct pool_sync_report *ret_report)
 {
     struct pool_sync_report report = {0};
+    struct pool_retained *retained = NULL;
     for (size_t i = 0; accept_changes && i < pool->ndrives; i++)
         MRMR_TRY(sync_end_rebuild(pool, job, pool->drives[i]));
+    MRMR_TRY(pool_retained_list(pool, &retained));
     mrmr_err err = pool_scan(pool, job, accept_changes, &report);
     if (!err)
         err = pool_compare(pool, job, &report);
     pool_views_forget(pool, 0); /* extents got other states and ids */
     if (!err)
         err = pool_mend_and_protect(pool, job, accept_changes, &report);
+    if (!err)
+        err = pool_retained_release(pool, job, retained);
+    pool_retained_free(retained);
     if (!err)
         err = pool_let_go_retired(pool, job);
     if (!err)

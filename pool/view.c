@@ -29,6 +29,7 @@ mrmr_err pool_stripes_create(struct pool *pool)
     }
     pthread_mutex_init(&stripes->lock, NULL);
     pthread_mutex_init(&pool->turns_lock, NULL);
+    pthread_rwlock_init(&pool->drives_gate, NULL);
     pthread_cond_init(&pool->turns_moved, NULL);
     pool->stripes = stripes;
     return MRMR_OK;
@@ -55,6 +56,7 @@ void pool_stripes_destroy(struct pool *pool)
     pool_buffers_destroy(pool->buffers);
     pool->buffers = NULL;
     pthread_mutex_destroy(&stripes->lock);
+    pthread_rwlock_destroy(&pool->drives_gate);
     pthread_mutex_destroy(&pool->turns_lock);
     pthread_cond_destroy(&pool->turns_moved);
     free(stripes);

@@ -486,7 +486,7 @@ static void any_damage(void **state)
         if (meta_begin(w->meta) == MRMR_OK) { /* and writing, whatever comes of it */
             struct meta_node node = {.drive = fx.d[0].id, .version = 1};
             struct meta_exposed range = {fx.d[0].id, fx.file.id, 1, 1, META_LEAF, 1};
-            struct meta_verdict verdict[] = {{1, META_LIVE}, {2, META_GONE}};
+            struct meta_verdict verdict[] = {{1, META_LIVE, false}, {2, META_GONE, false}};
             meta_node_add(w->meta, &node, fx.dir.id, "new");
             meta_expose(w->meta, &range);
             meta_unexpose(w->meta, fx.file.id, 0, 2);

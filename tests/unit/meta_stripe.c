@@ -384,7 +384,8 @@ static void judge(void **state)
         size_t nruns = 0, distinct = 0;
         for (uint64_t at = 0; at < one->leaves; nruns++) {
             uint64_t leaves = 1 + rng_below(&rng, one->leaves - at);
-            runs[nruns] = (struct meta_verdict){leaves, (enum meta_extent_state)rng_below(&rng, 5)};
+            runs[nruns] =
+                (struct meta_verdict){leaves, (enum meta_extent_state)rng_below(&rng, 5), false};
             distinct += !nruns || runs[nruns].state != runs[nruns - 1].state;
             for (uint64_t i = 0; i < leaves; i++)
                 now[one->first + at + i] = runs[nruns].state;
@@ -414,7 +415,7 @@ static void judge(void **state)
         assert_int_equal(leaf, LEAVES);
         meta_stripe_free(&s);
     }
-    struct meta_verdict all = {1, META_LIVE};
+    struct meta_verdict all = {1, META_LIVE, false};
     assert_err(meta_extent_judge(w->meta, 99999, &all, 1), MRMR_ABSENT);
     assert_ok(meta_check(w->meta)); /* the block's count of extents with it */
 }

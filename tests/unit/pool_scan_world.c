@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool_scan_world.h"
 
+#include "pool/writers.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* --- The world --- */
 
@@ -68,6 +71,9 @@ struct scan_world *scan_world_create(bool local, size_t drives)
     snprintf(path, sizeof path, "%s/catalog", w->dir);
     assert_ok(meta_open(path, META_CREATE, &w->pool.meta));
     w->pool.access = POOL_OWN;
+    w->pool.dirfd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(w->pool.dirfd >= 0);
+    assert_ok(pool_writers_open(w->pool.dirfd, &w->pool.writers));
     w->pool.drives = w->drive;
     w->pool.ndrives = drives;
     for (size_t i = 0; i < drives; i++)
@@ -87,6 +93,8 @@ void scan_world_destroy(struct scan_world *w)
         pthread_mutex_destroy(&w->drive[i]->gate);
         free(w->drive[i]);
     }
+    pool_writers_close(w->pool.writers);
+    close(w->pool.dirfd);
     meta_close(w->pool.meta);
     char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", w->dir);

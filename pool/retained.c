@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "pool/retained.h"
+
+#include "base/text.h"
+#include "base/uuid.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
+
+enum { DIGEST_HEX = 2 * MRMR_DIGEST_SIZE, NAME_HEX = 16, FOLDER_MODE = 0700, LEAF_MODE = 0600 };
+
+static void leaf_path(const struct mrmr_digest *digest, char path[POOL_RETAINED_PATH])
+{
+    char hex[DIGEST_HEX + 1];
+    mrmr_text_hex(digest->bytes, sizeof digest->bytes, hex);
+    snprintf(path, POOL_RETAINED_PATH, POOL_RETAINED "/%.2s/%s", hex, hex);
+}
+
+/* "../files/<16 hex>#<leaf>"; anything else is MRMR_CORRUPT (I9). */
+static mrmr_err pointer_parse(
+    const char *target, char ret_path[POOL_RETAINED_PATH], uint64_t *ret_leaf)
+{
+    static const char before[] = "../files/";
+    uint8_t name[NAME_HEX / 2];
+    const char *hex = target + strlen(before), *leaf = hex + NAME_HEX + 1;
+    if (strncmp(target, before, strlen(before)) != 0 ||
+        strlen(target) < strlen(before) + NAME_HEX + 2 || hex[NAME_HEX] != '#' ||
+        !mrmr_text_unhex(hex, sizeof name, name) || !mrmr_text_u64(leaf, ret_leaf) ||
+        *ret_leaf > UINT64_MAX / META_LEAF - 1)
+        return mrmr_fail(MRMR_CORRUPT, "a retained leaf leads nowhere: %.80s", target);
+    snprintf(ret_path, POOL_RETAINED_PATH, POOL_RETAINED_FILES "/%.*s", NAME_HEX, hex);
+    return MRMR_OK;
+}
+
+/* The file in which the leaf lies, and where. */
+static mrmr_err leaf_place(
+    struct drv *drv, const char *path, char ret_path[POOL_RETAINED_PATH], uint64_t *ret_offset)
+{
+    mrmr_autobytes struct mrmr_bytes target = MRMR_BYTES_INIT;
+    struct drv_stat stat;
+    uint64_t leaf = 0;
+    MRMR_TRY(drv_stat(drv, path, &stat));
+    snprintf(ret_path, POOL_RETAINED_PATH, "%s", path);
+    if (stat.type == DRV_SYMLINK) {
+        MRMR_TRY(drv_readlink(drv, path, &target));
+        MRMR_TRY(mrmr_bytes_add(&target, "", 1));
+        MRMR_TRY(pointer_parse(target.data, ret_path, &leaf));
+    }
+    *ret_offset = leaf * META_LEAF;
+    return MRMR_OK;
+}
+
+static mrmr_err leaf_open(
+    struct drv *drv, const char *path, struct drv_file **ret_file, uint64_t *ret_offset)
+{
+    char at[POOL_RETAINED_PATH];
+    MRMR_TRY(leaf_place(drv, path, at, ret_offset));
+    return drv_file_open(drv, at, DRV_OPEN_READ, 0, ret_file);
+}
+
+/* --- reading --- */
+
+mrmr_err pool_retained_read(
+    struct drv *drv, const struct mrmr_digest *digest, void *buf, uint32_t size)
+{
+    MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
+    char path[POOL_RETAINED_PATH];
+    uint64_t offset;
+    leaf_path(digest, path);
+    MRMR_TRY(leaf_open(drv, path, &file, &offset));
+    MRMR_TRY(drv_file_read_exact(file, offset, buf, size));
+    struct mrmr_digest got = mrmr_digest_of(buf, size);
+    return mrmr_digest_equal(&got, digest) ? MRMR_OK : mrmr_fail(MRMR_DIGEST, NULL);
+}
+
+mrmr_err pool_retained_leaf(
+    struct pool *pool, const struct meta_extent *extent, uint64_t i, void *buf)
+{
+    struct pool_drive *drive = pool_drive_by_id(pool, extent->drive);
+    if (!pool_drive_readable(drive))
+        return mrmr_fail(MRMR_OFFLINE, NULL);
+    return mrmr_err_drive(
+        pool_retained_read(drive->drv, &extent->digests[i], buf, pool_leaf_size(extent, i)),
+        drive->meta.name);
+}
+
+bool pool_retained_has(struct drv *drv, const struct meta_extent *extent, uint64_t i)
+{
+    char path[POOL_RETAINED_PATH], at[POOL_RETAINED_PATH];
+    struct drv_stat stat;
+    uint64_t offset;
+    leaf_path(&extent->digests[i], path);
+    return !leaf_place(drv, path, at, &offset) && !drv_stat(drv, at, &stat) &&
+           stat.type == DRV_REG && stat.size >= offset + pool_leaf_size(extent, i);
+}
+
+/* --- saving --- */
+
+static void folder_of(const char *path, char folder[POOL_RETAINED_PATH])
+{
+    snprintf(folder, POOL_RETAINED_PATH, "%.*s", (int)(strrchr(path, '/') - path), path);
+}
+
+/* The folder that the path lies in, and those above it, durable. */
+static mrmr_err folder_make(struct drv *drv, const char *path)
+{
+    char folder[POOL_RETAINED_PATH];
+    folder_of(path, folder);
+    MRMR_TRY(drv_mkdirs(drv, folder, FOLDER_MODE));
+    MRMR_TRY(drv_dir_sync(drv, POOL_RETAINED));
+    return drv_dir_sync(drv, POOL_DOT);
+}
+
+static mrmr_err temp_write(struct drv *drv, const char *temp, const void *data, uint32_t size)
+{
+    MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
+    MRMR_TRY(drv_file_open(drv, temp, DRV_OPEN_WRITE | DRV_OPEN_CREATE, LEAF_MODE, &file));
+    MRMR_TRY(drv_file_write(file, 0, data, size));
+    return drv_file_sync(file);
+}
+
+static mrmr_err save_new(struct drv *drv, const char *path, const void *data, uint32_t size)
+{
+    char temp[POOL_RETAINED_PATH + 18], folder[POOL_RETAINED_PATH];
+    uint64_t random;
+    MRMR_TRY(mrmr_random(&random, sizeof random));
+    snprintf(temp, sizeof temp, "%s~%016" PRIx64, path, random);
+    mrmr_err err = temp_write(drv, temp, data, size);
+    if (err == MRMR_ABSENT) {
+        MRMR_TRY(folder_make(drv, path));
+        err = temp_write(drv, temp, data, size);
+    }
+    /* A name that is there is a symlink, or has other bytes than it should. */
+    if (!err)
+        err = drv_rename(drv, temp, path, DRV_RENAME_REPLACE);
+    if (err) {
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        drv_unlink(drv, temp);
+        return mrmr_story_restore(&story);
+    }
+    folder_of(path, folder);
+    return drv_dir_sync(drv, folder);
+}
+
+/* What is there is needed anew: release leaves it alone. */
+static mrmr_err retained_renew(struct drv *drv, const char *path)
+{
+    const struct drv_stat now = {.mtime = mrmr_clock_real()};
+    return drv_set_attr(drv, path, DRV_ATTR_MTIME, &now);
+}
+
+/* It is saved already, under its own name and with the right bytes. */
+static bool save_is_there(
+    struct drv *drv, const char *path, const struct mrmr_digest *digest, uint32_t size)
+{
+    struct drv_stat stat;
+    mrmr_autofree void *buf = malloc(size ? size : 1);
+    return buf && !drv_stat(drv, path, &stat) && stat.type == DRV_REG && stat.size == size &&
+           !pool_retained_read(drv, digest, buf, size);
+}
+
+mrmr_err pool_retained_save(
+    struct drv *drv, const struct mrmr_digest *digest, const void *data, uint32_t size)
+{
+    char path[POOL_RETAINED_PATH], folder[POOL_RETAINED_PATH];
+    leaf_path(digest, path);
+    if (!save_is_there(drv, path, digest, size))
+        return save_new(drv, path, data, size);
+    MRMR_TRY(retained_renew(drv, path));
+    folder_of(path, folder);
+    return drv_dir_sync(drv, folder); /* who named it may not have come to that */
+}
+
+static mrmr_err save_leaf(struct drv *drv, struct drv_file *file, const struct meta_extent *extent,
+    uint64_t i, uint8_t *buf)
+{
+    uint32_t size = pool_leaf_size(extent, i);
+    mrmr_err err = drv_file_read_exact(file, (extent->first + i) * META_LEAF, buf, size);
+    if (err == MRMR_TRUNCATED)
+        return MRMR_OK;
+    MRMR_TRY(err);
+    struct mrmr_digest digest = mrmr_digest_of(buf, size);
+    if (!mrmr_digest_equal(&digest, &extent->digests[i]))
+        return MRMR_OK;
+    return pool_retained_save(drv, &digest, buf, size);
+}
+
+mrmr_err pool_retained_save_leaves(struct drv *drv, struct drv_file *file,
+    const struct meta_extent extents[], size_t n, uint64_t from, uint64_t to)
+{
+    mrmr_autofree uint8_t *buf = malloc(META_LEAF);
+    if (!buf)
+        return mrmr_nomem();
+    for (size_t e = 0; e < n; e++) {
+        uint64_t end = extents[e].first + extents[e].leaves;
+        uint64_t leaf = from > extents[e].first ? from : extents[e].first;
+        for (; leaf < to && leaf < end; leaf++)
+            MRMR_TRY(save_leaf(drv, file, &extents[e], leaf - extents[e].first, buf));
+    }
+    return MRMR_OK;
+}
+
+/* --- whole files --- */
+
+static mrmr_err point_at(struct drv *drv, const char *file, const struct pool_retained_leaf *leaf)
+{
+    char path[POOL_RETAINED_PATH], at[POOL_RETAINED_PATH], target[POOL_RETAINED_PATH];
+    char temp[POOL_RETAINED_PATH + NAME_HEX + 1];
+    struct drv_stat stat;
+    uint64_t offset;
+    leaf_path(&leaf->digest, path);
+    snprintf(target, sizeof target, "../files/%s#%" PRIu64, strrchr(file, '/') + 1, leaf->leaf);
+    mrmr_err err = drv_symlink(drv, target, path);
+    if (err == MRMR_ABSENT) {
+        MRMR_TRY(folder_make(drv, path));
+        err = drv_symlink(drv, target, path);
+    }
+    if (err != MRMR_EXISTS)
+        return err;
+    if (!leaf_place(drv, path, at, &offset) && !drv_stat(drv, at, &stat))
+        return retained_renew(drv, path);
+    /* It leads to a file that never came. */
+    snprintf(temp, sizeof temp, "%s~%s", path, strrchr(file, '/') + 1);
+    MRMR_TRY(drv_symlink(drv, target, temp));
+    return drv_rename(drv, temp, path, DRV_RENAME_REPLACE);
+}
+
+mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
+    char ret_path[POOL_RETAINED_PATH])
+{
+    uint64_t random;
+    MRMR_TRY(mrmr_random(&random, sizeof random));
+    snprintf(ret_path, POOL_RETAINED_PATH, POOL_RETAINED_FILES "/%016" PRIx64, random);
+    MRMR_TRY(drv_mkdirs(drv, POOL_RETAINED_FILES, FOLDER_MODE));
+    for (size_t i = 0; i < n; i++)
+        MRMR_TRY(point_at(drv, ret_path, &leaves[i]));
+    return MRMR_OK;
+}
+
+/* --- what the scan makes of it --- */
+
+static mrmr_err vanish_extent(struct pool *pool, struct drv *drv, const struct meta_extent *extent)
+{
+    mrmr_autofree struct meta_verdict *verdict = calloc(extent->leaves, sizeof *verdict);
+    bool any = false;
+    if (!verdict)
+        return mrmr_nomem();
+    for (uint64_t i = 0; i < extent->leaves; i++) {
+        bool has = pool_retained_has(drv, extent, i);
+        verdict[i] = (struct meta_verdict){1, has ? META_STALE : extent->state, has};
+        any = any || has;
+    }
+    return any ? meta_extent_judge(pool->meta, extent->id, verdict, extent->leaves) : MRMR_OK;
+}
+
+mrmr_err pool_retained_vanish(struct pool *pool, const struct meta_node *node)
+{
+    struct pool_drive *drive = pool_drive_by_id(pool, node->drive);
+    mrmr_autofree struct meta_extent *extents = NULL;
+    struct drv_stat stat;
+    size_t n;
+    if (!pool_drive_readable(drive) || drv_stat(drive->drv, POOL_RETAINED, &stat))
+        return MRMR_OK;
+    MRMR_TRY(meta_extents_of(pool->meta, node->id, &extents, &n));
+    for (size_t i = 0; i < n; i++)
+        if (extents[i].drive == node->drive && extents[i].state != META_GONE)
+            MRMR_TRY(vanish_extent(pool, drive->drv, &extents[i]));
+    return MRMR_OK;
+}

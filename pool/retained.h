@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Old bytes that stripes still count on, kept on the drive whose block they are (I3).
+ *
+ *     .mrmr/retained/3f/<64 hex>       one leaf, named by its digest: its bytes, or a symlink
+ *                                      "../files/<16 hex>#<leaf>" into a whole file
+ *     .mrmr/retained/files/<16 hex>    a file that was deleted or replaced: the very inode
+ *
+ * A leaf is found by the digest that its extent has in the catalog, so neither has to know of the
+ * other: whoever misses a leaf in its place looks here, and believes it only when its digest is
+ * right. Nothing of it is in the catalog, and after a crash what is retained is what lies here.
+ *
+ * Crash argument of saving a leaf. (1) Its bytes are written under a temporary name and synced: a
+ * cut leaves a temporary file, which release clears away. (2) They get their name, and the folder is
+ * synced: from here on they are found. Only then is the write issued that changes them in place. A
+ * name that is there already has these bytes, or it is made anew (its bytes are checked): a saved
+ * leaf is never replaced by other bytes.
+ *
+ * Of keeping a whole file. (1) A symlink is made for each leaf, to a name that is not there yet: a
+ * cut leaves symlinks that lead nowhere, and the file in its place. (2) The file is renamed (or
+ * linked) to that name, in one step: wherever it lies, its bytes are the same, and are found.
+ *
+ * Of release. A leaf is removed when the catalog, durably, has no stripe that counts on it, or only
+ * such that have it in its place; a whole file when no symlink leads to it. A cut leaves some of them for the next time.
+ *
+ * Threads: any. Units: bytes. A drive's own errors; MRMR_ABSENT: nothing is kept under that digest.
+ */
+#ifndef MRMR_POOL_RETAINED_H
+#define MRMR_POOL_RETAINED_H
+
+#include "pool/engine.h"
+
+#define POOL_RETAINED POOL_DOT "/retained"
+#define POOL_RETAINED_FILES POOL_RETAINED "/files"
+
+enum { POOL_RETAINED_PATH = 128 };
+
+/* The verified bytes of a leaf. MRMR_DIGEST: they are not what their name says. */
+mrmr_err pool_retained_read(
+    struct drv *drv, const struct mrmr_digest *digest, void *buf, uint32_t size);
+/* The same for leaf i of an extent, on the drive of its block. */
+mrmr_err pool_retained_leaf(
+    struct pool *pool, const struct meta_extent *extent, uint64_t i, void *buf);
+/* Whether leaf i of an extent is kept, to look at: its bytes are not read. */
+bool pool_retained_has(struct drv *drv, const struct meta_extent *extent, uint64_t i);
+
+/* Durable on return. data has this digest. The entry is also new where it was there before: release
+ * leaves alone what came after it had begun. */
+mrmr_err pool_retained_save(
+    struct drv *drv, const struct mrmr_digest *digest, const void *data, uint32_t size);
+
+/* Before bytes of leaves [from, to) of an open file of this drive change: what of them stripes count
+ * on is saved. extents: all that the catalog has of the file's node. Bytes that are not what was
+ * coded any more are nobody's to save. */
+mrmr_err pool_retained_save_leaves(struct drv *drv, struct drv_file *file,
+    const struct meta_extent extents[], size_t n, uint64_t from, uint64_t to);
+
+/* Before a whole file goes: symlinks for its leaves to a new name, to which the caller then renames
+ * or links the file at once. Leaves that are kept already stay as
+ * they are: a symlink is led elsewhere only if it leads nowhere. */
+struct pool_retained_leaf {
+    uint64_t leaf; /* of the file */
+    struct mrmr_digest digest;
+};
+mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
+    char ret_path[POOL_RETAINED_PATH]);
+
+/* Inside the caller's transaction: the node's file goes. Leaves of it that are kept become STALE,
+ * without a node; all others are left to the caller. */
+mrmr_err pool_retained_vanish(struct pool *pool, const struct meta_node *node);
+
+/* What is kept now on each drive that answers, to be looked at again when the job has ended. */
+struct pool_retained;
+mrmr_err pool_retained_list(struct pool *pool, struct pool_retained **ret_retained);
+/* Lets go of what was on the list, is as it was then, and no stripe counts on any more: by the
+ * catalog, and, of what the catalog takes to be in place, by reading it there. */
+mrmr_err pool_retained_release(
+    struct pool *pool, const struct pool_job *job, struct pool_retained *retained);
+void pool_retained_free(struct pool_retained *retained); /* NULL-safe */
+
+#endif

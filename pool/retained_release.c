@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Letting go of what is retained (retained.h). A job lists what is there before it looks at the
+ * drives. When it has ended, each extent of the drive in the catalog is looked at: what has a leaf
+ * on the list and is not LIVE needs it, and what is LIVE needs it if it is not in its place. What
+ * came, or was needed anew, after the list was made has other times than on it, and stays for the
+ * next job.
+ */
+#include "pool/retained.h"
+#include "pool/writers.h"
+
+#include "base/text.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { RELEASE_BATCH = 64, LOOK_BATCH = 256, DIGEST_HEX = 2 * MRMR_DIGEST_SIZE };
+
+struct retained_leaf {
+    struct mrmr_digest digest;
+    int64_t mtime, ctime;
+    bool needed;
+};
+
+struct retained_drive {
+    struct pool_drive *drive;
+    struct mrmr_bytes leaves; /* struct retained_leaf, sorted by digest when it is searched */
+    struct mrmr_bytes files;  /* names below files/, each with its NUL */
+    struct mrmr_bytes temps;  /* paths that were being made, each with its NUL */
+};
+
+struct pool_retained {
+    size_t n;
+    struct retained_drive drive[];
+};
+
+static size_t leaf_count(const struct retained_drive *d)
+{
+    return d->leaves.size / sizeof(struct retained_leaf);
+}
+
+static struct retained_leaf *leaf_at(const struct retained_drive *d, size_t i)
+{
+    return (struct retained_leaf *)(void *)d->leaves.data + i;
+}
+
+/* --- the list --- */
+
+struct listing {
+    struct retained_drive *to;
+    const char *folder; /* below .mrmr/retained */
+};
+
+static mrmr_err list_leaf(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+{
+    const struct listing *listing = arg;
+    struct retained_leaf leaf;
+    (void)err;
+    if (!stat)
+        return MRMR_OK;
+    if (strchr(name, '~')) {
+        MRMR_TRY(
+            mrmr_bytes_fmt(&listing->to->temps, POOL_RETAINED "/%s/%s", listing->folder, name));
+        return mrmr_bytes_add(&listing->to->temps, "", 1);
+    }
+    if (strlen(name) != DIGEST_HEX ||
+        !mrmr_text_unhex(name, sizeof leaf.digest.bytes, leaf.digest.bytes))
+        return MRMR_OK;
+    leaf.mtime = stat->mtime;
+    leaf.ctime = stat->ctime;
+    leaf.needed = false;
+    return mrmr_bytes_add(&listing->to->leaves, &leaf, sizeof leaf);
+}
+
+static mrmr_err list_name(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+{
+    (void)stat;
+    (void)err;
+    return mrmr_bytes_add(arg, name, strlen(name) + 1);
+}
+
+static mrmr_err list_folder(struct retained_drive *d, const char *folder)
+{
+    char path[POOL_RETAINED_PATH];
+    struct listing listing = {d, folder};
+    bool files = strcmp(folder, "files") == 0;
+    snprintf(path, sizeof path, POOL_RETAINED "/%.80s", folder);
+    mrmr_err err = files ? drv_list(d->drive->drv, path, list_name, &d->files)
+                         : drv_list(d->drive->drv, path, list_leaf, &listing);
+    /* What somebody else put there is not ours. */
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ? MRMR_OK : err;
+}
+
+static mrmr_err list_drive(struct retained_drive *d)
+{
+    mrmr_autobytes struct mrmr_bytes folders = MRMR_BYTES_INIT;
+    mrmr_err err = drv_list(d->drive->drv, POOL_RETAINED, list_name, &folders);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        return MRMR_OK;
+    MRMR_TRY(err);
+    for (size_t at = 0; at < folders.size; at += strlen(folders.data + at) + 1)
+        MRMR_TRY(list_folder(d, folders.data + at));
+    return MRMR_OK;
+}
+
+mrmr_err pool_retained_list(struct pool *pool, struct pool_retained **ret_retained)
+{
+    struct pool_retained *all =
+        calloc(1, sizeof *all + pool->ndrives * sizeof(struct retained_drive));
+    if (!all)
+        return mrmr_nomem();
+    mrmr_err err = MRMR_OK;
+    for (size_t i = 0; !err && i < pool->ndrives; i++) {
+        if (!pool_drive_writable(pool->drives[i]))
+            continue;
+        struct retained_drive *d = &all->drive[all->n++];
+        d->drive = pool->drives[i];
+        err = list_drive(d);
+        if (err && err != MRMR_NOMEM) { /* it keeps what it has for now */
+            mrmr_err_drive(err, d->drive->meta.name);
+            mrmr_log_story(MRMR_LOG_INFO, "looking at what is retained");
+            mrmr_bytes_clear(&d->leaves);
+            mrmr_bytes_clear(&d->files);
+            err = MRMR_OK;
+        }
+    }
+    if (err)
+        pool_retained_free(all);
+    else
+        *ret_retained = all;
+    return err;
+}
+
+void pool_retained_free(struct pool_retained *retained)
+{
+    for (size_t i = 0; retained && i < retained->n; i++) {
+        mrmr_bytes_free(&retained->drive[i].leaves);
+        mrmr_bytes_free(&retained->drive[i].files);
+        mrmr_bytes_free(&retained->drive[i].temps);
+    }
+    free(retained);
+}
+
+/* --- what is still counted on --- */
+
+static int leaf_compare(const void *a, const void *b)
+{
+    const struct retained_leaf *x = a, *y = b;
+    return memcmp(&x->digest, &y->digest, sizeof x->digest);
+}
+
+static struct retained_leaf *leaf_find(
+    const struct retained_drive *d, const struct mrmr_digest *digest)
+{
+    const struct retained_leaf wanted = {.digest = *digest};
+    return bsearch(&wanted, d->leaves.data, leaf_count(d), sizeof wanted, leaf_compare);
+}
+
+/* The original of the extent that was looked at last stays open. */
+struct looking {
+    struct pool *pool;
+    struct retained_drive *d;
+    struct drv_file *file;
+    int64_t node;
+    uint8_t *buf; /* a leaf */
+};
+
+/* *ret_there: the leaf lies where the catalog has it. */
+static mrmr_err look_in_place(
+    struct looking *l, const struct meta_extent *extent, uint64_t i, bool *ret_there)
+{
+    uint32_t size = pool_leaf_size(extent, i);
+    mrmr_err err = MRMR_OK;
+    *ret_there = false;
+    if (!l->file || l->node != extent->node) {
+        drv_file_close(mrmr_steal(l->file));
+        err = pool_node_open(l->pool, extent->node, &l->file);
+        l->node = extent->node;
+    }
+    if (!err)
+        err = drv_file_read_exact(l->file, (extent->first + i) * META_LEAF, l->buf, size);
+    if (err)
+        return err == MRMR_NOMEM ? err : MRMR_OK;
+    struct mrmr_digest got = mrmr_digest_of(l->buf, size);
+    *ret_there = mrmr_digest_equal(&got, &extent->digests[i]);
+    return MRMR_OK;
+}
+
+static mrmr_err look_at_extent(struct looking *l, const struct meta_extent *extent)
+{
+    for (uint64_t i = 0; i < extent->leaves; i++) {
+        struct retained_leaf *leaf = leaf_find(l->d, &extent->digests[i]);
+        bool there = false;
+        if (!leaf || leaf->needed)
+            continue;
+        if (extent->state == META_LIVE)
+            MRMR_TRY(look_in_place(l, extent, i, &there));
+        leaf->needed = !there;
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err look_at_extents(struct looking *l, const struct pool_job *job)
+{
+    int64_t after = 0;
+    size_t n;
+    do {
+        mrmr_autofree struct meta_extent *extents = NULL;
+        MRMR_TRY(pool_job_poll(job));
+        MRMR_TRY(meta_extents_after(
+            l->pool->meta, l->d->drive->meta.id, after, &extents, LOOK_BATCH, &n));
+        for (size_t i = 0; i < n; i++)
+            MRMR_TRY(look_at_extent(l, &extents[i]));
+        after = n ? extents[n - 1].id : after;
+    } while (n);
+    return MRMR_OK;
+}
+
+/* Marks the leaves that are needed. */
+static mrmr_err look_at_drive(
+    struct pool *pool, const struct pool_job *job, struct retained_drive *d)
+{
+    struct looking looking = {.pool = pool, .d = d, .buf = malloc(META_LEAF)};
+    if (!looking.buf)
+        return mrmr_nomem();
+    qsort(d->leaves.data, leaf_count(d), sizeof(struct retained_leaf), leaf_compare);
+    mrmr_err err = look_at_extents(&looking, job);
+    drv_file_close(looking.file);
+    free(looking.buf);
+    return err;
+}
+
+/* --- letting go --- */
+
+/* As it was on the list. Writers stand still. */
+static mrmr_err release_leaf(struct drv *drv, const struct retained_leaf *leaf)
+{
+    char hex[DIGEST_HEX + 1], path[POOL_RETAINED_PATH];
+    struct drv_stat stat;
+    mrmr_text_hex(leaf->digest.bytes, sizeof leaf->digest.bytes, hex);
+    snprintf(path, sizeof path, POOL_RETAINED "/%.2s/%s", hex, hex);
+    mrmr_err err = drv_stat(drv, path, &stat);
+    if (!err && (stat.mtime != leaf->mtime || stat.ctime != leaf->ctime))
+        return MRMR_OK;
+    if (!err)
+        err = drv_unlink(drv, path);
+    return err == MRMR_ABSENT ? MRMR_OK : err;
+}
+
+/* Writers are let through between batches. */
+static mrmr_err release_leaves(struct pool *pool, struct retained_drive *d)
+{
+    struct drv *drv = d->drive->drv;
+    size_t n = leaf_count(d);
+    for (size_t at = 0; at < n; at += RELEASE_BATCH) {
+        MRMR_TRY(pool_writers_stop(pool->writers));
+        mrmr_err err = MRMR_OK;
+        for (size_t i = at; !err && i < n && i < at + RELEASE_BATCH; i++)
+            if (!leaf_at(d, i)->needed)
+                err = release_leaf(drv, leaf_at(d, i));
+        pool_writers_go(pool->writers);
+        MRMR_TRY(err);
+    }
+    for (size_t at = 0; at < d->temps.size; at += strlen(d->temps.data + at) + 1) {
+        mrmr_err err = drv_unlink(drv, d->temps.data + at);
+        if (err && err != MRMR_ABSENT)
+            return err;
+    }
+    return MRMR_OK;
+}
+
+/* The names of the files that symlinks lead to. */
+static mrmr_err files_in_use(struct retained_drive *d, struct mrmr_bytes *names)
+{
+    struct retained_drive now = {.drive = d->drive};
+    mrmr_err err = list_drive(&now);
+    for (size_t i = 0; !err && i < leaf_count(&now); i++) {
+        mrmr_autobytes struct mrmr_bytes target = MRMR_BYTES_INIT;
+        char hex[DIGEST_HEX + 1], path[POOL_RETAINED_PATH];
+        mrmr_text_hex(leaf_at(&now, i)->digest.bytes, MRMR_DIGEST_SIZE, hex);
+        snprintf(path, sizeof path, POOL_RETAINED "/%.2s/%s", hex, hex);
+        mrmr_err no_link = drv_readlink(d->drive->drv, path, &target);
+        if (mrmr_class_of(no_link) == MRMR_CLASS_UNAVAILABLE || no_link == MRMR_NOMEM)
+            err = no_link;
+        if (!no_link)
+            err = mrmr_bytes_add(names, target.data, target.size);
+        if (!err && !no_link)
+            err = mrmr_bytes_add(names, "\n", 1);
+    }
+    mrmr_bytes_free(&now.leaves);
+    mrmr_bytes_free(&now.files);
+    mrmr_bytes_free(&now.temps);
+    return err ? err : mrmr_bytes_add(names, "", 1);
+}
+
+/* A file on the list has all the symlinks that it will ever have. */
+static mrmr_err release_files(struct retained_drive *d)
+{
+    mrmr_autobytes struct mrmr_bytes used = MRMR_BYTES_INIT;
+    if (!d->files.size)
+        return MRMR_OK;
+    MRMR_TRY(files_in_use(d, &used));
+    for (size_t at = 0; at < d->files.size; at += strlen(d->files.data + at) + 1) {
+        const char *name = d->files.data + at;
+        char path[POOL_RETAINED_PATH];
+        if (strlen(name) > 40 || strstr(used.data, name))
+            continue;
+        snprintf(path, sizeof path, POOL_RETAINED_FILES "/%s", name);
+        mrmr_err err = drv_unlink(d->drive->drv, path);
+        if (err && err != MRMR_ABSENT && err != MRMR_IS_DIR)
+            return err;
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err release_drive(
+    struct pool *pool, const struct pool_job *job, struct retained_drive *d)
+{
+    if (d->leaves.size)
+        MRMR_TRY(look_at_drive(pool, job, d));
+    MRMR_TRY(release_leaves(pool, d));
+    return release_files(d);
+}
+
+mrmr_err pool_retained_release(
+    struct pool *pool, const struct pool_job *job, struct pool_retained *retained)
+{
+    for (size_t i = 0; i < retained->n; i++) {
+        struct retained_drive *d = &retained->drive[i];
+        MRMR_TRY(pool_job_poll(job));
+        if (!pool_drive_writable(d->drive))
+            continue;
+        mrmr_err err = release_drive(pool, job, d);
+        if (err == MRMR_NOMEM || err == MRMR_CANCELLED)
+            return err;
+        if (err) {
+            mrmr_err_drive(err, d->drive->meta.name);
+            mrmr_log_story(MRMR_LOG_INFO, "what is retained stays for now");
+        }
+    }
+    return MRMR_OK;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The pool's owner, which commits stripes, and whoever writes to originals on the user's behalf (the
+ * mount), in this process or in another. A write asks first whether a stripe counts on what it is
+ * going to change (I3); that answer must hold until the write is done, and a commit must not claim
+ * what was written since it was read. So they exclude each other: writers enter and leave, any
+ * number at once; a commit stops them, looks once more at the files it claims, commits and lets them
+ * go on.
+ *
+ * The file `writers` in the pool's folder has two locks (one for the writers that are in, one at
+ * which new ones wait while somebody wants to stop them) and two numbers of 8 bytes:
+ *
+ *     epoch    what stripes count on may be another than before
+ *     turn     another one for each writer that came: nobody has since, if it is the same
+ *
+ * The kernel gives the locks back when a process ends, however it ends. The numbers need not survive
+ * anything: they are compared within the life of one process. They are read and written as a file
+ * is, and not mapped: a full disk is an error then, and no signal.
+ *
+ * Threads: any. A handle's enter and leave nest with nothing; stop and go are for one thread at a
+ * time.
+ */
+#ifndef MRMR_POOL_WRITERS_H
+#define MRMR_POOL_WRITERS_H
+
+#include "base/err.h"
+
+struct pool_writers;
+
+/* dirfd: the pool's folder, which must be writable. */
+mrmr_err pool_writers_open(int dirfd, struct pool_writers **ret_writers);
+void pool_writers_close(struct pool_writers *writers); /* NULL-safe */
+
+/* Until leave, nothing that was not counted on becomes so. *ret_epoch: what was found out at the
+ * same epoch before still holds. */
+mrmr_err pool_writers_enter(struct pool_writers *writers, uint64_t *ret_epoch);
+void pool_writers_leave(struct pool_writers *writers);
+
+/* Waits for those that are in; nobody enters until go. */
+mrmr_err pool_writers_stop(struct pool_writers *writers);
+void pool_writers_go(struct pool_writers *writers);
+/* Both while they are stopped; before a commit. */
+mrmr_err pool_writers_new_epoch(struct pool_writers *writers);
+mrmr_err pool_writers_turn(const struct pool_writers *writers, uint64_t *ret_turn);
+
+#endif

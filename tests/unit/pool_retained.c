@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What a stripe counts on stays readable after it was overwritten, cut short or deleted with the
+ * saving that I3 asks for, also when the power goes at any moment; and it is let go of when no
+ * stripe counts on it any more.
+ */
+#include "pool/retained.h"
+#include "pool/touched.h"
+#include "pool/writers.h"
+#include "tests/support/rig.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { DRIVES = 5, FILE_LEAVES = 3 };
+
+/* --- the user, through MRMR --- */
+
+static mrmr_err save(struct rig *rig, const char *path, uint64_t from, uint64_t to)
+{
+    struct meta_node node = rig_node(rig, path);
+    struct drv *drv = pool_drive_by_id(rig->pool, node.drive)->drv;
+    struct meta_extent *extents;
+    struct drv_file *file = NULL;
+    size_t n;
+    rig_ok(meta_extents_of(rig->pool->meta, node.id, &extents, &n));
+    mrmr_err err = drv_file_open(drv, path, DRV_OPEN_READ, 0, &file);
+    if (!err)
+        err = pool_retained_save_leaves(drv, file, extents, n, from, to);
+    drv_file_close(file);
+    free(extents);
+    return err;
+}
+
+/* Symlinks for all its leaves, then the rename. */
+static mrmr_err delete (struct rig *rig, const char *path)
+{
+    struct pool_retained_leaf leaf[64];
+    char kept[POOL_RETAINED_PATH];
+    struct meta_node node = rig_node(rig, path);
+    struct drv *drv = pool_drive_by_id(rig->pool, node.drive)->drv;
+    struct meta_extent *extents;
+    size_t n, leaves = 0;
+    rig_ok(meta_extents_of(rig->pool->meta, node.id, &extents, &n));
+    for (size_t e = 0; e < n; e++)
+        for (uint64_t i = 0; i < extents[e].leaves; i++)
+            leaf[leaves++] =
+                (struct pool_retained_leaf){extents[e].first + i, extents[e].digests[i]};
+    free(extents);
+    mrmr_err err = pool_retained_point(drv, leaf, leaves, kept);
+    return err ? err : drv_rename(drv, path, kept, DRV_RENAME_REPLACE);
+}
+
+/* --- what is asked --- */
+
+static void reads_but(struct rig *rig, const char *but)
+{
+    static uint8_t got[RIG_LEAF], wanted[RIG_LEAF];
+    for (size_t i = 0; i < rig->files; i++) {
+        const struct rig_file *file = &rig->file[i];
+        struct pool_file *f = NULL;
+        if (!file->there || (but && strcmp(file->path, but) == 0))
+            continue;
+        rig_ok(pool_file_open(rig->pool, file->path, 0, &f));
+        for (uint64_t at = 0; at < file->size; at += RIG_LEAF) {
+            size_t n;
+            if (pool_file_read(f, at, got, RIG_LEAF, &n))
+                fail_msg(
+                    "%s at %" PRIu64 ": %s", file->path, at, mrmr_err_name(mrmr_story_get()->err));
+            rig_expected(file, at, wanted, n);
+            assert_memory_equal(got, wanted, n);
+        }
+        pool_file_close(f);
+    }
+}
+
+/* Every byte of every file but one, with two drives away, others than that one's. */
+static void reads_without(
+    struct rig *rig, unsigned a, unsigned b, const char *but, unsigned its_drive)
+{
+    if (a == its_drive || b == its_drive || a == b)
+        return;
+    rig_take_away(rig, a);
+    rig_take_away(rig, b);
+    reads_but(rig, but);
+    rig_bring_back(rig, a);
+    rig_bring_back(rig, b);
+    pool_views_forget(rig->pool, 0);
+}
+
+static void reads_all_but(struct rig *rig, const char *but, unsigned its_drive)
+{
+    for (unsigned a = 0; a < rig->n; a++)
+        for (unsigned b = a + 1; b < rig->n; b++)
+            reads_without(rig, a, b, but, its_drive);
+}
+
+static mrmr_err count_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+{
+    (void)name, (void)err;
+    *(unsigned *)arg += stat && stat->type != DRV_DIR;
+    return MRMR_OK;
+}
+
+static mrmr_err list_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+{
+    (void)stat, (void)err;
+    return mrmr_bytes_add(arg, name, strlen(name) + 1);
+}
+
+static unsigned count_retained(struct rig *rig, unsigned drive)
+{
+    struct mrmr_bytes names = MRMR_BYTES_INIT;
+    struct drv *raw = rig->drive[drive].raw;
+    unsigned n = 0;
+    if (drv_list(raw, POOL_RETAINED, list_entry, &names))
+        return 0;
+    for (size_t at = 0; at < names.size; at += strlen(names.data + at) + 1) {
+        char path[POOL_RETAINED_PATH];
+        snprintf(path, sizeof path, POOL_RETAINED "/%.80s", names.data + at);
+        rig_ok(drv_list(raw, path, count_entry, &n));
+    }
+    mrmr_bytes_free(&names);
+    return n;
+}
+
+static struct rig *begin(enum rig_kind kind, uint64_t seed)
+{
+    struct rig *rig = rig_create(&(struct rig_spec){.kind = kind, .drives = DRIVES, .seed = seed});
+    for (unsigned d = 0; d < DRIVES; d++) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", d);
+        rig_put(rig, d, path, FILE_LEAVES * RIG_MIB - 100);
+    }
+    rig_protect_all(rig);
+    return rig;
+}
+
+/* No row can be made anywhere, until rig_clear_faults. */
+static void no_new_rows(struct rig *rig)
+{
+    struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_CREATE, .prefix = ".mrmr/parity", .err = MRMR_SPACE};
+    for (unsigned d = 0; d < rig->n; d++)
+        rig_ok(drv_fault_add(rig->drive[d].fault, &rule, NULL));
+}
+
+/* What was changed on drive 0 lowers nobody's protection: before the scan, after it while nothing
+ * can be encoded, and afterwards, when nothing is retained any more. */
+static void nobody_suffers(struct rig *rig)
+{
+    assert_true(count_retained(rig, 0) > 0);
+    reads_all_but(rig, "f0", 0); /* what it was is what the catalog knows of it so far */
+    no_new_rows(rig);
+    rig_sync(rig);
+    assert_int_equal(rig->report.held, 0);
+    assert_true(count_retained(rig, 0) > 0);
+    reads_all_but(rig, NULL, 0);
+    for (unsigned d = 1; d < DRIVES; d++) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", d);
+        struct meta_stripe image = rig_stripe_of(rig, path, 0);
+        assert_int_equal(pool_image_margin(rig->pool, &image), 2);
+        meta_stripe_free(&image);
+    }
+    rig_reopen(rig);
+    reads_all_but(rig, NULL, 0);
+    rig_clear_faults(rig);
+    rig_protect_all(rig);
+    rig_sync(rig); /* what was listed before the rows were made goes now, at the latest */
+    assert_int_equal(count_retained(rig, 0), 0);
+    rig_check(rig);
+    rig_verify(rig, true);
+    rig_destroy(rig);
+}
+
+static void test_overwritten(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 71);
+    rig_ok(save(rig, "f0", 1, 2));
+    rig_edit(rig, "f0", RIG_MIB + 10, 100);
+    nobody_suffers(rig);
+}
+
+static void test_cut_short(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 72);
+    rig_ok(save(rig, "f0", 0, FILE_LEAVES));
+    rig_truncate(rig, "f0", 1000);
+    nobody_suffers(rig);
+}
+
+static void test_saved_twice_and_appended(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_MEM, 73);
+    rig_ok(save(rig, "f0", 2, 3));
+    unsigned n = count_retained(rig, 0);
+    rig_ok(save(rig, "f0", 2, 3));
+    assert_int_equal(count_retained(rig, 0), n);
+    rig_edit(rig, "f0", 2 * RIG_MIB, 1);
+    rig_ok(save(rig, "f0", 0, FILE_LEAVES)); /* what was changed by now is not saved over it */
+    assert_int_equal(count_retained(rig, 0), n + 2);
+    rig_append(rig, "f0", RIG_MIB);
+    nobody_suffers(rig);
+}
+
+static void test_deleted(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 74);
+    rig_put(rig, 0, "other", 5000); /* so that the drive is not empty afterwards */
+    rig_protect_all(rig);
+    rig_ok(delete (rig, "f0"));
+    rig_find(rig, "f0")->there = false;
+    nobody_suffers(rig);
+}
+
+/* A whole file that is retained, and then written to by someone who still has it open. */
+static void test_deleted_and_written_to(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 75);
+    rig_put(rig, 0, "other", 5000);
+    rig_protect_all(rig);
+    struct drv *drv = rig_pool_drive(rig, 0)->drv;
+    struct meta_node node = rig_node(rig, "f0");
+    struct meta_extent *extents;
+    struct drv_file *file;
+    size_t n;
+    rig_ok(drv_file_open(drv, "f0", DRV_OPEN_READ | DRV_OPEN_WRITE, 0, &file));
+    rig_ok(meta_extents_of(rig->pool->meta, node.id, &extents, &n));
+    rig_ok(delete (rig, "f0"));
+    rig_find(rig, "f0")->there = false;
+    rig_ok(pool_retained_save_leaves(drv, file, extents, n, 1, 2));
+    rig_ok(drv_file_write(file, RIG_MIB + 7, "written", 7));
+    drv_file_close(file);
+    free(extents);
+    nobody_suffers(rig);
+}
+
+/* What came after the job had looked, or was needed anew since, is not let go of. */
+static void test_release_leaves_what_is_new(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_MEM, 76);
+    struct drv *drv = rig_pool_drive(rig, 0)->drv;
+    static const char text[3][8] = {"one", "two", "three"};
+    struct mrmr_digest digest[3];
+    uint8_t got[8];
+    struct pool_retained *retained;
+    for (unsigned i = 0; i < 3; i++)
+        digest[i] = mrmr_digest_of(text[i], 8);
+    rig_ok(pool_retained_save(drv, &digest[0], text[0], 8));
+    rig_ok(pool_retained_save(drv, &digest[1], text[1], 8));
+    rig_ok(pool_retained_list(rig->pool, &retained));
+    struct pool_sync_report report;
+    struct pool_job job = rig_job(rig);
+    rig_ok(pool_scan(rig->pool, &job, false, &report));
+    rig_ok(pool_retained_save(drv, &digest[1], text[1], 8));
+    rig_ok(pool_retained_save(drv, &digest[2], text[2], 8));
+    rig_ok(pool_retained_release(rig->pool, &job, retained));
+    pool_retained_free(retained);
+    assert_int_equal(pool_retained_read(drv, &digest[0], got, 8), MRMR_ABSENT);
+    rig_ok(pool_retained_read(drv, &digest[1], got, 8));
+    rig_ok(pool_retained_read(drv, &digest[2], got, 8));
+    assert_memory_equal(got, text[2], 8);
+    rig_sync(rig);
+    assert_int_equal(count_retained(rig, 0), 0);
+    rig_destroy(rig);
+}
+
+/* The scan has not seen the change yet, as when it could not look into a folder: what is LIVE to the
+ * catalog is looked for in its place. Of two files with the same bytes each needs them. */
+static void test_release_looks_for_what_is_live(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_MEM, 82);
+    struct pool_job job = rig_job(rig);
+    struct pool_retained *retained;
+    rig_ok(save(rig, "f0", 0, 2));
+    unsigned n = count_retained(rig, 0);
+    rig_edit(rig, "f0", 10, 10);
+    rig_ok(pool_retained_list(rig->pool, &retained));
+    rig_ok(pool_retained_release(rig->pool, &job, retained));
+    pool_retained_free(retained);
+    assert_int_equal(count_retained(rig, 0), n - 1); /* leaf 1 is in its place */
+    reads_all_but(rig, "f0", 0);
+    rig_destroy(rig);
+}
+
+static void copy_on_drive(struct rig *rig, unsigned drive, const char *from, const char *to)
+{
+    static uint8_t buf[FILE_LEAVES * RIG_MIB];
+    struct drv *raw = rig->drive[drive].raw;
+    struct drv_file *file;
+    struct drv_stat stat;
+    rig_ok(drv_stat(raw, from, &stat));
+    rig_ok(drv_file_open(raw, from, DRV_OPEN_READ, 0, &file));
+    rig_ok(drv_file_read_exact(file, 0, buf, stat.size));
+    drv_file_close(file);
+    rig_ok(drv_file_open(raw, to, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
+    rig_ok(drv_file_write(file, 0, buf, stat.size));
+    rig_ok(drv_file_sync(file));
+    drv_file_close(file);
+}
+
+/* The power goes when symlinks for the second are made: those of the first still lead to it. */
+static void test_the_same_bytes_twice(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 83);
+    struct pool_retained_leaf leaf[FILE_LEAVES];
+    char kept[POOL_RETAINED_PATH];
+    copy_on_drive(rig, 0, "f0", "copy");
+    rig_put(rig, 0, "other", 5000);
+    rig_protect_all(rig);
+    rig_ok(delete (rig, "f0"));
+    rig_find(rig, "f0")->there = false;
+    struct meta_node node;
+    struct drv *drv = rig_pool_drive(rig, 0)->drv;
+    struct meta_extent *extents;
+    size_t n, leaves = 0;
+    rig_ok(meta_lookup_path(rig->pool->meta, rig_pool_drive(rig, 0)->meta.root, "copy", &node));
+    rig_ok(meta_extents_of(rig->pool->meta, node.id, &extents, &n));
+    for (size_t e = 0; e < n; e++)
+        for (uint64_t i = 0; i < extents[e].leaves; i++)
+            leaf[leaves++] =
+                (struct pool_retained_leaf){extents[e].first + i, extents[e].digests[i]};
+    rig_ok(pool_retained_point(drv, leaf, leaves, kept));
+    for (size_t e = 0; e < n; e++)
+        for (uint64_t i = 0; i < extents[e].leaves; i++)
+            assert_true(pool_retained_has(drv, &extents[e], i));
+    free(extents);
+    reads_all_but(rig, NULL, 0);
+    rig_ok(drv_rename(drv, "copy", kept, DRV_RENAME_REPLACE));
+    nobody_suffers(rig);
+}
+
+/* Nothing that lies there is believed, nor led out of the folder by. */
+static void test_hostile(void **state)
+{
+    (void)state;
+    static const char *const targets[] = {"../files/0123456789abcdef#0", "../../../f1#0",
+        "../files/0123456789abcdef", "../files/0123456789abcdef#99999999999999999999",
+        "../files/0123456789abcdef#-1", "../files/../../drive#0", "", "/etc/passwd"};
+    struct rig *rig = begin(RIG_LOCAL, 77);
+    struct drv *drv = rig_pool_drive(rig, 0)->drv, *raw = rig->drive[0].raw;
+    static uint8_t buf[RIG_LEAF];
+    struct mrmr_digest digest = mrmr_digest_of("bytes", 5);
+    char path[POOL_RETAINED_PATH], hex[2 * MRMR_DIGEST_SIZE + 1];
+    rig_ok(pool_retained_save(drv, &digest, "bytes", 5));
+    rig_ok(pool_retained_read(drv, &digest, buf, 5));
+    for (size_t i = 0; i < MRMR_DIGEST_SIZE; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest.bytes[i]);
+    snprintf(path, sizeof path, POOL_RETAINED "/%.2s/%s", hex, hex);
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        rig_ok(drv_unlink(raw, path));
+        if (*targets[i])
+            rig_ok(drv_symlink(raw, targets[i], path));
+        else
+            rig_ok(drv_mkdir(raw, path, 0700));
+        assert_true(pool_retained_read(drv, &digest, buf, 5) != MRMR_OK);
+        if (!*targets[i]) {
+            rig_ok(drv_rmdir(raw, path));
+            rig_ok(drv_symlink(raw, "x", path));
+        }
+    }
+    rig_ok(drv_unlink(raw, path));
+    struct drv_file *file;
+    rig_ok(drv_file_open(raw, path, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
+    rig_ok(drv_file_write(file, 0, "lies!", 5));
+    drv_file_close(file);
+    assert_int_equal(pool_retained_read(drv, &digest, buf, 5), MRMR_DIGEST);
+    rig_ok(pool_retained_save(drv, &digest, "bytes", 5)); /* made anew */
+    rig_ok(pool_retained_read(drv, &digest, buf, 5));
+    rig_sync(rig);
+    assert_int_equal(count_retained(rig, 0), 0);
+    rig_destroy(rig);
+}
+
+/* --- no hold --- */
+
+enum { MANY = 40 };
+
+static void touch(struct rig *rig, const char *path)
+{
+    struct meta_node node = rig_node(rig, path);
+    int fd;
+    rig_ok(pool_touched_open(rig->pool->dirfd, &fd));
+    rig_ok(pool_touched_add(fd, node.drive, node.ino));
+    close(fd);
+}
+
+/* All files of a drive go, and one of another is cut short with an older time; through MRMR or by someone else.
+ * How many files and drives are held. */
+static uint64_t much_changes(bool through_mrmr, uint64_t *ret_drives)
+{
+    struct rig *rig = rig_create(&(struct rig_spec){.drives = DRIVES, .seed = 81});
+    char path[32];
+    for (unsigned d = 0; d < DRIVES; d++)
+        for (unsigned i = 0; i < (d ? 3 : MANY); i++) {
+            snprintf(path, sizeof path, "d%u/%u", d, i);
+            rig_put(rig, d, path, 3000);
+        }
+    rig_protect_all(rig);
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(path, sizeof path, "d0/%u", i);
+        if (through_mrmr) {
+            touch(rig, path);
+            rig_ok(delete (rig, path));
+            rig_find(rig, path)->there = false;
+        } else {
+            rig_unlink(rig, path);
+        }
+    }
+    int64_t mtime = rig_mtime(rig, "d1/0");
+    if (through_mrmr) {
+        touch(rig, "d1/0");
+        rig_ok(save(rig, "d1/0", 0, 1));
+    }
+    rig_truncate(rig, "d1/0", 100);
+    rig_set_mtime(rig, "d1/0", mtime - MRMR_NS_PER_S);
+    rig_sync(rig);
+    uint64_t held = rig->report.held;
+    *ret_drives = rig->report.drives_held;
+    if (through_mrmr) {
+        assert_int_equal(rig->report.vanished, MANY);
+        rig_protect_all(rig);
+        rig_check(rig);
+        rig_verify(rig, true);
+        /* What was touched once is not so for ever. */
+        rig_put(rig, 1, "d1/new", 3000);
+        rig_protect_all(rig);
+        mtime = rig_mtime(rig, "d1/0");
+        rig_truncate(rig, "d1/0", 50);
+        rig_set_mtime(rig, "d1/0", mtime);
+        rig_sync(rig);
+        assert_int_equal(rig->report.held, 1);
+    }
+    rig_destroy(rig);
+    return held;
+}
+
+static void test_what_is_done_through_mrmr_is_not_held(void **state)
+{
+    uint64_t drives;
+    (void)state;
+    assert_int_equal(much_changes(true, &drives), 0);
+    assert_int_equal(drives, 0);
+    assert_true(much_changes(false, &drives) > 0);
+    assert_int_equal(drives, 1);
+}
+
+/* --- the power --- */
+
+static void tap_cut(struct rig *rig, struct rig_drive *drive)
+{
+    struct drv_fault_rule rule = {.err = MRMR_OFFLINE};
+    (void)rig;
+    drv_fault_add(drive->fault, &rule, NULL);
+}
+
+/* Saved, then written in place at once; or deleted. */
+static mrmr_err change(struct rig *rig, bool deletes)
+{
+    struct drv *drv = rig_pool_drive(rig, 0)->drv;
+    static uint8_t noise[2 * RIG_MIB];
+    struct drv_file *file = NULL;
+    if (deletes)
+        return delete (rig, "f0");
+    MRMR_TRY(save(rig, "f0", 0, 2));
+    MRMR_TRY(drv_file_open(drv, "f0", DRV_OPEN_WRITE, 0, &file));
+    mrmr_err err = drv_file_write(file, 0, noise, sizeof noise);
+    drv_file_close(file);
+    return err;
+}
+
+/* The power goes at call n; true: the change was through before. */
+static bool power_goes_at(uint64_t n, bool late, bool deletes, uint64_t seed)
+{
+    struct rig *rig = begin(RIG_MEM_CUT, 78);
+    rig_sync_drives(rig);
+    rig_tap(rig, RIG_CUTS, n, late, tap_cut);
+    bool through = change(rig, deletes) == MRMR_OK && rig->tap_left;
+    rig_close(rig);
+    rig_clear_faults(rig);
+    rig_power_cut(rig, seed);
+    rig_open(rig);
+    reads_without(rig, 1 + seed % 4, 1 + (seed / 4) % 4, "f0", 0);
+    rig_destroy(rig);
+    return through;
+}
+
+static void test_power_cuts(void **state)
+{
+    (void)state;
+    uint64_t seed = rig_seed("power_cuts"), cuts = 0;
+    for (unsigned round = rig_rounds(1); round; round--)
+        for (int deletes = 0; deletes < 2; deletes++)
+            for (int late = 0; late < 2; late++) {
+                uint64_t n = 0;
+                while (!power_goes_at(n, late, deletes, rig_hash(seed + cuts++)))
+                    assert_true(++n < 1000);
+                assert_true(n > (deletes ? 3 : 5)); /* it was cut, and often */
+            }
+    printf("%" PRIu64 " cuts\n", cuts);
+}
+
+/* --- writers and commits --- */
+
+struct late_write {
+    struct rig *rig;
+    struct pool_writers *writers;
+    atomic_bool done;
+};
+
+/* A write to a file whose bytes are all read by now, before its stripe is committed. */
+static void write_late(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct late_write *late = arg;
+    uint64_t epoch;
+    (void)op, (void)path;
+    if (atomic_exchange(&late->done, true))
+        return;
+    rig_ok(pool_writers_enter(late->writers, &epoch));
+    rig_edit(late->rig, "f0", RIG_MIB + 1, 10);
+    pool_writers_leave(late->writers);
+}
+
+static void test_a_write_before_the_commit_cancels_the_claim(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_create(&(struct rig_spec){.drives = DRIVES, .seed = 80});
+    struct late_write late = {.rig = rig};
+    const struct drv_fault_rule when_named = {.ops = DRV_FAULT_RENAME,
+        .prefix = ".mrmr/parity",
+        .action = DRV_FAULT_HOOK,
+        .hook = write_late,
+        .arg = &late};
+    for (unsigned d = 0; d < 2; d++) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", d);
+        rig_put(rig, d, path, 2 * RIG_MIB);
+    }
+    rig_ok(pool_writers_open(rig->pool->dirfd, &late.writers));
+    for (unsigned d = 0; d < DRIVES; d++)
+        rig_ok(drv_fault_add(rig->drive[d].fault, &when_named, NULL));
+    struct pool_job job = rig_job(rig);
+    struct pool_sync_report report;
+    rig_ok(pool_scan(rig->pool, &job, false, &report));
+    rig_ok(pool_protect(rig->pool, &job, &report));
+    assert_true(late.done);
+    assert_null(strchr(rig_states(rig, "f0"), 'L'));
+    rig_clear_faults(rig);
+    rig_protect_all(rig);
+    rig_check(rig);
+    rig_verify(rig, true);
+    pool_writers_close(late.writers);
+    rig_destroy(rig);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_overwritten),
+        cmocka_unit_test(test_cut_short),
+        cmocka_unit_test(test_saved_twice_and_appended),
+        cmocka_unit_test(test_deleted),
+        cmocka_unit_test(test_deleted_and_written_to),
+        cmocka_unit_test(test_release_leaves_what_is_new),
+        cmocka_unit_test(test_release_looks_for_what_is_live),
+        cmocka_unit_test(test_the_same_bytes_twice),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_what_is_done_through_mrmr_is_not_held),
+        cmocka_unit_test(test_power_cuts),
+        cmocka_unit_test(test_a_write_before_the_commit_cancels_the_claim),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_retained", tests, NULL, NULL);
+}

@@ -124,6 +124,7 @@ mrmr_err pool_where(struct pool *pool, const char *path, pool_entry_fn fn, void 
     mrmr_autofree struct meta_node *nodes = NULL;
     MRMR_AUTO(pool_margins_destroy) struct pool_margins *margins = NULL;
     size_t n = 0;
+    pool_drives_still(pool);
     MRMR_TRY(list_normalise(path, &clean));
     MRMR_TRY(list_copies(pool, clean, &nodes, &n));
     MRMR_TRY(pool_margins_create(pool, &margins));
@@ -156,6 +157,7 @@ mrmr_err pool_ls(struct pool *pool, const char *path, pool_entry_fn fn, void *ar
     MRMR_AUTO(pool_margins_destroy) struct pool_margins *margins = NULL;
     __attribute__((cleanup(pool_merge_free))) struct pool_merge merge = {0};
     size_t n = 0, nfolders = 0;
+    pool_drives_still(pool);
     MRMR_TRY(list_normalise(path, &clean));
     MRMR_TRY(list_copies(pool, clean, &nodes, &n));
     mrmr_autofree int64_t *folders = calloc(n, sizeof *folders);

@@ -260,6 +260,7 @@ mrmr_err pool_status(struct pool *pool, struct pool_status *ret_status)
 {
     struct pool_status status = {.redundancy = pool_redundancy(pool)};
     struct status_pass pass = {.pool = pool, .status = &status};
+    pool_drives_still(pool);
     mrmr_err err = status_run(&pass);
     status_pass_free(&pass);
     if (!err)
@@ -315,6 +316,7 @@ static mrmr_err view_numbers(
 
 mrmr_err pool_drives(struct pool *pool, struct pool_drive_view **ret_views, size_t *ret_n)
 {
+    pool_drives_still(pool);
     mrmr_autofree struct pool_drive_view *views = calloc(pool->ndrives + 1, sizeof *views);
     size_t n = 0;
     if (!views)

@@ -22,7 +22,7 @@ static_assert((int)POOL_REG == (int)DRV_REG && (int)POOL_BLK == (int)DRV_BLOCK, 
 static_assert((int)POOL_REG == (int)META_REG && (int)POOL_BLK == (int)META_BLOCK, "kinds differ");
 
 enum { NUMBER_BITS = 48 };
-enum { DRIVE_THREADS = 8, LEAVES_KEPT = 64, LEAF_THREADS = 4 };
+enum { LEAVES_KEPT = 64, LEAF_THREADS = 4 };
 
 /* --- numbers --- */
 
@@ -303,63 +303,13 @@ void pool_tree_forget(struct pool_tree *tree, uint64_t number, uint64_t times)
 
 /* --- life --- */
 
-static void drive_cut(mrmr_err why, void *arg)
-{
-    struct tree_drive *drive = arg;
-    (void)why;
-    {
-        mrmr_locked(&drive->tree->lock);
-        if (drive->tree->stop)
-            return;
-        drive->changed = true;
-        pthread_cond_signal(&drive->tree->monitor_wake);
-    }
-    mrmr_err_drive(mrmr_story_get()->err, drive->drive->meta.name);
-    mrmr_log_story(MRMR_LOG_WARN, "a drive is out of service");
-}
-
-/* From now on every op on the drive goes through a guard. */
-static mrmr_err drive_guard(struct tree_drive *drive, int64_t deadline)
-{
-    struct pool_drive *own = drive->drive;
-    struct drv_stat root;
-    struct drv *guard;
-    const struct drv_guard_options options = {
-        .threads = DRIVE_THREADS, .deadline = deadline, .cut = drive_cut, .arg = drive};
-    MRMR_TRY(drv_guard_create(&options, &guard));
-    struct drv *inner = own->drv;
-    own->drv = guard;
-    if (own->presence != POOL_PRESENT && own->presence != POOL_DIVERGED) {
-        drv_close(inner);
-        return MRMR_OK;
-    }
-    MRMR_TRY(drv_guard_put(guard, inner));
-    if (drv_stat(guard, "", &root) == MRMR_OK)
-        drive->dev = root.dev;
-    return MRMR_OK;
-}
-
 static mrmr_err tree_start(struct pool_tree *tree)
 {
     struct pool *pool = tree->pool;
-    uint64_t timeout;
-    MRMR_TRY(pool_setting_u64(pool, "drive-timeout", &timeout));
-    if (pool->ndrives > TREE_DRIVES_MAX)
-        return mrmr_fail(MRMR_UNSUPPORTED, "a pool of more than %d drives", TREE_DRIVES_MAX);
-    tree->drive = calloc(pool->ndrives + 1, sizeof *tree->drive);
     tree->table = calloc(tree->buckets, sizeof(struct tree_node *));
-    if (!tree->drive || !tree->table)
+    if (!tree->table || !(tree->root = node_make_locked(tree, POOL_ROOT, POOL_DIR)))
         return mrmr_nomem();
-    if (!(tree->root = node_make_locked(tree, POOL_ROOT, POOL_DIR)))
-        return mrmr_nomem();
-    for (; tree->ndrives < pool->ndrives; tree->ndrives++) {
-        struct tree_drive *drive = &tree->drive[tree->ndrives];
-        drive->tree = tree;
-        drive->drive = pool->drives[tree->ndrives];
-        MRMR_TRY(drive_guard(drive, (int64_t)timeout * MRMR_NS_PER_S));
-        if (drive->drive->meta.state != META_DRIVE_RETIRED)
-            tree_set_add(&tree->root->on, tree->ndrives);
-    }
+    MRMR_TRY(tree_drives_start(tree));
     MRMR_TRY(pool_scan_excludes_load(pool, &tree->excludes));
     MRMR_TRY(leaf_cache_create(LEAVES_KEPT, LEAF_THREADS, &tree->leaves));
     return tree_watch_start(tree);

@@ -2,7 +2,8 @@
  *
  * What the files of the live tree share: tree.c (nodes, paths, life), tree_map.c (a folder's names),
  * tree_load.c (the names, found on the drives), tree_look.c (lookup, attributes, lists),
- * tree_watch.c (events, drives that go and come), tree_file.c (open files), leaf_cache.c.
+ * tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c (open
+ * files), leaf_cache.c.
  *
  * A node is in the table while the kernel holds it, or anything here does. A folder's map says for
  * each name on which drives it lies and what it shows; it is made at the first look into the folder,
@@ -151,8 +152,9 @@ struct pool_tree {
     struct pool *pool;
     struct pool_tree_events events;
     struct pool_scan_excludes excludes;
-    struct tree_drive *drive; /* pool->ndrives of them */
-    size_t ndrives;
+    struct tree_drive *drive; /* room for TREE_DRIVES_MAX */
+    _Atomic size_t ndrives;   /* grows: what is below it is there */
+    int64_t deadline;         /* of an op on a drive, ns */
     struct leaf_cache *leaves;
     atomic_bool verify; /* set verify-reads; the monitor keeps it */
     pthread_t monitor;
@@ -247,6 +249,19 @@ void tree_later_locked(
     struct pool_tree *tree, enum tree_todo_kind kind, uint64_t number, const char *name);
 void tree_tell_name(struct pool_tree *tree, uint64_t folder, const char *name);
 void tree_tell_node(struct pool_tree *tree, uint64_t node, bool bytes);
+
+/* The drive serves anew: a watch of what served before knows nothing of it. */
+void tree_watch_drive(struct tree_drive *drive);
+
+/* --- tree_drives.c --- */
+
+mrmr_err tree_drives_start(struct pool_tree *tree);
+/* Drives that were added to the pool since. The monitor's. */
+void tree_drives_grow(struct pool_tree *tree);
+/* At what is at the root of a drive that is out of service, or gave an error. The monitor's. True: a
+ * look is under way. */
+bool tree_drive_look(struct tree_drive *drive, bool may_start);
+void tree_drive_leave(struct tree_drive *drive);
 
 /* --- tree_file.c --- */
 

@@ -102,6 +102,7 @@ static mrmr_err own_known(const struct own *own, const struct meta_node *node)
     struct pool_reach reach = {.survives = 0};
     if (strcmp(own->name, "version") == 0)
         return mrmr_bytes_fmt(own->value, "%llu", (unsigned long long)node->version);
+    pool_drives_still(own->tree->pool);
     MRMR_TRY(pool_margins_create(own->tree->pool, &margins));
     MRMR_TRY(pool_node_reach(margins, node, &reach));
     if (strcmp(own->name, "exposed") == 0)

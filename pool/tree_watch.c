@@ -5,11 +5,7 @@
  * Events of a drive's watch come on the watch's own thread. They mark names unsure and tell whoever
  * caches them; they never look at a drive. Looking is the monitor's work: at names that may be
  * folders, so that a folder that gains or loses a copy is loaded anew; at all folders, after a drive
- * went or came or events were lost; and every few seconds at what is at the root of a drive that is
- * out of service.
- *
- * That look may hang like any other, so it has a thread of its own, one a drive, which nobody waits
- * for.
+ * went or came or events were lost; and every few seconds at drives (tree_drives.c).
  */
 #include "pool/tree.h"
 
@@ -17,8 +13,8 @@
 #include "pool/drive.h"
 #include <string.h>
 
-static const int64_t probe_interval = 3 * MRMR_NS_PER_S;
-static const int64_t probe_tick = MRMR_NS_PER_S / 10; /* while one is under way */
+static const int64_t look_interval = 3 * MRMR_NS_PER_S; /* at drives that are out of service */
+static const int64_t look_tick = MRMR_NS_PER_S / 10;    /* while one is under way */
 
 /* --- telling --- */
 
@@ -217,8 +213,7 @@ static void watch_replace(struct tree_drive *drive, struct drv_watch *watch)
     drv_watch_close(old);
 }
 
-/* The drive serves anew: a watch of what served before knows nothing of it. */
-static void watch_open(struct tree_drive *drive)
+void tree_watch_drive(struct tree_drive *drive)
 {
     struct drv_watch *watch = NULL;
     mrmr_err err = drv_watch_open(drive->drive->drv, tree_event, drive, &watch);
@@ -315,143 +310,12 @@ static void reload_on(struct pool_tree *tree, const struct tree_set *drives)
         tree_tell_node(tree, number[i], false);
 }
 
-/* --- drives that are out of service --- */
-
-struct tree_probe { /* shared by the monitor and a thread; the last frees it */
-    atomic_uint refs;
-    atomic_bool done;
-    char *uri;
-    /* Set before done. */
-    mrmr_err err;
-    struct drv *drv;
-    struct drv_stat root;
-    struct pool_identity found;
-};
-
-static void probe_put(struct tree_probe *probe)
-{
-    if (!probe || atomic_fetch_sub(&probe->refs, 1) != 1)
-        return;
-    drv_close(probe->drv);
-    free(probe->uri);
-    free(probe);
-}
-
-static void *probe_run(void *arg)
-{
-    struct tree_probe *probe = arg;
-    probe->err = drv_open(probe->uri, &probe->drv);
-    if (!probe->err)
-        probe->err = pool_identity_read(probe->drv, &probe->found);
-    if (!probe->err)
-        probe->err = drv_stat(probe->drv, "", &probe->root);
-    atomic_store(&probe->done, true);
-    probe_put(probe);
-    return NULL;
-}
-
-static void probe_start(struct tree_drive *drive)
-{
-    struct tree_probe *probe = calloc(1, sizeof *probe);
-    pthread_t thread;
-    if (!probe || !(probe->uri = strdup(drive->drive->meta.uri))) {
-        free(probe);
-        return;
-    }
-    probe->refs = 2;
-    if (pthread_create(&thread, NULL, probe_run, probe)) {
-        probe->refs = 1;
-        probe_put(probe);
-        return;
-    }
-    pthread_detach(thread);
-    drive->probe = probe;
-}
-
-/* What is at the root is this drive, in a session that the catalog knows by now. */
-static bool probe_is_ours(struct tree_drive *drive, const struct tree_probe *probe)
-{
-    struct pool *pool = drive->tree->pool;
-    struct meta_drive *metas = NULL;
-    size_t n = 0;
-    bool ours = false;
-    if (probe->err || !mrmr_uuid_equal(&probe->found.pool, &pool->uuid) ||
-        !mrmr_uuid_equal(&probe->found.uuid, &drive->drive->meta.uuid) ||
-        meta_drives(pool->meta, &metas, &n))
-        return false;
-    for (size_t i = 0; i < n; i++)
-        if (metas[i].id == drive->drive->meta.id && metas[i].state != META_DRIVE_RETIRED)
-            ours = pool_session_judge(&metas[i], &probe->found.session) != POOL_SESSION_STRANGE;
-    meta_drives_free(metas, n);
-    return ours;
-}
-
-static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
-{
-    struct pool_drive *own = drive->drive;
-    struct drv *drv = mrmr_steal(probe->drv);
-    drive->dev = probe->root.dev; /* before anyone lists it */
-    if (drv_guard_put(own->drv, drv))
-        return;
-    if (own->presence != POOL_PRESENT)
-        drv_info(own->drv, &own->info);
-    pool_views_forget(drive->tree->pool, 0); /* they hold rows as they were opened before */
-    watch_open(drive);
-    {
-        mrmr_locked(&drive->tree->lock);
-        drive->changed = true;
-    }
-    own->presence = POOL_PRESENT;
-    mrmr_log(MRMR_LOG_INFO, "drive %s: it is back", own->meta.name);
-}
-
-/* A drive that gave errors, and whose identity cannot be read any more, is of no use. One that can
- * be read may have a bad place: its files are read by reconstruction where they must be. */
-static void probe_judge(struct tree_drive *drive, struct tree_probe *probe)
-{
-    if (!tree_live(drive)) {
-        if (probe_is_ours(drive, probe))
-            probe_take(drive, probe);
-        return;
-    }
-    {
-        mrmr_locked(&drive->tree->lock);
-        drive->suspect = false;
-    }
-    if (probe->err) {
-        mrmr_fail(MRMR_OFFLINE, "it gives errors, and its identity cannot be read");
-        drv_guard_cut(drive->drive->drv, MRMR_OFFLINE);
-    }
-}
-
-static bool probe_wanted(struct tree_drive *drive)
-{
-    mrmr_locked(&drive->tree->lock);
-    return drive->drive->meta.state != META_DRIVE_RETIRED && (drive->suspect || !tree_live(drive));
-}
-
-/* True: one is under way. */
-static bool probe_turn(struct tree_drive *drive, bool may_start)
-{
-    enum { STUCK_MOST = 32 };
-    struct tree_probe *probe = drive->probe;
-    if (!probe && may_start && probe_wanted(drive) &&
-        drv_guard_stuck(drive->drive->drv) < STUCK_MOST)
-        probe_start(drive);
-    if (!probe || !atomic_load(&probe->done))
-        return drive->probe != NULL;
-    probe_judge(drive, probe);
-    drive->probe = NULL;
-    probe_put(probe);
-    return false;
-}
-
 /* --- the monitor --- */
 
 struct monitor {
     struct pool_tree *tree;
-    int64_t until;    /* monotonic: when drives are looked after again */
-    int64_t probe_at; /* monotonic: when looks may begin again */
+    int64_t until;   /* monotonic: when drives are looked after again */
+    int64_t look_at; /* monotonic: when looks may begin again */
     struct tree_todo *todo;
     bool reload;
     struct tree_set changed; /* drives that went or came */
@@ -501,12 +365,14 @@ static void monitor_drives(struct monitor *monitor)
 {
     struct pool_tree *tree = monitor->tree;
     int64_t now = mrmr_clock_monotonic();
-    bool may_start = now >= monitor->probe_at, probing = false, verify;
-    for (size_t i = 0; i < tree->ndrives; i++)
-        probing = probe_turn(&tree->drive[i], may_start) || probing;
+    bool may_start = now >= monitor->look_at, looking = false, verify;
     if (may_start)
-        monitor->probe_at = now + probe_interval;
-    monitor->until = probing ? now + probe_tick : monitor->probe_at;
+        tree_drives_grow(tree);
+    for (size_t i = 0; i < tree->ndrives; i++)
+        looking = tree_drive_look(&tree->drive[i], may_start) || looking;
+    if (may_start)
+        monitor->look_at = now + look_interval;
+    monitor->until = looking ? now + look_tick : monitor->look_at;
     if (!pool_setting_on(tree->pool, "verify-reads", &verify))
         tree->verify = verify;
 }
@@ -532,7 +398,7 @@ mrmr_err tree_watch_start(struct pool_tree *tree)
     tree->verify = verify;
     for (size_t i = 0; i < tree->ndrives; i++)
         if (tree_live(&tree->drive[i]))
-            watch_open(&tree->drive[i]);
+            tree_watch_drive(&tree->drive[i]);
     int err = pthread_create(&tree->monitor, NULL, monitor_run, tree);
     if (err)
         return mrmr_fail_errno(err, "start thread", "");
@@ -552,6 +418,6 @@ void tree_watch_stop(struct pool_tree *tree)
     for (size_t i = 0; i < tree->ndrives; i++) {
         drv_watch_close(tree->drive[i].watch);
         tree->drive[i].watch = NULL;
-        probe_put(tree->drive[i].probe);
+        tree_drive_leave(&tree->drive[i]);
     }
 }

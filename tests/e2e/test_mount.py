@@ -223,6 +223,27 @@ def test_one_path_on_several_drives(world):
     world.shows("y", b"a file")
 
 
+def test_a_drive_that_is_added(world):
+    """It shows in the mount that is there, watched like the others; names that were missing are there."""
+    world.write("red", "both/old", b"1")
+    world.mount = world.make_mount()
+    assert os.listdir(world.at()) == ["both"] and not os.path.exists(world.at("both/new"))
+    late = world.mrmr.folder / "late"
+    os.makedirs(late / "both")
+    (late / "both/new").write_bytes(b"2")
+    (late / "alone").write_bytes(b"3")
+    world.mrmr.run("add-drive", late)
+    until(lambda: os.path.exists(world.at("both/new")))
+    assert sorted(os.listdir(world.at())) == ["alone", "both"]
+    assert sorted(os.listdir(world.at("both"))) == ["new", "old"]
+    assert world.read("both/new") == b"2" and world.read("alone") == b"3"
+    assert os.getxattr(world.at("alone"), "user.mrmr.drive") == b"late"
+    (late / "both/newer").write_bytes(b"4")
+    world.shows("both/newer", b"4")
+    world.mrmr.run("sync")
+    assert b"survives" in os.getxattr(world.at("both/new"), "user.mrmr.protection")
+
+
 def test_numbers_stay(world):
     """Inode numbers are the same after a restart, and after a rename on the drive; a handle still opens."""
     world.write("red", "a/one", b"1")

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The tree's drives: each behind a guard, looked for while it is out of service, and new ones.
+ *
+ * A look at what is at a root may hang like any other op, so it has a thread of its own, one a drive,
+ * which nobody waits for. A drive that was added to the pool since is one that is out of service at
+ * first.
+ */
+#include "pool/tree.h"
+
+#include "drivers/guard.h"
+#include "pool/drive.h"
+#include <assert.h>
+#include <string.h>
+
+enum { DRIVE_THREADS = 8 };
+
+/* --- guards --- */
+
+static void drive_cut(mrmr_err why, void *arg)
+{
+    struct tree_drive *drive = arg;
+    (void)why;
+    {
+        mrmr_locked(&drive->tree->lock);
+        if (drive->tree->stop)
+            return;
+        drive->changed = true;
+        pthread_cond_signal(&drive->tree->monitor_wake);
+    }
+    mrmr_err_drive(mrmr_story_get()->err, drive->drive->meta.name);
+    mrmr_log_story(MRMR_LOG_WARN, "a drive is out of service");
+}
+
+/* From now on every op on the drive goes through a guard. */
+static mrmr_err drive_guard(struct tree_drive *drive)
+{
+    struct pool_drive *own = drive->drive;
+    struct drv_stat root;
+    struct drv *guard;
+    const struct drv_guard_options options = {.threads = DRIVE_THREADS,
+        .deadline = drive->tree->deadline,
+        .cut = drive_cut,
+        .arg = drive};
+    MRMR_TRY(drv_guard_create(&options, &guard));
+    struct drv *inner = own->drv;
+    own->drv = guard;
+    if (own->presence != POOL_PRESENT && own->presence != POOL_DIVERGED) {
+        drv_close(inner);
+        return MRMR_OK;
+    }
+    MRMR_TRY(drv_guard_put(guard, inner));
+    if (drv_stat(guard, "", &root) == MRMR_OK)
+        drive->dev = root.dev;
+    return MRMR_OK;
+}
+
+/* --- drives that are out of service --- */
+
+struct tree_probe { /* shared by the monitor and a thread; the last frees it */
+    atomic_uint refs;
+    atomic_bool done;
+    char *uri;
+    /* Set before done. */
+    mrmr_err err;
+    struct drv *drv;
+    struct drv_stat root;
+    struct pool_identity found;
+};
+
+static void probe_put(struct tree_probe *probe)
+{
+    if (!probe || atomic_fetch_sub(&probe->refs, 1) != 1)
+        return;
+    drv_close(probe->drv);
+    free(probe->uri);
+    free(probe);
+}
+
+static void *probe_run(void *arg)
+{
+    struct tree_probe *probe = arg;
+    probe->err = drv_open(probe->uri, &probe->drv);
+    if (!probe->err)
+        probe->err = pool_identity_read(probe->drv, &probe->found);
+    if (!probe->err)
+        probe->err = drv_stat(probe->drv, "", &probe->root);
+    atomic_store(&probe->done, true);
+    probe_put(probe);
+    return NULL;
+}
+
+static void probe_start(struct tree_drive *drive)
+{
+    struct tree_probe *probe = calloc(1, sizeof *probe);
+    pthread_t thread;
+    if (!probe || !(probe->uri = strdup(drive->drive->meta.uri))) {
+        free(probe);
+        return;
+    }
+    probe->refs = 2;
+    if (pthread_create(&thread, NULL, probe_run, probe)) {
+        probe->refs = 1;
+        probe_put(probe);
+        return;
+    }
+    pthread_detach(thread);
+    drive->probe = probe;
+}
+
+/* What is at the root is this drive, in a session that the catalog knows by now. */
+static bool probe_is_ours(struct tree_drive *drive, const struct tree_probe *probe)
+{
+    struct pool *pool = drive->tree->pool;
+    struct meta_drive *metas = NULL;
+    size_t n = 0;
+    bool ours = false;
+    if (probe->err || !mrmr_uuid_equal(&probe->found.pool, &pool->uuid) ||
+        !mrmr_uuid_equal(&probe->found.uuid, &drive->drive->meta.uuid) ||
+        meta_drives(pool->meta, &metas, &n))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (metas[i].id == drive->drive->meta.id && metas[i].state != META_DRIVE_RETIRED)
+            ours = pool_session_judge(&metas[i], &probe->found.session) != POOL_SESSION_STRANGE;
+    meta_drives_free(metas, n);
+    return ours;
+}
+
+static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
+{
+    struct pool_drive *own = drive->drive;
+    struct drv *drv = mrmr_steal(probe->drv);
+    drive->dev = probe->root.dev; /* before anyone lists it */
+    if (drv_guard_put(own->drv, drv))
+        return;
+    if (own->presence != POOL_PRESENT)
+        drv_info(own->drv, &own->info);
+    pool_views_forget(drive->tree->pool, 0); /* they hold rows as they were opened before */
+    tree_watch_drive(drive);
+    {
+        mrmr_locked(&drive->tree->lock);
+        drive->changed = true;
+    }
+    own->presence = POOL_PRESENT;
+    mrmr_log(MRMR_LOG_INFO, "drive %s: it is back", own->meta.name);
+}
+
+/* A drive that gave errors, and whose identity cannot be read any more, is of no use. One that can
+ * be read may have a bad place: its files are read by reconstruction where they must be. */
+static void probe_judge(struct tree_drive *drive, struct tree_probe *probe)
+{
+    if (!tree_live(drive)) {
+        if (probe_is_ours(drive, probe))
+            probe_take(drive, probe);
+        return;
+    }
+    {
+        mrmr_locked(&drive->tree->lock);
+        drive->suspect = false;
+    }
+    if (probe->err) {
+        mrmr_fail(MRMR_OFFLINE, "it gives errors, and its identity cannot be read");
+        drv_guard_cut(drive->drive->drv, MRMR_OFFLINE);
+    }
+}
+
+static bool probe_wanted(struct tree_drive *drive)
+{
+    mrmr_locked(&drive->tree->lock);
+    return drive->drive->meta.state != META_DRIVE_RETIRED && (drive->suspect || !tree_live(drive));
+}
+
+bool tree_drive_look(struct tree_drive *drive, bool may_start)
+{
+    enum { STUCK_MOST = 32 };
+    struct tree_probe *probe = drive->probe;
+    if (!probe && may_start && probe_wanted(drive) &&
+        drv_guard_stuck(drive->drive->drv) < STUCK_MOST)
+        probe_start(drive);
+    if (!probe || !atomic_load(&probe->done))
+        return drive->probe != NULL;
+    probe_judge(drive, probe);
+    drive->probe = NULL;
+    probe_put(probe);
+    return false;
+}
+
+/* --- the list --- */
+
+/* The pool's drive of the same place is one of the tree's. */
+static mrmr_err drives_take(struct pool_tree *tree, size_t i)
+{
+    struct tree_drive *drive = &tree->drive[i];
+    drive->tree = tree;
+    drive->drive = tree->pool->drives[i];
+    MRMR_TRY(drive_guard(drive));
+    mrmr_locked(&tree->lock);
+    if (drive->drive->meta.state != META_DRIVE_RETIRED)
+        tree_set_add(&tree->root->on, i);
+    tree->ndrives = i + 1;
+    return MRMR_OK;
+}
+
+/* Readers of the list go on while it grows: it has room from the start. */
+static mrmr_err drives_reserve(struct pool *pool)
+{
+    struct pool_drive **room = reallocarray(pool->drives, TREE_DRIVES_MAX, sizeof *room);
+    if (!room)
+        return mrmr_nomem();
+    pool->drives = room;
+    return MRMR_OK;
+}
+
+mrmr_err tree_drives_start(struct pool_tree *tree)
+{
+    struct pool *pool = tree->pool;
+    uint64_t timeout;
+    MRMR_TRY(pool_setting_u64(pool, "drive-timeout", &timeout));
+    tree->deadline = (int64_t)timeout * MRMR_NS_PER_S;
+    if (pool->ndrives > TREE_DRIVES_MAX)
+        return mrmr_fail(MRMR_UNSUPPORTED, "a pool of more than %d drives", TREE_DRIVES_MAX);
+    tree->drive = calloc(TREE_DRIVES_MAX, sizeof *tree->drive);
+    if (!tree->drive)
+        return mrmr_nomem();
+    MRMR_TRY(drives_reserve(pool));
+    for (size_t i = 0; i < pool->ndrives; i++)
+        MRMR_TRY(drives_take(tree, i));
+    return MRMR_OK;
+}
+
+/* The catalog's entry is moved in. Ids only rise, so the new one is the last. */
+static mrmr_err drives_add(struct pool_tree *tree, struct meta_drive *meta)
+{
+    struct pool *pool = tree->pool;
+    struct pool_drive *drive;
+    size_t i = pool->ndrives;
+    if (i == TREE_DRIVES_MAX)
+        return mrmr_fail(MRMR_UNSUPPORTED, "more than %d drives", TREE_DRIVES_MAX);
+    MRMR_TRY(pool_drive_create(meta, &drive));
+    mrmr_fail(MRMR_OFFLINE, "it was added just now");
+    pool_drive_verdict(drive, POOL_AWAY);
+    pthread_rwlock_wrlock(&pool->drives_gate);
+    pool->drives[i] = drive;
+    pool->ndrives = i + 1;
+    pthread_rwlock_unlock(&pool->drives_gate);
+    MRMR_TRY(drives_take(tree, i));
+    mrmr_log(MRMR_LOG_INFO, "drive %s: it was added to the pool", drive->meta.name);
+    return MRMR_OK;
+}
+
+void tree_drives_grow(struct pool_tree *tree)
+{
+    struct meta_drive *metas = NULL;
+    size_t n = 0;
+    mrmr_err err = meta_drives(tree->pool->meta, &metas, &n);
+    for (size_t i = 0; !err && i < n; i++)
+        if (metas[i].state != META_DRIVE_RETIRED && !pool_drive_by_id(tree->pool, metas[i].id))
+            err = drives_add(tree, &metas[i]);
+    meta_drives_free(metas, n);
+    if (err)
+        mrmr_log_story(MRMR_LOG_INFO, "looking for new drives");
+}
+
+void tree_drive_leave(struct tree_drive *drive)
+{
+    probe_put(drive->probe);
+    drive->probe = NULL;
+}

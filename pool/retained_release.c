@@ -249,19 +249,26 @@ static mrmr_err release_leaf(struct drv *drv, const struct retained_leaf *leaf)
 /* Writers are let through between batches. */
 static mrmr_err release_leaves(struct pool *pool, struct retained_drive *d)
 {
-    struct drv *drv = d->drive->drv;
     size_t n = leaf_count(d);
     for (size_t at = 0; at < n; at += RELEASE_BATCH) {
         MRMR_TRY(pool_writers_stop(pool->writers));
         mrmr_err err = MRMR_OK;
         for (size_t i = at; !err && i < n && i < at + RELEASE_BATCH; i++)
             if (!leaf_at(d, i)->needed)
-                err = release_leaf(drv, leaf_at(d, i));
+                err = release_leaf(d->drive->drv, leaf_at(d, i));
         pool_writers_go(pool->writers);
         MRMR_TRY(err);
     }
+    return MRMR_OK;
+}
+
+/* Whoever was making one when the list was made has ended by now: writers stood still since. */
+static mrmr_err release_temps(struct pool *pool, struct retained_drive *d)
+{
+    MRMR_TRY(pool_writers_stop(pool->writers));
+    pool_writers_go(pool->writers);
     for (size_t at = 0; at < d->temps.size; at += strlen(d->temps.data + at) + 1) {
-        mrmr_err err = drv_unlink(drv, d->temps.data + at);
+        mrmr_err err = drv_unlink(d->drive->drv, d->temps.data + at);
         if (err && err != MRMR_ABSENT)
             return err;
     }
@@ -318,6 +325,8 @@ static mrmr_err release_drive(
     if (d->leaves.size)
         MRMR_TRY(look_at_drive(pool, job, d));
     MRMR_TRY(release_leaves(pool, d));
+    if (d->temps.size)
+        MRMR_TRY(release_temps(pool, d));
     return release_files(d);
 }
 

@@ -268,6 +268,13 @@ static void test_release_leaves_what_is_new(void **state)
     rig_ok(pool_retained_read(drv, &digest[1], got, 8));
     rig_ok(pool_retained_read(drv, &digest[2], got, 8));
     assert_memory_equal(got, text[2], 8);
+    /* One that was being made when the power went. */
+    char temp[POOL_RETAINED_PATH];
+    struct drv_file *file;
+    snprintf(temp, sizeof temp, POOL_RETAINED "/ab/ab~0123456789abcdef");
+    rig_ok(drv_mkdirs(rig->drive[0].raw, POOL_RETAINED "/ab", 0700));
+    rig_ok(drv_file_open(rig->drive[0].raw, temp, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
+    drv_file_close(file);
     rig_sync(rig);
     assert_int_equal(count_retained(rig, 0), 0);
     rig_destroy(rig);

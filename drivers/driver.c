@@ -48,7 +48,9 @@ static bool ops_writes_nothing(const struct drv_ops *ops)
 {
     return !ops->file_write && !ops->file_truncate && !ops->file_allocate && !ops->mkdir &&
            !ops->unlink && !ops->rmdir && !ops->rename && !ops->link && !ops->symlink &&
-           !ops->mknod && !ops->set_attr && !ops->xattr_set && !ops->clone;
+           !ops->mknod && !ops->set_attr && !ops->xattr_set && !ops->clone && !ops->file_range &&
+           !ops->file_copy && !ops->file_clone_range && !ops->file_set_attr &&
+           !ops->file_open_unnamed && !ops->file_link;
 }
 
 mrmr_err drv_register(const struct drv_ops *ops)
@@ -169,6 +171,19 @@ static mrmr_err path_check_below(const char *path)
                         : mrmr_fail(MRMR_INVALID, "the root of the drive itself cannot be that");
 }
 
+static bool mode_valid(uint32_t mode)
+{
+    return !(mode & ~(07777U | DRV_MODE_INHERIT));
+}
+
+static mrmr_err attr_check(unsigned what, const struct drv_stat *attr)
+{
+    const unsigned all = DRV_ATTR_MODE | DRV_ATTR_OWNER | DRV_ATTR_MTIME | DRV_ATTR_ATIME;
+    if (what & ~all || ((what & DRV_ATTR_MODE) && attr->mode & ~07777U))
+        return mrmr_fail(MRMR_INVALID, "unknown attribute, or a mode beyond 07777");
+    return MRMR_OK;
+}
+
 static mrmr_err range_check(uint64_t offset, uint64_t size)
 {
     if (offset > INT64_MAX || size > INT64_MAX - offset)
@@ -242,12 +257,24 @@ mrmr_err drv_file_open(
     DRV_CHECK(path_check_below(path), "open");
     if (!(flags & (DRV_OPEN_READ | DRV_OPEN_WRITE)) ||
         flags & ~(unsigned)(DRV_OPEN_READ | DRV_OPEN_WRITE | DRV_OPEN_CREATE) ||
-        ((flags & DRV_OPEN_CREATE) && (!(flags & DRV_OPEN_WRITE) || mode & ~07777U)))
+        ((flags & DRV_OPEN_CREATE) && (!(flags & DRV_OPEN_WRITE) || !mode_valid(mode))))
         return mrmr_err_path(
             mrmr_fail(MRMR_INVALID, "open flags %#x, mode %#o", flags, mode), path);
     if (flags & DRV_OPEN_WRITE)
         DRV_NEED(drv, file_write, path);
     return drv->ops->file_open(drv, path, flags, mode, ret_file);
+}
+
+mrmr_err drv_file_open_unnamed(
+    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
+{
+    DRV_CHECK(drv_path_check(path), "create");
+    if (!(flags & DRV_OPEN_WRITE) || flags & ~(unsigned)(DRV_OPEN_READ | DRV_OPEN_WRITE) ||
+        !mode_valid(mode))
+        return mrmr_err_path(
+            mrmr_fail(MRMR_INVALID, "open flags %#x, mode %#o", flags, mode), path);
+    DRV_NEED(drv, file_open_unnamed, path);
+    return drv->ops->file_open_unnamed(drv, path, flags, mode, ret_file);
 }
 
 void drv_file_close(struct drv_file *file)
@@ -311,6 +338,55 @@ mrmr_err drv_file_allocate(struct drv_file *file, uint64_t size)
     return file->drv->ops->file_allocate(file, size);
 }
 
+mrmr_err drv_file_range(struct drv_file *file, enum drv_range what, uint64_t offset, uint64_t size)
+{
+    DRV_NEED(file->drv, file_range, NULL);
+    DRV_CHECK(range_check(offset, size), "change range");
+    if ((unsigned)what > DRV_RANGE_ZERO_KEEP)
+        return mrmr_fail(MRMR_INVALID, "unknown change %d of a range", (int)what);
+    return size ? file->drv->ops->file_range(file, what, offset, size) : MRMR_OK;
+}
+
+/* Two ranges of open files, which must be of one drive. */
+static mrmr_err two_ranges_check(const struct drv_file *from, uint64_t from_offset,
+    const struct drv_file *to, uint64_t to_offset, uint64_t size)
+{
+    if (from->drv != to->drv)
+        return mrmr_fail(MRMR_CROSS_DEVICE, "the files are on different drives");
+    mrmr_err err = range_check(from_offset, size);
+    return err ? err : range_check(to_offset, size);
+}
+
+mrmr_err drv_file_copy(struct drv_file *from, uint64_t from_offset, struct drv_file *to,
+    uint64_t to_offset, uint64_t size, uint64_t *ret_copied)
+{
+    DRV_CHECK(two_ranges_check(from, from_offset, to, to_offset, size), "copy");
+    DRV_NEED(from->drv, file_copy, NULL);
+    return from->drv->ops->file_copy(from, from_offset, to, to_offset, size, ret_copied);
+}
+
+mrmr_err drv_file_clone_range(struct drv_file *from, uint64_t from_offset, struct drv_file *to,
+    uint64_t to_offset, uint64_t size)
+{
+    DRV_CHECK(two_ranges_check(from, from_offset, to, to_offset, size), "clone range");
+    DRV_NEED(from->drv, file_clone_range, NULL);
+    return from->drv->ops->file_clone_range(from, from_offset, to, to_offset, size);
+}
+
+mrmr_err drv_file_set_attr(struct drv_file *file, unsigned what, const struct drv_stat *attr)
+{
+    DRV_NEED(file->drv, file_set_attr, NULL);
+    DRV_CHECK(attr_check(what, attr), "set attributes");
+    return file->drv->ops->file_set_attr(file, what, attr);
+}
+
+mrmr_err drv_file_link(struct drv_file *file, const char *path)
+{
+    DRV_CHECK(path_check_below(path), "link");
+    DRV_NEED(file->drv, file_link, path);
+    return file->drv->ops->file_link(file, path);
+}
+
 mrmr_err drv_file_sync(struct drv_file *file)
 {
     DRV_NEED(file->drv, file_sync, NULL);
@@ -336,7 +412,7 @@ mrmr_err drv_mkdir(struct drv *drv, const char *path, uint32_t mode)
 {
     DRV_CHECK(path_check_below(path), "mkdir");
     DRV_NEED(drv, mkdir, path);
-    if (mode & ~07777U)
+    if (!mode_valid(mode))
         return mrmr_err_path(mrmr_fail(MRMR_INVALID, "mode %#o", mode), path);
     return drv->ops->mkdir(drv, path, mode);
 }
@@ -391,7 +467,7 @@ mrmr_err drv_mknod(
     DRV_CHECK(path_check_below(path), "mknod");
     DRV_NEED(drv, mknod, path);
     bool special = type == DRV_FIFO || type == DRV_SOCKET || type == DRV_CHAR || type == DRV_BLOCK;
-    if (!special || mode & ~07777U)
+    if (!special || !mode_valid(mode))
         return path_refused(
             MRMR_INVALID, path, "only FIFOs, sockets and devices are made this way");
     return drv->ops->mknod(drv, path, type, mode, rdev);
@@ -401,9 +477,9 @@ mrmr_err drv_set_attr(struct drv *drv, const char *path, unsigned what, const st
 {
     DRV_CHECK(drv_path_check(path), "set attributes");
     DRV_NEED(drv, set_attr, path);
-    if (what & ~(unsigned)(DRV_ATTR_MODE | DRV_ATTR_OWNER | DRV_ATTR_MTIME) ||
-        ((what & DRV_ATTR_MODE) && attr->mode & ~07777U))
-        return path_refused(MRMR_INVALID, path, "unknown attribute, or a mode beyond 07777");
+    mrmr_err err = attr_check(what, attr);
+    if (err)
+        return mrmr_err_path(mrmr_err_op(err, "set attributes"), path);
     return drv->ops->set_attr(drv, path, what, attr);
 }
 

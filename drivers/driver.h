@@ -26,6 +26,19 @@
  * a folder) or sync_all. Where a backend cannot promise that, its caps lack DRV_CAP_DURABLE_FILES
  * or DRV_CAP_DURABLE_NAMES, and the pool keeps the old generation longer (I2).
  *
+ * Rights. Where the process is root, a thread may act as another user (drv_act_as): then the kernel
+ * checks that user's rights, and what is made belongs to it. That holds for every op that names a
+ * path or changes an open file, but not for dir_sync, sync_all and watching, which take no right of
+ * a user's. Reading, asking about and syncing an open file needs no right beyond its opening.
+ * list acts while it opens the folder; its entries are looked at as the process. Callbacks never run
+ * as the other user.
+ *
+ * Modes of new things. Exactly the given mode, whatever the umask and what the folder hands down.
+ * With DRV_MODE_INHERIT or-ed into it the mode is what open(2) or mkdir(2) would be given: a default
+ * ACL or the set-gid bit of the folder applies, and nothing is forced afterwards. The umask of the
+ * process applies too, unless the folder has a default ACL: who wants none sets it to 0. A backend
+ * without inheritance takes the mode as it is.
+ *
  * Decorators (fault, later cache and limit) take an inner drive, own it, and forward the ops they
  * do not change.
  *
@@ -99,16 +112,45 @@ struct drv_stat {
 };
 
 /* Which attributes drv_set_attr sets. */
-enum drv_attr { DRV_ATTR_MODE = 1, DRV_ATTR_OWNER = 2, DRV_ATTR_MTIME = 4 };
+enum drv_attr {
+    DRV_ATTR_MODE = 1,
+    DRV_ATTR_UID = 2,
+    DRV_ATTR_MTIME = 4,
+    DRV_ATTR_GID = 8,
+    DRV_ATTR_ATIME = 16,
+    DRV_ATTR_OWNER = DRV_ATTR_UID | DRV_ATTR_GID,
+};
+
+/* As mtime or atime to set: now, by the drive's clock. Who may write a file may do this, also where
+ * only its owner may set another time. */
+#define DRV_TIME_NOW INT64_MAX
+
+#define DRV_MODE_INHERIT (1U << 31) /* in the mode of what is made: see the top */
 
 enum drv_open_flag {
     DRV_OPEN_READ = 1,
     DRV_OPEN_WRITE = 2,
-    DRV_OPEN_CREATE = 4, /* with exactly this mode, whatever the umask; MRMR_EXISTS if the name is
-                            there (always exclusive) */
+    DRV_OPEN_CREATE = 4, /* MRMR_EXISTS if the name is there (always exclusive) */
+};
+
+/* What drv_file_range does to a part of a file. Without KEEP the file grows to the end of the part;
+ * with it, and with PUNCH, its size stays. */
+enum drv_range {
+    DRV_RANGE_ALLOCATE, /* reserve room; the bytes stay */
+    DRV_RANGE_ALLOCATE_KEEP,
+    DRV_RANGE_PUNCH, /* a hole: the room is given back, and zeros are read */
+    DRV_RANGE_ZERO,  /* zeros are read; the room stays */
+    DRV_RANGE_ZERO_KEEP,
 };
 
 enum drv_rename_flag { DRV_RENAME_REPLACE = 0, DRV_RENAME_NOREPLACE = 1, DRV_RENAME_EXCHANGE = 2 };
+
+/* A user that a thread acts as. */
+struct drv_caller {
+    uint32_t uid, gid;
+    const uint32_t *groups; /* supplementary ones; copied */
+    size_t ngroups;
+};
 
 /* One entry of a folder. name is valid during the call only. stat is NULL if the entry could not be
  * looked at; err then says why (an entry that vanished in between is not reported). Return an error
@@ -185,13 +227,35 @@ struct drv_ops {
     mrmr_err (*file_truncate)(struct drv_file *file, uint64_t size);
     /* (o) reserve room for [0,size), size grows */
     mrmr_err (*file_allocate)(struct drv_file *file, uint64_t size);
+    /* (o) on [offset, offset+size). MRMR_UNSUPPORTED where the file system cannot do that one. */
+    mrmr_err (*file_range)(
+        struct drv_file *file, enum drv_range what, uint64_t offset, uint64_t size);
+    /* (o) Up to size bytes from one open file to another, or to another place of the same, shared
+     * where the file system can. May copy fewer; 0 only at the end of `from`. Places in the same
+     * file that overlap: MRMR_INVALID. */
+    mrmr_err (*file_copy)(struct drv_file *from, uint64_t from_offset, struct drv_file *to,
+        uint64_t to_offset, uint64_t size, uint64_t *ret_copied);
+    /* (o) The same, always shared and always whole; size 0: up to the end of `from`.
+     * MRMR_UNSUPPORTED if they cannot share: also if the range is not made of whole blocks, goes
+     * beyond the end of `from`, or the two overlap. */
+    mrmr_err (*file_clone_range)(struct drv_file *from, uint64_t from_offset, struct drv_file *to,
+        uint64_t to_offset, uint64_t size);
+    /* (o) as set_attr; its name may be gone, and it may be open for reading only */
+    mrmr_err (*file_set_attr)(struct drv_file *file, unsigned what, const struct drv_stat *attr);
+    /* (o) A new file without a name in the file system of this folder, whose rights and inheritance
+     * count as if it were made there. It is gone when it is closed, unless file_link names it. */
+    mrmr_err (*file_open_unnamed)(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
+        struct drv_file **ret_file);
+    /* (o) Give an open file a name, or a further one. MRMR_EXISTS; MRMR_ABSENT if its last name was
+     * removed. */
+    mrmr_err (*file_link)(struct drv_file *file, const char *path);
     /* (w) */
     mrmr_err (*file_sync)(struct drv_file *file);
     /* (w) */
     mrmr_err (*dir_sync)(struct drv *drv, const char *path);
     /* (o) everything written so far, names included */
     mrmr_err (*sync_all)(struct drv *drv);
-    /* (w) exactly this mode; MRMR_EXISTS */
+    /* (w) MRMR_EXISTS */
     mrmr_err (*mkdir)(struct drv *drv, const char *path, uint32_t mode);
     /* (w) not folders: MRMR_IS_DIR */
     mrmr_err (*unlink)(struct drv *drv, const char *path);
@@ -251,6 +315,12 @@ void drv_close(struct drv *drv); /* NULL-safe */
 /* MRMR_INVALID (or NAME_TOO_LONG) if the path breaks the rules at the top of this file. */
 mrmr_err drv_path_check(const char *path);
 
+/* From now on the ops of this thread act as this caller, until another call, with NULL: as the
+ * process itself. Without effect where the process is not root: files are the process's own then. A
+ * thread calls it with NULL before it ends. Where the system does not let the process act so, ops
+ * are MRMR_DENIED; without memory for the groups they are MRMR_NOMEM. */
+void drv_act_as(const struct drv_caller *caller);
+
 /* Wrappers, one an op. */
 mrmr_err drv_info(struct drv *drv, struct drv_info *ret_info);
 mrmr_err drv_space(struct drv *drv, struct drv_space *ret_space);
@@ -270,6 +340,15 @@ mrmr_err drv_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void
 mrmr_err drv_file_write(struct drv_file *file, uint64_t offset, const void *buf, size_t size);
 mrmr_err drv_file_truncate(struct drv_file *file, uint64_t size);
 mrmr_err drv_file_allocate(struct drv_file *file, uint64_t size);
+mrmr_err drv_file_range(struct drv_file *file, enum drv_range what, uint64_t offset, uint64_t size);
+mrmr_err drv_file_copy(struct drv_file *from, uint64_t from_offset, struct drv_file *to,
+    uint64_t to_offset, uint64_t size, uint64_t *ret_copied);
+mrmr_err drv_file_clone_range(struct drv_file *from, uint64_t from_offset, struct drv_file *to,
+    uint64_t to_offset, uint64_t size);
+mrmr_err drv_file_set_attr(struct drv_file *file, unsigned what, const struct drv_stat *attr);
+mrmr_err drv_file_open_unnamed(
+    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file);
+mrmr_err drv_file_link(struct drv_file *file, const char *path);
 mrmr_err drv_file_sync(struct drv_file *file);
 mrmr_err drv_dir_sync(struct drv *drv, const char *path);
 mrmr_err drv_sync_all(struct drv *drv);

@@ -10,7 +10,7 @@
 #include <signal.h>
 #include <string.h>
 
-#define FAULT_OPS 28 /* bits of DRV_FAULT_ALL */
+#define FAULT_OPS 30 /* bits of DRV_FAULT_ALL */
 
 struct rule {
     struct rule *next;
@@ -273,7 +273,8 @@ static bool full_decide(struct drv_fault_rule *rule, uint64_t size, struct fault
         MAKES = DRV_FAULT_CREATE | DRV_FAULT_MKDIR | DRV_FAULT_SYMLINK | DRV_FAULT_MKNOD |
                 DRV_FAULT_LINK | DRV_FAULT_CLONE
     };
-    const bool writes = turn->op & (DRV_FAULT_FILE_WRITE | DRV_FAULT_FILE_ALLOCATE);
+    const bool writes = turn->op & (DRV_FAULT_FILE_WRITE | DRV_FAULT_FILE_ALLOCATE |
+                                       DRV_FAULT_FILE_RANGE | DRV_FAULT_FILE_COPY);
     if (!(writes && size > rule->bytes) && !((turn->op & MAKES) && rule->bytes == 0)) {
         rule->bytes -= writes ? size : 0;
         return false;

@@ -24,7 +24,8 @@
 
 #include "drivers/driver.h"
 
-/* The ops of driver.h by name. A file_open with DRV_OPEN_CREATE is DRV_FAULT_CREATE. */
+/* The ops of driver.h by name. A file_open with DRV_OPEN_CREATE, and file_open_unnamed, is
+ * DRV_FAULT_CREATE; file_set_attr, file_link and file_clone_range are as the ops that name a path. */
 enum drv_fault_op {
     DRV_FAULT_OPEN = 1 << 0, /* through fault:// only */
     DRV_FAULT_INFO = 1 << 1,
@@ -56,7 +57,10 @@ enum drv_fault_op {
     DRV_FAULT_XATTR_SET = 1 << 26,
     DRV_FAULT_CLONE = 1 << 27,
 
-    DRV_FAULT_ALL = (1 << 28) - 1,
+    DRV_FAULT_FILE_RANGE = 1 << 28,
+    DRV_FAULT_FILE_COPY = 1 << 29,
+
+    DRV_FAULT_ALL = (1 << 30) - 1,
     DRV_FAULT_LOOKS = DRV_FAULT_CREATE - 1,
     DRV_FAULT_CHANGES = DRV_FAULT_ALL & ~DRV_FAULT_LOOKS,
 };
@@ -64,9 +68,9 @@ enum drv_fault_op {
 enum drv_fault_action {
     DRV_FAULT_ERROR, /* the call fails with err */
     DRV_FAULT_DELAY, /* the call waits delay_ns first */
-    /* A read, write or list of which only the first `bytes` (a list: entries) come through; then it
-     * fails with err. With err MRMR_OK a read just comes back short and a write just loses its
-     * tail; a list ends early. Others fail with err. */
+    /* A read, write, copy or list of which only the first `bytes` (a list: entries) come through; then it
+     * fails with err. With err MRMR_OK a read or copy just comes back short and a write just
+     * loses its tail; a list ends early. Others fail with err. */
     DRV_FAULT_SHORT,
     DRV_FAULT_FLIP, /* a read comes back with the byte at `bytes` (modulo what was read)
                        exclusive-ored with mask */
@@ -82,10 +86,10 @@ typedef void (*drv_fault_hook)(void *arg, enum drv_fault_op op, const char *path
 struct drv_fault_rule {
     uint32_t ops;       /* enum drv_fault_op, or'ed; 0 is DRV_FAULT_ALL */
     const char *prefix; /* the path begins with it; NULL: any */
-    const char *part; /* the path has it somewhere; NULL: any. Both are copied, and rename and link
-                         match by either path */
-    uint64_t after;   /* let so many matching calls pass first */
-    uint64_t times;   /* then act on so many; 0: on all (a FULL or DELAY rule wants 0) */
+    const char *part;   /* the path has it somewhere; NULL: any. Both are copied, and rename, link
+                         and copies match by either path */
+    uint64_t after;     /* let so many matching calls pass first */
+    uint64_t times;     /* then act on so many; 0: on all (a FULL or DELAY rule wants 0) */
     enum drv_fault_action action;
     bool late;    /* ERROR, KILL, HOOK: once the call has been carried out and succeeded, as when an
                      answer is lost */

@@ -175,18 +175,45 @@ static mrmr_err fault_xattr_list(struct drv *drv, const char *path, drv_xattr_fn
 
 /* --- open files --- */
 
+static struct fault_file *file_create(struct drv *drv, const char *path)
+{
+    size_t size = strlen(path) + 1;
+    struct fault_file *file = calloc(1, sizeof *file + size);
+    if (!file)
+        return NULL;
+    file->file.drv = drv;
+    file->rules = ((struct fault *)drv)->rules;
+    memcpy(file->path, path, size);
+    return file;
+}
+
+static mrmr_err fault_file_open_unnamed(
+    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
+{
+    struct fault *f = (struct fault *)drv;
+    struct fault_turn turn;
+    mrmr_autofree struct fault_file *file = file_create(drv, path);
+    if (!file)
+        return mrmr_nomem();
+    MRMR_TRY(fault_begin(f->rules, DRV_FAULT_CREATE, path, NULL, 0, &turn));
+    mrmr_err err =
+        fault_end(&turn, drv_file_open_unnamed(f->inner, path, flags, mode, &file->inner));
+    if (err) {
+        drv_file_close(file->inner);
+        return err;
+    }
+    *ret_file = &mrmr_steal(file)->file;
+    return MRMR_OK;
+}
+
 static mrmr_err fault_file_open(
     struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
 {
     struct fault *f = (struct fault *)drv;
     struct fault_turn turn;
-    size_t size = strlen(path) + 1;
-    mrmr_autofree struct fault_file *file = calloc(1, sizeof *file + size);
+    mrmr_autofree struct fault_file *file = file_create(drv, path);
     if (!file)
         return mrmr_nomem();
-    file->file.drv = drv;
-    file->rules = f->rules;
-    memcpy(file->path, path, size);
     const enum drv_fault_op op = flags & DRV_OPEN_CREATE ? DRV_FAULT_CREATE : DRV_FAULT_FILE_OPEN;
     MRMR_TRY(fault_begin(f->rules, op, path, NULL, 0, &turn));
     mrmr_err err = fault_end(&turn, drv_file_open(f->inner, path, flags, mode, &file->inner));
@@ -278,6 +305,55 @@ static mrmr_err fault_file_allocate(struct drv_file *file, uint64_t size)
     struct fault_file *f = (struct fault_file *)file;
     FAULT_FORWARD(
         f->rules, DRV_FAULT_FILE_ALLOCATE, f->path, NULL, size, drv_file_allocate(f->inner, size));
+}
+
+static mrmr_err fault_file_range(
+    struct drv_file *file, enum drv_range what, uint64_t offset, uint64_t size)
+{
+    struct fault_file *f = (struct fault_file *)file;
+    const uint64_t room = what == DRV_RANGE_PUNCH ? 0 : size;
+    FAULT_FORWARD(f->rules, DRV_FAULT_FILE_RANGE, f->path, NULL, room,
+        drv_file_range(f->inner, what, offset, size));
+}
+
+static mrmr_err fault_file_copy(struct drv_file *from, uint64_t from_offset, struct drv_file *to,
+    uint64_t to_offset, uint64_t size, uint64_t *ret_copied)
+{
+    struct fault_file *src = (struct fault_file *)from, *dst = (struct fault_file *)to;
+    struct fault_turn turn;
+    uint64_t copied;
+    MRMR_TRY(fault_begin(src->rules, DRV_FAULT_FILE_COPY, src->path, dst->path, size, &turn));
+    bool cut = turn.decided && turn.action == DRV_FAULT_SHORT;
+    if (cut && size > turn.bytes)
+        size = turn.bytes;
+    mrmr_err err = drv_file_copy(src->inner, from_offset, dst->inner, to_offset, size, &copied);
+    if (!err && cut && turn.err)
+        return fault_error(&turn);
+    MRMR_TRY(fault_end(&turn, err));
+    *ret_copied = copied;
+    return MRMR_OK;
+}
+
+static mrmr_err fault_file_clone_range(struct drv_file *from, uint64_t from_offset,
+    struct drv_file *to, uint64_t to_offset, uint64_t size)
+{
+    struct fault_file *src = (struct fault_file *)from, *dst = (struct fault_file *)to;
+    FAULT_FORWARD(src->rules, DRV_FAULT_CLONE, src->path, dst->path, 0,
+        drv_file_clone_range(src->inner, from_offset, dst->inner, to_offset, size));
+}
+
+static mrmr_err fault_file_set_attr(
+    struct drv_file *file, unsigned what, const struct drv_stat *attr)
+{
+    struct fault_file *f = (struct fault_file *)file;
+    FAULT_FORWARD(
+        f->rules, DRV_FAULT_SET_ATTR, f->path, NULL, 0, drv_file_set_attr(f->inner, what, attr));
+}
+
+static mrmr_err fault_file_link(struct drv_file *file, const char *path)
+{
+    struct fault_file *f = (struct fault_file *)file;
+    FAULT_FORWARD(f->rules, DRV_FAULT_LINK, f->path, path, 0, drv_file_link(f->inner, path));
 }
 
 static mrmr_err fault_file_sync(struct drv_file *file)
@@ -385,6 +461,12 @@ const struct drv_ops fault_ops = {
     .file_write = fault_file_write,
     .file_truncate = fault_file_truncate,
     .file_allocate = fault_file_allocate,
+    .file_range = fault_file_range,
+    .file_copy = fault_file_copy,
+    .file_clone_range = fault_file_clone_range,
+    .file_set_attr = fault_file_set_attr,
+    .file_open_unnamed = fault_file_open_unnamed,
+    .file_link = fault_file_link,
     .file_sync = fault_file_sync,
     .dir_sync = fault_dir_sync,
     .sync_all = fault_sync_all,

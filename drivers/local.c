@@ -194,11 +194,17 @@ static mrmr_err list_run(const struct local_listing *l)
     }
 }
 
+static mrmr_err open_listing(struct local *local, const char *path, int *ret_fd)
+{
+    LOCAL_ACT("list", path);
+    return local_open(local, "list", path, O_RDONLY | O_DIRECTORY | O_NONBLOCK, ret_fd);
+}
+
 static mrmr_err local_list(struct drv *drv, const char *path, drv_list_fn fn, void *arg)
 {
     struct local *local = (struct local *)drv;
     mrmr_autoclose int fd = -1;
-    MRMR_TRY(local_open(local, "list", path, O_RDONLY | O_DIRECTORY | O_NONBLOCK, &fd));
+    MRMR_TRY(open_listing(local, path, &fd));
     struct stat st;
     if (fstat(fd, &st) < 0)
         return local_fail(local, errno, "list", path);
@@ -213,6 +219,7 @@ static mrmr_err local_readlink(struct drv *drv, const char *path, struct mrmr_by
     struct local *local = (struct local *)drv;
     local_autoplace struct local_place place = LOCAL_PLACE_INIT;
     char buf[PATH_MAX];
+    LOCAL_ACT("readlink", path);
     MRMR_TRY(local_place_get(local, "readlink", path, &place));
     ssize_t n = readlinkat(place.dir_fd, place.name, buf, sizeof buf);
     if (n < 0)
@@ -244,8 +251,9 @@ static mrmr_err local_mkdir(struct drv *drv, const char *path, uint32_t mode)
 {
     struct local *local = (struct local *)drv;
     local_autoplace struct local_place place = LOCAL_PLACE_INIT;
+    LOCAL_ACT("mkdir", path);
     MRMR_TRY(local_place_get(local, "mkdir", path, &place));
-    if (mkdirat(place.dir_fd, place.name, mode) < 0)
+    if (mkdirat(place.dir_fd, place.name, mode & 07777) < 0)
         return local_fail(local, errno, "mkdir", path);
     int err = local_mode_exact(local, &place, mode);
     if (!err)
@@ -258,6 +266,7 @@ static mrmr_err local_unlink(struct drv *drv, const char *path)
 {
     struct local *local = (struct local *)drv;
     local_autoplace struct local_place place = LOCAL_PLACE_INIT;
+    LOCAL_ACT("unlink", path);
     MRMR_TRY(local_place_get(local, "unlink", path, &place));
     return unlinkat(place.dir_fd, place.name, 0) < 0 ? local_fail(local, errno, "unlink", path)
                                                      : MRMR_OK;
@@ -267,6 +276,7 @@ static mrmr_err local_rmdir(struct drv *drv, const char *path)
 {
     struct local *local = (struct local *)drv;
     local_autoplace struct local_place place = LOCAL_PLACE_INIT;
+    LOCAL_ACT("rmdir", path);
     MRMR_TRY(local_place_get(local, "rmdir", path, &place));
     if (unlinkat(place.dir_fd, place.name, AT_REMOVEDIR) == 0)
         return MRMR_OK;
@@ -297,6 +307,7 @@ static mrmr_err local_rename(struct drv *drv, const char *from, const char *to, 
     };
     struct local *local = (struct local *)drv;
     local_autoplace struct local_place src = LOCAL_PLACE_INIT, dst = LOCAL_PLACE_INIT;
+    LOCAL_ACT("rename", from);
     MRMR_TRY(local_place_get(local, "rename", from, &src));
     MRMR_TRY(local_place_get(local, "rename to", to, &dst));
     if (renameat2(src.dir_fd, src.name, dst.dir_fd, dst.name, kernel_flags[flags]) == 0)
@@ -310,6 +321,7 @@ static mrmr_err local_link(struct drv *drv, const char *from, const char *to)
     struct local *local = (struct local *)drv;
     local_autoplace struct local_place src = LOCAL_PLACE_INIT, dst = LOCAL_PLACE_INIT;
     struct drv_stat stat;
+    LOCAL_ACT("link", from);
     MRMR_TRY(local_place_get(local, "link", from, &src));
     MRMR_TRY(local_place_get(local, "link to", to, &dst));
     if (linkat(src.dir_fd, src.name, dst.dir_fd, dst.name, 0) == 0)
@@ -324,6 +336,7 @@ static mrmr_err local_symlink(struct drv *drv, const char *target, const char *p
 {
     struct local *local = (struct local *)drv;
     local_autoplace struct local_place place = LOCAL_PLACE_INIT;
+    LOCAL_ACT("symlink", path);
     MRMR_TRY(local_place_get(local, "symlink", path, &place));
     return symlinkat(target, place.dir_fd, place.name) < 0
                ? local_fail(local, errno, "symlink", path)
@@ -339,8 +352,9 @@ static mrmr_err local_mknod(
                         : type == DRV_SOCKET ? S_IFSOCK
                         : type == DRV_CHAR   ? S_IFCHR
                                              : S_IFBLK;
+    LOCAL_ACT("mknod", path);
     MRMR_TRY(local_place_get(local, "mknod", path, &place));
-    if (mknodat(place.dir_fd, place.name, kind | mode, (dev_t)rdev) < 0)
+    if (mknodat(place.dir_fd, place.name, kind | (mode & 07777), (dev_t)rdev) < 0)
         return local_fail(local, errno, "mknod", path);
     int err = local_mode_exact(local, &place, mode);
     if (!err)
@@ -368,6 +382,12 @@ const struct drv_ops drv_local_ops = {
     .file_write = local_file_write,
     .file_truncate = local_file_truncate,
     .file_allocate = local_file_allocate,
+    .file_range = local_file_range,
+    .file_copy = local_file_copy,
+    .file_clone_range = local_file_clone_range,
+    .file_set_attr = local_file_set_attr,
+    .file_open_unnamed = local_file_open_unnamed,
+    .file_link = local_file_link,
     .file_sync = local_file_sync,
     .dir_sync = local_dir_sync,
     .sync_all = local_sync_all,

@@ -19,13 +19,9 @@
 /* The kernel's bounds on a list of names and on a value (XATTR_LIST_MAX, XATTR_SIZE_MAX). */
 #define LOCAL_XATTR_MAX 65536
 
-struct fd_name {
-    char text[32];
-};
-
-static struct fd_name fd_name(int fd)
+struct local_fd_name local_fd_name(int fd)
 {
-    struct fd_name name;
+    struct local_fd_name name;
     snprintf(name.text, sizeof name.text, "/proc/self/fd/%d", fd);
     return name;
 }
@@ -97,6 +93,7 @@ mrmr_err local_stat(struct drv *drv, const char *path, struct drv_stat *ret_stat
 {
     struct local *local = (struct local *)drv;
     local_autoplace struct local_place place = LOCAL_PLACE_INIT;
+    LOCAL_ACT("stat", path);
     MRMR_TRY(local_place_get(local, "stat", path, &place));
     struct drv_stat stat;
     int err = local_statx(local, place.dir_fd, place.name, &stat);
@@ -112,11 +109,13 @@ mrmr_err local_stat(struct drv *drv, const char *path, struct drv_stat *ret_stat
 
 int local_chmod_fd(int fd, uint32_t mode)
 {
-    return chmod(fd_name(fd).text, mode) < 0 ? errno : 0;
+    return chmod(local_fd_name(fd).text, mode) < 0 ? errno : 0;
 }
 
 int local_mode_exact(const struct local *local, const struct local_place *place, uint32_t mode)
 {
+    if (mode & DRV_MODE_INHERIT)
+        return 0;
     mrmr_autoclose int fd = local_place_open(place, O_PATH, 0);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
@@ -126,19 +125,33 @@ int local_mode_exact(const struct local *local, const struct local_place *place,
     return local_chmod_fd(fd, mode);
 }
 
+static struct timespec time_to_set(bool set, int64_t time)
+{
+    if (!set)
+        return (struct timespec){.tv_nsec = UTIME_OMIT};
+    return time == DRV_TIME_NOW ? (struct timespec){.tv_nsec = UTIME_NOW}
+                                : mrmr_clock_to_timespec(time);
+}
+
 /* Owner before mode: a change of owner clears the set-id bits. */
 static int set_attr_fd(int fd, unsigned what, const struct drv_stat *attr)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
         return errno;
-    if ((what & DRV_ATTR_OWNER) && fchownat(fd, "", attr->uid, attr->gid, AT_EMPTY_PATH) < 0)
+    const uid_t uid = what & DRV_ATTR_UID ? attr->uid : (uid_t)-1;
+    const gid_t gid = what & DRV_ATTR_GID ? attr->gid : (gid_t)-1;
+    if ((what & DRV_ATTR_OWNER) && fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
         return errno;
     int err = 0;
     if ((what & DRV_ATTR_MODE) && !S_ISLNK(st.st_mode))
         err = local_chmod_fd(fd, attr->mode);
-    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, mrmr_clock_to_timespec(attr->mtime)};
-    if (!err && (what & DRV_ATTR_MTIME) && utimensat(fd, "", times, AT_EMPTY_PATH) < 0)
+    const struct timespec times[2] = {
+        time_to_set(what & DRV_ATTR_ATIME, attr->atime),
+        time_to_set(what & DRV_ATTR_MTIME, attr->mtime),
+    };
+    if (!err && (what & (DRV_ATTR_ATIME | DRV_ATTR_MTIME)) &&
+        utimensat(fd, "", times, AT_EMPTY_PATH) < 0)
         err = errno;
     return err;
 }
@@ -148,9 +161,18 @@ mrmr_err local_set_attr(
 {
     struct local *local = (struct local *)drv;
     mrmr_autoclose int fd = -1;
+    LOCAL_ACT("set attributes", path);
     MRMR_TRY(local_open(local, "set attributes", path, O_PATH, &fd));
     int err = set_attr_fd(fd, what, attr);
     return err ? local_fail(local, err, "set attributes", path) : MRMR_OK;
+}
+
+mrmr_err local_file_set_attr(struct drv_file *file, unsigned what, const struct drv_stat *attr)
+{
+    struct local_file *f = (struct local_file *)file;
+    LOCAL_ACT("set attributes", f->path);
+    int err = set_attr_fd(f->fd, what, attr);
+    return err ? local_file_fail(f, err, "set attributes") : MRMR_OK;
 }
 
 /* --- extended attributes --- */
@@ -170,15 +192,16 @@ static bool xattr_unreadable(int err)
     return err == ENODATA || err == EPERM || err == EACCES || err == ENOTSUP;
 }
 
-mrmr_err local_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg)
+/* Every attribute as its size, its name with NUL, and its value, appended to b. */
+static mrmr_err xattrs_read(struct local *local, const char *path, struct mrmr_bytes *b)
 {
-    struct local *local = (struct local *)drv;
     mrmr_autoclose int fd = -1;
+    LOCAL_ACT("list attributes", path);
     MRMR_TRY(local_open(local, "list attributes", path, O_PATH, &fd));
     mrmr_autofree char *buf = malloc(2 * LOCAL_XATTR_MAX);
     if (!buf)
         return mrmr_nomem();
-    const struct fd_name thing = fd_name(fd);
+    const struct local_fd_name thing = local_fd_name(fd);
     char *value = buf + LOCAL_XATTR_MAX;
     ssize_t size = xattr_names(thing.text, buf);
     if (size < 0)
@@ -189,7 +212,25 @@ mrmr_err local_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, vo
             continue;
         if (n < 0)
             return local_fail(local, errno, "read attribute", path);
-        MRMR_TRY(fn(name, value, (size_t)n, arg));
+        const size_t length = (size_t)n;
+        MRMR_TRY(mrmr_bytes_add(b, &length, sizeof length));
+        MRMR_TRY(mrmr_bytes_add(b, name, strlen(name) + 1));
+        MRMR_TRY(mrmr_bytes_add(b, value, length));
+    }
+    return MRMR_OK;
+}
+
+/* Read first and told then: fn does not run as another user. */
+mrmr_err local_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg)
+{
+    mrmr_autobytes struct mrmr_bytes b = MRMR_BYTES_INIT;
+    MRMR_TRY(xattrs_read((struct local *)drv, path, &b));
+    for (size_t at = 0; at < b.size;) {
+        size_t size;
+        memcpy(&size, b.data + at, sizeof size);
+        const char *name = b.data + at + sizeof size, *value = name + strlen(name) + 1;
+        MRMR_TRY(fn(name, value, size, arg));
+        at = (size_t)(value - b.data) + size;
     }
     return MRMR_OK;
 }
@@ -199,8 +240,9 @@ mrmr_err local_xattr_set(
 {
     struct local *local = (struct local *)drv;
     mrmr_autoclose int fd = -1;
+    LOCAL_ACT("set attribute", path);
     MRMR_TRY(local_open(local, "set attribute", path, O_PATH, &fd));
-    const struct fd_name thing = fd_name(fd);
+    const struct local_fd_name thing = local_fd_name(fd);
     int rc = value ? setxattr(thing.text, name, value, size, 0) : removexattr(thing.text, name);
     return rc < 0 ? local_fail(local, errno, "set attribute", path) : MRMR_OK;
 }

@@ -14,13 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-struct local_file {
-    struct drv_file file;
-    int fd;
-    char path[]; /* as it was opened; for messages */
-};
-
-static mrmr_err file_fail(const struct local_file *f, int err, const char *op)
+mrmr_err local_file_fail(const struct local_file *f, int err, const char *op)
 {
     return local_fail((struct local *)f->file.drv, err, op, f->path);
 }
@@ -72,22 +66,43 @@ static mrmr_err open_existing(
     return MRMR_OK;
 }
 
+/* Give a new file exactly this mode, if that is wanted; returns 0 or an errno. */
+static int mode_exact_fd(const struct local *local, int fd, uint32_t mode)
+{
+    struct stat st;
+    if (mode & DRV_MODE_INHERIT || !(local->info.caps & DRV_CAP_MODE))
+        return 0;
+    if (fstat(fd, &st) < 0)
+        return errno;
+    return (st.st_mode & 07777) != mode && fchmod(fd, mode) < 0 ? errno : 0;
+}
+
 static mrmr_err open_new(struct local *local, const struct local_place *place, int flags,
     uint32_t mode, const char *path, int *ret_fd)
 {
-    mrmr_autoclose int fd = local_place_open(place, flags | O_CREAT | O_EXCL, mode);
+    mrmr_autoclose int fd = local_place_open(place, flags | O_CREAT | O_EXCL, mode & 07777);
     if (fd < 0)
         return local_fail(local, errno, "create", path);
-    struct stat st;
-    int err = fstat(fd, &st) < 0 ? errno : 0;
-    if (!err && (local->info.caps & DRV_CAP_MODE) && (st.st_mode & 07777) != mode &&
-        fchmod(fd, mode) < 0)
-        err = errno;
+    int err = mode_exact_fd(local, fd, mode);
     if (err) {
         unlinkat(place->dir_fd, place->name, 0);
         return local_fail(local, err, "create", path);
     }
     *ret_fd = mrmr_steal_fd(&fd);
+    return MRMR_OK;
+}
+
+/* A file of this descriptor, which is taken. */
+static mrmr_err file_create(struct drv *drv, const char *path, int *fd, struct drv_file **ret_file)
+{
+    size_t size = strlen(path) + 1;
+    struct local_file *f = malloc(sizeof *f + size);
+    if (!f)
+        return mrmr_nomem();
+    f->file.drv = drv;
+    f->fd = mrmr_steal_fd(fd);
+    memcpy(f->path, path, size);
+    *ret_file = &f->file;
     return MRMR_OK;
 }
 
@@ -97,19 +112,44 @@ mrmr_err local_file_open(
     struct local *local = (struct local *)drv;
     local_autoplace struct local_place place = LOCAL_PLACE_INIT;
     mrmr_autoclose int fd = -1;
-    MRMR_TRY(local_place_get(local, "open", path, &place));
-    size_t size = strlen(path) + 1;
-    mrmr_autofree struct local_file *f = malloc(sizeof *f + size);
-    if (!f)
-        return mrmr_nomem();
     const int how = open_flags(flags);
+    LOCAL_ACT("open", path);
+    MRMR_TRY(local_place_get(local, "open", path, &place));
     MRMR_TRY(flags & DRV_OPEN_CREATE ? open_new(local, &place, how, mode, path, &fd)
                                      : open_existing(local, &place, how, path, &fd));
-    f->file.drv = drv;
-    f->fd = mrmr_steal_fd(&fd);
-    memcpy(f->path, path, size);
-    *ret_file = &mrmr_steal(f)->file;
-    return MRMR_OK;
+    mrmr_err err = file_create(drv, path, &fd, ret_file);
+    if (err && (flags & DRV_OPEN_CREATE))
+        unlinkat(place.dir_fd, place.name, 0);
+    return err;
+}
+
+mrmr_err local_file_open_unnamed(
+    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
+{
+    struct local *local = (struct local *)drv;
+    local_autoplace struct local_place place = LOCAL_PLACE_INIT;
+    mrmr_autoclose int fd = -1;
+    LOCAL_ACT("create unnamed", path);
+    MRMR_TRY(local_place_get(local, "create unnamed", path, &place));
+    fd = local_place_open(&place, open_flags(flags) | O_TMPFILE, mode & 07777);
+    int err = fd < 0 ? errno : mode_exact_fd(local, fd, mode);
+    if (err)
+        return local_fail(local, err, "create unnamed", path);
+    return file_create(drv, path, &fd, ret_file);
+}
+
+/* By its name in /proc: AT_EMPTY_PATH wants a capability that who acts as a user lacks. */
+mrmr_err local_file_link(struct drv_file *file, const char *path)
+{
+    struct local_file *f = (struct local_file *)file;
+    struct local *local = (struct local *)file->drv;
+    local_autoplace struct local_place place = LOCAL_PLACE_INIT;
+    LOCAL_ACT("link", path);
+    MRMR_TRY(local_place_get(local, "link", path, &place));
+    if (linkat(AT_FDCWD, local_fd_name(f->fd).text, place.dir_fd, place.name, AT_SYMLINK_FOLLOW) ==
+        0)
+        return MRMR_OK;
+    return local_fail(local, errno, "link", path);
 }
 
 void local_file_close(struct drv_file *file)
@@ -125,7 +165,7 @@ mrmr_err local_file_stat(struct drv_file *file, struct drv_stat *ret_stat)
 {
     struct local_file *f = (struct local_file *)file;
     int err = local_statx((struct local *)file->drv, f->fd, "", ret_stat);
-    return err ? file_fail(f, err, "stat") : MRMR_OK;
+    return err ? local_file_fail(f, err, "stat") : MRMR_OK;
 }
 
 mrmr_err local_file_read(
@@ -139,7 +179,7 @@ mrmr_err local_file_read(
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            err = file_fail(f, errno, "read");
+            err = local_file_fail(f, errno, "read");
         if (n <= 0)
             break;
         got += (size_t)n;
@@ -161,9 +201,9 @@ mrmr_err local_file_next_data(
     }
     struct stat st;
     if ((start < 0 || end < 0) && errno != ENXIO)
-        return file_fail(f, errno, "find data");
+        return local_file_fail(f, errno, "find data");
     if (fstat(f->fd, &st) < 0)
-        return file_fail(f, errno, "find data");
+        return local_file_fail(f, errno, "find data");
     *ret_start = *ret_end = (uint64_t)st.st_size;
     return MRMR_OK;
 }
@@ -186,12 +226,13 @@ mrmr_err local_file_write(struct drv_file *file, uint64_t offset, const void *bu
 {
     struct local_file *f = (struct local_file *)file;
     const char *p = buf;
+    LOCAL_ACT("write", f->path);
     while (size) {
         ssize_t n = pwrite(f->fd, p, size, (off_t)offset);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return file_fail(f, n < 0 ? errno : EIO, "write");
+            return local_file_fail(f, n < 0 ? errno : EIO, "write");
         p += n;
         size -= (size_t)n;
         offset += (uint64_t)n;
@@ -202,35 +243,17 @@ mrmr_err local_file_write(struct drv_file *file, uint64_t offset, const void *bu
 mrmr_err local_file_truncate(struct drv_file *file, uint64_t size)
 {
     struct local_file *f = (struct local_file *)file;
-    return ftruncate(f->fd, (off_t)size) < 0 ? file_fail(f, errno, "truncate") : MRMR_OK;
-}
-
-mrmr_err local_file_allocate(struct drv_file *file, uint64_t size)
-{
-    struct local_file *f = (struct local_file *)file;
-    if (size == 0)
-        return MRMR_OK;
-    int rc;
-    do
-        rc = fallocate(f->fd, 0, 0, (off_t)size);
-    while (rc < 0 && errno == EINTR);
-    return rc < 0 ? file_fail(f, errno, "allocate") : MRMR_OK;
+    LOCAL_ACT("truncate", f->path);
+    return ftruncate(f->fd, (off_t)size) < 0 ? local_file_fail(f, errno, "truncate") : MRMR_OK;
 }
 
 mrmr_err local_file_sync(struct drv_file *file)
 {
     struct local_file *f = (struct local_file *)file;
-    return fsync(f->fd) < 0 ? file_fail(f, errno, "sync") : MRMR_OK;
+    return fsync(f->fd) < 0 ? local_file_fail(f, errno, "sync") : MRMR_OK;
 }
 
 /* --- reflink --- */
-
-static mrmr_err clone_fail(struct local *local, int err, const char *from)
-{
-    /* btrfs and XFS say EINVAL for files of kinds that cannot share (a swap file, no checksums on
-     * one side only). */
-    return local_fail(local, err == EINVAL ? EOPNOTSUPP : err, "clone", from);
-}
 
 mrmr_err local_clone(struct drv *drv, const char *from, const char *to)
 {
@@ -238,6 +261,7 @@ mrmr_err local_clone(struct drv *drv, const char *from, const char *to)
     local_autoplace struct local_place src = LOCAL_PLACE_INIT, dst = LOCAL_PLACE_INIT;
     mrmr_autoclose int src_fd = -1, dst_fd = -1;
     struct stat st;
+    LOCAL_ACT("clone", from);
     MRMR_TRY(local_place_get(local, "clone", from, &src));
     MRMR_TRY(local_place_get(local, "clone to", to, &dst));
     MRMR_TRY(open_existing(local, &src, O_RDONLY | O_NONBLOCK, from, &src_fd));
@@ -246,7 +270,7 @@ mrmr_err local_clone(struct drv *drv, const char *from, const char *to)
     MRMR_TRY(open_new(local, &dst, O_WRONLY, st.st_mode & 07777, to, &dst_fd));
     if (ioctl(dst_fd, FICLONE, src_fd) == 0)
         return MRMR_OK;
-    mrmr_err err = clone_fail(local, errno, from);
+    mrmr_err err = local_clone_fail(local, errno, from);
     unlinkat(dst.dir_fd, dst.name, 0);
     return err;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The parts of the local driver: local.c (open, names), local_path.c (confinement), local_file.c
- * (open files), local_attr.c (attributes), local_watch.c (changes that others make), local_probe.c
- * (what this root can do).
+ * (open files), local_range.c (parts of open files), local_attr.c (attributes), local_act.c (acting
+ * as another user), local_watch.c (changes that others make), local_probe.c (what this root can do).
  *
  * Threads: struct local is immutable once open, so every op may run on any thread and takes no
  * lock.
@@ -22,6 +22,32 @@ struct local {
     uint64_t dev; /* of the root */
     struct drv_info info;
 };
+
+struct local_file {
+    struct drv_file file;
+    int fd;
+    char path[]; /* as it was opened; for messages */
+};
+
+/* --- local_act.c --- */
+
+/* How the thread was before it began to act as another user. */
+struct local_act {
+    bool acting;
+    uint32_t uid, gid;
+    uint32_t *groups; /* owned */
+    size_t ngroups;
+};
+
+/* Begin to act as the caller of this thread (drv_act_as), if there is one. On failure the thread is
+ * as it was. */
+mrmr_err local_act_begin(const char *op, const char *path, struct local_act *ret_act);
+void local_act_end(struct local_act *act); /* nothing if it did not begin; keeps errno */
+
+/* `LOCAL_ACT(op, path);` acts until the end of the block, or leaves the function with the error. */
+#define LOCAL_ACT(op, path)                                                                        \
+    __attribute__((cleanup(local_act_end))) struct local_act local_act_ = {0};                     \
+    MRMR_TRY(local_act_begin(op, path, &local_act_))
 
 /* --- local_path.c --- */
 
@@ -56,14 +82,22 @@ mrmr_err local_fail(const struct local *local, int err, const char *op, const ch
 /* statx of name in dir_fd (never following), or of dir_fd itself if name is "". Returns 0 or an
  * errno. */
 int local_statx(const struct local *local, int dir_fd, const char *name, struct drv_stat *ret_stat);
+/* The name of what a descriptor refers to, for calls that take a name; following it leads there,
+ * also if it has no other name. */
+struct local_fd_name {
+    char text[32];
+};
+struct local_fd_name local_fd_name(int fd);
 /* chmod of what an O_PATH descriptor names; returns 0 or an errno. */
 int local_chmod_fd(int fd, uint32_t mode);
-/* Give a thing just made at the place exactly this mode, whatever umask and inherited ACLs said. */
+/* Give a thing just made at the place exactly this mode, whatever umask and inherited ACLs said;
+ * nothing with DRV_MODE_INHERIT. */
 int local_mode_exact(const struct local *local, const struct local_place *place, uint32_t mode);
 
 mrmr_err local_stat(struct drv *drv, const char *path, struct drv_stat *ret_stat);
 mrmr_err local_set_attr(
     struct drv *drv, const char *path, unsigned what, const struct drv_stat *attr);
+mrmr_err local_file_set_attr(struct drv_file *file, unsigned what, const struct drv_stat *attr);
 mrmr_err local_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg);
 mrmr_err local_xattr_set(
     struct drv *drv, const char *path, const char *name, const void *value, size_t size);
@@ -81,9 +115,26 @@ mrmr_err local_file_next_data(
 void local_file_advise(struct drv_file *file, uint64_t offset, uint64_t size, bool drop);
 mrmr_err local_file_write(struct drv_file *file, uint64_t offset, const void *buf, size_t size);
 mrmr_err local_file_truncate(struct drv_file *file, uint64_t size);
-mrmr_err local_file_allocate(struct drv_file *file, uint64_t size);
 mrmr_err local_file_sync(struct drv_file *file);
+mrmr_err local_file_open_unnamed(
+    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file);
+mrmr_err local_file_link(struct drv_file *file, const char *path);
 mrmr_err local_clone(struct drv *drv, const char *from, const char *to);
+
+/* The error of a call on an open file. */
+mrmr_err local_file_fail(const struct local_file *f, int err, const char *op);
+
+/* --- local_range.c --- */
+
+mrmr_err local_file_allocate(struct drv_file *file, uint64_t size);
+mrmr_err local_file_range(
+    struct drv_file *file, enum drv_range what, uint64_t offset, uint64_t size);
+mrmr_err local_file_copy(struct drv_file *from, uint64_t from_offset, struct drv_file *to,
+    uint64_t to_offset, uint64_t size, uint64_t *ret_copied);
+mrmr_err local_file_clone_range(struct drv_file *from, uint64_t from_offset, struct drv_file *to,
+    uint64_t to_offset, uint64_t size);
+/* The error of an ioctl that shares bytes. */
+mrmr_err local_clone_fail(const struct local *local, int err, const char *from);
 
 /* --- local_watch.c --- */
 

@@ -25,7 +25,7 @@ static int open_confined(int dir_fd, const char *path, int flags, unsigned mode)
     const int follow = flags & O_DIRECTORY ? 0 : O_NOFOLLOW;
     struct open_how how = {
         .flags = (uint64_t)(flags | follow | O_CLOEXEC),
-        .mode = flags & O_CREAT ? mode : 0,
+        .mode = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? mode : 0,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
     };
     for (;;) {

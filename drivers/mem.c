@@ -141,6 +141,7 @@ static void stat_fill_locked(const struct mem_inode *inode, struct drv_stat *ret
         .mtime = inode->now.mtime,
         .ctime = inode->now.ctime,
         .btime = inode->btime,
+        .atime = inode->now.atime,
     };
 }
 
@@ -230,17 +231,46 @@ static mrmr_err open_locked(struct mem_store *store, const char *path, unsigned 
     return MRMR_OK;
 }
 
+static struct mem_file *file_create(struct drv *drv, const char *path, unsigned flags)
+{
+    size_t size = strlen(path) + 1;
+    struct mem_file *f = malloc(sizeof *f + size);
+    if (!f)
+        return NULL;
+    f->file.drv = drv;
+    f->flags = flags;
+    memcpy(f->path, path, size);
+    return f;
+}
+
+static mrmr_err mem_file_open_unnamed(
+    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
+{
+    struct mem *mem = (struct mem *)drv;
+    struct mem_place place;
+    mrmr_autofree struct mem_file *f = file_create(drv, path, flags);
+    if (!f)
+        return mrmr_nomem();
+    MEM_WRITING(mem->store);
+    MRMR_TRY(mem_alive_locked(mem->store, mem->epoch, "create unnamed", path));
+    MRMR_TRY(mem_find_locked(mem->store, "create unnamed", path, &place));
+    const enum drv_type type = place.inode->type;
+    if (type != DRV_DIR)
+        return mem_fail(type == DRV_SYMLINK ? MRMR_LOOP : MRMR_NOT_DIR, "create unnamed", path);
+    MRMR_TRY(mem_inode_make_locked(mem->store, DRV_REG, mode, &f->inode));
+    f->inode->unnamed = true;
+    f->inode->opens++;
+    *ret_file = &mrmr_steal(f)->file;
+    return MRMR_OK;
+}
+
 static mrmr_err mem_file_open(
     struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
 {
     struct mem *mem = (struct mem *)drv;
-    size_t size = strlen(path) + 1;
-    mrmr_autofree struct mem_file *f = malloc(sizeof *f + size);
+    mrmr_autofree struct mem_file *f = file_create(drv, path, flags);
     if (!f)
         return mrmr_nomem();
-    f->file.drv = drv;
-    f->flags = flags;
-    memcpy(f->path, path, size);
     MEM_WRITING(mem->store);
     MRMR_TRY(mem_alive_locked(mem->store, mem->epoch, "open", path));
     MRMR_TRY(open_locked(mem->store, path, flags, mode, &f->inode));
@@ -271,6 +301,33 @@ static mrmr_err mem_file_stat(struct drv_file *file, struct drv_stat *ret_stat)
 
 /* --- attributes --- */
 
+static void set_attr_locked(
+    struct mem_store *store, struct mem_inode *inode, unsigned what, const struct drv_stat *attr)
+{
+    struct mem_state *state = &inode->now;
+    if (what & DRV_ATTR_UID)
+        state->uid = attr->uid;
+    if (what & DRV_ATTR_GID)
+        state->gid = attr->gid;
+    if ((what & DRV_ATTR_MODE) && inode->type != DRV_SYMLINK)
+        state->mode = attr->mode;
+    mem_touch_locked(store, inode, false);
+    if (what & DRV_ATTR_MTIME)
+        state->mtime = attr->mtime == DRV_TIME_NOW ? state->ctime : attr->mtime;
+    if (what & DRV_ATTR_ATIME)
+        state->atime = attr->atime == DRV_TIME_NOW ? state->ctime : attr->atime;
+}
+
+static mrmr_err mem_file_set_attr(struct drv_file *file, unsigned what, const struct drv_stat *attr)
+{
+    struct mem_file *f = (struct mem_file *)file;
+    struct mem *mem = (struct mem *)file->drv;
+    MEM_WRITING(mem->store);
+    MRMR_TRY(mem_alive_locked(mem->store, mem->epoch, "set attributes", f->path));
+    set_attr_locked(mem->store, f->inode, what, attr);
+    return MRMR_OK;
+}
+
 static mrmr_err mem_set_attr(
     struct drv *drv, const char *path, unsigned what, const struct drv_stat *attr)
 {
@@ -279,16 +336,7 @@ static mrmr_err mem_set_attr(
     MEM_WRITING(mem->store);
     MRMR_TRY(mem_alive_locked(mem->store, mem->epoch, "set attributes", path));
     MRMR_TRY(mem_find_locked(mem->store, "set attributes", path, &place));
-    struct mem_state *state = &place.inode->now;
-    if (what & DRV_ATTR_OWNER) {
-        state->uid = attr->uid;
-        state->gid = attr->gid;
-    }
-    if ((what & DRV_ATTR_MODE) && place.inode->type != DRV_SYMLINK)
-        state->mode = attr->mode;
-    mem_touch_locked(mem->store, place.inode, false);
-    if (what & DRV_ATTR_MTIME)
-        state->mtime = attr->mtime;
+    set_attr_locked(mem->store, place.inode, what, attr);
     return MRMR_OK;
 }
 
@@ -385,6 +433,12 @@ const struct drv_ops drv_mem_ops = {
     .file_write = mem_file_write,
     .file_truncate = mem_file_truncate,
     .file_allocate = mem_file_allocate,
+    .file_range = mem_file_range,
+    .file_copy = mem_file_copy,
+    .file_clone_range = mem_file_clone_range,
+    .file_set_attr = mem_file_set_attr,
+    .file_open_unnamed = mem_file_open_unnamed,
+    .file_link = mem_file_link,
     .file_sync = mem_file_sync,
     .dir_sync = mem_dir_sync,
     .sync_all = mem_sync_all,

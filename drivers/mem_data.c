@@ -251,7 +251,8 @@ mrmr_err mem_file_next_data(
     const struct mem_state *state = &f->inode->now;
     const struct mem_map *map = &state->map;
     size_t at = mem_map_find(map, offset / MEM_CHUNK);
-    if (offset >= state->size || at == map->count) {
+    if (offset >= state->size || at == map->count ||
+        map->slots[at].index * MEM_CHUNK >= state->size) { /* room kept past the end is no data */
         *ret_start = *ret_end = state->size;
         return MRMR_OK;
     }
@@ -339,4 +340,118 @@ mrmr_err mem_file_allocate(struct drv_file *file, uint64_t size)
     MRMR_TRY(room_locked(f, "allocate", 0, size));
     mem_touch_locked(file_store(f), f->inode, true);
     return write_bytes_locked(f, 0, NULL, size);
+}
+
+/* --- parts of files --- */
+
+/* Zeros in [offset, end): whole chunks are dropped, the others written. */
+static mrmr_err punch_locked(struct mem_file *f, uint64_t offset, uint64_t end)
+{
+    struct mem_map *map = &f->inode->now.map;
+    size_t keep = mem_map_find(map, offset / MEM_CHUNK), at = keep;
+    for (; at < map->count && map->slots[at].index * MEM_CHUNK < end; at++) {
+        const uint64_t start = map->slots[at].index * MEM_CHUNK;
+        const uint64_t from = start < offset ? offset : start;
+        const uint64_t to = end < start + MEM_CHUNK ? end : start + MEM_CHUNK;
+        if (to - from == MEM_CHUNK) {
+            chunk_put(map->slots[at].chunk);
+            continue;
+        }
+        map->slots[keep++] = map->slots[at];
+    }
+    const size_t first = mem_map_find(map, offset / MEM_CHUNK);
+    memmove(&map->slots[keep], &map->slots[at], (map->count - at) * sizeof *map->slots);
+    file_store(f)->used -= at - keep;
+    map->count -= at - keep;
+    for (size_t i = first; i < keep; i++) {
+        struct mem_chunk *chunk;
+        const uint64_t start = map->slots[i].index * MEM_CHUNK;
+        const uint64_t from = start < offset ? offset - start : 0;
+        const uint64_t to = end < start + MEM_CHUNK ? end - start : MEM_CHUNK;
+        MRMR_TRY(map_own(map, map->slots[i].index, &chunk));
+        memset(chunk->bytes + from, 0, to - from);
+    }
+    return MRMR_OK;
+}
+
+mrmr_err mem_file_range(struct drv_file *file, enum drv_range what, uint64_t offset, uint64_t size)
+{
+    struct mem_file *f = (struct mem_file *)file;
+    struct mem_state *state = &f->inode->now;
+    const bool zero = what != DRV_RANGE_ALLOCATE && what != DRV_RANGE_ALLOCATE_KEEP;
+    const bool grow = what == DRV_RANGE_ALLOCATE || what == DRV_RANGE_ZERO;
+    MEM_WRITING(file_store(f));
+    MRMR_TRY(file_check_locked(f, "change range", DRV_OPEN_WRITE));
+    if (what != DRV_RANGE_PUNCH)
+        MRMR_TRY(room_locked(f, "change range", offset, size));
+    mem_touch_locked(file_store(f), f->inode, true);
+    if (zero)
+        MRMR_TRY(punch_locked(f, offset, offset + size));
+    if (what == DRV_RANGE_PUNCH)
+        return MRMR_OK;
+    const uint64_t before = state->size;
+    mrmr_err err = write_bytes_locked(f, offset, NULL, size);
+    if (!grow)
+        state->size = before;
+    return err;
+}
+
+static bool ranges_overlap(const struct mem_file *from, uint64_t from_offset,
+    const struct mem_file *to, uint64_t to_offset, uint64_t size)
+{
+    return from->inode == to->inode && from_offset < to_offset + size &&
+           to_offset < from_offset + size;
+}
+
+static mrmr_err copy_locked(struct mem_file *from, uint64_t from_offset, struct mem_file *to,
+    uint64_t to_offset, uint64_t size)
+{
+    mrmr_autofree unsigned char *buf = malloc(MEM_CHUNK);
+    if (!buf)
+        return mrmr_nomem();
+    MRMR_TRY(room_locked(to, "copy", to_offset, size));
+    mem_touch_locked(file_store(to), to->inode, true);
+    while (size) {
+        const size_t n = size < MEM_CHUNK ? (size_t)size : MEM_CHUNK;
+        read_bytes(&from->inode->now, from_offset, buf, n);
+        MRMR_TRY(write_bytes_locked(to, to_offset, buf, n));
+        from_offset += n;
+        to_offset += n;
+        size -= n;
+    }
+    return MRMR_OK;
+}
+
+mrmr_err mem_file_copy(struct drv_file *from, uint64_t from_offset, struct drv_file *to,
+    uint64_t to_offset, uint64_t size, uint64_t *ret_copied)
+{
+    struct mem_file *src = (struct mem_file *)from, *dst = (struct mem_file *)to;
+    MEM_WRITING(file_store(src));
+    MRMR_TRY(file_check_locked(src, "copy", DRV_OPEN_READ));
+    MRMR_TRY(file_check_locked(dst, "copy", DRV_OPEN_WRITE));
+    const uint64_t end = src->inode->now.size, left = from_offset < end ? end - from_offset : 0;
+    const uint64_t n = size < left ? size : left;
+    if (ranges_overlap(src, from_offset, dst, to_offset, n))
+        return mem_fail(MRMR_INVALID, "copy", dst->path);
+    if (n)
+        MRMR_TRY(copy_locked(src, from_offset, dst, to_offset, n));
+    *ret_copied = n;
+    return MRMR_OK;
+}
+
+/* Whole chunks, or up to the end of the file; the bytes are copied, as clones count in full. */
+mrmr_err mem_file_clone_range(struct drv_file *from, uint64_t from_offset, struct drv_file *to,
+    uint64_t to_offset, uint64_t size)
+{
+    struct mem_file *src = (struct mem_file *)from, *dst = (struct mem_file *)to;
+    MEM_WRITING(file_store(src));
+    MRMR_TRY(file_check_locked(src, "clone", DRV_OPEN_READ));
+    MRMR_TRY(file_check_locked(dst, "clone", DRV_OPEN_WRITE));
+    const uint64_t end = src->inode->now.size, left = from_offset < end ? end - from_offset : 0;
+    const uint64_t n = size ? size : left;
+    const bool whole = n % MEM_CHUNK == 0 || (n == left && to_offset + n >= dst->inode->now.size);
+    if (from_offset % MEM_CHUNK || to_offset % MEM_CHUNK || !whole || n > left ||
+        ranges_overlap(src, from_offset, dst, to_offset, n))
+        return mem_fail(MRMR_UNSUPPORTED, "clone", src->path);
+    return n ? copy_locked(src, from_offset, dst, to_offset, n) : MRMR_OK;
 }

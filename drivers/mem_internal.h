@@ -46,7 +46,7 @@ struct mem_state {
     uint64_t size;
     struct mem_map map;
     uint32_t mode, uid, gid;
-    int64_t mtime, ctime;
+    int64_t mtime, ctime, atime;
     struct mem_xattr *xattrs;
     size_t xattr_count;
 };
@@ -66,6 +66,7 @@ struct mem_inode {
     uint32_t opens; /* open files, and 1 for the root */
     uint32_t pins;  /* mentions in the log of names */
     bool charged;   /* its chunks are counted in store->used */
+    bool unnamed;   /* made without a name, and may still be given one */
     bool dirty;     /* now differs from synced; tracked stores only */
     struct mem_state now, synced;
     char *target;              /* of a symlink */
@@ -186,6 +187,7 @@ mrmr_err mem_symlink(struct drv *drv, const char *target, const char *path);
 mrmr_err mem_mknod(
     struct drv *drv, const char *path, enum drv_type type, uint32_t mode, uint64_t rdev);
 mrmr_err mem_clone(struct drv *drv, const char *from, const char *to);
+mrmr_err mem_file_link(struct drv_file *file, const char *path);
 /* A new regular file at an empty place. */
 mrmr_err mem_create_locked(
     struct mem_store *store, const char *path, uint32_t mode, struct mem_inode **ret_inode);
@@ -217,6 +219,11 @@ mrmr_err mem_file_next_data(
 mrmr_err mem_file_write(struct drv_file *file, uint64_t offset, const void *buf, size_t size);
 mrmr_err mem_file_truncate(struct drv_file *file, uint64_t size);
 mrmr_err mem_file_allocate(struct drv_file *file, uint64_t size);
+mrmr_err mem_file_range(struct drv_file *file, enum drv_range what, uint64_t offset, uint64_t size);
+mrmr_err mem_file_copy(struct drv_file *from, uint64_t from_offset, struct drv_file *to,
+    uint64_t to_offset, uint64_t size, uint64_t *ret_copied);
+mrmr_err mem_file_clone_range(struct drv_file *from, uint64_t from_offset, struct drv_file *to,
+    uint64_t to_offset, uint64_t size);
 
 /* --- mem_power.c --- */
 

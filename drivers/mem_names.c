@@ -284,6 +284,25 @@ mrmr_err mem_link(struct drv *drv, const char *from, const char *to)
     return MRMR_OK;
 }
 
+mrmr_err mem_file_link(struct drv_file *file, const char *path)
+{
+    struct mem_inode *inode = ((struct mem_file *)file)->inode;
+    struct mem *mem = (struct mem *)file->drv;
+    struct mem_place dst;
+    MEM_WRITING(mem->store);
+    MRMR_TRY(mem_alive_locked(mem->store, mem->epoch, "link", path));
+    MRMR_TRY(mem_walk_locked(mem->store, "link", path, &dst));
+    if (dst.inode)
+        return mem_fail(MRMR_EXISTS, "link", path);
+    if (!inode->names && !inode->unnamed)
+        return mem_fail(MRMR_ABSENT, "link", path);
+    const struct mem_change change = {dst.dir, dst.name, NULL, inode};
+    MRMR_TRY(mem_change_locked(mem->store, 1, &change));
+    inode->unnamed = false;
+    mem_touch_locked(mem->store, inode, false);
+    return MRMR_OK;
+}
+
 mrmr_err mem_unlink(struct drv *drv, const char *path)
 {
     struct mem *mem = (struct mem *)drv;

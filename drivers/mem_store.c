@@ -43,10 +43,10 @@ mrmr_err mem_inode_make_locked(
     inode->type = type;
     inode->charged = true;
     inode->btime = mem_time_locked(store);
-    inode->now.mode = mode;
+    inode->now.mode = mode & 07777; /* folders hand nothing down here */
     inode->now.uid = geteuid();
     inode->now.gid = getegid();
-    inode->now.mtime = inode->now.ctime = inode->btime;
+    inode->now.mtime = inode->now.ctime = inode->now.atime = inode->btime;
     inode->synced = inode->now; /* no chunks and no attributes yet, so nothing is shared */
     inode->next = store->inodes;
     if (inode->next)

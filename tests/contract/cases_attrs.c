@@ -37,6 +37,46 @@ static void times_to_the_nanosecond(void **state)
     assert_text(c, "f", "x");
 }
 
+/* Each time alone leaves the other as it is; both may be set at once, and to now. */
+static void access_and_change_times(void **state)
+{
+    struct contract *c = *state;
+    CONTRACT_NEEDS(c, DRV_CAP_NS_TIMES);
+    const struct drv_stat set = {.mtime = 1111 * SECOND + 1, .atime = 2222 * SECOND + 2};
+    make_file(c, "f", "x");
+    assert_ok(drv_set_attr(c->drv, "f", DRV_ATTR_ATIME | DRV_ATTR_MTIME, &set));
+    assert_int_equal(stat_of(c, "f").mtime, set.mtime);
+    assert_int_equal(stat_of(c, "f").atime, set.atime);
+    assert_ok(drv_set_attr(c->drv, "f", DRV_ATTR_ATIME, &(struct drv_stat){.atime = 7}));
+    assert_int_equal(stat_of(c, "f").mtime, set.mtime);
+    assert_int_equal(stat_of(c, "f").atime, 7);
+    assert_ok(drv_set_attr(c->drv, "f", DRV_ATTR_MTIME, &(struct drv_stat){.mtime = 8}));
+    assert_int_equal(stat_of(c, "f").mtime, 8);
+    assert_int_equal(stat_of(c, "f").atime, 7);
+    assert_ok(drv_set_attr(c->drv, "f", DRV_ATTR_MTIME, &(struct drv_stat){.mtime = DRV_TIME_NOW}));
+    assert_true(stat_of(c, "f").mtime > 1600000000 * SECOND);
+    assert_int_equal(stat_of(c, "f").atime, 7);
+    assert_ok(drv_set_attr(c->drv, "f", DRV_ATTR_ATIME, &(struct drv_stat){.atime = DRV_TIME_NOW}));
+    assert_true(stat_of(c, "f").atime > 1600000000 * SECOND);
+}
+
+static void owner_and_group_alone(void **state)
+{
+    struct contract *c = *state;
+    CONTRACT_NEEDS(c, DRV_CAP_OWNER);
+    if (geteuid() != 0)
+        skip_for("to give files away takes root");
+    const struct drv_stat attr = {.uid = 77, .gid = 88};
+    make_file(c, "f", "x");
+    const struct drv_stat before = stat_of(c, "f");
+    assert_ok(drv_set_attr(c->drv, "f", DRV_ATTR_UID, &attr));
+    assert_int_equal(stat_of(c, "f").uid, 77);
+    assert_int_equal(stat_of(c, "f").gid, before.gid);
+    assert_ok(drv_set_attr(c->drv, "f", DRV_ATTR_GID, &(struct drv_stat){.uid = 1, .gid = 88}));
+    assert_int_equal(stat_of(c, "f").uid, 77);
+    assert_int_equal(stat_of(c, "f").gid, 88);
+}
+
 static void mode_and_owner(void **state)
 {
     struct contract *c = *state;
@@ -272,6 +312,8 @@ static void ctime_tells_of_hidden_edits(void **state)
 
 const struct CMUnitTest cases_attrs[] = {
     CASE(times_to_the_nanosecond),
+    CASE(access_and_change_times),
+    CASE(owner_and_group_alone),
     CASE(mode_and_owner),
     CASE(attributes_of_symlinks),
     CASE(xattrs_are_kept),

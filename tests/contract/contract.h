@@ -72,7 +72,9 @@ CASES(list);
 CASES(files);
 CASES(sparse);
 CASES(attrs);
+CASES(open);
 CASES(local); /* for drives with a host path */
+CASES(act);   /* likewise */
 
 /* Each case opens and closes its own root. */
 #define CASE(fn)                                                                                   \

@@ -283,6 +283,57 @@ static void a_full_drive(void **state)
     assert_ok(put(w->drv, "c", "x"));
 }
 
+/* The ops on parts of open files and on files without a name. */
+static void parts_of_open_files(void **state)
+{
+    struct world *w = *state;
+    struct drv_file *from = NULL, *to = NULL, *unnamed = NULL;
+    const struct drv_stat attr = {.mode = 0640};
+    uint64_t n = 99;
+    assert_ok(drv_file_open(w->drv, "from", CREATE, 0600, &from));
+    assert_ok(drv_file_open(w->drv, "to", CREATE, 0600, &to));
+    assert_ok(drv_file_write(from, 0, "0123456789", 10));
+    static const struct drv_fault_rule rules[] = {
+        {.ops = DRV_FAULT_FILE_RANGE, .part = "to", .err = MRMR_IO},
+        {.ops = DRV_FAULT_FILE_COPY, .part = "to", .err = MRMR_IO},
+        {.ops = DRV_FAULT_CLONE, .part = "to", .err = MRMR_IO},
+        {.ops = DRV_FAULT_SET_ATTR, .part = "to", .err = MRMR_IO},
+        {.ops = DRV_FAULT_LINK, .part = "named", .err = MRMR_IO},
+        {.ops = DRV_FAULT_CREATE, .times = 1, .err = MRMR_IO},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        assert_ok(drv_fault_add(w->fault, &rules[i], NULL));
+    assert_int_equal(drv_file_range(to, DRV_RANGE_ALLOCATE, 0, 10), MRMR_IO);
+    assert_int_equal(drv_file_copy(from, 0, to, 0, 10, &n), MRMR_IO);
+    assert_int_equal(n, 99);
+    assert_int_equal(drv_file_clone_range(from, 0, to, 0, 0), MRMR_IO);
+    assert_int_equal(drv_file_set_attr(to, DRV_ATTR_MODE, &attr), MRMR_IO);
+    assert_int_equal(drv_file_open_unnamed(w->drv, "", DRV_OPEN_WRITE, 0600, &unnamed), MRMR_IO);
+    assert_ok(drv_file_open_unnamed(w->drv, "", DRV_OPEN_WRITE, 0600, &unnamed));
+    assert_int_equal(drv_file_link(unnamed, "named"), MRMR_IO);
+    assert_text(w->drv, "to", "");
+    drv_fault_clear(w->fault);
+    /* A copy that comes short, and a drive without room. */
+    assert_ok(drv_fault_add(
+        w->fault, RULE(.ops = DRV_FAULT_FILE_COPY, .action = DRV_FAULT_SHORT, .bytes = 4), NULL));
+    assert_ok(drv_file_copy(from, 2, to, 0, 8, &n));
+    assert_int_equal(n, 4);
+    assert_text(w->drv, "to", "2345");
+    drv_fault_clear(w->fault);
+    assert_ok(drv_fault_add(w->fault, RULE(.action = DRV_FAULT_FULL, .bytes = 5), NULL));
+    assert_int_equal(drv_file_copy(from, 0, to, 0, 10, &n), MRMR_SPACE);
+    assert_int_equal(drv_file_range(to, DRV_RANGE_ALLOCATE, 0, 10), MRMR_SPACE);
+    assert_ok(drv_file_range(to, DRV_RANGE_PUNCH, 0, 10));
+    assert_ok(drv_file_copy(from, 0, to, 0, 5, &n));
+    assert_int_equal(drv_file_link(unnamed, "named"), MRMR_SPACE);
+    drv_fault_clear(w->fault);
+    assert_ok(drv_file_link(unnamed, "named"));
+    assert_text(w->drv, "named", "");
+    drv_file_close(unnamed);
+    drv_file_close(from);
+    drv_file_close(to);
+}
+
 struct hooked {
     struct world *w;
     unsigned calls;
@@ -493,6 +544,7 @@ int main(void)
         TEST(flipped_bytes),
         TEST(delays),
         TEST(a_full_drive),
+        TEST(parts_of_open_files),
         TEST(hooks_run_before_or_after),
         TEST(kills_are_final),
         TEST(every_call_fails_once),

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Acting as another user, for one op. fsuid, fsgid and the supplementary groups belong to a thread;
+ * libc's setgroups changes them for every thread, so the system call is made without it. A fsuid
+ * other than 0 takes the capabilities over files away until it is 0 again, so the kernel checks that
+ * user's rights.
+ *
+ * The kernel makes a process that does this undumpable; its own /proc/self/fd stays open to it.
+ */
+#include "drivers/act.h"
+#include "drivers/local_internal.h"
+
+#include "base/cleanup.h"
+#include <sys/fsuid.h>
+#include <sys/syscall.h>
+
+#ifdef SYS_setgroups32
+#define LOCAL_SETGROUPS SYS_setgroups32
+#else
+#define LOCAL_SETGROUPS SYS_setgroups
+#endif
+
+_Static_assert(sizeof(gid_t) == sizeof(uint32_t), "groups are given to the kernel as they are");
+
+static mrmr_err groups_read(struct local_act *act)
+{
+    int n = getgroups(0, NULL);
+    act->groups = n > 0 ? calloc((size_t)n, sizeof *act->groups) : NULL;
+    if (n > 0 && !act->groups)
+        return mrmr_nomem();
+    n = n > 0 ? getgroups(n, act->groups) : 0;
+    act->ngroups = n > 0 ? (size_t)n : 0;
+    return MRMR_OK;
+}
+
+/* False: the kernel refused. Neither call says so itself; an id of -1 changes nothing and tells. */
+static bool set_ids(uint32_t uid, uint32_t gid)
+{
+    setfsgid(gid);
+    setfsuid(uid);
+    return (uint32_t)setfsgid((gid_t)-1) == gid && (uint32_t)setfsuid((uid_t)-1) == uid;
+}
+
+void local_act_end(struct local_act *act)
+{
+    const int saved = errno;
+    if (act->acting) {
+        set_ids(act->uid, act->gid);
+        /* Should it fail, the thread is root with other groups, which opens and closes nothing. */
+        syscall(LOCAL_SETGROUPS, act->ngroups, act->groups);
+    }
+    free(act->groups);
+    *act = (struct local_act){0};
+    errno = saved;
+}
+
+mrmr_err local_act_begin(const char *op, const char *path, struct local_act *ret_act)
+{
+    const struct drv_act *as = drv_act_own();
+    if (!as || geteuid() != 0 || (!as->lost && as->uid == 0 && as->gid == getegid()))
+        return MRMR_OK;
+    if (as->lost)
+        return mrmr_nomem();
+    struct local_act act = {.uid = geteuid(), .gid = getegid()};
+    MRMR_TRY(groups_read(&act));
+    if (syscall(LOCAL_SETGROUPS, as->ngroups, as->groups) == 0) {
+        act.acting = true;
+        if (set_ids(as->uid, as->gid)) {
+            *ret_act = act;
+            return MRMR_OK;
+        }
+    }
+    local_act_end(&act);
+    mrmr_err err = mrmr_fail(
+        MRMR_DENIED, "the system does not let this process act as user %u", (unsigned)as->uid);
+    return mrmr_err_path(mrmr_err_op(err, op), path);
+}

@@ -7,6 +7,11 @@
  * Cut off, it answers every caller that waits and takes no new call; threads that are idle end, and
  * one that hangs in the kernel ends when it comes back, if it ever does.
  *
+ * An op has its deadline from when it begins, and as much before to get a thread. A slow op (a sync)
+ * has more time than others, and holds its thread for as long: slow ops have half of the threads at
+ * most, so that the others need not wait for them, and whoever does wait because there is but one
+ * thread gets more time while slow ops run.
+ *
  * Locks: the guard's, then an inner drive's. No op runs under either.
  */
 #include "drivers/guard_internal.h"
@@ -38,6 +43,8 @@ struct guard_inner {
     bool cut;
     mrmr_err why;
     unsigned threads, idle;
+    unsigned queued, slow; /* jobs that wait; slow ones that run */
+    int64_t slow_ended;    /* when the last slow one came back */
     struct guard_job *first, **last;
 };
 
@@ -77,6 +84,7 @@ void *guard_job_create(
         return NULL;
     job->run = run;
     job->free = free_job;
+    job->act = drv_act_share(drv_act_own());
     job->refs = 1;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -89,6 +97,7 @@ static void job_free(struct guard_job *job)
 {
     struct guard_inner *inner = job->inner;
     pthread_cond_destroy(&job->changed);
+    drv_act_put(job->act);
     job->free(job);
     guard_inner_put(inner);
 }
@@ -108,30 +117,47 @@ void guard_job_put(struct guard_job *job)
 
 /* --- threads --- */
 
-static struct guard_job *job_take_locked(struct guard_inner *inner)
+/* Take a job out of the queue; at is the link that leads to it. */
+static struct guard_job *job_unlink_locked(struct guard_inner *inner, struct guard_job **at)
 {
-    struct guard_job *job = inner->first;
-    inner->first = job->next;
-    if (!inner->first)
-        inner->last = &inner->first;
+    struct guard_job *job = *at;
+    *at = job->next;
+    if (!*at)
+        inner->last = at;
     job->next = NULL;
-    job->state = GUARD_RUNNING;
+    inner->queued--;
     return job;
+}
+
+/* The first job that may run now; a link to NULL: none. */
+static struct guard_job **job_ready_locked(struct guard_inner *inner)
+{
+    const unsigned most = inner->guard->options.threads > 1 ? inner->guard->options.threads / 2 : 1;
+    struct guard_job **at = &inner->first;
+    while (*at && (*at)->slow && inner->slow >= most)
+        at = &(*at)->next;
+    return at;
 }
 
 /* The next job; NULL: end. */
 static struct guard_job *worker_next(struct guard_inner *inner)
 {
     mrmr_locked(&inner->lock);
-    while (!inner->first && !inner->cut) {
+    while (!*job_ready_locked(inner) && !inner->cut) {
         inner->idle++;
         pthread_cond_wait(&inner->work, &inner->lock);
         inner->idle--;
     }
-    if (inner->first)
-        return job_take_locked(inner);
-    inner->threads--;
-    return NULL;
+    struct guard_job **at = job_ready_locked(inner);
+    if (!*at) {
+        inner->threads--;
+        return NULL;
+    }
+    struct guard_job *job = job_unlink_locked(inner, at);
+    job->state = GUARD_RUNNING;
+    job->began = mrmr_clock_monotonic();
+    inner->slow += job->slow;
+    return job;
 }
 
 static void worker_done(struct guard_inner *inner, struct guard_job *job, mrmr_err err)
@@ -139,6 +165,10 @@ static void worker_done(struct guard_inner *inner, struct guard_job *job, mrmr_e
     mrmr_locked(&inner->lock);
     if (job->state == GUARD_GIVEN_UP)
         atomic_fetch_sub(&inner->guard->stuck, 1);
+    if (job->slow) {
+        inner->slow--;
+        inner->slow_ended = mrmr_clock_monotonic();
+    }
     job->err = err;
     if (err)
         mrmr_story_save(&job->story);
@@ -146,23 +176,32 @@ static void worker_done(struct guard_inner *inner, struct guard_job *job, mrmr_e
     pthread_cond_signal(&job->changed);
 }
 
+static mrmr_err worker_do(struct guard_job *job)
+{
+    drv_act_set(job->act);
+    mrmr_err err = job->run(job);
+    drv_act_set(NULL);
+    return err;
+}
+
 static void *worker_run(void *arg)
 {
     struct guard_inner *inner = arg;
     for (struct guard_job *job; (job = worker_next(inner));) {
-        worker_done(inner, job, job->run(job));
+        worker_done(inner, job, worker_do(job));
         guard_job_put(job);
     }
     guard_inner_put(inner);
     return NULL;
 }
 
-/* One more thread, if there may be one and none is idle. False: nobody would run a job. */
+/* One more thread for one more job, if there may be one and none is idle that no other job waits
+ * for. False: nobody would run a job. */
 static bool worker_start_locked(struct guard_inner *inner)
 {
     pthread_t thread;
     pthread_attr_t attr;
-    if (inner->idle || inner->threads >= inner->guard->options.threads)
+    if (inner->queued < inner->idle || inner->threads >= inner->guard->options.threads)
         return true;
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -181,6 +220,7 @@ static bool job_push_locked(struct guard_inner *inner, struct guard_job *job)
         return false;
     *inner->last = job;
     inner->last = &job->next;
+    inner->queued++;
     job->refs++;
     pthread_cond_signal(&inner->work);
     return true;
@@ -259,28 +299,43 @@ static void job_leave_locked(struct guard_inner *inner, struct guard_job *job)
     struct guard_job **at = &inner->first;
     while (*at != job)
         at = &(*at)->next;
-    *at = job->next;
-    if (!*at)
-        inner->last = at;
+    job_unlink_locked(inner, at);
     job->state = GUARD_DONE;
     job->refs--;
+}
+
+/* When the time of a job is over, counted from the time given, or from when it began if that is
+ * later. */
+static int64_t job_until_locked(
+    const struct guard_inner *inner, const struct guard_job *job, int64_t from)
+{
+    const int64_t start = job->began > from ? job->began : from;
+    return start + inner->guard->options.deadline * (job->slow ? GUARD_SLOW : 1);
+}
+
+/* It has not begun, and since that time a slow op had a thread. One that takes too long has a caller
+ * of its own, who cuts the drive off. */
+static bool job_behind_slow_locked(
+    const struct guard_inner *inner, const struct guard_job *job, int64_t from)
+{
+    return job->state == GUARD_QUEUED && (inner->slow > 0 || inner->slow_ended > from);
 }
 
 /* Until the job is done, its time is over, or the drive is cut off. True: it is done. */
 static bool job_wait_locked(struct guard_inner *inner, struct guard_job *job)
 {
     uint64_t progress = atomic_load(&job->progress);
-    int64_t until = mrmr_clock_monotonic() + inner->guard->options.deadline;
+    int64_t from = mrmr_clock_monotonic();
     while (job->state != GUARD_DONE && !inner->cut) {
-        struct timespec at = mrmr_clock_to_timespec(until);
+        struct timespec at = mrmr_clock_to_timespec(job_until_locked(inner, job, from));
         pthread_cond_timedwait(&job->changed, &inner->lock, &at);
-        if (mrmr_clock_monotonic() < until)
+        if (mrmr_clock_monotonic() < job_until_locked(inner, job, from))
             continue;
         uint64_t now = atomic_load(&job->progress);
-        if (now == progress)
+        if (now == progress && !job_behind_slow_locked(inner, job, from))
             break;
         progress = now;
-        until = mrmr_clock_monotonic() + inner->guard->options.deadline;
+        from = mrmr_clock_monotonic();
     }
     if (job->state == GUARD_DONE)
         return true;
@@ -376,7 +431,6 @@ mrmr_err drv_guard_put(struct drv *drv, struct drv *own)
         old = guard->inner;
         guard->inner = inner;
         guard->info = info;
-        guard->info.caps &= ~(uint32_t)DRV_CAP_WRITABLE;
     }
     if (old)
         inner_cut(old, MRMR_OFFLINE);

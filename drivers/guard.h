@@ -13,8 +13,18 @@
  * States: cut off <-> serving one inner drive. A file stays with the inner drive on which it was
  * opened: after a cut it is MRMR_OFFLINE for ever, also when the same root is put in again.
  *
- * Listing has its deadline for each entry, not for the whole. Reading ops only so far: info() leaves
- * DRV_CAP_WRITABLE out.
+ * The deadline is counted from when an op begins. Before that it may wait as long for a thread, or
+ * longer while slow ops run (below), which have half of the threads at most.
+ *
+ * Listing has its deadline for each entry, not for the whole. Slow ops: syncing, cloning and copying
+ * write out what is in memory, which takes long on a healthy slow disk, so file_sync, dir_sync, sync_all, clone,
+ * file_clone_range and file_copy have ten times the deadline. A copy is of 64 MiB at most; the caller
+ * goes on, as after any short copy.
+ *
+ * A change that was given up may or may not have happened, or may happen yet, as long as the thread
+ * that hangs in it is counted by drv_guard_stuck(). It reads nothing of the caller's by then.
+ *
+ * Ops run as the caller that their thread acts as (drv_act_as).
  *
  * Threads: any function, any time. Ownership: put takes the inner drive, which is closed when it was
  * cut off and its last op and file are done: a drive that hangs for ever is never closed, nor is the

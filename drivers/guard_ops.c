@@ -1,33 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The guard's ops: each puts its arguments into a job, and copies what the job brought out of it.
+ * The guard's ops that look, and the table of all: each puts its arguments into a job, and copies
+ * what the job brought out of it. guard_write.c has those that change something, guard_watch.c those
+ * of a watch.
  */
 #include "drivers/guard_internal.h"
 
 #include "base/cleanup.h"
 #include <string.h>
 
-/* What the ops need, all in one: it is short-lived. */
-struct op {
-    struct guard_job job;
-    char *path;
-    struct guard_handle *handle; /* counted; of the file that the op is on */
-    struct drv_file *file;       /* that it opened */
-    uint64_t offset;
-    size_t size;
-    uint64_t start, end;
-    bool drop;
-    unsigned flags;
-    uint32_t mode;
-    struct drv_stat stat;
-    struct drv_space space;
-    struct mrmr_bytes bytes; /* results of any length */
-    size_t got;
-};
-
-#define auto_op __attribute__((cleanup(op_put_auto))) struct op
-
-static void op_put_auto(struct op **op)
+void guard_op_put_auto(struct guard_op **op)
 {
     if (*op)
         guard_job_put(&(*op)->job);
@@ -44,16 +26,19 @@ static void handle_put(struct guard_handle *handle)
 
 static void op_free(struct guard_job *job)
 {
-    struct op *op = (struct op *)job;
+    struct guard_op *op = (struct guard_op *)job;
     handle_put(op->handle);
+    handle_put(op->to);
     free(op->path);
+    free(op->other);
     mrmr_bytes_free(&op->bytes);
     free(op);
 }
 
-static mrmr_err op_create(const char *path, mrmr_err (*run)(struct guard_job *), struct op **ret_op)
+mrmr_err guard_op_create(
+    const char *path, mrmr_err (*run)(struct guard_job *), struct guard_op **ret_op)
 {
-    struct op *op = guard_job_create(sizeof *op, run, op_free);
+    struct guard_op *op = guard_job_create(sizeof *op, run, op_free);
     if (!op)
         return mrmr_nomem();
     if (path && !(op->path = strdup(path))) {
@@ -64,46 +49,46 @@ static mrmr_err op_create(const char *path, mrmr_err (*run)(struct guard_job *),
     return MRMR_OK;
 }
 
-static mrmr_err op_call(struct drv *drv, struct op *op)
+mrmr_err guard_op_call(struct drv *drv, struct guard_op *op)
 {
     return mrmr_err_path(guard_call(drv, NULL, &op->job), op->path);
 }
 
-static mrmr_err op_call_file(struct drv_file *file, struct op *op)
+mrmr_err guard_op_call_file(struct drv_file *file, struct guard_op *op)
 {
     struct guard_file *own = (struct guard_file *)file;
     op->handle = own->handle;
     atomic_fetch_add(&op->handle->refs, 1);
-    return guard_call(file->drv, own->inner, &op->job);
+    return mrmr_err_path(guard_call(file->drv, own->inner, &op->job), op->path);
 }
 
 /* --- the drive --- */
 
 static mrmr_err space_run(struct guard_job *job)
 {
-    return drv_space(job->drv, &((struct op *)job)->space);
+    return drv_space(job->drv, &((struct guard_op *)job)->space);
 }
 
 static mrmr_err guard_space(struct drv *drv, struct drv_space *ret_space)
 {
-    auto_op *op = NULL;
-    MRMR_TRY(op_create(NULL, space_run, &op));
-    MRMR_TRY(op_call(drv, op));
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(NULL, space_run, &op));
+    MRMR_TRY(guard_op_call(drv, op));
     *ret_space = op->space;
     return MRMR_OK;
 }
 
 static mrmr_err stat_run(struct guard_job *job)
 {
-    struct op *op = (struct op *)job;
+    struct guard_op *op = (struct guard_op *)job;
     return drv_stat(job->drv, op->path, &op->stat);
 }
 
 static mrmr_err guard_stat(struct drv *drv, const char *path, struct drv_stat *ret_stat)
 {
-    auto_op *op = NULL;
-    MRMR_TRY(op_create(path, stat_run, &op));
-    MRMR_TRY(op_call(drv, op));
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(path, stat_run, &op));
+    MRMR_TRY(guard_op_call(drv, op));
     *ret_stat = op->stat;
     return MRMR_OK;
 }
@@ -118,7 +103,7 @@ struct list_record { /* followed by the name */
 
 static mrmr_err list_note(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
 {
-    struct op *op = arg;
+    struct guard_op *op = arg;
     struct list_record record = {.err = stat ? MRMR_OK : err, .name_size = strlen(name) + 1};
     if (stat)
         record.stat = *stat;
@@ -129,15 +114,15 @@ static mrmr_err list_note(const char *name, const struct drv_stat *stat, mrmr_er
 
 static mrmr_err list_run(struct guard_job *job)
 {
-    struct op *op = (struct op *)job;
+    struct guard_op *op = (struct guard_op *)job;
     return drv_list(job->drv, op->path, list_note, op);
 }
 
 static mrmr_err guard_list(struct drv *drv, const char *path, drv_list_fn fn, void *arg)
 {
-    auto_op *op = NULL;
-    MRMR_TRY(op_create(path, list_run, &op));
-    MRMR_TRY(op_call(drv, op));
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(path, list_run, &op));
+    MRMR_TRY(guard_op_call(drv, op));
     for (size_t at = 0; at < op->bytes.size;) {
         struct list_record record;
         memcpy(&record, op->bytes.data + at, sizeof record);
@@ -152,21 +137,21 @@ static mrmr_err guard_list(struct drv *drv, const char *path, drv_list_fn fn, vo
 
 static mrmr_err readlink_run(struct guard_job *job)
 {
-    struct op *op = (struct op *)job;
+    struct guard_op *op = (struct guard_op *)job;
     return drv_readlink(job->drv, op->path, &op->bytes);
 }
 
 static mrmr_err guard_readlink(struct drv *drv, const char *path, struct mrmr_bytes *target)
 {
-    auto_op *op = NULL;
-    MRMR_TRY(op_create(path, readlink_run, &op));
-    MRMR_TRY(op_call(drv, op));
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(path, readlink_run, &op));
+    MRMR_TRY(guard_op_call(drv, op));
     return mrmr_bytes_add(target, op->bytes.data, op->bytes.size);
 }
 
 static mrmr_err xattr_note(const char *name, const void *value, size_t size, void *arg)
 {
-    struct op *op = arg;
+    struct guard_op *op = arg;
     MRMR_TRY(mrmr_bytes_add(&op->bytes, &size, sizeof size));
     MRMR_TRY(mrmr_bytes_add(&op->bytes, name, strlen(name) + 1));
     return mrmr_bytes_add(&op->bytes, value, size);
@@ -174,15 +159,15 @@ static mrmr_err xattr_note(const char *name, const void *value, size_t size, voi
 
 static mrmr_err xattr_run(struct guard_job *job)
 {
-    struct op *op = (struct op *)job;
+    struct guard_op *op = (struct guard_op *)job;
     return drv_xattr_list(job->drv, op->path, xattr_note, op);
 }
 
 static mrmr_err guard_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg)
 {
-    auto_op *op = NULL;
-    MRMR_TRY(op_create(path, xattr_run, &op));
-    MRMR_TRY(op_call(drv, op));
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(path, xattr_run, &op));
+    MRMR_TRY(guard_op_call(drv, op));
     for (size_t at = 0; at < op->bytes.size;) {
         size_t size;
         memcpy(&size, op->bytes.data + at, sizeof size);
@@ -199,7 +184,7 @@ static mrmr_err guard_xattr_list(struct drv *drv, const char *path, drv_xattr_fn
 /* The handle goes with the job, on this thread. */
 static mrmr_err file_close_run(struct guard_job *job)
 {
-    struct op *op = (struct op *)job;
+    struct guard_op *op = (struct guard_op *)job;
     handle_put(mrmr_steal(op->handle));
     return MRMR_OK;
 }
@@ -207,30 +192,36 @@ static mrmr_err file_close_run(struct guard_job *job)
 /* Whoever opened it may have given up by then: the last to let go of the job closes the file. */
 static void file_open_free(struct guard_job *job)
 {
-    struct op *op = (struct op *)job;
+    struct guard_op *op = (struct guard_op *)job;
     drv_file_close(op->file);
     op_free(job);
 }
 
 static mrmr_err file_open_run(struct guard_job *job)
 {
-    struct op *op = (struct op *)job;
+    struct guard_op *op = (struct guard_op *)job;
     return drv_file_open(job->drv, op->path, op->flags, op->mode, &op->file);
 }
 
-static mrmr_err guard_file_open(
-    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
+static mrmr_err file_open_unnamed_run(struct guard_job *job)
 {
-    auto_op *op = NULL;
+    struct guard_op *op = (struct guard_op *)job;
+    return drv_file_open_unnamed(job->drv, op->path, op->flags, op->mode, &op->file);
+}
+
+static mrmr_err file_open(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
+    mrmr_err (*run)(struct guard_job *), struct drv_file **ret_file)
+{
+    guard_auto_op *op = NULL;
     mrmr_autofree struct guard_file *file = calloc(1, sizeof *file);
     mrmr_autofree struct guard_handle *handle = calloc(1, sizeof *handle);
     if (!file || !handle)
         return mrmr_nomem();
-    MRMR_TRY(op_create(path, file_open_run, &op));
+    MRMR_TRY(guard_op_create(path, run, &op));
     op->job.free = file_open_free;
     op->flags = flags;
     op->mode = mode;
-    MRMR_TRY(op_call(drv, op));
+    MRMR_TRY(guard_op_call(drv, op));
     file->file.drv = drv;
     file->inner = guard_inner_get(op->job.inner);
     handle->refs = 1;
@@ -240,11 +231,23 @@ static mrmr_err guard_file_open(
     return MRMR_OK;
 }
 
+static mrmr_err guard_file_open(
+    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
+{
+    return file_open(drv, path, flags, mode, file_open_run, ret_file);
+}
+
+static mrmr_err guard_file_open_unnamed(
+    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
+{
+    return file_open(drv, path, flags, mode, file_open_unnamed_run, ret_file);
+}
+
 static void guard_file_close(struct drv_file *file)
 {
     struct guard_file *own = (struct guard_file *)file;
-    struct op *op = NULL;
-    if (op_create(NULL, file_close_run, &op)) {
+    struct guard_op *op = NULL;
+    if (guard_op_create(NULL, file_close_run, &op)) {
         handle_put(own->handle); /* without memory: here */
     } else {
         op->handle = own->handle;
@@ -256,34 +259,34 @@ static void guard_file_close(struct drv_file *file)
 
 static mrmr_err file_stat_run(struct guard_job *job)
 {
-    struct op *op = (struct op *)job;
+    struct guard_op *op = (struct guard_op *)job;
     return drv_file_stat(op->handle->own, &op->stat);
 }
 
 static mrmr_err guard_file_stat(struct drv_file *file, struct drv_stat *ret_stat)
 {
-    auto_op *op = NULL;
-    MRMR_TRY(op_create(NULL, file_stat_run, &op));
-    MRMR_TRY(op_call_file(file, op));
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(NULL, file_stat_run, &op));
+    MRMR_TRY(guard_op_call_file(file, op));
     *ret_stat = op->stat;
     return MRMR_OK;
 }
 
 static mrmr_err file_read_run(struct guard_job *job)
 {
-    struct op *op = (struct op *)job;
-    return drv_file_read(op->handle->own, op->offset, op->bytes.data, op->size, &op->got);
+    struct guard_op *op = (struct guard_op *)job;
+    return drv_file_read(op->handle->own, op->offset, op->bytes.data, (size_t)op->size, &op->got);
 }
 
 static mrmr_err guard_file_read(
     struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
 {
-    auto_op *op = NULL;
-    MRMR_TRY(op_create(NULL, file_read_run, &op));
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(NULL, file_read_run, &op));
     MRMR_TRY(mrmr_bytes_reserve(&op->bytes, size));
     op->offset = offset;
     op->size = size;
-    mrmr_err err = op_call_file(file, op);
+    mrmr_err err = guard_op_call_file(file, op);
     if (err == MRMR_TIMEOUT || err == MRMR_OFFLINE)
         return err; /* the buffer may still be written to */
     memcpy(buf, op->bytes.data, op->got);
@@ -293,160 +296,20 @@ static mrmr_err guard_file_read(
 
 static mrmr_err next_data_run(struct guard_job *job)
 {
-    struct op *op = (struct op *)job;
+    struct guard_op *op = (struct guard_op *)job;
     return drv_file_next_data(op->handle->own, op->offset, &op->start, &op->end);
 }
 
 static mrmr_err guard_file_next_data(
     struct drv_file *file, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end)
 {
-    auto_op *op = NULL;
-    MRMR_TRY(op_create(NULL, next_data_run, &op));
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(NULL, next_data_run, &op));
     op->offset = offset;
-    MRMR_TRY(op_call_file(file, op));
+    MRMR_TRY(guard_op_call_file(file, op));
     *ret_start = op->start;
     *ret_end = op->end;
     return MRMR_OK;
-}
-
-/* --- watching: the watch has a thread of its own; only adding a folder touches the drive --- */
-
-/* The inner drive's watch is closed when neither the caller has it any more nor an op is on it,
- * which may have been given up. That can be late, so what is told passes here: nothing after the
- * caller has closed it. */
-struct watch_handle {
-    atomic_uint refs;
-    struct drv_watch *own;
-    drv_event_fn fn;
-    void *arg;
-    pthread_rwlock_t telling; /* held for reading while fn runs */
-    bool closed;              /* guarded by telling */
-};
-
-struct guard_watch {
-    struct drv_watch watch;
-    struct guard_inner *inner;   /* owned */
-    struct watch_handle *handle; /* counted */
-};
-
-struct watch_op {
-    struct guard_job job;
-    char *path;
-    uint64_t key;
-    struct watch_handle *handle; /* counted */
-};
-
-static void watch_handle_put(struct watch_handle *handle)
-{
-    if (!handle || atomic_fetch_sub(&handle->refs, 1) != 1)
-        return;
-    drv_watch_close(handle->own);
-    pthread_rwlock_destroy(&handle->telling);
-    free(handle);
-}
-
-static void watch_tell(enum drv_event event, uint64_t key, const char *name, void *arg)
-{
-    struct watch_handle *handle = arg;
-    pthread_rwlock_rdlock(&handle->telling);
-    if (!handle->closed)
-        handle->fn(event, key, name, handle->arg);
-    pthread_rwlock_unlock(&handle->telling);
-}
-
-static void watch_op_free(struct guard_job *job)
-{
-    struct watch_op *op = (struct watch_op *)job;
-    watch_handle_put(op->handle);
-    free(op->path);
-    free(op);
-}
-
-static mrmr_err watch_op_create(
-    struct watch_handle *handle, mrmr_err (*run)(struct guard_job *), struct watch_op **ret_op)
-{
-    struct watch_op *op = guard_job_create(sizeof *op, run, watch_op_free);
-    if (!op)
-        return mrmr_nomem();
-    atomic_fetch_add(&handle->refs, 1);
-    op->handle = handle;
-    *ret_op = op;
-    return MRMR_OK;
-}
-
-static mrmr_err watch_open_run(struct guard_job *job)
-{
-    struct watch_handle *handle = ((struct watch_op *)job)->handle;
-    return drv_watch_open(job->drv, watch_tell, handle, &handle->own);
-}
-
-static mrmr_err watch_add_run(struct guard_job *job)
-{
-    struct watch_op *op = (struct watch_op *)job;
-    return drv_watch_add(op->handle->own, op->path, op->key);
-}
-
-static struct watch_handle *watch_handle_create(drv_event_fn fn, void *arg)
-{
-    struct watch_handle *handle = calloc(1, sizeof *handle);
-    if (!handle)
-        return NULL;
-    handle->refs = 1;
-    handle->fn = fn;
-    handle->arg = arg;
-    pthread_rwlock_init(&handle->telling, NULL);
-    return handle;
-}
-
-static mrmr_err guard_watch_open(
-    struct drv *drv, drv_event_fn fn, void *arg, struct drv_watch **ret_watch)
-{
-    mrmr_autofree struct guard_watch *watch = calloc(1, sizeof *watch);
-    struct watch_handle *handle = watch_handle_create(fn, arg);
-    struct watch_op *op = NULL;
-    mrmr_err err = watch && handle ? watch_op_create(handle, watch_open_run, &op) : mrmr_nomem();
-    if (!err)
-        err = guard_call(drv, NULL, &op->job);
-    if (err) {
-        watch_handle_put(handle);
-        guard_job_put(op ? &op->job : NULL);
-        return err;
-    }
-    watch->watch.drv = drv;
-    watch->inner = guard_inner_get(op->job.inner);
-    watch->handle = handle;
-    guard_job_put(&op->job);
-    *ret_watch = &mrmr_steal(watch)->watch;
-    return MRMR_OK;
-}
-
-static void guard_watch_close(struct drv_watch *watch)
-{
-    struct guard_watch *own = (struct guard_watch *)watch;
-    pthread_rwlock_wrlock(&own->handle->telling);
-    own->handle->closed = true;
-    pthread_rwlock_unlock(&own->handle->telling);
-    watch_handle_put(own->handle);
-    guard_inner_put(own->inner);
-    free(own);
-}
-
-static mrmr_err guard_watch_add(struct drv_watch *watch, const char *path, uint64_t key)
-{
-    struct guard_watch *own = (struct guard_watch *)watch;
-    struct watch_op *op = NULL;
-    MRMR_TRY(watch_op_create(own->handle, watch_add_run, &op));
-    mrmr_err err = (op->path = strdup(path)) ? MRMR_OK : mrmr_nomem();
-    op->key = key;
-    if (!err)
-        err = mrmr_err_path(guard_call(watch->drv, own->inner, &op->job), path);
-    guard_job_put(&op->job);
-    return err;
-}
-
-static void guard_watch_remove(struct drv_watch *watch, uint64_t key)
-{
-    drv_watch_remove(((struct guard_watch *)watch)->handle->own, key);
 }
 
 const struct drv_ops drv_guard_ops = {
@@ -463,6 +326,28 @@ const struct drv_ops drv_guard_ops = {
     .file_stat = guard_file_stat,
     .file_read = guard_file_read,
     .file_next_data = guard_file_next_data,
+    .file_write = guard_file_write,
+    .file_truncate = guard_file_truncate,
+    .file_allocate = guard_file_allocate,
+    .file_range = guard_file_range,
+    .file_copy = guard_file_copy,
+    .file_clone_range = guard_file_clone_range,
+    .file_set_attr = guard_file_set_attr,
+    .file_open_unnamed = guard_file_open_unnamed,
+    .file_link = guard_file_link,
+    .file_sync = guard_file_sync,
+    .dir_sync = guard_dir_sync,
+    .sync_all = guard_sync_all,
+    .mkdir = guard_mkdir,
+    .unlink = guard_unlink,
+    .rmdir = guard_rmdir,
+    .rename = guard_rename,
+    .link = guard_link,
+    .symlink = guard_symlink,
+    .mknod = guard_mknod,
+    .set_attr = guard_set_attr,
+    .xattr_set = guard_xattr_set,
+    .clone = guard_clone,
     .watch_open = guard_watch_open,
     .watch_close = guard_watch_close,
     .watch_add = guard_watch_add,

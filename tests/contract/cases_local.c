@@ -108,7 +108,7 @@ static void info_names_the_file_system(void **state)
     struct contract *c = *state;
     assert_true(c->info.fs_name[0]);
     assert_false(c->info.is_mountpoint);
-    if (!strcmp(c->kind, "local"))
+    if (strstr(c->kind, "local")) /* whatever TMPDIR is on */
         return;
     assert_string_equal(c->info.fs_name, c->kind);
     assert_true(c->info.fs_id[0]);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Runs every case over every driver: mem, fault over mem without a rule, local on a folder below
- * TMPDIR, and local on ext4, XFS and btrfs in loop mounts.
+ * TMPDIR, the guard over mem and over local, and local on ext4, XFS and btrfs in loop mounts.
  */
 #include "contract.h"
 
 #include "drivers/fault.h"
+#include "drivers/guard.h"
 #include "drivers/mem.h"
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 static struct {
     const char *name;
     char host[512]; /* where roots are made; "" for drives in memory */
+    bool guarded;
 } kind;
 
 static unsigned roots_made;
@@ -40,12 +42,26 @@ static void name_root(struct contract *c)
     snprintf(c->uri, sizeof c->uri, "fault://%s", name);
 }
 
+static void open_root(struct contract *c)
+{
+    /* Nothing hangs here, and a slow machine is no reason to give up. */
+    const struct drv_guard_options options = {.threads = 4, .deadline = INT64_C(600000000000)};
+    struct drv *inner = NULL;
+    assert_ok(drv_open(c->uri, &inner));
+    if (!kind.guarded) {
+        c->drv = inner;
+        return;
+    }
+    assert_ok(drv_guard_create(&options, &c->drv));
+    assert_ok(drv_guard_put(c->drv, inner));
+}
+
 int contract_setup(void **state)
 {
     struct contract *c = calloc(1, sizeof *c);
     assert_non_null(c);
     name_root(c);
-    assert_ok(drv_open(c->uri, &c->drv));
+    open_root(c);
     assert_ok(drv_info(c->drv, &c->info));
     *state = c;
     return 0;
@@ -67,8 +83,7 @@ int contract_teardown(void **state)
 void contract_reopen(struct contract *c)
 {
     drv_close(c->drv);
-    c->drv = NULL;
-    assert_ok(drv_open(c->uri, &c->drv));
+    open_root(c);
 }
 
 bool contract_can(const struct contract *c, uint32_t caps)
@@ -138,6 +153,7 @@ static int run(const char *set, const struct CMUnitTest *cases, size_t count)
 static int run_kind(const char *name, const char *host)
 {
     kind.name = name;
+    kind.guarded = !strncmp(name, "guard", 5);
     snprintf(kind.host, sizeof kind.host, "%s", host);
     int failed = run("paths", cases_paths, cases_paths_count) +
                  run("names", cases_names, cases_names_count) +
@@ -157,9 +173,9 @@ int main(void)
     static const char *const kinds[] = {"ext4", "xfs", "btrfs"};
     char path[512];
     host_start();
-    int failed = run_kind("mem", "") + run_kind("fault", "");
+    int failed = run_kind("mem", "") + run_kind("fault", "") + run_kind("guard", "");
     snprintf(path, sizeof path, "%s/local", host_base());
-    failed += mkdir(path, 0755) < 0 ? 1 : run_kind("local", path);
+    failed += mkdir(path, 0755) < 0 ? 1 : run_kind("local", path) + run_kind("guard local", path);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (host_mount(kinds[i], kinds[i], path, sizeof path))
             failed += run_kind(kinds[i], path);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The guard: what hangs costs one deadline and nobody else anything; what was cut off stays so until
- * another drive is put in; late answers touch nothing of the caller's.
+ * another drive is put in; late answers touch nothing of the caller's. That every op gives what the
+ * drive itself gives is for the contract suite, which runs over a guard too.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "drivers/act.h"
 #include "drivers/fault.h"
 #include "drivers/guard.h"
 #include "drivers/mem.h"
@@ -123,7 +125,7 @@ static void test_forwards(void **state)
     uint64_t start, end;
     put(w);
     assert_ok(drv_info(w->guard, &info));
-    assert_false(info.caps & DRV_CAP_WRITABLE);
+    assert_true(info.caps & DRV_CAP_WRITABLE);
     assert_ok(drv_space(w->guard, &space));
     assert_int_equal(space.total, 64 << 20);
     assert_ok(drv_stat(w->guard, "folder", &stat));
@@ -146,7 +148,8 @@ static void test_forwards(void **state)
     assert_ok(drv_file_next_data(file, 0, &start, &end));
     assert_int_equal(end, 10);
     drv_file_close(file);
-    assert_int_equal(drv_unlink(w->guard, "folder/c"), MRMR_UNSUPPORTED);
+    assert_ok(drv_unlink(w->guard, "folder/c"));
+    assert_int_equal(drv_stat(w->guard, "folder/c", &stat), MRMR_ABSENT);
     assert_int_equal(w->cuts, 0);
 }
 
@@ -260,6 +263,258 @@ static void test_late_open(void **state)
     assert_null(file);
 }
 
+/* Bytes of the caller's that are gone as soon as the op has been given up. */
+static char *fleeting(const char *text)
+{
+    char *copy = strdup(text);
+    assert_non_null(copy);
+    return copy;
+}
+
+static mrmr_err late_write(struct world *w)
+{
+    struct drv_file *file = NULL;
+    char *bytes = fleeting("late bytes");
+    assert_ok(drv_file_open(w->guard, "folder/c", DRV_OPEN_WRITE, 0, &file));
+    mrmr_err err = drv_file_write(file, 0, bytes, 10);
+    memset(bytes, 'X', 10);
+    free(bytes);
+    drv_file_close(file);
+    return err;
+}
+
+static mrmr_err late_rename(struct world *w)
+{
+    char *from = fleeting("folder/d"), *to = fleeting("folder/e");
+    mrmr_err err = drv_rename(w->guard, from, to, DRV_RENAME_REPLACE);
+    free(from);
+    free(to);
+    return err;
+}
+
+static mrmr_err late_xattr(struct world *w)
+{
+    char *path = fleeting("folder"), *name = fleeting("user.y"), *value = fleeting("late");
+    mrmr_err err = drv_xattr_set(w->guard, path, name, value, 4);
+    memset(value, 'X', 4);
+    free(path);
+    free(name);
+    free(value);
+    return err;
+}
+
+static mrmr_err late_attr(struct world *w)
+{
+    struct drv_stat *attr = calloc(1, sizeof *attr);
+    assert_non_null(attr);
+    attr->mode = 0604;
+    mrmr_err err = drv_set_attr(w->guard, "folder/f", DRV_ATTR_MODE, attr);
+    attr->mode = 0;
+    free(attr);
+    return err;
+}
+
+static mrmr_err late_symlink(struct world *w)
+{
+    char *target = fleeting("target"), *path = fleeting("late");
+    mrmr_err err = drv_symlink(w->guard, target, path);
+    free(target);
+    free(path);
+    return err;
+}
+
+static mrmr_err find_y(const char *name, const void *value, size_t size, void *arg)
+{
+    if (!strcmp(name, "user.y"))
+        *(bool *)arg = size == 4 && !memcmp(value, "late", 4);
+    return MRMR_OK;
+}
+
+/* A change that was given up may happen late, with what the caller gave it then. */
+static void test_late_changes(void **state)
+{
+    struct world *w = *state;
+    static mrmr_err (*const changes[])(struct world *) = {
+        late_write, late_rename, late_xattr, late_attr, late_symlink};
+    const unsigned ops = DRV_FAULT_FILE_WRITE | DRV_FAULT_RENAME | DRV_FAULT_XATTR_SET |
+                         DRV_FAULT_SET_ATTR | DRV_FAULT_SYMLINK;
+    mrmr_autobytes struct mrmr_bytes b = MRMR_BYTES_INIT, target = MRMR_BYTES_INIT;
+    struct drv_stat stat;
+    bool found = false;
+    delay(w, ops, 600 * ms);
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        put(w);
+        assert_int_equal(changes[i](w), MRMR_TIMEOUT);
+    }
+    while (drv_guard_stuck(w->guard))
+        sched_yield();
+    drv_fault_clear(w->fault);
+    put(w);
+    assert_ok(drv_read_all(w->guard, "folder/c", 100, &b));
+    assert_string_equal(b.data, "late bytes");
+    assert_int_equal(drv_stat(w->guard, "folder/d", &stat), MRMR_ABSENT);
+    assert_ok(drv_xattr_list(w->guard, "folder", find_y, &found));
+    assert_true(found);
+    assert_ok(drv_stat(w->guard, "folder/f", &stat));
+    assert_int_equal(stat.mode, 0604);
+    assert_ok(drv_readlink(w->guard, "late", &target));
+    assert_string_equal(target.data, "target");
+}
+
+/* A file that was made, but too late, is there and is closed. */
+static void test_late_create(void **state)
+{
+    struct world *w = *state;
+    struct drv_file *file = NULL;
+    struct drv_stat stat;
+    put(w);
+    delay(w, DRV_FAULT_CREATE, 600 * ms);
+    assert_int_equal(drv_file_open(w->guard, "new", CREATE, 0600, &file), MRMR_TIMEOUT);
+    assert_null(file);
+    while (drv_guard_stuck(w->guard))
+        sched_yield();
+    put(w);
+    assert_ok(drv_stat(w->guard, "new", &stat));
+}
+
+struct syncer {
+    struct drv *guard;
+    mrmr_err err;
+    atomic_uint *running;
+};
+
+static void *sync_one(void *arg)
+{
+    struct syncer *syncer = arg;
+    struct drv_file *file = NULL;
+    syncer->err = drv_file_open(syncer->guard, "folder/c", DRV_OPEN_WRITE, 0, &file);
+    if (!syncer->err)
+        syncer->err = drv_file_sync(file);
+    drv_file_close(file);
+    atomic_fetch_sub(syncer->running, 1);
+    return NULL;
+}
+
+/* More syncs than threads, each of more than a deadline: all come back, and the others' ops need not
+ * wait for them, or, with one thread, are patient. */
+static void slow_syncs(struct world *w, struct drv *guard, unsigned syncs, int64_t patience)
+{
+    struct syncer syncer[8];
+    pthread_t thread[8];
+    struct drv_stat stat;
+    atomic_uint running = syncs;
+    mrmr_err err = MRMR_OK;
+    int64_t longest = 0;
+    for (unsigned i = 0; i < syncs; i++) {
+        syncer[i] = (struct syncer){.guard = guard, .running = &running};
+        assert_int_equal(pthread_create(&thread[i], NULL, sync_one, &syncer[i]), 0);
+    }
+    while (running && !err) {
+        const int64_t start = mrmr_clock_monotonic();
+        err = drv_stat(guard, "folder", &stat);
+        const int64_t took = mrmr_clock_monotonic() - start;
+        longest = took > longest ? took : longest;
+        sched_yield();
+    }
+    for (unsigned i = 0; i < syncs; i++) {
+        pthread_join(thread[i], NULL);
+        assert_int_equal(syncer[i].err, MRMR_OK);
+    }
+    assert_int_equal(err, MRMR_OK);
+    assert_true(longest < patience);
+    assert_int_equal(w->cuts, 0);
+}
+
+static void test_slow_syncs(void **state)
+{
+    struct world *w = *state;
+    put(w);
+    delay(w, DRV_FAULT_FILE_SYNC, 700 * ms);
+    slow_syncs(w, w->guard, 6, 650 * ms);
+}
+
+static void test_one_thread_is_patient(void **state)
+{
+    struct world *w = *state;
+    struct drv *guard = NULL, *inner = NULL, *faulty = NULL;
+    const struct drv_guard_options options = {
+        .threads = 1, .deadline = 200 * ms, .cut = cut, .arg = w};
+    assert_ok(drv_guard_create(&options, &guard));
+    assert_ok(drv_open("mem://guarded?size=64M", &inner));
+    assert_ok(drv_fault_wrap(inner, w->fault, &faulty));
+    assert_ok(drv_guard_put(guard, faulty));
+    delay(w, DRV_FAULT_FILE_SYNC, 500 * ms);
+    slow_syncs(w, guard, 2, 1900 * ms);
+    drv_close(guard);
+}
+
+/* Ten deadlines are not for ever. */
+static void test_sync_hangs(void **state)
+{
+    struct world *w = *state;
+    struct drv_file *file = NULL;
+    put(w);
+    delay(w, DRV_FAULT_FILE_SYNC, 3000 * ms);
+    assert_ok(drv_file_open(w->guard, "folder/c", DRV_OPEN_WRITE, 0, &file));
+    const int64_t start = mrmr_clock_monotonic();
+    assert_int_equal(drv_file_sync(file), MRMR_TIMEOUT);
+    assert_true(mrmr_clock_monotonic() - start >= 2000 * ms);
+    assert_int_equal(w->cuts, 1);
+    drv_file_close(file);
+}
+
+static void note_act(void *arg, enum drv_fault_op op, const char *path)
+{
+    const struct drv_act *act = drv_act_own();
+    (void)op;
+    (void)path;
+    *(uint32_t *)arg = !act ? 0 : act->ngroups == 2 && act->groups[1] == 8 ? act->uid : UINT32_MAX;
+}
+
+/* The inner op runs as its caller's thread acts, and the next one on the same thread does not. */
+static void test_acting(void **state)
+{
+    struct world *w = *state;
+    const uint32_t groups[] = {7, 8};
+    const struct drv_caller caller = {.uid = 1234, .gid = 5, .groups = groups, .ngroups = 2};
+    uint32_t uid = 99;
+    struct drv_stat stat;
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_STAT | DRV_FAULT_MKDIR,
+        .action = DRV_FAULT_HOOK,
+        .hook = note_act,
+        .arg = &uid};
+    put(w);
+    assert_ok(drv_fault_add(w->fault, &rule, NULL));
+    drv_act_as(&caller);
+    assert_ok(drv_mkdir(w->guard, "new", 0700));
+    assert_int_equal(uid, 1234);
+    drv_act_as(NULL);
+    for (unsigned i = 0; i < 20; i++) {
+        uid = 99;
+        assert_ok(drv_stat(w->guard, "new", &stat));
+        assert_int_equal(uid, 0);
+    }
+}
+
+/* Files of a drive that was cut off do not mix with those of the one in its place. */
+static void test_copy_across_a_cut(void **state)
+{
+    struct world *w = *state;
+    struct drv_file *before = NULL, *after = NULL;
+    uint64_t n = 0;
+    put(w);
+    assert_ok(drv_file_open(w->guard, "folder/c", DRV_OPEN_READ, 0, &before));
+    put(w);
+    assert_ok(drv_file_open(w->guard, "folder/d", DRV_OPEN_READ | DRV_OPEN_WRITE, 0, &after));
+    assert_int_equal(drv_file_copy(before, 0, after, 0, 5, &n), MRMR_OFFLINE);
+    assert_int_equal(drv_file_copy(after, 0, before, 0, 5, &n), MRMR_OFFLINE);
+    assert_ok(drv_file_copy(after, 0, after, 10, 5, &n));
+    assert_int_equal(n, 5);
+    assert_true(drv_guard_serves(w->guard));
+    drv_file_close(before);
+    drv_file_close(after);
+}
+
 /* A drive that says it is gone is cut off; any other error is just passed on. */
 static void test_errors(void **state)
 {
@@ -338,6 +593,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_long_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_open, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_late_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_late_create, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_slow_syncs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_thread_is_patient, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sync_hangs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_acting, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_copy_across_a_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_while_reading, setup, teardown),
     };

@@ -17,12 +17,13 @@
  * longer while slow ops run (below), which have half of the threads at most.
  *
  * Listing has its deadline for each entry, not for the whole. Slow ops: syncing, cloning and copying
- * write out what is in memory, which takes long on a healthy slow disk, so file_sync, dir_sync, sync_all, clone,
- * file_clone_range and file_copy have ten times the deadline. A copy is of 64 MiB at most; the caller
- * goes on, as after any short copy.
+ * write out what is in memory, which takes long on a healthy slow disk, so file_sync, dir_sync,
+ * sync_all, clone, file_clone_range and file_copy have ten times the deadline. A copy is of 64 MiB
+ * at most; the caller goes on, as after any short copy.
  *
- * A change that was given up may or may not have happened, or may happen yet, as long as the thread
- * that hangs in it is counted by drv_guard_stuck(). It reads nothing of the caller's by then.
+ * A change that was given up, or was under way when the drive was cut off, may or may not have
+ * happened, or may happen yet, as long as drv_guard_stuck() counts its thread. It reads nothing of
+ * the caller's by then.
  *
  * Ops run as the caller that their thread acts as (drv_act_as).
  *

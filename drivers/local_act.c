@@ -2,8 +2,9 @@
  *
  * Acting as another user, for one op. fsuid, fsgid and the supplementary groups belong to a thread;
  * libc's setgroups changes them for every thread, so the system call is made without it. A fsuid
- * other than 0 takes the capabilities over files away until it is 0 again, so the kernel checks that
- * user's rights.
+ * other than 0 takes the capabilities over files away, but not the others: with those, a user could
+ * set attributes that are the system's, write into the room kept for root, and exceed a quota. So
+ * the thread has no capability at all meanwhile. They stay permitted, and are taken up again.
  *
  * The kernel makes a process that does this undumpable; its own /proc/self/fd stays open to it.
  */
@@ -11,6 +12,7 @@
 #include "drivers/local_internal.h"
 
 #include "base/cleanup.h"
+#include <sched.h>
 #include <sys/fsuid.h>
 #include <sys/syscall.h>
 
@@ -33,6 +35,24 @@ static mrmr_err groups_read(struct local_act *act)
     return MRMR_OK;
 }
 
+static bool caps_read(struct local_act *act)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    return syscall(SYS_capget, &head, act->caps) == 0;
+}
+
+/* The capabilities of before, or none in effect. */
+static bool caps_set(const struct local_act *act, bool effective)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+    for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+        caps[i] = act->caps[i];
+        caps[i].effective = effective ? caps[i].effective : 0;
+    }
+    return syscall(SYS_capset, &head, caps) == 0;
+}
+
 /* False: the kernel refused. Neither call says so itself; an id of -1 changes nothing and tells. */
 static bool set_ids(uint32_t uid, uint32_t gid)
 {
@@ -45,13 +65,24 @@ void local_act_end(struct local_act *act)
 {
     const int saved = errno;
     if (act->acting) {
-        set_ids(act->uid, act->gid);
-        /* Should it fail, the thread is root with other groups, which opens and closes nothing. */
+        /* A process may always go back to these: only the kernel's memory may be short. */
+        while (!set_ids(act->uid, act->gid) || !caps_set(act, true))
+            sched_yield();
+        /* Should this fail, the thread is root with other groups, which opens and closes nothing. */
         syscall(LOCAL_SETGROUPS, act->ngroups, act->groups);
     }
     free(act->groups);
     *act = (struct local_act){0};
     errno = saved;
+}
+
+/* On failure local_act_end() undoes what was done. */
+static bool act_begin(struct local_act *act, const struct drv_act *as)
+{
+    if (!caps_read(act) || syscall(LOCAL_SETGROUPS, as->ngroups, as->groups) < 0)
+        return false;
+    act->acting = true;
+    return set_ids(as->uid, as->gid) && (as->uid == 0 || caps_set(act, false));
 }
 
 mrmr_err local_act_begin(const char *op, const char *path, struct local_act *ret_act)
@@ -63,12 +94,9 @@ mrmr_err local_act_begin(const char *op, const char *path, struct local_act *ret
         return mrmr_nomem();
     struct local_act act = {.uid = geteuid(), .gid = getegid()};
     MRMR_TRY(groups_read(&act));
-    if (syscall(LOCAL_SETGROUPS, as->ngroups, as->groups) == 0) {
-        act.acting = true;
-        if (set_ids(as->uid, as->gid)) {
-            *ret_act = act;
-            return MRMR_OK;
-        }
+    if (act_begin(&act, as)) {
+        *ret_act = act;
+        return MRMR_OK;
     }
     local_act_end(&act);
     mrmr_err err = mrmr_fail(

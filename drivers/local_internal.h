@@ -11,6 +11,7 @@
 #define MRMR_DRIVERS_LOCAL_INTERNAL_H
 
 #include "drivers/driver.h"
+#include <linux/capability.h>
 #include <sys/stat.h>
 
 struct local {
@@ -37,6 +38,7 @@ struct local_act {
     uint32_t uid, gid;
     uint32_t *groups; /* owned */
     size_t ngroups;
+    struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
 };
 
 /* Begin to act as the caller of this thread (drv_act_as), if there is one. On failure the thread is

@@ -5,9 +5,11 @@
 #include "contract.h"
 #include "tests/support/skip.h"
 
+#include <linux/capability.h>
 #include <pthread.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 static const unsigned CREATE = DRV_OPEN_READ | DRV_OPEN_WRITE | DRV_OPEN_CREATE;
 static const struct drv_caller alice = {.uid = 1000, .gid = 1001};
@@ -41,8 +43,19 @@ static void assert_owner(struct contract *c, const char *path, const struct drv_
     assert_int_equal(stat.gid, who->gid);
 }
 
+/* The capabilities in effect: all that the process may have. */
+static uint64_t caps(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    assert_int_equal(syscall(SYS_capget, &head, data), 0);
+    assert_int_equal(data[0].effective, data[0].permitted);
+    return (uint64_t)data[1].effective << 32 | data[0].effective;
+}
+
 static void assert_is_root(void)
 {
+    assert_true(caps() >> CAP_DAC_OVERRIDE & 1);
     assert_int_equal(setfsuid((uid_t)-1), 0);
     assert_int_equal(setfsgid((gid_t)-1), getegid());
 }
@@ -57,6 +70,7 @@ static void what_is_made_belongs_to_the_caller(void **state)
         return;
     make_dir(c, "d", 0, 0, 0777);
     const int groups = getgroups(0, NULL);
+    const uint64_t before = caps();
     drv_act_as(&alice);
     assert_ok(drv_file_open(c->drv, "d/f", CREATE, 0640, &file));
     assert_ok(drv_file_write(file, 0, "hers", 4));
@@ -78,6 +92,7 @@ static void what_is_made_belongs_to_the_caller(void **state)
     assert_ok(drv_mkdir(c->drv, "mine", 0755));
     assert_owner(c, "mine", &(struct drv_caller){.uid = 0, .gid = getegid()});
     assert_int_equal(getgroups(0, NULL), groups);
+    assert_int_equal(caps(), before);
 }
 
 static mrmr_err entry_as_root(
@@ -171,6 +186,12 @@ static void rights_are_the_callers(void **state)
     if (contract_can(c, DRV_CAP_XATTR))
         assert_ok(drv_xattr_set(c->drv, "hers/f", "user.x", "1", 1));
     mrmr_err xattr = drv_xattr_set(c->drv, "open/f", "user.x", "1", 1);
+    static const uint8_t file_caps[20] = {0, 0, 0, 2, 1}; /* linux/capability.h: vfs_cap_data */
+    const mrmr_err system[] = {
+        /* of her own file, but not hers to set */
+        drv_xattr_set(c->drv, "hers/f", "trusted.x", "1", 1),
+        drv_xattr_set(c->drv, "hers/f", "security.capability", file_caps, sizeof file_caps),
+    };
     assert_ok(drv_dir_sync(c->drv, "closed")); /* takes no right */
     drv_act_as(NULL);
     for (size_t i = 0; i < sizeof errs / sizeof *errs; i++) {
@@ -178,8 +199,11 @@ static void rights_are_the_callers(void **state)
             print_error("call %zu\n", i);
         assert_err(errs[i], MRMR_DENIED);
     }
-    if (contract_can(c, DRV_CAP_XATTR))
+    if (contract_can(c, DRV_CAP_XATTR)) {
         assert_err(xattr, MRMR_DENIED);
+        assert_err(system[0], MRMR_DENIED);
+        assert_err(system[1], MRMR_DENIED);
+    }
     assert_int_equal(stat_of(c, "hers/f").mode, 0640);
     assert_text(c, "closed/f", "x");
     assert_ok(drv_unlink(c->drv, "closed/f"));

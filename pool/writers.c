@@ -17,6 +17,8 @@ enum writers_number { NUMBER_EPOCH, NUMBER_TURN };
 
 struct pool_writers {
     int fd;
+    pthread_mutex_t
+        stopping; /* from stop to go: the lock on the file is the handle's, not a thread's */
     pthread_mutex_t lock;
     /* Guarded by lock. */
     unsigned in;   /* the threads of this process share one lock on the file */
@@ -66,6 +68,7 @@ mrmr_err pool_writers_open(int dirfd, struct pool_writers **ret_writers)
     if (!writers)
         return mrmr_nomem();
     writers->fd = -1;
+    pthread_mutex_init(&writers->stopping, NULL);
     pthread_mutex_init(&writers->lock, NULL);
     mrmr_err err = writers_start(writers, dirfd);
     if (err)
@@ -82,6 +85,7 @@ void pool_writers_close(struct pool_writers *writers)
     if (writers->fd >= 0)
         close(writers->fd);
     pthread_mutex_destroy(&writers->lock);
+    pthread_mutex_destroy(&writers->stopping);
     free(writers);
 }
 
@@ -113,10 +117,15 @@ void pool_writers_leave(struct pool_writers *writers)
 
 mrmr_err pool_writers_stop(struct pool_writers *writers)
 {
-    MRMR_TRY(lock_set(writers, LOCK_GATE, F_WRLCK));
-    mrmr_err err = lock_set(writers, LOCK_IN, F_WRLCK);
+    pthread_mutex_lock(&writers->stopping);
+    mrmr_err err = lock_set(writers, LOCK_GATE, F_WRLCK);
+    if (!err) {
+        err = lock_set(writers, LOCK_IN, F_WRLCK);
+        if (err)
+            lock_set(writers, LOCK_GATE, F_UNLCK);
+    }
     if (err)
-        lock_set(writers, LOCK_GATE, F_UNLCK);
+        pthread_mutex_unlock(&writers->stopping);
     return err;
 }
 
@@ -124,6 +133,7 @@ void pool_writers_go(struct pool_writers *writers)
 {
     lock_set(writers, LOCK_IN, F_UNLCK);
     lock_set(writers, LOCK_GATE, F_UNLCK);
+    pthread_mutex_unlock(&writers->stopping);
 }
 
 mrmr_err pool_writers_new_epoch(struct pool_writers *writers)

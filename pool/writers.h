@@ -17,8 +17,8 @@
  * anything: they are compared within the life of one process. They are read and written as a file
  * is, and not mapped: a full disk is an error then, and no signal.
  *
- * Threads: any. A handle's enter and leave nest with nothing; stop and go are for one thread at a
- * time.
+ * Threads: any. Those of one handle stop writers one after another; the thread that stops lets them
+ * go on. A handle is for writing or for stopping, not for both.
  */
 #ifndef MRMR_POOL_WRITERS_H
 #define MRMR_POOL_WRITERS_H

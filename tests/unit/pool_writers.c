@@ -81,6 +81,50 @@ static void test_they_stand_still(void **state)
         pool_writers_close(bench.writers[i]);
 }
 
+/* Threads of one owner commit side by side: while one of them has stopped the writers, neither a
+ * writer nor another of them is in. */
+static void *stopper_run(void *arg)
+{
+    struct bench *bench = arg;
+    for (unsigned i = 0; i < STOPS; i++) {
+        ok(pool_writers_stop(bench->writers[1]));
+        assert_false(atomic_exchange(&bench->stopped, true));
+        assert_int_equal(atomic_load(&bench->in), 0);
+        ok(pool_writers_new_epoch(bench->writers[1]));
+        sched_yield();
+        assert_int_equal(atomic_load(&bench->in), 0);
+        assert_true(atomic_exchange(&bench->stopped, false));
+        pool_writers_go(bench->writers[1]);
+    }
+    return NULL;
+}
+
+static void test_two_stop_them(void **state)
+{
+    (void)state;
+    struct bench bench = {.in = 0};
+    pthread_t writer[WRITERS], stopper[2];
+    uint64_t before, after;
+    for (unsigned i = 0; i < 2; i++)
+        ok(pool_writers_open(dirfd_of_folder, &bench.writers[i]));
+    ok(pool_writers_enter(bench.writers[0], &before));
+    pool_writers_leave(bench.writers[0]);
+    for (unsigned i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&writer[i], NULL, writer_run, &bench), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&stopper[i], NULL, stopper_run, &bench), 0);
+    for (unsigned i = 0; i < 2; i++)
+        pthread_join(stopper[i], NULL);
+    atomic_store(&bench.end, true);
+    for (unsigned i = 0; i < WRITERS; i++)
+        pthread_join(writer[i], NULL);
+    ok(pool_writers_enter(bench.writers[0], &after));
+    pool_writers_leave(bench.writers[0]);
+    assert_int_equal(after - before, 2 * STOPS); /* no epoch is lost */
+    for (unsigned i = 0; i < 2; i++)
+        pool_writers_close(bench.writers[i]);
+}
+
 /* A process that ends among the writers, or while it stops them, is in nobody's way. */
 static void test_a_process_ends(void **state)
 {
@@ -129,6 +173,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_they_stand_still),
+        cmocka_unit_test(test_two_stop_them),
         cmocka_unit_test(test_a_process_ends),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

@@ -247,6 +247,9 @@ static mrmr_err stripe_extent(struct check_stripe *s, const struct meta_extent *
             return err;
         if (!err)
             continue;
+        if (!extent->node && extent->state == META_STALE)
+            stripe_say_story(s, "leaf %llu of a file that is gone is not retained",
+                (unsigned long long)(extent->first + i));
         if (leaf_was_edited(s, extent)) {
             s->changed = true;
             continue;

@@ -14,6 +14,7 @@
  * by batch, and stripe.c's for the rows.
  */
 #include "pool/rebuild.h"
+#include "pool/retained.h"
 
 #include "pool/drive.h"
 #include "pool/margin.h"
@@ -203,7 +204,7 @@ static mrmr_err rebuild_miss_files(struct pool *pool, int64_t drive)
         size_t n;
         MRMR_TRY(meta_nodes_after(pool->meta, drive, after, nodes, REBUILD_BATCH, &n));
         if (!n)
-            return MRMR_OK;
+            return pool_retained_lost(pool, drive);
         for (size_t i = 0; i < n; i++) {
             MRMR_TRY(meta_extents_mark(pool->meta, nodes[i].id, META_LIVE, META_MISSING));
             MRMR_TRY(meta_extents_mark(pool->meta, nodes[i].id, META_SUSPECT, META_MISSING));

@@ -329,8 +329,11 @@ mrmr_err pool_leaf_read(struct pool *pool, struct pool_view *view, const struct 
     }
     bool retained =
         how == POOL_LEAF_ANY || (how == POOL_LEAF_DIRECT && extent->state == META_STALE);
-    if (err && err != MRMR_NOMEM && retained)
-        err = pool_retained_leaf(pool, extent, i, buf);
+    if (err && err != MRMR_NOMEM && retained) {
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        err = pool_retained_leaf(pool, extent, i, buf) ? mrmr_story_restore(&story) : MRMR_OK;
+    }
     bool decode = err && how != POOL_LEAF_DIRECT && err != MRMR_NOMEM;
     if (decode)
         err = leaf_decode(pool, view, extent, i, buf);

@@ -9,7 +9,13 @@
 
 MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
 
-enum { DIGEST_HEX = 2 * MRMR_DIGEST_SIZE, NAME_HEX = 16, FOLDER_MODE = 0700, LEAF_MODE = 0600 };
+enum {
+    DIGEST_HEX = 2 * MRMR_DIGEST_SIZE,
+    NAME_HEX = 16,
+    FOLDER_MODE = 0700,
+    LEAF_MODE = 0600,
+    LOST_BATCH = 256
+};
 
 static void leaf_path(const struct mrmr_digest *digest, char path[POOL_RETAINED_PATH])
 {
@@ -207,10 +213,11 @@ mrmr_err pool_retained_save_leaves(struct drv *drv, struct drv_file *file,
 
 static mrmr_err point_at(struct drv *drv, const char *file, const struct pool_retained_leaf *leaf)
 {
-    char path[POOL_RETAINED_PATH], at[POOL_RETAINED_PATH], target[POOL_RETAINED_PATH];
+    char path[POOL_RETAINED_PATH], target[POOL_RETAINED_PATH];
     char temp[POOL_RETAINED_PATH + NAME_HEX + 1];
-    struct drv_stat stat;
-    uint64_t offset;
+    mrmr_autofree void *buf = malloc(META_LEAF);
+    if (!buf)
+        return mrmr_nomem();
     leaf_path(&leaf->digest, path);
     snprintf(target, sizeof target, "../files/%s#%" PRIu64, strrchr(file, '/') + 1, leaf->leaf);
     mrmr_err err = drv_symlink(drv, target, path);
@@ -220,24 +227,42 @@ static mrmr_err point_at(struct drv *drv, const char *file, const struct pool_re
     }
     if (err != MRMR_EXISTS)
         return err;
-    if (!leaf_place(drv, path, at, &offset) && !drv_stat(drv, at, &stat))
+    if (!pool_retained_read(drv, &leaf->digest, buf, leaf->size))
         return retained_renew(drv, path);
-    /* It leads to a file that never came. */
+    /* It leads to a file that never came, or to other bytes. */
     snprintf(temp, sizeof temp, "%s~%s", path, strrchr(file, '/') + 1);
     MRMR_TRY(drv_symlink(drv, target, temp));
     return drv_rename(drv, temp, path, DRV_RENAME_REPLACE);
 }
 
+/* Their folders are synced once each: 256 at most. */
+static mrmr_err point_sync(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n)
+{
+    bool synced[256] = {false};
+    for (size_t i = 0; i < n; i++) {
+        char path[POOL_RETAINED_PATH], folder[POOL_RETAINED_PATH];
+        if (synced[leaves[i].digest.bytes[0]])
+            continue;
+        synced[leaves[i].digest.bytes[0]] = true;
+        leaf_path(&leaves[i].digest, path);
+        folder_of(path, folder);
+        MRMR_TRY(drv_dir_sync(drv, folder));
+    }
+    return MRMR_OK;
+}
+
 mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
     char ret_path[POOL_RETAINED_PATH])
 {
+    struct drv_stat stat;
     uint64_t random;
     MRMR_TRY(mrmr_random(&random, sizeof random));
     snprintf(ret_path, POOL_RETAINED_PATH, POOL_RETAINED_FILES "/%016" PRIx64, random);
-    MRMR_TRY(drv_mkdirs(drv, POOL_RETAINED_FILES, FOLDER_MODE));
+    if (drv_stat(drv, POOL_RETAINED_FILES, &stat))
+        MRMR_TRY(folder_make(drv, ret_path));
     for (size_t i = 0; i < n; i++)
         MRMR_TRY(point_at(drv, ret_path, &leaves[i]));
-    return MRMR_OK;
+    return point_sync(drv, leaves, n);
 }
 
 /* --- what the scan makes of it --- */
@@ -268,5 +293,22 @@ mrmr_err pool_retained_vanish(struct pool *pool, const struct meta_node *node)
     for (size_t i = 0; i < n; i++)
         if (extents[i].drive == node->drive && extents[i].state != META_GONE)
             MRMR_TRY(vanish_extent(pool, drive->drv, &extents[i]));
+    return MRMR_OK;
+}
+
+mrmr_err pool_retained_lost(struct pool *pool, int64_t drive)
+{
+    int64_t after = 0;
+    size_t n;
+    do {
+        mrmr_autofree struct meta_extent *extents = NULL;
+        MRMR_TRY(meta_extents_after(pool->meta, drive, after, &extents, LOST_BATCH, &n));
+        for (size_t i = 0; i < n; i++) {
+            const struct meta_verdict gone = {extents[i].leaves, META_GONE, false};
+            after = extents[i].id;
+            if (!extents[i].node && extents[i].state == META_STALE)
+                MRMR_TRY(meta_extent_judge(pool->meta, extents[i].id, &gone, 1));
+        }
+    } while (n);
     return MRMR_OK;
 }

@@ -17,7 +17,7 @@
  * leaf is never replaced by other bytes.
  *
  * Of keeping a whole file. (1) A symlink is made for each leaf, to a name that is not there yet: a
- * cut leaves symlinks that lead nowhere, and the file in its place. (2) The file is renamed (or
+ * cut leaves symlinks that lead nowhere, and the file in its place. They are synced. (2) The file is renamed (or
  * linked) to that name, in one step: wherever it lies, its bytes are the same, and are found.
  *
  * Of release. A leaf is removed when the catalog, durably, has no stripe that counts on it, or only
@@ -57,9 +57,11 @@ mrmr_err pool_retained_save_leaves(struct drv *drv, struct drv_file *file,
 
 /* Before a whole file goes: symlinks for its leaves to a new name, to which the caller then renames
  * or links the file at once. Leaves that are kept already stay as
- * they are: a symlink is led elsewhere only if it leads nowhere. */
+ * they are: a symlink is led elsewhere only if it does not lead to
+ * the right bytes. The symlinks are durable on return. Not for one digest by two threads at a time. */
 struct pool_retained_leaf {
     uint64_t leaf; /* of the file */
+    uint32_t size;
     struct mrmr_digest digest;
 };
 mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
@@ -68,6 +70,9 @@ mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf le
 /* Inside the caller's transaction: the node's file goes. Leaves of it that are kept become STALE,
  * without a node; all others are left to the caller. */
 mrmr_err pool_retained_vanish(struct pool *pool, const struct meta_node *node);
+
+/* Inside the caller's transaction: the drive's medium is gone, and all that was kept on it. */
+mrmr_err pool_retained_lost(struct pool *pool, int64_t drive);
 
 /* What is kept now on each drive that answers, to be looked at again when the job has ended. */
 struct pool_retained;

@@ -13,10 +13,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RELEASE_BATCH = 64, LOOK_BATCH = 256, DIGEST_HEX = 2 * MRMR_DIGEST_SIZE };
+enum { RELEASE_BATCH = 64, LOOK_BATCH = 256, DIGEST_HEX = 2 * MRMR_DIGEST_SIZE, FILE_HEX = 16 };
 
 struct retained_leaf {
     struct mrmr_digest digest;
+    uint64_t ino;
     int64_t mtime, ctime;
     bool needed;
 };
@@ -54,9 +55,8 @@ static mrmr_err list_leaf(const char *name, const struct drv_stat *stat, mrmr_er
 {
     const struct listing *listing = arg;
     struct retained_leaf leaf;
-    (void)err;
     if (!stat)
-        return MRMR_OK;
+        return err;
     if (strchr(name, '~')) {
         MRMR_TRY(
             mrmr_bytes_fmt(&listing->to->temps, POOL_RETAINED "/%s/%s", listing->folder, name));
@@ -65,6 +65,7 @@ static mrmr_err list_leaf(const char *name, const struct drv_stat *stat, mrmr_er
     if (strlen(name) != DIGEST_HEX ||
         !mrmr_text_unhex(name, sizeof leaf.digest.bytes, leaf.digest.bytes))
         return MRMR_OK;
+    leaf.ino = stat->ino;
     leaf.mtime = stat->mtime;
     leaf.ctime = stat->ctime;
     leaf.needed = false;
@@ -239,7 +240,7 @@ static mrmr_err release_leaf(struct drv *drv, const struct retained_leaf *leaf)
     mrmr_text_hex(leaf->digest.bytes, sizeof leaf->digest.bytes, hex);
     snprintf(path, sizeof path, POOL_RETAINED "/%.2s/%s", hex, hex);
     mrmr_err err = drv_stat(drv, path, &stat);
-    if (!err && (stat.mtime != leaf->mtime || stat.ctime != leaf->ctime))
+    if (!err && (stat.ino != leaf->ino || stat.mtime != leaf->mtime || stat.ctime != leaf->ctime))
         return MRMR_OK;
     if (!err)
         err = drv_unlink(drv, path);
@@ -262,11 +263,8 @@ static mrmr_err release_leaves(struct pool *pool, struct retained_drive *d)
     return MRMR_OK;
 }
 
-/* Whoever was making one when the list was made has ended by now: writers stood still since. */
-static mrmr_err release_temps(struct pool *pool, struct retained_drive *d)
+static mrmr_err release_temps(struct retained_drive *d)
 {
-    MRMR_TRY(pool_writers_stop(pool->writers));
-    pool_writers_go(pool->writers);
     for (size_t at = 0; at < d->temps.size; at += strlen(d->temps.data + at) + 1) {
         mrmr_err err = drv_unlink(d->drive->drv, d->temps.data + at);
         if (err && err != MRMR_ABSENT)
@@ -275,28 +273,48 @@ static mrmr_err release_temps(struct pool *pool, struct retained_drive *d)
     return MRMR_OK;
 }
 
-/* The names of the files that symlinks lead to. */
+static bool is_file_name(const char *name)
+{
+    uint8_t bytes[FILE_HEX / 2];
+    return strlen(name) == FILE_HEX && mrmr_text_unhex(name, sizeof bytes, bytes);
+}
+
+/* The name of the file that a retained leaf's symlink leads to, appended; nothing for one that is
+ * no symlink. */
+static mrmr_err file_in_use(
+    struct retained_drive *d, const struct retained_leaf *leaf, struct mrmr_bytes *names)
+{
+    mrmr_autobytes struct mrmr_bytes target = MRMR_BYTES_INIT;
+    char hex[DIGEST_HEX + 1], path[POOL_RETAINED_PATH];
+    mrmr_text_hex(leaf->digest.bytes, sizeof leaf->digest.bytes, hex);
+    snprintf(path, sizeof path, POOL_RETAINED "/%.2s/%s", hex, hex);
+    mrmr_err err = drv_readlink(d->drive->drv, path, &target);
+    if (err == MRMR_ABSENT || err == MRMR_INVALID)
+        return MRMR_OK;
+    MRMR_TRY(err);
+    const char *slash = !target.size ? NULL : memrchr(target.data, '/', target.size);
+    size_t left = slash ? target.size - (size_t)(slash + 1 - target.data) : 0;
+    return left > FILE_HEX ? mrmr_bytes_add(names, slash + 1, FILE_HEX) : MRMR_OK;
+}
+
+static int name_compare(const void *a, const void *b)
+{
+    return memcmp(a, b, FILE_HEX);
+}
+
+/* Names of FILE_HEX bytes, sorted. */
 static mrmr_err files_in_use(struct retained_drive *d, struct mrmr_bytes *names)
 {
     struct retained_drive now = {.drive = d->drive};
     mrmr_err err = list_drive(&now);
-    for (size_t i = 0; !err && i < leaf_count(&now); i++) {
-        mrmr_autobytes struct mrmr_bytes target = MRMR_BYTES_INIT;
-        char hex[DIGEST_HEX + 1], path[POOL_RETAINED_PATH];
-        mrmr_text_hex(leaf_at(&now, i)->digest.bytes, MRMR_DIGEST_SIZE, hex);
-        snprintf(path, sizeof path, POOL_RETAINED "/%.2s/%s", hex, hex);
-        mrmr_err no_link = drv_readlink(d->drive->drv, path, &target);
-        if (mrmr_class_of(no_link) == MRMR_CLASS_UNAVAILABLE || no_link == MRMR_NOMEM)
-            err = no_link;
-        if (!no_link)
-            err = mrmr_bytes_add(names, target.data, target.size);
-        if (!err && !no_link)
-            err = mrmr_bytes_add(names, "\n", 1);
-    }
+    for (size_t i = 0; !err && i < leaf_count(&now); i++)
+        err = file_in_use(d, leaf_at(&now, i), names);
     mrmr_bytes_free(&now.leaves);
     mrmr_bytes_free(&now.files);
     mrmr_bytes_free(&now.temps);
-    return err ? err : mrmr_bytes_add(names, "", 1);
+    if (!err && names->size)
+        qsort(names->data, names->size / FILE_HEX, FILE_HEX, name_compare);
+    return err;
 }
 
 /* A file on the list has all the symlinks that it will ever have. */
@@ -309,7 +327,8 @@ static mrmr_err release_files(struct retained_drive *d)
     for (size_t at = 0; at < d->files.size; at += strlen(d->files.data + at) + 1) {
         const char *name = d->files.data + at;
         char path[POOL_RETAINED_PATH];
-        if (strlen(name) > 40 || strstr(used.data, name))
+        if (!is_file_name(name) ||
+            (used.size && bsearch(name, used.data, used.size / FILE_HEX, FILE_HEX, name_compare)))
             continue;
         snprintf(path, sizeof path, POOL_RETAINED_FILES "/%s", name);
         mrmr_err err = drv_unlink(d->drive->drv, path);
@@ -319,14 +338,21 @@ static mrmr_err release_files(struct retained_drive *d)
     return MRMR_OK;
 }
 
+/* Writers stand still once after the list was made: what they saved before that, they have written
+ * over by now, so that the look sees it; and none of their temporary files is on the list. */
 static mrmr_err release_drive(
     struct pool *pool, const struct pool_job *job, struct retained_drive *d)
 {
+    if (!d->leaves.size && !d->files.size && !d->temps.size)
+        return MRMR_OK;
+    MRMR_TRY(pool_writers_stop(pool->writers));
+    pool_writers_go(pool->writers);
     if (d->leaves.size)
         MRMR_TRY(look_at_drive(pool, job, d));
+    MRMR_TRY(pool_drive_attach(pool, d->drive));
+    MRMR_TRY(pool_drive_still_ours(pool, d->drive));
     MRMR_TRY(release_leaves(pool, d));
-    if (d->temps.size)
-        MRMR_TRY(release_temps(pool, d));
+    MRMR_TRY(release_temps(d));
     return release_files(d);
 }
 

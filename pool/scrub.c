@@ -164,7 +164,7 @@ static mrmr_err scrub_manifests(
 
 /* --- The close look: leaf by leaf --- */
 
-enum leaf_finding { LEAF_RIGHT, LEAF_ROTTEN, LEAF_EDITED, LEAF_UNKNOWN };
+enum leaf_finding { LEAF_RIGHT, LEAF_ROTTEN, LEAF_EDITED, LEAF_UNKNOWN, LEAF_NOT_KEPT };
 
 /* A leaf that could not be read right: was its file edited, or did it rot? */
 static enum leaf_finding scrub_judge(
@@ -182,6 +182,8 @@ static enum leaf_finding scrub_judge(
     struct meta_node node;
     struct drv_stat stat;
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    if (!extent->node && extent->state == META_STALE) /* retained, and not there */
+        return mrmr_class_of(why) == MRMR_CLASS_UNAVAILABLE ? LEAF_UNKNOWN : LEAF_NOT_KEPT;
     if (!extent->node || meta_node_get(scrub->pool->meta, extent->node, &node))
         return LEAF_UNKNOWN;
     struct pool_drive *drive = pool_drive_by_id(scrub->pool, node.drive);
@@ -227,6 +229,8 @@ static void scrub_count(
 static enum meta_extent_state scrub_next_state(
     enum meta_extent_state state, enum leaf_finding finding)
 {
+    if (finding == LEAF_NOT_KEPT)
+        return META_GONE;
     if (state == META_LIVE && finding == LEAF_ROTTEN)
         return META_MISSING;
     if (state == META_MISSING && finding == LEAF_RIGHT)

@@ -114,11 +114,9 @@ static mrmr_err touched_rewrite(
 
 mrmr_err pool_touched_drop(struct pool *pool, uint64_t size, const int64_t drives[], size_t ndrives)
 {
-    if (!size || !ndrives)
-        return MRMR_OK;
     MRMR_TRY(pool_writers_stop(pool->writers));
     mrmr_err err = pool_writers_new_epoch(pool->writers);
-    if (!err)
+    if (!err && size && ndrives)
         err = touched_rewrite(pool, size, drives, ndrives);
     pool_writers_go(pool->writers);
     return err;

@@ -34,7 +34,8 @@ mrmr_err pool_touched_size(struct pool *pool, uint64_t *ret_size);
 mrmr_err pool_touched_load(struct pool *pool, struct pool_touched *ret_touched);
 bool pool_touched_has(const struct pool_touched *touched, int64_t drive, uint64_t ino);
 void pool_touched_free(struct pool_touched *touched);
-/* Records of these drives (sorted) within the first `size` bytes are done with. POOL_OWN. */
+/* A scan has ended: records of these drives within the first `size` bytes are done with, and a new
+ * epoch begins, since inodes may be other nodes now. POOL_OWN. */
 mrmr_err pool_touched_drop(
     struct pool *pool, uint64_t size, const int64_t drives[], size_t ndrives);
 

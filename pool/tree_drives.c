@@ -187,18 +187,22 @@ bool tree_drive_look(struct tree_drive *drive, bool may_start)
 
 /* --- the list --- */
 
-/* The pool's drive of the same place is one of the tree's. */
-static mrmr_err drives_take(struct pool_tree *tree, size_t i)
+/* One of the pool's drives as the tree's next. */
+static mrmr_err drives_take(struct pool_tree *tree, struct pool_drive *own)
 {
-    struct tree_drive *drive = &tree->drive[i];
+    struct tree_drive *drive = &tree->drive[tree->ndrives];
     drive->tree = tree;
-    drive->drive = tree->pool->drives[i];
-    MRMR_TRY(drive_guard(drive));
+    drive->drive = own;
+    return drive_guard(drive);
+}
+
+static void drives_show(struct pool_tree *tree)
+{
     mrmr_locked(&tree->lock);
-    if (drive->drive->meta.state != META_DRIVE_RETIRED)
+    size_t i = tree->ndrives;
+    if (tree->drive[i].drive->meta.state != META_DRIVE_RETIRED)
         tree_set_add(&tree->root->on, i);
     tree->ndrives = i + 1;
-    return MRMR_OK;
 }
 
 /* Readers of the list go on while it grows: it has room from the start. */
@@ -223,8 +227,10 @@ mrmr_err tree_drives_start(struct pool_tree *tree)
     if (!tree->drive)
         return mrmr_nomem();
     MRMR_TRY(drives_reserve(pool));
-    for (size_t i = 0; i < pool->ndrives; i++)
-        MRMR_TRY(drives_take(tree, i));
+    for (size_t i = 0; i < pool->ndrives; i++) {
+        MRMR_TRY(drives_take(tree, pool->drives[i]));
+        drives_show(tree);
+    }
     return MRMR_OK;
 }
 
@@ -239,11 +245,16 @@ static mrmr_err drives_add(struct pool_tree *tree, struct meta_drive *meta)
     MRMR_TRY(pool_drive_create(meta, &drive));
     mrmr_fail(MRMR_OFFLINE, "it was added just now");
     pool_drive_verdict(drive, POOL_AWAY);
+    mrmr_err err = drives_take(tree, drive);
+    if (err) { /* nobody has seen it; the next look tries again */
+        pool_drive_destroy(drive);
+        return err;
+    }
     pthread_rwlock_wrlock(&pool->drives_gate);
     pool->drives[i] = drive;
     pool->ndrives = i + 1;
     pthread_rwlock_unlock(&pool->drives_gate);
-    MRMR_TRY(drives_take(tree, i));
+    drives_show(tree);
     mrmr_log(MRMR_LOG_INFO, "drive %s: it was added to the pool", drive->meta.name);
     return MRMR_OK;
 }

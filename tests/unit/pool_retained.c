@@ -33,23 +33,36 @@ static mrmr_err save(struct rig *rig, const char *path, uint64_t from, uint64_t 
     return err;
 }
 
-/* Symlinks for all its leaves, then the rename. */
-static mrmr_err delete (struct rig *rig, const char *path)
+/* On drive 0; the rig need not know of it. */
+static struct meta_node node_at(struct rig *rig, const char *path)
+{
+    struct meta_node node;
+    rig_ok(meta_lookup_path(rig->pool->meta, rig_pool_drive(rig, 0)->meta.root, path, &node));
+    return node;
+}
+
+/* Symlinks for all leaves of the file. */
+static mrmr_err point(struct rig *rig, const char *path, char kept[POOL_RETAINED_PATH])
 {
     struct pool_retained_leaf leaf[64];
-    char kept[POOL_RETAINED_PATH];
-    struct meta_node node = rig_node(rig, path);
-    struct drv *drv = pool_drive_by_id(rig->pool, node.drive)->drv;
+    struct meta_node node = node_at(rig, path);
     struct meta_extent *extents;
     size_t n, leaves = 0;
     rig_ok(meta_extents_of(rig->pool->meta, node.id, &extents, &n));
     for (size_t e = 0; e < n; e++)
         for (uint64_t i = 0; i < extents[e].leaves; i++)
-            leaf[leaves++] =
-                (struct pool_retained_leaf){extents[e].first + i, extents[e].digests[i]};
+            leaf[leaves++] = (struct pool_retained_leaf){
+                extents[e].first + i, pool_leaf_size(&extents[e], i), extents[e].digests[i]};
     free(extents);
-    mrmr_err err = pool_retained_point(drv, leaf, leaves, kept);
-    return err ? err : drv_rename(drv, path, kept, DRV_RENAME_REPLACE);
+    return pool_retained_point(rig_pool_drive(rig, 0)->drv, leaf, leaves, kept);
+}
+
+/* And then the rename. */
+static mrmr_err delete (struct rig *rig, const char *path)
+{
+    char kept[POOL_RETAINED_PATH];
+    MRMR_TRY(point(rig, path, kept));
+    return drv_rename(rig_pool_drive(rig, 0)->drv, path, kept, DRV_RENAME_REPLACE);
 }
 
 /* --- what is asked --- */
@@ -320,31 +333,144 @@ static void test_the_same_bytes_twice(void **state)
 {
     (void)state;
     struct rig *rig = begin(RIG_LOCAL, 83);
-    struct pool_retained_leaf leaf[FILE_LEAVES];
     char kept[POOL_RETAINED_PATH];
     copy_on_drive(rig, 0, "f0", "copy");
     rig_put(rig, 0, "other", 5000);
     rig_protect_all(rig);
     rig_ok(delete (rig, "f0"));
     rig_find(rig, "f0")->there = false;
-    struct meta_node node;
-    struct drv *drv = rig_pool_drive(rig, 0)->drv;
-    struct meta_extent *extents;
-    size_t n, leaves = 0;
-    rig_ok(meta_lookup_path(rig->pool->meta, rig_pool_drive(rig, 0)->meta.root, "copy", &node));
-    rig_ok(meta_extents_of(rig->pool->meta, node.id, &extents, &n));
-    for (size_t e = 0; e < n; e++)
-        for (uint64_t i = 0; i < extents[e].leaves; i++)
-            leaf[leaves++] =
-                (struct pool_retained_leaf){extents[e].first + i, extents[e].digests[i]};
-    rig_ok(pool_retained_point(drv, leaf, leaves, kept));
-    for (size_t e = 0; e < n; e++)
-        for (uint64_t i = 0; i < extents[e].leaves; i++)
-            assert_true(pool_retained_has(drv, &extents[e], i));
-    free(extents);
+    rig_ok(point(rig, "copy", kept));
     reads_all_but(rig, NULL, 0);
-    rig_ok(drv_rename(drv, "copy", kept, DRV_RENAME_REPLACE));
+    rig_ok(drv_rename(rig_pool_drive(rig, 0)->drv, "copy", kept, DRV_RENAME_REPLACE));
     nobody_suffers(rig);
+}
+
+/* A symlink that leads to other bytes than its name says protects nobody: it is led to the file that
+ * has them. */
+static void test_the_same_bytes_but_changed(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 84);
+    struct drv *raw = rig->drive[0].raw;
+    static uint8_t noise[FILE_LEAVES * RIG_MIB - 100];
+    struct mrmr_bytes names = MRMR_BYTES_INIT;
+    char path[POOL_RETAINED_PATH];
+    struct drv_file *file;
+    copy_on_drive(rig, 0, "f0", "copy");
+    rig_put(rig, 0, "other", 5000);
+    rig_protect_all(rig);
+    rig_ok(delete (rig, "f0"));
+    rig_find(rig, "f0")->there = false;
+    rig_ok(drv_list(raw, POOL_RETAINED_FILES, list_entry, &names));
+    snprintf(path, sizeof path, POOL_RETAINED_FILES "/%.40s", names.data);
+    mrmr_bytes_free(&names);
+    rig_ok(drv_file_open(raw, path, DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_write(file, 0, noise, sizeof noise));
+    drv_file_close(file);
+    rig_ok(delete (rig, "copy"));
+    nobody_suffers(rig);
+}
+
+/* What was retained and is not there any more: whoever looks says so, and a scrub counts it as gone;
+ * so does a rebuild of the drive. */
+static void lose_retained(struct rig *rig)
+{
+    struct mrmr_bytes names = MRMR_BYTES_INIT;
+    struct drv *raw = rig->drive[0].raw;
+    rig_ok(drv_list(raw, POOL_RETAINED_FILES, list_entry, &names));
+    for (size_t at = 0; at < names.size; at += strlen(names.data + at) + 1) {
+        char path[POOL_RETAINED_PATH];
+        snprintf(path, sizeof path, POOL_RETAINED_FILES "/%.40s", names.data + at);
+        rig_ok(drv_unlink(raw, path));
+    }
+    mrmr_bytes_free(&names);
+}
+
+static int margin_of(struct rig *rig, const char *path)
+{
+    struct meta_stripe image = rig_stripe_of(rig, path, 0);
+    int margin = pool_image_margin(rig->pool, &image);
+    meta_stripe_free(&image);
+    return margin;
+}
+
+static void test_retained_bytes_are_lost(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 85);
+    char finding[512];
+    const char *beside = NULL; /* a file in a stripe with f0 */
+    struct meta_stripe image = rig_stripe_of(rig, "f0", 0);
+    for (unsigned d = 1; d < DRIVES && !beside; d++)
+        if (pool_image_block(&image, rig_pool_drive(rig, d)->meta.id))
+            beside = rig->file[d].path;
+    meta_stripe_free(&image);
+    assert_non_null(beside);
+    rig_put(rig, 0, "other", 5000);
+    rig_protect_all(rig);
+    rig_ok(delete (rig, "f0"));
+    rig_find(rig, "f0")->there = false;
+    no_new_rows(rig);
+    rig_sync(rig);
+    assert_int_equal(margin_of(rig, beside), 2);
+    assert_int_equal(rig_findings(rig, true, finding), 0);
+    lose_retained(rig);
+    assert_true(rig_findings(rig, true, finding) > 0);
+    rig_scrub(rig, false);
+    assert_int_equal(margin_of(rig, beside), 1);
+    assert_int_equal(rig_findings(rig, true, finding), 0);
+    rig_clear_faults(rig);
+    rig_protect_all(rig);
+    rig_verify(rig, true);
+    rig_destroy(rig);
+}
+
+static void test_the_drive_is_lost(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 86);
+    struct pool_job job = rig_job(rig);
+    struct pool_rebuild_report report;
+    char finding[512];
+    rig_put(rig, 0, "other", 5000);
+    rig_protect_all(rig);
+    rig_ok(delete (rig, "f0"));
+    rig_find(rig, "f0")->there = false;
+    no_new_rows(rig);
+    rig_sync(rig);
+    rig_close(rig);
+    rig_take_away(rig, 0);
+    rig_open(rig);
+    unsigned fresh = rig_add_drive(rig);
+    char name[16];
+    snprintf(name, sizeof name, "d%u", fresh);
+    no_new_rows(rig);
+    rig_ok(pool_rebuild(
+        rig->pool, &job, &(struct pool_rebuild_options){.drive = "d0", .onto = name}, &report));
+    assert_int_equal(rig_findings(rig, true, finding), 0);
+    rig_clear_faults(rig);
+    rig_destroy(rig);
+}
+
+/* Not to know where a symlink leads is not to know that it leads nowhere. */
+static void test_release_in_the_dark(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 87);
+    const struct drv_fault_rule dark = {
+        .ops = DRV_FAULT_READLINK, .prefix = POOL_RETAINED, .err = MRMR_SPACE};
+    rig_put(rig, 0, "other", 5000);
+    rig_protect_all(rig);
+    rig_ok(delete (rig, "f0"));
+    rig_find(rig, "f0")->there = false;
+    no_new_rows(rig);
+    rig_sync(rig);
+    rig_ok(drv_fault_add(rig->drive[0].fault, &dark, NULL));
+    rig_sync(rig);
+    rig_clear_faults(rig);
+    assert_true(count_retained(rig, 0) > FILE_LEAVES); /* the symlinks, and the file */
+    reads_all_but(rig, NULL, 0);
+    rig_destroy(rig);
 }
 
 /* Nothing that lies there is believed, nor led out of the folder by. */
@@ -477,8 +603,10 @@ static mrmr_err change(struct rig *rig, bool deletes)
     struct drv *drv = rig_pool_drive(rig, 0)->drv;
     static uint8_t noise[2 * RIG_MIB];
     struct drv_file *file = NULL;
-    if (deletes)
-        return delete (rig, "f0");
+    if (deletes) {
+        MRMR_TRY(delete (rig, "f0"));
+        return drv_dir_sync(drv, POOL_RETAINED_FILES); /* the rename stays */
+    }
     MRMR_TRY(save(rig, "f0", 0, 2));
     MRMR_TRY(drv_file_open(drv, "f0", DRV_OPEN_WRITE, 0, &file));
     mrmr_err err = drv_file_write(file, 0, noise, sizeof noise);
@@ -581,6 +709,10 @@ int main(void)
         cmocka_unit_test(test_release_leaves_what_is_new),
         cmocka_unit_test(test_release_looks_for_what_is_live),
         cmocka_unit_test(test_the_same_bytes_twice),
+        cmocka_unit_test(test_the_same_bytes_but_changed),
+        cmocka_unit_test(test_retained_bytes_are_lost),
+        cmocka_unit_test(test_the_drive_is_lost),
+        cmocka_unit_test(test_release_in_the_dark),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_what_is_done_through_mrmr_is_not_held),
         cmocka_unit_test(test_power_cuts),

@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,7 +19,7 @@
 
 enum { WRITERS = 4, STOPS = 200 };
 
-static char folder[] = "/tmp/mrmr-writers-XXXXXX";
+static char folder[128];
 static int dirfd_of_folder;
 
 #define ok(err) assert_int_equal((err), MRMR_OK)
@@ -155,6 +156,8 @@ static void test_a_process_ends(void **state)
 static int make_folder(void **state)
 {
     (void)state;
+    const char *tmp = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%.80s/mrmr-writers-XXXXXX", tmp && *tmp ? tmp : "/tmp");
     if (!mkdtemp(folder))
         return -1;
     dirfd_of_folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -2,7 +2,8 @@
  *
  * What the files of the mount share: mount.c (the program), options.c (its arguments), mountpoint.c
  * (where it may go), session.c (libfuse's session, its threads), ops.c (the kernel's requests),
- * reply.c (their answers), invalidate.c (what the kernel should forget).
+ * ops_change.c (those that change something), caller.c (who asks), reply.c (their answers),
+ * invalidate.c (what the kernel should forget).
  *
  * A number of the pool's tree is the kernel's node id and the st_ino that people see; the root is 1
  * in both. A request is answered on the thread that read it; the tree sees to it that this takes a
@@ -23,6 +24,15 @@ struct mfs {
     struct fuse_session *session;
     struct pool_tree *tree; /* there before the session's first request */
 };
+
+static inline struct pool_tree *mfs_tree(fuse_req_t req)
+{
+    return ((struct mfs *)fuse_req_userdata(req))->tree;
+}
+static inline struct pool_tree_file *mfs_file(const struct fuse_file_info *fi)
+{
+    return (struct pool_tree_file *)(uintptr_t)fi->fh;
+}
 
 /* --- options.c --- */
 
@@ -54,11 +64,50 @@ mrmr_err mfs_session_run(struct mfs *mfs, struct mfs_options *options, const cha
 
 extern const struct fuse_lowlevel_ops mfs_ops;
 
+/* --- ops_change.c --- */
+
+void mfs_create(
+    fuse_req_t req, fuse_ino_t folder, const char *name, mode_t mode, struct fuse_file_info *fi);
+void mfs_mknod(fuse_req_t req, fuse_ino_t folder, const char *name, mode_t mode, dev_t rdev);
+void mfs_mkdir(fuse_req_t req, fuse_ino_t folder, const char *name, mode_t mode);
+void mfs_symlink(fuse_req_t req, const char *target, fuse_ino_t folder, const char *name);
+void mfs_link(fuse_req_t req, fuse_ino_t node, fuse_ino_t folder, const char *name);
+void mfs_unlink(fuse_req_t req, fuse_ino_t folder, const char *name);
+void mfs_rmdir(fuse_req_t req, fuse_ino_t folder, const char *name);
+void mfs_rename(fuse_req_t req, fuse_ino_t folder, const char *name, fuse_ino_t to_folder,
+    const char *to_name, unsigned flags);
+void mfs_setattr(
+    fuse_req_t req, fuse_ino_t node, struct stat *st, int what, struct fuse_file_info *fi);
+void mfs_setxattr(
+    fuse_req_t req, fuse_ino_t node, const char *name, const char *value, size_t size, int flags);
+void mfs_removexattr(fuse_req_t req, fuse_ino_t node, const char *name);
+void mfs_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size, off_t off,
+    struct fuse_file_info *fi);
+void mfs_fallocate(
+    fuse_req_t req, fuse_ino_t node, int mode, off_t off, off_t length, struct fuse_file_info *fi);
+void mfs_copy_file_range(fuse_req_t req, fuse_ino_t node_in, off_t off_in,
+    struct fuse_file_info *fi_in, fuse_ino_t node_out, off_t off_out, struct fuse_file_info *fi_out,
+    size_t len, int flags);
+void mfs_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi);
+void mfs_fsyncdir(fuse_req_t req, fuse_ino_t folder, int datasync, struct fuse_file_info *fi);
+
+/* --- caller.c --- */
+
+struct mfs_caller {
+    struct pool_caller caller;
+    uint32_t *groups; /* owned */
+};
+/* Who makes the request; to be freed. */
+mrmr_err mfs_caller_of(fuse_req_t req, struct mfs_caller *ret_who);
+void mfs_caller_free(struct mfs_caller *who);
+
 /* --- reply.c --- */
 
 void mfs_stat(const struct pool_attr *attr, struct stat *ret_stat);
 double mfs_seconds(int64_t keep);
 void mfs_entry(const struct pool_attr *attr, struct fuse_entry_param *ret_entry);
+/* A new or further name; the node is let go of again if nobody hears of it. */
+void mfs_reply_entry(fuse_req_t req, mrmr_err err, const struct pool_attr *attr);
 /* The error of this thread's last failure; what is no ordinary answer is logged. */
 void mfs_reply_failed(fuse_req_t req, mrmr_err err);
 /* 0 or the error. */

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <syslog.h>
 
 enum { EXIT_USAGE = 2 };
@@ -132,6 +133,7 @@ int main(int argc, char **argv)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     signal(SIGPIPE, SIG_IGN);
+    umask(0); /* each caller's own applies */
     if (mfs_options_parse(argc, argv, &options, &done)) {
         mfs_options_free(&options);
         return EXIT_USAGE;

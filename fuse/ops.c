@@ -1,29 +1,21 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The kernel's requests, each answered from the pool's tree. Permissions are checked by the kernel
- * (default_permissions), which also refuses whatever would write.
+ * The kernel's requests, each answered from the pool's tree; those that change something are in
+ * ops_change.c. Permissions are checked by the kernel (default_permissions).
  */
 #include "fuse/mfs.h"
 
 #include <errno.h>
 #include <string.h>
 
-static struct mfs *mfs_of(fuse_req_t req)
-{
-    return fuse_req_userdata(req);
-}
-
-static struct pool_tree *tree_of(fuse_req_t req)
-{
-    return mfs_of(req)->tree;
-}
-
 static void op_init(void *arg, struct fuse_conn_info *conn)
 {
     static const unsigned wanted[] = {
         FUSE_CAP_ASYNC_READ,
         FUSE_CAP_AUTO_INVAL_DATA,
+        FUSE_CAP_ATOMIC_O_TRUNC,
         FUSE_CAP_CACHE_SYMLINKS, /* one that changes is another node */
+        FUSE_CAP_DONT_MASK,      /* a default ACL takes the place of the umask */
         FUSE_CAP_EXPORT_SUPPORT,
         FUSE_CAP_PARALLEL_DIROPS,
         FUSE_CAP_POSIX_ACL, /* the kernel judges by them, and keeps them */
@@ -34,6 +26,8 @@ static void op_init(void *arg, struct fuse_conn_info *conn)
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         if (conn->capable & wanted[i])
             conn->want |= wanted[i];
+    /* The kernel takes set-id bits away itself when a file is written, and says so. */
+    conn->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
 }
 
 /* --- names --- */
@@ -46,11 +40,11 @@ static void op_lookup(fuse_req_t req, fuse_ino_t folder, const char *name)
     mrmr_err err;
     if (strcmp(name, "..") == 0) {
         uint64_t parent;
-        err = pool_tree_parent(tree_of(req), folder, &parent);
+        err = pool_tree_parent(mfs_tree(req), folder, &parent);
         if (!err)
-            err = pool_tree_lookup(tree_of(req), parent, ".", &attr, &keep);
+            err = pool_tree_lookup(mfs_tree(req), parent, ".", &attr, &keep);
     } else {
-        err = pool_tree_lookup(tree_of(req), folder, name, &attr, &keep);
+        err = pool_tree_lookup(mfs_tree(req), folder, name, &attr, &keep);
     }
     if (!err)
         mfs_entry(&attr, &entry);
@@ -59,35 +53,28 @@ static void op_lookup(fuse_req_t req, fuse_ino_t folder, const char *name)
     else
         return mfs_reply_failed(req, err);
     if (fuse_reply_entry(req, &entry) && !err) /* it was interrupted: nobody holds it */
-        pool_tree_forget(tree_of(req), attr.node, 1);
+        pool_tree_forget(mfs_tree(req), attr.node, 1);
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t node, uint64_t times)
 {
-    pool_tree_forget(tree_of(req), node, times);
+    pool_tree_forget(mfs_tree(req), node, times);
     fuse_reply_none(req);
 }
 
 static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
     for (size_t i = 0; i < count; i++)
-        pool_tree_forget(tree_of(req), forgets[i].ino, forgets[i].nlookup);
+        pool_tree_forget(mfs_tree(req), forgets[i].ino, forgets[i].nlookup);
     fuse_reply_none(req);
-}
-
-static struct pool_tree_file *file_of(const struct fuse_file_info *fi)
-{
-    return (struct pool_tree_file *)(uintptr_t)fi->fh;
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
     struct pool_attr attr;
     struct stat st;
-    mrmr_err err = pool_tree_attr(tree_of(req), node, &attr);
-    /* Removed while it is open: the open file still knows. */
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT && fi && fi->fh)
-        err = pool_tree_file_attr(file_of(fi), &attr);
+    mrmr_err err = pool_tree_attr(mfs_tree(req), node, &attr);
+    (void)fi;
     if (err)
         return mfs_reply_failed(req, err);
     mfs_stat(&attr, &st);
@@ -97,7 +84,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *f
 static void op_readlink(fuse_req_t req, fuse_ino_t node)
 {
     mrmr_autobytes struct mrmr_bytes target = MRMR_BYTES_INIT;
-    mrmr_err err = pool_tree_readlink(tree_of(req), node, &target);
+    mrmr_err err = pool_tree_readlink(mfs_tree(req), node, &target);
     if (err)
         return mfs_reply_failed(req, err);
     fuse_reply_readlink(req, target.data);
@@ -147,7 +134,7 @@ static bool fill_dots(struct filling *filling, fuse_ino_t folder, uint64_t place
     entry.attr.st_ino = folder;
     if (place < PLACE_DOT && !fill(filling, ".", &entry, PLACE_DOT))
         return false;
-    if (pool_tree_parent(tree_of(filling->req), folder, &parent))
+    if (pool_tree_parent(mfs_tree(filling->req), folder, &parent))
         parent = folder;
     entry.attr.st_ino = parent;
     return place >= PLACE_DOTS || fill(filling, "..", &entry, PLACE_DOTS);
@@ -161,7 +148,7 @@ static void read_folder(fuse_req_t req, fuse_ino_t folder, size_t size, off_t of
     uint64_t place = (uint64_t)off;
     if (!err && fill_dots(&filling, folder, place))
         err = pool_tree_list(
-            tree_of(req), folder, place <= PLACE_DOTS ? 0 : place, plus, fill_entry, &filling);
+            mfs_tree(req), folder, place <= PLACE_DOTS ? 0 : place, plus, fill_entry, &filling);
     if (err)
         return mfs_reply_failed(req, err);
     fuse_reply_buf(req, buf, filling.used);
@@ -170,7 +157,7 @@ static void read_folder(fuse_req_t req, fuse_ino_t folder, size_t size, off_t of
 static void op_opendir(fuse_req_t req, fuse_ino_t folder, struct fuse_file_info *fi)
 {
     uint64_t version;
-    mrmr_err err = pool_tree_list_version(tree_of(req), folder, &version);
+    mrmr_err err = pool_tree_list_version(mfs_tree(req), folder, &version);
     if (err)
         return mfs_reply_failed(req, err);
     /* The kernel keeps the list as long as events tell of changes. */
@@ -194,17 +181,28 @@ static void op_readdirplus(
 
 /* --- files --- */
 
+static mrmr_err open_file(fuse_req_t req, fuse_ino_t node, const struct fuse_file_info *fi,
+    struct pool_tree_file **ret_file, bool *ret_same)
+{
+    const struct pool_attr empty = {.size = 0};
+    bool writing = (fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC;
+    struct pool_attr attr;
+    MRMR_TRY(pool_tree_file_open(mfs_tree(req), node, writing, ret_file, ret_same));
+    if (!(fi->flags & O_TRUNC))
+        return MRMR_OK;
+    return pool_tree_set(mfs_tree(req), NULL, node, *ret_file, POOL_SET_SIZE, &empty, &attr);
+}
+
 static void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
     struct pool_tree_file *file = NULL;
     bool same = false;
-    if ((fi->flags & O_ACCMODE) != O_RDONLY) {
-        fuse_reply_err(req, EROFS);
+    mrmr_err err = open_file(req, node, fi, &file, &same);
+    if (err) {
+        mfs_reply_failed(req, err);
+        pool_tree_file_close(file);
         return;
     }
-    mrmr_err err = pool_tree_file_open(tree_of(req), node, &file, &same);
-    if (err)
-        return mfs_reply_failed(req, err);
     fi->fh = (uintptr_t)file;
     fi->keep_cache = same;
     if (fuse_reply_open(req, fi))
@@ -214,7 +212,7 @@ static void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 static void op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
     (void)node;
-    pool_tree_file_close(file_of(fi));
+    pool_tree_file_close(mfs_file(fi));
     fuse_reply_err(req, 0);
 }
 
@@ -225,7 +223,7 @@ static void op_read(
     size_t got = 0;
     (void)node;
     mrmr_err err =
-        buf ? pool_tree_file_read(file_of(fi), (uint64_t)off, buf, size, &got) : mrmr_nomem();
+        buf ? pool_tree_file_read(mfs_file(fi), (uint64_t)off, buf, size, &got) : mrmr_nomem();
     if (err)
         return mfs_reply_failed(req, err);
     fuse_reply_buf(req, buf, got);
@@ -240,7 +238,7 @@ static void op_lseek(
         fuse_reply_err(req, off < 0 ? ENXIO : EINVAL);
         return;
     }
-    mrmr_err err = pool_tree_file_seek(file_of(fi), (uint64_t)off, whence == SEEK_HOLE, &found);
+    mrmr_err err = pool_tree_file_seek(mfs_file(fi), (uint64_t)off, whence == SEEK_HOLE, &found);
     if (err == MRMR_ABSENT)
         fuse_reply_err(req, ENXIO);
     else if (err)
@@ -276,7 +274,7 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_
         fuse_reply_err(req, ENOTSUP);
         return;
     }
-    mrmr_err err = pool_tree_xattr(tree_of(req), node, name, &value);
+    mrmr_err err = pool_tree_xattr(mfs_tree(req), node, name, &value);
     if (err == MRMR_ABSENT)
         fuse_reply_err(req, ENODATA);
     else if (err)
@@ -295,7 +293,7 @@ static mrmr_err add_name(const char *name, const void *value, size_t size, void 
 static void op_listxattr(fuse_req_t req, fuse_ino_t node, size_t size)
 {
     mrmr_autobytes struct mrmr_bytes names = MRMR_BYTES_INIT;
-    mrmr_err err = pool_tree_xattrs(tree_of(req), node, add_name, &names);
+    mrmr_err err = pool_tree_xattrs(mfs_tree(req), node, add_name, &names);
     if (err)
         return mfs_reply_failed(req, err);
     reply_value(req, &names, size);
@@ -306,7 +304,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t node)
     enum { UNIT = 4096, NAME_MOST = 255 };
     struct pool_tree_space space;
     (void)node;
-    mrmr_err err = pool_tree_space(tree_of(req), &space);
+    mrmr_err err = pool_tree_space(mfs_tree(req), &space);
     if (err)
         return mfs_reply_failed(req, err);
     const struct statvfs fs = {
@@ -325,6 +323,22 @@ static void op_statfs(fuse_req_t req, fuse_ino_t node)
 
 const struct fuse_lowlevel_ops mfs_ops = {
     .init = op_init,
+    .create = mfs_create,
+    .mknod = mfs_mknod,
+    .mkdir = mfs_mkdir,
+    .symlink = mfs_symlink,
+    .link = mfs_link,
+    .unlink = mfs_unlink,
+    .rmdir = mfs_rmdir,
+    .rename = mfs_rename,
+    .setattr = mfs_setattr,
+    .setxattr = mfs_setxattr,
+    .removexattr = mfs_removexattr,
+    .write = mfs_write,
+    .fallocate = mfs_fallocate,
+    .copy_file_range = mfs_copy_file_range,
+    .fsync = mfs_fsync,
+    .fsyncdir = mfs_fsyncdir,
     .lookup = op_lookup,
     .forget = op_forget,
     .forget_multi = op_forget_multi,

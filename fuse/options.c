@@ -67,7 +67,7 @@ static mrmr_err add_name(struct mfs_options *options)
 static mrmr_err add_own(struct mfs_options *options)
 {
     MRMR_TRY(add_name(options));
-    MRMR_TRY(add(options, "subtype=mrmr,default_permissions,ro"));
+    MRMR_TRY(add(options, "subtype=mrmr,default_permissions"));
     return geteuid() == 0 ? add(options, "allow_other") : MRMR_OK;
 }
 
@@ -97,6 +97,7 @@ static mrmr_err parse_option(struct mfs_options *options, int c, bool *ret_done)
         options->verbose = true;
         return MRMR_OK;
     case 'r':
+        return add(options, "ro");
     case 's': /* mount(8): be sloppy about options; no mtab; a read-only mount; the type */
     case 'n':
     case 't':

@@ -50,10 +50,31 @@ void mfs_entry(const struct pool_attr *attr, struct fuse_entry_param *ret_entry)
 {
     *ret_entry = (struct fuse_entry_param){
         .ino = attr->node,
+        .generation = attr->generation,
         .attr_timeout = mfs_seconds(attr->keep),
         .entry_timeout = mfs_seconds(attr->keep),
     };
     mfs_stat(attr, &ret_entry->attr);
+}
+
+void mfs_reply_entry(fuse_req_t req, mrmr_err err, const struct pool_attr *attr)
+{
+    struct pool_tree *tree = mfs_tree(req);
+    struct fuse_entry_param entry;
+    if (err)
+        return mfs_reply_failed(req, err);
+    mfs_entry(attr, &entry);
+    if (fuse_reply_entry(req, &entry))
+        pool_tree_forget(tree, attr->node, 1);
+}
+
+/* The system's own word, where a drive gave it: EPERM and EACCES are one code of ours. */
+static int errno_of(mrmr_err err)
+{
+    const struct mrmr_story *story = mrmr_story_get();
+    bool told =
+        story->err == err && story->foreign > 0 && mrmr_err_from_errno(story->foreign) == err;
+    return told ? story->foreign : mrmr_err_to_errno(err);
 }
 
 void mfs_reply_failed(fuse_req_t req, mrmr_err err)
@@ -64,7 +85,7 @@ void mfs_reply_failed(fuse_req_t req, mrmr_err err)
         mrmr_log_story(MRMR_LOG_WARN, "answered with an error");
     /* ENODEV and ETIMEDOUT are not what programs look for when a disk fails. */
     bool silent = class == MRMR_CLASS_UNAVAILABLE || class == MRMR_CLASS_CORRUPT;
-    fuse_reply_err(req, silent ? EIO : mrmr_err_to_errno(err));
+    fuse_reply_err(req, silent ? EIO : errno_of(err));
 }
 
 void mfs_reply_done(fuse_req_t req, mrmr_err err)

@@ -245,7 +245,7 @@ void pool_file_close(struct pool_file *file);
  *
  * The pool as one tree, as it is on the drives at this moment. What is there is found on the drives
  * themselves; the catalog answers for drives that are away, orders copies of one path, and leads to
- * the parity from which bytes are reconstructed. Reading only so far.
+ * the parity from which bytes are reconstructed.
  *
  * Names. A node is a file or folder of the tree, known by its number: of a drive and of its inode
  * there, so the same across restarts and renames on that drive. Lookup holds a node once more,
@@ -268,7 +268,20 @@ void pool_file_close(struct pool_file *file);
  * be the drive in a session that the catalog knows. Meanwhile its folders are listed from the
  * catalog, and its files read by reconstruction.
  *
- * Threads: any call from any thread. The events' functions are called from threads of the tree's
+ * Changes. A new file or folder lies on the least-used drive with room, and what it lies in is made
+ * there as it is elsewhere; a link lies with its target, a renamed file stays on its drive. What is
+ * done to a folder's attributes is done on all its drives. Removing, renaming or replacing a name is
+ * done to all copies of it, hidden ones included. Bytes that stripes count on are kept before they
+ * change (I3), whoever changes them here. Nothing can be changed on a drive that is away
+ * (MRMR_OFFLINE) but what lies elsewhere, and only what is acknowledged is done: nothing is written
+ * later. Where a change takes several drives and one of them fails, it may be half done, and says so
+ * with an error; no bytes are lost by it.
+ *
+ * Callers. Changes are made with the rights of the caller (NULL: of the process), and what is new is
+ * the caller's, where the process is root; else with its own. Whether the caller may do what it asks
+ * is to be asked of the folder as it is shown before, as the kernel does (default_permissions).
+ *
+ * Threads: any call from any thread; but one caller at a time changes names in one folder. The events' functions are called from threads of the tree's
  * own, with no lock held; they may block, but not call the tree. */
 
 struct pool_tree;
@@ -279,6 +292,7 @@ enum pool_kind { POOL_REG, POOL_DIR, POOL_LNK, POOL_FIFO, POOL_SOCK, POOL_CHR, P
 
 struct pool_attr {
     uint64_t node;
+    uint64_t generation; /* tells apart files that had the same number one after another */
     enum pool_kind kind;
     uint32_t mode, uid, gid, nlink; /* mode: 07777; of a folder nlink is 1: not counted */
     uint64_t size, allocated, rdev;
@@ -337,8 +351,8 @@ mrmr_err pool_tree_parent(struct pool_tree *tree, uint64_t folder, uint64_t *ret
  * from parity, verified, if the catalog knows this content. Threads may share it. */
 struct pool_tree_file;
 /* *ret_same: nothing has changed since the last open, as far as can be told. */
-mrmr_err pool_tree_file_open(
-    struct pool_tree *tree, uint64_t node, struct pool_tree_file **ret_file, bool *ret_same);
+mrmr_err pool_tree_file_open(struct pool_tree *tree, uint64_t node, bool writing,
+    struct pool_tree_file **ret_file, bool *ret_same);
 /* Short only at the end of the file. */
 mrmr_err pool_tree_file_read(
     struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got);
@@ -348,6 +362,84 @@ mrmr_err pool_tree_file_seek(
     struct pool_tree_file *file, uint64_t offset, bool hole, uint64_t *ret_offset);
 mrmr_err pool_tree_file_attr(struct pool_tree_file *file, struct pool_attr *ret_attr);
 void pool_tree_file_close(struct pool_tree_file *file); /* NULL-safe */
+
+/* Whole, or an error: then part of it may be written. */
+mrmr_err pool_tree_file_write(
+    struct pool_tree_file *file, uint64_t offset, const void *buf, size_t size);
+/* As fallocate(2) does it. */
+enum pool_range {
+    POOL_RANGE_ALLOCATE,
+    POOL_RANGE_ALLOCATE_KEEP, /* the size stays */
+    POOL_RANGE_PUNCH,
+    POOL_RANGE_ZERO,
+    POOL_RANGE_ZERO_KEEP,
+};
+/* MRMR_UNSUPPORTED where the drive cannot do that one. */
+mrmr_err pool_tree_file_range(
+    struct pool_tree_file *file, enum pool_range what, uint64_t offset, uint64_t size);
+/* Up to size bytes, shared where the drive can; may copy fewer, 0 only at the end of `from`.
+ * MRMR_CROSS_DEVICE: they lie on different drives. */
+mrmr_err pool_tree_file_copy(struct pool_tree_file *from, uint64_t from_offset,
+    struct pool_tree_file *to, uint64_t to_offset, uint64_t size, uint64_t *ret_copied);
+/* Its bytes are durable on its drive. */
+mrmr_err pool_tree_file_sync(struct pool_tree_file *file);
+
+/* --- Changing the live tree --- */
+
+struct pool_caller {
+    uint32_t uid, gid;
+    const uint32_t *groups; /* supplementary ones */
+    size_t ngroups;
+    uint32_t umask; /* of new things; none where a folder hands down a default ACL */
+};
+
+/* False: the pool's folder cannot be written, and every change is MRMR_READONLY. */
+bool pool_tree_writable(const struct pool_tree *tree);
+
+/* MRMR_EXISTS. The new node is held once. */
+struct pool_new {
+    enum pool_kind kind;
+    uint32_t mode;
+    uint64_t rdev;      /* of a device */
+    const char *target; /* of a symlink */
+};
+mrmr_err pool_tree_make(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
+    const char *name, const struct pool_new *what, struct pool_attr *ret_attr);
+/* A regular file, open for reading and writing. MRMR_EXISTS. */
+mrmr_err pool_tree_create(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
+    const char *name, uint32_t mode, struct pool_attr *ret_attr, struct pool_tree_file **ret_file);
+/* A further name of a node, which is held once more. */
+mrmr_err pool_tree_link(struct pool_tree *tree, const struct pool_caller *caller, uint64_t node,
+    uint64_t folder, const char *name, struct pool_attr *ret_attr);
+/* A name of anything but a folder. */
+mrmr_err pool_tree_unlink(
+    struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder, const char *name);
+mrmr_err pool_tree_rmdir(
+    struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder, const char *name);
+/* MRMR_CROSS_DEVICE: two drives would have to exchange. */
+enum pool_rename_flag { POOL_RENAME_NOREPLACE = 1, POOL_RENAME_EXCHANGE = 2 };
+mrmr_err pool_tree_rename(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
+    const char *name, uint64_t to_folder, const char *to_name, unsigned flags);
+/* The folder's names are durable on its drives. */
+mrmr_err pool_tree_folder_sync(struct pool_tree *tree, uint64_t folder);
+
+enum pool_set {
+    POOL_SET_MODE = 1,
+    POOL_SET_UID = 2,
+    POOL_SET_GID = 4,
+    POOL_SET_SIZE = 8,
+    POOL_SET_ATIME = 16,
+    POOL_SET_MTIME = 32,
+};
+#define POOL_TIME_NOW INT64_MAX /* as atime or mtime */
+/* file: an open one of the node, or NULL. Of a symlink, the link's own. */
+mrmr_err pool_tree_set(struct pool_tree *tree, const struct pool_caller *caller, uint64_t node,
+    struct pool_tree_file *file, unsigned what, const struct pool_attr *set,
+    struct pool_attr *ret_attr);
+/* value NULL: remove it. MRMR_EXISTS, MRMR_ABSENT as the flags ask. */
+enum pool_xattr_flag { POOL_XATTR_CREATE = 1, POOL_XATTR_REPLACE = 2 };
+mrmr_err pool_tree_set_xattr(struct pool_tree *tree, const struct pool_caller *caller,
+    uint64_t node, const char *name, const void *value, size_t size, unsigned flags);
 
 struct pool_tree_space {
     uint64_t total, avail; /* bytes; avail: what can still be stored and protected */

@@ -180,18 +180,24 @@ mrmr_err pool_retained_save(
     return drv_dir_sync(drv, folder); /* who named it may not have come to that */
 }
 
-static mrmr_err save_leaf(struct drv *drv, struct drv_file *file, const struct meta_extent *extent,
-    uint64_t i, uint8_t *buf)
+static mrmr_err save_leaf(
+    struct drv *drv, struct drv_file *file, const struct pool_retained_leaf *leaf, void *buf)
 {
-    uint32_t size = pool_leaf_size(extent, i);
-    mrmr_err err = drv_file_read_exact(file, (extent->first + i) * META_LEAF, buf, size);
+    mrmr_err err = drv_file_read_exact(file, leaf->leaf * META_LEAF, buf, leaf->size);
     if (err == MRMR_TRUNCATED)
         return MRMR_OK;
     MRMR_TRY(err);
-    struct mrmr_digest digest = mrmr_digest_of(buf, size);
-    if (!mrmr_digest_equal(&digest, &extent->digests[i]))
+    struct mrmr_digest digest = mrmr_digest_of(buf, leaf->size);
+    if (!mrmr_digest_equal(&digest, &leaf->digest))
         return MRMR_OK;
-    return pool_retained_save(drv, &digest, buf, size);
+    return pool_retained_save(drv, &digest, buf, leaf->size);
+}
+
+mrmr_err pool_retained_save_leaf(
+    struct drv *drv, struct drv_file *file, const struct pool_retained_leaf *leaf)
+{
+    mrmr_autofree void *buf = malloc(META_LEAF);
+    return buf ? save_leaf(drv, file, leaf, buf) : mrmr_nomem();
 }
 
 mrmr_err pool_retained_save_leaves(struct drv *drv, struct drv_file *file,
@@ -203,8 +209,12 @@ mrmr_err pool_retained_save_leaves(struct drv *drv, struct drv_file *file,
     for (size_t e = 0; e < n; e++) {
         uint64_t end = extents[e].first + extents[e].leaves;
         uint64_t leaf = from > extents[e].first ? from : extents[e].first;
-        for (; leaf < to && leaf < end; leaf++)
-            MRMR_TRY(save_leaf(drv, file, &extents[e], leaf - extents[e].first, buf));
+        for (; leaf < to && leaf < end; leaf++) {
+            uint64_t i = leaf - extents[e].first;
+            const struct pool_retained_leaf one = {
+                leaf, pool_leaf_size(&extents[e], i), extents[e].digests[i]};
+            MRMR_TRY(save_leaf(drv, file, &one, buf));
+        }
     }
     return MRMR_OK;
 }

@@ -49,6 +49,17 @@ bool pool_retained_has(struct drv *drv, const struct meta_extent *extent, uint64
 mrmr_err pool_retained_save(
     struct drv *drv, const struct mrmr_digest *digest, const void *data, uint32_t size);
 
+/* A leaf of a file, as it was coded. */
+struct pool_retained_leaf {
+    uint64_t leaf; /* of the file */
+    uint32_t size;
+    struct mrmr_digest digest;
+};
+/* Before bytes of this leaf of an open file of the drive change: it is saved, if it is what was
+ * coded. Bytes that are not any more are nobody's to save. */
+mrmr_err pool_retained_save_leaf(
+    struct drv *drv, struct drv_file *file, const struct pool_retained_leaf *leaf);
+
 /* Before bytes of leaves [from, to) of an open file of this drive change: what of them stripes count
  * on is saved. extents: all that the catalog has of the file's node. Bytes that are not what was
  * coded any more are nobody's to save. */
@@ -59,11 +70,6 @@ mrmr_err pool_retained_save_leaves(struct drv *drv, struct drv_file *file,
  * or links the file at once. Leaves that are kept already stay as
  * they are: a symlink is led elsewhere only if it does not lead to
  * the right bytes. The symlinks are durable on return. Not for one digest by two threads at a time. */
-struct pool_retained_leaf {
-    uint64_t leaf; /* of the file */
-    uint32_t size;
-    struct mrmr_digest digest;
-};
 mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
     char ret_path[POOL_RETAINED_PATH]);
 

@@ -108,6 +108,7 @@ static void node_free_locked(struct pool_tree *tree, struct tree_node *node)
         tree_unwatch_locked(tree, node);
     tree_map_free(&node->map);
     mrmr_bytes_free(&node->touched);
+    tree_counted_free(node->counted);
     free(node);
 }
 
@@ -170,6 +171,21 @@ static struct tree_link **link_find(
     while (*at && ((*at)->parent != parent || strcmp((*at)->name, name) != 0))
         at = &(*at)->next;
     return at;
+}
+
+struct tree_name *tree_name_touch_locked(struct tree_node *folder, const char *name)
+{
+    folder->version++;
+    if (folder->loading && mrmr_bytes_add(&folder->touched, name, strlen(name) + 1))
+        folder->lost = true;
+    struct tree_name *shows = folder->valid ? tree_map_add(&folder->map, name) : NULL;
+    if (!shows) {
+        folder->valid = false;
+        return NULL;
+    }
+    shows->unsure = true;
+    shows->events++;
+    return shows;
 }
 
 void tree_unlink_locked(struct pool_tree *tree, struct tree_node *node,
@@ -310,8 +326,10 @@ static mrmr_err tree_start(struct pool_tree *tree)
     if (!tree->table || !(tree->root = node_make_locked(tree, POOL_ROOT, POOL_DIR)))
         return mrmr_nomem();
     MRMR_TRY(tree_drives_start(tree));
+    MRMR_TRY(tree_keep_start(tree));
     MRMR_TRY(pool_scan_excludes_load(pool, &tree->excludes));
     MRMR_TRY(leaf_cache_create(LEAVES_KEPT, LEAF_THREADS, &tree->leaves));
+    MRMR_TRY(tree_moves_finish(tree));
     return tree_watch_start(tree);
 }
 
@@ -356,6 +374,7 @@ static void table_free(struct pool_tree *tree)
             }
             tree_map_free(&at->map);
             mrmr_bytes_free(&at->touched);
+            tree_counted_free(at->counted);
             free(at);
         }
     free(tree->table);
@@ -375,7 +394,10 @@ void pool_tree_close(struct pool_tree *tree)
         free(todo);
     }
     table_free(tree);
+    tree_keep_stop(tree);
     pool_scan_excludes_free(&tree->excludes);
+    for (size_t i = 0; i < tree->ndrives; i++)
+        pthread_mutex_destroy(&tree->drive[i].keeping);
     free(tree->drive);
     pthread_cond_destroy(&tree->moved);
     pthread_cond_destroy(&tree->monitor_wake);

@@ -3,7 +3,9 @@
  * What the files of the live tree share: tree.c (nodes, paths, life), tree_map.c (a folder's names),
  * tree_load.c (the names, found on the drives), tree_look.c (lookup, attributes, lists),
  * tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c (open
- * files), leaf_cache.c.
+ * files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
+ * tree_place.c (where new files go), tree_make.c (names), tree_move.c (renames), tree_set.c
+ * (attributes), tree_write.c (bytes).
  *
  * A node is in the table while the kernel holds it, or anything here does. A folder's map says for
  * each name on which drives it lies and what it shows; it is made at the first look into the folder,
@@ -27,6 +29,10 @@
 
 enum { TREE_DRIVES_MAX = 256 };
 static const int64_t tree_second = MRMR_NS_PER_S;
+/* For so long after a change of ours the drives' events about the same thing are taken for ours, and
+ * nobody is told; and what is answered meanwhile may be kept for no longer. So whatever somebody else
+ * does at that moment is seen within twice of it. */
+static const int64_t tree_own_window = MRMR_NS_PER_S / 2;
 
 /* Drives, by their place in pool->drives. */
 struct tree_set {
@@ -68,8 +74,10 @@ struct tree_name {
     int64_t mtime;      /* of a file: of the copy that shows */
     struct tree_set on; /* a folder's drives; of anything else the one that shows */
     enum pool_kind kind;
-    bool unsure;     /* look at the drives before this is believed */
-    uint32_t events; /* about it, so far */
+    bool several;      /* there are copies that do not show */
+    bool unsure;       /* look at the drives before this is believed */
+    uint32_t events;   /* about it, so far */
+    int64_t own_until; /* monotonic: events are of our own doing */
     char name[];
 };
 
@@ -90,6 +98,7 @@ struct tree_name *tree_map_at(const struct tree_map *map, uint64_t place);
 /* --- tree.c --- */
 
 struct tree_node;
+struct tree_counted;
 
 struct tree_link { /* one name that led to the node */
     struct tree_link *next;
@@ -118,10 +127,21 @@ struct tree_node {
     bool lost;                 /* while it was loading, events were lost */
     struct mrmr_bytes touched; /* names, each with its NUL, that changed while it was loading */
 
+    enum tree_acl { TREE_ACL_UNKNOWN, TREE_ACL_NONE, TREE_ACL_HAS } acl; /* a default one */
+    int64_t acl_at; /* monotonic: when that was found out */
+
+    int64_t own_until; /* monotonic: events about it are of our own doing */
+    bool kept;         /* somebody was told that he may keep its attributes for good */
+
     /* Files: what the last open found. */
     int64_t open_mtime, open_ctime;
     uint64_t open_size, open_changes;
-    uint64_t changes; /* events about its bytes */
+    uint64_t changes;             /* events about its bytes */
+    struct pool_tree_file *files; /* that are open */
+    unsigned writers;             /* of them, those for writing */
+    uint64_t writes;              /* through us, so far */
+    bool gone;                    /* its last name was removed through us */
+    struct tree_counted *counted; /* tree_keep.c's; NULL until it was needed */
 };
 
 struct tree_probe;
@@ -135,14 +155,23 @@ struct tree_drive {
     bool changed;             /* it went or came, or events of it were lost; guarded by lock */
     bool suspect;             /* it gave an error: is it still there? guarded by lock */
     struct tree_probe *probe; /* the monitor's */
+
+    pthread_mutex_t keeping; /* over making something retained on it, I/O included */
+    struct tree_room {       /* guarded by lock */
+        uint64_t used;       /* bytes, when it was last looked */
+        uint64_t avail;      /* bytes that originals may take */
+        bool known;
+    } room;
+    _Atomic uint64_t placed; /* bytes written since */
 };
 
 struct tree_todo { /* for the monitor */
     struct tree_todo *next;
     enum tree_todo_kind {
-        TREE_LOOK, /* at a name in the folder */
-        TREE_LOAD, /* the folder */
-        TREE_TELL, /* of the node once more: a lookup was under way when it changed */
+        TREE_LOOK,       /* at a name in the folder */
+        TREE_LOAD,       /* the folder */
+        TREE_TELL,       /* of the node once more: a lookup was under way when it changed */
+        TREE_TELL_ATTRS, /* of the node's attributes */
     } kind;
     uint64_t number;
     char name[];
@@ -156,7 +185,8 @@ struct pool_tree {
     _Atomic size_t ndrives;   /* grows: what is below it is there */
     int64_t deadline;         /* of an op on a drive, ns */
     struct leaf_cache *leaves;
-    atomic_bool verify; /* set verify-reads; the monitor keeps it */
+    atomic_bool verify;         /* set verify-reads; the monitor keeps it */
+    struct tree_keeper *keeper; /* tree_keep.c's; NULL: nothing may be changed */
     pthread_t monitor;
     bool monitored;
 
@@ -170,6 +200,7 @@ struct pool_tree {
     struct pool_tree_file *files; /* that are open */
     struct tree_todo *todo, **todo_last;
     bool stop, suspects;
+    int64_t room_at;  /* when the drives' room was looked at; monotonic */
     int64_t space_at; /* when space was reckoned; monotonic */
     struct pool_tree_space space;
 };
@@ -191,6 +222,9 @@ void tree_lies_on_locked(struct pool_tree *tree, struct tree_node *node, const s
 void tree_put_locked(struct pool_tree *tree, struct tree_node *node);
 /* Appends the path of the link that was seen last. MRMR_ABSENT: no name leads to it any more. */
 mrmr_err tree_path_locked(const struct tree_node *node, struct mrmr_bytes *path);
+/* The name is another thing than before: whoever wants it next looks at the drives. NULL: the
+ * folder's names are not known, or there is no memory: all of it is looked at. */
+struct tree_name *tree_name_touch_locked(struct tree_node *folder, const char *name);
 /* This name does not lead to the node any more. */
 void tree_unlink_locked(struct pool_tree *tree, struct tree_node *node,
     const struct tree_node *parent, const char *name);
@@ -237,6 +271,9 @@ mrmr_err tree_check_stat(const struct pool_tree *tree, const struct tree_spot *s
 /* Nobody answered, or the medium failed: ask the catalog. The monitor looks after the drive then. */
 bool tree_silent(struct tree_drive *drive, mrmr_err err);
 
+/* The node's attributes now. */
+mrmr_err tree_look(struct pool_tree *tree, struct tree_node *node, struct pool_attr *ret_attr);
+
 /* --- tree_watch.c --- */
 
 mrmr_err tree_watch_start(struct pool_tree *tree);
@@ -267,6 +304,105 @@ void tree_drive_leave(struct tree_drive *drive);
 
 /* The drive went: no open file holds anything on it any more, so that it can be unmounted. */
 void tree_files_let_go(struct pool_tree *tree, size_t drive);
+
+/* Any open file of the node; for writing, if it must be. False: there is none. The file stays open
+ * as long as the caller does not let go of it. */
+struct tree_original;
+struct tree_original *tree_original_of_node(
+    struct pool_tree *tree, struct tree_node *node, bool writing);
+struct tree_original *tree_original_of_file(struct pool_tree_file *file);
+void tree_original_put(struct tree_original *original); /* NULL-safe */
+struct drv_file *tree_original_file(const struct tree_original *original);
+mrmr_err tree_open_original(
+    struct drv *drv, const char *path, bool writing, struct drv_file **ret_file);
+/* A file that was just made, open for writing. Takes the original, also when it fails. */
+mrmr_err tree_file_made(struct pool_tree *tree, struct tree_node *node, struct drv_file *original,
+    const struct drv_stat *stat, struct pool_tree_file **ret_file);
+/* Takes the open file, also when there is no memory: NULL. */
+struct tree_original *tree_original_new(struct drv_file *opened);
+struct pool_tree *tree_file_tree(const struct pool_tree_file *file);
+/* The node of an open file, which holds it. */
+struct tree_node *tree_file_node(const struct pool_tree_file *file);
+size_t tree_file_drive(const struct pool_tree_file *file);
+/* Its drive is back: open the original again, if it is what was opened. */
+void tree_file_open_again(struct pool_tree_file *file);
+/* Bytes that are written, and not what the catalog knows of this content. */
+void tree_file_written(struct pool_tree *tree, struct tree_node *node);
+
+/* --- tree_keep.c: before originals change (I3) --- */
+
+mrmr_err tree_keep_start(struct pool_tree *tree);
+void tree_keep_stop(struct pool_tree *tree);
+/* Around each change of bytes that a stripe may count on, and of what leads to them; never one inside
+ * another. MRMR_READONLY: this pool cannot be written. */
+mrmr_err tree_change_begin(struct pool_tree *tree, uint64_t *ret_epoch);
+void tree_change_end(struct pool_tree *tree);
+
+struct tree_inode {
+    size_t drive;
+    uint64_t ino;
+};
+/* Before bytes [from, to) of an open file change, which was opened for reading, too. */
+mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, struct drv_file *file, uint64_t from, uint64_t to,
+    uint64_t epoch);
+/* What stripes count on of the inode now counts for as long as its node is held: its name goes, and
+ * the catalog will not know it any more. */
+mrmr_err tree_keep_known(
+    struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch);
+/* Remove a name, not of a folder, of a file of this stat. Its bytes are kept if it was the last. */
+mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
+    const char *path, const struct drv_stat *stat, uint64_t epoch);
+/* Before another file takes the place of this one: it has a name where it is kept, ret_path, or ""
+ * if nothing counts on it. */
+enum { TREE_KEPT_PATH = 128 };
+mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH]);
+void tree_counted_free(struct tree_counted *counted); /* NULL-safe */
+
+/* --- tree_place.c --- */
+
+/* The least-used drive with room that is not among `not`. MRMR_SPACE; MRMR_OFFLINE: no drive that
+ * may take files is there. */
+mrmr_err tree_place_choose(struct pool_tree *tree, const struct tree_set * not, size_t *ret_drive);
+/* The folder is on this drive, with those above it, as they are elsewhere. Appends its path. */
+mrmr_err tree_place_folder(
+    struct pool_tree *tree, struct tree_node *folder, size_t drive, struct mrmr_bytes *path);
+
+/* --- tree_make.c --- */
+
+/* To the end of the block, ops of this thread act as the caller, if that is another than the
+ * process. */
+void tree_act_begin(const struct pool_caller *caller);
+void tree_act_end(const int *unused);
+#define tree_act_as(caller)                                                                        \
+    __attribute__((cleanup(tree_act_end), unused)) int tree_acting = 0;                            \
+    tree_act_begin(caller)
+/* A name that users may give: not ours, not excluded, not too long. */
+mrmr_err tree_name_allowed(struct pool_tree *tree, struct tree_node *folder, const char *name);
+/* Before and after a name is given or taken through us. */
+void tree_own_name(struct pool_tree *tree, struct tree_node *folder, const char *name);
+/* Before and after the node is changed through us. */
+void tree_own_node(struct pool_tree *tree, struct tree_node *node);
+/* What has been made at this name of the folder, counted: its node. */
+mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const char *name,
+    size_t drive, const struct drv_stat *stat, struct tree_node **ret_node);
+/* Remove one drive's copy of a name, not of a folder. Among the writers. */
+mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const char *name, const char *path, size_t drive, uint64_t epoch);
+/* Nothing in it shows. MRMR_NOT_EMPTY. */
+mrmr_err tree_folder_empty(struct pool_tree *tree, struct tree_node *folder);
+
+/* --- tree_move.c --- */
+
+/* Folders that were being renamed on several drives when the tree was last closed: all of their
+ * copies that are there go to the new name. */
+mrmr_err tree_moves_finish(struct pool_tree *tree);
+
+/* --- tree_write.c --- */
+
+mrmr_err tree_truncate(struct pool_tree *tree, struct tree_node *node, size_t drive,
+    struct tree_original *original, uint64_t size);
 
 /* --- leaf_cache.c: leaves that were made, in bounded memory, with read-ahead --- */
 

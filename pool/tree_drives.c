@@ -191,6 +191,7 @@ bool tree_drive_look(struct tree_drive *drive, bool may_start)
 static mrmr_err drives_take(struct pool_tree *tree, struct pool_drive *own)
 {
     struct tree_drive *drive = &tree->drive[tree->ndrives];
+    pthread_mutex_init(&drive->keeping, NULL);
     drive->tree = tree;
     drive->drive = own;
     return drive_guard(drive);

@@ -5,35 +5,44 @@
  * What is made that way is verified and goes through the leaf cache.
  *
  * An original that was opened before its drive was taken out of service is of no use when the drive
- * comes back: it is opened again, if it is still the same content.
+ * comes back: it is opened again, if it is still the same content; for writing, if it is still the
+ * same inode.
+ *
+ * A file that was written through us is not what the catalog knows of it, whatever its size and time
+ * are: from then on its descriptors have no bytes but the original's.
  */
 #include "pool/tree.h"
 
 #include <string.h>
 
-struct original { /* counted: a read may still be on it when it is given up */
+struct tree_original { /* counted: a read may still be on it when it is given up */
     atomic_uint refs;
     struct drv_file *file;
-    struct original *next;
+    struct tree_original *next;
 };
 
 struct pool_tree_file {
     struct pool_tree *tree;
-    struct pool_tree_file *next, **at; /* among the tree's; guarded by the tree's lock */
-    struct tree_node *node;            /* counted */
-    struct tree_spot spot;             /* when it was opened */
-    int64_t mtime;                     /* of the content that was opened */
+    /* Guarded by the tree's lock. */
+    struct pool_tree_file *next, **at;           /* among the tree's */
+    struct pool_tree_file *node_next, **node_at; /* among the node's */
+    bool writing;
+    uint64_t writes; /* of the node, when it was opened */
+
+    struct tree_node *node; /* counted */
+    struct tree_spot spot;  /* when it was opened */
+    int64_t mtime;          /* of the content that was opened */
     uint64_t size;
 
     pthread_mutex_t lock;
     /* Guarded by lock. */
-    struct original *original; /* NULL: none now */
-    struct pool_file *made;    /* NULL: not wanted yet */
+    struct tree_original *original; /* NULL: none now */
+    struct pool_file *made;         /* NULL: not wanted yet */
 };
 
 /* --- the original --- */
 
-static struct original *original_get(struct pool_tree_file *file)
+struct tree_original *tree_original_of_file(struct pool_tree_file *file)
 {
     mrmr_locked(&file->lock);
     if (file->original)
@@ -41,7 +50,7 @@ static struct original *original_get(struct pool_tree_file *file)
     return file->original;
 }
 
-static void original_put(struct original *original)
+void tree_original_put(struct tree_original *original)
 {
     if (!original || atomic_fetch_sub(&original->refs, 1) != 1)
         return;
@@ -49,7 +58,59 @@ static void original_put(struct original *original)
     free(original);
 }
 
-static struct original *original_take_out(struct pool_tree_file *file)
+struct drv_file *tree_original_file(const struct tree_original *original)
+{
+    return original->file;
+}
+
+struct tree_original *tree_original_new(struct drv_file *opened)
+{
+    struct tree_original *original = calloc(1, sizeof *original);
+    if (!original) {
+        drv_file_close(opened);
+        return NULL;
+    }
+    original->refs = 1;
+    original->file = opened;
+    return original;
+}
+
+struct pool_tree *tree_file_tree(const struct pool_tree_file *file)
+{
+    return file->tree;
+}
+
+struct tree_node *tree_file_node(const struct pool_tree_file *file)
+{
+    return file->node;
+}
+
+size_t tree_file_drive(const struct pool_tree_file *file)
+{
+    return file->spot.drive;
+}
+
+struct tree_original *tree_original_of_node(
+    struct pool_tree *tree, struct tree_node *node, bool writing)
+{
+    mrmr_locked(&tree->lock);
+    for (struct pool_tree_file *file = node->files; file; file = file->node_next) {
+        struct tree_original *original =
+            file->writing || !writing ? tree_original_of_file(file) : NULL;
+        if (original)
+            return original;
+    }
+    return NULL;
+}
+
+void tree_file_written(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    node->writes++;
+    node->own_until = mrmr_clock_monotonic() + tree_own_window;
+}
+
+static struct tree_original *original_take_out(struct pool_tree_file *file)
 {
     mrmr_locked(&file->lock);
     return mrmr_steal(file->original);
@@ -57,11 +118,12 @@ static struct original *original_take_out(struct pool_tree_file *file)
 
 void tree_files_let_go(struct pool_tree *tree, size_t drive)
 {
-    struct original *list = NULL;
+    struct tree_original *list = NULL;
     {
         mrmr_locked(&tree->lock);
         for (struct pool_tree_file *file = tree->files; file; file = file->next) {
-            struct original *original = file->spot.drive == drive ? original_take_out(file) : NULL;
+            struct tree_original *original =
+                file->spot.drive == drive ? original_take_out(file) : NULL;
             if (!original)
                 continue;
             original->next = list;
@@ -69,8 +131,8 @@ void tree_files_let_go(struct pool_tree *tree, size_t drive)
         }
     }
     while (list) {
-        struct original *next = list->next;
-        original_put(list);
+        struct tree_original *next = list->next;
+        tree_original_put(list);
         list = next;
     }
 }
@@ -94,6 +156,18 @@ static mrmr_err opening_catalog(struct opening *opening, const char *path)
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? mrmr_story_restore(&story) : err;
 }
 
+/* For writing it must be readable, too: what a stripe counts on is read before it is written over.
+ * Who may write it and not read it gets it for writing alone, and cannot change such bytes. */
+mrmr_err tree_open_original(
+    struct drv *drv, const char *path, bool writing, struct drv_file **ret_file)
+{
+    mrmr_err err =
+        drv_file_open(drv, path, DRV_OPEN_READ | (writing ? DRV_OPEN_WRITE : 0), 0, ret_file);
+    if (writing && mrmr_class_of(err) == MRMR_CLASS_DENIED)
+        err = drv_file_open(drv, path, DRV_OPEN_WRITE, 0, ret_file);
+    return err;
+}
+
 static mrmr_err opening_path(const char *path, void *arg)
 {
     struct opening *opening = arg;
@@ -101,15 +175,15 @@ static mrmr_err opening_path(const char *path, void *arg)
     struct tree_drive *own = &file->tree->drive[file->spot.drive];
     drv_file_close(opening->original);
     opening->original = NULL;
-    mrmr_err err = tree_live(own)
-                       ? drv_file_open(own->drive->drv, path, DRV_OPEN_READ, 0, &opening->original)
-                       : mrmr_fail(MRMR_OFFLINE, NULL);
+    mrmr_err err = tree_live(own) ? tree_open_original(
+                                        own->drive->drv, path, file->writing, &opening->original)
+                                  : mrmr_fail(MRMR_OFFLINE, NULL);
     if (!err)
         err = drv_file_stat(opening->original, &opening->stat);
     if (!err)
         err = tree_check_stat(file->tree, &file->spot, path, &opening->stat);
     opening->answered = !err;
-    if (tree_silent(own, err))
+    if (tree_silent(own, err) && !file->writing)
         err = opening_catalog(opening, path);
     return mrmr_err_drive(err, own->drive->meta.name);
 }
@@ -118,17 +192,15 @@ static mrmr_err opening_path(const char *path, void *arg)
 static mrmr_err opening_take(struct opening *opening)
 {
     struct pool_tree_file *file = opening->file;
-    struct original *original = calloc(1, sizeof *original), *old;
+    struct tree_original *original = tree_original_new(mrmr_steal(opening->original)), *old;
     if (!original)
         return mrmr_nomem();
-    original->refs = 1;
-    original->file = mrmr_steal(opening->original);
     {
         mrmr_locked(&file->lock);
         old = file->original;
         file->original = original;
     }
-    original_put(old);
+    tree_original_put(old);
     return MRMR_OK;
 }
 
@@ -158,6 +230,19 @@ static void file_link(struct pool_tree_file *file)
         file->next->at = &file->next;
     file->at = &tree->files;
     tree->files = file;
+    struct tree_node *node = file->node;
+    file->node_next = node->files;
+    if (file->node_next)
+        file->node_next->node_at = &file->node_next;
+    file->node_at = &node->files;
+    node->files = file;
+    file->writes = node->writes;
+    if (!file->writing)
+        return;
+    /* Events tell nothing of it from now on: whoever was told to keep its attributes asks again. */
+    if (!node->writers++ && node->kept)
+        tree_later_locked(tree, TREE_TELL_ATTRS, node->number, "");
+    node->kept = false;
 }
 
 static void file_unlink(struct pool_tree_file *file)
@@ -168,6 +253,13 @@ static void file_unlink(struct pool_tree_file *file)
     *file->at = file->next;
     if (file->next)
         file->next->at = file->at;
+    *file->node_at = file->node_next;
+    if (file->node_next)
+        file->node_next->node_at = file->node_at;
+    if (!file->writing)
+        return;
+    file->node->writers--;
+    file->node->own_until = mrmr_clock_monotonic() + tree_own_window;
 }
 
 static mrmr_err file_open(struct pool_tree_file *file, bool *ret_same)
@@ -185,17 +277,48 @@ static mrmr_err file_open(struct pool_tree_file *file, bool *ret_same)
     return MRMR_OK;
 }
 
-mrmr_err pool_tree_file_open(
-    struct pool_tree *tree, uint64_t number, struct pool_tree_file **ret_file, bool *ret_same)
+static mrmr_err file_new(
+    struct pool_tree *tree, uint64_t number, bool writing, struct pool_tree_file **ret_file)
 {
     struct pool_tree_file *file = calloc(1, sizeof *file);
     if (!file)
         return mrmr_nomem();
     file->tree = tree;
+    file->writing = writing;
     pthread_mutex_init(&file->lock, NULL);
-    mrmr_err err = tree_node(tree, number, false, &file->node);
-    if (!err)
-        file->spot = tree_spot(tree, file->node);
+    *ret_file = file;
+    MRMR_TRY(tree_node(tree, number, false, &file->node));
+    file->spot = tree_spot(tree, file->node);
+    return MRMR_OK;
+}
+
+mrmr_err tree_file_made(struct pool_tree *tree, struct tree_node *node, struct drv_file *original,
+    const struct drv_stat *stat, struct pool_tree_file **ret_file)
+{
+    struct pool_tree_file *file = NULL;
+    mrmr_err err = file_new(tree, node->number, true, &file);
+    struct opening opening = {.file = file, .original = original, .stat = *stat};
+    if (!err) {
+        file_link(file);
+        err = opening_take(&opening);
+        file->mtime = stat->mtime;
+        file->size = stat->size;
+    }
+    drv_file_close(opening.original);
+    if (err)
+        pool_tree_file_close(file);
+    else
+        *ret_file = file;
+    return err;
+}
+
+mrmr_err pool_tree_file_open(struct pool_tree *tree, uint64_t number, bool writing,
+    struct pool_tree_file **ret_file, bool *ret_same)
+{
+    struct pool_tree_file *file = NULL;
+    mrmr_err err = file_new(tree, number, writing, &file);
+    if (!err && writing && !pool_tree_writable(tree))
+        err = mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
     if (!err && file->spot.kind != POOL_REG)
         err = file->spot.kind == POOL_DIR ? mrmr_fail(MRMR_IS_DIR, NULL)
                                           : mrmr_fail(MRMR_INVALID, "not a regular file");
@@ -219,19 +342,18 @@ void pool_tree_file_close(struct pool_tree_file *file)
     if (file->made)
         leaf_cache_leave(file->tree->leaves, file->made);
     pool_file_close(file->made);
-    original_put(file->original);
+    tree_original_put(file->original);
     tree_put(file->tree, file->node);
     pthread_mutex_destroy(&file->lock);
     free(file);
 }
 
-/* Its drive is back: open the original again, if it is the content that was opened. */
-static void file_open_again(struct pool_tree_file *file)
+void tree_file_open_again(struct pool_tree_file *file)
 {
     struct opening opening = {.file = file};
     mrmr_err err = tree_by_path(file->tree, file->node, opening_path, &opening);
-    if (!err && opening.answered && opening.stat.size == file->size &&
-        opening.stat.mtime == file->mtime)
+    bool same = opening.stat.size == file->size && opening.stat.mtime == file->mtime;
+    if (!err && opening.answered && (same || file->writing))
         err = opening_take(&opening);
     drv_file_close(opening.original);
     if (err)
@@ -243,7 +365,7 @@ static void file_open_again(struct pool_tree_file *file)
 static mrmr_err read_original(
     struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
 {
-    struct original *original = original_get(file);
+    struct tree_original *original = tree_original_of_file(file);
     struct drv_stat stat;
     if (!original)
         return mrmr_fail(MRMR_OFFLINE, "the drive was not there when it was opened");
@@ -253,7 +375,7 @@ static mrmr_err read_original(
         if (!err && stat.size > offset + *ret_got)
             err = mrmr_fail(MRMR_TRUNCATED, "the drive gave less than there is");
     }
-    original_put(original);
+    tree_original_put(original);
     return err;
 }
 
@@ -266,6 +388,12 @@ static mrmr_err finding_path(const char *path, void *arg)
 {
     struct finding *finding = arg;
     return tree_catalog(finding->file->tree, finding->file->spot.drive, path, &finding->node);
+}
+
+static bool written_since(struct pool_tree_file *file)
+{
+    mrmr_locked(&file->tree->lock);
+    return file->node->writes != file->writes;
 }
 
 /* What the catalog knows of this content. */
@@ -303,6 +431,8 @@ static mrmr_err read_made(
     struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
 {
     struct pool_file *made;
+    if (written_since(file))
+        return mrmr_fail(MRMR_ABSENT, "it changed since it was protected");
     MRMR_TRY(file_made(file, &made));
     size_t done = 0;
     if (offset >= file->size)
@@ -330,7 +460,7 @@ mrmr_err pool_tree_file_read(
         return MRMR_OK;
     mrmr_err err = read_original(file, offset, buf, size, ret_got);
     if (err == MRMR_OFFLINE && tree_live(&file->tree->drive[file->spot.drive])) {
-        file_open_again(file);
+        tree_file_open_again(file);
         err = read_original(file, offset, buf, size, ret_got);
     }
     if (!tree_silent(&file->tree->drive[file->spot.drive], err) &&
@@ -346,7 +476,7 @@ mrmr_err pool_tree_file_read(
 mrmr_err pool_tree_file_seek(
     struct pool_tree_file *file, uint64_t offset, bool hole, uint64_t *ret_offset)
 {
-    struct original *original = original_get(file);
+    struct tree_original *original = tree_original_of_file(file);
     uint64_t start = offset, end = file->size, size = file->size;
     struct drv_stat stat;
     if (original) {
@@ -357,7 +487,7 @@ mrmr_err pool_tree_file_seek(
             end = size;
         }
     }
-    original_put(original);
+    tree_original_put(original);
     if (offset >= size || (!hole && start >= size))
         return mrmr_fail(MRMR_ABSENT, "there is no more");
     *ret_offset = !hole ? start : start > offset ? offset : end;
@@ -366,14 +496,17 @@ mrmr_err pool_tree_file_seek(
 
 mrmr_err pool_tree_file_attr(struct pool_tree_file *file, struct pool_attr *ret_attr)
 {
-    struct original *original = original_get(file);
+    struct tree_original *original = tree_original_of_file(file);
     struct drv_stat stat;
     mrmr_err err = original ? drv_file_stat(original->file, &stat) : MRMR_OFFLINE;
-    original_put(original);
+    tree_original_put(original);
     if (err)
         return pool_tree_attr(file->tree, file->node->number, ret_attr);
     tree_attr_from_stat(&stat, ret_attr);
     ret_attr->node = file->node->number;
-    ret_attr->keep = tree_second;
+    ret_attr->keep = tree_own_window;
+    mrmr_locked(&file->tree->lock);
+    if (file->node->gone)
+        ret_attr->nlink = 0;
     return MRMR_OK;
 }

@@ -75,6 +75,8 @@ static mrmr_err load_add(struct load *load, const char *name, const struct copy 
         tree_set_add(&old->on, load->drive); /* the number stays that of the first */
         return MRMR_OK;
     }
+    if (old)
+        old->several = true;
     if (old && (old->kind == POOL_DIR ||
                    (copy->kind != POOL_DIR && !copy_newer(load, old, load->drive, copy))))
         return MRMR_OK;
@@ -180,14 +182,19 @@ static bool name_differs(const struct tree_name *a, const struct tree_name *b)
 static void map_compare_locked(struct pool_tree *tree, struct tree_map *now,
     const struct tree_map *was, struct mrmr_bytes *names)
 {
+    int64_t clock = mrmr_clock_monotonic();
     for (struct tree_name *at = tree_map_at(now, 0); at; at = tree_map_at(now, at->place + 1)) {
         const struct tree_name *old = tree_map_find(was, at->name);
         keep_number_locked(tree, at, old);
+        if (old)
+            at->own_until = old->own_until;
+        if (at->own_until > clock)
+            continue;
         if (!old || old->unsure || name_differs(at, old))
             mrmr_bytes_add(names, at->name, strlen(at->name) + 1);
     }
     for (const struct tree_name *at = tree_map_at(was, 0); at; at = tree_map_at(was, at->place + 1))
-        if (!tree_map_find(now, at->name))
+        if (!tree_map_find(now, at->name) && at->own_until <= clock)
             mrmr_bytes_add(names, at->name, strlen(at->name) + 1);
 }
 
@@ -330,6 +337,7 @@ static mrmr_err name_take_locked(struct load *load, const char *name, uint32_t e
     old->mtime = found->mtime;
     old->on = found->on;
     old->kind = found->kind;
+    old->several = found->several;
     old->unsure = found->unsure || !sure;
     struct tree_node *node =
         old->kind == POOL_DIR ? tree_find_locked(load->tree, old->number) : NULL;

@@ -82,6 +82,7 @@ void tree_attr_from_stat(const struct drv_stat *stat, struct pool_attr *ret_attr
         .mode = stat->mode,
         .uid = stat->uid,
         .gid = stat->gid,
+        .generation = stat->type == DRV_REG ? (uint64_t)stat->btime : 0,
         .nlink = stat->type == DRV_DIR ? 1 : stat->nlink,
         .size = stat->size,
         .allocated = stat->allocated,
@@ -105,6 +106,7 @@ static void attr_from_node(const struct meta_node *node, struct pool_attr *ret_a
         .rdev = node->rdev,
         .mtime = node->mtime,
         .ctime = node->ctime,
+        .btime = node->btime,
     };
     tree_attr_from_stat(&stat, ret_attr);
 }
@@ -181,19 +183,46 @@ static mrmr_err look_path(const char *path, void *arg)
 /* How long it may be kept. */
 static int64_t keep_locked(const struct look *look)
 {
-    const struct tree_node *node = look->node;
+    struct tree_node *node = look->node;
     const struct tree_node *tells = node->kind == POOL_DIR ? node
                                     : node->links          ? node->links->parent
                                                            : NULL;
     bool told = tells && tells->valid && tells->watched && !look->kept;
-    return told && (node->kind == POOL_DIR || look->attr.nlink == 1) ? POOL_KEEP : tree_second;
+    if (!told || (node->kind != POOL_DIR && look->attr.nlink != 1))
+        return tree_second;
+    if (node->writers || node->own_until > mrmr_clock_monotonic())
+        return tree_own_window;
+    node->kept = true;
+    return POOL_KEEP;
 }
 
-static mrmr_err look_node(
+/* By an open file of it: no name leads to it any more, or none that is known. */
+static mrmr_err look_open(
     struct pool_tree *tree, struct tree_node *node, struct pool_attr *ret_attr)
 {
+    struct tree_original *original = tree_original_of_node(tree, node, false);
+    struct drv_stat stat;
+    if (!original)
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    mrmr_err err = drv_file_stat(tree_original_file(original), &stat);
+    tree_original_put(original);
+    MRMR_TRY(err);
+    tree_attr_from_stat(&stat, ret_attr);
+    mrmr_locked(&tree->lock);
+    if (node->gone)
+        ret_attr->nlink = 0; /* where it is kept is no name of it */
+    return MRMR_OK;
+}
+
+/* open: an open file of it will do, if no name leads to it any more. */
+static mrmr_err look_node(
+    struct pool_tree *tree, struct tree_node *node, bool open, struct pool_attr *ret_attr)
+{
     struct look look = {.tree = tree, .node = node, .spot = tree_spot(tree, node)};
-    MRMR_TRY(tree_by_path(tree, node, look_path, &look));
+    mrmr_err err = tree_by_path(tree, node, look_path, &look);
+    if (open && mrmr_class_of(err) == MRMR_CLASS_ABSENT && look.spot.kind == POOL_REG)
+        err = look_open(tree, node, &look.attr);
+    MRMR_TRY(err);
     mrmr_locked(&tree->lock);
     look.attr.node = node->number;
     look.attr.keep = keep_locked(&look);
@@ -201,21 +230,32 @@ static mrmr_err look_node(
     return MRMR_OK;
 }
 
+mrmr_err tree_look(struct pool_tree *tree, struct tree_node *node, struct pool_attr *ret_attr)
+{
+    return look_node(tree, node, true, ret_attr);
+}
+
 mrmr_err pool_tree_attr(struct pool_tree *tree, uint64_t number, struct pool_attr *ret_attr)
 {
     struct tree_node *node;
     MRMR_TRY(tree_node(tree, number, false, &node));
-    mrmr_err err = look_node(tree, node, ret_attr);
+    mrmr_err err = tree_look(tree, node, ret_attr);
     tree_put(tree, node);
     return err;
 }
 
 /* --- lookup --- */
 
-static int64_t absent_keep(struct pool_tree *tree, const struct tree_node *folder)
+/* How long what a name leads to, or that it leads nowhere, may be kept; at most that of its node. */
+static int64_t name_keep(
+    struct pool_tree *tree, const struct tree_node *folder, const char *name, int64_t most)
 {
     mrmr_locked(&tree->lock);
-    return folder->valid && folder->watched ? POOL_KEEP : tree_second;
+    const struct tree_name *shows = tree_map_find(&folder->map, name);
+    int64_t keep = folder->valid && folder->watched ? POOL_KEEP : tree_second;
+    if (shows && shows->own_until > mrmr_clock_monotonic())
+        keep = tree_own_window;
+    return keep < most ? keep : most;
 }
 
 /* The node that the name shows, counted. */
@@ -247,7 +287,7 @@ static mrmr_err lookup_once(
         mrmr_locked(&tree->lock);
         changes = node->changes;
     }
-    mrmr_err err = look_node(tree, node, ret_attr);
+    mrmr_err err = look_node(tree, node, false, ret_attr);
     mrmr_locked(&tree->lock);
     if (!err) {
         node->held++;
@@ -294,7 +334,9 @@ mrmr_err pool_tree_lookup(struct pool_tree *tree, uint64_t number, const char *n
     busy_add(tree, folder, 1);
     mrmr_err err = lookup_in(tree, folder, name, ret_attr);
     busy_add(tree, folder, -1);
-    *ret_keep = err ? absent_keep(tree, folder) : ret_attr->keep;
+    *ret_keep = name_keep(tree, folder, name, err ? POOL_KEEP : ret_attr->keep);
+    if (!err)
+        ret_attr->keep = *ret_keep;
     tree_put(tree, folder);
     return err;
 }
@@ -339,7 +381,7 @@ static mrmr_err lookup_number(struct pool_tree *tree, uint64_t number, struct po
     struct tree_node *node;
     if (tree_node(tree, number, false, &node))
         return lookup_catalog(tree, number, ret_attr);
-    mrmr_err err = look_node(tree, node, ret_attr);
+    mrmr_err err = tree_look(tree, node, ret_attr);
     mrmr_locked(&tree->lock);
     if (!err)
         node->held++;
@@ -477,7 +519,10 @@ mrmr_err pool_tree_list_version(struct pool_tree *tree, uint64_t number, uint64_
     mrmr_err err = tree_folder_ready(tree, folder);
     mrmr_locked(&tree->lock);
     if (!err)
-        *ret_version = folder->valid && folder->watched ? folder->version : 0;
+        *ret_version =
+            folder->valid && folder->watched && folder->own_until <= mrmr_clock_monotonic()
+                ? folder->version
+                : 0;
     tree_put_locked(tree, folder);
     return err;
 }

@@ -65,26 +65,22 @@ bool tree_silent(struct tree_drive *drive, mrmr_err err)
 static void event_name(struct tree_drive *drive, uint64_t number, const char *name)
 {
     struct pool_tree *tree = drive->tree;
+    bool own = false;
     {
         mrmr_locked(&tree->lock);
         struct tree_node *folder = tree_find_locked(tree, number);
         if (!folder || folder->kind != POOL_DIR)
             return;
-        folder->version++;
-        if (folder->loading && mrmr_bytes_add(&folder->touched, name, strlen(name) + 1))
-            folder->lost = true;
-        struct tree_name *shows = folder->valid ? tree_map_add(&folder->map, name) : NULL;
-        if (!shows)
-            folder->valid = false;
+        const struct tree_name *old = folder->valid ? tree_map_find(&folder->map, name) : NULL;
+        own = old && old->own_until > mrmr_clock_monotonic();
         /* The monitor looks at what may be a folder, once for all that happens until then. */
-        if (shows && !shows->unsure && (!shows->number || shows->kind == POOL_DIR))
+        if (folder->valid && !(old && old->unsure) &&
+            (!old || !old->number || old->kind == POOL_DIR))
             tree_later_locked(tree, TREE_LOOK, number, name);
-        if (shows) {
-            shows->unsure = true;
-            shows->events++;
-        }
+        tree_name_touch_locked(folder, name);
     }
-    tree_tell_name(tree, number, name);
+    if (!own)
+        tree_tell_name(tree, number, name);
 }
 
 /* Something of what has this name changed. */
@@ -100,6 +96,9 @@ static void event_thing(struct tree_drive *drive, uint64_t number, const char *n
             return;
         changed = shows->number;
         struct tree_node *node = tree_find_locked(tree, changed);
+        /* While it is written through us, or was a moment ago, this is what we did. */
+        if (node && (node->writers || node->own_until > mrmr_clock_monotonic()))
+            return;
         if (node)
             node->changes++;
         /* What is being told to the kernel now may be older than this event. */
@@ -107,6 +106,21 @@ static void event_thing(struct tree_drive *drive, uint64_t number, const char *n
             tree_later_locked(tree, TREE_TELL, changed, "");
     }
     tree_tell_node(tree, changed, bytes);
+}
+
+/* The folder's own attributes. */
+static void event_attrs(struct tree_drive *drive, uint64_t number)
+{
+    struct pool_tree *tree = drive->tree;
+    {
+        mrmr_locked(&tree->lock);
+        struct tree_node *folder = tree_find_locked(tree, number);
+        if (folder)
+            folder->acl = TREE_ACL_UNKNOWN;
+        if (folder && folder->own_until > mrmr_clock_monotonic())
+            return;
+    }
+    tree_tell_node(tree, number, false);
 }
 
 /* The watch on a folder is of no use any more. */
@@ -153,7 +167,7 @@ static void tree_event(enum drv_event event, uint64_t key, const char *name, voi
         if (name)
             event_thing(drive, key, name, event == DRV_EVENT_BYTES);
         else
-            tree_tell_node(drive->tree, key, false);
+            event_attrs(drive, key);
         return;
     case DRV_EVENT_MOVED:
     case DRV_EVENT_END:
@@ -269,7 +283,8 @@ static void todo_run(struct pool_tree *tree, const struct tree_todo *todo)
         err = todo_load(tree, todo->number);
         break;
     case TREE_TELL:
-        tree_tell_node(tree, todo->number, true);
+    case TREE_TELL_ATTRS:
+        tree_tell_node(tree, todo->number, todo->kind == TREE_TELL);
         break;
     }
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)

@@ -4,10 +4,9 @@
  * saving that I3 asks for, also when the power goes at any moment; and it is let go of when no
  * stripe counts on it any more.
  */
-#include "pool/retained.h"
 #include "pool/touched.h"
 #include "pool/writers.h"
-#include "tests/support/rig.h"
+#include "tests/support/kept.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -65,79 +64,6 @@ static mrmr_err delete (struct rig *rig, const char *path)
     return drv_rename(rig_pool_drive(rig, 0)->drv, path, kept, DRV_RENAME_REPLACE);
 }
 
-/* --- what is asked --- */
-
-static void reads_but(struct rig *rig, const char *but)
-{
-    static uint8_t got[RIG_LEAF], wanted[RIG_LEAF];
-    for (size_t i = 0; i < rig->files; i++) {
-        const struct rig_file *file = &rig->file[i];
-        struct pool_file *f = NULL;
-        if (!file->there || (but && strcmp(file->path, but) == 0))
-            continue;
-        rig_ok(pool_file_open(rig->pool, file->path, 0, &f));
-        for (uint64_t at = 0; at < file->size; at += RIG_LEAF) {
-            size_t n;
-            if (pool_file_read(f, at, got, RIG_LEAF, &n))
-                fail_msg(
-                    "%s at %" PRIu64 ": %s", file->path, at, mrmr_err_name(mrmr_story_get()->err));
-            rig_expected(file, at, wanted, n);
-            assert_memory_equal(got, wanted, n);
-        }
-        pool_file_close(f);
-    }
-}
-
-/* Every byte of every file but one, with two drives away, others than that one's. */
-static void reads_without(
-    struct rig *rig, unsigned a, unsigned b, const char *but, unsigned its_drive)
-{
-    if (a == its_drive || b == its_drive || a == b)
-        return;
-    rig_take_away(rig, a);
-    rig_take_away(rig, b);
-    reads_but(rig, but);
-    rig_bring_back(rig, a);
-    rig_bring_back(rig, b);
-    pool_views_forget(rig->pool, 0);
-}
-
-static void reads_all_but(struct rig *rig, const char *but, unsigned its_drive)
-{
-    for (unsigned a = 0; a < rig->n; a++)
-        for (unsigned b = a + 1; b < rig->n; b++)
-            reads_without(rig, a, b, but, its_drive);
-}
-
-static mrmr_err count_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
-{
-    (void)name, (void)err;
-    *(unsigned *)arg += stat && stat->type != DRV_DIR;
-    return MRMR_OK;
-}
-
-static mrmr_err list_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
-{
-    (void)stat, (void)err;
-    return mrmr_bytes_add(arg, name, strlen(name) + 1);
-}
-
-static unsigned count_retained(struct rig *rig, unsigned drive)
-{
-    struct mrmr_bytes names = MRMR_BYTES_INIT;
-    struct drv *raw = rig->drive[drive].raw;
-    unsigned n = 0;
-    if (drv_list(raw, POOL_RETAINED, list_entry, &names))
-        return 0;
-    for (size_t at = 0; at < names.size; at += strlen(names.data + at) + 1) {
-        char path[POOL_RETAINED_PATH];
-        snprintf(path, sizeof path, POOL_RETAINED "/%.80s", names.data + at);
-        rig_ok(drv_list(raw, path, count_entry, &n));
-    }
-    mrmr_bytes_free(&names);
-    return n;
-}
-
 static struct rig *begin(enum rig_kind kind, uint64_t seed)
 {
     struct rig *rig = rig_create(&(struct rig_spec){.kind = kind, .drives = DRIVES, .seed = seed});
@@ -150,51 +76,13 @@ static struct rig *begin(enum rig_kind kind, uint64_t seed)
     return rig;
 }
 
-/* No row can be made anywhere, until rig_clear_faults. */
-static void no_new_rows(struct rig *rig)
-{
-    struct drv_fault_rule rule = {
-        .ops = DRV_FAULT_CREATE, .prefix = ".mrmr/parity", .err = MRMR_SPACE};
-    for (unsigned d = 0; d < rig->n; d++)
-        rig_ok(drv_fault_add(rig->drive[d].fault, &rule, NULL));
-}
-
-/* What was changed on drive 0 lowers nobody's protection: before the scan, after it while nothing
- * can be encoded, and afterwards, when nothing is retained any more. */
-static void nobody_suffers(struct rig *rig)
-{
-    assert_true(count_retained(rig, 0) > 0);
-    reads_all_but(rig, "f0", 0); /* what it was is what the catalog knows of it so far */
-    no_new_rows(rig);
-    rig_sync(rig);
-    assert_int_equal(rig->report.held, 0);
-    assert_true(count_retained(rig, 0) > 0);
-    reads_all_but(rig, NULL, 0);
-    for (unsigned d = 1; d < DRIVES; d++) {
-        char path[32];
-        snprintf(path, sizeof path, "f%u", d);
-        struct meta_stripe image = rig_stripe_of(rig, path, 0);
-        assert_int_equal(pool_image_margin(rig->pool, &image), 2);
-        meta_stripe_free(&image);
-    }
-    rig_reopen(rig);
-    reads_all_but(rig, NULL, 0);
-    rig_clear_faults(rig);
-    rig_protect_all(rig);
-    rig_sync(rig); /* what was listed before the rows were made goes now, at the latest */
-    assert_int_equal(count_retained(rig, 0), 0);
-    rig_check(rig);
-    rig_verify(rig, true);
-    rig_destroy(rig);
-}
-
 static void test_overwritten(void **state)
 {
     (void)state;
     struct rig *rig = begin(RIG_LOCAL, 71);
     rig_ok(save(rig, "f0", 1, 2));
     rig_edit(rig, "f0", RIG_MIB + 10, 100);
-    nobody_suffers(rig);
+    nobody_suffers(rig, "f0");
 }
 
 static void test_cut_short(void **state)
@@ -203,7 +91,7 @@ static void test_cut_short(void **state)
     struct rig *rig = begin(RIG_LOCAL, 72);
     rig_ok(save(rig, "f0", 0, FILE_LEAVES));
     rig_truncate(rig, "f0", 1000);
-    nobody_suffers(rig);
+    nobody_suffers(rig, "f0");
 }
 
 static void test_saved_twice_and_appended(void **state)
@@ -218,7 +106,7 @@ static void test_saved_twice_and_appended(void **state)
     rig_ok(save(rig, "f0", 0, FILE_LEAVES)); /* what was changed by now is not saved over it */
     assert_int_equal(count_retained(rig, 0), n + 2);
     rig_append(rig, "f0", RIG_MIB);
-    nobody_suffers(rig);
+    nobody_suffers(rig, "f0");
 }
 
 static void test_deleted(void **state)
@@ -229,7 +117,7 @@ static void test_deleted(void **state)
     rig_protect_all(rig);
     rig_ok(delete (rig, "f0"));
     rig_find(rig, "f0")->there = false;
-    nobody_suffers(rig);
+    nobody_suffers(rig, "f0");
 }
 
 /* A whole file that is retained, and then written to by someone who still has it open. */
@@ -252,7 +140,7 @@ static void test_deleted_and_written_to(void **state)
     rig_ok(drv_file_write(file, RIG_MIB + 7, "written", 7));
     drv_file_close(file);
     free(extents);
-    nobody_suffers(rig);
+    nobody_suffers(rig, "f0");
 }
 
 /* What came after the job had looked, or was needed anew since, is not let go of. */
@@ -342,7 +230,7 @@ static void test_the_same_bytes_twice(void **state)
     rig_ok(point(rig, "copy", kept));
     reads_all_but(rig, NULL, 0);
     rig_ok(drv_rename(rig_pool_drive(rig, 0)->drv, "copy", kept, DRV_RENAME_REPLACE));
-    nobody_suffers(rig);
+    nobody_suffers(rig, "f0");
 }
 
 /* A symlink that leads to other bytes than its name says protects nobody: it is led to the file that
@@ -361,14 +249,14 @@ static void test_the_same_bytes_but_changed(void **state)
     rig_protect_all(rig);
     rig_ok(delete (rig, "f0"));
     rig_find(rig, "f0")->there = false;
-    rig_ok(drv_list(raw, POOL_RETAINED_FILES, list_entry, &names));
+    rig_ok(drv_list(raw, POOL_RETAINED_FILES, list_name, &names));
     snprintf(path, sizeof path, POOL_RETAINED_FILES "/%.40s", names.data);
     mrmr_bytes_free(&names);
     rig_ok(drv_file_open(raw, path, DRV_OPEN_WRITE, 0, &file));
     rig_ok(drv_file_write(file, 0, noise, sizeof noise));
     drv_file_close(file);
     rig_ok(delete (rig, "copy"));
-    nobody_suffers(rig);
+    nobody_suffers(rig, "f0");
 }
 
 /* What was retained and is not there any more: whoever looks says so, and a scrub counts it as gone;
@@ -377,7 +265,7 @@ static void lose_retained(struct rig *rig)
 {
     struct mrmr_bytes names = MRMR_BYTES_INIT;
     struct drv *raw = rig->drive[0].raw;
-    rig_ok(drv_list(raw, POOL_RETAINED_FILES, list_entry, &names));
+    rig_ok(drv_list(raw, POOL_RETAINED_FILES, list_name, &names));
     for (size_t at = 0; at < names.size; at += strlen(names.data + at) + 1) {
         char path[POOL_RETAINED_PATH];
         snprintf(path, sizeof path, POOL_RETAINED_FILES "/%.40s", names.data + at);

@@ -126,7 +126,7 @@ static mrmr_err try_file(struct world *w, const struct rig_file *want)
     MRMR_TRY(find(w, want->path, &attr));
     assert_int_equal(attr.kind, POOL_REG);
     assert_int_equal(attr.size, want->size);
-    mrmr_err err = pool_tree_file_open(w->tree, attr.node, &file, &same);
+    mrmr_err err = pool_tree_file_open(w->tree, attr.node, false, &file, &same);
     if (!err)
         err = read_all(file, want);
     pool_tree_file_close(file);
@@ -297,7 +297,7 @@ static void test_drives_go_and_come(void **state)
     open_tree(w);
     for (unsigned i = 0; i < 2; i++) {
         rig_ok(find(w, want[i]->path, &attr[i]));
-        rig_ok(pool_tree_file_open(w->tree, attr[i].node, &file[i], &same));
+        rig_ok(pool_tree_file_open(w->tree, attr[i].node, false, &file[i], &same));
     }
     for (unsigned round = 0; round < 2; round++) {
         rig_take_away(w->rig, want[0]->drive);
@@ -416,7 +416,7 @@ static void test_many_readers(void **state)
     rig_take_away(w->rig, want->drive);
     open_tree(w);
     rig_ok(find(w, want->path, &attr));
-    rig_ok(pool_tree_file_open(w->tree, attr.node, &file, &same));
+    rig_ok(pool_tree_file_open(w->tree, attr.node, false, &file, &same));
     for (unsigned i = 0; i < READERS; i++) {
         reader[i] = (struct reader){w, file, want, i + 1};
         assert_int_equal(pthread_create(&thread[i], NULL, read_anywhere, &reader[i]), 0);

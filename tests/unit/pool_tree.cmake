@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 mrmr_cmocka(pool_tree pool_tree.c LIBS mrmr_rig LABELS threads TIMEOUT 300)
+mrmr_cmocka(pool_tree_write pool_tree_write.c LIBS mrmr_rig LABELS threads TIMEOUT 600)

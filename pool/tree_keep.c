@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Before originals change (I3): what stripes count on is kept.
+ *
+ * Every change runs among the writers (writers.h). Until it is done no stripe commits, so what the
+ * catalog says when the change begins holds to its end; and what was found out once holds as long as
+ * the epoch is the same.
+ *
+ * What counts is asked by inode, so that it does not matter by which name, link or descriptor the
+ * change comes. A file that is removed while it is open for writing has no inode in the catalog after
+ * the next scan: what counted when its name went counts until its node is let go of (tree_keep_known).
+ *
+ * Crash argument. Of a write: each leaf that it touches and that counts is durable where it is kept
+ * before the write is issued (retained.h). Of a removal: the symlinks are durable, then one rename
+ * takes the file from its name to where it is kept. Of a replacement: the symlinks, then a link to
+ * where it is kept, then the rename of the other file, made by the caller: the name is never missing,
+ * and after a cut anywhere the bytes have one name or two. The link need not be durable: a cut that
+ * loses it loses the rename, too, or, where a drive does not keep that order, is seen as a file that
+ * was replaced directly. To be sure of the order the folder where it is kept is synced before.
+ *
+ * Locks: the node's counted.lock, then the drive's keeping, both over I/O; then none but the tree's.
+ */
+#include "pool/retained.h"
+#include "pool/touched.h"
+#include "pool/tree.h"
+#include "pool/writers.h"
+
+#include <stdio.h>
+#include <string.h>
+
+_Static_assert((int)TREE_KEPT_PATH == (int)POOL_RETAINED_PATH, "a path to what is kept");
+
+enum { SAME_INODE = 8 };
+
+struct tree_keeper {
+    struct pool_writers *writers;
+    pthread_mutex_t lock;
+    /* Guarded by lock. */
+    int touched; /* -1: not open */
+    uint64_t touched_epoch;
+};
+
+/* What stripes count on of one inode. */
+struct tree_counted {
+    pthread_mutex_t lock;
+    /* Guarded by lock. */
+    bool known, for_ever;
+    uint64_t epoch;
+    bool in_catalog, touched;
+    struct pool_retained_leaf *leaf; /* by leaf; size 0: it is kept, or was not there any more */
+    size_t n;
+};
+
+/* --- life --- */
+
+void tree_keep_stop(struct pool_tree *tree)
+{
+    struct tree_keeper *keeper = tree->keeper;
+    tree->keeper = NULL;
+    if (!keeper)
+        return;
+    pool_writers_close(keeper->writers);
+    if (keeper->touched >= 0)
+        close(keeper->touched);
+    pthread_mutex_destroy(&keeper->lock);
+    free(keeper);
+}
+
+mrmr_err tree_keep_start(struct pool_tree *tree)
+{
+    struct tree_keeper *keeper = calloc(1, sizeof *keeper);
+    if (!keeper)
+        return mrmr_nomem();
+    keeper->touched = -1;
+    pthread_mutex_init(&keeper->lock, NULL);
+    tree->keeper = keeper;
+    mrmr_err err = pool_writers_open(tree->pool->dirfd, &keeper->writers);
+    if (mrmr_class_of(err) != MRMR_CLASS_DENIED)
+        return err;
+    mrmr_log_story(
+        MRMR_LOG_INFO, "the pool's folder cannot be written, so its files cannot either");
+    tree_keep_stop(tree);
+    return MRMR_OK;
+}
+
+bool pool_tree_writable(const struct pool_tree *tree)
+{
+    return tree->keeper;
+}
+
+mrmr_err tree_change_begin(struct pool_tree *tree, uint64_t *ret_epoch)
+{
+    if (!tree->keeper)
+        return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
+    return pool_writers_enter(tree->keeper->writers, ret_epoch);
+}
+
+void tree_change_end(struct pool_tree *tree)
+{
+    pool_writers_leave(tree->keeper->writers);
+}
+
+/* --- what counts --- */
+
+static void counted_clear(struct tree_counted *counted)
+{
+    free(counted->leaf);
+    counted->leaf = NULL;
+    counted->n = 0;
+    counted->known = counted->in_catalog = counted->touched = false;
+}
+
+void tree_counted_free(struct tree_counted *counted)
+{
+    if (!counted)
+        return;
+    counted_clear(counted);
+    pthread_mutex_destroy(&counted->lock);
+    free(counted);
+}
+
+static mrmr_err counted_add(struct mrmr_bytes *leaves, const struct meta_extent *extent)
+{
+    for (uint64_t i = 0; i < extent->leaves; i++) {
+        const struct pool_retained_leaf leaf = {
+            extent->first + i, pool_leaf_size(extent, i), extent->digests[i]};
+        MRMR_TRY(mrmr_bytes_add(leaves, &leaf, sizeof leaf));
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err counted_add_node(
+    struct pool_tree *tree, int64_t drive, int64_t node, struct mrmr_bytes *leaves)
+{
+    mrmr_autofree struct meta_extent *extents = NULL;
+    size_t n;
+    MRMR_TRY(meta_extents_of(tree->pool->meta, node, &extents, &n));
+    for (size_t i = 0; i < n; i++)
+        if (extents[i].drive == drive && extents[i].state != META_GONE)
+            MRMR_TRY(counted_add(leaves, &extents[i]));
+    return MRMR_OK;
+}
+
+static int leaf_compare(const void *a, const void *b)
+{
+    const struct pool_retained_leaf *x = a, *y = b;
+    return x->leaf < y->leaf ? -1 : x->leaf > y->leaf;
+}
+
+/* Of all nodes that the catalog has with this inode: which of them it is does not matter, since only
+ * bytes with the right digest are kept. */
+static mrmr_err counted_load(
+    struct pool_tree *tree, const struct tree_inode *inode, struct tree_counted *counted)
+{
+    mrmr_autobytes struct mrmr_bytes leaves = MRMR_BYTES_INIT;
+    struct meta_node nodes[SAME_INODE];
+    const struct pool_drive *drive = tree->drive[inode->drive].drive;
+    size_t n = 0;
+    counted_clear(counted);
+    if (!inode->ino)
+        return mrmr_err_drive(
+            mrmr_fail(MRMR_UNSUPPORTED, "it has no inode numbers"), drive->meta.name);
+    MRMR_TRY(meta_node_by_ino(tree->pool->meta, drive->meta.id, inode->ino, nodes, SAME_INODE, &n));
+    for (size_t i = 0; i < n; i++)
+        MRMR_TRY(counted_add_node(tree, drive->meta.id, nodes[i].id, &leaves));
+    counted->n = leaves.size / sizeof *counted->leaf;
+    if (counted->n) {
+        counted->leaf = malloc(leaves.size);
+        if (!counted->leaf)
+            return mrmr_nomem();
+        memcpy(counted->leaf, leaves.data, leaves.size);
+        qsort(counted->leaf, counted->n, sizeof *counted->leaf, leaf_compare);
+    }
+    counted->in_catalog = n > 0;
+    counted->known = true;
+    return MRMR_OK;
+}
+
+static struct tree_counted *counted_of(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    if (node->counted)
+        return node->counted;
+    struct tree_counted *counted = calloc(1, sizeof *counted);
+    if (counted)
+        pthread_mutex_init(&counted->lock, NULL);
+    return node->counted = counted;
+}
+
+static mrmr_err counted_now(struct pool_tree *tree, const struct tree_inode *inode,
+    struct tree_counted *counted, uint64_t epoch)
+{
+    if (counted->for_ever || (counted->known && counted->epoch == epoch))
+        return MRMR_OK;
+    counted->epoch = epoch;
+    return counted_load(tree, inode, counted);
+}
+
+/* --- the scan shall know that it was us (I5) --- */
+
+static mrmr_err touch(struct pool_tree *tree, const struct tree_inode *inode, uint64_t epoch)
+{
+    struct tree_keeper *keeper = tree->keeper;
+    mrmr_locked(&keeper->lock);
+    if (keeper->touched >= 0 && keeper->touched_epoch != epoch) {
+        close(keeper->touched);
+        keeper->touched = -1;
+    }
+    if (keeper->touched < 0)
+        MRMR_TRY(pool_touched_open(tree->pool->dirfd, &keeper->touched));
+    keeper->touched_epoch = epoch;
+    return pool_touched_add(keeper->touched, tree->drive[inode->drive].drive->meta.id, inode->ino);
+}
+
+static mrmr_err counted_touch(struct pool_tree *tree, const struct tree_inode *inode,
+    struct tree_counted *counted, uint64_t epoch)
+{
+    if (!counted->in_catalog || counted->touched)
+        return MRMR_OK;
+    MRMR_TRY(touch(tree, inode, epoch));
+    counted->touched = true;
+    return MRMR_OK;
+}
+
+/* --- bytes --- */
+
+static size_t leaf_first(const struct tree_counted *counted, uint64_t leaf)
+{
+    size_t low = 0, high = counted->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (counted->leaf[middle].leaf < leaf)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static mrmr_err keep_leaf(
+    struct tree_drive *drive, struct drv_file *file, struct pool_retained_leaf *leaf)
+{
+    mrmr_locked(&drive->keeping);
+    MRMR_TRY(pool_retained_save_leaf(drive->drive->drv, file, leaf));
+    leaf->size = 0;
+    return MRMR_OK;
+}
+
+mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, struct drv_file *file, uint64_t from, uint64_t to,
+    uint64_t epoch)
+{
+    struct tree_counted *counted = counted_of(tree, node);
+    if (!counted)
+        return mrmr_nomem();
+    mrmr_locked(&counted->lock);
+    MRMR_TRY(counted_now(tree, inode, counted, epoch));
+    MRMR_TRY(counted_touch(tree, inode, counted, epoch));
+    for (size_t i = leaf_first(counted, from / META_LEAF);
+         i < counted->n && counted->leaf[i].leaf * META_LEAF < to; i++)
+        if (counted->leaf[i].size)
+            MRMR_TRY(mrmr_err_drive(keep_leaf(&tree->drive[inode->drive], file, &counted->leaf[i]),
+                tree->drive[inode->drive].drive->meta.name));
+    return MRMR_OK;
+}
+
+mrmr_err tree_keep_known(
+    struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch)
+{
+    struct tree_counted *counted = counted_of(tree, node);
+    if (!counted)
+        return mrmr_nomem();
+    mrmr_locked(&counted->lock);
+    MRMR_TRY(counted_now(tree, inode, counted, epoch));
+    counted->for_ever = true;
+    return MRMR_OK;
+}
+
+/* --- whole files --- */
+
+static mrmr_err move_away(
+    struct tree_drive *drive, const struct tree_counted *counted, const char *path)
+{
+    char to[POOL_RETAINED_PATH];
+    struct drv *drv = drive->drive->drv;
+    mrmr_locked(&drive->keeping);
+    MRMR_TRY(pool_retained_point(drv, counted->leaf, counted->n, to));
+    return drv_rename(drv, path, to, DRV_RENAME_REPLACE);
+}
+
+static mrmr_err link_away(struct tree_drive *drive, const struct tree_counted *counted,
+    const char *path, char ret_path[TREE_KEPT_PATH])
+{
+    struct drv *drv = drive->drive->drv;
+    char to[POOL_RETAINED_PATH];
+    mrmr_locked(&drive->keeping);
+    MRMR_TRY(pool_retained_point(drv, counted->leaf, counted->n, to));
+    MRMR_TRY(drv_link(drv, path, to));
+    memcpy(ret_path, to, sizeof to);
+    return drv_dir_sync(drv, POOL_RETAINED_FILES);
+}
+
+/* What counts of a file whose last name goes; nothing of one that has others, which the catalog finds
+ * by its inode. The scan is told, whichever it is. */
+static mrmr_err counted_whole(struct pool_tree *tree, size_t drive, const struct drv_stat *stat,
+    uint64_t epoch, struct tree_counted *counted)
+{
+    const struct tree_inode inode = {drive, stat->ino};
+    if (stat->type != DRV_REG)
+        return MRMR_OK;
+    MRMR_TRY(counted_load(tree, &inode, counted));
+    MRMR_TRY(counted_touch(tree, &inode, counted, epoch));
+    if (stat->nlink > 1)
+        counted->n = 0;
+    return MRMR_OK;
+}
+
+static mrmr_err removed(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
+    const char *path, const struct drv_stat *stat, uint64_t epoch, struct tree_counted *counted)
+{
+    struct tree_drive *own = &tree->drive[drive];
+    MRMR_TRY(counted_whole(tree, drive, stat, epoch, counted));
+    if (counted->n)
+        return move_away(own, counted, path);
+    tree_act_as(caller);
+    return drv_unlink(own->drive->drv, path);
+}
+
+mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
+    const char *path, const struct drv_stat *stat, uint64_t epoch)
+{
+    struct tree_counted counted = {.known = false};
+    mrmr_err err = removed(tree, caller, drive, path, stat, epoch, &counted);
+    counted_clear(&counted);
+    return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
+}
+
+mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH])
+{
+    struct tree_counted counted = {.known = false};
+    ret_path[0] = '\0';
+    mrmr_err err = counted_whole(tree, drive, stat, epoch, &counted);
+    if (!err && counted.n)
+        err = link_away(&tree->drive[drive], &counted, path, ret_path);
+    counted_clear(&counted);
+    return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
+}

@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Names that come and go: new files, folders, symlinks and special files, links, removals.
+ *
+ * Whatever is done to a name is said to the tree before and after (tree_own_name): before, since the
+ * drive's event about it may come first; after, so that whoever looks next looks at the drives.
+ *
+ * A name is removed from all drives that have it, the copy that shows last: a cut in between leaves
+ * the one that everybody saw.
+ */
+#include "pool/tree.h"
+
+#include <string.h>
+
+MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
+
+enum { MAKE_TRIES = 3 };
+
+/* --- callers --- */
+
+void tree_act_begin(const struct pool_caller *caller)
+{
+    if (!caller)
+        return;
+    const struct drv_caller as = {caller->uid, caller->gid, caller->groups, caller->ngroups};
+    drv_act_as(&as);
+}
+
+void tree_act_end(const int *unused)
+{
+    (void)unused;
+    drv_act_as(NULL);
+}
+
+/* --- names --- */
+
+mrmr_err tree_name_allowed(struct pool_tree *tree, struct tree_node *folder, const char *name)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    if (strlen(name) > META_NAME_MAX)
+        return mrmr_fail(MRMR_NAME_TOO_LONG, NULL);
+    MRMR_TRY(tree_path(tree, folder, &path));
+    if (!pool_scan_excluded(&tree->excludes, path.data, name))
+        return MRMR_OK;
+    return mrmr_err_hint(
+        mrmr_err_path(mrmr_fail(MRMR_DENIED, "this name is kept out of the pool"), name),
+        "see: mrmr get exclude");
+}
+
+void tree_own_name(struct pool_tree *tree, struct tree_node *folder, const char *name)
+{
+    mrmr_locked(&tree->lock);
+    int64_t until = mrmr_clock_monotonic() + tree_own_window;
+    struct tree_name *shows = tree_name_touch_locked(folder, name);
+    folder->own_until = until;
+    if (shows)
+        shows->own_until = until;
+}
+
+void tree_own_node(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    node->own_until = mrmr_clock_monotonic() + tree_own_window;
+    node->acl = TREE_ACL_UNKNOWN;
+}
+
+/* Another inode had this number before, and is gone with all its descriptors. */
+static void node_born_locked(struct tree_node *node)
+{
+    node->gone = false;
+    node->open_ctime = -1;
+    tree_counted_free(node->counted);
+    node->counted = NULL;
+}
+
+mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const char *name,
+    size_t drive, const struct drv_stat *stat, struct tree_node **ret_node)
+{
+    struct tree_name shows = {.kind = (enum pool_kind)stat->type};
+    shows.number = tree_number(tree, drive, stat->ino, "", name);
+    tree_set_add(&shows.on, drive);
+    mrmr_locked(&tree->lock);
+    struct tree_node *node = tree_get_locked(tree, folder, name, &shows);
+    if (!node)
+        return mrmr_nomem();
+    if (node->gone)
+        node_born_locked(node);
+    node->own_until = mrmr_clock_monotonic() + tree_own_window;
+    *ret_node = node;
+    return MRMR_OK;
+}
+
+/* --- making --- */
+
+struct making {
+    struct pool_tree *tree;
+    const struct pool_caller *caller;
+    struct tree_node *folder;
+    const char *name;
+    const struct pool_new *what;
+    size_t drive;
+    struct drv_stat stat;
+    struct drv_file *file; /* of a regular file */
+};
+
+static mrmr_err acl_seen(const char *name, const void *value, size_t size, void *arg)
+{
+    (void)value;
+    (void)size;
+    if (strcmp(name, "system.posix_acl_default") == 0)
+        *(bool *)arg = true;
+    return MRMR_OK;
+}
+
+/* The folder hands down a default ACL, which takes the place of the caller's umask. */
+static bool hands_down(const struct making *m, const char *folder)
+{
+    bool has = false;
+    {
+        mrmr_locked(&m->tree->lock);
+        bool fresh = m->folder->watched || mrmr_clock_monotonic() - m->folder->acl_at < tree_second;
+        if (m->folder->acl != TREE_ACL_UNKNOWN && fresh)
+            return m->folder->acl == TREE_ACL_HAS;
+    }
+    if (drv_xattr_list(m->tree->drive[m->drive].drive->drv, folder, acl_seen, &has))
+        return false;
+    mrmr_locked(&m->tree->lock);
+    m->folder->acl = has ? TREE_ACL_HAS : TREE_ACL_NONE;
+    m->folder->acl_at = mrmr_clock_monotonic();
+    return has;
+}
+
+static mrmr_err make_thing(struct making *m, struct drv *drv, const char *path, uint32_t mode)
+{
+    const struct pool_new *what = m->what;
+    tree_act_as(m->caller);
+    switch (what->kind) {
+    case POOL_REG:
+        return drv_file_open(
+            drv, path, DRV_OPEN_READ | DRV_OPEN_WRITE | DRV_OPEN_CREATE, mode, &m->file);
+    case POOL_DIR:
+        return drv_mkdir(drv, path, mode);
+    case POOL_LNK:
+        return drv_symlink(drv, what->target, path);
+    case POOL_FIFO:
+    case POOL_SOCK:
+    case POOL_CHR:
+    case POOL_BLK:
+        return drv_mknod(drv, path, (enum drv_type)what->kind, mode, what->rdev);
+    }
+    return mrmr_fail(MRMR_INVALID, "not a kind of file");
+}
+
+static mrmr_err make_on(struct making *m)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct drv *drv = m->tree->drive[m->drive].drive->drv;
+    uint32_t mode = m->what->mode;
+    MRMR_TRY(tree_place_folder(m->tree, m->folder, m->drive, &path));
+    if (m->caller && m->caller->umask & mode && !hands_down(m, path.data))
+        mode &= ~m->caller->umask;
+    if (path.size)
+        MRMR_TRY(mrmr_bytes_add(&path, "/", 1));
+    MRMR_TRY(mrmr_bytes_str(&path, m->name));
+    MRMR_TRY(make_thing(m, drv, path.data, mode | DRV_MODE_INHERIT));
+    return m->file ? drv_file_stat(m->file, &m->stat) : drv_stat(drv, path.data, &m->stat);
+}
+
+/* Another drive may do: this one is full, does not answer, or has something else in the way. */
+static bool elsewhere(struct tree_drive *drive, mrmr_err err)
+{
+    return mrmr_class_of(err) == MRMR_CLASS_SPACE || tree_silent(drive, err) ||
+           err == MRMR_NOT_DIR || mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED;
+}
+
+/* What is known of the folder may be old: one of its copies was removed directly. */
+static void folder_is_old(struct pool_tree *tree, struct tree_node *folder)
+{
+    mrmr_locked(&tree->lock);
+    folder->valid = false;
+}
+
+static mrmr_err make_somewhere(struct making *m)
+{
+    struct tree_set not = {{0}};
+    struct mrmr_story story = {.err = MRMR_OK};
+    for (;;) {
+        if (tree_place_choose(m->tree, &not, &m->drive))
+            return story.err ? mrmr_story_restore(&story) : mrmr_story_get()->err;
+        mrmr_err err = make_on(m);
+        if (!elsewhere(&m->tree->drive[m->drive], err))
+            return mrmr_err_drive(err, m->tree->drive[m->drive].drive->meta.name);
+        mrmr_story_save(&story);
+        tree_set_add(&not, m->drive);
+    }
+}
+
+static mrmr_err name_is_free(struct making *m)
+{
+    struct tree_name shows;
+    MRMR_TRY(tree_folder_ready(m->tree, m->folder));
+    mrmr_err err = tree_name_get(m->tree, m->folder, m->name, &shows);
+    if (!err)
+        return mrmr_fail(MRMR_EXISTS, NULL);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
+}
+
+static mrmr_err make(struct making *m, struct tree_node **ret_node)
+{
+    if (!pool_tree_writable(m->tree))
+        return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
+    MRMR_TRY(tree_name_allowed(m->tree, m->folder, m->name));
+    MRMR_TRY(name_is_free(m));
+    tree_own_name(m->tree, m->folder, m->name);
+    mrmr_err err = make_somewhere(m);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT) {
+        folder_is_old(m->tree, m->folder);
+        MRMR_TRY(name_is_free(m));
+        err = make_somewhere(m);
+    }
+    tree_own_name(m->tree, m->folder, m->name);
+    MRMR_TRY(err);
+    return tree_node_new(m->tree, m->folder, m->name, m->drive, &m->stat, ret_node);
+}
+
+/* Holds the node once. */
+static void made_attr(struct making *m, struct tree_node *node, struct pool_attr *ret_attr)
+{
+    tree_attr_from_stat(&m->stat, ret_attr);
+    ret_attr->node = node->number;
+    ret_attr->keep = tree_own_window;
+    mrmr_locked(&m->tree->lock);
+    node->held++;
+}
+
+static mrmr_err make_in(struct making *m, uint64_t folder, struct tree_node **ret_node)
+{
+    MRMR_TRY(tree_node(m->tree, folder, true, &m->folder));
+    mrmr_err err = make(m, ret_node);
+    tree_put(m->tree, m->folder);
+    return err;
+}
+
+mrmr_err pool_tree_make(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
+    const char *name, const struct pool_new *what, struct pool_attr *ret_attr)
+{
+    struct making m = {.tree = tree, .caller = caller, .name = name, .what = what};
+    struct tree_node *node;
+    mrmr_err err = make_in(&m, folder, &node);
+    drv_file_close(m.file);
+    MRMR_TRY(err);
+    made_attr(&m, node, ret_attr);
+    tree_put(tree, node);
+    return MRMR_OK;
+}
+
+mrmr_err pool_tree_create(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
+    const char *name, uint32_t mode, struct pool_attr *ret_attr, struct pool_tree_file **ret_file)
+{
+    const struct pool_new what = {.kind = POOL_REG, .mode = mode};
+    struct making m = {.tree = tree, .caller = caller, .name = name, .what = &what};
+    struct tree_node *node;
+    mrmr_err err = make_in(&m, folder, &node);
+    if (!err) {
+        err = tree_file_made(tree, node, mrmr_steal(m.file), &m.stat, ret_file);
+        if (!err)
+            made_attr(&m, node, ret_attr);
+        tree_put(tree, node);
+    }
+    drv_file_close(m.file);
+    return err;
+}
+
+/* --- links --- */
+
+struct linking {
+    struct pool_tree *tree;
+    const struct pool_caller *caller;
+    struct tree_node *folder;
+    const char *name;
+    size_t drive;
+    mrmr_err placed; /* whether there is a place for the new name */
+};
+
+static mrmr_err link_path(const char *from, void *arg)
+{
+    struct linking *linking = arg;
+    struct drv *drv = linking->tree->drive[linking->drive].drive->drv;
+    mrmr_autobytes struct mrmr_bytes to = MRMR_BYTES_INIT;
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(drv, from, &stat)); /* so that what is absent is this one */
+    linking->placed = tree_place_folder(linking->tree, linking->folder, linking->drive, &to);
+    if (!linking->placed && to.size)
+        linking->placed = mrmr_bytes_add(&to, "/", 1);
+    if (!linking->placed)
+        linking->placed = mrmr_bytes_str(&to, linking->name);
+    if (linking->placed)
+        return MRMR_OK;
+    tree_act_as(linking->caller);
+    linking->placed = drv_link(drv, from, to.data);
+    return MRMR_OK;
+}
+
+static mrmr_err link_node(struct linking *linking, struct tree_node *node)
+{
+    struct tree_drive *own = &linking->tree->drive[linking->drive];
+    if (!tree_live(own))
+        return mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
+    MRMR_TRY(tree_by_path(linking->tree, node, link_path, linking));
+    return mrmr_err_drive(linking->placed, own->drive->meta.name);
+}
+
+static mrmr_err link_in(struct linking *linking, struct tree_node *node, struct pool_attr *ret_attr)
+{
+    struct making m = {.tree = linking->tree, .folder = linking->folder, .name = linking->name};
+    const struct tree_spot spot = tree_spot(linking->tree, node);
+    int64_t keep;
+    linking->drive = spot.drive;
+    if (!pool_tree_writable(linking->tree))
+        return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
+    if (spot.kind == POOL_DIR)
+        return mrmr_fail(MRMR_IS_DIR, NULL);
+    MRMR_TRY(tree_name_allowed(linking->tree, linking->folder, linking->name));
+    MRMR_TRY(name_is_free(&m));
+    tree_own_name(linking->tree, linking->folder, linking->name);
+    tree_own_node(linking->tree, node);
+    mrmr_err err = link_node(linking, node);
+    tree_own_name(linking->tree, linking->folder, linking->name);
+    MRMR_TRY(err);
+    return pool_tree_lookup(linking->tree, linking->folder->number, linking->name, ret_attr, &keep);
+}
+
+mrmr_err pool_tree_link(struct pool_tree *tree, const struct pool_caller *caller, uint64_t number,
+    uint64_t folder, const char *name, struct pool_attr *ret_attr)
+{
+    struct linking linking = {.tree = tree, .caller = caller, .name = name};
+    struct tree_node *node;
+    MRMR_TRY(tree_node(tree, number, false, &node));
+    mrmr_err err = tree_node(tree, folder, true, &linking.folder);
+    if (!err)
+        err = link_in(&linking, node, ret_attr);
+    tree_put(tree, linking.folder);
+    tree_put(tree, node);
+    return err;
+}
+
+/* --- removing --- */
+
+/* The node of an inode of a drive, counted; NULL: nobody holds it. */
+static struct tree_node *node_of(
+    struct pool_tree *tree, size_t drive, const struct drv_stat *stat, const char *name)
+{
+    mrmr_locked(&tree->lock);
+    struct tree_node *node = tree_find_locked(tree, tree_number(tree, drive, stat->ino, "", name));
+    if (node)
+        tree_ref_locked(node);
+    return node;
+}
+
+static mrmr_err remove_held(struct pool_tree *tree, struct tree_node *node, size_t drive,
+    const struct drv_stat *stat, uint64_t epoch)
+{
+    const struct tree_inode inode = {drive, stat->ino};
+    bool written;
+    if (!node || stat->nlink > 1)
+        return MRMR_OK;
+    {
+        mrmr_locked(&tree->lock);
+        written = node->writers > 0;
+    }
+    return written ? tree_keep_known(tree, node, &inode, epoch) : MRMR_OK;
+}
+
+static void removed(struct pool_tree *tree, struct tree_node *node, struct tree_node *folder,
+    const char *name, const struct drv_stat *stat)
+{
+    if (!node)
+        return;
+    tree_own_node(tree, node);
+    mrmr_locked(&tree->lock);
+    node->gone = stat->nlink <= 1;
+    tree_unlink_locked(tree, node, folder, name);
+}
+
+mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const char *name, const char *path, size_t drive, uint64_t epoch)
+{
+    struct drv *drv = tree->drive[drive].drive->drv;
+    struct drv_stat stat;
+    MRMR_TRY(mrmr_err_drive(drv_stat(drv, path, &stat), tree->drive[drive].drive->meta.name));
+    if (stat.type == DRV_DIR)
+        return mrmr_fail(MRMR_IS_DIR, NULL);
+    struct tree_node *node = node_of(tree, drive, &stat, name);
+    mrmr_err err = remove_held(tree, node, drive, &stat, epoch);
+    if (!err)
+        err = tree_keep_removed(tree, caller, drive, path, &stat, epoch);
+    if (!err)
+        removed(tree, node, folder, name, &stat);
+    tree_put(tree, node);
+    return err;
+}
+
+/* The copies that do not show, then the one that does. */
+static mrmr_err unlink_copies(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const struct tree_name *shows, const char *name, const char *path,
+    uint64_t epoch)
+{
+    const struct tree_set on = tree_spot(tree, folder).on;
+    size_t shown = tree_set_first(&shows->on);
+    for (size_t i = 0; shows->several && i < tree->ndrives; i++) {
+        if (i == shown || !tree_set_has(&on, i) || !tree_live(&tree->drive[i]))
+            continue;
+        mrmr_err err = tree_remove_copy(tree, caller, folder, name, path, i, epoch);
+        if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_IS_DIR &&
+            err != MRMR_NOT_DIR)
+            return err;
+    }
+    return tree_remove_copy(tree, caller, folder, name, path, shown, epoch);
+}
+
+static mrmr_err unlink_shown(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const struct tree_name *shows, const char *name)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    uint64_t epoch;
+    if (shows->kind == POOL_DIR)
+        return mrmr_fail(MRMR_IS_DIR, NULL);
+    if (!tree_live(&tree->drive[tree_set_first(&shows->on)]))
+        return mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
+    MRMR_TRY(tree_path(tree, folder, &path));
+    if (path.size)
+        MRMR_TRY(mrmr_bytes_add(&path, "/", 1));
+    MRMR_TRY(mrmr_bytes_str(&path, name));
+    MRMR_TRY(tree_change_begin(tree, &epoch));
+    mrmr_err err = unlink_copies(tree, caller, folder, shows, name, path.data, epoch);
+    tree_change_end(tree);
+    return err;
+}
+
+static mrmr_err unlink_in(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const char *name)
+{
+    struct tree_name shows;
+    mrmr_err err = MRMR_OK;
+    MRMR_TRY(tree_folder_ready(tree, folder));
+    for (unsigned i = 0; i < MAKE_TRIES; i++) {
+        MRMR_TRY(tree_name_get(tree, folder, name, &shows));
+        tree_own_name(tree, folder, name);
+        err = unlink_shown(tree, caller, folder, &shows, name);
+        tree_own_name(tree, folder, name);
+        if (mrmr_class_of(err) != MRMR_CLASS_ABSENT) /* else the name is another thing by now */
+            break;
+    }
+    return err;
+}
+
+mrmr_err pool_tree_unlink(
+    struct pool_tree *tree, const struct pool_caller *caller, uint64_t number, const char *name)
+{
+    struct tree_node *folder;
+    MRMR_TRY(tree_node(tree, number, true, &folder));
+    mrmr_err err = unlink_in(tree, caller, folder, name);
+    tree_put(tree, folder);
+    return err;
+}
+
+/* --- folders --- */
+
+static bool any_entry(const struct pool_dir_entry *entry, void *arg)
+{
+    (void)entry;
+    *(bool *)arg = true;
+    return false;
+}
+
+mrmr_err tree_folder_empty(struct pool_tree *tree, struct tree_node *folder)
+{
+    bool any = false;
+    MRMR_TRY(pool_tree_list(tree, folder->number, 0, false, any_entry, &any));
+    return any ? mrmr_fail(MRMR_NOT_EMPTY, NULL) : MRMR_OK;
+}
+
+static mrmr_err rmdir_on(struct pool_tree *tree, const struct pool_caller *caller,
+    const struct tree_set *on, const char *path)
+{
+    bool any = false;
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        if (!tree_set_has(on, i))
+            continue;
+        tree_act_as(caller);
+        mrmr_err err = drv_rmdir(tree->drive[i].drive->drv, path);
+        any = any || !err;
+        if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+            return mrmr_err_drive(err, tree->drive[i].drive->meta.name);
+    }
+    return any ? MRMR_OK : mrmr_fail(MRMR_ABSENT, NULL);
+}
+
+static mrmr_err rmdir_shown(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, struct tree_node *child, const char *name)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    const struct tree_set on = tree_spot(tree, child).on;
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree_set_has(&on, i) && !tree_live(&tree->drive[i]))
+            return mrmr_err_drive(
+                mrmr_fail(MRMR_OFFLINE, "the folder lies on a drive that is away"),
+                tree->drive[i].drive->meta.name);
+    MRMR_TRY(tree_folder_empty(tree, child));
+    MRMR_TRY(tree_path(tree, child, &path));
+    MRMR_TRY(rmdir_on(tree, caller, &on, path.data));
+    mrmr_locked(&tree->lock);
+    tree_unlink_locked(tree, child, folder, name);
+    child->gone = true;
+    return MRMR_OK;
+}
+
+static mrmr_err rmdir_in(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const char *name)
+{
+    struct pool_attr attr;
+    struct tree_node *child;
+    int64_t keep;
+    if (!pool_tree_writable(tree))
+        return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
+    MRMR_TRY(pool_tree_lookup(tree, folder->number, name, &attr, &keep));
+    mrmr_err err = tree_node(tree, attr.node, true, &child);
+    pool_tree_forget(tree, attr.node, 1);
+    MRMR_TRY(err);
+    tree_own_name(tree, folder, name);
+    err = rmdir_shown(tree, caller, folder, child, name);
+    tree_own_name(tree, folder, name);
+    tree_put(tree, child);
+    return err;
+}
+
+mrmr_err pool_tree_rmdir(
+    struct pool_tree *tree, const struct pool_caller *caller, uint64_t number, const char *name)
+{
+    struct tree_node *folder;
+    MRMR_TRY(tree_node(tree, number, true, &folder));
+    mrmr_err err = rmdir_in(tree, caller, folder, name);
+    tree_put(tree, folder);
+    return err;
+}
+
+mrmr_err pool_tree_folder_sync(struct pool_tree *tree, uint64_t number)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct tree_node *folder;
+    MRMR_TRY(tree_node(tree, number, true, &folder));
+    const struct tree_set on = tree_spot(tree, folder).on;
+    mrmr_err err = tree_path(tree, folder, &path);
+    tree_put(tree, folder);
+    for (size_t i = 0; !err && i < tree->ndrives; i++) {
+        if (!tree_set_has(&on, i) || !tree_live(&tree->drive[i]))
+            continue;
+        err = mrmr_err_drive(
+            drv_dir_sync(tree->drive[i].drive->drv, path.data), tree->drive[i].drive->meta.name);
+        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+            err = MRMR_OK; /* it was removed: nothing to keep */
+    }
+    return err;
+}

@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Renames. A file stays on its drive; a folder is renamed on every drive where it lies.
+ *
+ * Crash argument. Of a file: one rename on its drive, and what it replaces there has a name where it
+ * is kept before that (tree_keep.c). A copy of the replaced name on another drive is removed after
+ * it: a cut in between leaves both, and the one that was renamed shows, being new to the catalog.
+ *
+ * Of a folder on several drives: which drives and which names is written down first, durably, in a
+ * file `rename-<16 hex>` of the pool's folder; then each drive renames; then the file goes. A cut in
+ * between leaves the folder under both names, every file in one of them. Whoever opens the tree next
+ * renames what is left (tree_moves_finish): a copy that is still under the old name, where nothing is
+ * under the new one. What cannot be finished since a drive is away waits for the next time; where
+ * both names are there by then, somebody made one of them, and both stay.
+ */
+#include "pool/tree.h"
+
+#include "base/durable.h"
+#include "base/text.h"
+#include "base/uuid.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RECORD_PREFIX "rename-"
+enum { RECORD_NAME = 24, RECORD_MOST = 64 << 10 };
+
+struct moving {
+    struct pool_tree *tree;
+    const struct pool_caller *caller;
+    struct tree_node *from_folder, *to_folder;
+    const char *from_name, *to_name;
+    unsigned flags;
+    struct tree_name from, to; /* what they show */
+    bool replaces;             /* to shows something */
+    struct mrmr_bytes from_path, to_path;
+    uint64_t epoch;
+};
+
+/* --- what may be --- */
+
+static mrmr_err live_all(struct pool_tree *tree, const struct tree_set *on)
+{
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree_set_has(on, i) && !tree_live(&tree->drive[i]))
+            return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it lies on a drive that is away"),
+                tree->drive[i].drive->meta.name);
+    return MRMR_OK;
+}
+
+static mrmr_err folder_at_empty(struct moving *m)
+{
+    struct tree_node *node;
+    struct pool_attr attr;
+    int64_t keep;
+    MRMR_TRY(pool_tree_lookup(m->tree, m->to_folder->number, m->to_name, &attr, &keep));
+    mrmr_err err = tree_node(m->tree, attr.node, true, &node);
+    pool_tree_forget(m->tree, attr.node, 1);
+    MRMR_TRY(err);
+    err = tree_folder_empty(m->tree, node);
+    tree_put(m->tree, node);
+    return err;
+}
+
+static mrmr_err may_replace(struct moving *m)
+{
+    bool from_folder = m->from.kind == POOL_DIR, to_folder = m->to.kind == POOL_DIR;
+    if (m->flags & POOL_RENAME_NOREPLACE)
+        return mrmr_fail(MRMR_EXISTS, NULL);
+    if (m->flags & POOL_RENAME_EXCHANGE)
+        return MRMR_OK;
+    if (from_folder != to_folder)
+        return mrmr_fail(from_folder ? MRMR_NOT_DIR : MRMR_IS_DIR, NULL);
+    return to_folder ? folder_at_empty(m) : MRMR_OK;
+}
+
+static mrmr_err look(struct moving *m)
+{
+    MRMR_TRY(tree_folder_ready(m->tree, m->from_folder));
+    MRMR_TRY(tree_folder_ready(m->tree, m->to_folder));
+    MRMR_TRY(tree_name_get(m->tree, m->from_folder, m->from_name, &m->from));
+    mrmr_err err = tree_name_get(m->tree, m->to_folder, m->to_name, &m->to);
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+        return err;
+    m->replaces = !err;
+    if (!m->replaces && m->flags & POOL_RENAME_EXCHANGE)
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    MRMR_TRY(live_all(m->tree, &m->from.on));
+    if (!m->replaces)
+        return MRMR_OK;
+    MRMR_TRY(live_all(m->tree, &m->to.on));
+    return may_replace(m);
+}
+
+static mrmr_err path_below(
+    struct pool_tree *tree, struct tree_node *folder, const char *name, struct mrmr_bytes *path)
+{
+    MRMR_TRY(tree_path(tree, folder, path));
+    if (path->size)
+        MRMR_TRY(mrmr_bytes_add(path, "/", 1));
+    return mrmr_bytes_str(path, name);
+}
+
+/* --- the nodes --- */
+
+static void node_removed(struct moving *m, struct tree_node *node)
+{
+    mrmr_locked(&m->tree->lock);
+    node->gone = true;
+    tree_unlink_locked(m->tree, node, m->to_folder, m->to_name);
+}
+
+/* A name leads to another node than before. */
+static void node_moved(struct pool_tree *tree, uint64_t number, struct tree_node *from,
+    const char *from_name, struct tree_node *to, const char *to_name)
+{
+    mrmr_locked(&tree->lock);
+    struct tree_node *node = tree_find_locked(tree, number);
+    if (!node)
+        return;
+    const struct tree_name shows = {.number = number, .kind = node->kind, .on = node->on};
+    tree_ref_locked(node);
+    node->own_until = mrmr_clock_monotonic() + tree_own_window;
+    tree_unlink_locked(tree, node, from, from_name);
+    struct tree_node *again = tree_get_locked(tree, to, to_name, &shows);
+    if (again)
+        tree_put_locked(tree, again);
+    tree_put_locked(tree, node);
+}
+
+/* --- files --- */
+
+static struct tree_node *node_at(struct moving *m, size_t drive, const struct drv_stat *stat)
+{
+    mrmr_locked(&m->tree->lock);
+    struct tree_node *node =
+        tree_find_locked(m->tree, tree_number(m->tree, drive, stat->ino, "", m->to_name));
+    if (node)
+        tree_ref_locked(node);
+    return node;
+}
+
+/* What another file takes the place of: what counts of it is kept, also against writes that are to
+ * come. */
+static mrmr_err keep_replaced(struct moving *m, size_t drive, const struct drv_stat *stat,
+    struct tree_node *node, char kept[TREE_KEPT_PATH])
+{
+    const struct tree_inode inode = {drive, stat->ino};
+    bool written = false;
+    if (node && stat->nlink <= 1) {
+        mrmr_locked(&m->tree->lock);
+        written = node->writers > 0;
+    }
+    if (written)
+        MRMR_TRY(tree_keep_known(m->tree, node, &inode, m->epoch));
+    return tree_keep_replaced(m->tree, drive, m->to_path.data, stat, m->epoch, kept);
+}
+
+static mrmr_err rename_as_caller(struct moving *m, struct drv *drv, unsigned flags)
+{
+    tree_act_as(m->caller);
+    return drv_rename(drv, m->from_path.data, m->to_path.data, flags);
+}
+
+static mrmr_err rename_over(struct moving *m, size_t drive, const struct drv_stat *stat)
+{
+    struct drv *drv = m->tree->drive[drive].drive->drv;
+    struct tree_node *node = node_at(m, drive, stat);
+    char kept[TREE_KEPT_PATH] = "";
+    mrmr_err err = keep_replaced(m, drive, stat, node, kept);
+    if (!err)
+        err = rename_as_caller(m, drv, DRV_RENAME_REPLACE);
+    if (!err && node && stat->nlink <= 1)
+        node_removed(m, node);
+    if (err && kept[0]) {
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        drv_unlink(drv, kept);
+        err = mrmr_story_restore(&story);
+    }
+    tree_put(m->tree, node);
+    return err;
+}
+
+static mrmr_err move_copy(struct moving *m, size_t drive)
+{
+    mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
+    struct drv *drv = m->tree->drive[drive].drive->drv;
+    struct drv_stat from, to;
+    MRMR_TRY(drv_stat(drv, m->from_path.data, &from));
+    if (from.type == DRV_DIR)
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    MRMR_TRY(tree_place_folder(m->tree, m->to_folder, drive, &folder));
+    mrmr_err err = drv_stat(drv, m->to_path.data, &to);
+    if (err == MRMR_ABSENT)
+        return rename_as_caller(m, drv, DRV_RENAME_REPLACE);
+    MRMR_TRY(err);
+    if (to.type == DRV_DIR)
+        return mrmr_fail(MRMR_IS_DIR, "a folder lies there that does not show");
+    if (to.ino && to.ino == from.ino) /* two names of one file: the old one goes */
+        return tree_remove_copy(
+            m->tree, m->caller, m->from_folder, m->from_name, m->from_path.data, drive, m->epoch);
+    return rename_over(m, drive, &to);
+}
+
+static bool is_fine(mrmr_err err)
+{
+    return !err || mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ||
+           err == MRMR_IS_DIR;
+}
+
+/* Copies that do not show go along with the one that does, or would show in its place. */
+static mrmr_err move_hidden(struct moving *m, size_t shown)
+{
+    const struct tree_set on = tree_spot(m->tree, m->from_folder).on;
+    for (size_t i = 0; m->from.several && i < m->tree->ndrives; i++) {
+        if (i == shown || !tree_set_has(&on, i) || !tree_live(&m->tree->drive[i]))
+            continue;
+        mrmr_err err = move_copy(m, i);
+        if (!is_fine(err))
+            return err;
+    }
+    return MRMR_OK;
+}
+
+/* What had the name on other drives. */
+static mrmr_err remove_replaced(struct moving *m, size_t shown)
+{
+    const struct tree_set on = tree_spot(m->tree, m->to_folder).on;
+    for (size_t i = 0; m->replaces && i < m->tree->ndrives; i++) {
+        bool has = m->to.several || tree_set_has(&m->to.on, i);
+        if (i == shown || !has || !tree_set_has(&on, i) || !tree_live(&m->tree->drive[i]))
+            continue;
+        mrmr_err err = tree_remove_copy(
+            m->tree, m->caller, m->to_folder, m->to_name, m->to_path.data, i, m->epoch);
+        if (!is_fine(err))
+            return err;
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err move_file(struct moving *m)
+{
+    size_t shown = tree_set_first(&m->from.on);
+    MRMR_TRY(tree_change_begin(m->tree, &m->epoch));
+    mrmr_err err = move_copy(m, shown);
+    if (!err) {
+        node_moved(m->tree, m->from.number, m->from_folder, m->from_name, m->to_folder, m->to_name);
+        err = remove_replaced(m, shown);
+    }
+    if (!err)
+        err = move_hidden(m, shown);
+    tree_change_end(m->tree);
+    return mrmr_err_drive(err, m->tree->drive[shown].drive->meta.name);
+}
+
+/* --- exchanges --- */
+
+static mrmr_err exchange(struct moving *m)
+{
+    size_t drive = tree_set_first(&m->from.on);
+    struct tree_set alone = {{0}};
+    uint64_t epoch;
+    tree_set_add(&alone, drive);
+    if (!tree_set_equal(&m->from.on, &alone) || !tree_set_equal(&m->to.on, &alone) ||
+        m->from.several || m->to.several)
+        return mrmr_fail(MRMR_CROSS_DEVICE, "they lie on different drives");
+    MRMR_TRY(tree_change_begin(m->tree, &epoch));
+    mrmr_err err = rename_as_caller(m, m->tree->drive[drive].drive->drv, DRV_RENAME_EXCHANGE);
+    tree_change_end(m->tree);
+    MRMR_TRY(mrmr_err_drive(err, m->tree->drive[drive].drive->meta.name));
+    node_moved(m->tree, m->from.number, m->from_folder, m->from_name, m->to_folder, m->to_name);
+    node_moved(m->tree, m->to.number, m->to_folder, m->to_name, m->from_folder, m->from_name);
+    return MRMR_OK;
+}
+
+/* --- folders --- */
+
+/* Each line NUL-terminated: the drives' ids, the old path, the new one. */
+static mrmr_err record_write(struct moving *m, char name[RECORD_NAME])
+{
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    uint64_t random;
+    MRMR_TRY(mrmr_random(&random, sizeof random));
+    snprintf(name, RECORD_NAME, RECORD_PREFIX "%016" PRIx64, random);
+    for (size_t i = 0; i < m->tree->ndrives; i++)
+        if (tree_set_has(&m->from.on, i))
+            MRMR_TRY(mrmr_bytes_fmt(&text, "%lld ", (long long)m->tree->drive[i].drive->meta.id));
+    MRMR_TRY(mrmr_bytes_add(&text, "", 1));
+    MRMR_TRY(mrmr_bytes_add(&text, m->from_path.data, m->from_path.size + 1));
+    MRMR_TRY(mrmr_bytes_add(&text, m->to_path.data, m->to_path.size + 1));
+    if (text.size > RECORD_MOST)
+        return mrmr_fail(MRMR_NAME_TOO_LONG, "the folder lies too deep to be renamed");
+    return mrmr_durable_replace(m->tree->pool->dirfd, name, text.data, text.size, 0600);
+}
+
+static void record_remove(struct pool_tree *tree, const char *name)
+{
+    if (name[0])
+        unlinkat(tree->pool->dirfd, name, 0);
+}
+
+static mrmr_err place_everywhere(struct moving *m)
+{
+    for (size_t i = 0; i < m->tree->ndrives; i++) {
+        mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
+        if (tree_set_has(&m->from.on, i))
+            MRMR_TRY(tree_place_folder(m->tree, m->to_folder, i, &folder));
+    }
+    return MRMR_OK;
+}
+
+/* Drives that renamed it already do so again, the other way round. */
+static void folder_back(struct moving *m, const struct tree_set *done)
+{
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    for (size_t i = 0; i < m->tree->ndrives; i++)
+        if (tree_set_has(done, i) && drv_rename(m->tree->drive[i].drive->drv, m->to_path.data,
+                                         m->from_path.data, DRV_RENAME_NOREPLACE))
+            mrmr_log_story(
+                MRMR_LOG_WARN, "a folder has a new name on one drive and not on another");
+    mrmr_story_restore(&story);
+}
+
+static mrmr_err folder_on_each(struct moving *m)
+{
+    struct tree_set done = {{0}};
+    for (size_t i = 0; i < m->tree->ndrives; i++) {
+        if (!tree_set_has(&m->from.on, i))
+            continue;
+        mrmr_err err = rename_as_caller(m, m->tree->drive[i].drive->drv, DRV_RENAME_REPLACE);
+        if (err) {
+            folder_back(m, &done);
+            return mrmr_err_drive(err, m->tree->drive[i].drive->meta.name);
+        }
+        tree_set_add(&done, i);
+    }
+    return MRMR_OK;
+}
+
+/* The empty folder that was replaced, on drives where nothing took its place. */
+static void folder_replaced(struct moving *m)
+{
+    for (size_t i = 0; m->replaces && i < m->tree->ndrives; i++)
+        if (tree_set_has(&m->to.on, i) && !tree_set_has(&m->from.on, i) &&
+            drv_rmdir(m->tree->drive[i].drive->drv, m->to_path.data))
+            mrmr_log_story(MRMR_LOG_INFO, "an empty folder stays");
+}
+
+static bool on_several(const struct tree_set *on)
+{
+    struct tree_set alone = {{0}};
+    tree_set_add(&alone, tree_set_first(on));
+    return !tree_set_equal(on, &alone);
+}
+
+static mrmr_err folder_rename(struct moving *m)
+{
+    char record[RECORD_NAME] = "";
+    MRMR_TRY(place_everywhere(m));
+    if (on_several(&m->from.on))
+        MRMR_TRY(record_write(m, record));
+    mrmr_err err = folder_on_each(m);
+    if (!err)
+        folder_replaced(m);
+    record_remove(m->tree, record);
+    return err;
+}
+
+static mrmr_err move_folder(struct moving *m)
+{
+    MRMR_TRY(tree_change_begin(m->tree, &m->epoch));
+    mrmr_err err = folder_rename(m);
+    tree_change_end(m->tree);
+    MRMR_TRY(err);
+    node_moved(m->tree, m->from.number, m->from_folder, m->from_name, m->to_folder, m->to_name);
+    mrmr_locked(&m->tree->lock);
+    struct tree_node *replaced = m->replaces ? tree_find_locked(m->tree, m->to.number) : NULL;
+    if (replaced && replaced->number != m->from.number) {
+        replaced->gone = true;
+        tree_unlink_locked(m->tree, replaced, m->to_folder, m->to_name);
+    }
+    return MRMR_OK;
+}
+
+/* --- the call --- */
+
+static void own_names(struct moving *m)
+{
+    tree_own_name(m->tree, m->from_folder, m->from_name);
+    tree_own_name(m->tree, m->to_folder, m->to_name);
+}
+
+static mrmr_err move(struct moving *m)
+{
+    MRMR_TRY(tree_name_allowed(m->tree, m->to_folder, m->to_name));
+    MRMR_TRY(look(m));
+    MRMR_TRY(path_below(m->tree, m->from_folder, m->from_name, &m->from_path));
+    MRMR_TRY(path_below(m->tree, m->to_folder, m->to_name, &m->to_path));
+    if (m->replaces && m->from.number == m->to.number)
+        return MRMR_OK; /* two names of one file, as rename(2) has it */
+    own_names(m);
+    mrmr_err err = m->flags & POOL_RENAME_EXCHANGE ? exchange(m)
+                   : m->from.kind == POOL_DIR      ? move_folder(m)
+                                                   : move_file(m);
+    own_names(m);
+    return err;
+}
+
+mrmr_err pool_tree_rename(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
+    const char *name, uint64_t to_folder, const char *to_name, unsigned flags)
+{
+    struct moving m = {
+        .tree = tree, .caller = caller, .from_name = name, .to_name = to_name, .flags = flags};
+    if (!pool_tree_writable(tree))
+        return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
+    MRMR_TRY(tree_node(tree, folder, true, &m.from_folder));
+    mrmr_err err = tree_node(tree, to_folder, true, &m.to_folder);
+    if (!err)
+        err = move(&m);
+    mrmr_bytes_free(&m.from_path);
+    mrmr_bytes_free(&m.to_path);
+    tree_put(tree, m.to_folder);
+    tree_put(tree, m.from_folder);
+    return err;
+}
+
+/* --- after a crash --- */
+
+struct record {
+    const char *drives, *from, *to;
+};
+
+static bool record_parse(const struct mrmr_bytes *text, struct record *ret_record)
+{
+    const char *end = text->data + text->size, *at = text->data;
+    const char **field[] = {&ret_record->drives, &ret_record->from, &ret_record->to};
+    for (size_t i = 0; i < sizeof field / sizeof *field; i++) {
+        const char *nul = at < end ? memchr(at, '\0', (size_t)(end - at)) : NULL;
+        if (!nul)
+            return false;
+        *field[i] = at;
+        at = nul + 1;
+    }
+    return at == end && !drv_path_check(ret_record->from) && !drv_path_check(ret_record->to);
+}
+
+static bool record_names(const struct record *record, int64_t id)
+{
+    const char *at = record->drives;
+    for (char *end; *at; at = *end ? end + 1 : end)
+        if (strtoll(at, &end, 10) == id)
+            return true;
+        else if (end == at)
+            return false;
+    return false;
+}
+
+static mrmr_err finish_on(struct tree_drive *drive, const struct record *record)
+{
+    struct drv *drv = drive->drive->drv;
+    struct drv_stat stat;
+    mrmr_err err = drv_stat(drv, record->from, &stat);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        return MRMR_OK;
+    if (!err)
+        err = drv_rename(drv, record->from, record->to, DRV_RENAME_NOREPLACE);
+    if (err == MRMR_EXISTS || mrmr_class_of(err) == MRMR_CLASS_ABSENT) {
+        mrmr_log_story(MRMR_LOG_WARN, "a folder keeps its old name on one drive");
+        return MRMR_OK;
+    }
+    return mrmr_err_drive(err, drive->drive->meta.name);
+}
+
+/* False: a drive is away, and the record is needed still. */
+static bool record_finish(struct pool_tree *tree, const struct record *record)
+{
+    bool all = true;
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        if (!record_names(record, tree->drive[i].drive->meta.id))
+            continue;
+        if (!tree_live(&tree->drive[i])) {
+            all = false;
+        } else if (finish_on(&tree->drive[i], record)) {
+            mrmr_log_story(MRMR_LOG_WARN, "finishing the rename of a folder");
+            all = false;
+        }
+    }
+    return all;
+}
+
+static mrmr_err record_take_up(struct pool_tree *tree, const char *name)
+{
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    struct record record;
+    MRMR_TRY(mrmr_durable_read(tree->pool->dirfd, name, RECORD_MOST, &text));
+    if (!record_parse(&text, &record))
+        return mrmr_err_path(mrmr_fail(MRMR_FORMAT, "not the record of a rename"), name);
+    if (record_finish(tree, &record))
+        record_remove(tree, name);
+    return MRMR_OK;
+}
+
+mrmr_err tree_moves_finish(struct pool_tree *tree)
+{
+    if (!pool_tree_writable(tree))
+        return MRMR_OK;
+    int fd = openat(tree->pool->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!dir) {
+        mrmr_err err = mrmr_fail_errno(errno, "list", tree->pool->dir);
+        if (fd >= 0)
+            close(fd);
+        return err;
+    }
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        if (strncmp(entry->d_name, RECORD_PREFIX, strlen(RECORD_PREFIX)) == 0 &&
+            strlen(entry->d_name) == RECORD_NAME - 1 && record_take_up(tree, entry->d_name))
+            mrmr_log_story(MRMR_LOG_WARN, "finishing the rename of a folder");
+    closedir(dir);
+    return MRMR_OK;
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Where new files go: the least-used drive with room (design, §7), and the folders above them, made
+ * there as they are elsewhere.
+ *
+ * A drive's use is what lies on it: of a drive that is a whole file system all that is taken there,
+ * of a folder on one what the catalog knows. It is looked at once a second; what is written
+ * meanwhile is added.
+ *
+ * A folder that is made on a further drive has the mode, owner, attributes and times that it has on
+ * the first; and the folder it is made in keeps its time, since nothing was put into it for anyone to
+ * see. A cut may leave such a folder with mode 0700 and root's: it shows nowhere, since the first
+ * drive's attributes show.
+ */
+#include "pool/drive.h"
+#include "pool/tree.h"
+
+#include <string.h>
+
+static const uint64_t room_spare = 64; /* of a drive's total is left free while others have room */
+static const uint64_t room_least = 1ULL << 20; /* bytes: less is no room at all */
+
+/* --- which drive --- */
+
+static bool may_take_files(const struct tree_drive *drive)
+{
+    const struct meta_drive *meta = &drive->drive->meta;
+    return tree_live(drive) && meta->state == META_DRIVE_ACTIVE &&
+           (meta->role == META_ROLE_DATA || meta->role == META_ROLE_REMOVABLE) &&
+           (drive->drive->info.caps & DRV_CAP_WRITABLE);
+}
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+static struct tree_room room_of(struct pool_tree *tree, const struct tree_drive *drive)
+{
+    const struct meta_drive *meta = &drive->drive->meta;
+    struct tree_room room = {.known = false};
+    struct meta_totals totals = {0};
+    struct drv_space space;
+    if (!may_take_files(drive) || drv_space(drive->drive->drv, &space))
+        return room;
+    bool ask = meta->max_usage || !drive->drive->info.is_mountpoint;
+    if (ask && meta_totals(tree->pool->meta, meta->id, &totals))
+        return room;
+    uint64_t ours = totals.file_bytes + totals.row_bytes;
+    room.used = drive->drive->info.is_mountpoint ? less(space.total, space.avail) : ours;
+    room.avail = less(space.avail, meta->reserve);
+    if (meta->max_usage && room.avail > less(meta->max_usage, ours))
+        room.avail = less(meta->max_usage, ours);
+    room.known = true;
+    return room;
+}
+
+static bool rooms_are_old(struct pool_tree *tree)
+{
+    int64_t now = mrmr_clock_monotonic();
+    mrmr_locked(&tree->lock);
+    if (tree->room_at && now - tree->room_at < tree_second)
+        return false;
+    tree->room_at = now; /* others go by what was known meanwhile */
+    return true;
+}
+
+static void rooms_look(struct pool_tree *tree)
+{
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        struct tree_drive *drive = &tree->drive[i];
+        struct tree_room room = room_of(tree, drive);
+        mrmr_locked(&tree->lock);
+        drive->room = room;
+        drive->placed = 0;
+    }
+}
+
+/* spare: one that would be left with some of its room. */
+static bool choose(
+    struct pool_tree *tree, const struct tree_set * not, bool spare, size_t *ret_drive)
+{
+    uint64_t least = UINT64_MAX;
+    mrmr_locked(&tree->lock);
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        const struct tree_drive *drive = &tree->drive[i];
+        uint64_t used = drive->room.used + drive->placed;
+        uint64_t avail = less(drive->room.avail, drive->placed);
+        uint64_t want = spare ? (used + avail) / room_spare : 0;
+        if (!drive->room.known || tree_set_has(not, i) || !tree_live(drive) ||
+            avail < (want > room_least ? want : room_least) || used >= least)
+            continue;
+        least = used;
+        *ret_drive = i;
+    }
+    return least != UINT64_MAX;
+}
+
+static mrmr_err choose_failed(const struct pool_tree *tree)
+{
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (may_take_files(&tree->drive[i]))
+            return mrmr_err_hint(mrmr_fail(MRMR_SPACE, "no drive has room"),
+                "add a drive (mrmr add-drive), or remove files");
+    return mrmr_err_hint(
+        mrmr_fail(MRMR_OFFLINE, "no drive that takes files is there"), "see: mrmr drives");
+}
+
+mrmr_err tree_place_choose(struct pool_tree *tree, const struct tree_set * not, size_t *ret_drive)
+{
+    if (rooms_are_old(tree))
+        rooms_look(tree);
+    if (choose(tree, not, true, ret_drive) || choose(tree, not, false, ret_drive))
+        return MRMR_OK;
+    return choose_failed(tree);
+}
+
+/* --- the folders above --- */
+
+struct copying {
+    struct drv *to;
+    const char *path;
+};
+
+static mrmr_err copy_xattr(const char *name, const void *value, size_t size, void *arg)
+{
+    const struct copying *copying = arg;
+    mrmr_err err = drv_xattr_set(copying->to, copying->path, name, value, size);
+    enum mrmr_class class = mrmr_class_of(err);
+    /* What the drive or this user cannot have is not had. */
+    return class == MRMR_CLASS_UNSUPPORTED || class == MRMR_CLASS_DENIED ? MRMR_OK : err;
+}
+
+/* As it is on another drive. Of a user who is not root the owner stays. */
+static mrmr_err copy_attrs(struct drv *from, struct drv *to, const char *path)
+{
+    struct copying copying = {to, path};
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(from, path, &stat));
+    mrmr_err err = drv_set_attr(to, path, DRV_ATTR_OWNER, &stat);
+    if (err && mrmr_class_of(err) != MRMR_CLASS_DENIED &&
+        mrmr_class_of(err) != MRMR_CLASS_UNSUPPORTED)
+        return err;
+    err = drv_xattr_list(from, path, copy_xattr, &copying);
+    if (err && err != MRMR_UNSUPPORTED)
+        return err;
+    return drv_set_attr(
+        to, path, DRV_ATTR_MODE | DRV_ATTR_MTIME | (stat.atime ? DRV_ATTR_ATIME : 0), &stat);
+}
+
+/* The folder that a path lies in keeps its times. */
+static void keep_time(struct drv *drv, const char *folder, const struct drv_stat *before)
+{
+    if (drv_set_attr(drv, folder, DRV_ATTR_MTIME, before))
+        mrmr_log_story(MRMR_LOG_DEBUG, "the time of a folder");
+}
+
+static mrmr_err make_copy(
+    struct pool_tree *tree, size_t from, size_t drive, const char *above, const char *path)
+{
+    struct drv *to = tree->drive[drive].drive->drv;
+    struct drv_stat before;
+    MRMR_TRY(drv_stat(to, above, &before));
+    mrmr_err err = drv_mkdir(to, path, 0700);
+    if (err == MRMR_EXISTS) {
+        struct drv_stat there;
+        MRMR_TRY(drv_stat(to, path, &there));
+        return there.type == DRV_DIR ? MRMR_OK : mrmr_fail(MRMR_NOT_DIR, "a file lies there");
+    }
+    if (!err)
+        err = copy_attrs(tree->drive[from].drive->drv, to, path);
+    if (!err)
+        keep_time(to, above, &before);
+    return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
+}
+
+/* A live drive that it lies on. */
+static mrmr_err copy_source(struct pool_tree *tree, const struct tree_set *on, size_t *ret_drive)
+{
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree_set_has(on, i) && tree_live(&tree->drive[i])) {
+            *ret_drive = i;
+            return MRMR_OK;
+        }
+    return mrmr_fail(MRMR_OFFLINE, "no drive that has this folder is there");
+}
+
+struct step { /* one folder of the way down, counted */
+    struct tree_node *node, *above;
+    struct tree_set on;
+    char name[META_NAME_MAX + 1];
+};
+
+/* False: it is there already. */
+static mrmr_err step_of(struct pool_tree *tree, struct tree_node *folder, size_t drive,
+    struct step *step, bool *ret_there)
+{
+    mrmr_locked(&tree->lock);
+    *ret_there = folder == tree->root || tree_set_has(&folder->on, drive);
+    if (*ret_there)
+        return MRMR_OK;
+    if (!folder->links)
+        return mrmr_fail(MRMR_ABSENT, "it was removed");
+    *step = (struct step){.node = folder, .above = folder->links->parent, .on = folder->on};
+    strncpy(step->name, folder->links->name, META_NAME_MAX);
+    tree_ref_locked(step->above);
+    return MRMR_OK;
+}
+
+/* It lies on one more drive, and so does the name that leads to it. */
+static void step_taken(struct pool_tree *tree, const struct step *step, size_t drive)
+{
+    mrmr_locked(&tree->lock);
+    struct tree_set on = step->node->on;
+    tree_set_add(&on, drive);
+    tree_lies_on_locked(tree, step->node, &on);
+    struct tree_name *name = tree_map_find(&step->above->map, step->name);
+    if (name && name->number == step->node->number)
+        tree_set_add(&name->on, drive);
+    if (name)
+        name->own_until = mrmr_clock_monotonic() + tree_own_window;
+}
+
+static mrmr_err step_take(struct pool_tree *tree, const struct step *step, size_t drive)
+{
+    mrmr_autobytes struct mrmr_bytes above = MRMR_BYTES_INIT, path = MRMR_BYTES_INIT;
+    size_t from;
+    MRMR_TRY(tree_place_folder(tree, step->above, drive, &above));
+    MRMR_TRY(tree_join(above.data ? above.data : "", step->name, &path));
+    MRMR_TRY(copy_source(tree, &step->on, &from));
+    MRMR_TRY(make_copy(tree, from, drive, above.data ? above.data : "", path.data));
+    step_taken(tree, step, drive);
+    return MRMR_OK;
+}
+
+mrmr_err tree_place_folder(
+    struct pool_tree *tree, struct tree_node *folder, size_t drive, struct mrmr_bytes *path)
+{
+    struct step step;
+    bool there;
+    MRMR_TRY(step_of(tree, folder, drive, &step, &there));
+    if (!there) {
+        mrmr_err err = step_take(tree, &step, drive);
+        tree_put(tree, step.above);
+        MRMR_TRY(err);
+    }
+    return tree_path(tree, folder, path);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Attributes that change: of a file on its drive, of a folder on all drives where it lies.
+ *
+ * A file that is open is reached through its descriptor, if no name leads to it any more.
+ */
+#include "pool/tree.h"
+
+#include <string.h>
+
+#define OWN_PREFIX "user.mrmr."
+
+/* --- on each drive --- */
+
+/* What is done at a path of a drive. */
+struct setting {
+    struct pool_tree *tree;
+    const struct pool_caller *caller;
+    struct tree_node *node;
+    struct tree_spot spot;
+    mrmr_err (*fn)(struct drv *drv, const char *path, void *arg);
+    void *arg;
+};
+
+static mrmr_err set_at(const struct setting *setting, size_t drive, const char *path)
+{
+    struct tree_drive *own = &setting->tree->drive[drive];
+    struct drv_stat stat;
+    if (!tree_live(own))
+        return mrmr_err_drive(
+            mrmr_fail(MRMR_OFFLINE, "the drive of this file is away"), own->drive->meta.name);
+    MRMR_TRY(drv_stat(own->drive->drv, path, &stat));
+    MRMR_TRY(tree_check_stat(setting->tree, &setting->spot, path, &stat));
+    tree_act_as(setting->caller);
+    return mrmr_err_drive(setting->fn(own->drive->drv, path, setting->arg), own->drive->meta.name);
+}
+
+/* All or nothing is not to be had of several drives: those that answer have it. */
+static mrmr_err set_folder(const struct setting *setting, const char *path)
+{
+    mrmr_err err = MRMR_ABSENT;
+    bool any = false;
+    for (size_t i = 0; i < setting->tree->ndrives; i++) {
+        if (!tree_set_has(&setting->spot.on, i) || !tree_live(&setting->tree->drive[i]))
+            continue;
+        mrmr_err one = set_at(setting, i, path);
+        any = any || !one;
+        if (one && mrmr_class_of(one) != MRMR_CLASS_ABSENT)
+            return one;
+        err = one ? one : err;
+    }
+    return any ? MRMR_OK : err;
+}
+
+static mrmr_err set_path(const char *path, void *arg)
+{
+    const struct setting *setting = arg;
+    return setting->spot.kind == POOL_DIR ? set_folder(setting, path)
+                                          : set_at(setting, setting->spot.drive, path);
+}
+
+/* --- mode, owner, times --- */
+
+struct attrs {
+    unsigned what; /* enum drv_attr */
+    struct drv_stat stat;
+};
+
+static mrmr_err attrs_now(struct drv *drv, const char *path, void *arg)
+{
+    const struct attrs *attrs = arg;
+    return drv_set_attr(drv, path, attrs->what, &attrs->stat);
+}
+
+static struct attrs attrs_of(unsigned what, const struct pool_attr *set)
+{
+    static const unsigned pairs[][2] = {
+        {POOL_SET_MODE, DRV_ATTR_MODE},
+        {POOL_SET_UID, DRV_ATTR_UID},
+        {POOL_SET_GID, DRV_ATTR_GID},
+        {POOL_SET_ATIME, DRV_ATTR_ATIME},
+        {POOL_SET_MTIME, DRV_ATTR_MTIME},
+    };
+    struct attrs attrs = {.stat = {.mode = set->mode,
+                              .uid = set->uid,
+                              .gid = set->gid,
+                              .atime = set->atime,
+                              .mtime = set->mtime}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (what & pairs[i][0])
+            attrs.what |= pairs[i][1];
+    return attrs;
+}
+
+/* Its last name is gone: by an open file. */
+static mrmr_err attrs_open(const struct setting *setting, const struct attrs *attrs)
+{
+    struct tree_original *original =
+        setting->spot.kind == POOL_REG ? tree_original_of_node(setting->tree, setting->node, false)
+                                       : NULL;
+    if (!original)
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    mrmr_err err;
+    {
+        tree_act_as(setting->caller);
+        err = drv_file_set_attr(tree_original_file(original), attrs->what, &attrs->stat);
+    }
+    tree_original_put(original);
+    return err;
+}
+
+static mrmr_err set_attrs(struct setting *setting, unsigned what, const struct pool_attr *set)
+{
+    struct attrs attrs = attrs_of(what, set);
+    if (!attrs.what)
+        return MRMR_OK;
+    setting->fn = attrs_now;
+    setting->arg = &attrs;
+    mrmr_err err = tree_by_path(setting->tree, setting->node, set_path, setting);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? attrs_open(setting, &attrs) : err;
+}
+
+/* --- size --- */
+
+static mrmr_err size_now(struct drv *drv, const char *path, void *arg)
+{
+    return tree_open_original(drv, path, true, arg);
+}
+
+/* By the caller's open file, or any other for writing, or one of our own: whether the caller may has
+ * been asked. */
+static mrmr_err set_size(struct setting *setting, struct pool_tree_file *file, uint64_t size)
+{
+    struct drv_file *opened = NULL;
+    struct tree_original *original = file ? tree_original_of_file(file) : NULL;
+    if (!original)
+        original = tree_original_of_node(setting->tree, setting->node, true);
+    if (!original) {
+        struct setting opening = *setting;
+        opening.caller = NULL;
+        opening.fn = size_now;
+        opening.arg = &opened;
+        MRMR_TRY(tree_by_path(setting->tree, setting->node, set_path, &opening));
+        original = tree_original_new(opened);
+        if (!original)
+            return mrmr_nomem();
+    }
+    mrmr_err err = tree_truncate(setting->tree, setting->node, setting->spot.drive, original, size);
+    tree_original_put(original);
+    return err;
+}
+
+/* --- both --- */
+
+static mrmr_err set_all(struct setting *setting, struct pool_tree_file *file, unsigned what,
+    const struct pool_attr *set)
+{
+    if (!pool_tree_writable(setting->tree))
+        return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
+    if (what & POOL_SET_SIZE && setting->spot.kind != POOL_REG)
+        return mrmr_fail(setting->spot.kind == POOL_DIR ? MRMR_IS_DIR : MRMR_INVALID, NULL);
+    tree_own_node(setting->tree, setting->node);
+    mrmr_err err = what & POOL_SET_SIZE ? set_size(setting, file, set->size) : MRMR_OK;
+    if (!err)
+        err = set_attrs(setting, what, set);
+    tree_own_node(setting->tree, setting->node);
+    return err;
+}
+
+mrmr_err pool_tree_set(struct pool_tree *tree, const struct pool_caller *caller, uint64_t number,
+    struct pool_tree_file *file, unsigned what, const struct pool_attr *set,
+    struct pool_attr *ret_attr)
+{
+    struct setting setting = {.tree = tree, .caller = caller};
+    MRMR_TRY(tree_node(tree, number, false, &setting.node));
+    setting.spot = tree_spot(tree, setting.node);
+    mrmr_err err = set_all(&setting, file, what, set);
+    if (!err)
+        err = tree_look(tree, setting.node, ret_attr);
+    tree_put(tree, setting.node);
+    return err;
+}
+
+/* --- extended attributes --- */
+
+struct xattr {
+    const char *name;
+    const void *value;
+    size_t size;
+    unsigned flags; /* enum pool_xattr_flag */
+    bool missing;   /* the file is there, and has it not */
+};
+
+struct seeing {
+    const char *name;
+    bool found;
+};
+
+static mrmr_err xattr_seen(const char *name, const void *value, size_t size, void *arg)
+{
+    struct seeing *seeing = arg;
+    (void)value;
+    (void)size;
+    seeing->found = seeing->found || strcmp(name, seeing->name) == 0;
+    return MRMR_OK;
+}
+
+static mrmr_err xattr_flags(struct drv *drv, const char *path, struct xattr *xattr)
+{
+    struct seeing seeing = {.name = xattr->name};
+    MRMR_TRY(drv_xattr_list(drv, path, xattr_seen, &seeing));
+    if (seeing.found && xattr->flags & POOL_XATTR_CREATE)
+        return mrmr_fail(MRMR_EXISTS, NULL);
+    xattr->missing = !seeing.found && xattr->flags & POOL_XATTR_REPLACE;
+    return MRMR_OK;
+}
+
+static mrmr_err xattr_now(struct drv *drv, const char *path, void *arg)
+{
+    struct xattr *xattr = arg;
+    if (xattr->flags)
+        MRMR_TRY(xattr_flags(drv, path, xattr));
+    if (xattr->missing)
+        return MRMR_OK;
+    mrmr_err err = drv_xattr_set(drv, path, xattr->name, xattr->value, xattr->size);
+    xattr->missing = !xattr->value && err == MRMR_ABSENT;
+    return xattr->missing ? MRMR_OK : err;
+}
+
+static mrmr_err xattr_allowed(const struct setting *setting, const char *name)
+{
+    if (!pool_tree_writable(setting->tree))
+        return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
+    if (strncmp(name, OWN_PREFIX, strlen(OWN_PREFIX)) == 0)
+        return mrmr_fail(MRMR_DENIED, "user.mrmr.* is the pool's own word");
+    return MRMR_OK;
+}
+
+mrmr_err pool_tree_set_xattr(struct pool_tree *tree, const struct pool_caller *caller,
+    uint64_t number, const char *name, const void *value, size_t size, unsigned flags)
+{
+    struct xattr xattr = {name, value, size, flags, false};
+    struct setting setting = {.tree = tree, .caller = caller, .fn = xattr_now, .arg = &xattr};
+    MRMR_TRY(tree_node(tree, number, false, &setting.node));
+    setting.spot = tree_spot(tree, setting.node);
+    mrmr_err err = xattr_allowed(&setting, name);
+    if (!err) {
+        tree_own_node(tree, setting.node);
+        err = tree_by_path(tree, setting.node, set_path, &setting);
+        tree_own_node(tree, setting.node);
+    }
+    tree_put(tree, setting.node);
+    return !err && xattr.missing ? mrmr_fail(MRMR_ABSENT, NULL) : err;
+}

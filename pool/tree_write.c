@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Bytes of open files that change: writes, sizes, holes, copies.
+ *
+ * Each is one change (tree_keep.c): among the writers, what counts of the part that it touches is
+ * kept, the drive does it, and only then the caller is told. Nothing is held back.
+ */
+#include "pool/tree.h"
+
+#include <string.h>
+
+/* What is done to an original. */
+struct change {
+    struct pool_tree *tree;
+    struct tree_node *node;
+    size_t drive;
+    uint64_t from, to; /* bytes that are touched */
+    mrmr_err (*fn)(struct drv_file *file, void *arg);
+    void *arg;
+};
+
+static mrmr_err change_made(const struct change *change, struct drv_file *file, uint64_t epoch)
+{
+    struct tree_inode inode = {.drive = change->drive};
+    struct drv_stat stat;
+    MRMR_TRY(drv_file_stat(file, &stat));
+    inode.ino = stat.ino;
+    MRMR_TRY(
+        tree_keep_bytes(change->tree, change->node, &inode, file, change->from, change->to, epoch));
+    tree_file_written(change->tree, change->node);
+    mrmr_err err = change->fn(file, change->arg);
+    tree_own_node(change->tree, change->node);
+    return err;
+}
+
+static mrmr_err change_run(const struct change *change, struct tree_original *original)
+{
+    uint64_t epoch;
+    if (!original)
+        return mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
+    MRMR_TRY(tree_change_begin(change->tree, &epoch));
+    mrmr_err err = change_made(change, tree_original_file(original), epoch);
+    tree_change_end(change->tree);
+    return mrmr_err_drive(err, change->tree->drive[change->drive].drive->meta.name);
+}
+
+/* On an open file, which is opened again if its drive went and is back. */
+static mrmr_err change_file(struct pool_tree_file *file, struct change *change)
+{
+    change->node = tree_file_node(file);
+    change->drive = tree_file_drive(file);
+    struct tree_original *original = tree_original_of_file(file);
+    mrmr_err err = change_run(change, original);
+    tree_original_put(original);
+    if (err != MRMR_OFFLINE || !tree_live(&change->tree->drive[change->drive]))
+        return err;
+    tree_file_open_again(file);
+    original = tree_original_of_file(file);
+    err = change_run(change, original);
+    tree_original_put(original);
+    return err;
+}
+
+/* --- writing --- */
+
+struct writing {
+    uint64_t offset;
+    const void *buf;
+    size_t size;
+};
+
+static mrmr_err write_now(struct drv_file *file, void *arg)
+{
+    const struct writing *writing = arg;
+    return drv_file_write(file, writing->offset, writing->buf, writing->size);
+}
+
+mrmr_err pool_tree_file_write(
+    struct pool_tree_file *file, uint64_t offset, const void *buf, size_t size)
+{
+    struct writing writing = {offset, buf, size};
+    struct change change = {.tree = tree_file_tree(file),
+        .from = offset,
+        .to = offset + size,
+        .fn = write_now,
+        .arg = &writing};
+    if (size > INT64_MAX || offset > INT64_MAX - size)
+        return mrmr_fail(MRMR_INVALID, "a file is not that large");
+    if (!size)
+        return MRMR_OK;
+    MRMR_TRY(change_file(file, &change));
+    atomic_fetch_add(&change.tree->drive[change.drive].placed, size);
+    return MRMR_OK;
+}
+
+/* --- its size --- */
+
+static mrmr_err truncate_now(struct drv_file *file, void *arg)
+{
+    return drv_file_truncate(file, *(const uint64_t *)arg);
+}
+
+mrmr_err tree_truncate(struct pool_tree *tree, struct tree_node *node, size_t drive,
+    struct tree_original *original, uint64_t size)
+{
+    const struct change change = {.tree = tree,
+        .node = node,
+        .drive = drive,
+        .from = size,
+        .to = INT64_MAX,
+        .fn = truncate_now,
+        .arg = &size};
+    if (size > INT64_MAX)
+        return mrmr_fail(MRMR_INVALID, "a file is not that large");
+    return change_run(&change, original);
+}
+
+/* --- ranges --- */
+
+struct ranging {
+    enum drv_range what;
+    uint64_t offset, size;
+};
+
+static mrmr_err range_now(struct drv_file *file, void *arg)
+{
+    const struct ranging *ranging = arg;
+    return drv_file_range(file, ranging->what, ranging->offset, ranging->size);
+}
+
+mrmr_err pool_tree_file_range(
+    struct pool_tree_file *file, enum pool_range what, uint64_t offset, uint64_t size)
+{
+    static const enum drv_range whats[] = {
+        [POOL_RANGE_ALLOCATE] = DRV_RANGE_ALLOCATE,
+        [POOL_RANGE_ALLOCATE_KEEP] = DRV_RANGE_ALLOCATE_KEEP,
+        [POOL_RANGE_PUNCH] = DRV_RANGE_PUNCH,
+        [POOL_RANGE_ZERO] = DRV_RANGE_ZERO,
+        [POOL_RANGE_ZERO_KEEP] = DRV_RANGE_ZERO_KEEP,
+    };
+    struct ranging ranging = {whats[what], offset, size};
+    struct change change = {.tree = tree_file_tree(file),
+        .from = offset,
+        .to = offset,
+        .fn = range_now,
+        .arg = &ranging};
+    if (size > INT64_MAX || offset > INT64_MAX - size)
+        return mrmr_fail(MRMR_INVALID, "a file is not that large");
+    if (what != POOL_RANGE_ALLOCATE && what != POOL_RANGE_ALLOCATE_KEEP)
+        change.to = offset + size; /* the others change bytes */
+    return change_file(file, &change);
+}
+
+/* --- copies --- */
+
+struct copying {
+    struct tree_original *from;
+    uint64_t from_offset, to_offset, size, copied;
+};
+
+static mrmr_err copy_now(struct drv_file *file, void *arg)
+{
+    struct copying *copying = arg;
+    return drv_file_copy(tree_original_file(copying->from), copying->from_offset, file,
+        copying->to_offset, copying->size, &copying->copied);
+}
+
+mrmr_err pool_tree_file_copy(struct pool_tree_file *from, uint64_t from_offset,
+    struct pool_tree_file *to, uint64_t to_offset, uint64_t size, uint64_t *ret_copied)
+{
+    struct copying copying = {NULL, from_offset, to_offset, size, 0};
+    struct change change = {.tree = tree_file_tree(to),
+        .from = to_offset,
+        .to = to_offset + size,
+        .fn = copy_now,
+        .arg = &copying};
+    if (tree_file_drive(from) != tree_file_drive(to))
+        return mrmr_fail(MRMR_CROSS_DEVICE, "the files lie on different drives");
+    if (size > INT64_MAX || to_offset > INT64_MAX - size)
+        return mrmr_fail(MRMR_INVALID, "a file is not that large");
+    copying.from = tree_original_of_file(from);
+    if (!copying.from)
+        return mrmr_fail(MRMR_OFFLINE, "the drive of these files is away");
+    mrmr_err err = change_file(to, &change);
+    tree_original_put(copying.from);
+    if (!err)
+        *ret_copied = copying.copied;
+    return err;
+}
+
+/* --- durability --- */
+
+mrmr_err pool_tree_file_sync(struct pool_tree_file *file)
+{
+    struct tree_original *original = tree_original_of_file(file);
+    mrmr_err err = original ? drv_file_sync(tree_original_file(original))
+                            : mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
+    tree_original_put(original);
+    return mrmr_err_drive(err, tree_file_tree(file)->drive[tree_file_drive(file)].drive->meta.name);
+}

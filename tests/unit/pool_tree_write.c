@@ -1,0 +1,652 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The live tree, changed, while another handle owns the pool and syncs it: names go where they
+ * should, and whatever is done to a protected file lowers nobody else's protection (I3): before the
+ * scan, after it, and when nothing is retained any more.
+ */
+#include "pool/tree.h"
+#include "tests/support/kept.h"
+
+#include "base/cleanup.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { DRIVES = 5, FILE_LEAVES = 3 };
+
+struct world {
+    struct rig *rig;   /* its pool owns */
+    struct pool *pool; /* and this one looks */
+    struct pool_tree *tree;
+};
+
+static void open_tree(struct world *w)
+{
+    char dir[300];
+    snprintf(dir, sizeof dir, "%s/pool", w->rig->dir);
+    rig_ok(pool_open(dir, POOL_LOOK, "test", &w->pool));
+    rig_ok(pool_tree_open(w->pool, NULL, &w->tree));
+}
+
+static void close_tree(struct world *w)
+{
+    pool_tree_close(w->tree);
+    pool_close(w->pool);
+    w->tree = NULL;
+    w->pool = NULL;
+}
+
+static void begin(struct world *w, enum rig_kind kind, uint64_t seed)
+{
+    *w = (struct world){
+        .rig = rig_create(&(struct rig_spec){.kind = kind, .drives = DRIVES, .seed = seed})};
+    for (unsigned d = 0; d < DRIVES; d++) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", d);
+        rig_put(w->rig, d, path, FILE_LEAVES * RIG_MIB - 100);
+    }
+    rig_put(w->rig, 0, "other", RIG_MIB + 5000); /* so that the drive is never empty */
+    rig_protect_all(w->rig);
+    open_tree(w);
+}
+
+/* --- what users do --- */
+
+static struct pool_attr look(struct world *w, uint64_t folder, const char *name)
+{
+    struct pool_attr attr;
+    int64_t keep;
+    rig_ok(pool_tree_lookup(w->tree, folder, name, &attr, &keep));
+    return attr;
+}
+
+static mrmr_err try_look(struct world *w, uint64_t folder, const char *name)
+{
+    struct pool_attr attr;
+    int64_t keep;
+    mrmr_err err = pool_tree_lookup(w->tree, folder, name, &attr, &keep);
+    if (!err)
+        pool_tree_forget(w->tree, attr.node, 1);
+    return err;
+}
+
+static struct pool_tree_file *open_node(struct world *w, uint64_t node)
+{
+    struct pool_tree_file *file;
+    bool same;
+    rig_ok(pool_tree_file_open(w->tree, node, true, &file, &same));
+    return file;
+}
+
+static struct pool_tree_file *open_file(struct world *w, const char *name)
+{
+    struct pool_attr attr = look(w, POOL_ROOT, name);
+    struct pool_tree_file *file = open_node(w, attr.node);
+    pool_tree_forget(w->tree, attr.node, 1);
+    return file;
+}
+
+/* The rig knows of it, and the bytes are those that it expects. */
+static void write_part(
+    struct world *w, struct pool_tree_file *file, const char *path, uint64_t offset, uint64_t size)
+{
+    struct rig_file *known = rig_find(w->rig, path);
+    mrmr_autofree uint8_t *buf = malloc(size);
+    known->patch[known->patches++] =
+        (struct rig_patch){offset, size, rig_random(w->rig, UINT64_MAX)};
+    if (known->size < offset + size)
+        known->size = offset + size;
+    rig_expected(known, offset, buf, size);
+    rig_ok(pool_tree_file_write(file, offset, buf, size));
+}
+
+static void overwrite(struct world *w, const char *path, uint64_t offset, uint64_t size)
+{
+    struct pool_tree_file *file = open_file(w, path);
+    write_part(w, file, path, offset, size);
+    pool_tree_file_close(file);
+}
+
+static void end(struct world *w, const char *changed)
+{
+    close_tree(w);
+    nobody_suffers(w->rig, changed);
+}
+
+/* --- what is counted on --- */
+
+static void test_overwritten(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 171);
+    overwrite(&w, "f0", RIG_MIB + 10, 100);
+    unsigned n = count_retained(w.rig, 0);
+    assert_int_equal(n, 1);
+    overwrite(&w, "f0", RIG_MIB + 5000, 100); /* the leaf is kept already */
+    assert_int_equal(count_retained(w.rig, 0), n);
+    overwrite(&w, "f0", 2 * RIG_MIB - 10, 20); /* two leaves */
+    assert_int_equal(count_retained(w.rig, 0), n + 1);
+    end(&w, "f0");
+}
+
+static void test_cut_short(void **state)
+{
+    const struct pool_attr set = {.size = RIG_MIB / 2};
+    struct pool_attr attr;
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 172);
+    uint64_t node = look(&w, POOL_ROOT, "f0").node;
+    rig_ok(pool_tree_set(w.tree, NULL, node, NULL, POOL_SET_SIZE, &set, &attr));
+    assert_int_equal(attr.size, set.size);
+    pool_tree_forget(w.tree, node, 1);
+    rig_find(w.rig, "f0")->size = set.size;
+    end(&w, "f0");
+}
+
+static void test_appended(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 173);
+    overwrite(&w, "f0", rig_find(w.rig, "f0")->size, 3 * RIG_MIB / 2);
+    end(&w, "f0");
+}
+
+static void test_punched(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 174);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    mrmr_err err = pool_tree_file_range(file, POOL_RANGE_PUNCH, RIG_MIB, RIG_MIB / 2);
+    pool_tree_file_close(file);
+    rig_ok(err);
+    struct rig_file *known = rig_find(w.rig, "f0");
+    known->hole_begin = RIG_MIB;
+    known->hole_end = RIG_MIB + RIG_MIB / 2;
+    end(&w, "f0");
+}
+
+static void test_unlinked(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 175);
+    rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"));
+    assert_int_equal(try_look(&w, POOL_ROOT, "f0"), MRMR_ABSENT);
+    rig_find(w.rig, "f0")->there = false;
+    end(&w, "f0");
+}
+
+/* After the scan nothing leads from the inode to what is kept of it but what the tree remembers. */
+static void test_unlinked_scanned_and_written_to(void **state)
+{
+    struct world w;
+    struct pool_attr attr;
+    uint8_t got[7];
+    size_t n;
+    (void)state;
+    begin(&w, RIG_LOCAL, 176);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"));
+    rig_ok(pool_tree_file_attr(file, &attr));
+    assert_int_equal(attr.nlink, 0);
+    rig_find(w.rig, "f0")->there = false;
+    reads_all_but(w.rig, "f0", 0);
+    no_new_rows(w.rig);
+    rig_sync(w.rig);
+    rig_clear_faults(w.rig);
+    rig_ok(pool_tree_file_write(file, RIG_MIB + 7, "written", 7));
+    rig_ok(pool_tree_file_write(file, 0, "written", 7));
+    rig_ok(pool_tree_file_read(file, RIG_MIB + 7, got, 7, &n));
+    assert_int_equal(n, 7);
+    assert_memory_equal(got, "written", 7);
+    reads_all_but(w.rig, NULL, 0);
+    pool_tree_file_close(file);
+    end(&w, "f0");
+}
+
+static void test_replaced(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 177);
+    rig_put(w.rig, 0, "new", 1000)->there = false; /* it is not protected yet */
+    struct pool_tree_file *file = open_file(&w, "f0");
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "new", POOL_ROOT, "f0", 0));
+    rig_find(w.rig, "f0")->there = false;
+    rig_ok(pool_tree_file_write(file, 5, "late", 4));
+    pool_tree_file_close(file);
+    end(&w, "f0");
+}
+
+/* A replacement from another drive: what it replaces goes, and is kept. */
+static void test_replaced_across_drives(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 178);
+    rig_put(w.rig, 3, "new", RIG_MIB + 1)->there = false; /* it is not protected yet */
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "new", POOL_ROOT, "f0", 0));
+    rig_find(w.rig, "f0")->there = false;
+    assert_false(rig_holds(w.rig, 0, "f0"));
+    assert_true(rig_holds(w.rig, 3, "f0"));
+    end(&w, "f0");
+}
+
+static void test_linked(void **state)
+{
+    struct pool_attr attr;
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 179);
+    uint64_t node = look(&w, POOL_ROOT, "f0").node;
+    rig_ok(pool_tree_link(w.tree, NULL, node, POOL_ROOT, "link", &attr));
+    assert_int_equal(attr.node, node);
+    assert_int_equal(attr.nlink, 2);
+    pool_tree_forget(w.tree, node, 2);
+    struct pool_tree_file *file = open_file(&w, "link");
+    write_part(&w, file, "f0", 2 * RIG_MIB + 1, 1000);
+    pool_tree_file_close(file);
+    assert_int_equal(count_retained(w.rig, 0), 1);
+    end(&w, "f0");
+}
+
+/* Equal files, removed at once. */
+static void *unlink_one(void *arg)
+{
+    struct {
+        struct world *w;
+        const char *name;
+    } *one = arg;
+    rig_ok(pool_tree_unlink(one->w->tree, NULL, POOL_ROOT, one->name));
+    return NULL;
+}
+
+static void test_equal_files_removed_at_once(void **state)
+{
+    enum { EQUAL = 8 };
+    struct world w;
+    struct {
+        struct world *w;
+        const char *name;
+    } one[EQUAL];
+    pthread_t thread[EQUAL];
+    char name[EQUAL][8];
+    (void)state;
+    begin(&w, RIG_LOCAL, 180);
+    close_tree(&w);
+    for (unsigned d = 1; d < DRIVES; d++) { /* that count on them */
+        char path[32];
+        snprintf(path, sizeof path, "more%u", d);
+        rig_put(w.rig, d, path, 2 * EQUAL * RIG_MIB);
+    }
+    for (unsigned i = 0; i < EQUAL; i++) {
+        snprintf(name[i], sizeof name[i], "same%u", i);
+        rig_put(w.rig, 0, name[i], 2 * RIG_MIB);
+        struct rig_file *file = rig_find(w.rig, name[i]);
+        mrmr_autofree uint8_t *buf = malloc(file->size);
+        struct drv_file *raw;
+        file->seed = 77;
+        rig_expected(file, 0, buf, file->size);
+        rig_ok(drv_file_open(w.rig->drive[0].raw, name[i], DRV_OPEN_WRITE, 0, &raw));
+        rig_ok(drv_file_write(raw, 0, buf, file->size));
+        drv_file_close(raw);
+    }
+    rig_protect_all(w.rig);
+    open_tree(&w);
+    for (unsigned i = 0; i < EQUAL; i++) {
+        one[i].w = &w;
+        one[i].name = name[i];
+        assert_int_equal(pthread_create(&thread[i], NULL, unlink_one, &one[i]), 0);
+    }
+    for (unsigned i = 0; i < EQUAL; i++) {
+        pthread_join(thread[i], NULL);
+        rig_find(w.rig, name[i])->there = false;
+    }
+    end(&w, NULL);
+}
+
+/* --- names --- */
+
+static void test_new_things(void **state)
+{
+    const struct pool_new folder = {.kind = POOL_DIR, .mode = 0751};
+    const struct pool_new symlink = {.kind = POOL_LNK, .target = "no/where"};
+    struct pool_attr attr, file_attr, again;
+    struct pool_tree_file *file;
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 181);
+    rig_ok(pool_tree_make(w.tree, NULL, POOL_ROOT, "folder", &folder, &attr));
+    assert_int_equal(attr.mode, 0751);
+    assert_int_equal(pool_tree_make(w.tree, NULL, POOL_ROOT, "f1", &folder, &again), MRMR_EXISTS);
+    assert_int_equal(
+        pool_tree_make(w.tree, NULL, POOL_ROOT, ".mrmr", &folder, &again), MRMR_DENIED);
+    rig_ok(pool_tree_make(w.tree, NULL, attr.node, "symlink", &symlink, &again));
+    pool_tree_forget(w.tree, again.node, 1);
+    rig_ok(pool_tree_create(w.tree, NULL, attr.node, "file", 0640, &file_attr, &file));
+    assert_int_equal(file_attr.mode, 0640);
+    rig_ok(pool_tree_file_write(file, 5, "text", 4));
+    rig_ok(pool_tree_file_sync(file));
+    pool_tree_file_close(file);
+    again = look(&w, attr.node, "file");
+    assert_int_equal(again.node, file_attr.node);
+    assert_int_equal(again.size, 9);
+    assert_int_equal(pool_tree_rmdir(w.tree, NULL, POOL_ROOT, "folder"), MRMR_NOT_EMPTY);
+    rig_ok(pool_tree_unlink(w.tree, NULL, attr.node, "file"));
+    rig_ok(pool_tree_unlink(w.tree, NULL, attr.node, "symlink"));
+    assert_int_equal(pool_tree_unlink(w.tree, NULL, attr.node, "file"), MRMR_ABSENT);
+    assert_int_equal(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "folder"), MRMR_IS_DIR);
+    assert_int_equal(pool_tree_rmdir(w.tree, NULL, POOL_ROOT, "f1"), MRMR_NOT_DIR);
+    rig_ok(pool_tree_rmdir(w.tree, NULL, POOL_ROOT, "folder"));
+    assert_int_equal(try_look(&w, POOL_ROOT, "folder"), MRMR_ABSENT);
+    for (unsigned d = 0; d < DRIVES; d++)
+        assert_false(rig_holds(w.rig, d, "folder"));
+    pool_tree_forget(w.tree, again.node, 2);
+    pool_tree_forget(w.tree, attr.node, 1);
+    close_tree(&w);
+    rig_check(w.rig);
+    rig_verify(w.rig, true);
+    rig_destroy(w.rig);
+}
+
+/* What is new goes to the drive that is used least, and the folders above it are made there with the
+ * attributes they have. */
+static void test_least_used(void **state)
+{
+    struct pool_attr attr, folder;
+    struct pool_tree_file *file;
+    struct world w;
+    struct drv_stat stat;
+    const struct drv_stat mode = {.mode = 0750, .mtime = 1000000007 * MRMR_NS_PER_S};
+    (void)state;
+    begin(&w, RIG_MEM, 182);
+    close_tree(&w);
+    rig_put(w.rig, 0, "a/b/there", 10 * RIG_MIB);
+    rig_put(w.rig, 1, "x1", 20 * RIG_MIB);
+    rig_put(w.rig, 2, "x2", 20 * RIG_MIB);
+    rig_put(w.rig, 4, "x4", 20 * RIG_MIB);
+    rig_ok(drv_set_attr(w.rig->drive[0].raw, "a/b", DRV_ATTR_MODE | DRV_ATTR_MTIME, &mode));
+    rig_ok(drv_set_attr(w.rig->drive[0].raw, "a", DRV_ATTR_MODE | DRV_ATTR_MTIME, &mode));
+    open_tree(&w);
+    uint64_t a = look(&w, POOL_ROOT, "a").node;
+    folder = look(&w, a, "b");
+    rig_ok(pool_tree_create(w.tree, NULL, folder.node, "new", 0600, &attr, &file));
+    pool_tree_file_close(file);
+    assert_true(rig_holds(w.rig, 3, "a/b/new"));
+    rig_ok(drv_stat(w.rig->drive[3].raw, "a/b", &stat));
+    assert_int_equal(stat.mode, 0750);
+    rig_ok(drv_stat(w.rig->drive[3].raw, "a", &stat));
+    assert_int_equal(stat.mode, 0750);
+    assert_int_equal(stat.mtime, mode.mtime); /* nothing was put into it */
+    assert_int_equal(look(&w, folder.node, "there").size, 10 * RIG_MIB);
+    assert_int_equal(look(&w, folder.node, "new").node, attr.node);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+static void test_renames(void **state)
+{
+    struct world w;
+    const struct pool_new made = {.kind = POOL_DIR, .mode = 0755};
+    struct pool_attr attr;
+    (void)state;
+    begin(&w, RIG_LOCAL, 183);
+    rig_put(w.rig, 0, "many/zero", 1000);
+    rig_put(w.rig, 1, "many/one", 1000);
+    rig_put(w.rig, 2, "many/deep/two", 1000);
+    rig_put(w.rig, 1, "full/of", 10);
+    uint64_t many = look(&w, POOL_ROOT, "many").node;
+    uint64_t deep = look(&w, many, "deep").node;
+    /* A folder of three drives, over an empty one that lies on another, too. */
+    rig_ok(pool_tree_make(w.tree, NULL, POOL_ROOT, "empty", &made, &attr));
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "many", POOL_ROOT, "full", 0), MRMR_NOT_EMPTY);
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "many", POOL_ROOT, "f1", 0), MRMR_NOT_DIR);
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "f1", POOL_ROOT, "many", 0), MRMR_IS_DIR);
+    assert_int_equal(pool_tree_rename(w.tree, NULL, POOL_ROOT, "many", POOL_ROOT, "empty",
+                         POOL_RENAME_NOREPLACE),
+        MRMR_EXISTS);
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "none", POOL_ROOT, "x", 0), MRMR_ABSENT);
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "many", POOL_ROOT, "empty", 0));
+    assert_int_equal(try_look(&w, POOL_ROOT, "many"), MRMR_ABSENT);
+    assert_int_equal(look(&w, POOL_ROOT, "empty").node, many);
+    assert_int_equal(look(&w, many, "deep").node, deep);
+    for (unsigned d = 0; d < DRIVES; d++)
+        assert_false(rig_holds(w.rig, d, "many"));
+    assert_true(rig_holds(w.rig, 0, "empty/zero") && rig_holds(w.rig, 1, "empty/one") &&
+                rig_holds(w.rig, 2, "empty/deep/two"));
+    /* Into a folder that its drive has not yet. */
+    uint64_t two = look(&w, deep, "two").node, full = look(&w, POOL_ROOT, "full").node;
+    rig_ok(pool_tree_rename(w.tree, NULL, deep, "two", full, "two", 0));
+    assert_true(rig_holds(w.rig, 2, "full/two"));
+    assert_int_equal(look(&w, full, "two").node, two);
+    /* Exchanges: on one drive, or not at all. */
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "f1", POOL_ROOT, "f2", POOL_RENAME_EXCHANGE),
+        MRMR_CROSS_DEVICE);
+    uint64_t f0 = look(&w, POOL_ROOT, "f0").node, other = look(&w, POOL_ROOT, "other").node;
+    rig_ok(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "f0", POOL_ROOT, "other", POOL_RENAME_EXCHANGE));
+    assert_int_equal(look(&w, POOL_ROOT, "f0").node, other);
+    assert_int_equal(look(&w, POOL_ROOT, "other").node, f0);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* The power went while a folder of several drives was renamed: whoever looks next finishes it. */
+static void test_rename_is_finished(void **state)
+{
+    static const char record[] = "1 2 3 \0many\0moved";
+    struct world w;
+    char path[320];
+    (void)state;
+    begin(&w, RIG_LOCAL, 184);
+    close_tree(&w);
+    rig_put(w.rig, 0, "moved/zero", 1000);
+    rig_put(w.rig, 1, "many/one", 1000);
+    rig_put(w.rig, 2, "many/two", 1000);
+    snprintf(path, sizeof path, "%s/pool/rename-0123456789abcdef", w.rig->dir);
+    FILE *f = fopen(path, "w");
+    assert_int_equal(fwrite(record, sizeof record, 1, f), 1);
+    assert_int_equal(fclose(f), 0);
+    open_tree(&w);
+    assert_int_equal(try_look(&w, POOL_ROOT, "many"), MRMR_ABSENT);
+    uint64_t moved = look(&w, POOL_ROOT, "moved").node;
+    look(&w, moved, "zero");
+    look(&w, moved, "one");
+    look(&w, moved, "two");
+    assert_int_equal(access(path, F_OK), -1);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* Copies that do not show go with the one that does. */
+static void test_hidden_copies(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 185);
+    rig_put(w.rig, 1, "twice", 1000);
+    struct drv_file *raw;
+    rig_ok(
+        drv_file_open(w.rig->drive[2].raw, "twice", DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &raw));
+    rig_ok(drv_file_write(raw, 0, "newer", 5));
+    drv_file_close(raw);
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "twice", POOL_ROOT, "moved", 0));
+    assert_int_equal(try_look(&w, POOL_ROOT, "twice"), MRMR_ABSENT);
+    assert_true(rig_holds(w.rig, 1, "moved") && rig_holds(w.rig, 2, "moved"));
+    rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "moved"));
+    assert_int_equal(try_look(&w, POOL_ROOT, "moved"), MRMR_ABSENT);
+    assert_false(rig_holds(w.rig, 1, "moved") || rig_holds(w.rig, 2, "moved"));
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* --- drives that are away, or full --- */
+
+static void test_drives_fail(void **state)
+{
+    const struct pool_attr mode = {.mode = 0600};
+    struct world w;
+    struct pool_attr attr;
+    struct pool_tree_file *file;
+    (void)state;
+    begin(&w, RIG_MEM, 186);
+    const struct drv_fault_rule full = {.ops = DRV_FAULT_CREATE, .err = MRMR_SPACE};
+    for (unsigned d = 0; d < DRIVES - 1; d++)
+        rig_ok(drv_fault_add(w.rig->drive[d].fault, &full, NULL));
+    rig_ok(pool_tree_create(w.tree, NULL, POOL_ROOT, "one", 0600, &attr, &file));
+    pool_tree_file_close(file);
+    assert_true(rig_holds(w.rig, DRIVES - 1, "one"));
+    rig_ok(drv_fault_add(w.rig->drive[DRIVES - 1].fault, &full, NULL));
+    assert_int_equal(
+        pool_tree_create(w.tree, NULL, POOL_ROOT, "two", 0600, &attr, &file), MRMR_SPACE);
+    assert_int_equal(try_look(&w, POOL_ROOT, "two"), MRMR_ABSENT);
+    rig_clear_faults(w.rig);
+    /* Nothing is changed on a drive that is away; what is new goes elsewhere. */
+    attr = look(&w, POOL_ROOT, "f0");
+    rig_take_away(w.rig, 0);
+    assert_int_equal(
+        pool_tree_set(w.tree, NULL, attr.node, NULL, POOL_SET_MODE, &mode, &attr), MRMR_OFFLINE);
+    assert_int_equal(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"), MRMR_OFFLINE);
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "f0", POOL_ROOT, "g0", 0), MRMR_OFFLINE);
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "f1", POOL_ROOT, "f0", 0), MRMR_OFFLINE);
+    rig_ok(pool_tree_create(w.tree, NULL, POOL_ROOT, "three", 0600, &attr, &file));
+    rig_ok(pool_tree_file_write(file, 0, "x", 1));
+    pool_tree_file_close(file);
+    close_tree(&w);
+    rig_bring_back(w.rig, 0);
+    rig_protect_all(w.rig);
+    rig_check(w.rig);
+    rig_verify(w.rig, true);
+    rig_destroy(w.rig);
+}
+
+/* A write whose saving fails does not happen. */
+static void test_saving_fails(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 187);
+    const struct drv_fault_rule full = {
+        .ops = DRV_FAULT_CHANGES, .prefix = ".mrmr/retained", .err = MRMR_SPACE};
+    struct pool_tree_file *file = open_file(&w, "f0");
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &full, NULL));
+    assert_int_equal(pool_tree_file_write(file, 10, "lost", 4), MRMR_SPACE);
+    assert_int_equal(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"), MRMR_SPACE);
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "other", POOL_ROOT, "f0", 0), MRMR_SPACE);
+    pool_tree_file_close(file);
+    rig_check_originals(w.rig);
+    rig_clear_faults(w.rig);
+    overwrite(&w, "f0", 10, 4);
+    end(&w, "f0");
+}
+
+/* What was written is never read back as what it was, when its drive goes. */
+static void test_no_old_bytes(void **state)
+{
+    struct world w;
+    uint8_t got[4];
+    size_t n;
+    (void)state;
+    begin(&w, RIG_MEM, 188);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    rig_ok(pool_tree_file_read(file, 0, got, 4, &n));
+    rig_ok(pool_tree_file_write(file, 0, "new!", 4));
+    rig_take_away(w.rig, 0);
+    assert_int_not_equal(pool_tree_file_read(file, 0, got, 4, &n), MRMR_OK);
+    pool_tree_file_close(file);
+    rig_bring_back(w.rig, 0);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* --- while the owner works --- */
+
+struct busy {
+    struct world *w;
+    atomic_bool stop;
+    uint64_t writes;
+};
+
+/* Small writes to a file of its own, known to nobody but this thread. */
+static void *write_on(void *arg)
+{
+    struct busy *busy = arg;
+    struct pool_tree_file *file = open_file(busy->w, "f0");
+    uint8_t buf[64];
+    for (uint64_t i = 0; !busy->stop; i++) {
+        memset(buf, (int)rig_hash(i), sizeof buf);
+        rig_ok(pool_tree_file_write(
+            file, rig_hash(i) % (FILE_LEAVES * RIG_MIB - 200), buf, sizeof buf));
+        busy->writes++;
+    }
+    pool_tree_file_close(file);
+    return NULL;
+}
+
+/* Whatever the owner commits meanwhile, what it counts on is there afterwards. */
+static void test_writes_during_sync(void **state)
+{
+    struct world w;
+    struct busy busy = {.w = &w};
+    pthread_t thread;
+    (void)state;
+    begin(&w, RIG_LOCAL, 189);
+    rig_find(w.rig, "f0")->there = false; /* its bytes are the thread's */
+    assert_int_equal(pthread_create(&thread, NULL, write_on, &busy), 0);
+    for (unsigned i = 0; i < rig_rounds(6); i++) {
+        char path[32];
+        snprintf(path, sizeof path, "more%u", i);
+        rig_put(w.rig, 1 + i % 4, path, 2 * RIG_MIB);
+        rig_sync(w.rig);
+        reads_all_but(w.rig, NULL, 0);
+    }
+    busy.stop = true;
+    pthread_join(thread, NULL);
+    assert_true(busy.writes > 10);
+    close_tree(&w);
+    rig_protect_all(w.rig);
+    rig_sync(w.rig);
+    assert_int_equal(count_retained(w.rig, 0), 0);
+    rig_check(w.rig);
+    rig_verify(w.rig, true);
+    rig_destroy(w.rig);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_overwritten),
+        cmocka_unit_test(test_cut_short),
+        cmocka_unit_test(test_appended),
+        cmocka_unit_test(test_punched),
+        cmocka_unit_test(test_unlinked),
+        cmocka_unit_test(test_unlinked_scanned_and_written_to),
+        cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_replaced_across_drives),
+        cmocka_unit_test(test_linked),
+        cmocka_unit_test(test_equal_files_removed_at_once),
+        cmocka_unit_test(test_new_things),
+        cmocka_unit_test(test_least_used),
+        cmocka_unit_test(test_renames),
+        cmocka_unit_test(test_rename_is_finished),
+        cmocka_unit_test(test_hidden_copies),
+        cmocka_unit_test(test_drives_fail),
+        cmocka_unit_test(test_saving_fails),
+        cmocka_unit_test(test_no_old_bytes),
+        cmocka_unit_test(test_writes_during_sync),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_tree_write", tests, NULL, NULL);
+}

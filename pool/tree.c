@@ -1,14 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The live tree: its nodes, their numbers and paths, its life.
- *
- * A number is the drive's id in the catalog in its upper 16 bits and the inode's number in the lower
- * 48, so a node that nobody holds any more can be found again from its number alone. Where an
- * inode's number is longer, or a drive has none, a hash takes its place, with the highest of the 48
- * bits set: still the same each time, but not to be found again.
- *
- * A folder that lies on several drives has the number of its copy on the drive with the lowest id of
- * those where it was when its node was made, and keeps it as long as it is held.
+ * The live tree: its nodes, their paths, its life.
  */
 #include "pool/tree.h"
 
@@ -21,33 +13,14 @@
 static_assert((int)POOL_REG == (int)DRV_REG && (int)POOL_BLK == (int)DRV_BLOCK, "kinds differ");
 static_assert((int)POOL_REG == (int)META_REG && (int)POOL_BLK == (int)META_BLOCK, "kinds differ");
 
-enum { NUMBER_BITS = 48 };
 enum { LEAVES_KEPT = 64, LEAF_THREADS = 4 };
 
-/* --- numbers --- */
-
-uint64_t tree_number(
-    const struct pool_tree *tree, size_t drive, uint64_t ino, const char *folder, const char *name)
-{
-    const uint64_t hashed = UINT64_C(1) << (NUMBER_BITS - 1);
-    uint64_t low = ino;
-    if (ino == 0 || ino >= hashed) {
-        mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-        mrmr_err err = ino ? mrmr_bytes_fmt(&text, "%llu", (unsigned long long)ino)
-                           : mrmr_bytes_fmt(&text, "%s/%s", folder, name);
-        struct mrmr_digest digest = mrmr_digest_of(err ? name : text.data, text.size);
-        memcpy(&low, digest.bytes, sizeof low);
-        low = (low & (hashed - 1)) | hashed;
-    }
-    return (uint64_t)tree->drive[drive].drive->meta.id << NUMBER_BITS | low;
-}
+/* --- the table --- */
 
 bool tree_live(const struct tree_drive *drive)
 {
     return drive->drive->presence == POOL_PRESENT && drv_guard_serves(drive->drive->drv);
 }
-
-/* --- the table --- */
 
 static size_t bucket_of(const struct pool_tree *tree, uint64_t number)
 {
@@ -327,9 +300,11 @@ static mrmr_err tree_start(struct pool_tree *tree)
         return mrmr_nomem();
     MRMR_TRY(tree_drives_start(tree));
     MRMR_TRY(tree_keep_start(tree));
+    MRMR_TRY(tree_numbers_start(tree));
     MRMR_TRY(pool_scan_excludes_load(pool, &tree->excludes));
     MRMR_TRY(leaf_cache_create(LEAVES_KEPT, LEAF_THREADS, &tree->leaves));
     MRMR_TRY(tree_moves_finish(tree));
+    MRMR_TRY(tree_brings_finish(tree));
     return tree_watch_start(tree);
 }
 
@@ -395,6 +370,7 @@ void pool_tree_close(struct pool_tree *tree)
     }
     table_free(tree);
     tree_keep_stop(tree);
+    tree_numbers_stop(tree);
     pool_scan_excludes_free(&tree->excludes);
     for (size_t i = 0; i < tree->ndrives; i++)
         pthread_mutex_destroy(&tree->drive[i].keeping);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the files of the live tree share: tree.c (nodes, paths, life), tree_map.c (a folder's names),
+ * What the files of the live tree share: tree.c (nodes, paths, life), tree_number.c,
+ * tree_map.c (a folder's names),
  * tree_load.c (the names, found on the drives), tree_look.c (lookup, attributes, lists),
  * tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c (open
  * files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
@@ -95,6 +96,25 @@ void tree_map_remove(struct tree_map *map, const char *name);
 /* The first name at or after the place; NULL at the end. */
 struct tree_name *tree_map_at(const struct tree_map *map, uint64_t place);
 
+/* --- tree_number.c --- */
+
+struct pool_tree;
+mrmr_err tree_numbers_start(struct pool_tree *tree);
+void tree_numbers_stop(struct pool_tree *tree);
+/* The number of an inode of a drive; folder and name stand in where a drive has none. */
+uint64_t tree_number(
+    const struct pool_tree *tree, size_t drive, uint64_t ino, const char *folder, const char *name);
+/* From now on this inode has another file's number and generation: it is that file, here. */
+mrmr_err tree_number_keep(
+    struct pool_tree *tree, size_t drive, uint64_t ino, uint64_t number, uint64_t generation);
+/* It was removed, or is another file. */
+void tree_number_forget(struct pool_tree *tree, size_t drive, uint64_t ino);
+/* Of a file that was brought elsewhere the one it had, else this one. */
+uint64_t tree_generation(struct pool_tree *tree, uint64_t number, uint64_t generation);
+/* The inode that a number is of, by catalog id. True: it was brought there. */
+bool tree_number_where(
+    struct pool_tree *tree, uint64_t number, int64_t *ret_drive, uint64_t *ret_ino);
+
 /* --- tree.c --- */
 
 struct tree_node;
@@ -141,6 +161,8 @@ struct tree_node {
     unsigned writers;             /* of them, those for writing */
     uint64_t writes;              /* through us, so far */
     bool gone;                    /* its last name was removed through us */
+    unsigned staying;             /* changes under way that want it to be where it is */
+    bool leaving;                 /* it is being brought elsewhere */
     struct tree_counted *counted; /* tree_keep.c's; NULL until it was needed */
 };
 
@@ -187,6 +209,7 @@ struct pool_tree {
     struct leaf_cache *leaves;
     atomic_bool verify;         /* set verify-reads; the monitor keeps it */
     struct tree_keeper *keeper; /* tree_keep.c's; NULL: nothing may be changed */
+    struct tree_numbers *numbers;
     pthread_t monitor;
     bool monitored;
 
@@ -205,9 +228,6 @@ struct pool_tree {
     struct pool_tree_space space;
 };
 
-/* The number of an inode of a drive; path (may be NULL) stands in where a drive has none. */
-uint64_t tree_number(
-    const struct pool_tree *tree, size_t drive, uint64_t ino, const char *folder, const char *name);
 /* Its files are seen as they are now. */
 bool tree_live(const struct tree_drive *drive);
 
@@ -311,6 +331,8 @@ struct tree_original;
 struct tree_original *tree_original_of_node(
     struct pool_tree *tree, struct tree_node *node, bool writing);
 struct tree_original *tree_original_of_file(struct pool_tree_file *file);
+/* Opened again, if its drive has come back or it lies on another by now. */
+struct tree_original *tree_original_now(struct pool_tree_file *file);
 void tree_original_put(struct tree_original *original); /* NULL-safe */
 struct drv_file *tree_original_file(const struct tree_original *original);
 mrmr_err tree_open_original(
@@ -326,6 +348,10 @@ struct tree_node *tree_file_node(const struct pool_tree_file *file);
 size_t tree_file_drive(const struct pool_tree_file *file);
 /* Its drive is back: open the original again, if it is what was opened. */
 void tree_file_open_again(struct pool_tree_file *file);
+/* It lies on another drive: whoever has it open opens it there. The tree's lock is held. */
+void tree_files_brought_locked(
+    struct tree_node *node, size_t drive, struct tree_original **ret_old);
+void tree_originals_put(struct tree_original *list);
 /* Bytes that are written, and not what the catalog knows of this content. */
 void tree_file_written(struct pool_tree *tree, struct tree_node *node);
 
@@ -360,11 +386,18 @@ mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *pa
     const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH]);
 void tree_counted_free(struct tree_counted *counted); /* NULL-safe */
 
+/* A record says that it was changed through us since the catalog has seen it. */
+mrmr_err tree_keep_touched(struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched);
+
 /* --- tree_place.c --- */
 
-/* The least-used drive with room that is not among `not`. MRMR_SPACE; MRMR_OFFLINE: no drive that
+/* The least-used drive with room that is not among `but`. MRMR_SPACE; MRMR_OFFLINE: no drive that
  * may take files is there. */
-mrmr_err tree_place_choose(struct pool_tree *tree, const struct tree_set * not, size_t *ret_drive);
+mrmr_err tree_place_choose(
+    struct pool_tree *tree, const struct tree_set *but, uint64_t need, size_t *ret_drive);
+/* Owner, attributes, mode and times as they are elsewhere, as far as this user and drive can. */
+mrmr_err tree_copy_attrs(
+    struct drv *from, const char *from_path, struct drv *to, const char *to_path);
 /* The folder is on this drive, with those above it, as they are elsewhere. Appends its path. */
 mrmr_err tree_place_folder(
     struct pool_tree *tree, struct tree_node *folder, size_t drive, struct mrmr_bytes *path);
@@ -384,6 +417,10 @@ mrmr_err tree_name_allowed(struct pool_tree *tree, struct tree_node *folder, con
 void tree_own_name(struct pool_tree *tree, struct tree_node *folder, const char *name);
 /* Before and after the node is changed through us. */
 void tree_own_node(struct pool_tree *tree, struct tree_node *node);
+/* What the name shows, and its node, counted, which is not brought elsewhere until it is let go of. */
+mrmr_err tree_name_stay(struct pool_tree *tree, struct tree_node *folder, const char *name,
+    struct tree_name *ret_shows, struct tree_node **ret_node);
+void tree_name_leave(struct pool_tree *tree, struct tree_node *node); /* NULL-safe */
 /* What has been made at this name of the folder, counted: its node. */
 mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const char *name,
     size_t drive, const struct drv_stat *stat, struct tree_node **ret_node);
@@ -393,8 +430,23 @@ mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *call
 /* Nothing in it shows. MRMR_NOT_EMPTY. */
 mrmr_err tree_folder_empty(struct pool_tree *tree, struct tree_node *folder);
 
+/* --- tree_bring.c --- */
+
+/* Between these the node's file is not brought elsewhere. May nest. */
+void tree_stay_begin(struct pool_tree *tree, struct tree_node *node);
+void tree_stay_end(struct pool_tree *tree, struct tree_node *node);
+/* A regular file goes from a drive that is full or away to one with room for it and for `more`
+ * bytes, and stays the same node, also to those who have it open. Fine if it is not on `from` any
+ * more. MRMR_UNSUPPORTED: it has several names, or none. */
+mrmr_err tree_bring(struct pool_tree *tree, struct tree_node *node, size_t from, uint64_t more);
+/* What was brought and was not removed from where it came, when the tree was last closed. */
+mrmr_err tree_brings_finish(struct pool_tree *tree);
+
 /* --- tree_move.c --- */
 
+/* Each record in the pool's folder whose name begins so; what fails is told, and stays. */
+mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
+    mrmr_err (*fn)(struct pool_tree *tree, const char *name));
 /* Folders that were being renamed on several drives when the tree was last closed: all of their
  * copies that are there go to the new name. */
 mrmr_err tree_moves_finish(struct pool_tree *tree);

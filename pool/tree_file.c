@@ -27,10 +27,12 @@ struct pool_tree_file {
     struct pool_tree_file *next, **at;           /* among the tree's */
     struct pool_tree_file *node_next, **node_at; /* among the node's */
     bool writing;
-    uint64_t writes; /* of the node, when it was opened */
+    atomic_bool brought; /* elsewhere, since it was opened */
+    uint64_t writes;     /* of the node, when it was opened */
 
     struct tree_node *node; /* counted */
     struct tree_spot spot;  /* when it was opened */
+    _Atomic size_t drive;   /* where it lies now */
     int64_t mtime;          /* of the content that was opened */
     uint64_t size;
 
@@ -87,7 +89,7 @@ struct tree_node *tree_file_node(const struct pool_tree_file *file)
 
 size_t tree_file_drive(const struct pool_tree_file *file)
 {
-    return file->spot.drive;
+    return file->drive;
 }
 
 struct tree_original *tree_original_of_node(
@@ -116,24 +118,42 @@ static struct tree_original *original_take_out(struct pool_tree_file *file)
     return mrmr_steal(file->original);
 }
 
+void tree_originals_put(struct tree_original *list)
+{
+    while (list) {
+        struct tree_original *next = list->next;
+        tree_original_put(list);
+        list = next;
+    }
+}
+
+static void original_onto(struct pool_tree_file *file, struct tree_original **list)
+{
+    struct tree_original *original = original_take_out(file);
+    if (!original)
+        return;
+    original->next = *list;
+    *list = original;
+}
+
 void tree_files_let_go(struct pool_tree *tree, size_t drive)
 {
     struct tree_original *list = NULL;
     {
         mrmr_locked(&tree->lock);
-        for (struct pool_tree_file *file = tree->files; file; file = file->next) {
-            struct tree_original *original =
-                file->spot.drive == drive ? original_take_out(file) : NULL;
-            if (!original)
-                continue;
-            original->next = list;
-            list = original;
-        }
+        for (struct pool_tree_file *file = tree->files; file; file = file->next)
+            if (file->drive == drive)
+                original_onto(file, &list);
     }
-    while (list) {
-        struct tree_original *next = list->next;
-        tree_original_put(list);
-        list = next;
+    tree_originals_put(list);
+}
+
+void tree_files_brought_locked(struct tree_node *node, size_t drive, struct tree_original **ret_old)
+{
+    for (struct pool_tree_file *file = node->files; file; file = file->node_next) {
+        original_onto(file, ret_old);
+        file->drive = drive;
+        file->brought = true;
     }
 }
 
@@ -149,10 +169,15 @@ static mrmr_err opening_catalog(struct opening *opening, const char *path)
 {
     struct pool_tree_file *file = opening->file;
     struct mrmr_story story;
+    bool touched = false;
     mrmr_story_save(&story);
-    mrmr_err err = tree_catalog(file->tree, file->spot.drive, path, &opening->known);
+    mrmr_err err = tree_catalog(file->tree, file->drive, path, &opening->known);
     if (!err && opening->known.type != META_REG)
         err = mrmr_fail(MRMR_ABSENT, NULL);
+    if (!err)
+        err = tree_keep_touched(file->tree, file->drive, opening->known.ino, &touched);
+    if (!err && touched)
+        return mrmr_fail(MRMR_OFFLINE, "its drive went away before what was written was protected");
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? mrmr_story_restore(&story) : err;
 }
 
@@ -172,7 +197,9 @@ static mrmr_err opening_path(const char *path, void *arg)
 {
     struct opening *opening = arg;
     struct pool_tree_file *file = opening->file;
-    struct tree_drive *own = &file->tree->drive[file->spot.drive];
+    struct tree_spot spot = file->spot;
+    spot.drive = file->drive;
+    struct tree_drive *own = &file->tree->drive[spot.drive];
     drv_file_close(opening->original);
     opening->original = NULL;
     mrmr_err err = tree_live(own) ? tree_open_original(
@@ -181,7 +208,7 @@ static mrmr_err opening_path(const char *path, void *arg)
     if (!err)
         err = drv_file_stat(opening->original, &opening->stat);
     if (!err)
-        err = tree_check_stat(file->tree, &file->spot, path, &opening->stat);
+        err = tree_check_stat(file->tree, &spot, path, &opening->stat);
     opening->answered = !err;
     if (tree_silent(own, err) && !file->writing)
         err = opening_catalog(opening, path);
@@ -289,6 +316,7 @@ static mrmr_err file_new(
     *ret_file = file;
     MRMR_TRY(tree_node(tree, number, false, &file->node));
     file->spot = tree_spot(tree, file->node);
+    file->drive = file->drive;
     return MRMR_OK;
 }
 
@@ -353,11 +381,20 @@ void tree_file_open_again(struct pool_tree_file *file)
     struct opening opening = {.file = file};
     mrmr_err err = tree_by_path(file->tree, file->node, opening_path, &opening);
     bool same = opening.stat.size == file->size && opening.stat.mtime == file->mtime;
-    if (!err && opening.answered && (same || file->writing))
+    if (!err && opening.answered && (same || file->writing || file->brought))
         err = opening_take(&opening);
     drv_file_close(opening.original);
     if (err)
         mrmr_log_story(MRMR_LOG_INFO, "opening a file again on a drive that came back");
+}
+
+struct tree_original *tree_original_now(struct pool_tree_file *file)
+{
+    struct tree_original *original = tree_original_of_file(file);
+    if (original || !tree_live(&file->tree->drive[file->drive]))
+        return original;
+    tree_file_open_again(file);
+    return tree_original_of_file(file);
 }
 
 /* --- reading --- */
@@ -387,7 +424,7 @@ struct finding {
 static mrmr_err finding_path(const char *path, void *arg)
 {
     struct finding *finding = arg;
-    return tree_catalog(finding->file->tree, finding->file->spot.drive, path, &finding->node);
+    return tree_catalog(finding->file->tree, finding->file->drive, path, &finding->node);
 }
 
 static bool written_since(struct pool_tree_file *file)
@@ -459,11 +496,11 @@ mrmr_err pool_tree_file_read(
     if (file->tree->verify && !read_made(file, offset, buf, size, ret_got))
         return MRMR_OK;
     mrmr_err err = read_original(file, offset, buf, size, ret_got);
-    if (err == MRMR_OFFLINE && tree_live(&file->tree->drive[file->spot.drive])) {
+    if (err == MRMR_OFFLINE && tree_live(&file->tree->drive[file->drive])) {
         tree_file_open_again(file);
         err = read_original(file, offset, buf, size, ret_got);
     }
-    if (!tree_silent(&file->tree->drive[file->spot.drive], err) &&
+    if (!tree_silent(&file->tree->drive[file->drive], err) &&
         mrmr_class_of(err) != MRMR_CLASS_CORRUPT)
         return err;
     mrmr_story_save(&story);
@@ -476,7 +513,7 @@ mrmr_err pool_tree_file_read(
 mrmr_err pool_tree_file_seek(
     struct pool_tree_file *file, uint64_t offset, bool hole, uint64_t *ret_offset)
 {
-    struct tree_original *original = tree_original_of_file(file);
+    struct tree_original *original = tree_original_now(file);
     uint64_t start = offset, end = file->size, size = file->size;
     struct drv_stat stat;
     if (original) {
@@ -496,7 +533,7 @@ mrmr_err pool_tree_file_seek(
 
 mrmr_err pool_tree_file_attr(struct pool_tree_file *file, struct pool_attr *ret_attr)
 {
-    struct tree_original *original = tree_original_of_file(file);
+    struct tree_original *original = tree_original_now(file);
     struct drv_stat stat;
     mrmr_err err = original ? drv_file_stat(original->file, &stat) : MRMR_OFFLINE;
     tree_original_put(original);

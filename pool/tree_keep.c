@@ -222,6 +222,18 @@ static mrmr_err counted_touch(struct pool_tree *tree, const struct tree_inode *i
     return MRMR_OK;
 }
 
+mrmr_err tree_keep_touched(struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched)
+{
+    struct pool_touched touched;
+    *ret_touched = false;
+    if (!tree->keeper)
+        return MRMR_OK;
+    MRMR_TRY(pool_touched_load(tree->pool, &touched));
+    *ret_touched = pool_touched_has(&touched, tree->drive[drive].drive->meta.id, ino);
+    pool_touched_free(&touched);
+    return MRMR_OK;
+}
+
 /* --- bytes --- */
 
 static size_t leaf_first(const struct tree_counted *counted, uint64_t leaf)

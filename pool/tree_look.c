@@ -225,6 +225,7 @@ static mrmr_err look_node(
     MRMR_TRY(err);
     mrmr_locked(&tree->lock);
     look.attr.node = node->number;
+    look.attr.generation = tree_generation(tree, node->number, look.attr.generation);
     look.attr.keep = keep_locked(&look);
     *ret_attr = look.attr;
     return MRMR_OK;
@@ -359,11 +360,13 @@ static mrmr_err lookup_path(struct pool_tree *tree, char *path, struct pool_attr
 
 static mrmr_err lookup_catalog(struct pool_tree *tree, uint64_t number, struct pool_attr *ret_attr)
 {
-    enum { SAME_INODE = 8, INO_BITS = 48 };
+    enum { SAME_INODE = 8 };
     struct meta_node nodes[SAME_INODE];
+    int64_t drive;
+    uint64_t ino;
     size_t n = 0;
-    MRMR_TRY(meta_node_by_ino(tree->pool->meta, (int64_t)(number >> INO_BITS),
-        number & ((UINT64_C(1) << INO_BITS) - 1), nodes, SAME_INODE, &n));
+    tree_number_where(tree, number, &drive, &ino);
+    MRMR_TRY(meta_node_by_ino(tree->pool->meta, drive, ino, nodes, SAME_INODE, &n));
     for (size_t i = 0; i < n; i++) {
         mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
         MRMR_TRY(meta_path(tree->pool->meta, nodes[i].id, &path));

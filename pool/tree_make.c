@@ -77,6 +77,7 @@ mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const c
     size_t drive, const struct drv_stat *stat, struct tree_node **ret_node)
 {
     struct tree_name shows = {.kind = (enum pool_kind)stat->type};
+    tree_number_forget(tree, drive, stat->ino); /* of a file that was there before */
     shows.number = tree_number(tree, drive, stat->ino, "", name);
     tree_set_add(&shows.on, drive);
     mrmr_locked(&tree->lock);
@@ -88,6 +89,30 @@ mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const c
     node->own_until = mrmr_clock_monotonic() + tree_own_window;
     *ret_node = node;
     return MRMR_OK;
+}
+
+mrmr_err tree_name_stay(struct pool_tree *tree, struct tree_node *folder, const char *name,
+    struct tree_name *ret_shows, struct tree_node **ret_node)
+{
+    MRMR_TRY(tree_name_get(tree, folder, name, ret_shows));
+    {
+        mrmr_locked(&tree->lock);
+        *ret_node = tree_get_locked(tree, folder, name, ret_shows);
+    }
+    if (!*ret_node)
+        return mrmr_nomem();
+    tree_stay_begin(tree, *ret_node);
+    if (ret_shows->kind != POOL_DIR) /* it may have been brought elsewhere since the look */
+        ret_shows->on = tree_spot(tree, *ret_node).on;
+    return MRMR_OK;
+}
+
+void tree_name_leave(struct pool_tree *tree, struct tree_node *node)
+{
+    if (!node)
+        return;
+    tree_stay_end(tree, node);
+    tree_put(tree, node);
 }
 
 /* --- making --- */
@@ -182,16 +207,16 @@ static void folder_is_old(struct pool_tree *tree, struct tree_node *folder)
 
 static mrmr_err make_somewhere(struct making *m)
 {
-    struct tree_set not = {{0}};
+    struct tree_set but = {{0}};
     struct mrmr_story story = {.err = MRMR_OK};
     for (;;) {
-        if (tree_place_choose(m->tree, &not, &m->drive))
+        if (tree_place_choose(m->tree, &but, 0, &m->drive))
             return story.err ? mrmr_story_restore(&story) : mrmr_story_get()->err;
         mrmr_err err = make_on(m);
         if (!elsewhere(&m->tree->drive[m->drive], err))
             return mrmr_err_drive(err, m->tree->drive[m->drive].drive->meta.name);
         mrmr_story_save(&story);
-        tree_set_add(&not, m->drive);
+        tree_set_add(&but, m->drive);
     }
 }
 
@@ -303,11 +328,22 @@ static mrmr_err link_path(const char *from, void *arg)
 
 static mrmr_err link_node(struct linking *linking, struct tree_node *node)
 {
-    struct tree_drive *own = &linking->tree->drive[linking->drive];
+    const struct tree_spot spot = tree_spot(linking->tree, node);
+    struct tree_drive *own = &linking->tree->drive[spot.drive];
+    linking->drive = spot.drive;
     if (!tree_live(own))
-        return mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
+        return mrmr_err_drive(
+            mrmr_fail(MRMR_OFFLINE, "the drive of this file is away"), own->drive->meta.name);
     MRMR_TRY(tree_by_path(linking->tree, node, link_path, linking));
     return mrmr_err_drive(linking->placed, own->drive->meta.name);
+}
+
+static mrmr_err link_stay(struct linking *linking, struct tree_node *node)
+{
+    tree_stay_begin(linking->tree, node);
+    mrmr_err err = link_node(linking, node);
+    tree_stay_end(linking->tree, node);
+    return err;
 }
 
 static mrmr_err link_in(struct linking *linking, struct tree_node *node, struct pool_attr *ret_attr)
@@ -315,7 +351,6 @@ static mrmr_err link_in(struct linking *linking, struct tree_node *node, struct 
     struct making m = {.tree = linking->tree, .folder = linking->folder, .name = linking->name};
     const struct tree_spot spot = tree_spot(linking->tree, node);
     int64_t keep;
-    linking->drive = spot.drive;
     if (!pool_tree_writable(linking->tree))
         return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
     if (spot.kind == POOL_DIR)
@@ -324,7 +359,7 @@ static mrmr_err link_in(struct linking *linking, struct tree_node *node, struct 
     MRMR_TRY(name_is_free(&m));
     tree_own_name(linking->tree, linking->folder, linking->name);
     tree_own_node(linking->tree, node);
-    mrmr_err err = link_node(linking, node);
+    mrmr_err err = link_stay(linking, node);
     tree_own_name(linking->tree, linking->folder, linking->name);
     MRMR_TRY(err);
     return pool_tree_lookup(linking->tree, linking->folder->number, linking->name, ret_attr, &keep);
@@ -444,10 +479,12 @@ static mrmr_err unlink_in(struct pool_tree *tree, const struct pool_caller *call
     mrmr_err err = MRMR_OK;
     MRMR_TRY(tree_folder_ready(tree, folder));
     for (unsigned i = 0; i < MAKE_TRIES; i++) {
-        MRMR_TRY(tree_name_get(tree, folder, name, &shows));
+        struct tree_node *node;
+        MRMR_TRY(tree_name_stay(tree, folder, name, &shows, &node));
         tree_own_name(tree, folder, name);
         err = unlink_shown(tree, caller, folder, &shows, name);
         tree_own_name(tree, folder, name);
+        tree_name_leave(tree, node);
         if (mrmr_class_of(err) != MRMR_CLASS_ABSENT) /* else the name is another thing by now */
             break;
     }

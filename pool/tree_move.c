@@ -35,7 +35,8 @@ struct moving {
     const char *from_name, *to_name;
     unsigned flags;
     struct tree_name from, to; /* what they show */
-    bool replaces;             /* to shows something */
+    struct tree_node *from_node, *to_node;
+    bool replaces; /* to shows something */
     struct mrmr_bytes from_path, to_path;
     uint64_t epoch;
 };
@@ -81,8 +82,8 @@ static mrmr_err look(struct moving *m)
 {
     MRMR_TRY(tree_folder_ready(m->tree, m->from_folder));
     MRMR_TRY(tree_folder_ready(m->tree, m->to_folder));
-    MRMR_TRY(tree_name_get(m->tree, m->from_folder, m->from_name, &m->from));
-    mrmr_err err = tree_name_get(m->tree, m->to_folder, m->to_name, &m->to);
+    MRMR_TRY(tree_name_stay(m->tree, m->from_folder, m->from_name, &m->from, &m->from_node));
+    mrmr_err err = tree_name_stay(m->tree, m->to_folder, m->to_name, &m->to, &m->to_node);
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
         return err;
     m->replaces = !err;
@@ -422,6 +423,8 @@ mrmr_err pool_tree_rename(struct pool_tree *tree, const struct pool_caller *call
     mrmr_err err = tree_node(tree, to_folder, true, &m.to_folder);
     if (!err)
         err = move(&m);
+    tree_name_leave(tree, m.to_node);
+    tree_name_leave(tree, m.from_node);
     mrmr_bytes_free(&m.from_path);
     mrmr_bytes_free(&m.to_path);
     tree_put(tree, m.to_folder);
@@ -505,10 +508,9 @@ static mrmr_err record_take_up(struct pool_tree *tree, const char *name)
     return MRMR_OK;
 }
 
-mrmr_err tree_moves_finish(struct pool_tree *tree)
+mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
+    mrmr_err (*fn)(struct pool_tree *tree, const char *name))
 {
-    if (!pool_tree_writable(tree))
-        return MRMR_OK;
     int fd = openat(tree->pool->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (!dir) {
@@ -518,9 +520,16 @@ mrmr_err tree_moves_finish(struct pool_tree *tree)
         return err;
     }
     for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
-        if (strncmp(entry->d_name, RECORD_PREFIX, strlen(RECORD_PREFIX)) == 0 &&
-            strlen(entry->d_name) == RECORD_NAME - 1 && record_take_up(tree, entry->d_name))
-            mrmr_log_story(MRMR_LOG_WARN, "finishing the rename of a folder");
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
+            strlen(entry->d_name) == RECORD_NAME - strlen(RECORD_PREFIX) - 1 + strlen(prefix) &&
+            fn(tree, entry->d_name))
+            mrmr_log_story(MRMR_LOG_WARN, "finishing what was under way");
     closedir(dir);
     return MRMR_OK;
+}
+
+mrmr_err tree_moves_finish(struct pool_tree *tree)
+{
+    return pool_tree_writable(tree) ? tree_records_each(tree, RECORD_PREFIX, record_take_up)
+                                    : MRMR_OK;
 }

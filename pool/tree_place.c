@@ -77,8 +77,8 @@ static void rooms_look(struct pool_tree *tree)
 }
 
 /* spare: one that would be left with some of its room. */
-static bool choose(
-    struct pool_tree *tree, const struct tree_set * not, bool spare, size_t *ret_drive)
+static bool choose(struct pool_tree *tree, const struct tree_set *but, uint64_t need, bool spare,
+    size_t *ret_drive)
 {
     uint64_t least = UINT64_MAX;
     mrmr_locked(&tree->lock);
@@ -87,8 +87,8 @@ static bool choose(
         uint64_t used = drive->room.used + drive->placed;
         uint64_t avail = less(drive->room.avail, drive->placed);
         uint64_t want = spare ? (used + avail) / room_spare : 0;
-        if (!drive->room.known || tree_set_has(not, i) || !tree_live(drive) ||
-            avail < (want > room_least ? want : room_least) || used >= least)
+        if (!drive->room.known || tree_set_has(but, i) || !tree_live(drive) ||
+            avail < (want > room_least ? want : room_least) + need || used >= least)
             continue;
         least = used;
         *ret_drive = i;
@@ -106,11 +106,12 @@ static mrmr_err choose_failed(const struct pool_tree *tree)
         mrmr_fail(MRMR_OFFLINE, "no drive that takes files is there"), "see: mrmr drives");
 }
 
-mrmr_err tree_place_choose(struct pool_tree *tree, const struct tree_set * not, size_t *ret_drive)
+mrmr_err tree_place_choose(
+    struct pool_tree *tree, const struct tree_set *but, uint64_t need, size_t *ret_drive)
 {
     if (rooms_are_old(tree))
         rooms_look(tree);
-    if (choose(tree, not, true, ret_drive) || choose(tree, not, false, ret_drive))
+    if (choose(tree, but, need, true, ret_drive) || choose(tree, but, need, false, ret_drive))
         return MRMR_OK;
     return choose_failed(tree);
 }
@@ -131,21 +132,22 @@ static mrmr_err copy_xattr(const char *name, const void *value, size_t size, voi
     return class == MRMR_CLASS_UNSUPPORTED || class == MRMR_CLASS_DENIED ? MRMR_OK : err;
 }
 
-/* As it is on another drive. Of a user who is not root the owner stays. */
-static mrmr_err copy_attrs(struct drv *from, struct drv *to, const char *path)
+mrmr_err tree_copy_attrs(
+    struct drv *from, const char *from_path, struct drv *to, const char *to_path)
 {
-    struct copying copying = {to, path};
+    struct copying copying = {to, to_path};
     struct drv_stat stat;
-    MRMR_TRY(drv_stat(from, path, &stat));
-    mrmr_err err = drv_set_attr(to, path, DRV_ATTR_OWNER, &stat);
+    MRMR_TRY(drv_stat(from, from_path, &stat));
+    mrmr_err err = drv_set_attr(to, to_path, DRV_ATTR_OWNER, &stat);
+    /* Of a user who is not root the owner stays. */
     if (err && mrmr_class_of(err) != MRMR_CLASS_DENIED &&
         mrmr_class_of(err) != MRMR_CLASS_UNSUPPORTED)
         return err;
-    err = drv_xattr_list(from, path, copy_xattr, &copying);
+    err = drv_xattr_list(from, from_path, copy_xattr, &copying);
     if (err && err != MRMR_UNSUPPORTED)
         return err;
     return drv_set_attr(
-        to, path, DRV_ATTR_MODE | DRV_ATTR_MTIME | (stat.atime ? DRV_ATTR_ATIME : 0), &stat);
+        to, to_path, DRV_ATTR_MODE | DRV_ATTR_MTIME | (stat.atime ? DRV_ATTR_ATIME : 0), &stat);
 }
 
 /* The folder that a path lies in keeps its times. */
@@ -168,7 +170,7 @@ static mrmr_err make_copy(
         return there.type == DRV_DIR ? MRMR_OK : mrmr_fail(MRMR_NOT_DIR, "a file lies there");
     }
     if (!err)
-        err = copy_attrs(tree->drive[from].drive->drv, to, path);
+        err = tree_copy_attrs(tree->drive[from].drive->drv, path, to, path);
     if (!err)
         keep_time(to, above, &before);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);

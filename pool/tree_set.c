@@ -132,7 +132,7 @@ static mrmr_err size_now(struct drv *drv, const char *path, void *arg)
 static mrmr_err set_size(struct setting *setting, struct pool_tree_file *file, uint64_t size)
 {
     struct drv_file *opened = NULL;
-    struct tree_original *original = file ? tree_original_of_file(file) : NULL;
+    struct tree_original *original = file ? tree_original_now(file) : NULL;
     if (!original)
         original = tree_original_of_node(setting->tree, setting->node, true);
     if (!original) {
@@ -152,17 +152,49 @@ static mrmr_err set_size(struct setting *setting, struct pool_tree_file *file, u
 
 /* --- both --- */
 
+static mrmr_err set_both(struct setting *setting, struct pool_tree_file *file, unsigned what,
+    const struct pool_attr *set)
+{
+    tree_stay_begin(setting->tree, setting->node);
+    setting->spot = tree_spot(setting->tree, setting->node);
+    mrmr_err err = what & POOL_SET_SIZE ? set_size(setting, file, set->size) : MRMR_OK;
+    if (!err)
+        err = set_attrs(setting, what, set);
+    tree_stay_end(setting->tree, setting->node);
+    return err;
+}
+
+/* A file whose drive is full, or away, goes to another. */
+static bool may_leave(const struct setting *setting, mrmr_err err)
+{
+    return setting->spot.kind == POOL_REG &&
+           (mrmr_class_of(err) == MRMR_CLASS_SPACE ||
+               (err && !tree_live(&setting->tree->drive[setting->spot.drive])));
+}
+
+static mrmr_err set_somewhere(struct setting *setting, struct pool_tree_file *file, unsigned what,
+    const struct pool_attr *set)
+{
+    struct mrmr_story story;
+    mrmr_err err = set_both(setting, file, what, set);
+    if (!may_leave(setting, err))
+        return err;
+    mrmr_story_save(&story);
+    if (tree_bring(setting->tree, setting->node, setting->spot.drive, 0))
+        return mrmr_story_restore(&story);
+    return set_both(setting, file, what, set);
+}
+
 static mrmr_err set_all(struct setting *setting, struct pool_tree_file *file, unsigned what,
     const struct pool_attr *set)
 {
+    setting->spot = tree_spot(setting->tree, setting->node);
     if (!pool_tree_writable(setting->tree))
         return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
     if (what & POOL_SET_SIZE && setting->spot.kind != POOL_REG)
         return mrmr_fail(setting->spot.kind == POOL_DIR ? MRMR_IS_DIR : MRMR_INVALID, NULL);
     tree_own_node(setting->tree, setting->node);
-    mrmr_err err = what & POOL_SET_SIZE ? set_size(setting, file, set->size) : MRMR_OK;
-    if (!err)
-        err = set_attrs(setting, what, set);
+    mrmr_err err = set_somewhere(setting, file, what, set);
     tree_own_node(setting->tree, setting->node);
     return err;
 }
@@ -173,7 +205,6 @@ mrmr_err pool_tree_set(struct pool_tree *tree, const struct pool_caller *caller,
 {
     struct setting setting = {.tree = tree, .caller = caller};
     MRMR_TRY(tree_node(tree, number, false, &setting.node));
-    setting.spot = tree_spot(tree, setting.node);
     mrmr_err err = set_all(&setting, file, what, set);
     if (!err)
         err = tree_look(tree, setting.node, ret_attr);
@@ -236,6 +267,27 @@ static mrmr_err xattr_allowed(const struct setting *setting, const char *name)
     return MRMR_OK;
 }
 
+static mrmr_err xattr_once(struct setting *setting)
+{
+    tree_stay_begin(setting->tree, setting->node);
+    setting->spot = tree_spot(setting->tree, setting->node);
+    mrmr_err err = tree_by_path(setting->tree, setting->node, set_path, setting);
+    tree_stay_end(setting->tree, setting->node);
+    return err;
+}
+
+static mrmr_err xattr_somewhere(struct setting *setting)
+{
+    struct mrmr_story story;
+    mrmr_err err = xattr_once(setting);
+    if (!may_leave(setting, err))
+        return err;
+    mrmr_story_save(&story);
+    if (tree_bring(setting->tree, setting->node, setting->spot.drive, 0))
+        return mrmr_story_restore(&story);
+    return xattr_once(setting);
+}
+
 mrmr_err pool_tree_set_xattr(struct pool_tree *tree, const struct pool_caller *caller,
     uint64_t number, const char *name, const void *value, size_t size, unsigned flags)
 {
@@ -246,7 +298,7 @@ mrmr_err pool_tree_set_xattr(struct pool_tree *tree, const struct pool_caller *c
     mrmr_err err = xattr_allowed(&setting, name);
     if (!err) {
         tree_own_node(tree, setting.node);
-        err = tree_by_path(tree, setting.node, set_path, &setting);
+        err = xattr_somewhere(&setting);
         tree_own_node(tree, setting.node);
     }
     tree_put(tree, setting.node);

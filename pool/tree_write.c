@@ -15,6 +15,7 @@ struct change {
     struct tree_node *node;
     size_t drive;
     uint64_t from, to; /* bytes that are touched */
+    bool keeps;        /* what is there stays as it is */
     mrmr_err (*fn)(struct drv_file *file, void *arg);
     void *arg;
 };
@@ -44,10 +45,9 @@ static mrmr_err change_run(const struct change *change, struct tree_original *or
     return mrmr_err_drive(err, change->tree->drive[change->drive].drive->meta.name);
 }
 
-/* On an open file, which is opened again if its drive went and is back. */
-static mrmr_err change_file(struct pool_tree_file *file, struct change *change)
+/* On an open file, which is opened again if its drive went and is back, or it lies elsewhere now. */
+static mrmr_err change_once(struct pool_tree_file *file, struct change *change)
 {
-    change->node = tree_file_node(file);
     change->drive = tree_file_drive(file);
     struct tree_original *original = tree_original_of_file(file);
     mrmr_err err = change_run(change, original);
@@ -58,6 +58,38 @@ static mrmr_err change_file(struct pool_tree_file *file, struct change *change)
     original = tree_original_of_file(file);
     err = change_run(change, original);
     tree_original_put(original);
+    return err;
+}
+
+static mrmr_err change_stay(struct pool_tree_file *file, struct change *change)
+{
+    tree_stay_begin(change->tree, change->node);
+    mrmr_err err = change_once(file, change);
+    tree_stay_end(change->tree, change->node);
+    return err;
+}
+
+/* What another drive could do. */
+static bool is_of_the_drive(struct change *change, mrmr_err err)
+{
+    return mrmr_class_of(err) == MRMR_CLASS_SPACE ||
+           (err && !tree_live(&change->tree->drive[change->drive]));
+}
+
+/* A drive that is full, or away, lets the file go to another. */
+static mrmr_err change_file(struct pool_tree_file *file, struct change *change)
+{
+    mrmr_err err = MRMR_OK;
+    change->node = tree_file_node(file);
+    for (size_t i = 0; i < change->tree->ndrives; i++) {
+        struct mrmr_story story;
+        err = change_stay(file, change);
+        if (!is_of_the_drive(change, err))
+            return err;
+        mrmr_story_save(&story);
+        if (tree_bring(change->tree, change->node, change->drive, change->to - change->from))
+            return mrmr_story_restore(&story);
+    }
     return err;
 }
 
@@ -141,13 +173,12 @@ mrmr_err pool_tree_file_range(
     struct ranging ranging = {whats[what], offset, size};
     struct change change = {.tree = tree_file_tree(file),
         .from = offset,
-        .to = offset,
+        .to = offset + size,
         .fn = range_now,
         .arg = &ranging};
     if (size > INT64_MAX || offset > INT64_MAX - size)
         return mrmr_fail(MRMR_INVALID, "a file is not that large");
-    if (what != POOL_RANGE_ALLOCATE && what != POOL_RANGE_ALLOCATE_KEEP)
-        change.to = offset + size; /* the others change bytes */
+    change.keeps = what == POOL_RANGE_ALLOCATE || what == POOL_RANGE_ALLOCATE_KEEP;
     return change_file(file, &change);
 }
 
@@ -174,15 +205,20 @@ mrmr_err pool_tree_file_copy(struct pool_tree_file *from, uint64_t from_offset,
         .to = to_offset + size,
         .fn = copy_now,
         .arg = &copying};
-    if (tree_file_drive(from) != tree_file_drive(to))
-        return mrmr_fail(MRMR_CROSS_DEVICE, "the files lie on different drives");
     if (size > INT64_MAX || to_offset > INT64_MAX - size)
         return mrmr_fail(MRMR_INVALID, "a file is not that large");
-    copying.from = tree_original_of_file(from);
+    copying.from = tree_original_now(from);
     if (!copying.from)
         return mrmr_fail(MRMR_OFFLINE, "the drive of these files is away");
-    mrmr_err err = change_file(to, &change);
+    tree_stay_begin(change.tree, tree_file_node(to));
+    change.node = tree_file_node(to);
+    mrmr_err err = tree_file_drive(from) == tree_file_drive(to)
+                       ? change_once(to, &change)
+                       : mrmr_fail(MRMR_CROSS_DEVICE, "the files lie on different drives");
+    tree_stay_end(change.tree, tree_file_node(to));
     tree_original_put(copying.from);
+    if (mrmr_class_of(err) == MRMR_CLASS_SPACE)
+        return mrmr_fail(MRMR_CROSS_DEVICE, "there is no room on this drive");
     if (!err)
         *ret_copied = copying.copied;
     return err;
@@ -192,7 +228,7 @@ mrmr_err pool_tree_file_copy(struct pool_tree_file *from, uint64_t from_offset,
 
 mrmr_err pool_tree_file_sync(struct pool_tree_file *file)
 {
-    struct tree_original *original = tree_original_of_file(file);
+    struct tree_original *original = tree_original_now(file);
     mrmr_err err = original ? drv_file_sync(tree_original_file(original))
                             : mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
     tree_original_put(original);

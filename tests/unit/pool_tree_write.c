@@ -107,6 +107,17 @@ static void overwrite(struct world *w, const char *path, uint64_t offset, uint64
     pool_tree_file_close(file);
 }
 
+/* The tree is closed: all is well after a sync. */
+static void end_after(struct world *w)
+{
+    rig_protect_all(w->rig);
+    rig_sync(w->rig);
+    assert_int_equal(count_retained(w->rig, 0), 0);
+    rig_check(w->rig);
+    rig_verify(w->rig, true);
+    rig_destroy(w->rig);
+}
+
 static void end(struct world *w, const char *changed)
 {
     close_tree(w);
@@ -531,6 +542,171 @@ static void test_drives_fail(void **state)
     rig_destroy(w.rig);
 }
 
+static void drive_is_full(struct rig *rig, unsigned drive)
+{
+    const struct drv_fault_rule full = {.ops = DRV_FAULT_FILE_WRITE, .err = MRMR_SPACE};
+    rig_ok(drv_fault_add(rig->drive[drive].fault, &full, NULL));
+}
+
+static unsigned drives_with(struct rig *rig, const char *path)
+{
+    unsigned n = 0;
+    for (unsigned d = 0; d < DRIVES; d++)
+        n += rig_holds(rig, d, path);
+    return n;
+}
+
+/* The writer sees nothing of it, nor who reads it, nor who looks again after a restart. */
+static void test_a_full_drive(void **state)
+{
+    struct world w;
+    struct pool_attr attr;
+    static uint8_t got[RIG_MIB], wanted[RIG_MIB];
+    bool same;
+    size_t n;
+    (void)state;
+    begin(&w, RIG_LOCAL, 190);
+    struct pool_tree_file *file = open_file(&w, "f0"), *reader;
+    uint64_t node = look(&w, POOL_ROOT, "f0").node;
+    rig_ok(pool_tree_file_open(w.tree, node, false, &reader, &same));
+    drive_is_full(w.rig, 0);
+    write_part(&w, file, "f0", 3 * RIG_MIB - 200, RIG_MIB);
+    write_part(&w, file, "f0", 1000, 1000);
+    rig_clear_faults(w.rig);
+    struct rig_file *known = rig_find(w.rig, "f0");
+    for (uint64_t at = 0; at < known->size; at += RIG_MIB) {
+        rig_ok(pool_tree_file_read(reader, at, got, RIG_MIB, &n));
+        rig_expected(known, at, wanted, n);
+        assert_memory_equal(got, wanted, n);
+    }
+    rig_ok(pool_tree_file_sync(file));
+    assert_false(rig_holds(w.rig, 0, "f0"));
+    assert_int_equal(drives_with(w.rig, "f0"), 1);
+    attr = look(&w, POOL_ROOT, "f0");
+    assert_int_equal(attr.node, node);
+    assert_int_equal(attr.size, known->size);
+    pool_tree_file_close(reader);
+    pool_tree_file_close(file);
+    close_tree(&w);
+    open_tree(&w);
+    assert_int_equal(look(&w, POOL_ROOT, "f0").node, node);
+    assert_int_equal(look(&w, POOL_ROOT, "f0").generation, attr.generation);
+    /* What has the inode's number afterwards is another file. */
+    assert_int_not_equal(look(&w, POOL_ROOT, "other").node, node);
+    known->there = false; /* it is not protected where it lies now */
+    close_tree(&w);
+    reads_all_but(w.rig, NULL, 0);
+    known->there = true;
+    end_after(&w);
+}
+
+/* Several write, and one of them brings it. */
+static void *write_own_part(void *arg)
+{
+    struct {
+        struct world *w;
+        struct pool_tree_file *file;
+        unsigned part;
+    } *own = arg;
+    uint8_t buf[100];
+    memset(buf, (int)own->part + 1, sizeof buf);
+    for (unsigned i = 0; i < 50; i++)
+        rig_ok(
+            pool_tree_file_write(own->file, own->part * 100000 + i * sizeof buf, buf, sizeof buf));
+    return NULL;
+}
+
+static void test_a_full_drive_and_several_writers(void **state)
+{
+    enum { WRITERS = 6 };
+    struct world w;
+    struct {
+        struct world *w;
+        struct pool_tree_file *file;
+        unsigned part;
+    } own[WRITERS];
+    pthread_t thread[WRITERS];
+    uint8_t got[5000];
+    size_t n;
+    (void)state;
+    begin(&w, RIG_LOCAL, 191);
+    drive_is_full(w.rig, 0);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        own[i].w = &w;
+        own[i].part = i;
+        own[i].file = open_file(&w, "f0");
+        assert_int_equal(pthread_create(&thread[i], NULL, write_own_part, &own[i]), 0);
+    }
+    for (unsigned i = 0; i < WRITERS; i++)
+        pthread_join(thread[i], NULL);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        rig_ok(pool_tree_file_read(own[0].file, i * 100000, got, sizeof got, &n));
+        for (unsigned j = 0; j < sizeof got; j++)
+            assert_int_equal(got[j], i + 1);
+    }
+    for (unsigned i = 0; i < WRITERS; i++)
+        pool_tree_file_close(own[i].file);
+    assert_int_equal(drives_with(w.rig, "f0"), 1);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* Every drive is: then it is said, and nothing has changed. */
+static void test_all_drives_are_full(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 192);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    for (unsigned d = 0; d < DRIVES; d++)
+        drive_is_full(w.rig, d);
+    assert_int_equal(pool_tree_file_write(file, 10, "lost", 4), MRMR_SPACE);
+    rig_clear_faults(w.rig);
+    rig_check_originals(w.rig);
+    assert_int_equal(drives_with(w.rig, "f0"), 1);
+    write_part(&w, file, "f0", 10, 4);
+    pool_tree_file_close(file);
+    end(&w, "f0");
+}
+
+/* The power went when both drives had the file: the one that it came from goes; and a copy that has
+ * no name yet. */
+static void test_a_copy_is_finished(void **state)
+{
+    static const char record[] = "1 2\0f0";
+    struct world w;
+    char path[320];
+    struct drv_stat stat;
+    struct drv_file *raw;
+    (void)state;
+    begin(&w, RIG_LOCAL, 193);
+    close_tree(&w);
+    struct rig_file *known = rig_find(w.rig, "f0");
+    mrmr_autofree uint8_t *buf = malloc(known->size);
+    rig_expected(known, 0, buf, known->size);
+    rig_ok(drv_stat(w.rig->drive[0].raw, "f0", &stat));
+    rig_ok(drv_file_open(w.rig->drive[1].raw, "f0", DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &raw));
+    rig_ok(drv_file_write(raw, 0, buf, known->size));
+    rig_ok(drv_file_set_attr(raw, DRV_ATTR_MTIME, &stat));
+    drv_file_close(raw);
+    rig_ok(drv_mkdirs(w.rig->drive[1].raw, ".mrmr/moving", 0700));
+    rig_ok(drv_file_open(
+        w.rig->drive[1].raw, ".mrmr/moving/x", DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &raw));
+    drv_file_close(raw);
+    snprintf(path, sizeof path, "%s/pool/bring-0123456789abcdef", w.rig->dir);
+    FILE *f = fopen(path, "w");
+    assert_int_equal(fwrite(record, sizeof record, 1, f), 1);
+    assert_int_equal(fclose(f), 0);
+    open_tree(&w);
+    assert_false(rig_holds(w.rig, 0, "f0"));
+    assert_true(rig_holds(w.rig, 1, "f0"));
+    assert_false(rig_holds(w.rig, 1, ".mrmr/moving/x"));
+    assert_int_equal(access(path, F_OK), -1);
+    close_tree(&w);
+    reads_all_but(w.rig, "f0", 0);
+    rig_destroy(w.rig);
+}
+
 /* A write whose saving fails does not happen. */
 static void test_saving_fails(void **state)
 {
@@ -643,6 +819,10 @@ int main(void)
         cmocka_unit_test(test_rename_is_finished),
         cmocka_unit_test(test_hidden_copies),
         cmocka_unit_test(test_drives_fail),
+        cmocka_unit_test(test_a_full_drive),
+        cmocka_unit_test(test_a_full_drive_and_several_writers),
+        cmocka_unit_test(test_all_drives_are_full),
+        cmocka_unit_test(test_a_copy_is_finished),
         cmocka_unit_test(test_saving_fails),
         cmocka_unit_test(test_no_old_bytes),
         cmocka_unit_test(test_writes_during_sync),

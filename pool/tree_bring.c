@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A file is brought whole to another drive, because its own is full or away, and stays the node it
+ * was: the same number, the same open descriptors.
+ *
+ * Changes of a node's file, its names and its attributes want it to stay where it is (tree_stay_begin);
+ * bringing waits for them, and they for it. Reading goes on meanwhile: both files have the same bytes.
+ *
+ * Crash argument. (1) The bytes, verified where they are made from parity, and the attributes go to
+ * a temporary file of the other drive, under .mrmr/moving, which is synced: a cut leaves that, and
+ * whoever opens the tree next clears it away. (2) A record `bring-<hex>` in the pool's folder says
+ * from which drive to which, and the path, durably. (3) The temporary file gets the path, without
+ * replacing, and the folder is synced: from here on both drives have the file, whole and equal. (4)
+ * The one it came from is removed as any other (tree_keep.c); if its drive is away, that is
+ * remembered (gone.h). (5) The record goes. A cut before (4) leaves two equal copies: whoever opens
+ * the tree next removes the one it came from, if both are there and of the same size and time. No
+ * change is acknowledged before (5): the copy that stays is the one that was changed.
+ */
+#include "pool/retained.h"
+#include "pool/tree.h"
+
+#include "base/durable.h"
+#include "base/uuid.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
+
+#define BRING_FOLDER POOL_DOT "/moving"
+#define RECORD_PREFIX "bring-"
+enum { BRING_PATH = sizeof BRING_FOLDER + 20, RECORD_NAME = 24, RECORD_MOST = 64 << 10 };
+
+/* --- who stays --- */
+
+void tree_stay_begin(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    while (node->leaving && !node->staying) /* one more of those that are waited for does no harm */
+        pthread_cond_wait(&tree->moved, &tree->lock);
+    node->staying++;
+}
+
+void tree_stay_end(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    if (--node->staying == 0)
+        pthread_cond_broadcast(&tree->moved);
+}
+
+/* False: it is not on that drive any more. */
+static bool leave_begin(struct pool_tree *tree, struct tree_node *node, size_t from)
+{
+    mrmr_locked(&tree->lock);
+    while (node->leaving)
+        pthread_cond_wait(&tree->moved, &tree->lock);
+    if (!tree_set_has(&node->on, from))
+        return false;
+    node->leaving = true;
+    while (node->staying)
+        pthread_cond_wait(&tree->moved, &tree->lock);
+    return true;
+}
+
+static void leave_end(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    node->leaving = false;
+    pthread_cond_broadcast(&tree->moved);
+}
+
+/* --- the bytes --- */
+
+static const bool tree_gone_possible = false;
+
+struct bringing {
+    struct pool_tree *tree;
+    struct tree_node *node, *folder;
+    size_t from, to;
+    char name[META_NAME_MAX + 1];
+    struct mrmr_bytes path;
+    char temp[BRING_PATH];
+    bool live; /* the drive it comes from */
+    struct drv_stat stat;
+    struct meta_node known; /* if it is not live */
+    uint64_t generation;
+};
+
+static mrmr_err copy_part(
+    struct pool_tree_file *from, struct drv_file *to, uint64_t offset, uint64_t end, uint8_t *buf)
+{
+    while (offset < end) {
+        size_t got, size = end - offset < META_LEAF ? (size_t)(end - offset) : META_LEAF;
+        MRMR_TRY(pool_tree_file_read(from, offset, buf, size, &got));
+        if (!got)
+            return MRMR_OK;
+        MRMR_TRY(drv_file_write(to, offset, buf, got));
+        offset += got;
+    }
+    return MRMR_OK;
+}
+
+/* Holes stay holes. */
+static mrmr_err copy_bytes(struct pool_tree_file *from, struct drv_file *to, uint64_t size)
+{
+    mrmr_autofree uint8_t *buf = malloc(META_LEAF);
+    uint64_t start = 0, end;
+    if (!buf)
+        return mrmr_nomem();
+    while (start < size) {
+        mrmr_err err = pool_tree_file_seek(from, start, false, &start);
+        if (err == MRMR_ABSENT)
+            break;
+        MRMR_TRY(err);
+        MRMR_TRY(pool_tree_file_seek(from, start, true, &end));
+        MRMR_TRY(copy_part(from, to, start, end, buf));
+        start = end;
+    }
+    MRMR_TRY(drv_file_truncate(to, size));
+    return drv_file_sync(to);
+}
+
+static mrmr_err copy_attrs(struct bringing *b)
+{
+    struct tree_drive *to = &b->tree->drive[b->to];
+    if (!b->live)
+        return pool_copy_attrs(b->tree->pool, &b->known, to->drive, b->temp);
+    return tree_copy_attrs(
+        b->tree->drive[b->from].drive->drv, b->path.data, to->drive->drv, b->temp);
+}
+
+static mrmr_err copy_file(struct bringing *b)
+{
+    MRMR_AUTO(drv_file_close) struct drv_file *to = NULL;
+    struct drv *drv = b->tree->drive[b->to].drive->drv;
+    struct pool_tree_file *from;
+    bool same;
+    MRMR_TRY(pool_tree_file_open(b->tree, b->node->number, false, &from, &same));
+    mrmr_err err = drv_mkdirs(drv, BRING_FOLDER, 0700);
+    if (!err)
+        err = drv_file_open(drv, b->temp, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &to);
+    if (!err)
+        err = copy_bytes(from, to, b->stat.size);
+    pool_tree_file_close(from);
+    if (!err)
+        err = copy_attrs(b);
+    if (!err)
+        err = drv_file_sync(to); /* its attributes, too */
+    return mrmr_err_drive(err, b->tree->drive[b->to].drive->meta.name);
+}
+
+/* --- the record --- */
+
+/* "<from> <to>", the path; each with its NUL. */
+static mrmr_err record_write(struct bringing *b, char name[RECORD_NAME])
+{
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    uint64_t random;
+    MRMR_TRY(mrmr_random(&random, sizeof random));
+    snprintf(name, RECORD_NAME, RECORD_PREFIX "%016" PRIx64, random);
+    MRMR_TRY(mrmr_bytes_fmt(&text, "%lld %lld", (long long)b->tree->drive[b->from].drive->meta.id,
+        (long long)b->tree->drive[b->to].drive->meta.id));
+    MRMR_TRY(mrmr_bytes_add(&text, "", 1));
+    MRMR_TRY(mrmr_bytes_add(&text, b->path.data, b->path.size + 1));
+    return mrmr_durable_replace(b->tree->pool->dirfd, name, text.data, text.size, 0600);
+}
+
+/* --- from one drive to the other --- */
+
+static mrmr_err source_look(struct bringing *b)
+{
+    struct tree_drive *from = &b->tree->drive[b->from];
+    b->live = tree_live(from);
+    if (b->live) {
+        MRMR_TRY(drv_stat(from->drive->drv, b->path.data, &b->stat));
+        b->generation = (uint64_t)b->stat.btime;
+    } else {
+        if (!tree_gone_possible)
+            return mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
+        MRMR_TRY(tree_catalog(b->tree, b->from, b->path.data, &b->known));
+        b->stat = (struct drv_stat){.type = (enum drv_type)b->known.type,
+            .size = b->known.size,
+            .nlink = b->known.nlink,
+            .ino = b->known.ino,
+            .mtime = b->known.mtime};
+        b->generation = (uint64_t)b->known.btime;
+    }
+    if (b->stat.type != DRV_REG || b->stat.nlink > 1)
+        return mrmr_fail(MRMR_UNSUPPORTED, "a file with several names stays on its drive");
+    b->generation = tree_generation(b->tree, b->node->number, b->generation);
+    return MRMR_OK;
+}
+
+/* Nobody changed it directly meanwhile. */
+static mrmr_err source_same(struct bringing *b)
+{
+    struct drv_stat now;
+    if (!b->live)
+        return MRMR_OK;
+    MRMR_TRY(drv_stat(b->tree->drive[b->from].drive->drv, b->path.data, &now));
+    return now.ino == b->stat.ino && now.size == b->stat.size && now.mtime == b->stat.mtime
+               ? MRMR_OK
+               : mrmr_fail(MRMR_CHANGED, "it was changed on its drive while it was copied");
+}
+
+/* It has its path on both drives afterwards. */
+static mrmr_err name_it(struct bringing *b)
+{
+    mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
+    struct drv *drv = b->tree->drive[b->to].drive->drv;
+    struct drv_stat stat;
+    MRMR_TRY(tree_place_folder(b->tree, b->folder, b->to, &folder));
+    MRMR_TRY(drv_stat(drv, b->temp, &stat));
+    MRMR_TRY(tree_number_keep(b->tree, b->to, stat.ino, b->node->number, b->generation));
+    mrmr_err err = drv_rename(drv, b->temp, b->path.data, DRV_RENAME_NOREPLACE);
+    if (err)
+        tree_number_forget(b->tree, b->to, stat.ino);
+    return err ? err : drv_dir_sync(drv, folder.data ? folder.data : "");
+}
+
+static mrmr_err remove_source(struct bringing *b)
+{
+    uint64_t epoch;
+    if (!b->live)
+        return mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
+    MRMR_TRY(tree_change_begin(b->tree, &epoch));
+    mrmr_err err = tree_keep_removed(b->tree, NULL, b->from, b->path.data, &b->stat, epoch);
+    tree_change_end(b->tree);
+    return err;
+}
+
+static void node_brought(struct bringing *b)
+{
+    struct pool_tree *tree = b->tree;
+    struct tree_node *node = b->node;
+    struct tree_original *old = NULL;
+    {
+        mrmr_locked(&tree->lock);
+        node->on = (struct tree_set){{0}};
+        tree_set_add(&node->on, b->to);
+        tree_files_brought_locked(node, b->to, &old);
+        tree_counted_free(node->counted);
+        node->counted = NULL;
+    }
+    tree_originals_put(old);
+}
+
+static mrmr_err bring_to(struct bringing *b)
+{
+    char record[RECORD_NAME] = "";
+    struct drv *drv = b->tree->drive[b->to].drive->drv;
+    struct mrmr_story story;
+    uint64_t random;
+    MRMR_TRY(mrmr_random(&random, sizeof random));
+    snprintf(b->temp, sizeof b->temp, BRING_FOLDER "/%016" PRIx64, random);
+    mrmr_err err = copy_file(b);
+    if (!err)
+        err = source_same(b);
+    if (!err)
+        err = record_write(b, record);
+    bool named = !err && !(err = name_it(b));
+    if (!err)
+        err = remove_source(b);
+    if (named && err) { /* the copy that it came from stays */
+        mrmr_story_save(&story);
+        drv_unlink(drv, b->path.data);
+        mrmr_story_restore(&story);
+    }
+    if (!named) {
+        mrmr_story_save(&story);
+        drv_unlink(drv, b->temp);
+        err = mrmr_story_restore(&story);
+    }
+    if (!err)
+        node_brought(b);
+    if (record[0])
+        unlinkat(b->tree->pool->dirfd, record, 0);
+    return err;
+}
+
+/* Where it lies, and its folder, counted. */
+static mrmr_err bring_names(struct bringing *b)
+{
+    mrmr_locked(&b->tree->lock);
+    const struct tree_link *link = b->node->links;
+    if (!link || b->node->gone)
+        return mrmr_fail(MRMR_UNSUPPORTED, "it has no name any more");
+    MRMR_TRY(tree_path_locked(b->node, &b->path));
+    strncpy(b->name, link->name, META_NAME_MAX);
+    b->folder = link->parent;
+    tree_ref_locked(b->folder);
+    return MRMR_OK;
+}
+
+static mrmr_err bring_somewhere(struct bringing *b, uint64_t more)
+{
+    struct tree_set but = {{0}};
+    tree_set_add(&but, b->from);
+    for (;;) {
+        MRMR_TRY(tree_place_choose(b->tree, &but, b->stat.size + more, &b->to));
+        tree_own_name(b->tree, b->folder, b->name);
+        mrmr_err err = bring_to(b);
+        tree_own_name(b->tree, b->folder, b->name);
+        if (mrmr_class_of(err) != MRMR_CLASS_SPACE)
+            return err;
+        tree_set_add(&but, b->to);
+    }
+}
+
+static mrmr_err bring(struct bringing *b, uint64_t more)
+{
+    MRMR_TRY(bring_names(b));
+    MRMR_TRY(source_look(b));
+    MRMR_TRY(bring_somewhere(b, more));
+    mrmr_log(MRMR_LOG_INFO, "%s goes from drive %s, which is %s, to drive %s", b->path.data,
+        b->tree->drive[b->from].drive->meta.name, b->live ? "full" : "away",
+        b->tree->drive[b->to].drive->meta.name);
+    return MRMR_OK;
+}
+
+mrmr_err tree_bring(struct pool_tree *tree, struct tree_node *node, size_t from, uint64_t more)
+{
+    struct bringing b = {.tree = tree, .node = node, .from = from};
+    if (!leave_begin(tree, node, from))
+        return MRMR_OK;
+    mrmr_err err = bring(&b, more);
+    leave_end(tree, node);
+    tree_put(tree, b.folder);
+    mrmr_bytes_free(&b.path);
+    return err;
+}
+
+/* --- after a crash --- */
+
+static mrmr_err clear_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+{
+    (void)stat;
+    (void)err;
+    return mrmr_bytes_add(arg, name, strlen(name) + 1);
+}
+
+/* What lies under .mrmr/moving has no name that anyone knows. */
+static void clear_drive(struct tree_drive *drive)
+{
+    mrmr_autobytes struct mrmr_bytes names = MRMR_BYTES_INIT;
+    struct drv *drv = drive->drive->drv;
+    if (!tree_live(drive) || drv_list(drv, BRING_FOLDER, clear_entry, &names))
+        return;
+    for (size_t at = 0; at < names.size; at += strlen(names.data + at) + 1) {
+        mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+        if (mrmr_bytes_fmt(&path, BRING_FOLDER "/%s", names.data + at) ||
+            drv_unlink(drv, path.data))
+            mrmr_log_story(MRMR_LOG_INFO, "clearing away a copy that was not finished");
+    }
+}
+
+static bool drive_of(const struct pool_tree *tree, long long id, size_t *ret_drive)
+{
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree->drive[i].drive->meta.id == id) {
+            *ret_drive = i;
+            return true;
+        }
+    return false;
+}
+
+static mrmr_err finish_copies(struct pool_tree *tree, size_t from, size_t to, const char *path)
+{
+    struct drv_stat a, b;
+    uint64_t epoch;
+    mrmr_err err = drv_stat(tree->drive[from].drive->drv, path, &a);
+    if (!err)
+        err = drv_stat(tree->drive[to].drive->drv, path, &b);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        return MRMR_OK;
+    MRMR_TRY(err);
+    if (a.type != DRV_REG || b.type != DRV_REG || a.size != b.size || a.mtime != b.mtime)
+        return MRMR_OK; /* one of them was changed since: both are somebody's */
+    MRMR_TRY(tree_change_begin(tree, &epoch));
+    err = tree_keep_removed(tree, NULL, from, path, &a, epoch);
+    tree_change_end(tree);
+    return err;
+}
+
+static mrmr_err record_take_up(struct pool_tree *tree, const char *name)
+{
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    long long ids[2];
+    size_t from, to;
+    MRMR_TRY(mrmr_durable_read(tree->pool->dirfd, name, RECORD_MOST, &text));
+    const char *nul = text.size ? memchr(text.data, '\0', text.size) : NULL;
+    const char *path = nul ? nul + 1 : NULL;
+    if (!nul || path == text.data + text.size || text.data[text.size - 1] ||
+        sscanf(text.data, "%lld %lld", &ids[0], &ids[1]) != 2 || drv_path_check(path))
+        return mrmr_err_path(mrmr_fail(MRMR_FORMAT, "not the record of a copy"), name);
+    if (!drive_of(tree, ids[0], &from) || !drive_of(tree, ids[1], &to))
+        return MRMR_OK;
+    if (!tree_live(&tree->drive[from]) || !tree_live(&tree->drive[to]))
+        return MRMR_OK; /* the next time */
+    MRMR_TRY(finish_copies(tree, from, to, path));
+    unlinkat(tree->pool->dirfd, name, 0);
+    return MRMR_OK;
+}
+
+mrmr_err tree_brings_finish(struct pool_tree *tree)
+{
+    if (!pool_tree_writable(tree))
+        return MRMR_OK;
+    for (size_t i = 0; i < tree->ndrives; i++)
+        clear_drive(&tree->drive[i]);
+    return tree_records_each(tree, RECORD_PREFIX, record_take_up);
+}

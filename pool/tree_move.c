@@ -4,7 +4,7 @@
  *
  * Crash argument. Of a file: one rename on its drive, and what it replaces there has a name where it
  * is kept before that (tree_keep.c). A copy of the replaced name on another drive is removed after
- * it: a cut in between leaves both, and the one that was renamed shows, being new to the catalog.
+ * it is durable: a cut in between leaves both, and the one that was renamed shows, being new to the catalog.
  *
  * Of a folder on several drives: which drives and which names is written down first, durably, in a
  * file `rename-<16 hex>` of the pool's folder; then each drive renames; then the file goes. A cut in
@@ -227,10 +227,20 @@ static mrmr_err move_hidden(struct moving *m, size_t shown)
     return MRMR_OK;
 }
 
+/* The name is durable on the drive that has it now, before it goes from another. */
+static mrmr_err sync_name(struct moving *m, size_t shown)
+{
+    mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
+    MRMR_TRY(tree_path(m->tree, m->to_folder, &folder));
+    return drv_dir_sync(m->tree->drive[shown].drive->drv, folder.data);
+}
+
 /* What had the name on other drives. */
 static mrmr_err remove_replaced(struct moving *m, size_t shown)
 {
     const struct tree_set on = tree_spot(m->tree, m->to_folder).on;
+    if (m->replaces && (m->to.several || !tree_set_has(&m->to.on, shown)))
+        MRMR_TRY(sync_name(m, shown));
     for (size_t i = 0; m->replaces && i < m->tree->ndrives; i++) {
         bool has = m->to.several || tree_set_has(&m->to.on, i);
         if (i == shown || !has || !tree_set_has(&on, i) || !tree_live(&m->tree->drive[i]))

@@ -159,10 +159,12 @@ struct tree_node {
     uint64_t changes;             /* events about its bytes */
     struct pool_tree_file *files; /* that are open */
     unsigned writers;             /* of them, those for writing */
-    uint64_t writes;              /* through us, so far */
-    bool gone;                    /* its last name was removed through us */
-    unsigned staying;             /* changes under way that want it to be where it is */
-    bool leaving;                 /* it is being brought elsewhere */
+    int64_t uncapped_at;          /* monotonic: it had no capabilities then; 0: not known */
+    int64_t attr_events; /* monotonic: when its attributes changed last, as far as was told */
+    uint64_t writes;     /* through us, so far */
+    bool gone;           /* its last name was removed through us */
+    unsigned staying;    /* changes under way that want it to be where it is */
+    bool leaving;        /* it is being brought elsewhere */
     struct tree_counted *counted; /* tree_keep.c's; NULL until it was needed */
 };
 
@@ -335,13 +337,14 @@ struct tree_original *tree_original_of_file(struct pool_tree_file *file);
 struct tree_original *tree_original_now(struct pool_tree_file *file);
 void tree_original_put(struct tree_original *original); /* NULL-safe */
 struct drv_file *tree_original_file(const struct tree_original *original);
+uint64_t tree_original_ino(const struct tree_original *original);
 mrmr_err tree_open_original(
     struct drv *drv, const char *path, bool writing, struct drv_file **ret_file);
 /* A file that was just made, open for writing. Takes the original, also when it fails. */
 mrmr_err tree_file_made(struct pool_tree *tree, struct tree_node *node, struct drv_file *original,
     const struct drv_stat *stat, struct pool_tree_file **ret_file);
 /* Takes the open file, also when there is no memory: NULL. */
-struct tree_original *tree_original_new(struct drv_file *opened);
+struct tree_original *tree_original_new(struct drv_file *opened, uint64_t ino);
 struct pool_tree *tree_file_tree(const struct pool_tree_file *file);
 /* The node of an open file, which holds it. */
 struct tree_node *tree_file_node(const struct pool_tree_file *file);

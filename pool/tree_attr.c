@@ -158,14 +158,48 @@ static mrmr_err wanted_entry(const char *name, const void *value, size_t size, v
     return mrmr_bytes_add(wanted->value, value, size);
 }
 
-mrmr_err pool_tree_xattr(
+/* The kernel asks for a file's capabilities at each write (older libfuse does not let it leave that to
+ * us); nearly none has any, and events tell when one gets some. */
+static bool known_uncapped(struct pool_tree *tree, uint64_t number)
+{
+    mrmr_locked(&tree->lock);
+    const struct tree_node *node = tree_find_locked(tree, number);
+    if (!node || !node->uncapped_at)
+        return false;
+    const struct tree_node *tells = node->links ? node->links->parent : NULL;
+    return (tells && tells->valid && tells->watched) ||
+           mrmr_clock_monotonic() - node->uncapped_at < tree_second;
+}
+
+static void now_uncapped(struct pool_tree *tree, uint64_t number, int64_t since)
+{
+    mrmr_locked(&tree->lock);
+    struct tree_node *node = tree_find_locked(tree, number);
+    if (node && node->attr_events < since)
+        node->uncapped_at = mrmr_clock_monotonic();
+}
+
+static mrmr_err one_of_the_file(
     struct pool_tree *tree, uint64_t number, const char *name, struct mrmr_bytes *value)
 {
     struct wanted wanted = {.name = name, .value = value};
-    if (strncmp(name, OWN_PREFIX, strlen(OWN_PREFIX)) != 0) {
-        MRMR_TRY(pool_tree_xattrs(tree, number, wanted_entry, &wanted));
-        return wanted.found ? MRMR_OK : mrmr_fail(MRMR_ABSENT, NULL);
-    }
+    bool capability = strcmp(name, "security.capability") == 0;
+    int64_t since = mrmr_clock_monotonic();
+    if (capability && known_uncapped(tree, number))
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    MRMR_TRY(pool_tree_xattrs(tree, number, wanted_entry, &wanted));
+    if (wanted.found)
+        return MRMR_OK;
+    if (capability)
+        now_uncapped(tree, number, since);
+    return mrmr_fail(MRMR_ABSENT, NULL);
+}
+
+mrmr_err pool_tree_xattr(
+    struct pool_tree *tree, uint64_t number, const char *name, struct mrmr_bytes *value)
+{
+    if (strncmp(name, OWN_PREFIX, strlen(OWN_PREFIX)) != 0)
+        return one_of_the_file(tree, number, name, value);
     struct tree_node *node;
     MRMR_TRY(tree_node(tree, number, false, &node));
     const struct own own = {tree, node, tree_spot(tree, node), name + strlen(OWN_PREFIX), value};

@@ -18,6 +18,7 @@
 struct tree_original { /* counted: a read may still be on it when it is given up */
     atomic_uint refs;
     struct drv_file *file;
+    uint64_t ino;
     struct tree_original *next;
 };
 
@@ -65,7 +66,7 @@ struct drv_file *tree_original_file(const struct tree_original *original)
     return original->file;
 }
 
-struct tree_original *tree_original_new(struct drv_file *opened)
+struct tree_original *tree_original_new(struct drv_file *opened, uint64_t ino)
 {
     struct tree_original *original = calloc(1, sizeof *original);
     if (!original) {
@@ -74,12 +75,18 @@ struct tree_original *tree_original_new(struct drv_file *opened)
     }
     original->refs = 1;
     original->file = opened;
+    original->ino = ino;
     return original;
 }
 
 struct pool_tree *tree_file_tree(const struct pool_tree_file *file)
 {
     return file->tree;
+}
+
+uint64_t tree_original_ino(const struct tree_original *original)
+{
+    return original->ino;
 }
 
 struct tree_node *tree_file_node(const struct pool_tree_file *file)
@@ -219,7 +226,9 @@ static mrmr_err opening_path(const char *path, void *arg)
 static mrmr_err opening_take(struct opening *opening)
 {
     struct pool_tree_file *file = opening->file;
-    struct tree_original *original = tree_original_new(mrmr_steal(opening->original)), *old;
+    struct tree_original *original =
+                             tree_original_new(mrmr_steal(opening->original), opening->stat.ino),
+                         *old;
     if (!original)
         return mrmr_nomem();
     {
@@ -316,7 +325,7 @@ static mrmr_err file_new(
     *ret_file = file;
     MRMR_TRY(tree_node(tree, number, false, &file->node));
     file->spot = tree_spot(tree, file->node);
-    file->drive = file->drive;
+    file->drive = file->spot.drive;
     return MRMR_OK;
 }
 

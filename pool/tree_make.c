@@ -61,7 +61,6 @@ void tree_own_node(struct pool_tree *tree, struct tree_node *node)
 {
     mrmr_locked(&tree->lock);
     node->own_until = mrmr_clock_monotonic() + tree_own_window;
-    node->acl = TREE_ACL_UNKNOWN;
 }
 
 /* Another inode had this number before, and is gone with all its descriptors. */

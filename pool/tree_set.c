@@ -122,29 +122,44 @@ static mrmr_err set_attrs(struct setting *setting, unsigned what, const struct p
 
 /* --- size --- */
 
+struct sizing {
+    struct drv_file *file;
+    struct drv_stat stat;
+};
+
 static mrmr_err size_now(struct drv *drv, const char *path, void *arg)
 {
-    return tree_open_original(drv, path, true, arg);
+    struct sizing *sizing = arg;
+    drv_file_close(mrmr_steal(sizing->file));
+    MRMR_TRY(tree_open_original(drv, path, true, &sizing->file));
+    return drv_file_stat(sizing->file, &sizing->stat);
 }
 
-/* By the caller's open file, or any other for writing, or one of our own: whether the caller may has
- * been asked. */
+/* As the process: whether the caller may has been asked. */
+static mrmr_err size_open(struct setting *setting, struct tree_original **ret_original)
+{
+    struct sizing sizing = {.file = NULL};
+    struct setting opening = *setting;
+    opening.caller = NULL;
+    opening.fn = size_now;
+    opening.arg = &sizing;
+    mrmr_err err = tree_by_path(setting->tree, setting->node, set_path, &opening);
+    if (err) {
+        drv_file_close(sizing.file);
+        return err;
+    }
+    *ret_original = tree_original_new(sizing.file, sizing.stat.ino);
+    return *ret_original ? MRMR_OK : mrmr_nomem();
+}
+
+/* By the caller's open file, or any other for writing, or one of our own. */
 static mrmr_err set_size(struct setting *setting, struct pool_tree_file *file, uint64_t size)
 {
-    struct drv_file *opened = NULL;
     struct tree_original *original = file ? tree_original_now(file) : NULL;
     if (!original)
         original = tree_original_of_node(setting->tree, setting->node, true);
-    if (!original) {
-        struct setting opening = *setting;
-        opening.caller = NULL;
-        opening.fn = size_now;
-        opening.arg = &opened;
-        MRMR_TRY(tree_by_path(setting->tree, setting->node, set_path, &opening));
-        original = tree_original_new(opened);
-        if (!original)
-            return mrmr_nomem();
-    }
+    if (!original)
+        MRMR_TRY(size_open(setting, &original));
     mrmr_err err = tree_truncate(setting->tree, setting->node, setting->spot.drive, original, size);
     tree_original_put(original);
     return err;
@@ -276,6 +291,14 @@ static mrmr_err xattr_once(struct setting *setting)
     return err;
 }
 
+static void xattrs_unknown(struct setting *setting)
+{
+    mrmr_locked(&setting->tree->lock);
+    setting->node->acl = TREE_ACL_UNKNOWN;
+    setting->node->uncapped_at = 0;
+    setting->node->attr_events = mrmr_clock_monotonic();
+}
+
 static mrmr_err xattr_somewhere(struct setting *setting)
 {
     struct mrmr_story story;
@@ -299,6 +322,7 @@ mrmr_err pool_tree_set_xattr(struct pool_tree *tree, const struct pool_caller *c
     if (!err) {
         tree_own_node(tree, setting.node);
         err = xattr_somewhere(&setting);
+        xattrs_unknown(&setting);
         tree_own_node(tree, setting.node);
     }
     tree_put(tree, setting.node);

@@ -96,6 +96,10 @@ static void event_thing(struct tree_drive *drive, uint64_t number, const char *n
             return;
         changed = shows->number;
         struct tree_node *node = tree_find_locked(tree, changed);
+        if (node && !bytes) {
+            node->uncapped_at = 0;
+            node->attr_events = mrmr_clock_monotonic();
+        }
         /* While it is written through us, or was a moment ago, this is what we did. */
         if (node && (node->writers || node->own_until > mrmr_clock_monotonic()))
             return;

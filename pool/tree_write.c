@@ -20,12 +20,11 @@ struct change {
     void *arg;
 };
 
-static mrmr_err change_made(const struct change *change, struct drv_file *file, uint64_t epoch)
+static mrmr_err change_made(
+    const struct change *change, const struct tree_original *original, uint64_t epoch)
 {
-    struct tree_inode inode = {.drive = change->drive};
-    struct drv_stat stat;
-    MRMR_TRY(drv_file_stat(file, &stat));
-    inode.ino = stat.ino;
+    const struct tree_inode inode = {change->drive, tree_original_ino(original)};
+    struct drv_file *file = tree_original_file(original);
     MRMR_TRY(
         tree_keep_bytes(change->tree, change->node, &inode, file, change->from, change->to, epoch));
     tree_file_written(change->tree, change->node);
@@ -40,7 +39,7 @@ static mrmr_err change_run(const struct change *change, struct tree_original *or
     if (!original)
         return mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
     MRMR_TRY(tree_change_begin(change->tree, &epoch));
-    mrmr_err err = change_made(change, tree_original_file(original), epoch);
+    mrmr_err err = change_made(change, original, epoch);
     tree_change_end(change->tree);
     return mrmr_err_drive(err, change->tree->drive[change->drive].drive->meta.name);
 }

@@ -47,6 +47,7 @@ struct restore {
     bool held;     /* another version is in its place, and the protected one is to come back */
     bool conflict; /* something else is in its place: what is protected is held, */
     struct drv_stat other; /* this */
+    struct drv_stat there; /* what was placed, or found right: to be the same when it is recorded */
 };
 
 /* Decide where the node comes back: its target, and its state if it is there already or may not come.

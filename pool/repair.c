@@ -3,24 +3,33 @@
  * A rotten file replaced by its right content (I1): repair meets a user who may save the same file
  * at any moment, and the user wins.
  *
- * Crash argument. The right copy is made, verified and synced under
- * .mrmr/quarantine/pending-<node>, then exchanged with the file in one step, so the name is never
- * missing. What was displaced then lies under the pending name; it is looked at again: unless it is
- * what was judged rotten (the same inode, size, time and digests), it is exchanged back. Only then
- * does it get its lasting name in the quarantine. The cut points:
+ * Crash argument. The right copy is made, verified and synced under .mrmr/work, and then gets the
+ * name .mrmr/quarantine/pending-<node>. While writers stand still (writers.h) the file is looked at
+ * once more, copy and file are exchanged in one step, so that the name is never missing, the folder
+ * is synced, and the catalog learns of the new inode: whoever writes next finds what stripes count
+ * on by it. What was displaced then lies under the pending name; it is read again: unless it is what
+ * was judged rotten (the same inode, size, time and digests), because somebody wrote to it past the
+ * mount, it is exchanged back. Only then does it get its lasting name in the quarantine. The cut
+ * points:
  *
- *  1  before the exchange: the file is untouched; the pending copy has another inode than the
- *     catalog knows and the file the known one. Settling removes the copy.
- *  2  after the exchange, before the displaced file was looked at: the pending name holds it.
- *     Settling looks at it: with the inode, size and time that the catalog knows it is the rotten
- *     file and goes into the quarantine; otherwise a user had saved it, and it is exchanged back.
- *  3  after it went into the quarantine: the file's new inode is not in the catalog yet. The next
- *     scan sees another inode with the same size and time, reads and compares it (I4), and it is
- *     live again.
+ *  1  the copy is being made: the file is untouched, and the next opening of the pool empties the
+ *     work folder.
+ *  2  the copy has the pending name, and is not in place. Settling puts it into the quarantine: by
+ *     what it looks like it may as well be 4.
+ *  3  after the exchange, before the catalog knows of it: the pending name holds the inode that the
+ *     catalog knows. Settling looks at it: with the size and time that the catalog knows, too, it is
+ *     the rotten file and goes into the quarantine; otherwise a user had saved it, and it is
+ *     exchanged back. The next scan sees another inode with the same size and time, reads and
+ *     compares it (I4), and it is live again.
+ *  4  after the catalog knows of it: the pending name holds the rotten file, and settling puts it
+ *     into the quarantine.
+ *  5  it is being exchanged back: the catalog takes its word back before that, so that a cut leaves
+ *     3 or a file of which nothing is claimed.
  *
  * Nothing is ever deleted but copies of our own that were never in place.
  */
 #include "pool/engine.h"
+#include "pool/writers.h"
 
 #include "base/text.h"
 #include <stdio.h>
@@ -34,10 +43,13 @@ struct repair {
     struct pool_drive *drive;
     struct meta_node node;
     struct mrmr_bytes path;
+    char work[sizeof POOL_WORK + 32]; /* the copy, while it is being made */
     char pending[REPAIR_PATH];
     struct drv_stat was;       /* of what is in place and was judged */
-    struct drv_stat ours;      /* of our copy, before it is put in place */
     struct mrmr_digest judged; /* its content */
+    struct drv_stat ours;      /* of our copy, before it is put in place */
+    struct meta_node now;      /* of our copy as the catalog has it; id 0: it has not */
+    bool placed;               /* our copy was in place, for some time at least */
 };
 
 /* --- What a file holds now, also where it cannot be read --- */
@@ -72,6 +84,13 @@ static bool repair_is_what_was(const struct repair *r, const struct drv_stat *st
 {
     return stat->type == r->was.type && stat->size == r->was.size && stat->mtime == r->was.mtime &&
            (!(r->drive->info.caps & DRV_CAP_STABLE_INO) || stat->ino == r->was.ino);
+}
+
+/* The same before anything of ours changed its ctime. */
+static bool repair_is_untouched(const struct repair *r, const struct drv_stat *stat)
+{
+    return repair_is_what_was(r, stat) &&
+           (!(r->drive->info.caps & DRV_CAP_STABLE_CTIME) || stat->ctime == r->was.ctime);
 }
 
 /* The file as the catalog knows it. */
@@ -134,57 +153,35 @@ static mrmr_err repair_sync_folder_of(struct repair *r, const char *path)
 
 /* --- One file --- */
 
-static mrmr_err repair_make_copy(struct repair *r)
+static mrmr_err repair_copy_sync(struct repair *r)
 {
-    MRMR_TRY(drv_mkdirs(r->drive->drv, POOL_QUARANTINE, 0700));
-    MRMR_TRY(pool_copy_make(r->pool, r->job, &r->node, r->drive, r->pending));
     struct drv_file *file = NULL;
-    mrmr_err err = drv_file_open(r->drive->drv, r->pending, DRV_OPEN_READ, 0, &file);
+    mrmr_err err = drv_file_open(r->drive->drv, r->work, DRV_OPEN_READ, 0, &file);
     if (!err)
         err = drv_file_sync(file);
     drv_file_close(file);
-    MRMR_TRY(err);
-    MRMR_TRY(drv_stat(r->drive->drv, r->pending, &r->ours));
-    return drv_dir_sync(r->drive->drv, POOL_QUARANTINE);
-}
-
-/* Swap copy and file, look at what was displaced, and swap back unless it is what was judged. */
-static mrmr_err repair_exchange(struct repair *r, const char *path)
-{
-    struct drv *drv = r->drive->drv;
-    MRMR_TRY(drv_rename(drv, r->pending, path, DRV_RENAME_EXCHANGE));
-    mrmr_err err = repair_was_judged(r, r->pending);
-    if (!err)
-        return repair_sync_folder_of(r, path);
-    struct mrmr_story story;
-    mrmr_story_save(&story);
-    mrmr_err back = drv_rename(drv, r->pending, path, DRV_RENAME_EXCHANGE);
-    struct drv_stat ours;
-    if (back)
-        pool_tell_story(r->pool, r->job, true, "repair-conflict", r->drive,
-            "what a user saved during a repair lies in the quarantine and could not be put back");
-    else if (!drv_stat(drv, r->pending, &ours) && ours.size == r->node.size &&
-             ours.mtime == r->node.mtime)
-        drv_unlink(
-            drv, r->pending); /* our own copy, and nobody wrote to it while it was in place */
-    else
-        repair_keep_displaced(r);
-    mrmr_story_restore(&story);
     return err;
 }
 
-/* Where the drive cannot exchange: the file is looked at once more, kept by a second name, and
- * replaced. */
-static mrmr_err repair_replace(struct repair *r, const char *path)
+/* On return it has the pending name, durably. */
+static mrmr_err repair_make_copy(struct repair *r)
 {
     struct drv *drv = r->drive->drv;
-    char kept[REPAIR_PATH];
-    MRMR_TRY(repair_was_judged(r, path));
-    repair_quarantine_path(r, kept);
-    MRMR_TRY(drv_link(drv, path, kept));
-    MRMR_TRY(drv_dir_sync(drv, POOL_QUARANTINE));
-    MRMR_TRY(drv_rename(drv, r->pending, path, DRV_RENAME_REPLACE));
-    return repair_sync_folder_of(r, path);
+    MRMR_TRY(drv_mkdirs(drv, POOL_QUARANTINE, 0700));
+    MRMR_TRY(drv_mkdirs(drv, POOL_WORK, 0700));
+    drv_unlink(drv, r->work); /* of a try that could not */
+    MRMR_TRY(pool_copy_make(r->pool, r->job, &r->node, r->drive, r->work));
+    mrmr_err err = repair_copy_sync(r);
+    if (!err)
+        err = drv_rename(drv, r->work, r->pending, DRV_RENAME_REPLACE);
+    if (err) {
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        drv_unlink(drv, r->work);
+        return mrmr_story_restore(&story);
+    }
+    MRMR_TRY(drv_stat(drv, r->pending, &r->ours));
+    return drv_dir_sync(drv, POOL_QUARANTINE);
 }
 
 /* What lies at the path is our copy, as we made it. */
@@ -192,6 +189,172 @@ static bool repair_is_ours(const struct repair *r, const struct drv_stat *stat)
 {
     return stat->type == DRV_REG && stat->size == r->ours.size && stat->mtime == r->ours.mtime &&
            (!(r->drive->info.caps & DRV_CAP_STABLE_INO) || stat->ino == r->ours.ino);
+}
+
+struct repair_record {
+    struct repair *repair;
+    struct meta_node node;
+    enum meta_extent_state from, to;
+};
+
+static mrmr_err repair_record_in(struct meta *meta, void *arg)
+{
+    const struct repair_record *record = arg;
+    MRMR_TRY(meta_node_store(meta, &record->node));
+    return meta_extents_mark(meta, record->node.id, record->from, record->to);
+}
+
+/* The copy is in place, durably: it is what the catalog knows from now on. Somebody who saved since
+ * the exchange, past the mount, is found by the next scan: then nothing is recorded, so that it
+ * looks. */
+static mrmr_err repair_record(struct repair *r)
+{
+    struct repair_record record = {r, r->node, META_MISSING, META_LIVE};
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(r->drive->drv, r->path.data, &stat));
+    if (!repair_is_ours(r, &stat))
+        return mrmr_fail(MRMR_CHANGED, "it was saved right after it was repaired");
+    pool_node_from_stat(&record.node, &stat);
+    MRMR_TRY(meta_atomically(r->pool->meta, repair_record_in, &record));
+    r->now = record.node;
+    return MRMR_OK;
+}
+
+/* What is in place again was never read right: nothing is claimed of it, until a scan has compared
+ * it. */
+static mrmr_err repair_unrecord(struct repair *r)
+{
+    struct repair_record record = {r, r->node, META_LIVE, META_MISSING};
+    return meta_atomically(r->pool->meta, repair_record_in, &record);
+}
+
+/* The last look, and whatever waited for the writers may have taken long: whose drive it is, too
+ * (I5). */
+static mrmr_err repair_may_place(struct repair *r, const char *path)
+{
+    struct drv_stat stat;
+    MRMR_TRY(pool_drive_still_ours(r->pool, r->drive));
+    MRMR_TRY(drv_stat(r->drive->drv, path, &stat));
+    bool first = path == r->path.data;
+    if (first ? !repair_is_untouched(r, &stat) : !repair_is_what_was(r, &stat))
+        return mrmr_fail(MRMR_CHANGED, "it was saved while it was being repaired");
+    return MRMR_OK;
+}
+
+/* Another name of the file: our copy gets it, if it is as it was put in place. */
+static mrmr_err repair_link_copy(struct repair *r)
+{
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(r->drive->drv, r->path.data, &stat));
+    if (pool_stat_same(&r->drive->info, &r->now, &stat) != POOL_SAME)
+        return mrmr_fail(MRMR_CHANGED, "it was saved right after it was repaired");
+    return drv_link(r->drive->drv, r->path.data, r->pending);
+}
+
+/* Writers stand still. *ret_swapped: whatever lies at the path was displaced. */
+static mrmr_err repair_swap(
+    struct repair *r, const char *path, enum drv_rename_flag how, bool *ret_swapped)
+{
+    MRMR_TRY(repair_may_place(r, path));
+    MRMR_TRY(pool_writers_new_epoch(r->pool->writers));
+    if (path != r->path.data)
+        MRMR_TRY(repair_link_copy(r));
+    mrmr_err err = drv_rename(r->drive->drv, r->pending, path, how);
+    if (err && path != r->path.data)
+        drv_unlink(r->drive->drv, r->pending); /* a second name of what is in place */
+    MRMR_TRY(err);
+    *ret_swapped = true;
+    MRMR_TRY(repair_sync_folder_of(r, path));
+    return repair_record(r);
+}
+
+/* The copy goes to where the file is, and no writer is between the last look and the catalog. */
+static mrmr_err repair_put(
+    struct repair *r, const char *path, enum drv_rename_flag how, bool *ret_swapped)
+{
+    *ret_swapped = false;
+    MRMR_TRY(repair_sync_folder_of(r, path)); /* so that it takes little time below */
+    MRMR_TRY(pool_writers_stop(r->pool->writers));
+    mrmr_err err = repair_swap(r, path, how, ret_swapped);
+    pool_writers_go(r->pool->writers);
+    r->placed = r->placed || *ret_swapped;
+    return err;
+}
+
+/* Writers stand still. */
+static mrmr_err repair_swap_back(struct repair *r, const char *path)
+{
+    MRMR_TRY(pool_writers_new_epoch(r->pool->writers));
+    if (path == r->path.data && r->now.id)
+        MRMR_TRY(repair_unrecord(r));
+    MRMR_TRY(drv_rename(r->drive->drv, r->pending, path, DRV_RENAME_EXCHANGE));
+    return repair_sync_folder_of(r, path);
+}
+
+/* What was displaced is a user's: it gets its place back. */
+static void repair_take_back(struct repair *r, const char *path)
+{
+    struct drv *drv = r->drive->drv;
+    struct drv_stat ours;
+    mrmr_err err = pool_writers_stop(r->pool->writers);
+    if (!err) {
+        err = repair_swap_back(r, path);
+        pool_writers_go(r->pool->writers);
+    }
+    if (err)
+        pool_tell_story(r->pool, r->job, true, "repair-conflict", r->drive,
+            "what a user saved during a repair lies in the quarantine and could not be put back");
+    else if (path != r->path.data || (!drv_stat(drv, r->pending, &ours) &&
+                                         ours.size == r->node.size && ours.mtime == r->node.mtime))
+        drv_unlink(drv, r->pending); /* our own copy, and nobody wrote to it while it was in place;
+                                        or a second name of it */
+    else
+        repair_keep_displaced(r);
+}
+
+/* The rotten file gets its lasting name; the quarantine keeps it already when it is displaced from
+ * another name. */
+static mrmr_err repair_put_away(struct repair *r, const char *path)
+{
+    return path == r->path.data ? repair_keep_displaced(r) : drv_unlink(r->drive->drv, r->pending);
+}
+
+/* Swap copy and file, look at what was displaced, and swap back unless it is what was judged. */
+static mrmr_err repair_exchange(struct repair *r, const char *path)
+{
+    struct mrmr_story story;
+    bool swapped;
+    mrmr_err err = repair_put(r, path, DRV_RENAME_EXCHANGE, &swapped);
+    if (!swapped)
+        return err;
+    mrmr_story_save(&story);
+    mrmr_err judged = repair_was_judged(r, r->pending);
+    if (!judged) {
+        mrmr_err away = repair_put_away(r, path);
+        return err ? mrmr_story_restore(&story) : away;
+    }
+    mrmr_story_save(&story);
+    repair_take_back(r, path);
+    return mrmr_story_restore(&story);
+}
+
+/* Where the drive cannot exchange: the file is kept by a second name, looked at once more, and
+ * replaced. */
+static mrmr_err repair_replace(struct repair *r)
+{
+    struct drv *drv = r->drive->drv;
+    struct drv_stat linked;
+    char kept[REPAIR_PATH];
+    repair_quarantine_path(r, kept);
+    MRMR_TRY(drv_link(drv, r->path.data, kept));
+    MRMR_TRY(drv_dir_sync(drv, POOL_QUARANTINE));
+    MRMR_TRY(drv_stat(drv, kept, &linked));
+    if (!repair_is_what_was(r, &linked))
+        return mrmr_fail(MRMR_CHANGED, "it was saved while it was being repaired");
+    r->was.ctime = linked.ctime; /* the link's doing */
+    MRMR_TRY(repair_was_judged(r, kept));
+    bool swapped;
+    return repair_put(r, r->path.data, DRV_RENAME_REPLACE, &swapped);
 }
 
 static mrmr_err repair_collect_name(int64_t parent, const char *name, void *arg)
@@ -218,14 +381,7 @@ static mrmr_err repair_other_names(struct repair *r)
         MRMR_TRY(mrmr_bytes_str(&path, name));
         if (strcmp(path.data, r->path.data) == 0)
             continue;
-        struct drv_stat now;
-        MRMR_TRY(drv_stat(r->drive->drv, r->path.data, &now));
-        if (!repair_is_ours(r, &now))
-            return mrmr_fail(MRMR_CHANGED, "it was saved right after it was repaired");
-        MRMR_TRY(drv_link(r->drive->drv, r->path.data, r->pending));
         MRMR_TRY(repair_exchange(r, path.data));
-        MRMR_TRY(drv_unlink(
-            r->drive->drv, r->pending)); /* the rotten inode, which the quarantine keeps */
     }
     return MRMR_OK;
 }
@@ -237,25 +393,22 @@ static mrmr_err repair_place(struct repair *r)
         if (r->node.nlink > 1)
             return mrmr_fail(MRMR_UNSUPPORTED,
                 "it has several names, and its drive cannot exchange files in one step");
-        return repair_replace(r, r->path.data);
+        return repair_replace(r);
     }
     MRMR_TRY(repair_exchange(r, r->path.data));
-    MRMR_TRY(repair_keep_displaced(r));
     return r->node.nlink > 1 ? repair_other_names(r) : MRMR_OK;
 }
 
-/* Somebody who saved since the exchange is found by the next scan: then nothing is recorded, so
- * that it looks. */
-static mrmr_err repair_record(struct meta *meta, void *arg)
+/* A copy that never was in place is ours to delete. */
+static mrmr_err repair_place_or_not(struct repair *r)
 {
-    struct repair *r = arg;
-    struct drv_stat stat;
-    MRMR_TRY(drv_stat(r->drive->drv, r->path.data, &stat));
-    if (!repair_is_ours(r, &stat))
-        return mrmr_fail(MRMR_CHANGED, "it was saved right after it was repaired");
-    pool_node_from_stat(&r->node, &stat);
-    MRMR_TRY(meta_node_store(meta, &r->node));
-    return meta_extents_mark(meta, r->node.id, META_MISSING, META_LIVE);
+    mrmr_err err = repair_place(r);
+    if (!err || r->placed)
+        return err;
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    drv_unlink(r->drive->drv, r->pending);
+    return mrmr_story_restore(&story);
 }
 
 /* What is in place was put there after the last scan: nobody has held it, so the user's word to
@@ -281,34 +434,32 @@ static mrmr_err repair_file(struct repair *r, bool bring_back)
     MRMR_TRY(pool_drive_attach(r->pool, r->drive));
     MRMR_TRY(repair_fingerprint(r, r->path.data, &r->judged));
     MRMR_TRY(repair_make_copy(r));
-    MRMR_TRY(pool_drive_still_ours(r->pool, r->drive));
-    MRMR_TRY(repair_place(r));
-    MRMR_TRY(meta_atomically(r->pool->meta, repair_record, r));
+    mrmr_err err = repair_place_or_not(r);
     pool_views_forget(r->pool, 0);
+    MRMR_TRY(err);
     pool_tell(r->pool, r->job, false, "damage-repaired", r->drive,
         "'%s' has its right content again; what was there lies in %s", r->path.data,
         POOL_QUARANTINE);
     return MRMR_OK;
 }
 
-static mrmr_err settle_pending(struct repair *r)
+/* Writers stand still: what is exchanged is what was looked at. */
+static mrmr_err settle_pending_locked(struct repair *r)
 {
     struct drv *drv = r->drive->drv;
     struct drv_stat pending, target;
     MRMR_TRY(drv_stat(drv, r->pending, &pending));
-    bool known = repair_is_known(r, &pending);
     mrmr_err err = drv_stat(drv, r->path.data, &target);
     /* Without inode numbers nothing tells whose it is: then nothing is deleted. */
     bool stable = r->drive->info.caps & DRV_CAP_STABLE_INO;
     if (!err && stable && target.ino == pending.ino)
         return drv_unlink(drv, r->pending); /* a second name of what is in place */
-    if (known)
-        return repair_keep_displaced(r); /* cut point 2: the rotten file */
-    if (!err && stable && repair_is_known(r, &target))
-        return drv_unlink(drv, r->pending); /* cut point 1: our copy, never in place */
-    /* Cut point 2, and a user had saved it. What is in place now may be our copy, or newer still:
+    if (repair_is_known(r, &pending) || (!err && stable && repair_is_known(r, &target)))
+        return repair_keep_displaced(r); /* cut points 3; 2 and 4 */
+    /* Cut point 3, and a user had saved it. What is in place now may be our copy, or newer still:
      * both are kept. */
     if (!err && target.size == r->node.size && target.mtime == r->node.mtime) {
+        MRMR_TRY(pool_writers_new_epoch(r->pool->writers));
         MRMR_TRY(drv_rename(drv, r->pending, r->path.data, DRV_RENAME_EXCHANGE));
         MRMR_TRY(repair_sync_folder_of(r, r->path.data));
     }
@@ -316,6 +467,14 @@ static mrmr_err settle_pending(struct repair *r)
         "a repair of '%s' was interrupted while somebody saved it; both are kept, one in %s",
         r->path.data, POOL_QUARANTINE);
     return repair_keep_displaced(r);
+}
+
+static mrmr_err settle_pending(struct repair *r)
+{
+    MRMR_TRY(pool_writers_stop(r->pool->writers));
+    mrmr_err err = settle_pending_locked(r);
+    pool_writers_go(r->pool->writers);
+    return err;
 }
 
 /* What an earlier repair of this file left behind is somebody's, or ours: look before the name is
@@ -341,6 +500,7 @@ mrmr_err pool_repair_node(
         return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it cannot be written now"),
             r.drive ? r.drive->meta.name : "?");
     snprintf(r.pending, sizeof r.pending, POOL_QUARANTINE "/pending-%lld", (long long)node);
+    snprintf(r.work, sizeof r.work, POOL_WORK "/repair-%lld", (long long)node);
     mrmr_err err = meta_path(pool->meta, node, &r.path);
     if (!err)
         err = repair_settle_left(&r);

@@ -10,12 +10,14 @@
  *     names are synced. A name that is there with whole, synced, verified content is not in the
  *     catalog yet: the next run finds it, compares it leaf by leaf, and keeps it.
  *  3  one catalog transaction takes the whole batch: where the files are now, and that they are no
- *     longer to do.
+ *     longer to do. Writers stand still (writers.h), and each file is looked at once more: one that
+ *     somebody wrote to since it was placed is a user's, and nothing is claimed of it.
  *
  * A crash between any two costs the work of one batch, never a byte. A file of somebody else under
  * the same name is a conflict and stays.
  */
 #include "pool/rebuild.h"
+#include "pool/writers.h"
 
 #include "pool/buffers.h"
 #include <stdio.h>
@@ -220,6 +222,48 @@ static mrmr_err restore_link(
     return MRMR_OK;
 }
 
+static mrmr_err restore_stat(struct restore *item, struct drv_stat *ret_stat)
+{
+    return mrmr_err_drive(
+        drv_stat(item->target->drv, item->path.data, ret_stat), item->target->meta.name);
+}
+
+static bool restore_is_there(const struct restore *item, const struct drv_stat *stat)
+{
+    struct meta_node there;
+    pool_node_from_stat(&there, &item->there);
+    return pool_stat_same(&item->target->info, &there, stat) == POOL_SAME;
+}
+
+/* Writers stand still: what is seen of the file afterwards is what the names and nobody else made
+ * of it. */
+static mrmr_err restore_names_locked(struct restore *item, bool due)
+{
+    struct drv_stat stat;
+    if (due) {
+        MRMR_TRY(mrmr_err_drive(
+            restore_name_free(item->target, item->work, item->path.data), item->target->meta.name));
+        item->state = RESTORE_PLACED;
+    } else {
+        MRMR_TRY(restore_stat(item, &stat));
+        if (!restore_is_there(item, &stat))
+            return mrmr_fail(MRMR_CHANGED, "it was saved while its other names were looked for");
+    }
+    if (item->node.nlink > 1)
+        MRMR_TRY(restore_other_names(item, restore_link));
+    return restore_stat(item, &item->there);
+}
+
+/* due: the copy gets its name; else only its further names are made. */
+static mrmr_err restore_names(struct restore *item, bool due)
+{
+    struct pool_writers *writers = item->rebuild->pool->writers;
+    MRMR_TRY(pool_writers_stop(writers));
+    mrmr_err err = restore_names_locked(item, due);
+    pool_writers_go(writers);
+    return err;
+}
+
 static mrmr_err restore_place(struct restore *item)
 {
     if (item->held) {
@@ -233,10 +277,7 @@ static mrmr_err restore_place(struct restore *item)
         return MRMR_OK;
     }
     MRMR_TRY(restore_parents(item, item->path.data));
-    MRMR_TRY(mrmr_err_drive(
-        restore_name_free(item->target, item->work, item->path.data), item->target->meta.name));
-    item->state = RESTORE_PLACED;
-    return item->node.nlink > 1 ? restore_other_names(item, restore_link) : MRMR_OK;
+    return restore_names(item, true);
 }
 
 static mrmr_err restore_places(struct restore *items, size_t n)
@@ -250,8 +291,7 @@ static mrmr_err restore_places(struct restore *items, size_t n)
                      items[i].node.nlink > 1;
         if (!due && !names)
             continue;
-        mrmr_err err =
-            due ? restore_place(&items[i]) : restore_other_names(&items[i], restore_link);
+        mrmr_err err = due ? restore_place(&items[i]) : restore_names(&items[i], false);
         if (err == MRMR_CANCELLED || err == MRMR_NOMEM)
             return err;
         if (err)
@@ -260,16 +300,21 @@ static mrmr_err restore_places(struct restore *items, size_t n)
     return MRMR_OK;
 }
 
+/* So that each target has its turn once. */
+static bool restore_is_first_on(const struct restore *items, size_t i)
+{
+    bool first = items[i].target != NULL;
+    for (size_t j = 0; j < i && first; j++)
+        first = items[j].target != items[i].target;
+    return first;
+}
+
 static mrmr_err restore_sync(struct restore *items, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        bool first = items[i].target != NULL;
-        for (size_t j = 0; j < i && first; j++)
-            first = items[j].target != items[i].target;
-        if (first)
+    for (size_t i = 0; i < n; i++)
+        if (restore_is_first_on(items, i))
             MRMR_TRY(
                 mrmr_err_drive(drv_sync_all(items[i].target->drv), items[i].target->meta.name));
-    }
     return MRMR_OK;
 }
 
@@ -356,8 +401,12 @@ static mrmr_err restore_record_node(struct restore *item)
     struct drv_stat stat;
     if (item->held)
         return MRMR_OK; /* repair recorded it */
-    MRMR_TRY(mrmr_err_drive(
-        drv_stat(item->target->drv, item->path.data, &stat), item->target->meta.name));
+    MRMR_TRY(restore_stat(item, &stat));
+    /* A user saved it: the next scan takes that in. What went to another drive claims nothing. */
+    if (!item->rebuild->away && item->node.type == META_REG && !restore_is_there(item, &stat)) {
+        item->state = RESTORE_ENDED;
+        return MRMR_OK;
+    }
     /* What the drive or this user cannot hold stays as the catalog had it. */
     item->node.ino = stat.ino;
     item->node.ctime = stat.ctime;
@@ -460,6 +509,24 @@ static mrmr_err restore_begin(struct rebuild *rebuild, int64_t node, struct rest
     return err;
 }
 
+/* I4: the files are as they were placed, and I5: on drives that are ours. Writers stand still. */
+static mrmr_err restore_commit_locked(struct rebuild *rebuild, struct restore_set *set)
+{
+    MRMR_TRY(pool_writers_new_epoch(rebuild->pool->writers));
+    for (size_t i = 0; i < set->n; i++)
+        if (restore_is_first_on(set->items, i))
+            MRMR_TRY(pool_drive_still_ours(rebuild->pool, set->items[i].target));
+    return meta_atomically(rebuild->pool->meta, restore_record, set);
+}
+
+static mrmr_err restore_commit(struct rebuild *rebuild, struct restore_set *set)
+{
+    MRMR_TRY(pool_writers_stop(rebuild->pool->writers));
+    mrmr_err err = restore_commit_locked(rebuild, set);
+    pool_writers_go(rebuild->pool->writers);
+    return err;
+}
+
 mrmr_err pool_restore_batch(struct rebuild *rebuild, const int64_t nodes[], size_t n)
 {
     mrmr_autofree struct restore *items = calloc(n, sizeof *items);
@@ -478,11 +545,8 @@ mrmr_err pool_restore_batch(struct rebuild *rebuild, const int64_t nodes[], size
         err = restore_places(items, n);
     if (!err)
         err = restore_sync(items, n);
-    for (size_t i = 0; i < n && !err; i++)
-        if (items[i].target)
-            err = pool_drive_still_ours(rebuild->pool, items[i].target);
     if (!err)
-        err = meta_atomically(rebuild->pool->meta, restore_record, &set);
+        err = restore_commit(rebuild, &set);
     if (!err)
         restore_count(items, n);
     for (size_t i = 0; i < n; i++)

@@ -142,6 +142,7 @@ static mrmr_err restore_look_at_present(struct restore *item, const struct drv_s
                                                 : restore_is_same_other(item, stat);
         if (same) {
             item->state = RESTORE_KEPT;
+            item->there = *stat;
             return MRMR_OK;
         }
         if (missing && item->node.type == META_REG &&
@@ -187,8 +188,10 @@ static struct pool_drive *restore_placed_before(struct restore *item)
             !drv_stat(drive->drv, item->path.data, &stat) && stat.type == DRV_REG &&
             stat.size == item->node.size && stat.mtime == item->node.mtime &&
             meta_lookup_path(rebuild->pool->meta, drive->meta.root, item->path.data, &known) &&
-            !restore_verify_at(rebuild, &item->node, drive, item->path.data))
+            !restore_verify_at(rebuild, &item->node, drive, item->path.data)) {
+            item->there = stat;
             return drive;
+        }
     }
     return NULL;
 }

@@ -5,12 +5,13 @@
  * going to change (I3); that answer must hold until the write is done, and a commit must not claim
  * what was written since it was read. So they exclude each other: writers enter and leave, any
  * number at once; a commit stops them, looks once more at the files it claims, commits and lets them
- * go on.
+ * go on. So does whoever puts another inode in the place of a file (repair.c, restore.c).
  *
  * The file `writers` in the pool's folder has two locks (one for the writers that are in, one at
  * which new ones wait while somebody wants to stop them) and two numbers of 8 bytes:
  *
- *     epoch    what stripes count on may be another than before
+ *     epoch    what stripes count on may be another than before, and so may the inode that has a
+ *              file's name: who holds it open opens it anew
  *     turn     another one for each writer that came: nobody has since, if it is the same
  *
  * The kernel gives the locks back when a process ends, however it ends. The numbers need not survive

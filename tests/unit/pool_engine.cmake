@@ -8,4 +8,5 @@ mrmr_cmocka(pool_engine_red_team pool_engine_red_team.c LIBS mrmr_rig TIMEOUT 60
 mrmr_cmocka(pool_check pool_check.c LIBS mrmr_rig)
 mrmr_cmocka(pool_engine_place pool_engine_place.c LIBS mrmr_rig TIMEOUT 180)
 mrmr_cmocka(pool_retained pool_retained.c LIBS mrmr_rig TIMEOUT 600)
+mrmr_cmocka(pool_engine_writers pool_engine_writers.c LIBS mrmr_rig LABELS threads)
 mrmr_cmocka(pool_writers pool_writers.c LIBS mrmr_pool mrmr_base LABELS threads)

@@ -488,7 +488,8 @@ static mrmr_err mend_try(struct mend *m, int64_t id, struct pool_change *change)
     return mend_stripe(m, change);
 }
 
-/* What concerns one stripe is told and does not end the job. */
+/* What concerns one stripe is told and does not end the job. A writer that does not let itself be
+ * stopped concerns all. */
 static mrmr_err mend_one(struct mend *m, int64_t id)
 {
     struct pool_change change = {0};
@@ -500,7 +501,7 @@ static mrmr_err mend_one(struct mend *m, int64_t id)
         if (!err)
             err = mend_try(m, id, &change);
     }
-    if (err && err != MRMR_CANCELLED && err != MRMR_NOMEM) {
+    if (err && err != MRMR_CANCELLED && err != MRMR_NOMEM && err != MRMR_BUSY) {
         if (err == MRMR_LOST)
             m->report->lost_bytes += change.old.length;
         pool_tell_story(m->pool, m->job, true, err == MRMR_LOST ? "lost" : "stripe-waits", NULL,

@@ -211,6 +211,17 @@ static mrmr_err open_catalog(struct pool *pool)
     return open_unfinished(pool);
 }
 
+/* A drive that hangs is given up by the mount after its deadline: a stop waits a little longer. */
+static mrmr_err open_writers(struct pool *pool)
+{
+    enum { MARGIN_S = 5 };
+    uint64_t timeout;
+    MRMR_TRY(pool_setting_u64(pool, "drive-timeout", &timeout));
+    MRMR_TRY(pool_writers_open(pool->dirfd, &pool->writers));
+    pool_writers_wait_at_most(pool->writers, (int64_t)(timeout + MARGIN_S) * MRMR_NS_PER_S);
+    return MRMR_OK;
+}
+
 static mrmr_err open_all(struct pool *pool, const char *who)
 {
     struct stat st;
@@ -221,7 +232,7 @@ static mrmr_err open_all(struct pool *pool, const char *who)
     MRMR_TRY(open_catalog(pool));
     if (pool->access == POOL_OWN) {
         MRMR_TRY(meta_journal_start(pool->meta));
-        MRMR_TRY(pool_writers_open(pool->dirfd, &pool->writers));
+        MRMR_TRY(open_writers(pool));
     }
     MRMR_TRY(pool_stripes_create(pool));
     MRMR_TRY(pool_drives_load(pool));

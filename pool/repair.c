@@ -228,14 +228,25 @@ static mrmr_err repair_unrecord(struct repair *r)
     return meta_atomically(r->pool->meta, repair_record_in, &record);
 }
 
-/* The last look, and whatever waited for the writers may have taken long: whose drive it is, too
- * (I5). */
+struct repair_place {
+    struct repair *repair;
+    const char *path;
+};
+
+/* Before the writers stand still: the drive is ours (I5), and syncing the folder takes little time
+ * when it is done again. */
+static mrmr_err repair_look(void *arg)
+{
+    const struct repair_place *place = arg;
+    MRMR_TRY(repair_sync_folder_of(place->repair, place->path));
+    return pool_drive_still_ours(place->repair->pool, place->repair->drive);
+}
+
 static mrmr_err repair_may_place(struct repair *r, const char *path)
 {
     struct drv_stat stat;
-    MRMR_TRY(pool_drive_still_ours(r->pool, r->drive));
-    MRMR_TRY(drv_stat(r->drive->drv, path, &stat));
     bool first = path == r->path.data;
+    MRMR_TRY(drv_stat(r->drive->drv, path, &stat));
     if (first ? !repair_is_untouched(r, &stat) : !repair_is_what_was(r, &stat))
         return mrmr_fail(MRMR_CHANGED, "it was saved while it was being repaired");
     return MRMR_OK;
@@ -272,9 +283,9 @@ static mrmr_err repair_swap(
 static mrmr_err repair_put(
     struct repair *r, const char *path, enum drv_rename_flag how, bool *ret_swapped)
 {
+    struct repair_place place = {r, path};
     *ret_swapped = false;
-    MRMR_TRY(repair_sync_folder_of(r, path)); /* so that it takes little time below */
-    MRMR_TRY(pool_writers_stop(r->pool->writers));
+    MRMR_TRY(pool_writers_stop_after(r->pool->writers, r->job, repair_look, &place));
     mrmr_err err = repair_swap(r, path, how, ret_swapped);
     pool_writers_go(r->pool->writers);
     r->placed = r->placed || *ret_swapped;
@@ -296,7 +307,8 @@ static void repair_take_back(struct repair *r, const char *path)
 {
     struct drv *drv = r->drive->drv;
     struct drv_stat ours;
-    mrmr_err err = pool_writers_stop(r->pool->writers);
+    struct repair_place place = {r, path};
+    mrmr_err err = pool_writers_stop_after(r->pool->writers, NULL, repair_look, &place);
     if (!err) {
         err = repair_swap_back(r, path);
         pool_writers_go(r->pool->writers);
@@ -471,7 +483,7 @@ static mrmr_err settle_pending_locked(struct repair *r)
 
 static mrmr_err settle_pending(struct repair *r)
 {
-    MRMR_TRY(pool_writers_stop(r->pool->writers));
+    MRMR_TRY(pool_writers_stop(r->pool->writers, r->job));
     mrmr_err err = settle_pending_locked(r);
     pool_writers_go(r->pool->writers);
     return err;

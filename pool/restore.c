@@ -258,7 +258,7 @@ static mrmr_err restore_names_locked(struct restore *item, bool due)
 static mrmr_err restore_names(struct restore *item, bool due)
 {
     struct pool_writers *writers = item->rebuild->pool->writers;
-    MRMR_TRY(pool_writers_stop(writers));
+    MRMR_TRY(pool_writers_stop(writers, item->rebuild->job));
     mrmr_err err = restore_names_locked(item, due);
     pool_writers_go(writers);
     return err;
@@ -292,7 +292,7 @@ static mrmr_err restore_places(struct restore *items, size_t n)
         if (!due && !names)
             continue;
         mrmr_err err = due ? restore_place(&items[i]) : restore_names(&items[i], false);
-        if (err == MRMR_CANCELLED || err == MRMR_NOMEM)
+        if (err == MRMR_CANCELLED || err == MRMR_NOMEM || err == MRMR_BUSY)
             return err;
         if (err)
             restore_failed(&items[i], "it cannot be put in place");
@@ -509,21 +509,24 @@ static mrmr_err restore_begin(struct rebuild *rebuild, int64_t node, struct rest
     return err;
 }
 
-/* I4: the files are as they were placed, and I5: on drives that are ours. Writers stand still. */
-static mrmr_err restore_commit_locked(struct rebuild *rebuild, struct restore_set *set)
+/* I5: the drives are ours. */
+static mrmr_err restore_look(void *arg)
 {
-    MRMR_TRY(pool_writers_new_epoch(rebuild->pool->writers));
+    const struct restore_set *set = arg;
     for (size_t i = 0; i < set->n; i++)
         if (restore_is_first_on(set->items, i))
-            MRMR_TRY(pool_drive_still_ours(rebuild->pool, set->items[i].target));
-    return meta_atomically(rebuild->pool->meta, restore_record, set);
+            MRMR_TRY(pool_drive_still_ours(set->items[i].rebuild->pool, set->items[i].target));
+    return MRMR_OK;
 }
 
 static mrmr_err restore_commit(struct rebuild *rebuild, struct restore_set *set)
 {
-    MRMR_TRY(pool_writers_stop(rebuild->pool->writers));
-    mrmr_err err = restore_commit_locked(rebuild, set);
-    pool_writers_go(rebuild->pool->writers);
+    struct pool_writers *writers = rebuild->pool->writers;
+    MRMR_TRY(pool_writers_stop_after(writers, rebuild->job, restore_look, set));
+    mrmr_err err = pool_writers_new_epoch(writers);
+    if (!err)
+        err = meta_atomically(rebuild->pool->meta, restore_record, set);
+    pool_writers_go(writers);
     return err;
 }
 

@@ -248,11 +248,12 @@ static mrmr_err release_leaf(struct drv *drv, const struct retained_leaf *leaf)
 }
 
 /* Writers are let through between batches. */
-static mrmr_err release_leaves(struct pool *pool, struct retained_drive *d)
+static mrmr_err release_leaves(
+    struct pool *pool, const struct pool_job *job, struct retained_drive *d)
 {
     size_t n = leaf_count(d);
     for (size_t at = 0; at < n; at += RELEASE_BATCH) {
-        MRMR_TRY(pool_writers_stop(pool->writers));
+        MRMR_TRY(pool_writers_stop(pool->writers, job));
         mrmr_err err = MRMR_OK;
         for (size_t i = at; !err && i < n && i < at + RELEASE_BATCH; i++)
             if (!leaf_at(d, i)->needed)
@@ -345,13 +346,13 @@ static mrmr_err release_drive(
 {
     if (!d->leaves.size && !d->files.size && !d->temps.size)
         return MRMR_OK;
-    MRMR_TRY(pool_writers_stop(pool->writers));
+    MRMR_TRY(pool_writers_stop(pool->writers, job));
     pool_writers_go(pool->writers);
     if (d->leaves.size)
         MRMR_TRY(look_at_drive(pool, job, d));
     MRMR_TRY(pool_drive_attach(pool, d->drive));
     MRMR_TRY(pool_drive_still_ours(pool, d->drive));
-    MRMR_TRY(release_leaves(pool, d));
+    MRMR_TRY(release_leaves(pool, job, d));
     MRMR_TRY(release_temps(d));
     return release_files(d);
 }
@@ -365,7 +366,7 @@ mrmr_err pool_retained_release(
         if (!pool_drive_writable(d->drive))
             continue;
         mrmr_err err = release_drive(pool, job, d);
-        if (err == MRMR_NOMEM || err == MRMR_CANCELLED)
+        if (err == MRMR_NOMEM || err == MRMR_CANCELLED || err == MRMR_BUSY)
             return err;
         if (err) {
             mrmr_err_drive(err, d->drive->meta.name);

@@ -160,7 +160,7 @@ static mrmr_err scan_drop_touched(struct scan *s)
     for (size_t i = 0; i < s->n; i++)
         if (!s->worker[i].err && !s->drive[i].hold)
             drives[n++] = s->worker[i].drive->meta.id;
-    return pool_touched_drop(s->pool, s->touched_before, drives, n);
+    return pool_touched_drop(s->pool, s->job, s->touched_before, drives, n);
 }
 
 static mrmr_err scan_run(struct scan *s)

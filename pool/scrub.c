@@ -402,7 +402,7 @@ static mrmr_err scrub_repair_files(struct scrub *scrub)
             return MRMR_OK;
         after = node;
         mrmr_err err = pool_repair_node(scrub->pool, scrub->job, node, false);
-        if (err == MRMR_CANCELLED)
+        if (err == MRMR_CANCELLED || err == MRMR_BUSY)
             return err;
         if (err) {
             scrub->report->lost += err == MRMR_LOST;

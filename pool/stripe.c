@@ -17,9 +17,10 @@
  *     out. An old row on a drive that is away stays in the catalog as a DROP intent: the obsolete
  *     row. It goes when the drive returns.
  *
- * At 4 each drive that takes part is asked once more whether it still carries our session (I5), and
- * the new generation must leave everything wanted with at least the margin it had, counted from
- * what is readable now. Nothing is ever decoded across generations: a view pins one, and a row of a
+ * Before 4 each drive that takes part is asked once more whether it still carries our session (I5),
+ * and the new generation must leave everything wanted with at least the margin it had, counted from
+ * what is readable now. That is asked while writers still write, for a drive that hangs would take
+ * them along, and again if they did not stand still within a moment. They stand still for 4 itself. Nothing is ever decoded across generations: a view pins one, and a row of a
  * pinned generation is not removed in 5 but by the next settling.
  */
 #include "pool/stripe.h"
@@ -134,9 +135,19 @@ static mrmr_err run_commit_in(struct meta *meta, void *arg)
     return run_unintend(meta, run);
 }
 
-/* The last look before the commit. */
-static mrmr_err run_may_commit(struct pool_run *run)
+/* Some bytes of the block are new in it. */
+static bool run_claims_of(const struct meta_stripe *next, const struct meta_block *block)
 {
+    for (size_t i = 0; i < block->extents; i++)
+        if (!next->extent[block->first_extent + i].id)
+            return true;
+    return false;
+}
+
+/* The last look before the commit, not older than a moment when the writers stand still. */
+static mrmr_err run_may_commit(void *arg)
+{
+    struct pool_run *run = arg;
     const struct meta_stripe *next = &run->change->next;
     MRMR_TRY(run_check_margin(run));
     for (unsigned i = 0; i < run->nrows; i++)
@@ -145,6 +156,9 @@ static mrmr_err run_may_commit(struct pool_run *run)
         struct pool_drive *drive = pool_drive_by_id(run->pool, next->block[i].drive);
         if (pool_drive_writable(drive))
             MRMR_TRY(pool_drive_still_ours(run->pool, drive));
+        else if (run_claims_of(next, &next->block[i]) && !pool_drive_present(drive))
+            return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it is not ours any more, or is away"),
+                drive ? drive->meta.name : "?");
     }
     return MRMR_OK;
 }
@@ -249,7 +263,7 @@ static mrmr_err run_ready_drive(struct pool_run *run, struct pool_drive *drive)
 /* Whoever writes from now on has come since. */
 static mrmr_err run_begin(struct pool_run *run)
 {
-    MRMR_TRY(pool_writers_stop(run->pool->writers));
+    MRMR_TRY(pool_writers_stop(run->pool->writers, run->job));
     mrmr_err err = pool_writers_turn(run->pool->writers, &run->turn);
     pool_writers_go(run->pool->writers);
     return err;
@@ -300,7 +314,7 @@ static mrmr_err run_claims_same(struct pool_run *run)
 static mrmr_err run_commit(struct pool_run *run, bool *ret_tried)
 {
     struct pool_writers *writers = run->pool->writers;
-    MRMR_TRY(pool_writers_stop(writers));
+    MRMR_TRY(pool_writers_stop_after(writers, run->job, run_may_commit, run));
     mrmr_err err = run_claims_same(run);
     if (!err)
         err = pool_writers_new_epoch(writers);
@@ -322,8 +336,6 @@ static mrmr_err run_all(struct pool_run *run)
     run_queue_up(run);
     bool tried = false;
     mrmr_err err = pool_run_make(run);
-    if (!err)
-        err = run_may_commit(run);
     if (!err)
         err = run_commit(run, &tried);
     /* After a commit that failed in any other way the transaction may be in the catalog or not:

@@ -36,7 +36,7 @@ bool pool_touched_has(const struct pool_touched *touched, int64_t drive, uint64_
 void pool_touched_free(struct pool_touched *touched);
 /* A scan has ended: records of these drives within the first `size` bytes are done with, and a new
  * epoch begins, since inodes may be other nodes now. POOL_OWN. */
-mrmr_err pool_touched_drop(
-    struct pool *pool, uint64_t size, const int64_t drives[], size_t ndrives);
+mrmr_err pool_touched_drop(struct pool *pool, const struct pool_job *job, uint64_t size,
+    const int64_t drives[], size_t ndrives);
 
 #endif

@@ -18,27 +18,45 @@
  * anything: they are compared within the life of one process. They are read and written as a file
  * is, and not mapped: a full disk is an error then, and no signal.
  *
- * Threads: any. Those of one handle stop writers one after another; the thread that stops lets them
- * go on. A handle is for writing or for stopping, not for both.
+ * Whoever stops waits for those that are in, and all others wait at the gate meanwhile. One that
+ * hangs with its drive must not take everybody along: the wait ends with MRMR_BUSY, by default a
+ * little after a drive's deadline (set drive-timeout). By then the guard of a drive (guard.h) has
+ * given up whatever hung, and its writer has left; only a sync may take longer on a healthy drive,
+ * and is not worth that all the others wait for it: the job ends, and can be run again.
+ *
+ * What was read before the wait is as old as the wait was long, and a drive that a writer hung with
+ * is no drive to be asked while all wait: stop_after looks first, and again if it had to wait.
+ *
+ * Threads: any. Those of one handle stop writers one after another. A handle is for writing or for
+ * stopping, not for both.
  */
 #ifndef MRMR_POOL_WRITERS_H
 #define MRMR_POOL_WRITERS_H
 
 #include "base/err.h"
 
+struct pool_job;
 struct pool_writers;
 
 /* dirfd: the pool's folder, which must be writable. */
 mrmr_err pool_writers_open(int dirfd, struct pool_writers **ret_writers);
 void pool_writers_close(struct pool_writers *writers); /* NULL-safe */
+/* How long a stop waits at most, ns; before others use the handle. */
+void pool_writers_wait_at_most(struct pool_writers *writers, int64_t ns);
 
 /* Until leave, nothing that was not counted on becomes so. *ret_epoch: what was found out at the
  * same epoch before still holds. */
 mrmr_err pool_writers_enter(struct pool_writers *writers, uint64_t *ret_epoch);
 void pool_writers_leave(struct pool_writers *writers);
 
-/* Waits for those that are in; nobody enters until go. */
-mrmr_err pool_writers_stop(struct pool_writers *writers);
+/* Waits for those that are in; nobody enters until go. MRMR_BUSY: they did not leave in time;
+ * MRMR_CANCELLED: the job (may be NULL) was. Then nobody is stopped. */
+mrmr_err pool_writers_stop(struct pool_writers *writers, const struct pool_job *job);
+/* The same after a look, which is not older than a moment when they stand still: it is taken while
+ * they write, and again if the stop had to wait. Its error is returned, and nobody is stopped. */
+typedef mrmr_err (*pool_writers_look)(void *arg);
+mrmr_err pool_writers_stop_after(
+    struct pool_writers *writers, const struct pool_job *job, pool_writers_look look, void *arg);
 void pool_writers_go(struct pool_writers *writers);
 /* Both while they are stopped; before a commit. */
 mrmr_err pool_writers_new_epoch(struct pool_writers *writers);

@@ -4,6 +4,7 @@
  * is put there while they stand still, what they wrote before that stays, and the catalog knows of it
  * when they go on.
  */
+#include "pool/identity.h"
 #include "pool/writers.h"
 #include "tests/support/rig.h"
 
@@ -11,11 +12,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOMENT_MS = 100 };
+enum { MOMENT_MS = 100, LONG_MS = 2000 };
 
-static void moment(void)
+static void sleep_ms(long ms)
 {
-    const struct timespec ts = {.tv_nsec = MOMENT_MS * 1000000L};
+    const struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
     nanosleep(&ts, NULL);
 }
 
@@ -96,7 +97,7 @@ static void nobody_comes_in(void *arg, enum drv_fault_op op, const char *path)
     (void)op, (void)path;
     assert_false(atomic_exchange(&mount->started, true));
     assert_int_equal(pthread_create(&mount->thread, NULL, come_in, mount), 0);
-    moment();
+    sleep_ms(MOMENT_MS);
     assert_false(atomic_load(&mount->in));
 }
 
@@ -212,6 +213,168 @@ static void test_who_saves_a_restored_file_is_seen(void **state)
     rig_check_originals(rig);
 }
 
+/* --- one that hangs --- */
+
+static void comes_and_stays(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct mount *mount = arg;
+    (void)op, (void)path;
+    if (!atomic_exchange(&mount->in, true))
+        rig_ok(pool_writers_enter(mount->writers, &mount->epoch));
+}
+
+enum job { SYNC, REPAIR, REBUILD };
+
+/* One file or stripe is not told of: what hangs concerns them all. */
+static void not_one_by_one(bool warning, const char *text, void *arg)
+{
+    static const char *const told[] = {
+        "encoded anew", "not protected", "put in place", "not repaired"};
+    (void)warning, (void)arg;
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++)
+        if (strstr(text, told[i]))
+            fail_msg("%s", text);
+}
+
+static mrmr_err run(struct rig *rig, enum job what)
+{
+    struct pool_job job = rig_job(rig);
+    job.notice = not_one_by_one;
+    struct pool_scrub_report scrubbed;
+    struct pool_rebuild_report rebuilt;
+    if (what == SYNC)
+        return pool_sync(rig->pool, &job, false, &rig->report);
+    if (what == REPAIR)
+        return pool_scrub(rig->pool, &job, &(struct pool_scrub_options){.repair = true}, &scrubbed);
+    return pool_rebuild(rig->pool, &job, &(struct pool_rebuild_options){.drive = "d1"}, &rebuilt);
+}
+
+/* The job ends, has lost nothing, and left nothing lying about; and is run again. spent: of the
+ * promise, by what the job is to put right. */
+static void hangs_before(
+    struct mount *mount, enum job what, uint32_t ops, const char *prefix, unsigned spent)
+{
+    struct rig *rig = mount->rig;
+    pool_writers_wait_at_most(rig->pool->writers, MOMENT_MS * INT64_C(1000000));
+    for (unsigned d = 0; d < rig->n; d++)
+        hook_on(mount, d, ops, prefix, 0, true, comes_and_stays);
+    assert_int_equal(run(rig, what), MRMR_BUSY);
+    assert_true(mount->in);
+    assert_non_null(strstr(mrmr_story_get()->hint, "mrmr drives"));
+    rig_clear_faults(rig);
+    rig_promise_check(rig, spent);
+    assert_int_equal(run(rig, what), MRMR_BUSY); /* it comes no farther */
+    pool_writers_leave(mount->writers);
+    rig_promise_check(rig, spent);
+    rig_ok(run(rig, what));
+    rig_protect_all(rig);
+    rig_check_originals(rig);
+    rig_check(rig);
+    rig_verify(rig, true);
+}
+
+static void test_a_writer_hangs_when_a_stripe_is_committed(void **state)
+{
+    struct mount *mount = *state;
+    rig_one_each(mount->rig, 3, 2 * RIG_MIB);
+    rig_promise(mount->rig);
+    rig_put(mount->rig, 0, "new", 2 * RIG_MIB);
+    hangs_before(mount, SYNC, DRV_FAULT_RENAME, ".mrmr/parity", 0);
+}
+
+static void test_a_writer_hangs_when_a_stripe_is_filled(void **state)
+{
+    struct mount *mount = *state;
+    rig_one_each(mount->rig, 3, RIG_MIB);
+    rig_promise(mount->rig);
+    rig_put(mount->rig, 0, "new", RIG_MIB / 2);
+    hangs_before(mount, SYNC, DRV_FAULT_RENAME, ".mrmr/parity", 0);
+}
+
+/* And the other stripes do not wait for it, too. */
+static void test_a_writer_hangs_when_stripes_are_mended(void **state)
+{
+    struct mount *mount = *state;
+    struct rig *rig = mount->rig;
+    char path[32];
+    for (unsigned i = 0; i < 12; i++) {
+        snprintf(path, sizeof path, "f%u", i);
+        rig_put(rig, i % 3, path, 2 * RIG_MIB);
+    }
+    rig_protect_all(rig);
+    for (unsigned i = 0; i < 12; i += 3) {
+        snprintf(path, sizeof path, "f%u", i);
+        rig_edit(rig, path, 0, RIG_MIB);
+    }
+    rig_promise(rig);
+    hangs_before(mount, SYNC, DRV_FAULT_RENAME, ".mrmr/parity", 0);
+}
+
+static void test_a_writer_hangs_when_a_file_is_repaired(void **state)
+{
+    struct mount *mount = *state;
+    rig_one_each(mount->rig, 3, 2 * RIG_MIB);
+    rig_promise(mount->rig);
+    rig_rot(mount->rig, 1, "f1", RIG_MIB + 1);
+    hangs_before(mount, REPAIR, DRV_FAULT_RENAME, ".mrmr/work", 1);
+}
+
+static void test_a_writer_hangs_when_a_file_is_restored(void **state)
+{
+    struct mount *mount = *state;
+    rig_one_each(mount->rig, 3, 2 * RIG_MIB);
+    rig_promise(mount->rig);
+    rig_ok(drv_unlink(mount->rig->drive[1].raw, "f1"));
+    hangs_before(mount, REBUILD, DRV_FAULT_SYNC_ALL, NULL, 1);
+}
+
+/* --- a drive that is another's when the writer has left --- */
+
+static void *take_drive(void *arg)
+{
+    struct mount *mount = arg;
+    struct pool_identity identity;
+    struct drv *raw = mount->rig->drive[3].raw;
+    sleep_ms(LONG_MS);
+    rig_ok(pool_identity_read(raw, &identity));
+    identity.session.number += 7;
+    rig_ok(pool_identity_write(raw, &identity));
+    pool_writers_leave(mount->writers);
+    return NULL;
+}
+
+static void comes_and_takes(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct mount *mount = arg;
+    (void)op, (void)path;
+    if (atomic_exchange(&mount->started, true))
+        return;
+    rig_ok(pool_writers_enter(mount->writers, &mount->epoch));
+    assert_int_equal(pthread_create(&mount->thread, NULL, take_drive, mount), 0);
+}
+
+/* I5: the session is read after the wait, not before. */
+static void test_a_drive_is_taken_while_a_commit_waits(void **state)
+{
+    struct mount *mount = *state;
+    struct rig *rig = mount->rig;
+    struct pool_job job = rig_job(rig);
+    struct pool_sync_report report = {0};
+    for (unsigned d = 0; d < rig->n; d++) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", d);
+        rig_put(rig, d, path, RIG_MIB);
+        hook_on(mount, d, DRV_FAULT_RENAME, ".mrmr/parity", 0, true, comes_and_takes);
+    }
+    rig_ok(pool_scan(rig->pool, &job, false, &report));
+    pool_protect(rig->pool, &job, &report);
+    assert_true(mount->started);
+    assert_int_equal(rig_pool_drive(rig, 3)->presence, POOL_DIVERGED);
+    struct meta_totals totals;
+    rig_ok(meta_totals(rig->pool->meta, rig_pool_drive(rig, 3)->meta.id, &totals));
+    assert_int_equal(totals.extents + totals.row_bytes, 0); /* no stripe counts on it */
+}
+
 int main(void)
 {
 #define mount_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -220,6 +383,12 @@ int main(void)
         mount_test(test_who_saves_before_a_repair_keeps_the_place),
         mount_test(test_a_restored_file_is_placed_while_writers_stand_still),
         mount_test(test_who_saves_a_restored_file_is_seen),
+        mount_test(test_a_writer_hangs_when_a_stripe_is_committed),
+        mount_test(test_a_writer_hangs_when_a_stripe_is_filled),
+        mount_test(test_a_writer_hangs_when_stripes_are_mended),
+        mount_test(test_a_writer_hangs_when_a_file_is_repaired),
+        mount_test(test_a_writer_hangs_when_a_file_is_restored),
+        mount_test(test_a_drive_is_taken_while_a_commit_waits),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_engine_writers", tests, NULL, NULL);

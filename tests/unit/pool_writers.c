@@ -4,6 +4,10 @@
  */
 #include "pool/writers.h"
 
+#include "base/clock.h"
+#include "base/thread.h"
+#include "pool/pool.h"
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -12,12 +16,13 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-enum { WRITERS = 4, STOPS = 200 };
+enum { WRITERS = 4, STOPS = 200, WAIT_MS = 100, LONG_MS = 700, ALARM_S = 30 };
 
 static char folder[128];
 static int dirfd_of_folder;
@@ -59,7 +64,8 @@ static void test_they_stand_still(void **state)
     for (unsigned i = 0; i < WRITERS; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, writer_run, &bench), 0);
     for (unsigned i = 0; i < STOPS; i++) {
-        ok(pool_writers_stop(bench.writers[1])); /* is not starved by those who go in and out */
+        ok(pool_writers_stop(
+            bench.writers[1], NULL)); /* is not starved by those who go in and out */
         atomic_store(&bench.stopped, true);
         uint64_t entries = atomic_load(&bench.entries);
         assert_int_equal(atomic_load(&bench.in), 0);
@@ -88,7 +94,7 @@ static void *stopper_run(void *arg)
 {
     struct bench *bench = arg;
     for (unsigned i = 0; i < STOPS; i++) {
-        ok(pool_writers_stop(bench->writers[1]));
+        ok(pool_writers_stop(bench->writers[1], NULL));
         assert_false(atomic_exchange(&bench->stopped, true));
         assert_int_equal(atomic_load(&bench->in), 0);
         ok(pool_writers_new_epoch(bench->writers[1]));
@@ -126,6 +132,160 @@ static void test_two_stop_them(void **state)
         pool_writers_close(bench.writers[i]);
 }
 
+static void sleep_ms(long ms)
+{
+    const struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+    nanosleep(&ts, NULL);
+}
+
+static int64_t ms_since(int64_t then)
+{
+    return (mrmr_clock_monotonic() - then) / 1000000;
+}
+
+/* The wait for one that hangs ends, whoever stops; and nobody is stopped then. */
+static void test_a_writer_hangs(void **state)
+{
+    (void)state;
+    struct bench bench = {.in = 0};
+    uint64_t epoch;
+    for (unsigned i = 0; i < 2; i++)
+        ok(pool_writers_open(dirfd_of_folder, &bench.writers[i]));
+    pool_writers_wait_at_most(bench.writers[1], WAIT_MS * INT64_C(1000000));
+    ok(pool_writers_enter(bench.writers[0], &epoch));
+    alarm(ALARM_S); /* rather than to wait for ever */
+    for (unsigned i = 0; i < 2; i++) {
+        int64_t begin = mrmr_clock_monotonic();
+        assert_int_equal(pool_writers_stop(bench.writers[1], NULL), MRMR_BUSY);
+        assert_true(ms_since(begin) >= WAIT_MS);
+        assert_non_null(strstr(mrmr_story_get()->text, "mount"));
+        assert_non_null(strstr(mrmr_story_get()->hint, "mrmr drives"));
+    }
+    ok(pool_writers_enter(bench.writers[0], &epoch)); /* the gate is open */
+    pool_writers_leave(bench.writers[0]);
+    pool_writers_leave(bench.writers[0]);
+    ok(pool_writers_stop(bench.writers[1], NULL));
+    pool_writers_go(bench.writers[1]);
+    alarm(0);
+    for (unsigned i = 0; i < 2; i++)
+        pool_writers_close(bench.writers[i]);
+}
+
+/* Another thread of the owner has stopped them, and does not let them go. */
+static void *stop_busy_run(void *arg)
+{
+    assert_int_equal(pool_writers_stop(arg, NULL), MRMR_BUSY);
+    return NULL;
+}
+
+static void test_who_stops_hangs(void **state)
+{
+    (void)state;
+    struct pool_writers *writers;
+    pthread_t thread;
+    ok(pool_writers_open(dirfd_of_folder, &writers));
+    pool_writers_wait_at_most(writers, WAIT_MS * INT64_C(1000000));
+    ok(pool_writers_stop(writers, NULL));
+    alarm(ALARM_S);
+    assert_int_equal(pthread_create(&thread, NULL, stop_busy_run, writers), 0);
+    pthread_join(thread, NULL);
+    alarm(0);
+    pool_writers_go(writers);
+    ok(pool_writers_stop(writers, NULL));
+    pool_writers_go(writers);
+    pool_writers_close(writers);
+}
+
+static void *cancel_run(void *arg)
+{
+    struct mrmr_cancel *cancel = arg;
+    sleep_ms(WAIT_MS);
+    atomic_store(&cancel->flag, true);
+    return NULL;
+}
+
+static void test_the_job_is_cancelled(void **state)
+{
+    (void)state;
+    struct pool_writers *writers[2];
+    struct mrmr_cancel cancel = {.flag = false};
+    const struct pool_job job = {.cancel = &cancel};
+    pthread_t thread;
+    uint64_t epoch;
+    for (unsigned i = 0; i < 2; i++)
+        ok(pool_writers_open(dirfd_of_folder, &writers[i]));
+    ok(pool_writers_enter(writers[0], &epoch));
+    assert_int_equal(pthread_create(&thread, NULL, cancel_run, &cancel), 0);
+    alarm(ALARM_S);
+    int64_t begin = mrmr_clock_monotonic();
+    assert_int_equal(pool_writers_stop(writers[1], &job), MRMR_CANCELLED);
+    assert_true(ms_since(begin) < ALARM_S * 1000 / 2);
+    pthread_join(thread, NULL);
+    ok(pool_writers_enter(writers[0], &epoch));
+    alarm(0);
+    for (unsigned i = 0; i < 2; i++)
+        pool_writers_leave(writers[0]);
+    for (unsigned i = 0; i < 2; i++)
+        pool_writers_close(writers[i]);
+}
+
+/* What was looked at before a long wait is looked at again. */
+struct looks {
+    unsigned n;
+    atomic_bool left;
+    bool after; /* the last look was taken when the writer had left */
+    struct pool_writers *writers;
+};
+
+static mrmr_err look(void *arg)
+{
+    struct looks *looks = arg;
+    looks->n++;
+    looks->after = atomic_load(&looks->left);
+    return MRMR_OK;
+}
+
+static mrmr_err look_fails(void *arg)
+{
+    look(arg);
+    return mrmr_fail(MRMR_DIVERGED, NULL);
+}
+
+static void *leave_run(void *arg)
+{
+    struct looks *looks = arg;
+    sleep_ms(LONG_MS);
+    atomic_store(&looks->left, true);
+    pool_writers_leave(looks->writers);
+    return NULL;
+}
+
+static void test_a_look_is_new(void **state)
+{
+    (void)state;
+    struct pool_writers *writers;
+    struct looks looks = {.left = false};
+    pthread_t thread;
+    uint64_t epoch;
+    ok(pool_writers_open(dirfd_of_folder, &looks.writers));
+    ok(pool_writers_open(dirfd_of_folder, &writers));
+    ok(pool_writers_stop_after(writers, NULL, look, &looks));
+    assert_int_equal(looks.n, 1);
+    pool_writers_go(writers);
+    ok(pool_writers_enter(looks.writers, &epoch));
+    assert_int_equal(pthread_create(&thread, NULL, leave_run, &looks), 0);
+    ok(pool_writers_stop_after(writers, NULL, look, &looks));
+    assert_int_equal(looks.n, 3);
+    assert_true(looks.after);
+    pool_writers_go(writers);
+    pthread_join(thread, NULL);
+    assert_int_equal(pool_writers_stop_after(writers, NULL, look_fails, &looks), MRMR_DIVERGED);
+    ok(pool_writers_enter(looks.writers, &epoch));
+    pool_writers_leave(looks.writers);
+    pool_writers_close(writers);
+    pool_writers_close(looks.writers);
+}
+
 /* A process that ends among the writers, or while it stops them, is in nobody's way. */
 static void test_a_process_ends(void **state)
 {
@@ -139,13 +299,14 @@ static void test_a_process_ends(void **state)
         if (child == 0) {
             mrmr_err err = pool_writers_open(dirfd_of_folder, &writers);
             if (!err)
-                err = stops ? pool_writers_stop(writers) : pool_writers_enter(writers, &epoch);
+                err =
+                    stops ? pool_writers_stop(writers, NULL) : pool_writers_enter(writers, &epoch);
             _exit(err != MRMR_OK);
         }
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_int_equal(status, 0);
         ok(pool_writers_open(dirfd_of_folder, &writers));
-        ok(pool_writers_stop(writers));
+        ok(pool_writers_stop(writers, NULL));
         pool_writers_go(writers);
         ok(pool_writers_enter(writers, &epoch));
         pool_writers_leave(writers);
@@ -178,6 +339,10 @@ int main(void)
         cmocka_unit_test(test_they_stand_still),
         cmocka_unit_test(test_two_stop_them),
         cmocka_unit_test(test_a_process_ends),
+        cmocka_unit_test(test_a_writer_hangs),
+        cmocka_unit_test(test_who_stops_hangs),
+        cmocka_unit_test(test_the_job_is_cancelled),
+        cmocka_unit_test(test_a_look_is_new),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_writers", tests, make_folder, remove_folder);

@@ -299,7 +299,8 @@ void pool_views_forget(struct pool *pool, int64_t stripe);
 mrmr_err pool_stripes_create(struct pool *pool);
 void pool_stripes_destroy(struct pool *pool);
 
-/* A node's original, to be read; nothing is known of its content. ABSENT, OFFLINE. */
+/* A node's original, to be read; nothing is known of its content. Of several names the catalog has of
+ * it one that leads to it still, where the drive can tell. ABSENT, OFFLINE. */
 mrmr_err pool_node_open(struct pool *pool, int64_t node, struct drv_file **ret_file);
 
 enum pool_leaf_how { POOL_LEAF_ANY, POOL_LEAF_DIRECT, POOL_LEAF_DECODE };

@@ -56,6 +56,14 @@ static mrmr_err point(struct rig *rig, const char *path, char kept[POOL_RETAINED
     return pool_retained_point(rig_pool_drive(rig, 0)->drv, leaf, leaves, kept);
 }
 
+static void touch_inode(struct rig *rig, const struct meta_node *node)
+{
+    int fd;
+    rig_ok(pool_touched_open(rig->pool->dirfd, &fd));
+    rig_ok(pool_touched_add(fd, node->drive, node->ino));
+    close(fd);
+}
+
 /* And then the rename. */
 static mrmr_err delete (struct rig *rig, const char *path)
 {
@@ -118,6 +126,69 @@ static void test_deleted(void **state)
     rig_ok(delete (rig, "f0"));
     rig_find(rig, "f0")->there = false;
     nobody_suffers(rig, "f0");
+}
+
+/* --- a file with two names --- */
+
+enum how { UNLINKED, REPLACED };
+
+/* One of them goes, past MRMR or through it: nothing has to be kept, for the other still leads to the
+ * bytes. Before the scan as after it. */
+static void one_name_goes(const char *other, enum how how, bool through_mrmr)
+{
+    struct rig *rig =
+        rig_create(&(struct rig_spec){.kind = RIG_LOCAL, .drives = DRIVES, .seed = 79});
+    struct drv *raw = rig->drive[0].raw;
+    for (unsigned d = 0; d < DRIVES; d++) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", d);
+        rig_put(rig, d, path, FILE_LEAVES * RIG_MIB - 100);
+    }
+    rig_ok(drv_link(raw, "f0", other));
+    rig_protect_all(rig);
+    rig_put(rig, 0, "n", 5000);
+    struct meta_node node = node_at(rig, "f0");
+    assert_int_equal(node_at(rig, other).id, node.id);
+    if (through_mrmr)
+        touch_inode(rig, &node);
+    if (how == UNLINKED)
+        rig_ok(drv_unlink(raw, "f0"));
+    else
+        rig_ok(drv_rename(raw, "n", "f0", DRV_RENAME_REPLACE));
+    struct rig_file *file = rig_find(rig, "f0"), *replaced = rig_find(rig, "n");
+    file->there = replaced->there = false; /* the catalog knows them not, or not so */
+    reads_all_but(rig, NULL, 0);
+    no_new_rows(rig);
+    rig_sync(rig);
+    assert_int_equal(rig->report.held, 0);
+    assert_int_equal(node_at(rig, other).id, node.id);
+    snprintf(file->path, sizeof file->path, "%s", other);
+    file->there = true;
+    replaced->there = how == UNLINKED;
+    assert_string_equal(rig_states(rig, other), "LLL");
+    reads_all_but(rig, NULL, 0);
+    for (unsigned d = 1; d < DRIVES; d++) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", d);
+        struct meta_stripe image = rig_stripe_of(rig, path, 0);
+        assert_int_equal(pool_image_margin(rig->pool, &image), 2);
+        meta_stripe_free(&image);
+    }
+    rig_clear_faults(rig);
+    rig_protect_all(rig);
+    rig_check(rig);
+    rig_verify(rig, true);
+    rig_destroy(rig);
+}
+
+static void test_one_of_two_names_goes(void **state)
+{
+    (void)state;
+    for (int through_mrmr = 0; through_mrmr < 2; through_mrmr++)
+        for (int how = UNLINKED; how <= REPLACED; how++) {
+            one_name_goes("z", (enum how)how, through_mrmr); /* the catalog's path is f0 */
+            one_name_goes("a", (enum how)how, through_mrmr); /* it is a */
+        }
 }
 
 /* A whole file that is retained, and then written to by someone who still has it open. */
@@ -410,10 +481,7 @@ enum { MANY = 40 };
 static void touch(struct rig *rig, const char *path)
 {
     struct meta_node node = rig_node(rig, path);
-    int fd;
-    rig_ok(pool_touched_open(rig->pool->dirfd, &fd));
-    rig_ok(pool_touched_add(fd, node.drive, node.ino));
-    close(fd);
+    touch_inode(rig, &node);
 }
 
 /* All files of a drive go, and one of another is cut short with an older time; through MRMR or by someone else.
@@ -593,6 +661,7 @@ int main(void)
         cmocka_unit_test(test_cut_short),
         cmocka_unit_test(test_saved_twice_and_appended),
         cmocka_unit_test(test_deleted),
+        cmocka_unit_test(test_one_of_two_names_goes),
         cmocka_unit_test(test_deleted_and_written_to),
         cmocka_unit_test(test_release_leaves_what_is_new),
         cmocka_unit_test(test_release_looks_for_what_is_live),

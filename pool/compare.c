@@ -98,14 +98,18 @@ static bool compare_is_older(
     return false;
 }
 
-/* Not what the stripe holds. */
+/* Not what the stripe holds; that may be kept elsewhere on the drive, which is read into buf. */
 static uint8_t compare_other(const struct compare *c, struct compare_file *f,
-    const struct meta_extent *extent, uint64_t leaf)
+    const struct meta_extent *extent, uint64_t leaf, uint8_t *buf)
 {
     f->differs = true;
-    if (!f->node.recheck || covered_get(f, leaf) || compare_is_older(f, extent, leaf))
-        return pool_retained_has(c->drive->drv, extent, leaf - extent->first) ? COMPARE_RETAINED
-                                                                              : META_GONE;
+    if (!f->node.recheck || covered_get(f, leaf) || compare_is_older(f, extent, leaf)) {
+        uint64_t i = leaf - extent->first;
+        return pool_retained_read(
+                   c->drive->drv, &extent->digests[i], buf, pool_leaf_size(extent, i))
+                   ? META_GONE
+                   : COMPARE_RETAINED;
+    }
     f->damaged = true;
     covered_set(f, leaf);
     return META_MISSING;
@@ -132,7 +136,7 @@ static mrmr_err compare_batch(struct compare *c, struct compare_file *f,
         uint64_t leaf = extent->first + i + k, size = pool_leaf_size(extent, i + k);
         uint8_t *buf = c->buffer + k * META_LEAF;
         if (compare_leaf_now(f, leaf) < size) {
-            verdict[k] = compare_other(c, f, extent, leaf);
+            verdict[k] = compare_other(c, f, extent, leaf, buf);
             continue;
         }
         mrmr_err err = drv_file_read_exact(f->file, leaf * META_LEAF, buf, size);
@@ -158,7 +162,7 @@ static mrmr_err compare_batch(struct compare *c, struct compare_file *f,
         bool whole = compare_leaf_now(f, leaf) == span[s].size;
         verdict[k] = mrmr_digest_equal(&digest[s], &extent->digests[i + k])
                          ? (uint8_t)compare_equal(f, leaf, whole)
-                         : compare_other(c, f, extent, leaf);
+                         : compare_other(c, f, extent, leaf, c->buffer + k * META_LEAF);
         atomic_fetch_add_explicit(&c->worker->team->bytes, span[s].size, memory_order_relaxed);
     }
     return MRMR_OK;

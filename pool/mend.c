@@ -22,6 +22,7 @@
  */
 #include "pool/drive.h"
 #include "pool/engine.h"
+#include "pool/retained.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -482,9 +483,27 @@ static mrmr_err mend_give_up(struct mend *m, const struct meta_stripe *stripe)
     return err;
 }
 
+static bool mend_has_rows_over(struct mend *m, const struct meta_stripe *stripe)
+{
+    for (size_t i = 0; i < stripe->rows; i++)
+        if (stripe->row[i].index >= m->redundancy)
+            return true;
+    return false;
+}
+
+/* Rows are dropped by what the margin is without them, which must not be hearsay. */
 static mrmr_err mend_try(struct mend *m, int64_t id, struct pool_change *change)
 {
+    bool lost = false;
     MRMR_TRY(meta_stripe_load(m->pool->meta, id, &change->old));
+    if (mend_has_rows_over(m, &change->old))
+        MRMR_TRY(pool_retained_confirm(m->pool, m->job, &change->old, &lost));
+    if (lost) {
+        pool_views_forget(m->pool, id);
+        pool_change_free(change);
+        *change = (struct pool_change){0};
+        MRMR_TRY(meta_stripe_load(m->pool->meta, id, &change->old));
+    }
     return mend_stripe(m, change);
 }
 

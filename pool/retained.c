@@ -92,16 +92,6 @@ mrmr_err pool_retained_leaf(
         drive->meta.name);
 }
 
-bool pool_retained_has(struct drv *drv, const struct meta_extent *extent, uint64_t i)
-{
-    char path[POOL_RETAINED_PATH], at[POOL_RETAINED_PATH];
-    struct drv_stat stat;
-    uint64_t offset;
-    leaf_path(&extent->digests[i], path);
-    return !leaf_place(drv, path, at, &offset) && !drv_stat(drv, at, &stat) &&
-           stat.type == DRV_REG && stat.size >= offset + pool_leaf_size(extent, i);
-}
-
 /* --- saving --- */
 
 static void folder_of(const char *path, char folder[POOL_RETAINED_PATH])
@@ -277,32 +267,147 @@ mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf le
 
 /* --- what the scan makes of it --- */
 
-static mrmr_err vanish_extent(struct pool *pool, struct drv *drv, const struct meta_extent *extent)
+static mrmr_err kept_add(struct pool_retained_kept *kept, const struct mrmr_digest *digest)
+{
+    if (kept->n == kept->room) {
+        size_t room = kept->room ? 2 * kept->room : 64;
+        struct mrmr_digest *grown = realloc(kept->digest, room * sizeof *grown);
+        if (!grown)
+            return mrmr_nomem();
+        kept->digest = grown;
+        kept->room = room;
+    }
+    kept->digest[kept->n++] = *digest;
+    kept->sorted = false;
+    return MRMR_OK;
+}
+
+static int kept_compare(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct mrmr_digest));
+}
+
+static bool kept_has(struct pool_retained_kept *kept, const struct mrmr_digest *digest)
+{
+    if (!kept->sorted && kept->n)
+        qsort(kept->digest, kept->n, sizeof *kept->digest, kept_compare);
+    kept->sorted = true;
+    return kept->n && bsearch(digest, kept->digest, kept->n, sizeof *digest, kept_compare);
+}
+
+void pool_retained_kept_free(struct pool_retained_kept *kept)
+{
+    free(kept->digest);
+    *kept = (struct pool_retained_kept){.n = 0};
+}
+
+/* An extent of the node's that may be kept on its own drive. */
+static bool vanish_concerns(const struct meta_node *node, const struct meta_extent *extent)
+{
+    return extent->drive == node->drive && extent->state != META_GONE;
+}
+
+static mrmr_err note_extent(struct drv *drv, const struct pool_job *job,
+    const struct meta_extent *extent, void *buf, struct pool_retained_kept *kept)
+{
+    for (uint64_t i = 0; i < extent->leaves; i++) {
+        mrmr_err err = pool_job_poll(job);
+        if (!err)
+            err = pool_retained_read(drv, &extent->digests[i], buf, pool_leaf_size(extent, i));
+        if (err == MRMR_NOMEM || err == MRMR_CANCELLED)
+            return err;
+        if (!err)
+            MRMR_TRY(kept_add(kept, &extent->digests[i]));
+    }
+    return MRMR_OK;
+}
+
+mrmr_err pool_retained_note(struct pool *pool, const struct pool_job *job,
+    const struct meta_node *node, struct pool_retained_kept *kept)
+{
+    struct pool_drive *drive = pool_drive_by_id(pool, node->drive);
+    mrmr_autofree struct meta_extent *extents = NULL;
+    mrmr_autofree void *buf = malloc(META_LEAF);
+    size_t n;
+    if (!buf)
+        return mrmr_nomem();
+    if (!pool_drive_readable(drive))
+        return MRMR_OK;
+    MRMR_TRY(meta_extents_of(pool->meta, node->id, &extents, &n));
+    for (size_t i = 0; i < n; i++)
+        if (vanish_concerns(node, &extents[i]))
+            MRMR_TRY(note_extent(drive->drv, job, &extents[i], buf, kept));
+    return MRMR_OK;
+}
+
+static mrmr_err vanish_extent(
+    struct pool *pool, const struct meta_extent *extent, struct pool_retained_kept *kept)
 {
     mrmr_autofree struct meta_verdict *verdict = calloc(extent->leaves, sizeof *verdict);
     bool any = false;
     if (!verdict)
         return mrmr_nomem();
     for (uint64_t i = 0; i < extent->leaves; i++) {
-        bool has = pool_retained_has(drv, extent, i);
+        bool has = kept_has(kept, &extent->digests[i]);
         verdict[i] = (struct meta_verdict){1, has ? META_STALE : extent->state, has};
         any = any || has;
     }
     return any ? meta_extent_judge(pool->meta, extent->id, verdict, extent->leaves) : MRMR_OK;
 }
 
-mrmr_err pool_retained_vanish(struct pool *pool, const struct meta_node *node)
+mrmr_err pool_retained_vanish(
+    struct pool *pool, const struct meta_node *node, struct pool_retained_kept *kept)
 {
-    struct pool_drive *drive = pool_drive_by_id(pool, node->drive);
     mrmr_autofree struct meta_extent *extents = NULL;
-    struct drv_stat stat;
     size_t n;
-    if (!pool_drive_readable(drive) || drv_stat(drive->drv, POOL_RETAINED, &stat))
+    if (!kept->n)
         return MRMR_OK;
     MRMR_TRY(meta_extents_of(pool->meta, node->id, &extents, &n));
     for (size_t i = 0; i < n; i++)
-        if (extents[i].drive == node->drive && extents[i].state != META_GONE)
-            MRMR_TRY(vanish_extent(pool, drive->drv, &extents[i]));
+        if (vanish_concerns(node, &extents[i]))
+            MRMR_TRY(vanish_extent(pool, &extents[i], kept));
+    return MRMR_OK;
+}
+
+static mrmr_err confirm_extent(struct pool *pool, const struct pool_job *job,
+    const struct meta_extent *extent, void *buf, bool *ret_lost)
+{
+    mrmr_autofree struct meta_verdict *verdict = calloc(extent->leaves, sizeof *verdict);
+    bool lost = false;
+    if (!verdict)
+        return mrmr_nomem();
+    for (uint64_t i = 0; i < extent->leaves; i++) {
+        MRMR_TRY(pool_job_poll(job));
+        mrmr_err err = pool_retained_leaf(pool, extent, i, buf);
+        bool gone = mrmr_class_of(err) == MRMR_CLASS_ABSENT ||
+                    mrmr_class_of(err) == MRMR_CLASS_CORRUPT ||
+                    mrmr_class_of(err) == MRMR_CLASS_INVALID;
+        if (err && !gone)
+            return err;
+        verdict[i] = (struct meta_verdict){1, gone ? META_GONE : META_STALE, false};
+        lost = lost || gone;
+    }
+    *ret_lost = *ret_lost || lost;
+    return lost ? meta_extent_judge(pool->meta, extent->id, verdict, extent->leaves) : MRMR_OK;
+}
+
+/* What lies on a drive that is away counts as lost already. */
+static bool confirm_concerns(struct pool *pool, const struct meta_extent *extent)
+{
+    return !extent->node && extent->state == META_STALE &&
+           pool_drive_present(pool_drive_by_id(pool, extent->drive));
+}
+
+mrmr_err pool_retained_confirm(
+    struct pool *pool, const struct pool_job *job, const struct meta_stripe *stripe, bool *ret_lost)
+{
+    mrmr_autofree void *buf = malloc(META_LEAF);
+    *ret_lost = false;
+    if (!buf)
+        return mrmr_nomem();
+    for (size_t i = 0; i < stripe->extents; i++)
+        if (confirm_concerns(pool, &stripe->extent[i]))
+            MRMR_TRY(confirm_extent(pool, job, &stripe->extent[i], buf, ret_lost));
     return MRMR_OK;
 }
 

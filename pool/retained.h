@@ -41,9 +41,6 @@ mrmr_err pool_retained_read(
 /* The same for leaf i of an extent, on the drive of its block. */
 mrmr_err pool_retained_leaf(
     struct pool *pool, const struct meta_extent *extent, uint64_t i, void *buf);
-/* Whether leaf i of an extent is kept, to look at: its bytes are not read. */
-bool pool_retained_has(struct drv *drv, const struct meta_extent *extent, uint64_t i);
-
 /* Durable on return. data has this digest. The entry is also new where it was there before: release
  * leaves alone what came after it had begun. */
 mrmr_err pool_retained_save(
@@ -73,9 +70,27 @@ mrmr_err pool_retained_save_leaves(struct drv *drv, struct drv_file *file,
 mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
     char ret_path[POOL_RETAINED_PATH]);
 
-/* Inside the caller's transaction: the node's file goes. Leaves of it that are kept become STALE,
- * without a node; all others are left to the caller. */
-mrmr_err pool_retained_vanish(struct pool *pool, const struct meta_node *node);
+/* What was found kept on one drive, and read. Zero-initialise. */
+struct pool_retained_kept {
+    struct mrmr_digest *digest;
+    size_t n, room;
+    bool sorted;
+};
+/* Outside of a transaction, for it takes as long as there are bytes kept of this file: its leaves
+ * that are kept, and right, are noted. */
+mrmr_err pool_retained_note(struct pool *pool, const struct pool_job *job,
+    const struct meta_node *node, struct pool_retained_kept *kept);
+void pool_retained_kept_free(struct pool_retained_kept *kept);
+/* Inside the caller's transaction: the node's file goes. Leaves of it that were noted become STALE,
+ * without a node; all others are left to the caller. Nothing is read. */
+mrmr_err pool_retained_vanish(
+    struct pool *pool, const struct meta_node *node, struct pool_retained_kept *kept);
+
+/* Before redundancy of a stripe is given up: its leaves that count as kept, and belong to no file
+ * any more, are read. What is not there becomes GONE (*ret_lost: load the stripe anew). A drive that
+ * does not answer: MRMR_UNAVAILABLE and its like, and nothing is known. */
+mrmr_err pool_retained_confirm(struct pool *pool, const struct pool_job *job,
+    const struct meta_stripe *stripe, bool *ret_lost);
 
 /* Inside the caller's transaction: the drive's medium is gone, and all that was kept on it. */
 mrmr_err pool_retained_lost(struct pool *pool, int64_t drive);

@@ -11,6 +11,7 @@
 #define MRMR_POOL_SCAN_H
 
 #include "pool/engine.h"
+#include "pool/retained.h"
 #include "pool/touched.h"
 
 #include <stdatomic.h>
@@ -172,6 +173,7 @@ struct pool_scan_drive {
     struct mrmr_bytes aside;       /* struct meta_change that do not count */
     struct pool_scan_list orphans; /* nodes whose last name may have gone */
     struct pool_paths paths;
+    struct pool_retained_kept kept; /* of what may have vanished, read before it is judged */
     uint64_t moved, vanished, changed, held_files;
 };
 /* The whole drive, or the folders of revisit alone (which it empties). Sets worker->stopped with

@@ -4,7 +4,6 @@
  * leaves all of a drive's changes in the catalog, or none. The drive is read only, and only for
  * what the walk did not record: attributes, and where data lies in sparse files.
  */
-#include "pool/retained.h"
 #include "pool/scan.h"
 
 #include <stdio.h>
@@ -346,7 +345,7 @@ static mrmr_err vanish_end(
     if (frame->elsewhere)
         return MRMR_OK;
     if (frame->node.type == META_REG)
-        MRMR_TRY(pool_retained_vanish(scan->pool, &frame->node));
+        MRMR_TRY(pool_retained_vanish(scan->pool, &frame->node, &scan->kept));
     MRMR_TRY(meta_extents_mark(meta, frame->node.id, META_STALE, META_GONE));
     MRMR_TRY(meta_node_remove(meta, frame->node.id));
     scan->vanished += frame->node.type == META_REG;

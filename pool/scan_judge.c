@@ -572,10 +572,62 @@ static void judge_report(struct pool_scan_drive *scan, struct pool_sync_report *
     report->drives_held += scan->hold;
 }
 
+/* --- Before it --- */
+
+static mrmr_err judge_note_children(
+    struct pool_scan_drive *scan, int64_t folder, struct pool_scan_list *todo)
+{
+    mrmr_autofree struct meta_child *children = NULL;
+    size_t n = 0;
+    MRMR_TRY(meta_children(scan->pool->meta, folder, &children, &n));
+    for (size_t i = 0; i < n; i++)
+        MRMR_TRY(pool_scan_list_add(todo, children[i].node.id));
+    return MRMR_OK;
+}
+
+/* A node, and all below it. */
+static mrmr_err judge_note_below(struct pool_scan_drive *scan, struct pool_scan_list *todo)
+{
+    while (todo->n) {
+        struct meta_node node;
+        MRMR_TRY(pool_job_poll(scan->job));
+        mrmr_err err = meta_node_get(scan->pool->meta, todo->id[--todo->n], &node);
+        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+            continue;
+        MRMR_TRY(err);
+        if (node.type == META_DIR)
+            MRMR_TRY(judge_note_children(scan, node.id, todo));
+        else if (node.type == META_REG)
+            MRMR_TRY(pool_retained_note(scan->pool, scan->job, &node, &scan->kept));
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err judge_note(struct pool_scan_drive *scan, const struct meta_change *change)
+{
+    struct pool_scan_list todo = {.n = 0};
+    mrmr_err err = pool_scan_list_add(&todo, change->node);
+    if (!err)
+        err = judge_note_below(scan, &todo);
+    pool_scan_list_free(&todo);
+    return err;
+}
+
+/* What is kept of files that may have vanished is read before the transaction, which must not last
+ * as long. What vanishes and was not thought of here counts as gone: too little, never too much. */
+static mrmr_err judge_note_kept(struct pool_scan_drive *scan)
+{
+    struct drv_stat stat;
+    if (drv_stat(scan->drive->drv, POOL_RETAINED, &stat))
+        return MRMR_OK;
+    return judge_each(scan, META_CHANGE_VANISHED, judge_note);
+}
+
 mrmr_err pool_scan_judge(struct pool_scan_drive *scan, struct pool_sync_report *report)
 {
     struct meta_drive *meta = &scan->drive->meta;
     const struct meta_drive was = *meta;
+    MRMR_TRY(judge_note_kept(scan));
     MRMR_TRY(meta_begin(scan->pool->meta));
     mrmr_err err = judge_all(scan);
     if (!err)

@@ -697,4 +697,5 @@ void pool_scan_walk_free(struct pool_scan_drive *scan)
     pool_scan_list_free(&scan->orphans);
     pool_scan_held_free(&scan->held);
     pool_paths_free(&scan->paths);
+    pool_retained_kept_free(&scan->kept);
 }

@@ -29,6 +29,7 @@
  * Nothing is ever deleted but copies of our own that were never in place.
  */
 #include "pool/engine.h"
+#include "pool/touched.h"
 #include "pool/writers.h"
 
 #include "base/text.h"
@@ -437,7 +438,9 @@ static mrmr_err repair_file(struct repair *r, bool bring_back)
     MRMR_TRY(drv_stat(r->drive->drv, r->path.data, &r->was));
     if (r->was.type != DRV_REG)
         return mrmr_fail(MRMR_CONFLICT, "something else than a file is in its place");
-    if (!bring_back && pool_stat_same(&r->drive->info, &r->node, &r->was) != POOL_SAME)
+    bool hides;
+    MRMR_TRY(pool_touched_may_hide(r->pool, r->drive, r->was.ino, &hides));
+    if (!bring_back && (hides || pool_stat_same(&r->drive->info, &r->node, &r->was) != POOL_SAME))
         return mrmr_fail(MRMR_CHANGED, "it was edited; the next sync takes it in");
     if (bring_back && repair_is_unseen(r))
         return mrmr_err_hint(

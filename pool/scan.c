@@ -31,7 +31,7 @@ struct scan {
     const struct pool_job *job;
     struct pool_sync_report *report;
     struct pool_scan_excludes excludes;
-    struct pool_touched touched;
+    struct pool_touched touched, touched_first;
     uint64_t touched_before; /* bytes of its file when the scan began */
     struct pool_scan_drive *drive;
     struct pool_scan_worker *worker; /* worker[i].arg is &drive[i] */
@@ -61,6 +61,7 @@ static mrmr_err scan_begin_drive(
         .job = s->job,
         .excludes = &s->excludes,
         .touched = &s->touched,
+        .touched_before = &s->touched_first,
         .accept = accept,
         .unclean = scan_was_unclean(drive),
         .replacing = drive->meta.state == META_DRIVE_REBUILDING,
@@ -86,6 +87,7 @@ static mrmr_err scan_begin(struct scan *s, bool accept)
         return mrmr_nomem();
     MRMR_TRY(pool_scan_excludes_load(s->pool, &s->excludes));
     MRMR_TRY(pool_touched_size(s->pool, &s->touched_before));
+    MRMR_TRY(pool_touched_load(s->pool, &s->touched_first));
     for (size_t i = 0; i < s->pool->ndrives; i++) {
         struct pool_drive *drive = s->pool->drives[i];
         if (drive->meta.state == META_DRIVE_RETIRED)
@@ -111,6 +113,7 @@ static void scan_free(struct scan *s)
     free(s->worker);
     pool_scan_excludes_free(&s->excludes);
     pool_touched_free(&s->touched);
+    pool_touched_free(&s->touched_first);
 }
 
 static mrmr_err scan_work(struct pool_scan_worker *worker)
@@ -150,6 +153,13 @@ static mrmr_err scan_judge(struct scan *s, struct pool_scan_worker *worker)
     return MRMR_OK;
 }
 
+/* All of the drive was looked at, if a record is what keeps a file from being overlooked. */
+static bool scan_saw_touched(const struct pool_scan_drive *scan)
+{
+    return (scan->drive->info.caps & DRV_CAP_STABLE_CTIME) ||
+           (!scan->unreadable && !scan->hidden.n && !scan->replacing);
+}
+
 /* What was touched before the scan began is judged. */
 static mrmr_err scan_drop_touched(struct scan *s)
 {
@@ -158,7 +168,7 @@ static mrmr_err scan_drop_touched(struct scan *s)
     if (!drives)
         return mrmr_nomem();
     for (size_t i = 0; i < s->n; i++)
-        if (!s->worker[i].err && !s->drive[i].hold)
+        if (!s->worker[i].err && !s->drive[i].hold && scan_saw_touched(&s->drive[i]))
             drives[n++] = s->worker[i].drive->meta.id;
     return pool_touched_drop(s->pool, s->job, s->touched_before, drives, n);
 }

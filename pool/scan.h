@@ -147,7 +147,8 @@ struct pool_scan_drive {
     struct pool_drive *drive;
     const struct pool_job *job;
     const struct pool_scan_excludes *excludes;
-    const struct pool_touched *touched; /* from the judgement on */
+    const struct pool_touched *touched;        /* from the judgement on */
+    const struct pool_touched *touched_before; /* when the scan began */
     struct pool_scan_worker *worker;
     struct pool_scan_held held;
     bool accept;

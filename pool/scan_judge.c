@@ -316,7 +316,9 @@ static mrmr_err judge_node(
     struct pool_scan_drive *scan, const struct meta_change *change, struct meta_node *ret_node)
 {
     mrmr_err err = meta_node_get(scan->pool->meta, change->node, ret_node);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || (!err && judge_same(ret_node, &change->now))) {
+    bool as_seen = !err && judge_same(ret_node, &change->now) &&
+                   !pool_touched_hides(scan->touched_before, scan->drive, ret_node->ino);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || as_seen) {
         ret_node->id = 0;
         return MRMR_OK;
     }

@@ -404,6 +404,8 @@ static mrmr_err walk_known_file(
 {
     struct pool_scan_drive *scan = turn->scan;
     enum pool_same same = pool_stat_same(&scan->drive->info, &child->node, stat);
+    if (same == POOL_SAME && pool_touched_hides(scan->touched_before, scan->drive, stat->ino))
+        same = POOL_RECHECK;
     if (same != POOL_SAME) {
         bool awaited = false; /* of a drive that is being restored: not all of it may be there */
         if (scan->replacing)

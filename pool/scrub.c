@@ -11,6 +11,7 @@
  */
 #include "pool/lane.h"
 #include "pool/manifest.h"
+#include "pool/touched.h"
 
 #include "parity/code.h"
 #include <string.h>
@@ -192,9 +193,12 @@ static enum leaf_finding scrub_judge(
     mrmr_err err = drv_stat(drive->drv, path.data, &stat);
     if (mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE)
         return LEAF_UNKNOWN;
+    bool hides;
     if (err || pool_stat_same(&drive->info, &node, &stat) != POOL_SAME)
         return LEAF_EDITED;
-    return LEAF_ROTTEN;
+    if (pool_touched_may_hide(scrub->pool, drive, stat.ino, &hides))
+        return LEAF_UNKNOWN;
+    return hides ? LEAF_EDITED : LEAF_ROTTEN;
 }
 
 static void scrub_tell_leaf(struct scrub *scrub, const struct meta_extent *extent, uint64_t leaf)

@@ -24,6 +24,7 @@
  * pinned generation is not removed in 5 but by the next settling.
  */
 #include "pool/stripe.h"
+#include "pool/touched.h"
 #include "pool/writers.h"
 
 #include <stdio.h>
@@ -270,8 +271,8 @@ static mrmr_err run_begin(struct pool_run *run)
 }
 
 /* The file of a new extent is as it was read. */
-static mrmr_err run_claim_same(
-    struct pool_run *run, struct pool_paths *paths, const struct meta_extent *extent)
+static mrmr_err run_claim_same(struct pool_run *run, struct pool_paths *paths,
+    const struct pool_touched *touched, const struct meta_extent *extent)
 {
     struct meta_node node;
     struct drv_stat stat;
@@ -281,31 +282,36 @@ static mrmr_err run_claim_same(
     struct pool_drive *drive = pool_drive_by_id(run->pool, node.drive);
     MRMR_TRY(pool_paths_get(run->pool, paths, extent->node, &path));
     if (!pool_drive_readable(drive) || drv_stat(drive->drv, path, &stat) ||
-        pool_stat_same(&drive->info, &node, &stat) != POOL_SAME)
+        pool_stat_same(&drive->info, &node, &stat) != POOL_SAME ||
+        pool_touched_hides(touched, drive, stat.ino))
         return mrmr_fail(MRMR_CHANGED, "it was written to while it was being protected");
     run->change->unstable = 0;
     return MRMR_OK;
 }
 
 /* Writers stand still. What was written through them since the files were read cancels the claim: a
- * look at each file tells, for it was older than a clock tick when its first byte was read. */
+ * look at each file tells, for it was older than a clock tick when its first byte was read; or, where
+ * a time that is set back would hide it, that it was touched since the last scan began. */
 static mrmr_err run_claims_same(struct pool_run *run)
 {
     const struct meta_stripe *next = &run->change->next;
     struct pool_paths paths = {.parent = 0};
+    struct pool_touched touched;
     mrmr_err err = MRMR_OK;
     int64_t last = 0;
     uint64_t turn;
     MRMR_TRY(pool_writers_turn(run->pool->writers, &turn));
     if (turn == run->turn)
         return MRMR_OK;
+    MRMR_TRY(pool_touched_load(run->pool, &touched));
     for (size_t i = 0; !err && i < next->extents; i++) {
         if (next->extent[i].id || next->extent[i].node == last)
             continue;
         last = next->extent[i].node;
-        err = run_claim_same(run, &paths, &next->extent[i]);
+        err = run_claim_same(run, &paths, &touched, &next->extent[i]);
     }
     pool_paths_free(&paths);
+    pool_touched_free(&touched);
     return err;
 }
 

@@ -78,6 +78,19 @@ bool pool_touched_has(const struct pool_touched *touched, int64_t drive, uint64_
     return ino && touched->n && bsearch(&wanted, touched->inode, touched->n, RECORD, inode_compare);
 }
 
+mrmr_err pool_touched_may_hide(
+    struct pool *pool, const struct pool_drive *drive, uint64_t ino, bool *ret_may)
+{
+    struct pool_touched touched;
+    *ret_may = false;
+    if (drive->info.caps & DRV_CAP_STABLE_CTIME)
+        return MRMR_OK;
+    MRMR_TRY(pool_touched_load(pool, &touched));
+    *ret_may = pool_touched_hides(&touched, drive, ino);
+    pool_touched_free(&touched);
+    return MRMR_OK;
+}
+
 void pool_touched_free(struct pool_touched *touched)
 {
     free(touched->inode);

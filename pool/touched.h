@@ -10,6 +10,11 @@
  * Whoever adds is among the writers (writers.h), opens the file anew at each epoch that it has not
  * seen, and adds before it makes the change. The scan loads the records after it has walked the
  * drives, and drops those that were there before it began.
+ *
+ * Where a drive has no stable ctime, a time that is set back hides a write: there a file whose inode
+ * is here is never unchanged by its stat alone. A stripe claims nothing of it, the next scan has it
+ * read and compared, and its record stays until a scan has seen all of the drive. Without stable
+ * inode numbers either, nothing tells.
  */
 #ifndef MRMR_POOL_TOUCHED_H
 #define MRMR_POOL_TOUCHED_H
@@ -33,6 +38,16 @@ struct pool_touched {
 mrmr_err pool_touched_size(struct pool *pool, uint64_t *ret_size);
 mrmr_err pool_touched_load(struct pool *pool, struct pool_touched *ret_touched);
 bool pool_touched_has(const struct pool_touched *touched, int64_t drive, uint64_t ino);
+/* By its stat the file may be unchanged, and it is not to be believed: see above. */
+static inline bool pool_touched_hides(
+    const struct pool_touched *touched, const struct pool_drive *drive, uint64_t ino)
+{
+    return !(drive->info.caps & DRV_CAP_STABLE_CTIME) &&
+           pool_touched_has(touched, drive->meta.id, ino);
+}
+/* The same, where nothing is loaded. */
+mrmr_err pool_touched_may_hide(
+    struct pool *pool, const struct pool_drive *drive, uint64_t ino, bool *ret_may);
 void pool_touched_free(struct pool_touched *touched);
 /* A scan has ended: records of these drives within the first `size` bytes are done with, and a new
  * epoch begins, since inodes may be other nodes now. POOL_OWN. */

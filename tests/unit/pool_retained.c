@@ -687,6 +687,98 @@ static void test_what_is_done_through_mrmr_is_not_held(void **state)
     assert_int_equal(drives, 1);
 }
 
+/* --- a time that is set back --- */
+
+/* As drives are on which nothing else tells of a write. Until the pool is opened anew. */
+static void no_ctime(struct rig *rig)
+{
+    for (unsigned d = 0; d < rig->n; d++)
+        rig_pool_drive(rig, d)->info.caps &= ~(uint32_t)DRV_CAP_STABLE_CTIME;
+}
+
+/* On drive 0, through MRMR, and the user, or a program of the user's, sets the time. */
+static void edit_in_hiding(struct rig *rig, const char *path, uint64_t leaf)
+{
+    int64_t mtime = rig_mtime(rig, path);
+    touch(rig, path);
+    rig_ok(save(rig, path, leaf, leaf + 1));
+    rig_edit(rig, path, leaf * RIG_MIB + 10, 100);
+    rig_set_mtime(rig, path, mtime);
+    /* A drive without a ctime gives none. */
+    struct meta_node node = rig_node(rig, path);
+    struct drv_stat stat;
+    rig_ok(drv_stat(rig->drive[0].raw, path, &stat));
+    node.ctime = stat.ctime;
+    rig_ok(meta_node_store(rig->pool->meta, &node));
+}
+
+static uint64_t touched_size(struct rig *rig)
+{
+    uint64_t size;
+    rig_ok(pool_touched_size(rig->pool, &size));
+    return size;
+}
+
+static void test_a_scan_sees_what_hides(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_MEM, 93);
+    no_ctime(rig);
+    edit_in_hiding(rig, "f0", 1);
+    rig_sync(rig);
+    assert_int_equal(rig->report.changed, 1);
+    assert_int_equal(rig->report.held, 0);
+    assert_int_equal(touched_size(rig), 0);
+    rig_protect_all(rig);
+    rig_sync(rig);
+    assert_int_equal(rig->report.changed, 0);
+    assert_int_equal(count_retained(rig, 0), 0);
+    rig_check(rig);
+    rig_verify(rig, true);
+    rig_destroy(rig);
+}
+
+/* What the scan cannot look at it has not seen: it is told of it again. */
+static void test_what_hides_where_a_scan_cannot_look(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_MEM, 94);
+    const struct drv_fault_rule dark = {
+        .ops = DRV_FAULT_LIST, .prefix = "folder", .err = MRMR_DENIED};
+    rig_put(rig, 0, "folder/file", 2 * RIG_MIB);
+    rig_protect_all(rig);
+    no_ctime(rig);
+    edit_in_hiding(rig, "folder/file", 1);
+    rig_ok(drv_fault_add(rig->drive[0].fault, &dark, NULL));
+    rig_sync(rig);
+    assert_int_equal(rig->report.changed, 0);
+    assert_true(touched_size(rig) > 0);
+    rig_clear_faults(rig);
+    rig_sync(rig);
+    assert_int_equal(rig->report.changed, 1);
+    assert_int_equal(touched_size(rig), 0);
+    rig_protect_all(rig);
+    rig_check(rig);
+    rig_verify(rig, true);
+    rig_destroy(rig);
+}
+
+static void test_a_scrub_does_not_repair_what_hides(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_MEM, 95);
+    no_ctime(rig);
+    edit_in_hiding(rig, "f0", 1);
+    struct pool_scrub_report report = rig_scrub(rig, true);
+    assert_int_equal(report.edited, 1);
+    assert_int_equal(report.damaged + report.repaired, 0);
+    rig_check_originals(rig);
+    rig_protect_all(rig);
+    rig_check(rig);
+    rig_verify(rig, true);
+    rig_destroy(rig);
+}
+
 /* --- the power --- */
 
 static void tap_cut(struct rig *rig, struct rig_drive *drive)
@@ -749,6 +841,7 @@ static void test_power_cuts(void **state)
 struct late_write {
     struct rig *rig;
     struct pool_writers *writers;
+    bool hides;
     atomic_bool done;
 };
 
@@ -761,15 +854,19 @@ static void write_late(void *arg, enum drv_fault_op op, const char *path)
     if (atomic_exchange(&late->done, true))
         return;
     rig_ok(pool_writers_enter(late->writers, &epoch));
+    int64_t mtime = rig_mtime(late->rig, "f0");
+    if (late->hides)
+        touch(late->rig, "f0");
     rig_edit(late->rig, "f0", RIG_MIB + 1, 10);
+    if (late->hides)
+        rig_set_mtime(late->rig, "f0", mtime);
     pool_writers_leave(late->writers);
 }
 
-static void test_a_write_before_the_commit_cancels_the_claim(void **state)
+static void late_write_cancels(bool hides)
 {
-    (void)state;
     struct rig *rig = rig_create(&(struct rig_spec){.drives = DRIVES, .seed = 80});
-    struct late_write late = {.rig = rig};
+    struct late_write late = {.rig = rig, .hides = hides};
     const struct drv_fault_rule when_named = {.ops = DRV_FAULT_RENAME,
         .prefix = ".mrmr/parity",
         .action = DRV_FAULT_HOOK,
@@ -780,6 +877,8 @@ static void test_a_write_before_the_commit_cancels_the_claim(void **state)
         snprintf(path, sizeof path, "f%u", d);
         rig_put(rig, d, path, 2 * RIG_MIB);
     }
+    if (hides)
+        no_ctime(rig);
     rig_ok(pool_writers_open(rig->pool->dirfd, &late.writers));
     for (unsigned d = 0; d < DRIVES; d++)
         rig_ok(drv_fault_add(rig->drive[d].fault, &when_named, NULL));
@@ -795,6 +894,13 @@ static void test_a_write_before_the_commit_cancels_the_claim(void **state)
     rig_verify(rig, true);
     pool_writers_close(late.writers);
     rig_destroy(rig);
+}
+
+static void test_a_write_before_the_commit_cancels_the_claim(void **state)
+{
+    (void)state;
+    late_write_cancels(false);
+    late_write_cancels(true);
 }
 
 int main(void)
@@ -819,6 +925,9 @@ int main(void)
         cmocka_unit_test(test_release_in_the_dark),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_what_is_done_through_mrmr_is_not_held),
+        cmocka_unit_test(test_a_scan_sees_what_hides),
+        cmocka_unit_test(test_what_hides_where_a_scan_cannot_look),
+        cmocka_unit_test(test_a_scrub_does_not_repair_what_hides),
         cmocka_unit_test(test_power_cuts),
         cmocka_unit_test(test_a_write_before_the_commit_cancels_the_claim),
     };

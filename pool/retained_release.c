@@ -27,6 +27,7 @@ struct retained_drive {
     struct mrmr_bytes leaves; /* struct retained_leaf, sorted by digest when it is searched */
     struct mrmr_bytes files;  /* names below files/, each with its NUL */
     struct mrmr_bytes temps;  /* paths that were being made, each with its NUL */
+    bool skipped;             /* some folder could not be read */
 };
 
 struct pool_retained {
@@ -91,6 +92,21 @@ static mrmr_err list_folder(struct retained_drive *d, const char *folder)
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ? MRMR_OK : err;
 }
 
+/* It concerns this folder, and not the drive or the job. */
+static bool list_may_skip(mrmr_err err)
+{
+    switch (mrmr_class_of(err)) {
+    case MRMR_CLASS_MEMORY:
+    case MRMR_CLASS_CANCELLED:
+        return false;
+    case MRMR_CLASS_UNAVAILABLE:
+        return err == MRMR_IO;
+    default:
+        return true;
+    }
+}
+
+/* What is in a folder that cannot be read stays, and keeps nothing else from being let go of. */
 static mrmr_err list_drive(struct retained_drive *d)
 {
     mrmr_autobytes struct mrmr_bytes folders = MRMR_BYTES_INIT;
@@ -98,8 +114,16 @@ static mrmr_err list_drive(struct retained_drive *d)
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         return MRMR_OK;
     MRMR_TRY(err);
-    for (size_t at = 0; at < folders.size; at += strlen(folders.data + at) + 1)
-        MRMR_TRY(list_folder(d, folders.data + at));
+    for (size_t at = 0; at < folders.size; at += strlen(folders.data + at) + 1) {
+        err = list_folder(d, folders.data + at);
+        if (!err)
+            continue;
+        if (!list_may_skip(err))
+            return err;
+        mrmr_err_drive(err, d->drive->meta.name);
+        mrmr_log_story(MRMR_LOG_WARN, "a folder of what is retained stays as it is");
+        d->skipped = true;
+    }
     return MRMR_OK;
 }
 
@@ -303,8 +327,8 @@ static int name_compare(const void *a, const void *b)
     return memcmp(a, b, FILE_HEX);
 }
 
-/* Names of FILE_HEX bytes, sorted. */
-static mrmr_err files_in_use(struct retained_drive *d, struct mrmr_bytes *names)
+/* Names of FILE_HEX bytes, sorted. *ret_all: there are no others, for every symlink was seen. */
+static mrmr_err files_in_use(struct retained_drive *d, struct mrmr_bytes *names, bool *ret_all)
 {
     struct retained_drive now = {.drive = d->drive};
     mrmr_err err = list_drive(&now);
@@ -313,6 +337,7 @@ static mrmr_err files_in_use(struct retained_drive *d, struct mrmr_bytes *names)
     mrmr_bytes_free(&now.leaves);
     mrmr_bytes_free(&now.files);
     mrmr_bytes_free(&now.temps);
+    *ret_all = !now.skipped;
     if (!err && names->size)
         qsort(names->data, names->size / FILE_HEX, FILE_HEX, name_compare);
     return err;
@@ -322,9 +347,12 @@ static mrmr_err files_in_use(struct retained_drive *d, struct mrmr_bytes *names)
 static mrmr_err release_files(struct retained_drive *d)
 {
     mrmr_autobytes struct mrmr_bytes used = MRMR_BYTES_INIT;
+    bool all;
     if (!d->files.size)
         return MRMR_OK;
-    MRMR_TRY(files_in_use(d, &used));
+    MRMR_TRY(files_in_use(d, &used, &all));
+    if (!all)
+        return MRMR_OK; /* what cannot be seen may lead to any of them */
     for (size_t at = 0; at < d->files.size; at += strlen(d->files.data + at) + 1) {
         const char *name = d->files.data + at;
         char path[POOL_RETAINED_PATH];

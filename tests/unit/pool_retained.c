@@ -575,6 +575,69 @@ static void test_release_in_the_dark(void **state)
     rig_destroy(rig);
 }
 
+/* The first folder of saved leaves; as it cannot be listed. */
+static unsigned darken_a_folder(struct rig *rig, mrmr_err err)
+{
+    struct mrmr_bytes names = MRMR_BYTES_INIT;
+    char folder[POOL_RETAINED_PATH];
+    unsigned n = 0;
+    const char *name;
+    rig_ok(drv_list(rig->drive[0].raw, POOL_RETAINED, list_entry, &names));
+    for (name = names.data; strcmp(name, "files") == 0; name += strlen(name) + 1)
+        ;
+    snprintf(folder, sizeof folder, POOL_RETAINED "/%.80s", name);
+    mrmr_bytes_free(&names);
+    rig_ok(drv_list(rig->drive[0].raw, folder, count_entry, &n));
+    const struct drv_fault_rule dark = {.ops = DRV_FAULT_LIST, .prefix = folder, .err = err};
+    rig_ok(drv_fault_add(rig->drive[0].fault, &dark, NULL));
+    return n;
+}
+
+/* Only what is in it stays. */
+static void test_release_beside_a_dark_folder(void **state)
+{
+    (void)state;
+    static const mrmr_err errs[] = {MRMR_DENIED, MRMR_IO, MRMR_LOOP};
+    for (size_t i = 0; i < sizeof errs / sizeof *errs; i++) {
+        struct rig *rig = begin(RIG_MEM, 96);
+        rig_ok(save(rig, "f0", 0, FILE_LEAVES));
+        assert_int_equal(count_retained(rig, 0), FILE_LEAVES);
+        unsigned dark = darken_a_folder(rig, errs[i]);
+        assert_true(dark < FILE_LEAVES);
+        rig_sync(rig);
+        assert_int_equal(count_retained(rig, 0), dark);
+        rig_clear_faults(rig);
+        rig_sync(rig);
+        assert_int_equal(count_retained(rig, 0), 0);
+        rig_destroy(rig);
+    }
+}
+
+/* What cannot be seen may lead to any file. */
+static void test_release_does_not_guess_what_leads_to_a_file(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 97);
+    unsigned files = 0;
+    rig_put(rig, 0, "one", 5000);
+    rig_put(rig, 0, "other", 5000);
+    rig_protect_all(rig);
+    rig_ok(delete (rig, "one"));
+    rig_find(rig, "one")->there = false;
+    no_new_rows(rig);
+    assert_int_equal(darken_a_folder(rig, MRMR_DENIED), 1);
+    rig_sync(rig);
+    rig_sync(rig);
+    rig_ok(drv_list(rig->drive[0].raw, POOL_RETAINED_FILES, count_entry, &files));
+    assert_int_equal(files, 1);
+    reads_all_but(rig, NULL, 0);
+    rig_clear_faults(rig);
+    rig_protect_all(rig);
+    rig_sync(rig);
+    assert_int_equal(count_retained(rig, 0), 0);
+    rig_destroy(rig);
+}
+
 /* Nothing that lies there is believed, nor led out of the folder by. */
 static void test_hostile(void **state)
 {
@@ -923,6 +986,8 @@ int main(void)
         cmocka_unit_test(test_rows_are_not_dropped_for_what_is_said_to_be_kept),
         cmocka_unit_test(test_the_drive_is_lost),
         cmocka_unit_test(test_release_in_the_dark),
+        cmocka_unit_test(test_release_beside_a_dark_folder),
+        cmocka_unit_test(test_release_does_not_guess_what_leads_to_a_file),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_what_is_done_through_mrmr_is_not_held),
         cmocka_unit_test(test_a_scan_sees_what_hides),

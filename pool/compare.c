@@ -14,6 +14,7 @@
  * the catalog's before and after they were read, and not within a clock tick of its last change
  * (I4).
  */
+#include "pool/moved.h"
 #include "pool/retained.h"
 #include "pool/scan.h"
 
@@ -254,8 +255,13 @@ static mrmr_err compare_open(struct compare *c, struct compare_file *f)
 {
     MRMR_TRY(pool_paths_get(c->pool, &c->paths, f->node.id, &f->path));
     MRMR_TRY(meta_extents_of(c->pool->meta, f->node.id, &f->extent, &f->n));
-    MRMR_TRY(drv_file_open(c->drive->drv, f->path, DRV_OPEN_READ, 0, &f->file));
+    MRMR_TRY(pool_node_open(c->pool, f->node.id, &f->file));
     MRMR_TRY(compare_same(c, f));
+    bool renamed = false;
+    if (!(c->drive->info.caps & DRV_CAP_STABLE_INO))
+        MRMR_TRY(pool_moved_concerns(c->pool, f->node.drive, f->path, &renamed));
+    if (renamed)
+        return mrmr_fail(MRMR_CHANGED, "another file may be there by now");
     MRMR_TRY(pool_tick_wait(&c->drive->info, &f->stat));
     uint64_t end = 1;
     for (size_t e = 0; e < f->n; e++) {

@@ -59,6 +59,7 @@ struct pool {
     pthread_rwlock_t drives_gate;
 
     struct pool_writers *writers; /* of the owner: writers.h */
+    struct pool_moved *moved;     /* what was renamed since the last scan: moved.h */
 
     struct pool_stripes *stripes; /* view.c: views of stripes */
     struct pool_buffers *buffers;
@@ -284,7 +285,7 @@ void pool_image_free(struct pool_image *image);
  * blocks (may be negative). */
 int pool_image_margin(struct pool *pool, const struct meta_stripe *stripe);
 
-/* --- reconstruct.c --- */
+/* --- view.c --- */
 
 /* A stripe's image, its generation pinned, with the rows that were opened so far. Views are shared
  * and cached; the image of one never changes. Any thread. */
@@ -299,9 +300,22 @@ void pool_views_forget(struct pool *pool, int64_t stripe);
 mrmr_err pool_stripes_create(struct pool *pool);
 void pool_stripes_destroy(struct pool *pool);
 
-/* A node's original, to be read; nothing is known of its content. Of several names the catalog has of
- * it one that leads to it still, where the drive can tell. ABSENT, OFFLINE. */
+/* --- original.c: a node's file, wherever it is by now --- */
+
+/* A node's original, to be read, at the catalog's path, where it was renamed to since, or at another
+ * of its names; nothing is known of its content. ABSENT, OFFLINE. */
 mrmr_err pool_node_open(struct pool *pool, int64_t node, struct drv_file **ret_file);
+/* What is there is the node's file, as far as can be told without reading it: by its inode, else by
+ * size and time. */
+bool pool_node_is(
+    const struct drv_info *info, const struct meta_node *node, const struct drv_stat *stat);
+/* The verified bytes of leaf i of an extent, whose file was renamed since the last scan, or may have
+ * been: of all files that may be it. Where pool_node_open gave none, or other bytes. MRMR_ABSENT:
+ * there is no such file, or none with these bytes. */
+mrmr_err pool_node_leaf_moved(
+    struct pool *pool, const struct meta_extent *extent, uint64_t i, void *buf);
+
+/* --- reconstruct.c --- */
 
 enum pool_leaf_how { POOL_LEAF_ANY, POOL_LEAF_DIRECT, POOL_LEAF_DECODE };
 /* The verified bytes of leaf i of an extent of the view's image: from the original (its node's

@@ -7,6 +7,7 @@
  * A generation may be dropped between looking a leaf up and reading it; the read then looks it up
  * again (I7).
  */
+#include "pool/moved.h"
 #include "pool/tree.h"
 
 #include <string.h>
@@ -47,13 +48,14 @@ static mrmr_err file_find(struct pool *pool, const char *path, struct meta_node 
 
 static void file_open_original(struct pool_file *file)
 {
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     struct drv_stat stat;
     file->drive = pool_drive_by_id(file->pool, file->node.drive);
     if ((file->flags & POOL_READ_DECODE) || !pool_drive_readable(file->drive) ||
-        meta_path(file->pool->meta, file->node.id, &path) ||
-        drv_file_open(file->drive->drv, path.data, DRV_OPEN_READ, 0, &file->original))
+        pool_node_open(file->pool, file->node.id, &file->original))
         return;
+    /* What was renamed there may have the same size and time. */
+    if (!(file->drive->info.caps & DRV_CAP_STABLE_INO) && pool_moved_any(file->pool))
+        file->flags |= POOL_READ_VERIFY;
     /* Another content than the catalog's: what is protected is the older one, and that is what is
      * read. */
     if (drv_file_stat(file->original, &stat) || stat.size != file->node.size ||

@@ -35,105 +35,6 @@ struct decode {
     unsigned nrows;
 };
 
-/* The very inode that the catalog has. */
-static bool node_is_open(
-    const struct pool_drive *drive, const struct meta_node *node, struct drv_file *file)
-{
-    struct drv_stat stat;
-    return file && (!(drive->info.caps & DRV_CAP_STABLE_INO) ||
-                       (!drv_file_stat(file, &stat) && stat.ino == node->ino));
-}
-
-struct node_names {
-    struct pool *pool;
-    const struct pool_drive *drive;
-    const struct meta_node *node;
-    struct mrmr_bytes list;
-};
-
-static mrmr_err node_name_add(int64_t parent, const char *name, void *arg)
-{
-    struct node_names *names = arg;
-    MRMR_TRY(mrmr_bytes_add(&names->list, &parent, sizeof parent));
-    return mrmr_bytes_add(&names->list, name, strlen(name) + 1);
-}
-
-static mrmr_err node_open_name(
-    const struct node_names *names, int64_t parent, const char *name, struct drv_file **ret_file)
-{
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    struct drv_file *file = NULL;
-    MRMR_TRY(meta_path(names->pool->meta, parent, &path));
-    MRMR_TRY(mrmr_bytes_fmt(&path, "%s%s", path.size ? "/" : "", name));
-    MRMR_TRY(drv_file_open(names->drive->drv, path.data, DRV_OPEN_READ, 0, &file));
-    if (node_is_open(names->drive, names->node, file)) {
-        *ret_file = file;
-        return MRMR_OK;
-    }
-    drv_file_close(file);
-    return mrmr_fail(MRMR_ABSENT, "another file has its name");
-}
-
-/* Of the names that the catalog has the first may be gone, or be another file's, since the last scan:
- * the bytes are still there if another one leads to them. */
-static mrmr_err node_open_other(struct pool *pool, const struct pool_drive *drive,
-    const struct meta_node *node, struct drv_file **ret_file)
-{
-    struct node_names names = {.pool = pool, .drive = drive, .node = node};
-    mrmr_err err = meta_names(pool->meta, node->id, node_name_add, &names);
-    for (size_t at = 0; !err && at < names.list.size;) {
-        int64_t parent;
-        memcpy(&parent, names.list.data + at, sizeof parent);
-        const char *name = names.list.data + at + sizeof parent;
-        at += sizeof parent + strlen(name) + 1;
-        err = node_open_name(&names, parent, name, ret_file);
-        if (!err || err == MRMR_NOMEM)
-            break;
-        err = at < names.list.size ? MRMR_OK : err;
-    }
-    mrmr_bytes_free(&names.list);
-    return err;
-}
-
-static mrmr_err node_open_first(struct pool *pool, const struct pool_drive *drive,
-    const struct meta_node *node, struct drv_file **ret_file)
-{
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    MRMR_TRY(meta_path(pool->meta, node->id, &path));
-    return drv_file_open(drive->drv, path.data ? path.data : "", DRV_OPEN_READ, 0, ret_file);
-}
-
-/* The drive says that the name is gone, or leads to what is no file. */
-static bool node_is_gone(mrmr_err err)
-{
-    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || mrmr_class_of(err) == MRMR_CLASS_INVALID;
-}
-
-mrmr_err pool_node_open(struct pool *pool, int64_t node_id, struct drv_file **ret_file)
-{
-    struct meta_node node;
-    struct drv_file *file = NULL, *other = NULL;
-    struct mrmr_story story;
-    if (!node_id)
-        return mrmr_fail(MRMR_ABSENT, "its file is gone");
-    MRMR_TRY(meta_node_get(pool->meta, node_id, &node));
-    struct pool_drive *drive = pool_drive_by_id(pool, node.drive);
-    if (!pool_drive_readable(drive))
-        return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, NULL), drive ? drive->meta.name : "?");
-    mrmr_err err = node_open_first(pool, drive, &node, &file);
-    mrmr_story_save(&story);
-    if (node.nlink > 1 && (err ? node_is_gone(err) : !node_is_open(drive, &node, file)) &&
-        !node_open_other(pool, drive, &node, &other)) {
-        drv_file_close(file);
-        file = other;
-        err = MRMR_OK;
-    }
-    if (err)
-        return mrmr_err_drive(mrmr_story_restore(&story), drive->meta.name);
-    *ret_file = file;
-    return MRMR_OK;
-}
-
 static mrmr_err leaf_check(
     const struct meta_extent *extent, uint64_t leaf, const void *buf, uint32_t size)
 {
@@ -151,11 +52,14 @@ static mrmr_err leaf_from_file(
     return leaf_check(extent, leaf, buf, size);
 }
 
-/* From its place (file: NULL if that is not to be had), else from where it is retained. */
+/* From its place (file: NULL if that is not to be had), else from where its file was renamed to, or
+ * where it is retained. */
 static mrmr_err leaf_still_there(struct pool *pool, struct drv_file *file,
     const struct meta_extent *extent, uint64_t leaf, void *buf)
 {
     mrmr_err err = file ? leaf_from_file(file, extent, leaf, buf) : MRMR_ABSENT;
+    if (err && err != MRMR_NOMEM && extent->state != META_GONE)
+        err = pool_node_leaf_moved(pool, extent, leaf, buf);
     return err ? pool_retained_leaf(pool, extent, leaf, buf) : MRMR_OK;
 }
 
@@ -397,6 +301,15 @@ static mrmr_err leaf_decode(struct pool *pool, struct pool_view *view,
     return err;
 }
 
+/* Where its file was renamed to; else as it was. */
+static mrmr_err leaf_elsewhere(
+    struct pool *pool, const struct meta_extent *extent, uint64_t leaf, void *buf)
+{
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    return pool_node_leaf_moved(pool, extent, leaf, buf) ? mrmr_story_restore(&story) : MRMR_OK;
+}
+
 mrmr_err pool_leaf_read(struct pool *pool, struct pool_view *view, const struct meta_extent *extent,
     uint64_t i, enum pool_leaf_how how, void *buf, bool *ret_decoded)
 {
@@ -409,6 +322,8 @@ mrmr_err pool_leaf_read(struct pool *pool, struct pool_view *view, const struct 
         if (!err)
             err = leaf_from_file(file, extent, i, buf);
         drv_file_close(file);
+        if (err && err != MRMR_NOMEM)
+            err = leaf_elsewhere(pool, extent, i, buf);
     }
     bool retained =
         how == POOL_LEAF_ANY || (how == POOL_LEAF_DIRECT && extent->state == META_STALE);

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "pool/moved.h"
+#include "pool/moved_format.h"
+#include "pool/writers.h"
+
+#include "base/durable.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define MOVED_MOST ((uint64_t)256 << 20)
+
+/* --- one record --- */
+
+enum { CHECKED = offsetof(struct moved_head, drive) }; /* from here on */
+
+static void record_check(const char *record, size_t size, uint8_t ret_check[16])
+{
+    struct mrmr_digest digest = mrmr_digest_of(record + CHECKED, size - CHECKED);
+    memcpy(ret_check, digest.bytes, 16);
+}
+
+static mrmr_err record_make(int64_t drive, const char *from, const char *to,
+    enum pool_moved_kind kind, struct mrmr_bytes *record)
+{
+    size_t nfrom = strlen(from), nto = strlen(to);
+    MRMR_TRY(drv_path_check(from));
+    MRMR_TRY(drv_path_check(to));
+    if (!nfrom || !nto)
+        return mrmr_fail(MRMR_INVALID, "a drive's root is not renamed");
+    if (nfrom > POOL_MOVED_PATH_MOST || nto > POOL_MOVED_PATH_MOST)
+        return mrmr_fail(MRMR_NAME_TOO_LONG, "the path is too long to be renamed");
+    struct moved_head head = {.magic = MOVED_MAGIC,
+        .drive = drive,
+        .size = (uint32_t)(sizeof head + nfrom + nto + 2),
+        .kind = kind,
+        .from = (uint32_t)nfrom,
+        .to = (uint32_t)nto};
+    MRMR_TRY(mrmr_bytes_add(record, &head, sizeof head));
+    MRMR_TRY(mrmr_bytes_add(record, from, nfrom + 1));
+    MRMR_TRY(mrmr_bytes_add(record, to, nto + 1));
+    record_check(record->data, record->size, head.check);
+    memcpy(record->data, &head, sizeof head);
+    return MRMR_OK;
+}
+
+static bool head_fits(const struct moved_head *head, size_t left)
+{
+    return (head->kind == POOL_MOVED_RENAME || head->kind == POOL_MOVED_EXCHANGE) && head->from &&
+           head->to && head->from <= POOL_MOVED_PATH_MOST && head->to <= POOL_MOVED_PATH_MOST &&
+           head->size == sizeof *head + head->from + head->to + 2 && head->size <= left;
+}
+
+/* A right digest is no reason to believe a path (I9). */
+static bool path_is_right(const char *path, size_t size)
+{
+    return memchr(path, '\0', size + 1) == path + size && !drv_path_check(path);
+}
+
+static bool record_is_right(
+    const char *data, size_t left, size_t *waste, struct moved_record *ret_record)
+{
+    struct moved_head head;
+    uint8_t check[sizeof head.check];
+    if (left < sizeof head)
+        return false;
+    memcpy(&head, data, sizeof head);
+    if (!head_fits(&head, left) || !*waste)
+        return false;
+    record_check(data, head.size, check);
+    if (memcmp(check, head.check, sizeof check) != 0) {
+        *waste -= head.size < *waste ? head.size : *waste;
+        return false;
+    }
+    const char *from = data + sizeof head, *to = from + head.from + 1;
+    if (!path_is_right(from, head.from) || !path_is_right(to, head.to))
+        return false;
+    *ret_record = (struct moved_record){.drive = head.drive,
+        .kind = (enum pool_moved_kind)head.kind,
+        .from = from,
+        .to = to,
+        .size = head.size};
+    return true;
+}
+
+bool moved_next(
+    const struct mrmr_bytes *bytes, size_t *at, size_t *waste, struct moved_record *ret_record)
+{
+    static const uint64_t magic = MOVED_MAGIC;
+    while (*at < bytes->size) {
+        const char *found = memmem(bytes->data + *at, bytes->size - *at, &magic, sizeof magic);
+        if (!found)
+            break;
+        size_t begin = (size_t)(found - bytes->data);
+        if (record_is_right(found, bytes->size - begin, waste, ret_record)) {
+            ret_record->at = begin;
+            *at = begin + ret_record->size;
+            return true;
+        }
+        *at = begin + 1;
+    }
+    return false;
+}
+
+/* --- adding --- */
+
+/* Its name must stay, too, when the power goes; once something is in it, that was seen to. */
+static mrmr_err open_durable(int dirfd, int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return mrmr_fail_errno(errno, "stat", MOVED_NAME);
+    if (st.st_size == 0 && fsync(dirfd) < 0)
+        return mrmr_fail_errno(errno, "fsync", MOVED_NAME);
+    return MRMR_OK;
+}
+
+mrmr_err pool_moved_open(int dirfd, int *ret_fd)
+{
+    mrmr_autoclose int fd =
+        openat(dirfd, MOVED_NAME, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return mrmr_fail_errno(errno, "open", MOVED_NAME);
+    MRMR_TRY(open_durable(dirfd, fd));
+    *ret_fd = mrmr_steal_fd(&fd);
+    return MRMR_OK;
+}
+
+mrmr_err pool_moved_add(int fd, int64_t drive, const char *from, const char *to,
+    enum pool_moved_kind kind, bool durable)
+{
+    mrmr_autobytes struct mrmr_bytes record = MRMR_BYTES_INIT;
+    struct stat st;
+    ssize_t n;
+    MRMR_TRY(record_make(drive, from, to, kind, &record));
+    if (fstat(fd, &st) < 0)
+        return mrmr_fail_errno(errno, "stat", MOVED_NAME);
+    if ((uint64_t)st.st_size > MOVED_MOST - record.size) /* nobody would read it */
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_SPACE, "too much was renamed since the last sync"), "run mrmr sync");
+    do
+        n = write(fd, record.data, record.size);
+    while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)record.size) /* a part of it is no record */
+        return mrmr_fail_errno(n < 0 ? errno : ENOSPC, "write", MOVED_NAME);
+    if (durable && fdatasync(fd) < 0)
+        return mrmr_fail_errno(errno, "fdatasync", MOVED_NAME);
+    return MRMR_OK;
+}
+
+/* --- reading --- */
+
+mrmr_err moved_read(int fd, uint64_t offset, struct mrmr_bytes *bytes)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return mrmr_fail_errno(errno, "stat", MOVED_NAME);
+    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > MOVED_MOST)
+        return mrmr_err_hint(mrmr_fail(MRMR_CORRUPT,
+                                 "the file %s in the pool's folder is no list of "
+                                 "renames, or too large",
+                                 MOVED_NAME),
+            "remove it, then run mrmr sync");
+    uint64_t left = (uint64_t)st.st_size > offset ? (uint64_t)st.st_size - offset : 0;
+    MRMR_TRY(mrmr_bytes_reserve(bytes, left + 1));
+    while (left) {
+        ssize_t n = pread(fd, bytes->data + bytes->size, left, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return mrmr_fail_errno(errno, "read", MOVED_NAME);
+        if (n == 0)
+            break;
+        bytes->size += (size_t)n;
+        offset += (uint64_t)n;
+        left -= (uint64_t)n;
+    }
+    return MRMR_OK;
+}
+
+/* --- the scan --- */
+
+mrmr_err pool_moved_size(struct pool *pool, uint64_t *ret_size)
+{
+    struct stat st = {.st_size = 0};
+    /* Who is in may have added a record and not renamed yet: the walk might see the old name. */
+    MRMR_TRY(pool_writers_stop(pool->writers, NULL));
+    int failed = fstatat(pool->dirfd, MOVED_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
+    pool_writers_go(pool->writers);
+    if (failed && failed != ENOENT)
+        return mrmr_fail_errno(failed, "stat", MOVED_NAME);
+    *ret_size = failed ? 0 : (uint64_t)st.st_size;
+    return MRMR_OK;
+}
+
+/* Its drive was scanned, or is no drive any more. */
+static bool drop_is_over(
+    struct pool *pool, const struct moved_record *record, const int64_t drives[], size_t n)
+{
+    const struct pool_drive *drive = pool_drive_by_id(pool, record->drive);
+    for (size_t i = 0; i < n; i++)
+        if (drives[i] == record->drive)
+            return true;
+    return !drive || drive->meta.state == META_DRIVE_RETIRED;
+}
+
+/* Nobody adds meanwhile. */
+static mrmr_err drop_rewrite(
+    struct pool *pool, uint64_t size, const int64_t drives[], size_t ndrives)
+{
+    mrmr_autobytes struct mrmr_bytes bytes = MRMR_BYTES_INIT;
+    struct moved_record record;
+    size_t at = 0, kept = 0, waste = MOVED_WASTE;
+    mrmr_autoclose int fd =
+        openat(pool->dirfd, MOVED_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return errno == ENOENT ? MRMR_OK : mrmr_fail_errno(errno, "open", MOVED_NAME);
+    MRMR_TRY(moved_read(fd, 0, &bytes));
+    while (moved_next(&bytes, &at, &waste, &record)) {
+        if (record.at < size && drop_is_over(pool, &record, drives, ndrives))
+            continue;
+        memmove(bytes.data + kept, bytes.data + record.at, record.size);
+        kept += record.size;
+    }
+    if (kept == bytes.size)
+        return MRMR_OK;
+    MRMR_TRY(mrmr_durable_replace(pool->dirfd, MOVED_NAME, bytes.data, kept, 0600));
+    return pool_writers_new_epoch(pool->writers);
+}
+
+mrmr_err pool_moved_drop(struct pool *pool, uint64_t size, const int64_t drives[], size_t ndrives)
+{
+    if (!size || !ndrives)
+        return MRMR_OK;
+    MRMR_TRY(pool_writers_stop(pool->writers, NULL));
+    mrmr_err err = drop_rewrite(pool, size, drives, ndrives);
+    pool_writers_go(pool->writers);
+    return err;
+}

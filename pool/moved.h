@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Renames that were made through MRMR since the last scan (I3). Stripes count on a file's bytes, and
+ * the catalog has the path at which they were: between a rename and the commit of the next scan
+ * whoever needs a block of that drive would find nothing there. So each rename is noted in the file
+ * `moved` of the pool's folder (moved_format.h), and whoever misses a file at the catalog's path, or
+ * finds another there, looks where the records say that it went. What is read there is believed by
+ * its digest, as anything is.
+ *
+ * Whoever renames is among the writers (writers.h) from before it adds the record until the rename
+ * is done, and opens the file anew at each epoch that it has not seen. What a scan leaves out
+ * (`set exclude`) is no place to rename to: for the stripes that is a deletion (retained.h).
+ *
+ * Crash argument. (1) The record is added, and, where a stripe counts on the file or on one in the
+ * folder, durable: a cut leaves it, or a torn one, which is no record. (2) The rename is made, and
+ * becomes durable whenever the drive's file system does that. A cut leaves a record whose rename may
+ * never have happened, or may yet be undone by the power cut; so may a rename fail after its record.
+ * Hence a record says no more than that the file may have gone there: the catalog's path is always
+ * tried first, and each record counts both as done and as not done. (3) A scan brings the catalog's
+ * paths up to date in one transaction; a cut leaves records that need not be any more, and do no harm
+ * for the same reason. (4) Only after that commit those records are dropped which were there, and
+ * whose renames were done, before the scan began; of drives that were seen whole. The file is
+ * replaced in one durable step: a cut leaves the old one or the new one.
+ *
+ * A reader looks at the file again each time it has missed something, after it missed it: the record
+ * is older than the rename. It looks at the catalog again, too: records go after their scan's commit.
+ *
+ * Paths are relative to the drive's root, with the names as the drive lists them. Threads: any.
+ */
+#ifndef MRMR_POOL_MOVED_H
+#define MRMR_POOL_MOVED_H
+
+#include "pool/engine.h"
+
+enum pool_moved_kind {
+    POOL_MOVED_RENAME = 1, /* from became to; what was there before is elsewhere or gone */
+    POOL_MOVED_EXCHANGE,   /* each became the other, in one step */
+};
+enum {
+    POOL_MOVED_MOST = 16, /* places at which one file is looked for */
+    POOL_MOVED_PATH_MOST = 1 << 16
+};
+
+/* --- for who renames --- */
+
+/* To add: a descriptor, to be closed by the caller. */
+mrmr_err pool_moved_open(int dirfd, int *ret_fd);
+/* A file or a folder is about to be renamed. durable: needed wherever a stripe counts on it, or on
+ * something in it. On failure nothing is to be renamed. */
+mrmr_err pool_moved_add(int fd, int64_t drive, const char *from, const char *to,
+    enum pool_moved_kind kind, bool durable);
+
+/* --- for who reads --- */
+
+mrmr_err pool_moved_create(struct pool *pool);
+void pool_moved_destroy(struct pool *pool);
+
+struct pool_moved_paths {
+    char *path[POOL_MOVED_MOST];
+    size_t n;
+    uint64_t stamp; /* another one whenever the records are others */
+};
+/* Where that which the catalog has at this path may be now: the likeliest first, which is where it
+ * is if all renames of the records were made; not the path itself. Mostly there are none. */
+mrmr_err pool_moved_paths(
+    struct pool *pool, int64_t drive, const char *path, struct pool_moved_paths *ret_paths);
+void pool_moved_paths_free(struct pool_moved_paths *paths);
+/* There are records. False also if they cannot be read, which the log tells. */
+bool pool_moved_any(struct pool *pool);
+/* Some record of the drive has to do with the path: is of it, above it or below it. */
+mrmr_err pool_moved_concerns(
+    struct pool *pool, int64_t drive, const char *path, bool *ret_concerns);
+
+/* --- for the scan; POOL_OWN --- */
+
+/* Bytes of records whose renames are done, or never will be. */
+mrmr_err pool_moved_size(struct pool *pool, uint64_t *ret_size);
+/* A scan has ended: records of these drives within the first `size` bytes are done with, and what is
+ * no record. A new epoch begins if the file is another now. */
+mrmr_err pool_moved_drop(struct pool *pool, uint64_t size, const int64_t drives[], size_t ndrives);
+
+/* --- between moved.c and moved_map.c --- */
+
+#define MOVED_NAME "moved"
+
+struct moved_record {
+    int64_t drive;
+    enum pool_moved_kind kind;
+    const char *from, *to; /* in the bytes, as is the record */
+    size_t at, size;
+};
+/* The first record at or after *at, which is then behind it; false: there is none. *waste: bytes of
+ * which a digest may be computed for nothing; when none are left, no record is found any more. */
+bool moved_next(
+    const struct mrmr_bytes *bytes, size_t *at, size_t *waste, struct moved_record *ret_record);
+/* The file from `offset` on. */
+mrmr_err moved_read(int fd, uint64_t offset, struct mrmr_bytes *bytes);
+enum { MOVED_WASTE = 64 << 20 };
+
+#endif

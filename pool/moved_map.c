@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The records in memory, and where a path may lead through them. What was read stays for as long as
+ * the file only grows; what is new in it is added.
+ *
+ * A path is led through the records in order: the next one that is of it, or of a folder above it, is
+ * taken as done, and the way without it is put aside. The end of the first way is where the file is
+ * if every rename was made; then come those without the latest one, and so on: a record whose rename
+ * failed, and records that are older than what the catalog knows, are on some of these ways. How many
+ * steps are taken is bounded, and so is how many ends are looked at.
+ */
+#include "pool/moved.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+    MAP_FIRST = 16384, /* steps of the first way, */
+    MAP_STEPS = 256,   /* and of all others together */
+    MAP_ASIDE = 256,   /* ways that are put aside */
+    MAP_LENGTH = 16 << 20,
+    MAP_BUCKETS = 64
+};
+
+/* What was at `from` may be at `to`. */
+struct moved_entry {
+    int64_t drive;
+    size_t from, to; /* in the map's text */
+    size_t nfrom;
+    uint64_t record; /* its number; an exchange is two entries */
+    size_t next;     /* in its bucket, 1 and up, later in the file; 0: none */
+};
+
+struct moved_bucket {
+    size_t first, last; /* 1 and up; 0: none */
+};
+
+struct pool_moved {
+    pthread_mutex_t lock;
+    /* Guarded by lock. */
+    int fd; /* open for as long as what was read of it counts, so that its number is no other's */
+    uint64_t seen, done; /* bytes: its size when it was looked at; what need not be read again */
+    struct mrmr_bytes text;
+    struct moved_entry *entry;
+    size_t n, room;
+    struct moved_bucket *bucket;
+    size_t buckets; /* a power of two, or 0 */
+    uint64_t records, stamp;
+    bool told; /* that it cannot be read */
+};
+
+mrmr_err pool_moved_create(struct pool *pool)
+{
+    struct pool_moved *map = calloc(1, sizeof *map);
+    if (!map)
+        return mrmr_nomem();
+    pthread_mutex_init(&map->lock, NULL);
+    map->fd = -1;
+    pool->moved = map;
+    return MRMR_OK;
+}
+
+static void map_clear(struct pool_moved *map)
+{
+    if (map->fd >= 0)
+        close(map->fd);
+    map->fd = -1;
+    map->seen = map->done = 0;
+    map->n = 0;
+    mrmr_bytes_clear(&map->text);
+    if (map->bucket)
+        memset(map->bucket, 0, map->buckets * sizeof *map->bucket);
+    map->stamp++;
+}
+
+void pool_moved_destroy(struct pool *pool)
+{
+    struct pool_moved *map = mrmr_steal(pool->moved);
+    if (!map)
+        return;
+    map_clear(map);
+    mrmr_bytes_free(&map->text);
+    free(map->entry);
+    free(map->bucket);
+    pthread_mutex_destroy(&map->lock);
+    free(map);
+}
+
+/* --- by drive and path --- */
+
+/* FNV-1a, which goes on from a folder's hash to what is in it. */
+static uint64_t hash_begin(int64_t drive)
+{
+    return UINT64_C(0xcbf29ce484222325) ^ (uint64_t)drive;
+}
+
+static uint64_t hash_add(uint64_t hash, const char *path, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ (uint8_t)path[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static struct moved_bucket *map_bucket(const struct pool_moved *map, uint64_t hash)
+{
+    return &map->bucket[(hash ^ hash >> 32) & (map->buckets - 1)];
+}
+
+static void map_link(struct pool_moved *map, size_t i)
+{
+    struct moved_entry *entry = &map->entry[i];
+    uint64_t hash = hash_begin(entry->drive);
+    struct moved_bucket *bucket =
+        map_bucket(map, hash_add(hash, map->text.data + entry->from, entry->nfrom));
+    entry->next = 0;
+    if (bucket->last)
+        map->entry[bucket->last - 1].next = i + 1;
+    else
+        bucket->first = i + 1;
+    bucket->last = i + 1;
+}
+
+static mrmr_err map_grow(struct pool_moved *map)
+{
+    size_t room = map->room ? 2 * map->room : MAP_BUCKETS;
+    struct moved_entry *entry = realloc(map->entry, room * sizeof *entry);
+    if (!entry)
+        return mrmr_nomem();
+    map->entry = entry;
+    struct moved_bucket *bucket = calloc(room, sizeof *bucket);
+    if (!bucket)
+        return mrmr_nomem();
+    free(map->bucket);
+    map->bucket = bucket;
+    map->buckets = map->room = room;
+    for (size_t i = 0; i < map->n; i++)
+        map_link(map, i);
+    return MRMR_OK;
+}
+
+static mrmr_err map_add_entry(struct pool_moved *map, int64_t drive, size_t from, size_t to)
+{
+    if (map->n == map->room)
+        MRMR_TRY(map_grow(map));
+    map->entry[map->n] = (struct moved_entry){.drive = drive,
+        .from = from,
+        .to = to,
+        .nfrom = strlen(map->text.data + from),
+        .record = map->records};
+    map_link(map, map->n++);
+    return MRMR_OK;
+}
+
+static mrmr_err map_add(struct pool_moved *map, const struct moved_record *record)
+{
+    size_t from = map->text.size;
+    MRMR_TRY(mrmr_bytes_add(&map->text, record->from, strlen(record->from) + 1));
+    size_t to = map->text.size;
+    MRMR_TRY(mrmr_bytes_add(&map->text, record->to, strlen(record->to) + 1));
+    MRMR_TRY(map_add_entry(map, record->drive, from, to));
+    if (record->kind == POOL_MOVED_EXCHANGE)
+        MRMR_TRY(map_add_entry(map, record->drive, to, from));
+    map->records++;
+    return MRMR_OK;
+}
+
+/* The entry of just this path, which has this hash, whose record is the first from `record` on. */
+static const struct moved_entry *map_find(const struct pool_moved *map, uint64_t hash,
+    int64_t drive, const char *path, size_t size, uint64_t record)
+{
+    size_t i = map->n ? map_bucket(map, hash)->first : 0;
+    while (i) {
+        const struct moved_entry *entry = &map->entry[i - 1];
+        if (entry->record >= record && entry->drive == drive && entry->nfrom == size &&
+            memcmp(map->text.data + entry->from, path, size) == 0)
+            return entry;
+        i = entry->next;
+    }
+    return NULL;
+}
+
+/* The first from `record` on that is of the path or of a folder above it. */
+static const struct moved_entry *map_next(
+    const struct pool_moved *map, int64_t drive, const char *path, uint64_t record)
+{
+    const struct moved_entry *first = NULL;
+    uint64_t hash = hash_begin(drive);
+    for (size_t i = 0; path[i];) {
+        size_t n = strcspn(path + i + 1, "/") + 1; /* with the '/' before it */
+        hash = hash_add(hash, path + i, n);
+        i += n;
+        const struct moved_entry *entry = map_find(map, hash, drive, path, i, record);
+        if (entry && (!first || entry->record < first->record))
+            first = entry;
+    }
+    return first;
+}
+
+/* --- the file --- */
+
+static mrmr_err map_read(struct pool_moved *map)
+{
+    mrmr_autobytes struct mrmr_bytes bytes = MRMR_BYTES_INIT;
+    struct moved_record record;
+    size_t at = 0, behind = 0, waste = MOVED_WASTE;
+    MRMR_TRY(moved_read(map->fd, map->done, &bytes));
+    while (moved_next(&bytes, &at, &waste, &record)) {
+        MRMR_TRY(map_add(map, &record));
+        behind = at;
+    }
+    if (!waste)
+        mrmr_log(MRMR_LOG_WARN, "much of the pool's list of renames is damaged, and left out");
+    map->seen = map->done + bytes.size;
+    /* What is left may be a record that is just being added. What can be none is not read again. */
+    map->done = waste ? map->done + behind : map->seen;
+    map->stamp++;
+    return MRMR_OK;
+}
+
+static mrmr_err map_open(struct pool *pool)
+{
+    struct pool_moved *map = pool->moved;
+    map->fd = openat(pool->dirfd, MOVED_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (map->fd < 0 && errno != ENOENT)
+        return mrmr_fail_errno(errno, "open", MOVED_NAME);
+    return MRMR_OK;
+}
+
+/* It is the file that is open, and did not grow. *ret_same: it is that file. */
+static bool map_is_fresh(const struct pool *pool, bool *ret_same)
+{
+    const struct pool_moved *map = pool->moved;
+    struct stat now, ours;
+    bool there = fstatat(pool->dirfd, MOVED_NAME, &now, AT_SYMLINK_NOFOLLOW) == 0;
+    *ret_same = there && map->fd >= 0 && fstat(map->fd, &ours) == 0 && now.st_dev == ours.st_dev &&
+                now.st_ino == ours.st_ino && (uint64_t)now.st_size >= map->seen;
+    if (!there)
+        return errno == ENOENT && map->fd < 0;
+    return *ret_same && (uint64_t)now.st_size == map->seen;
+}
+
+static mrmr_err map_refresh_locked(struct pool *pool)
+{
+    struct pool_moved *map = pool->moved;
+    bool same;
+    if (map_is_fresh(pool, &same))
+        return MRMR_OK;
+    mrmr_err err = MRMR_OK;
+    if (!same) {
+        map_clear(map);
+        err = map_open(pool);
+    }
+    if (!err && map->fd >= 0)
+        err = map_read(map);
+    if (err)
+        map_clear(map);
+    return err;
+}
+
+bool pool_moved_any(struct pool *pool)
+{
+    if (!pool->moved)
+        return false;
+    mrmr_locked(&pool->moved->lock);
+    bool told = pool->moved->told;
+    pool->moved->told = map_refresh_locked(pool) != MRMR_OK;
+    if (pool->moved->told && !told)
+        mrmr_log_story(MRMR_LOG_WARN, "the list of what was renamed since the last sync");
+    return pool->moved->n > 0;
+}
+
+/* --- ways --- */
+
+struct way {
+    char *path;
+    uint64_t record; /* those from here on are still to be looked at */
+};
+
+struct search {
+    const struct pool_moved *map;
+    int64_t drive;
+    const char *path;
+    struct way *way; /* MAP_ASIDE; the last one goes on first */
+    size_t n;
+    bool ended;    /* one way has */
+    size_t length; /* of all paths that were looked at, together */
+    struct pool_moved_paths *ends;
+};
+
+/* Takes the path. Where there is no more room the oldest one is forgotten. */
+static void search_push(struct search *search, char *path, uint64_t record)
+{
+    if (search->n == MAP_ASIDE) {
+        free(search->way[0].path);
+        memmove(search->way, search->way + 1, --search->n * sizeof *search->way);
+    }
+    search->way[search->n++] = (struct way){path, record};
+}
+
+/* Takes the path. */
+static void search_end(struct search *search, char *path)
+{
+    struct pool_moved_paths *ends = search->ends;
+    search->ended = true;
+    bool known = strcmp(path, search->path) == 0;
+    for (size_t i = 0; i < ends->n; i++)
+        known = known || strcmp(path, ends->path[i]) == 0;
+    if (known || ends->n == POOL_MOVED_MOST)
+        free(path);
+    else
+        ends->path[ends->n++] = path;
+}
+
+/* The path with what the entry says; *ret_path NULL: there is no such path. */
+static mrmr_err search_lead(
+    const struct search *search, const struct moved_entry *entry, const char *path, char **ret_path)
+{
+    const char *to = search->map->text.data + entry->to, *rest = path + entry->nfrom;
+    size_t nto = strlen(to), nrest = strlen(rest);
+    *ret_path = NULL;
+    if (nto + nrest > POOL_MOVED_PATH_MOST)
+        return MRMR_OK;
+    char *led = malloc(nto + nrest + 1);
+    if (!led)
+        return mrmr_nomem();
+    memcpy(led, to, nto);
+    memcpy(led + nto, rest, nrest + 1);
+    *ret_path = led;
+    return MRMR_OK;
+}
+
+static mrmr_err search_step(struct search *search)
+{
+    struct way way = search->way[--search->n];
+    search->length += strlen(way.path);
+    const struct moved_entry *entry = map_next(search->map, search->drive, way.path, way.record);
+    char *led = NULL;
+    mrmr_err err = entry ? search_lead(search, entry, way.path, &led) : MRMR_OK;
+    if (err) {
+        free(way.path);
+        return err;
+    }
+    if (!entry) {
+        search_end(search, way.path);
+        return MRMR_OK;
+    }
+    search_push(search, way.path, entry->record + 1);
+    if (led)
+        search_push(search, led, entry->record + 1);
+    return MRMR_OK;
+}
+
+static bool search_goes_on(const struct search *search, mrmr_err err)
+{
+    return !err && search->n && search->length < MAP_LENGTH;
+}
+
+static mrmr_err search_run(struct search *search)
+{
+    char *path = strdup(search->path);
+    if (!path)
+        return mrmr_nomem();
+    search_push(search, path, 0);
+    mrmr_err err = MRMR_OK;
+    for (unsigned i = 0; search_goes_on(search, err) && !search->ended && i < MAP_FIRST; i++)
+        err = search_step(search);
+    for (unsigned i = 0; search_goes_on(search, err) && i < MAP_STEPS; i++)
+        err = search_step(search);
+    while (search->n)
+        free(search->way[--search->n].path);
+    return err;
+}
+
+/* Most paths are in no record. */
+static mrmr_err paths_locked(
+    struct pool_moved *map, int64_t drive, const char *path, struct pool_moved_paths *ends)
+{
+    ends->stamp = map->stamp;
+    if (!*path || !map_next(map, drive, path, 0))
+        return MRMR_OK;
+    mrmr_autofree struct way *way = calloc(MAP_ASIDE, sizeof *way);
+    struct search search = {.map = map, .drive = drive, .path = path, .way = way, .ends = ends};
+    return way ? search_run(&search) : mrmr_nomem();
+}
+
+mrmr_err pool_moved_paths(
+    struct pool *pool, int64_t drive, const char *path, struct pool_moved_paths *ret_paths)
+{
+    struct pool_moved_paths ends = {.n = 0};
+    mrmr_err err = MRMR_OK;
+    if (pool->moved) {
+        mrmr_locked(&pool->moved->lock);
+        err = map_refresh_locked(pool);
+        if (!err)
+            err = paths_locked(pool->moved, drive, path, &ends);
+    }
+    if (err)
+        pool_moved_paths_free(&ends);
+    else
+        *ret_paths = ends;
+    return err;
+}
+
+void pool_moved_paths_free(struct pool_moved_paths *paths)
+{
+    while (paths->n)
+        free(paths->path[--paths->n]);
+}
+
+/* One is the other, or a folder above it. */
+static bool path_overlaps(const char *a, const char *b)
+{
+    while (*a && *a == *b)
+        a++, b++;
+    return (!*a && (!*b || *b == '/')) || (!*b && *a == '/');
+}
+
+mrmr_err pool_moved_concerns(struct pool *pool, int64_t drive, const char *path, bool *ret_concerns)
+{
+    struct pool_moved *map = pool->moved;
+    *ret_concerns = false;
+    if (!map)
+        return MRMR_OK;
+    mrmr_locked(&map->lock);
+    MRMR_TRY(map_refresh_locked(pool));
+    for (size_t i = 0; i < map->n && !*ret_concerns; i++)
+        *ret_concerns = map->entry[i].drive == drive &&
+                        (!*path || path_overlaps(map->text.data + map->entry[i].from, path) ||
+                            path_overlaps(map->text.data + map->entry[i].to, path));
+    return MRMR_OK;
+}

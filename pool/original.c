@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A node's file, to be read: at the catalog's path, or where it was renamed to through MRMR since the
+ * last scan (moved.h), or at another of its names. All who read what stripes count on open it here.
+ *
+ * Which file it is tells its inode, where the drive calls those stable; else its size and time, which
+ * say less. Neither is more than a guess at where to read: the digests decide.
+ */
+#include "pool/moved.h"
+#include "pool/scan.h"
+
+#include <string.h>
+
+enum { ORIGINAL_TRIES = 4 };
+
+MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
+
+/* What is looked for, and where that may be. */
+struct original {
+    struct meta_node node;
+    struct pool_drive *drive;
+    struct mrmr_bytes path;
+    struct pool_moved_paths moved;
+};
+
+static void original_free(struct original *o)
+{
+    mrmr_bytes_free(&o->path);
+    pool_moved_paths_free(&o->moved);
+}
+
+static mrmr_err original_find(struct pool *pool, int64_t node, struct original *o)
+{
+    if (!node)
+        return mrmr_fail(MRMR_ABSENT, "its file is gone");
+    MRMR_TRY(meta_node_get(pool->meta, node, &o->node));
+    o->drive = pool_drive_by_id(pool, o->node.drive);
+    if (!pool_drive_readable(o->drive))
+        return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, NULL), o->drive ? o->drive->meta.name : "?");
+    return meta_path(pool->meta, node, &o->path);
+}
+
+static const char *original_path(const struct original *o)
+{
+    return o->path.size ? o->path.data : "";
+}
+
+static mrmr_err original_open_at(
+    const struct original *o, const char *path, struct drv_file **ret_file)
+{
+    return mrmr_err_drive(
+        drv_file_open(o->drive->drv, path, DRV_OPEN_READ, 0, ret_file), o->drive->meta.name);
+}
+
+bool pool_node_is(
+    const struct drv_info *info, const struct meta_node *node, const struct drv_stat *stat)
+{
+    struct meta_node now = {0};
+    if ((int)stat->type != (int)node->type)
+        return false;
+    pool_node_from_stat(&now, stat);
+    if ((info->caps & DRV_CAP_STABLE_INO) && node->ino && now.ino)
+        return !pool_scan_is_other(info, node, &now);
+    return node->type == META_REG && node->size == now.size && node->mtime == now.mtime;
+}
+
+static mrmr_err original_check(const struct original *o, struct drv_file *file)
+{
+    struct drv_stat stat;
+    MRMR_TRY(mrmr_err_drive(drv_file_stat(file, &stat), o->drive->meta.name));
+    return pool_node_is(&o->drive->info, &o->node, &stat)
+               ? MRMR_OK
+               : mrmr_fail(MRMR_ABSENT, "it was renamed, and another file is there");
+}
+
+/* At one of the places that the records name. err: why it is not at the catalog's. */
+static mrmr_err original_open_moved(
+    const struct original *o, mrmr_err err, struct drv_file **ret_file)
+{
+    for (size_t i = 0; i < o->moved.n && mrmr_class_of(err) == MRMR_CLASS_ABSENT; i++) {
+        MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
+        err = original_open_at(o, o->moved.path[i], &file);
+        if (!err)
+            err = original_check(o, file);
+        if (!err)
+            *ret_file = mrmr_steal(file);
+        if (err == MRMR_NOT_DIR)
+            err = mrmr_fail(MRMR_ABSENT, NULL);
+    }
+    return err;
+}
+
+/* The records are looked at after the path was: they are older than the rename. */
+static mrmr_err original_open_once(
+    struct pool *pool, struct original *o, struct drv_file **ret_file)
+{
+    MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
+    mrmr_err err = original_open_at(o, original_path(o), &file);
+    if (err == MRMR_NOMEM)
+        return err;
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    if (pool_moved_any(pool))
+        MRMR_TRY(pool_moved_paths(pool, o->node.drive, original_path(o), &o->moved));
+    if (!o->moved.n) {
+        *ret_file = mrmr_steal(file);
+        return err ? mrmr_story_restore(&story) : MRMR_OK;
+    }
+    if (!err)
+        err = original_check(o, file);
+    if (!err)
+        *ret_file = mrmr_steal(file);
+    else if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        err = original_open_moved(o, MRMR_ABSENT, ret_file);
+    return err;
+}
+
+/* Whether the catalog, or the records, say by now something else than they did. */
+static mrmr_err original_is_new(struct pool *pool, const struct original *was, bool *ret_new)
+{
+    struct original now = {.path = MRMR_BYTES_INIT};
+    mrmr_err err = original_find(pool, was->node.id, &now);
+    if (!err)
+        err = pool_moved_paths(pool, now.node.drive, original_path(&now), &now.moved);
+    if (!err)
+        *ret_new = now.moved.stamp != was->moved.stamp ||
+                   strcmp(original_path(&now), original_path(was)) != 0;
+    original_free(&now);
+    return err;
+}
+
+/* --- hard links --- */
+
+/* The very inode that the catalog has. */
+static bool node_is_open(
+    const struct pool_drive *drive, const struct meta_node *node, struct drv_file *file)
+{
+    struct drv_stat stat;
+    return file && (!(drive->info.caps & DRV_CAP_STABLE_INO) ||
+                       (!drv_file_stat(file, &stat) && stat.ino == node->ino));
+}
+
+struct node_names {
+    struct pool *pool;
+    const struct pool_drive *drive;
+    const struct meta_node *node;
+    struct mrmr_bytes list;
+};
+
+static mrmr_err node_name_add(int64_t parent, const char *name, void *arg)
+{
+    struct node_names *names = arg;
+    MRMR_TRY(mrmr_bytes_add(&names->list, &parent, sizeof parent));
+    return mrmr_bytes_add(&names->list, name, strlen(name) + 1);
+}
+
+static mrmr_err node_open_name(
+    const struct node_names *names, int64_t parent, const char *name, struct drv_file **ret_file)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct drv_file *file = NULL;
+    MRMR_TRY(meta_path(names->pool->meta, parent, &path));
+    MRMR_TRY(mrmr_bytes_fmt(&path, "%s%s", path.size ? "/" : "", name));
+    MRMR_TRY(drv_file_open(names->drive->drv, path.data, DRV_OPEN_READ, 0, &file));
+    if (node_is_open(names->drive, names->node, file)) {
+        *ret_file = file;
+        return MRMR_OK;
+    }
+    drv_file_close(file);
+    return mrmr_fail(MRMR_ABSENT, "another file has its name");
+}
+
+/* Of the names that the catalog has the first may be gone, or be another file's, since the last scan:
+ * the bytes are still there if another one leads to them. */
+static mrmr_err node_open_other(struct pool *pool, const struct pool_drive *drive,
+    const struct meta_node *node, struct drv_file **ret_file)
+{
+    struct node_names names = {.pool = pool, .drive = drive, .node = node};
+    mrmr_err err = meta_names(pool->meta, node->id, node_name_add, &names);
+    for (size_t at = 0; !err && at < names.list.size;) {
+        int64_t parent;
+        memcpy(&parent, names.list.data + at, sizeof parent);
+        const char *name = names.list.data + at + sizeof parent;
+        at += sizeof parent + strlen(name) + 1;
+        err = node_open_name(&names, parent, name, ret_file);
+        if (!err || err == MRMR_NOMEM)
+            break;
+        err = at < names.list.size ? MRMR_OK : err;
+    }
+    mrmr_bytes_free(&names.list);
+    return err;
+}
+
+/* The drive says that the name is gone, or leads to what is no file. */
+static bool node_is_gone(mrmr_err err)
+{
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || mrmr_class_of(err) == MRMR_CLASS_INVALID;
+}
+
+/* What was opened, or not, is not the file: another name may lead to it still. */
+static mrmr_err original_open_linked(struct pool *pool, const struct original *o, mrmr_err err,
+    struct drv_file **file)
+{
+    struct drv_file *other = NULL;
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    if (o->node.nlink <= 1 || (err ? !node_is_gone(err) : node_is_open(o->drive, &o->node, *file)))
+        return err;
+    if (node_open_other(pool, o->drive, &o->node, &other))
+        return err ? mrmr_story_restore(&story) : MRMR_OK;
+    drv_file_close(*file);
+    *file = other;
+    return MRMR_OK;
+}
+
+/* --- all of it --- */
+
+static mrmr_err original_try(
+    struct pool *pool, int64_t node, struct drv_file **ret_file, bool *ret_again)
+{
+    struct original o = {.path = MRMR_BYTES_INIT};
+    struct mrmr_story story;
+    *ret_again = false;
+    mrmr_err err = original_find(pool, node, &o);
+    if (!err) {
+        struct drv_file *file = NULL;
+        err = original_open_once(pool, &o, &file);
+        err = original_open_linked(pool, &o, err, &file);
+        if (!err)
+            *ret_file = file;
+        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT) {
+            mrmr_story_save(&story);
+            if (original_is_new(pool, &o, ret_again))
+                *ret_again = false;
+            mrmr_story_restore(&story);
+        }
+    }
+    original_free(&o);
+    return err;
+}
+
+mrmr_err pool_node_open(struct pool *pool, int64_t node, struct drv_file **ret_file)
+{
+    bool again = true;
+    mrmr_err err = MRMR_OK;
+    for (unsigned i = 0; again && i < ORIGINAL_TRIES; i++)
+        err = original_try(pool, node, ret_file, &again);
+    return err;
+}
+
+static mrmr_err original_leaf(const struct original *o, const char *path,
+    const struct meta_extent *extent, uint64_t i, void *buf)
+{
+    MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
+    uint32_t size = pool_leaf_size(extent, i);
+    MRMR_TRY(original_open_at(o, path, &file));
+    MRMR_TRY(drv_file_read_exact(file, (extent->first + i) * META_LEAF, buf, size));
+    struct mrmr_digest got = mrmr_digest_of(buf, size);
+    return mrmr_digest_equal(&got, &extent->digests[i]) ? MRMR_OK : mrmr_fail(MRMR_DIGEST, NULL);
+}
+
+mrmr_err pool_node_leaf_moved(
+    struct pool *pool, const struct meta_extent *extent, uint64_t i, void *buf)
+{
+    struct original o = {.path = MRMR_BYTES_INIT};
+    if (!pool_moved_any(pool))
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    mrmr_err err = original_find(pool, extent->node, &o);
+    if (!err)
+        err = pool_moved_paths(pool, o.node.drive, original_path(&o), &o.moved);
+    if (!err && o.moved.n)
+        err = original_leaf(&o, original_path(&o), extent, i, buf);
+    else if (!err)
+        err = mrmr_fail(MRMR_ABSENT, NULL);
+    for (size_t k = 0; err && err != MRMR_NOMEM && k < o.moved.n; k++)
+        err = original_leaf(&o, o.moved.path[k], extent, i, buf);
+    original_free(&o);
+    return err;
+}

@@ -182,11 +182,11 @@ mrmr_err moved_read(int fd, uint64_t offset, struct mrmr_bytes *bytes)
 
 /* --- the scan --- */
 
-mrmr_err pool_moved_size(struct pool *pool, uint64_t *ret_size)
+mrmr_err pool_moved_size(struct pool *pool, const struct pool_job *job, uint64_t *ret_size)
 {
     struct stat st = {.st_size = 0};
     /* Who is in may have added a record and not renamed yet: the walk might see the old name. */
-    MRMR_TRY(pool_writers_stop(pool->writers, NULL));
+    MRMR_TRY(pool_writers_stop(pool->writers, job));
     int failed = fstatat(pool->dirfd, MOVED_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
     pool_writers_go(pool->writers);
     if (failed && failed != ENOENT)
@@ -230,11 +230,12 @@ static mrmr_err drop_rewrite(
     return pool_writers_new_epoch(pool->writers);
 }
 
-mrmr_err pool_moved_drop(struct pool *pool, uint64_t size, const int64_t drives[], size_t ndrives)
+mrmr_err pool_moved_drop(struct pool *pool, const struct pool_job *job, uint64_t size,
+    const int64_t drives[], size_t ndrives)
 {
     if (!size || !ndrives)
         return MRMR_OK;
-    MRMR_TRY(pool_writers_stop(pool->writers, NULL));
+    MRMR_TRY(pool_writers_stop(pool->writers, job));
     mrmr_err err = drop_rewrite(pool, size, drives, ndrives);
     pool_writers_go(pool->writers);
     return err;

@@ -74,10 +74,11 @@ mrmr_err pool_moved_concerns(
 /* --- for the scan; POOL_OWN --- */
 
 /* Bytes of records whose renames are done, or never will be. */
-mrmr_err pool_moved_size(struct pool *pool, uint64_t *ret_size);
+mrmr_err pool_moved_size(struct pool *pool, const struct pool_job *job, uint64_t *ret_size);
 /* A scan has ended: records of these drives within the first `size` bytes are done with, and what is
  * no record. A new epoch begins if the file is another now. */
-mrmr_err pool_moved_drop(struct pool *pool, uint64_t size, const int64_t drives[], size_t ndrives);
+mrmr_err pool_moved_drop(struct pool *pool, const struct pool_job *job, uint64_t size,
+    const int64_t drives[], size_t ndrives);
 
 /* --- between moved.c and moved_map.c --- */
 

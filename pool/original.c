@@ -198,8 +198,8 @@ static bool node_is_gone(mrmr_err err)
 }
 
 /* What was opened, or not, is not the file: another name may lead to it still. */
-static mrmr_err original_open_linked(struct pool *pool, const struct original *o, mrmr_err err,
-    struct drv_file **file)
+static mrmr_err original_open_linked(
+    struct pool *pool, const struct original *o, mrmr_err err, struct drv_file **file)
 {
     struct drv_file *other = NULL;
     struct mrmr_story story;

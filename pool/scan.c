@@ -22,6 +22,7 @@
  */
 #include "pool/scan.h"
 #include "pool/drive.h"
+#include "pool/moved.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct scan {
     struct pool_scan_excludes excludes;
     struct pool_touched touched, touched_first;
     uint64_t touched_before; /* bytes of its file when the scan began */
+    uint64_t moved_before;   /* the same of what was renamed */
     struct pool_scan_drive *drive;
     struct pool_scan_worker *worker; /* worker[i].arg is &drive[i] */
     size_t n;
@@ -88,6 +90,7 @@ static mrmr_err scan_begin(struct scan *s, bool accept)
     MRMR_TRY(pool_scan_excludes_load(s->pool, &s->excludes));
     MRMR_TRY(pool_touched_size(s->pool, &s->touched_before));
     MRMR_TRY(pool_touched_load(s->pool, &s->touched_first));
+    MRMR_TRY(pool_moved_size(s->pool, s->job, &s->moved_before));
     for (size_t i = 0; i < s->pool->ndrives; i++) {
         struct pool_drive *drive = s->pool->drives[i];
         if (drive->meta.state == META_DRIVE_RETIRED)
@@ -173,12 +176,30 @@ static mrmr_err scan_drop_touched(struct scan *s)
     return pool_touched_drop(s->pool, s->job, s->touched_before, drives, n);
 }
 
+/* What was renamed before the scan began is known by its new name, on drives that were seen whole. */
+static mrmr_err scan_drop_moved(struct scan *s)
+{
+    mrmr_autofree int64_t *drives = calloc(s->n + 1, sizeof *drives);
+    size_t n = 0;
+    if (!drives)
+        return mrmr_nomem();
+    for (size_t i = 0; i < s->n; i++) {
+        bool done = false;
+        if (!s->worker[i].err)
+            MRMR_TRY(pool_scan_is_done_with_moves(&s->drive[i], &done));
+        if (done)
+            drives[n++] = s->worker[i].drive->meta.id;
+    }
+    return pool_moved_drop(s->pool, s->job, s->moved_before, drives, n);
+}
+
 static mrmr_err scan_run(struct scan *s)
 {
     MRMR_TRY(pool_scan_team_run(s->pool, s->job, "scan", s->worker, s->n, scan_work));
     MRMR_TRY(pool_touched_load(s->pool, &s->touched));
     for (size_t i = 0; i < s->n; i++)
         MRMR_TRY(scan_judge(s, &s->worker[i]));
+    MRMR_TRY(scan_drop_moved(s));
     MRMR_TRY(scan_drop_touched(s));
     struct meta_exposed_total exposed;
     MRMR_TRY(meta_exposed_total(s->pool->meta, 0, &exposed));

@@ -3,7 +3,8 @@
  * What the files of the scan share (scan*.c, compare.c); everyone else uses pool/engine.h.
  *
  * scan.c runs it, scan_team.c has the threads and the transaction, scan_walk.c compares a drive
- * with the catalog, scan_judge.c decides what of that takes effect, scan_apply.c carries it out.
+ * with the catalog, scan_judge.c decides what of that takes effect, scan_moved.c looks for what was
+ * renamed meanwhile, scan_apply.c carries it out.
  *
  * Lock order: the team's lock is taken with nothing held; its gate before the catalog's mutex.
  */
@@ -165,6 +166,7 @@ struct pool_scan_drive {
     struct pool_scan_ids stranded; /* nodes that may not have their new name yet */
     struct pool_scan_ids replaced; /* nodes whose name has become another thing's */
     struct pool_scan_list revisit; /* folders in which such a name waits for the judgement */
+    struct mrmr_bytes unseen;      /* paths that could not be looked at, each with its NUL */
 
     uint64_t files, added, added_files, unreadable;
 
@@ -172,6 +174,7 @@ struct pool_scan_drive {
     bool hold;                     /* nothing that vanished or changed takes effect */
     unsigned waits;                /* for files that were being cut short */
     struct mrmr_bytes aside;       /* struct meta_change that do not count */
+    struct pool_scan_ids escaped;  /* nodes that were renamed under the walk, and not found yet */
     struct pool_scan_list orphans; /* nodes whose last name may have gone */
     struct pool_paths paths;
     struct pool_retained_kept kept; /* of what may have vanished, read before it is judged */
@@ -182,6 +185,16 @@ struct pool_scan_drive {
 mrmr_err pool_scan_walk(struct pool_scan_drive *scan);
 mrmr_err pool_scan_walk_again(struct pool_scan_drive *scan);
 void pool_scan_walk_free(struct pool_scan_drive *scan);
+
+/* --- scan_moved.c: what was renamed through MRMR under the walk --- */
+
+/* Inside the judge's transaction: of what vanished or was replaced, that which is elsewhere becomes
+ * `escaped`, and the folders in which it lies are to be looked at again. */
+mrmr_err pool_scan_escaped(struct pool_scan_drive *scan);
+/* What lies there may not be where the catalog has it. */
+mrmr_err pool_scan_unseen(struct pool_scan_drive *scan, const char *path);
+/* After the judgement: what was renamed before the scan began is known by its new name. */
+mrmr_err pool_scan_is_done_with_moves(struct pool_scan_drive *scan, bool *ret_done);
 
 /* --- scan_apply.c: what takes effect, inside the judge's transaction --- */
 

@@ -205,6 +205,8 @@ static mrmr_err apply_is_kept(struct pool_scan_drive *scan, const struct meta_no
     enum pool_scan_absence absence, bool *ret_kept)
 {
     *ret_kept = false;
+    if (pool_scan_ids_has(&scan->escaped, node->id))
+        return pool_scan_extents_in(scan->pool->meta, node->id, POOL_SCAN_WANTED, ret_kept);
     if (scan->accept || node->type != META_REG)
         return MRMR_OK;
     bool unsure = scan->unclean && !pool_scan_is_touched(scan, node);
@@ -384,7 +386,7 @@ static mrmr_err vanish_keeps(
     struct pool_scan_drive *scan, const struct meta_node *node, bool *ret_keeps)
 {
     struct vanish *top = NULL;
-    bool keeps = false, look = scan->unclean || scan->held.n;
+    bool keeps = false, look = scan->unclean || scan->held.n || scan->escaped.n;
     mrmr_err err = look ? vanish_push(scan, &top, 1, "", node) : MRMR_OK;
     while (top && !err && !keeps) {
         struct vanish *frame = top;

@@ -10,6 +10,7 @@
  * reconstructed until the user says yes.
  */
 #include "pool/drive.h"
+#include "pool/moved.h"
 #include "pool/scan.h"
 
 #include "base/text.h"
@@ -401,7 +402,7 @@ static mrmr_err judge_change(struct pool_scan_drive *scan, const struct meta_cha
     const struct meta_node *now = &seen.now;
     bool covered, expected, stale = false;
     MRMR_TRY(judge_node(scan, change, &node));
-    if (!node.id)
+    if (!node.id || pool_scan_ids_has(&scan->escaped, node.id))
         return MRMR_OK;
     MRMR_TRY(pool_scan_extents_in(scan->pool->meta, node.id, POOL_SCAN_WANTED, &covered));
     if (scan->accept || !covered || (!scan->hold && pool_scan_is_touched(scan, &node)))
@@ -429,7 +430,7 @@ static mrmr_err judge_recheck(struct pool_scan_drive *scan, const struct meta_ch
     struct meta_node node;
     bool covered = false;
     MRMR_TRY(judge_node(scan, change, &node));
-    if (!node.id)
+    if (!node.id || pool_scan_ids_has(&scan->escaped, node.id))
         return MRMR_OK;
     if (scan->accept)
         MRMR_TRY(pool_scan_extents_in(scan->pool->meta, node.id, POOL_SCAN_WANTED, &covered));
@@ -461,6 +462,8 @@ static mrmr_err judge_vanished(struct pool_scan_drive *scan, const struct meta_c
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || (!err && node.id != change->node))
         return MRMR_OK; /* its name was taken by what moved there */
     MRMR_TRY(err);
+    if (pool_scan_ids_has(&scan->escaped, change->node))
+        return MRMR_OK; /* it is there: the next scan finds it */
     uint64_t held = scan->held_files;
     MRMR_TRY(pool_scan_apply_vanish(scan, change->parent, change->name, change->node,
         pool_scan_ids_has(&scan->stranded, change->node) ? POOL_SCAN_STRANDED : POOL_SCAN_GONE));
@@ -499,6 +502,27 @@ static mrmr_err judge_look(struct pool_scan_worker *worker)
     return pool_scan_walk_again(worker->arg);
 }
 
+/* What was renamed through MRMR under the walk has not vanished, and does not count as lost: the
+ * folders in which it lies now are looked at again, until no more is found. Names that waited before
+ * do so still. */
+static mrmr_err judge_escaped(struct pool_scan_drive *scan)
+{
+    struct pool_scan_list waiting = scan->revisit;
+    scan->revisit = (struct pool_scan_list){.n = 0};
+    mrmr_err err = pool_scan_escaped(scan);
+    for (int look = 0; !err && scan->revisit.n && look < JUDGE_LOOKS; look++) {
+        err = pool_scan_team_alone(scan->pool, scan->job, "scan", scan->worker, judge_look);
+        if (!err)
+            err = judge_moves(scan);
+        if (!err)
+            err = pool_scan_escaped(scan);
+    }
+    for (size_t i = 0; !err && i < waiting.n; i++)
+        err = pool_scan_list_add(&scan->revisit, waiting.id[i]);
+    pool_scan_list_free(&waiting);
+    return err;
+}
+
 /* Names pass from one thing to another; what has come into a freed one is found by looking again,
  * before anything is taken for vanished that may have moved there. */
 static mrmr_err judge_names(struct pool_scan_drive *scan)
@@ -521,8 +545,12 @@ static mrmr_err judge_all(struct pool_scan_drive *scan)
     MRMR_TRY(judge_moves(scan));
     if (scan->hidden.n && !scan->accept)
         MRMR_TRY(judge_each(scan, META_CHANGE_VANISHED, judge_hidden));
-    MRMR_TRY(judge_hold(scan));
     uint64_t files = scan->files;
+    bool renamed;
+    MRMR_TRY(pool_moved_concerns(scan->pool, scan->drive->meta.id, "", &renamed));
+    if (renamed)
+        MRMR_TRY(judge_escaped(scan));
+    MRMR_TRY(judge_hold(scan));
     if (!scan->hold)
         MRMR_TRY(judge_names(scan));
     scan->files = files; /* not twice what was looked at twice */

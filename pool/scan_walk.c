@@ -141,7 +141,7 @@ static mrmr_err walk_unreadable(struct pool_scan_drive *scan, const char *path, 
     mrmr_err_path(err, path);
     pool_scan_note_story(
         scan->worker, "unreadable", "it could not be looked at and is left as it was");
-    return MRMR_OK;
+    return pool_scan_unseen(scan, path);
 }
 
 /* --- Writing --- */
@@ -563,7 +563,7 @@ static mrmr_err walk_not_listed(struct turn *turn, mrmr_err err)
     /* Moved or removed in between: the next scan sees where it ended. The root does not go away
      * like that. */
     if (*place->path && (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR))
-        return MRMR_OK;
+        return pool_scan_unseen(turn->scan, place->path);
     return walk_unreadable(turn->scan, place->path, err);
 }
 
@@ -690,6 +690,8 @@ void pool_scan_walk_free(struct pool_scan_drive *scan)
     places_free(&scan->todo);
     places_free(&scan->later);
     mrmr_bytes_free(&scan->aside);
+    mrmr_bytes_free(&scan->unseen);
+    pool_scan_ids_free(&scan->escaped);
     pool_scan_ids_free(&scan->appeared);
     pool_scan_ids_free(&scan->renewed);
     pool_scan_ids_free(&scan->hidden);

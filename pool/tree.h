@@ -387,6 +387,10 @@ mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *cal
 enum { TREE_KEPT_PATH = 128 };
 mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH]);
+/* Before what has this stat is renamed, or exchanged: whoever needs its bytes finds them until the
+ * scan has seen it (moved.h). */
+mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    const struct drv_stat *stat, bool exchange, uint64_t epoch);
 void tree_counted_free(struct tree_counted *counted); /* NULL-safe */
 
 /* A record says that it was changed through us since the catalog has seen it. */

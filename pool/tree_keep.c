@@ -20,6 +20,7 @@
  *
  * Locks: the node's counted.lock, then the drive's keeping, both over I/O; then none but the tree's.
  */
+#include "pool/moved.h"
 #include "pool/retained.h"
 #include "pool/touched.h"
 #include "pool/tree.h"
@@ -36,8 +37,8 @@ struct tree_keeper {
     struct pool_writers *writers;
     pthread_mutex_t lock;
     /* Guarded by lock. */
-    int touched; /* -1: not open */
-    uint64_t touched_epoch;
+    int touched, moved; /* -1: not open */
+    uint64_t files_epoch;
 };
 
 /* What stripes count on of one inode. */
@@ -53,6 +54,15 @@ struct tree_counted {
 
 /* --- life --- */
 
+static void keeper_files_close(struct tree_keeper *keeper)
+{
+    if (keeper->touched >= 0)
+        close(keeper->touched);
+    if (keeper->moved >= 0)
+        close(keeper->moved);
+    keeper->touched = keeper->moved = -1;
+}
+
 void tree_keep_stop(struct pool_tree *tree)
 {
     struct tree_keeper *keeper = tree->keeper;
@@ -60,8 +70,7 @@ void tree_keep_stop(struct pool_tree *tree)
     if (!keeper)
         return;
     pool_writers_close(keeper->writers);
-    if (keeper->touched >= 0)
-        close(keeper->touched);
+    keeper_files_close(keeper);
     pthread_mutex_destroy(&keeper->lock);
     free(keeper);
 }
@@ -71,7 +80,7 @@ mrmr_err tree_keep_start(struct pool_tree *tree)
     struct tree_keeper *keeper = calloc(1, sizeof *keeper);
     if (!keeper)
         return mrmr_nomem();
-    keeper->touched = -1;
+    keeper->touched = keeper->moved = -1;
     pthread_mutex_init(&keeper->lock, NULL);
     tree->keeper = keeper;
     mrmr_err err = pool_writers_open(tree->pool->dirfd, &keeper->writers);
@@ -198,18 +207,34 @@ static mrmr_err counted_now(struct pool_tree *tree, const struct tree_inode *ino
 
 /* --- the scan shall know that it was us (I5) --- */
 
+/* What an earlier epoch had open may be another file by now. */
+static void keeper_files_now_locked(struct tree_keeper *keeper, uint64_t epoch)
+{
+    if (keeper->files_epoch != epoch)
+        keeper_files_close(keeper);
+    keeper->files_epoch = epoch;
+}
+
 static mrmr_err touch(struct pool_tree *tree, const struct tree_inode *inode, uint64_t epoch)
 {
     struct tree_keeper *keeper = tree->keeper;
     mrmr_locked(&keeper->lock);
-    if (keeper->touched >= 0 && keeper->touched_epoch != epoch) {
-        close(keeper->touched);
-        keeper->touched = -1;
-    }
+    keeper_files_now_locked(keeper, epoch);
     if (keeper->touched < 0)
         MRMR_TRY(pool_touched_open(tree->pool->dirfd, &keeper->touched));
-    keeper->touched_epoch = epoch;
     return pool_touched_add(keeper->touched, tree->drive[inode->drive].drive->meta.id, inode->ino);
+}
+
+static mrmr_err moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    bool exchange, bool durable, uint64_t epoch)
+{
+    struct tree_keeper *keeper = tree->keeper;
+    mrmr_locked(&keeper->lock);
+    keeper_files_now_locked(keeper, epoch);
+    if (keeper->moved < 0)
+        MRMR_TRY(pool_moved_open(tree->pool->dirfd, &keeper->moved));
+    return pool_moved_add(keeper->moved, tree->drive[drive].drive->meta.id, from, to,
+        exchange ? POOL_MOVED_EXCHANGE : POOL_MOVED_RENAME, durable);
 }
 
 static mrmr_err counted_touch(struct pool_tree *tree, const struct tree_inode *inode,
@@ -345,6 +370,24 @@ mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *cal
     mrmr_err err = removed(tree, caller, drive, path, stat, epoch, &counted);
     counted_clear(&counted);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
+}
+
+/* Something that the catalog has may lie there, or below: stripes may count on it. A file that it has
+ * not, nobody needs to find. */
+mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    const struct drv_stat *stat, bool exchange, uint64_t epoch)
+{
+    const struct tree_inode inode = {drive, stat->ino};
+    struct tree_counted counted = {.known = false};
+    bool known = stat->type == DRV_DIR, durable = known;
+    if (stat->type == DRV_REG) {
+        mrmr_err err = counted_load(tree, &inode, &counted);
+        known = counted.in_catalog;
+        durable = counted.n > 0;
+        counted_clear(&counted);
+        MRMR_TRY(err);
+    }
+    return known ? moved(tree, drive, from, to, exchange, durable, epoch) : MRMR_OK;
 }
 
 mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,

@@ -195,6 +195,8 @@ static mrmr_err move_copy(struct moving *m, size_t drive)
     if (from.type == DRV_DIR)
         return mrmr_fail(MRMR_ABSENT, NULL);
     MRMR_TRY(tree_place_folder(m->tree, m->to_folder, drive, &folder));
+    MRMR_TRY(tree_keep_moved(
+        m->tree, drive, m->from_path.data, m->to_path.data, &from, false, m->epoch));
     mrmr_err err = drv_stat(drv, m->to_path.data, &to);
     if (err == MRMR_ABSENT)
         return rename_as_caller(m, drv, DRV_RENAME_REPLACE);
@@ -270,17 +272,30 @@ static mrmr_err move_file(struct moving *m)
 
 /* --- exchanges --- */
 
+/* If either is a folder, or known, whoever looks for it must know. */
+static mrmr_err exchange_on(struct moving *m, size_t drive)
+{
+    struct drv *drv = m->tree->drive[drive].drive->drv;
+    struct drv_stat a, b;
+    MRMR_TRY(drv_stat(drv, m->from_path.data, &a));
+    MRMR_TRY(drv_stat(drv, m->to_path.data, &b));
+    MRMR_TRY(
+        tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &a, true, m->epoch));
+    MRMR_TRY(
+        tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &b, true, m->epoch));
+    return rename_as_caller(m, drv, DRV_RENAME_EXCHANGE);
+}
+
 static mrmr_err exchange(struct moving *m)
 {
     size_t drive = tree_set_first(&m->from.on);
     struct tree_set alone = {{0}};
-    uint64_t epoch;
     tree_set_add(&alone, drive);
     if (!tree_set_equal(&m->from.on, &alone) || !tree_set_equal(&m->to.on, &alone) ||
         m->from.several || m->to.several)
         return mrmr_fail(MRMR_CROSS_DEVICE, "they lie on different drives");
-    MRMR_TRY(tree_change_begin(m->tree, &epoch));
-    mrmr_err err = rename_as_caller(m, m->tree->drive[drive].drive->drv, DRV_RENAME_EXCHANGE);
+    MRMR_TRY(tree_change_begin(m->tree, &m->epoch));
+    mrmr_err err = exchange_on(m, drive);
     tree_change_end(m->tree);
     MRMR_TRY(mrmr_err_drive(err, m->tree->drive[drive].drive->meta.name));
     node_moved(m->tree, m->from.number, m->from_folder, m->from_name, m->to_folder, m->to_name);
@@ -324,6 +339,16 @@ static mrmr_err place_everywhere(struct moving *m)
     return MRMR_OK;
 }
 
+static mrmr_err folder_back_on(struct moving *m, size_t drive)
+{
+    struct drv *drv = m->tree->drive[drive].drive->drv;
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(drv, m->to_path.data, &stat));
+    MRMR_TRY(tree_keep_moved(
+        m->tree, drive, m->to_path.data, m->from_path.data, &stat, false, m->epoch));
+    return drv_rename(drv, m->to_path.data, m->from_path.data, DRV_RENAME_NOREPLACE);
+}
+
 /* Drives that renamed it already do so again, the other way round. */
 static void folder_back(struct moving *m, const struct tree_set *done)
 {
@@ -337,13 +362,23 @@ static void folder_back(struct moving *m, const struct tree_set *done)
     mrmr_story_restore(&story);
 }
 
+static mrmr_err folder_on(struct moving *m, size_t drive)
+{
+    struct drv *drv = m->tree->drive[drive].drive->drv;
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(drv, m->from_path.data, &stat));
+    MRMR_TRY(tree_keep_moved(
+        m->tree, drive, m->from_path.data, m->to_path.data, &stat, false, m->epoch));
+    return rename_as_caller(m, drv, DRV_RENAME_REPLACE);
+}
+
 static mrmr_err folder_on_each(struct moving *m)
 {
     struct tree_set done = {{0}};
     for (size_t i = 0; i < m->tree->ndrives; i++) {
         if (!tree_set_has(&m->from.on, i))
             continue;
-        mrmr_err err = rename_as_caller(m, m->tree->drive[i].drive->drv, DRV_RENAME_REPLACE);
+        mrmr_err err = folder_on(m, i);
         if (err) {
             folder_back(m, &done);
             return mrmr_err_drive(err, m->tree->drive[i].drive->meta.name);
@@ -473,6 +508,20 @@ static bool record_names(const struct record *record, int64_t id)
     return false;
 }
 
+static mrmr_err finish_rename(
+    struct tree_drive *drive, const struct record *record, const struct drv_stat *stat)
+{
+    struct pool_tree *tree = drive->tree;
+    uint64_t epoch;
+    MRMR_TRY(tree_change_begin(tree, &epoch));
+    mrmr_err err = tree_keep_moved(
+        tree, (size_t)(drive - tree->drive), record->from, record->to, stat, false, epoch);
+    if (!err)
+        err = drv_rename(drive->drive->drv, record->from, record->to, DRV_RENAME_NOREPLACE);
+    tree_change_end(tree);
+    return err;
+}
+
 static mrmr_err finish_on(struct tree_drive *drive, const struct record *record)
 {
     struct drv *drv = drive->drive->drv;
@@ -481,7 +530,7 @@ static mrmr_err finish_on(struct tree_drive *drive, const struct record *record)
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
         return MRMR_OK;
     if (!err)
-        err = drv_rename(drv, record->from, record->to, DRV_RENAME_NOREPLACE);
+        err = finish_rename(drive, record, &stat);
     if (err == MRMR_EXISTS || mrmr_class_of(err) == MRMR_CLASS_ABSENT) {
         mrmr_log_story(MRMR_LOG_WARN, "a folder keeps its old name on one drive");
         return MRMR_OK;

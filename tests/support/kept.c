@@ -7,7 +7,7 @@
 
 /* --- what is asked --- */
 
-static void reads_but(struct rig *rig, const char *but)
+void reads_but(struct rig *rig, const char *but)
 {
     static uint8_t got[RIG_LEAF], wanted[RIG_LEAF];
     for (size_t i = 0; i < rig->files; i++) {
@@ -47,7 +47,7 @@ void reads_all_but(struct rig *rig, const char *but, unsigned its_drive)
             reads_without(rig, a, b, but, its_drive);
 }
 
-static mrmr_err count_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+mrmr_err count_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
 {
     (void)name, (void)err;
     *(unsigned *)arg += stat && stat->type != DRV_DIR;

@@ -13,6 +13,10 @@
 unsigned count_retained(struct rig *rig, unsigned drive);
 /* For drv_list: each name, with its NUL, onto a struct mrmr_bytes. */
 mrmr_err list_name(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg);
+/* Counts what is no folder, in an unsigned. */
+mrmr_err count_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg);
+/* Every byte of every file but one (NULL: of all), with the drives that are there. */
+void reads_but(struct rig *rig, const char *but);
 /* Every byte of every file but one (NULL: of all), with these two drives away, unless one of them is
  * that file's. */
 void reads_without(struct rig *rig, unsigned a, unsigned b, const char *but, unsigned its_drive);

@@ -401,11 +401,11 @@ static void rot_retained(struct rig *rig, bool whole)
     struct drv_file *file = NULL;
     char folder[POOL_RETAINED_PATH] = POOL_RETAINED_FILES, path[POOL_RETAINED_PATH + 80];
     if (!whole) {
-        rig_ok(drv_list(raw, POOL_RETAINED, list_entry, &names));
+        rig_ok(drv_list(raw, POOL_RETAINED, list_name, &names));
         snprintf(folder, sizeof folder, POOL_RETAINED "/%.80s", names.data);
         mrmr_bytes_clear(&names);
     }
-    rig_ok(drv_list(raw, folder, list_entry, &names));
+    rig_ok(drv_list(raw, folder, list_name, &names));
     snprintf(path, sizeof path, "%s/%.70s", folder, names.data);
     mrmr_bytes_free(&names);
     rig_ok(drv_file_open(raw, path, DRV_OPEN_WRITE, 0, &file));
@@ -582,7 +582,7 @@ static unsigned darken_a_folder(struct rig *rig, mrmr_err err)
     char folder[POOL_RETAINED_PATH];
     unsigned n = 0;
     const char *name;
-    rig_ok(drv_list(rig->drive[0].raw, POOL_RETAINED, list_entry, &names));
+    rig_ok(drv_list(rig->drive[0].raw, POOL_RETAINED, list_name, &names));
     for (name = names.data; strcmp(name, "files") == 0; name += strlen(name) + 1)
         ;
     snprintf(folder, sizeof folder, POOL_RETAINED "/%.80s", name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool_scan_world.h"
 
+#include "pool/moved.h"
 #include "pool/writers.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -74,6 +75,7 @@ struct scan_world *scan_world_create(bool local, size_t drives)
     w->pool.dirfd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(w->pool.dirfd >= 0);
     assert_ok(pool_writers_open(w->pool.dirfd, &w->pool.writers));
+    assert_ok(pool_moved_create(&w->pool));
     w->pool.drives = w->drive;
     w->pool.ndrives = drives;
     for (size_t i = 0; i < drives; i++)
@@ -94,6 +96,7 @@ void scan_world_destroy(struct scan_world *w)
         free(w->drive[i]);
     }
     pool_writers_close(w->pool.writers);
+    pool_moved_destroy(&w->pool);
     close(w->pool.dirfd);
     meta_close(w->pool.meta);
     char command[128];

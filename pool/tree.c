@@ -184,9 +184,11 @@ static mrmr_err link_prefer_locked(
     } else {
         MRMR_TRY(link_add_locked(node, parent, name));
     }
-    if (node->kind == POOL_DIR && node->links->next && node->valid) {
+    if (node->kind == POOL_DIR && node->links->next) {
+        node->lost = node->loading;
+        if (node->valid)
+            tree_later_locked(tree, TREE_LOAD, node->number, "");
         node->valid = false;
-        tree_later_locked(tree, TREE_LOAD, node->number, "");
     }
     while (node->kind == POOL_DIR && node->links->next) {
         link = node->links->next;

@@ -225,6 +225,8 @@ struct pool_tree {
     struct pool_tree_file *files; /* that are open */
     struct tree_todo *todo, **todo_last;
     bool stop, suspects;
+    unsigned moving; /* renames of ours that are under way */
+    uint64_t moves;  /* that ended, so far */
     int64_t room_at;  /* when the drives' room was looked at; monotonic */
     int64_t space_at; /* when space was reckoned; monotonic */
     struct pool_tree_space space;
@@ -387,10 +389,10 @@ mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *cal
 enum { TREE_KEPT_PATH = 128 };
 mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH]);
-/* Before what has this stat is renamed, or exchanged: whoever needs its bytes finds them until the
- * scan has seen it (moved.h). */
+/* Before what has this stat is renamed (or exchanged for what has the other one; else NULL): whoever
+ * needs its bytes finds them until the scan has seen it (moved.h). */
 mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
-    const struct drv_stat *stat, bool exchange, uint64_t epoch);
+    const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch);
 void tree_counted_free(struct tree_counted *counted); /* NULL-safe */
 
 /* A record says that it was changed through us since the catalog has seen it. */
@@ -422,6 +424,9 @@ void tree_act_end(const int *unused);
 mrmr_err tree_name_allowed(struct pool_tree *tree, struct tree_node *folder, const char *name);
 /* Before and after a name is given or taken through us. */
 void tree_own_name(struct pool_tree *tree, struct tree_node *folder, const char *name);
+/* What a name shows after it was given or taken: a folder's number is kept by that. */
+void tree_name_shows_locked(
+    struct tree_node *folder, const char *name, const struct tree_name *shows);
 /* Before and after the node is changed through us. */
 void tree_own_node(struct pool_tree *tree, struct tree_node *node);
 /* What the name shows, and its node, counted, which is not brought elsewhere until it is let go of. */
@@ -454,6 +459,10 @@ mrmr_err tree_brings_finish(struct pool_tree *tree);
 /* Each record in the pool's folder whose name begins so; what fails is told, and stays. */
 mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
     mrmr_err (*fn)(struct pool_tree *tree, const char *name));
+/* Renames so far; and whether what was not found since may have another path by now: after those that
+ * are under way. Not for who renames. */
+uint64_t tree_moves(struct pool_tree *tree);
+bool tree_moved_since(struct pool_tree *tree, uint64_t moves);
 /* Folders that were being renamed on several drives when the tree was last closed: all of their
  * copies that are there go to the new name. */
 mrmr_err tree_moves_finish(struct pool_tree *tree);

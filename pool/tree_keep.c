@@ -372,22 +372,32 @@ mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *cal
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
 
-/* Something that the catalog has may lie there, or below: stripes may count on it. A file that it has
- * not, nobody needs to find. */
-mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
-    const struct drv_stat *stat, bool exchange, uint64_t epoch)
+/* Whether the catalog has it, and stripes may count on it, or on what lies below it. */
+static mrmr_err whether_known(
+    struct pool_tree *tree, size_t drive, const struct drv_stat *stat, bool *known, bool *counts)
 {
     const struct tree_inode inode = {drive, stat->ino};
     struct tree_counted counted = {.known = false};
-    bool known = stat->type == DRV_DIR, durable = known;
-    if (stat->type == DRV_REG) {
-        mrmr_err err = counted_load(tree, &inode, &counted);
-        known = counted.in_catalog;
-        durable = counted.n > 0;
-        counted_clear(&counted);
-        MRMR_TRY(err);
-    }
-    return known ? moved(tree, drive, from, to, exchange, durable, epoch) : MRMR_OK;
+    if (stat->type == DRV_DIR)
+        *known = *counts = true;
+    if (stat->type != DRV_REG)
+        return MRMR_OK;
+    mrmr_err err = counted_load(tree, &inode, &counted);
+    *known = *known || counted.in_catalog;
+    *counts = *counts || counted.n > 0;
+    counted_clear(&counted);
+    return err;
+}
+
+mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch)
+{
+    bool known = false, counts = false;
+    MRMR_TRY(whether_known(tree, drive, stat, &known, &counts));
+    if (exchanged)
+        MRMR_TRY(whether_known(tree, drive, exchanged, &known, &counts));
+    /* What the catalog has not nobody needs to find. */
+    return known ? moved(tree, drive, from, to, exchanged, counts, epoch) : MRMR_OK;
 }
 
 mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,

@@ -20,6 +20,8 @@ struct load {
     size_t drive;       /* that is read */
     struct tree_map map;
     bool watched;
+    uint64_t moves; /* renames of ours before it began */
+    bool absent;    /* a drive does not have the path */
 };
 
 static void load_free(struct load *load)
@@ -146,8 +148,10 @@ static mrmr_err load_drive(struct load *load)
     bool watched = tree_watch_folder(drive, path, load->folder->number);
     mrmr_err err = drv_list(drive->drive->drv, path, load_entry, load);
     load->watched = load->watched && watched;
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR) {
+        load->absent = true;
         return MRMR_OK; /* it was there a moment ago: its parent's events tell */
+    }
     if (tree_silent(drive, err))
         return load_from_catalog(load);
     return mrmr_err_drive(err, drive->drive->meta.name);
@@ -254,6 +258,21 @@ static bool load_begin_locked(struct pool_tree *tree, struct tree_node *folder, 
     return true;
 }
 
+/* From where it lies now. */
+static mrmr_err load_again(struct load *load)
+{
+    load_free(load);
+    load->path = (struct mrmr_bytes)MRMR_BYTES_INIT;
+    load->absent = false;
+    {
+        mrmr_locked(&load->tree->lock);
+        load->moves = load->tree->moves;
+        load->on = load->folder->on;
+        MRMR_TRY(tree_path_locked(load->folder, &load->path));
+    }
+    return load_run(load);
+}
+
 static mrmr_err folder_load(
     struct pool_tree *tree, struct tree_node *folder, bool anew, struct mrmr_bytes *changed)
 {
@@ -263,11 +282,10 @@ static mrmr_err folder_load(
         mrmr_locked(&tree->lock);
         if (!load_begin_locked(tree, folder, anew))
             return MRMR_OK;
-        load.on = folder->on;
-        err = tree_path_locked(folder, &load.path);
     }
-    if (!err)
-        err = load_run(&load);
+    do
+        err = load_again(&load);
+    while (!err && load.absent && tree_moved_since(tree, load.moves));
     mrmr_locked(&tree->lock);
     if (!err)
         load_take_locked(&load, changed);
@@ -350,14 +368,19 @@ static mrmr_err name_resolve(struct pool_tree *tree, struct tree_node *folder, c
 {
     __attribute__((cleanup(load_free))) struct load load = {.tree = tree, .folder = folder};
     uint32_t events;
-    {
-        mrmr_locked(&tree->lock);
-        const struct tree_name *old = tree_map_find(&folder->map, name);
-        events = old ? old->events : 0;
-        load.on = folder->on;
-        MRMR_TRY(tree_path_locked(folder, &load.path));
-    }
-    MRMR_TRY(load_name(&load, name));
+    do {
+        load_free(&load);
+        load.path = (struct mrmr_bytes)MRMR_BYTES_INIT;
+        {
+            mrmr_locked(&tree->lock);
+            const struct tree_name *old = tree_map_find(&folder->map, name);
+            events = old ? old->events : 0;
+            load.moves = tree->moves;
+            load.on = folder->on;
+            MRMR_TRY(tree_path_locked(folder, &load.path));
+        }
+        MRMR_TRY(load_name(&load, name));
+    } while (!load.map.n && tree_moved_since(tree, load.moves));
     mrmr_locked(&tree->lock);
     return name_take_locked(&load, name, events);
 }

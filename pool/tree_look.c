@@ -48,12 +48,13 @@ mrmr_err tree_by_path(struct pool_tree *tree, struct tree_node *node, tree_path_
     char name[256];
     for (;;) {
         struct tree_node *parent;
+        uint64_t moves = tree_moves(tree);
         MRMR_TRY(first_path(tree, node, &path, &parent, name));
         mrmr_err err = fn(path.data, arg);
         if (err == MRMR_NOT_DIR)
             err = MRMR_ABSENT; /* a folder on the way is none any more */
         bool gone = mrmr_class_of(err) == MRMR_CLASS_ABSENT && parent;
-        if (gone)
+        if (gone && !tree_moved_since(tree, moves)) /* else it may have another path by now */
             path_failed(tree, node, parent, name);
         tree_put(tree, parent);
         if (!gone)

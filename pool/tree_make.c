@@ -72,6 +72,17 @@ static void node_born_locked(struct tree_node *node)
     node->counted = NULL;
 }
 
+void tree_name_shows_locked(
+    struct tree_node *folder, const char *name, const struct tree_name *shows)
+{
+    struct tree_name *at = tree_map_find(&folder->map, name);
+    if (!at)
+        return;
+    at->number = shows->number;
+    at->kind = shows->kind;
+    at->on = shows->on;
+}
+
 mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const char *name,
     size_t drive, const struct drv_stat *stat, struct tree_node **ret_node)
 {
@@ -85,6 +96,7 @@ mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const c
         return mrmr_nomem();
     if (node->gone)
         node_born_locked(node);
+    tree_name_shows_locked(folder, name, &shows);
     node->own_until = mrmr_clock_monotonic() + tree_own_window;
     *ret_node = node;
     return MRMR_OK;

@@ -125,11 +125,40 @@ static void node_moved(struct pool_tree *tree, uint64_t number, struct tree_node
     const struct tree_name shows = {.number = number, .kind = node->kind, .on = node->on};
     tree_ref_locked(node);
     node->own_until = mrmr_clock_monotonic() + tree_own_window;
-    tree_unlink_locked(tree, node, from, from_name);
     struct tree_node *again = tree_get_locked(tree, to, to_name, &shows);
     if (again)
         tree_put_locked(tree, again);
+    tree_name_shows_locked(to, to_name, &shows);
+    tree_unlink_locked(tree, node, from, from_name);
     tree_put_locked(tree, node);
+}
+
+uint64_t tree_moves(struct pool_tree *tree)
+{
+    mrmr_locked(&tree->lock);
+    return tree->moves;
+}
+
+bool tree_moved_since(struct pool_tree *tree, uint64_t moves)
+{
+    mrmr_locked(&tree->lock);
+    while (tree->moving)
+        pthread_cond_wait(&tree->moved, &tree->lock);
+    return tree->moves != moves;
+}
+
+static void moving_begin(struct pool_tree *tree)
+{
+    mrmr_locked(&tree->lock);
+    tree->moving++;
+}
+
+static void moving_end(struct pool_tree *tree)
+{
+    mrmr_locked(&tree->lock);
+    tree->moving--;
+    tree->moves++;
+    pthread_cond_broadcast(&tree->moved);
 }
 
 /* --- files --- */
@@ -195,8 +224,8 @@ static mrmr_err move_copy(struct moving *m, size_t drive)
     if (from.type == DRV_DIR)
         return mrmr_fail(MRMR_ABSENT, NULL);
     MRMR_TRY(tree_place_folder(m->tree, m->to_folder, drive, &folder));
-    MRMR_TRY(tree_keep_moved(
-        m->tree, drive, m->from_path.data, m->to_path.data, &from, false, m->epoch));
+    MRMR_TRY(
+        tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &from, NULL, m->epoch));
     mrmr_err err = drv_stat(drv, m->to_path.data, &to);
     if (err == MRMR_ABSENT)
         return rename_as_caller(m, drv, DRV_RENAME_REPLACE);
@@ -258,7 +287,6 @@ static mrmr_err remove_replaced(struct moving *m, size_t shown)
 static mrmr_err move_file(struct moving *m)
 {
     size_t shown = tree_set_first(&m->from.on);
-    MRMR_TRY(tree_change_begin(m->tree, &m->epoch));
     mrmr_err err = move_copy(m, shown);
     if (!err) {
         node_moved(m->tree, m->from.number, m->from_folder, m->from_name, m->to_folder, m->to_name);
@@ -266,7 +294,6 @@ static mrmr_err move_file(struct moving *m)
     }
     if (!err)
         err = move_hidden(m, shown);
-    tree_change_end(m->tree);
     return mrmr_err_drive(err, m->tree->drive[shown].drive->meta.name);
 }
 
@@ -279,10 +306,7 @@ static mrmr_err exchange_on(struct moving *m, size_t drive)
     struct drv_stat a, b;
     MRMR_TRY(drv_stat(drv, m->from_path.data, &a));
     MRMR_TRY(drv_stat(drv, m->to_path.data, &b));
-    MRMR_TRY(
-        tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &a, true, m->epoch));
-    MRMR_TRY(
-        tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &b, true, m->epoch));
+    MRMR_TRY(tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &a, &b, m->epoch));
     return rename_as_caller(m, drv, DRV_RENAME_EXCHANGE);
 }
 
@@ -294,9 +318,7 @@ static mrmr_err exchange(struct moving *m)
     if (!tree_set_equal(&m->from.on, &alone) || !tree_set_equal(&m->to.on, &alone) ||
         m->from.several || m->to.several)
         return mrmr_fail(MRMR_CROSS_DEVICE, "they lie on different drives");
-    MRMR_TRY(tree_change_begin(m->tree, &m->epoch));
     mrmr_err err = exchange_on(m, drive);
-    tree_change_end(m->tree);
     MRMR_TRY(mrmr_err_drive(err, m->tree->drive[drive].drive->meta.name));
     node_moved(m->tree, m->from.number, m->from_folder, m->from_name, m->to_folder, m->to_name);
     node_moved(m->tree, m->to.number, m->to_folder, m->to_name, m->from_folder, m->from_name);
@@ -344,8 +366,8 @@ static mrmr_err folder_back_on(struct moving *m, size_t drive)
     struct drv *drv = m->tree->drive[drive].drive->drv;
     struct drv_stat stat;
     MRMR_TRY(drv_stat(drv, m->to_path.data, &stat));
-    MRMR_TRY(tree_keep_moved(
-        m->tree, drive, m->to_path.data, m->from_path.data, &stat, false, m->epoch));
+    MRMR_TRY(
+        tree_keep_moved(m->tree, drive, m->to_path.data, m->from_path.data, &stat, NULL, m->epoch));
     return drv_rename(drv, m->to_path.data, m->from_path.data, DRV_RENAME_NOREPLACE);
 }
 
@@ -355,8 +377,7 @@ static void folder_back(struct moving *m, const struct tree_set *done)
     struct mrmr_story story;
     mrmr_story_save(&story);
     for (size_t i = 0; i < m->tree->ndrives; i++)
-        if (tree_set_has(done, i) && drv_rename(m->tree->drive[i].drive->drv, m->to_path.data,
-                                         m->from_path.data, DRV_RENAME_NOREPLACE))
+        if (tree_set_has(done, i) && folder_back_on(m, i))
             mrmr_log_story(
                 MRMR_LOG_WARN, "a folder has a new name on one drive and not on another");
     mrmr_story_restore(&story);
@@ -367,8 +388,8 @@ static mrmr_err folder_on(struct moving *m, size_t drive)
     struct drv *drv = m->tree->drive[drive].drive->drv;
     struct drv_stat stat;
     MRMR_TRY(drv_stat(drv, m->from_path.data, &stat));
-    MRMR_TRY(tree_keep_moved(
-        m->tree, drive, m->from_path.data, m->to_path.data, &stat, false, m->epoch));
+    MRMR_TRY(
+        tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &stat, NULL, m->epoch));
     return rename_as_caller(m, drv, DRV_RENAME_REPLACE);
 }
 
@@ -419,10 +440,7 @@ static mrmr_err folder_rename(struct moving *m)
 
 static mrmr_err move_folder(struct moving *m)
 {
-    MRMR_TRY(tree_change_begin(m->tree, &m->epoch));
-    mrmr_err err = folder_rename(m);
-    tree_change_end(m->tree);
-    MRMR_TRY(err);
+    MRMR_TRY(folder_rename(m));
     node_moved(m->tree, m->from.number, m->from_folder, m->from_name, m->to_folder, m->to_name);
     mrmr_locked(&m->tree->lock);
     struct tree_node *replaced = m->replaces ? tree_find_locked(m->tree, m->to.number) : NULL;
@@ -450,9 +468,13 @@ static mrmr_err move(struct moving *m)
     if (m->replaces && m->from.number == m->to.number)
         return MRMR_OK; /* two names of one file, as rename(2) has it */
     own_names(m);
+    MRMR_TRY(tree_change_begin(m->tree, &m->epoch));
+    moving_begin(m->tree);
     mrmr_err err = m->flags & POOL_RENAME_EXCHANGE ? exchange(m)
                    : m->from.kind == POOL_DIR      ? move_folder(m)
                                                    : move_file(m);
+    moving_end(m->tree);
+    tree_change_end(m->tree);
     own_names(m);
     return err;
 }
@@ -515,7 +537,7 @@ static mrmr_err finish_rename(
     uint64_t epoch;
     MRMR_TRY(tree_change_begin(tree, &epoch));
     mrmr_err err = tree_keep_moved(
-        tree, (size_t)(drive - tree->drive), record->from, record->to, stat, false, epoch);
+        tree, (size_t)(drive - tree->drive), record->from, record->to, stat, NULL, epoch);
     if (!err)
         err = drv_rename(drive->drive->drv, record->from, record->to, DRV_RENAME_NOREPLACE);
     tree_change_end(tree);

@@ -233,6 +233,50 @@ static void test_replaced(void **state)
     end(&w, "f0");
 }
 
+/* A protected file, or a folder of some, has another name: its bytes are found by whoever needs them. */
+static void test_renamed(void **state)
+{
+    const struct pool_new made = {.kind = POOL_DIR, .mode = 0755};
+    struct pool_attr attr;
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 194);
+    rig_ok(pool_tree_make(w.tree, NULL, POOL_ROOT, "folder", &made, &attr));
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "f0", attr.node, "inner", 0));
+    strcpy(rig_find(w.rig, "f0")->path, "folder/inner");
+    reads_all_but(w.rig, "folder/inner", 0);
+    rig_sync(w.rig);
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "folder", POOL_ROOT, "other folder", 0));
+    strcpy(rig_find(w.rig, "folder/inner")->path, "other folder/inner");
+    reads_all_but(w.rig, "other folder/inner", 0);
+    rig_ok(pool_tree_rename(
+        w.tree, NULL, attr.node, "inner", POOL_ROOT, "other", POOL_RENAME_EXCHANGE));
+    strcpy(rig_find(w.rig, "other")->path, "x");
+    strcpy(rig_find(w.rig, "other folder/inner")->path, "other");
+    struct rig_file *other = rig_find(w.rig, "x");
+    strcpy(other->path, "other folder/inner");
+    other->there = false; /* the catalog knows neither by its new name */
+    reads_all_but(w.rig, "other", 0);
+    other->there = true;
+    rig_sync(w.rig);
+    reads_all_but(w.rig, NULL, 0);
+    close_tree(&w);
+    end_after(&w);
+}
+
+/* Over one that is protected, too. */
+static void test_renamed_over(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 195);
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "other", POOL_ROOT, "f0", 0));
+    strcpy(rig_find(w.rig, "f0")->path, "gone");
+    rig_find(w.rig, "gone")->there = false;
+    strcpy(rig_find(w.rig, "other")->path, "f0");
+    end(&w, "f0");
+}
+
 /* A replacement from another drive: what it replaces goes, and is kept. */
 static void test_replaced_across_drives(void **state)
 {
@@ -926,6 +970,8 @@ int main(void)
         cmocka_unit_test(test_unlinked),
         cmocka_unit_test(test_unlinked_scanned_and_written_to),
         cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_renamed),
+        cmocka_unit_test(test_renamed_over),
         cmocka_unit_test(test_replaced_across_drives),
         cmocka_unit_test(test_linked),
         cmocka_unit_test(test_equal_files_removed_at_once),

@@ -110,6 +110,10 @@ void mfs_entry(const struct pool_attr *attr, struct fuse_entry_param *ret_entry)
 void mfs_reply_entry(fuse_req_t req, mrmr_err err, const struct pool_attr *attr);
 /* The error of this thread's last failure; what is no ordinary answer is logged. */
 void mfs_reply_failed(fuse_req_t req, mrmr_err err);
+/* The same of a node: one that is absent had a name a moment ago, and the kernel looks again. */
+void mfs_reply_stale(fuse_req_t req, mrmr_err err);
+/* False: no file system has attributes of this name. */
+bool mfs_xattr_known(const char *name);
 /* 0 or the error. */
 void mfs_reply_done(fuse_req_t req, mrmr_err err);
 

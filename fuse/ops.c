@@ -48,6 +48,8 @@ static void op_lookup(fuse_req_t req, fuse_ino_t folder, const char *name)
     }
     if (!err)
         mfs_entry(&attr, &entry);
+    else if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return mfs_reply_stale(req, err); /* a handle of what is gone */
     else if (err == MRMR_ABSENT && keep)
         entry.entry_timeout = mfs_seconds(keep);
     else
@@ -76,7 +78,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *f
     mrmr_err err = pool_tree_attr(mfs_tree(req), node, &attr);
     (void)fi;
     if (err)
-        return mfs_reply_failed(req, err);
+        return mfs_reply_stale(req, err);
     mfs_stat(&attr, &st);
     fuse_reply_attr(req, &st, mfs_seconds(attr.keep));
 }
@@ -86,7 +88,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t node)
     mrmr_autobytes struct mrmr_bytes target = MRMR_BYTES_INIT;
     mrmr_err err = pool_tree_readlink(mfs_tree(req), node, &target);
     if (err)
-        return mfs_reply_failed(req, err);
+        return mfs_reply_stale(req, err);
     fuse_reply_readlink(req, target.data);
 }
 
@@ -159,7 +161,7 @@ static void op_opendir(fuse_req_t req, fuse_ino_t folder, struct fuse_file_info 
     uint64_t version;
     mrmr_err err = pool_tree_list_version(mfs_tree(req), folder, &version);
     if (err)
-        return mfs_reply_failed(req, err);
+        return mfs_reply_stale(req, err);
     /* The kernel keeps the list as long as events tell of changes. */
     fi->cache_readdir = fi->keep_cache = version != 0;
     fuse_reply_open(req, fi);
@@ -199,7 +201,7 @@ static void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
     bool same = false;
     mrmr_err err = open_file(req, node, fi, &file, &same);
     if (err) {
-        mfs_reply_failed(req, err);
+        mfs_reply_stale(req, err);
         pool_tree_file_close(file);
         return;
     }
@@ -267,10 +269,19 @@ static bool is_no_selinux(const char *name)
     return strcmp(name, "security.selinux") == 0 && access("/sys/fs/selinux/enforce", F_OK) < 0;
 }
 
+bool mfs_xattr_known(const char *name)
+{
+    static const char *const prefixes[] = {"user.", "trusted.", "security.", "system.posix_acl_"};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    return false;
+}
+
 static void op_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_t size)
 {
     mrmr_autobytes struct mrmr_bytes value = MRMR_BYTES_INIT;
-    if (is_no_selinux(name)) {
+    if (is_no_selinux(name) || !mfs_xattr_known(name)) {
         fuse_reply_err(req, ENOTSUP);
         return;
     }

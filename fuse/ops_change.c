@@ -149,9 +149,11 @@ void mfs_rename(fuse_req_t req, fuse_ino_t folder, const char *name, fuse_ino_t 
 
 /* --- attributes --- */
 
+/* The latest that there is means "now". */
 static int64_t time_of(const struct timespec *time)
 {
-    return time->tv_sec * MRMR_NS_PER_S + time->tv_nsec;
+    int64_t ns = mrmr_clock_from_timespec(time);
+    return ns == POOL_TIME_NOW ? POOL_TIME_NOW - 1 : ns;
 }
 
 static unsigned set_of(const struct stat *st, int what, struct pool_attr *ret_attr)
@@ -188,7 +190,7 @@ void mfs_setattr(
     mrmr_err err = pool_tree_set(
         mfs_tree(req), NULL, node, fi && fi->fh ? mfs_file(fi) : NULL, set, &wanted, &attr);
     if (err)
-        return mfs_reply_failed(req, err);
+        return mfs_reply_stale(req, err);
     mfs_stat(&attr, &now);
     fuse_reply_attr(req, &now, mfs_seconds(attr.keep));
 }
@@ -200,6 +202,8 @@ static mrmr_err xattr_set(fuse_req_t req, fuse_ino_t node, const char *name, con
     static const char security[] = "security.";
     struct mfs_caller who;
     bool kernels = strncmp(name, security, strlen(security)) == 0;
+    if (!mfs_xattr_known(name))
+        return mrmr_fail(MRMR_UNSUPPORTED, NULL);
     MRMR_TRY(mfs_caller_of(req, &who));
     mrmr_err err = pool_tree_set_xattr(
         mfs_tree(req), kernels ? NULL : &who.caller, node, name, value, size, flags);

@@ -2,6 +2,7 @@
 #include "fuse/mfs.h"
 
 #include "base/clock.h"
+#include <errno.h>
 #include <string.h>
 
 /* libfuse takes seconds; the kernel keeps what it is told for at most this. */
@@ -86,6 +87,14 @@ void mfs_reply_failed(fuse_req_t req, mrmr_err err)
     /* ENODEV and ETIMEDOUT are not what programs look for when a disk fails. */
     bool silent = class == MRMR_CLASS_UNAVAILABLE || class == MRMR_CLASS_CORRUPT;
     fuse_reply_err(req, silent ? EIO : errno_of(err));
+}
+
+void mfs_reply_stale(fuse_req_t req, mrmr_err err)
+{
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        fuse_reply_err(req, ESTALE);
+    else
+        mfs_reply_failed(req, err);
 }
 
 void mfs_reply_done(fuse_req_t req, mrmr_err err)

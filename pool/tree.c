@@ -82,6 +82,7 @@ static void node_free_locked(struct pool_tree *tree, struct tree_node *node)
     tree_map_free(&node->map);
     mrmr_bytes_free(&node->touched);
     tree_counted_free(node->counted);
+    free(node->last);
     free(node);
 }
 
@@ -352,6 +353,7 @@ static void table_free(struct pool_tree *tree)
             tree_map_free(&at->map);
             mrmr_bytes_free(&at->touched);
             tree_counted_free(at->counted);
+            free(at->last);
             free(at);
         }
     free(tree->table);

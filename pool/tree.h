@@ -160,11 +160,13 @@ struct tree_node {
     struct pool_tree_file *files; /* that are open */
     unsigned writers;             /* of them, those for writing */
     int64_t uncapped_at;          /* monotonic: it had no capabilities then; 0: not known */
-    int64_t attr_events; /* monotonic: when its attributes changed last, as far as was told */
-    uint64_t writes;     /* through us, so far */
-    bool gone;           /* its last name was removed through us */
-    unsigned staying;    /* changes under way that want it to be where it is */
-    bool leaving;        /* it is being brought elsewhere */
+    int64_t attr_events;    /* monotonic: when its attributes changed last, as far as was told */
+    uint64_t writes;        /* through us, so far */
+    bool gone;              /* its last name was removed through us */
+    uint32_t births;        /* inodes that had this number while the node was held */
+    struct pool_attr *last; /* of one that is gone, and is no open file; NULL: not kept */
+    unsigned staying;       /* changes under way that want it to be where it is */
+    bool leaving;           /* it is being brought elsewhere */
     struct tree_counted *counted; /* tree_keep.c's; NULL until it was needed */
 };
 
@@ -225,8 +227,8 @@ struct pool_tree {
     struct pool_tree_file *files; /* that are open */
     struct tree_todo *todo, **todo_last;
     bool stop, suspects;
-    unsigned moving; /* renames of ours that are under way */
-    uint64_t moves;  /* that ended, so far */
+    unsigned moving;  /* renames of ours that are under way */
+    uint64_t moves;   /* that ended, so far */
     int64_t room_at;  /* when the drives' room was looked at; monotonic */
     int64_t space_at; /* when space was reckoned; monotonic */
     struct pool_tree_space space;
@@ -429,6 +431,8 @@ void tree_name_shows_locked(
     struct tree_node *folder, const char *name, const struct tree_name *shows);
 /* Before and after the node is changed through us. */
 void tree_own_node(struct pool_tree *tree, struct tree_node *node);
+/* It is about to be gone, and may be held still. Without memory nothing is known of it then. */
+void tree_last_seen(struct pool_tree *tree, struct tree_node *node, const struct drv_stat *stat);
 /* What the name shows, and its node, counted, which is not brought elsewhere until it is let go of. */
 mrmr_err tree_name_stay(struct pool_tree *tree, struct tree_node *folder, const char *name,
     struct tree_name *ret_shows, struct tree_node **ret_node);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define OWN_PREFIX "user.mrmr."
+#define XFS_ACLS "trusted.SGI_ACL_"
 static const int64_t space_keep =
     5 * MRMR_NS_PER_S; /* reckoning it takes seconds in a large pool */
 
@@ -20,7 +21,7 @@ MRMR_DEFINE_AUTO(struct pool_margins, pool_margins_destroy);
 
 struct listing {
     struct pool_tree *tree;
-    size_t drive;
+    struct tree_spot spot;
     pool_xattr_fn fn;
     void *arg;
 };
@@ -28,7 +29,9 @@ struct listing {
 static mrmr_err xattr_entry(const char *name, const void *value, size_t size, void *arg)
 {
     const struct listing *listing = arg;
-    if (strncmp(name, OWN_PREFIX, strlen(OWN_PREFIX)) == 0)
+    /* XFS shows root its ACLs once more, under names that nobody can set elsewhere. */
+    if (strncmp(name, OWN_PREFIX, strlen(OWN_PREFIX)) == 0 ||
+        strncmp(name, XFS_ACLS, strlen(XFS_ACLS)) == 0)
         return MRMR_OK;
     return listing->fn(name, value, size, listing->arg);
 }
@@ -38,7 +41,7 @@ static mrmr_err xattrs_catalog(const struct listing *listing, const char *path)
 {
     mrmr_autobytes struct mrmr_bytes blob = MRMR_BYTES_INIT;
     struct meta_node node;
-    MRMR_TRY(tree_catalog(listing->tree, listing->drive, path, &node));
+    MRMR_TRY(tree_catalog(listing->tree, listing->spot.drive, path, &node));
     MRMR_TRY(meta_attr_get(listing->tree->pool->meta, node.id, &blob));
     return pool_attrs_each(blob.data, blob.size, xattr_entry, (void *)(uintptr_t)listing);
 }
@@ -46,9 +49,14 @@ static mrmr_err xattrs_catalog(const struct listing *listing, const char *path)
 static mrmr_err xattrs_path(const char *path, void *arg)
 {
     const struct listing *listing = arg;
-    struct tree_drive *own = &listing->tree->drive[listing->drive];
-    mrmr_err err = tree_live(own) ? drv_xattr_list(own->drive->drv, path, xattr_entry, arg)
-                                  : mrmr_fail(MRMR_OFFLINE, NULL);
+    struct tree_drive *own = &listing->tree->drive[listing->spot.drive];
+    struct drv_stat stat;
+    mrmr_err err =
+        tree_live(own) ? drv_stat(own->drive->drv, path, &stat) : mrmr_fail(MRMR_OFFLINE, NULL);
+    if (!err)
+        err = tree_check_stat(listing->tree, &listing->spot, path, &stat);
+    if (!err)
+        err = drv_xattr_list(own->drive->drv, path, xattr_entry, arg);
     if (err == MRMR_UNSUPPORTED)
         return MRMR_OK;
     return tree_silent(own, err) ? xattrs_catalog(listing, path) : err;
@@ -58,7 +66,7 @@ mrmr_err pool_tree_xattrs(struct pool_tree *tree, uint64_t number, pool_xattr_fn
 {
     struct tree_node *node;
     MRMR_TRY(tree_node(tree, number, false, &node));
-    struct listing listing = {tree, tree_spot(tree, node).drive, fn, arg};
+    struct listing listing = {tree, tree_spot(tree, node), fn, arg};
     mrmr_err err = tree_by_path(tree, node, xattrs_path, &listing);
     tree_put(tree, node);
     return err;

@@ -257,6 +257,24 @@ static bool opened_same(struct opening *opening)
     return same;
 }
 
+/* No name leads to it any more, but somebody has it open: his descriptor serves this one, too. */
+static mrmr_err opening_share(struct opening *opening)
+{
+    struct pool_tree_file *file = opening->file;
+    struct tree_original *original = tree_original_of_node(file->tree, file->node, file->writing);
+    if (!original)
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    mrmr_err err = drv_file_stat(original->file, &opening->stat);
+    opening->answered = !err;
+    if (err) {
+        tree_original_put(original);
+        return err;
+    }
+    mrmr_locked(&file->lock);
+    file->original = original;
+    return MRMR_OK;
+}
+
 static void file_link(struct pool_tree_file *file)
 {
     struct pool_tree *tree = file->tree;
@@ -306,6 +324,8 @@ static mrmr_err file_open(struct pool_tree_file *file, bool *ret_same)
     if (!err && opening.answered)
         err = opening_take(&opening);
     drv_file_close(opening.original);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        err = opening_share(&opening);
     MRMR_TRY(err);
     file->mtime = opening.answered ? opening.stat.mtime : opening.known.mtime;
     file->size = opening.answered ? opening.stat.size : opening.known.size;

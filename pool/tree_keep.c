@@ -240,7 +240,7 @@ static mrmr_err moved(struct pool_tree *tree, size_t drive, const char *from, co
 static mrmr_err counted_touch(struct pool_tree *tree, const struct tree_inode *inode,
     struct tree_counted *counted, uint64_t epoch)
 {
-    if (!counted->in_catalog || counted->touched)
+    if (counted->touched) /* also what the catalog does not have: a scan may be about to add it */
         return MRMR_OK;
     MRMR_TRY(touch(tree, inode, epoch));
     counted->touched = true;
@@ -344,7 +344,7 @@ static mrmr_err counted_whole(struct pool_tree *tree, size_t drive, const struct
 {
     const struct tree_inode inode = {drive, stat->ino};
     if (stat->type != DRV_REG)
-        return MRMR_OK;
+        return touch(tree, &inode, epoch);
     MRMR_TRY(counted_load(tree, &inode, counted));
     MRMR_TRY(counted_touch(tree, &inode, counted, epoch));
     if (stat->nlink > 1)

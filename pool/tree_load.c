@@ -280,6 +280,8 @@ static mrmr_err folder_load(
     mrmr_err err;
     {
         mrmr_locked(&tree->lock);
+        if (folder->gone) /* nothing is in it any more */
+            return MRMR_OK;
         if (!load_begin_locked(tree, folder, anew))
             return MRMR_OK;
     }

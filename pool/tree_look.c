@@ -90,7 +90,7 @@ void tree_attr_from_stat(const struct drv_stat *stat, struct pool_attr *ret_attr
         .rdev = stat->rdev,
         .mtime = stat->mtime,
         .ctime = stat->ctime ? stat->ctime : stat->mtime,
-        .atime = stat->atime ? stat->atime : stat->mtime,
+        .atime = stat->atime,
     };
 }
 
@@ -108,6 +108,7 @@ static void attr_from_node(const struct meta_node *node, struct pool_attr *ret_a
         .mtime = node->mtime,
         .ctime = node->ctime,
         .btime = node->btime,
+        .atime = node->mtime,
     };
     tree_attr_from_stat(&stat, ret_attr);
 }
@@ -197,6 +198,18 @@ static int64_t keep_locked(const struct look *look)
     return POOL_KEEP;
 }
 
+/* What it was when it went. */
+static mrmr_err look_last(
+    struct pool_tree *tree, const struct tree_node *node, struct pool_attr *ret_attr)
+{
+    mrmr_locked(&tree->lock);
+    if (!node->gone || !node->last)
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    *ret_attr = *node->last;
+    ret_attr->nlink = 0;
+    return MRMR_OK;
+}
+
 /* By an open file of it: no name leads to it any more, or none that is known. */
 static mrmr_err look_open(
     struct pool_tree *tree, struct tree_node *node, struct pool_attr *ret_attr)
@@ -204,7 +217,7 @@ static mrmr_err look_open(
     struct tree_original *original = tree_original_of_node(tree, node, false);
     struct drv_stat stat;
     if (!original)
-        return mrmr_fail(MRMR_ABSENT, NULL);
+        return look_last(tree, node, ret_attr);
     mrmr_err err = drv_file_stat(tree_original_file(original), &stat);
     tree_original_put(original);
     MRMR_TRY(err);
@@ -221,12 +234,12 @@ static mrmr_err look_node(
 {
     struct look look = {.tree = tree, .node = node, .spot = tree_spot(tree, node)};
     mrmr_err err = tree_by_path(tree, node, look_path, &look);
-    if (open && mrmr_class_of(err) == MRMR_CLASS_ABSENT && look.spot.kind == POOL_REG)
+    if (open && mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         err = look_open(tree, node, &look.attr);
     MRMR_TRY(err);
     mrmr_locked(&tree->lock);
     look.attr.node = node->number;
-    look.attr.generation = tree_generation(tree, node->number, look.attr.generation);
+    look.attr.generation = tree_generation(tree, node->number, look.attr.generation) + node->births;
     look.attr.keep = keep_locked(&look);
     *ret_attr = look.attr;
     return MRMR_OK;
@@ -418,6 +431,8 @@ static mrmr_err target_read(const char *path, void *arg)
     struct meta_node node;
     mrmr_err err = tree_live(own) ? drv_readlink(own->drive->drv, path, target->text)
                                   : mrmr_fail(MRMR_OFFLINE, NULL);
+    if (err == MRMR_INVALID)
+        return mrmr_fail(MRMR_ABSENT, "another thing has its name");
     if (!tree_silent(own, err))
         return err;
     MRMR_TRY(tree_catalog(target->tree, target->drive, path, &node));

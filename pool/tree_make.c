@@ -67,7 +67,10 @@ void tree_own_node(struct pool_tree *tree, struct tree_node *node)
 static void node_born_locked(struct tree_node *node)
 {
     node->gone = false;
+    node->births++;
     node->open_ctime = -1;
+    node->valid = false;
+    free(mrmr_steal(node->last));
     tree_counted_free(node->counted);
     node->counted = NULL;
 }
@@ -266,6 +269,7 @@ static void made_attr(struct making *m, struct tree_node *node, struct pool_attr
     ret_attr->node = node->number;
     ret_attr->keep = tree_own_window;
     mrmr_locked(&m->tree->lock);
+    ret_attr->generation += node->births;
     node->held++;
 }
 
@@ -417,12 +421,23 @@ static mrmr_err remove_held(struct pool_tree *tree, struct tree_node *node, size
     return written ? tree_keep_known(tree, node, &inode, epoch) : MRMR_OK;
 }
 
+void tree_last_seen(struct pool_tree *tree, struct tree_node *node, const struct drv_stat *stat)
+{
+    struct pool_attr *last = malloc(sizeof *last);
+    if (last)
+        tree_attr_from_stat(stat, last);
+    mrmr_locked(&tree->lock);
+    free(node->last);
+    node->last = last;
+}
+
 static void removed(struct pool_tree *tree, struct tree_node *node, struct tree_node *folder,
     const char *name, const struct drv_stat *stat)
 {
     if (!node)
         return;
     tree_own_node(tree, node);
+    tree_last_seen(tree, node, stat);
     mrmr_locked(&tree->lock);
     node->gone = stat->nlink <= 1;
     tree_unlink_locked(tree, node, folder, name);
@@ -554,9 +569,12 @@ static mrmr_err rmdir_shown(struct pool_tree *tree, const struct pool_caller *ca
             return mrmr_err_drive(
                 mrmr_fail(MRMR_OFFLINE, "the folder lies on a drive that is away"),
                 tree->drive[i].drive->meta.name);
+    struct drv_stat stat;
     MRMR_TRY(tree_folder_empty(tree, child));
     MRMR_TRY(tree_path(tree, child, &path));
+    MRMR_TRY(drv_stat(tree->drive[tree_set_first(&on)].drive->drv, path.data, &stat));
     MRMR_TRY(rmdir_on(tree, caller, &on, path.data));
+    tree_last_seen(tree, child, &stat);
     mrmr_locked(&tree->lock);
     tree_unlink_locked(tree, child, folder, name);
     child->gone = true;

@@ -107,10 +107,10 @@ static mrmr_err path_below(
 
 /* --- the nodes --- */
 
-static void node_removed(struct moving *m, struct tree_node *node)
+static void node_removed(struct moving *m, struct tree_node *node, bool last)
 {
     mrmr_locked(&m->tree->lock);
-    node->gone = true;
+    node->gone = last;
     tree_unlink_locked(m->tree, node, m->to_folder, m->to_name);
 }
 
@@ -203,8 +203,10 @@ static mrmr_err rename_over(struct moving *m, size_t drive, const struct drv_sta
     mrmr_err err = keep_replaced(m, drive, stat, node, kept);
     if (!err)
         err = rename_as_caller(m, drv, DRV_RENAME_REPLACE);
-    if (!err && node && stat->nlink <= 1)
-        node_removed(m, node);
+    if (!err && node)
+        tree_last_seen(m->tree, node, stat);
+    if (!err && node)
+        node_removed(m, node, stat->nlink <= 1);
     if (err && kept[0]) {
         struct mrmr_story story;
         mrmr_story_save(&story);

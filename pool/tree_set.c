@@ -92,6 +92,28 @@ static struct attrs attrs_of(unsigned what, const struct pool_attr *set)
     return attrs;
 }
 
+/* It is gone, and somebody holds it still: he sees what he sets. */
+static mrmr_err attrs_last(const struct setting *setting, const struct attrs *attrs)
+{
+    mrmr_locked(&setting->tree->lock);
+    struct pool_attr *last = setting->node->last;
+    if (!setting->node->gone || !last)
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    int64_t now = mrmr_clock_real();
+    if (attrs->what & DRV_ATTR_MODE)
+        last->mode = attrs->stat.mode;
+    if (attrs->what & DRV_ATTR_UID)
+        last->uid = attrs->stat.uid;
+    if (attrs->what & DRV_ATTR_GID)
+        last->gid = attrs->stat.gid;
+    if (attrs->what & DRV_ATTR_ATIME)
+        last->atime = attrs->stat.atime == DRV_TIME_NOW ? now : attrs->stat.atime;
+    if (attrs->what & DRV_ATTR_MTIME)
+        last->mtime = attrs->stat.mtime == DRV_TIME_NOW ? now : attrs->stat.mtime;
+    last->ctime = now;
+    return MRMR_OK;
+}
+
 /* Its last name is gone: by an open file. */
 static mrmr_err attrs_open(const struct setting *setting, const struct attrs *attrs)
 {
@@ -99,7 +121,7 @@ static mrmr_err attrs_open(const struct setting *setting, const struct attrs *at
         setting->spot.kind == POOL_REG ? tree_original_of_node(setting->tree, setting->node, false)
                                        : NULL;
     if (!original)
-        return mrmr_fail(MRMR_ABSENT, NULL);
+        return attrs_last(setting, attrs);
     mrmr_err err;
     {
         tree_act_as(setting->caller);

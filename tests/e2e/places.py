@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where tests write: the mount of a pool on loop-mounted drives. With MRMR_PLACE=ext4 it is a plain file system instead,
+on which whatever the tests expect must hold, too: that tries the tests, not the mount."""
+import contextlib
+import errno
+import os
+import pathlib
+
+import pytest
+
+from loops import loops, need_loops
+from mounts import mounts, need_fuse
+
+PLAIN = os.environ.get("MRMR_PLACE", "mount") == "ext4"
+MEGABYTES = {"ext4": 192, "xfs": 320, "btrfs": 256}
+
+
+class Place:
+    """.point is where to write. What concerns the pool does nothing on a plain file system."""
+
+    def __init__(self, mrmr, folder, make, mount):
+        self.mrmr, self.folder, self.make, self.make_mount = mrmr, pathlib.Path(folder), make, mount
+        self.drives, self.mount, self.point = {}, None, None
+
+    def add(self, name, fs, megabytes=None):
+        """A drive more, in the pool."""
+        self.drives[name] = self.make(name, fs, megabytes or MEGABYTES[fs])
+        if not PLAIN:
+            self.mrmr.run("add-drive", self.drives[name].root)
+        return self.drives[name].root
+
+    def start(self, *options):
+        if PLAIN:
+            self.point = pathlib.Path(next(iter(self.drives.values())).root) / "plain"
+            self.point.mkdir()
+            return self
+        self.mount = self.make_mount("m", *options)
+        self.point = self.mount.point
+        need_writing(self.point)
+        return self
+
+    def at(self, *path):
+        return os.path.join(self.point, *path)
+
+    def run(self, *args, code=0):
+        """A command on the pool."""
+        return None if PLAIN else self.mrmr.run(*args, code=code)
+
+    def clean(self):
+        """Protected, and nothing that needs a look."""
+        if PLAIN:
+            return
+        self.mrmr.run("sync")
+        self.mrmr.run("scrub")
+        status = self.mrmr.run("status").stdout
+        assert "exposed" not in status or "0 bytes exposed" in status or " 0 B exposed" in status, status
+
+
+def need_writing(point):
+    """So far the mount may be one that only reads."""
+    probe = os.path.join(point, "probe of writing")
+    try:
+        os.mkdir(probe)
+        os.rmdir(probe)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        pytest.skip("this mount does not write yet")
+
+
+@contextlib.contextmanager
+def places(mrmr, folder):
+    """Yields a place without drives; whatever is mounted for it is unmounted at the end, also after a failure."""
+    need_loops()
+    if not PLAIN:
+        need_fuse()
+    with loops(folder) as make, mounts(mrmr, folder) as mount:
+        yield Place(mrmr, folder, make, mount)

@@ -55,6 +55,10 @@ tests util-linux command setarch
 tests man-db command man
 tests rsync command rsync
 tests bindfs command bindfs
+tests git command git
+tests fio command fio
+tests samba command smbd
+tests smbclient command smbclient
 END
 }
 

@@ -9,3 +9,13 @@ set_property(TEST e2e_mount_long APPEND PROPERTY ENVIRONMENT "MRMR_FILES=100000;
 
 mrmr_pytest(e2e_mount_posix test_mount_posix.py TIMEOUT 600)
 set_property(TEST e2e_mount_posix APPEND PROPERTY ENVIRONMENT "MRMR_POSIX_CALLS=$<TARGET_FILE:posix_calls>")
+
+mrmr_pytest(e2e_mount_programs test_mount_programs.py TIMEOUT 600)
+mrmr_pytest(e2e_mount_programs_long test_mount_programs.py LABELS long TIMEOUT 3600)
+set_property(TEST e2e_mount_programs_long APPEND PROPERTY ENVIRONMENT "MRMR_ROUNDS=8")
+
+add_executable(mount_model ${CMAKE_CURRENT_LIST_DIR}/mount_model.c)
+mrmr_pytest(e2e_mount_model test_mount_model.py TIMEOUT 600)
+mrmr_pytest(e2e_mount_model_long test_mount_model.py LABELS long TIMEOUT 9000)
+set_property(TEST e2e_mount_model e2e_mount_model_long APPEND PROPERTY ENVIRONMENT "MRMR_MOUNT_MODEL=$<TARGET_FILE:mount_model>")
+set_property(TEST e2e_mount_model_long APPEND PROPERTY ENVIRONMENT "MRMR_OPS=250000;MRMR_ROUNDS=12")

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import threading
 
 import pytest
 
@@ -46,14 +47,38 @@ class Place:
         """A command on the pool."""
         return None if PLAIN else self.mrmr.run(*args, code=code)
 
-    def clean(self):
-        """Protected, and nothing that needs a look."""
-        if PLAIN:
-            return
-        self.mrmr.run("sync")
-        self.mrmr.run("scrub")
-        status = self.mrmr.run("status").stdout
-        assert "exposed" not in status or "0 bytes exposed" in status or " 0 B exposed" in status, status
+    def drive_of(self, path):
+        return None if PLAIN else os.getxattr(self.at(path), "user.mrmr.drive").decode()
+
+    def check_all(self):
+        """All is protected, all that is protected is whole, and nothing needs a look."""
+        for command in ("sync", "scrub", "status"):
+            self.run(command)
+
+    @contextlib.contextmanager
+    def syncing(self):
+        """Sync runs again and again as long as this lasts. Files change meanwhile, so it may leave some for later: 3."""
+        stop, failed, runs = threading.Event(), [], []
+
+        def sync():
+            while not stop.is_set() and not failed:
+                try:
+                    self.run("sync", code=(0, 3))
+                    runs.append(1)
+                except BaseException as error: # pylint: disable=broad-except; it is raised where it is seen
+                    failed.append(error)
+                if PLAIN:
+                    return
+        thread = threading.Thread(target=sync)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+        if failed:
+            raise failed[0]
+        print("%d syncs ran at the side" % len(runs))
 
 
 def need_writing(point):

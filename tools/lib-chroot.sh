@@ -51,6 +51,9 @@ mrmr_in_release()
     trap 'mrmr_release_umount "$root"' EXIT
     [ -e "$root/.mrmr-made" ] || mrmr_release_make "$release" "$root"
     cp /etc/resolv.conf "$root/etc/resolv.conf"
+    # Its network is ours: a package that brings a server (samba) must not start it.
+    printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+    chmod 755 "$root/usr/sbin/policy-rc.d"
     mkdir -p "$root/root/mrmr"
     # The tree as it lies here, without what was built; builds of an earlier run stay there.
     find "$root/root/mrmr" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +

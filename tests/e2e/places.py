@@ -2,12 +2,9 @@
 """Where tests write: the mount of a pool on loop-mounted drives. With MRMR_PLACE=ext4 it is a plain file system instead,
 on which whatever the tests expect must hold, too: that tries the tests, not the mount."""
 import contextlib
-import errno
 import os
 import pathlib
 import threading
-
-import pytest
 
 from loops import loops, need_loops
 from mounts import mounts, need_fuse
@@ -37,7 +34,6 @@ class Place:
             return self
         self.mount = self.make_mount("m", *options)
         self.point = self.mount.point
-        need_writing(self.point)
         return self
 
     def at(self, *path):
@@ -79,18 +75,6 @@ class Place:
         if failed:
             raise failed[0]
         print("%d syncs ran at the side" % len(runs))
-
-
-def need_writing(point):
-    """So far the mount may be one that only reads."""
-    probe = os.path.join(point, "probe of writing")
-    try:
-        os.mkdir(probe)
-        os.rmdir(probe)
-    except OSError as error:
-        if error.errno != errno.EROFS:
-            raise
-        pytest.skip("this mount does not write yet")
 
 
 @contextlib.contextmanager

@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The mount against bare file systems, call by call: tests/posix runs in both, as root and as a user, and whatever comes of a
 call is the same, but for what the tables below say with a reason. What a table says and does not happen fails, too."""
-import difflib
+import contextlib
 import os
+import pathlib
+import pwd
 import re
+import shutil
+import signal
 import subprocess
+import tempfile
 
 import pytest
 
 from loops import loops, need_loops
+from mounts import need_fuse
 from places import places
 
 USER = 61001
@@ -45,17 +51,19 @@ def lines_of(text):
 
 
 def transcript(folder, user=None):
-    """What the calls give in a folder of that user's below this one; it is as empty afterwards as it was."""
-    place = os.path.join(folder, "posix")
+    """What the calls give in a folder of that user's below this one, and what they leave in it."""
+    place = os.path.join(folder, "of %d" % (user or 0))
     os.mkdir(place)
     os.chown(place, user or 0, user or 0)
     command = [os.environ["MRMR_POSIX_CALLS"]] + (["--user", "%d:%d" % (user, user)] if user else []) + [place]
     done = subprocess.run(command, capture_output=True, timeout=300, stdin=subprocess.DEVNULL, check=False)
     text = done.stdout.decode(errors="backslashreplace")
     assert done.returncode == 0, (done.returncode, done.stderr, text[-500:])
-    os.rmdir(place)
     lines = lines_of(text)
     assert len(lines) > 1900
+    lines["what is left"] = repr(os.listdir(place))
+    with contextlib.suppress(OSError):
+        os.rmdir(place)
     return lines
 
 
@@ -63,14 +71,15 @@ def judge(wanted, got, table, may=()):
     """What is wrong, as lines: results that differ and are not in the table, and entries of the table that did not come true.
     may: patterns of calls with results that may be either way."""
     wrong = []
-    if list(wanted) != list(got):
-        wrong += [line for line in difflib.unified_diff(list(wanted), list(got), "wanted", "got", lineterm="", n=0)]
-    for call in wanted:
-        if call not in got:
+    for call, result in got.items():
+        expected = table[call][0] if call in table else wanted.get(call)
+        if result == expected or any(re.fullmatch(p, "%s = %s" % (call, result)) for p, _ in may):
             continue
-        expected = table[call][0] if call in table else wanted[call]
-        if got[call] != expected and not any(re.fullmatch(p, "%s = %s" % (call, got[call])) for p, _ in may):
-            wrong.append("%s = %s, where it is %s%s" % (call, got[call], expected, " by the table" if call in table else ""))
+        if expected is None:
+            wrong.append("%s = %s, which is no line elsewhere" % (call, result))
+        else:
+            wrong.append("%s = %s, where it is %s%s" % (call, result, expected, " by the table" if call in table else ""))
+    wrong += ["%s is missing" % call for call in wanted if call not in got]
     for call, (result, _) in table.items():
         if wanted.get(call) in (None, result):
             wrong.append("%s = %s is in the table and is no deviation" % (call, result))
@@ -79,7 +88,8 @@ def judge(wanted, got, table, may=()):
 
 def assert_same(wanted, got, table, may=()):
     wrong = judge(wanted, got, table, may)
-    assert wrong == [], "%d lines:\n%s" % (len(wrong), "\n".join(wrong[:60]))
+    if wrong:
+        pytest.fail("%d lines are wrong:\n%s" % (len(wrong), "\n".join(wrong[:80])), pytrace=False)
 
 
 def test_what_the_comparison_finds():
@@ -115,11 +125,39 @@ def test_bare_file_systems(ext4, tmp_path, fs):
             assert_same(ext4[who], transcript(root, user), BARE[fs])
 
 
+def libfuse():
+    """Its version, as numbers."""
+    said = subprocess.run(["fusermount3", "--version"], capture_output=True, text=True, check=False).stdout
+    return tuple(int(number) for number in re.findall(r"\d+", said)[-3:])
+
+
+# Before libfuse 3.17 a request for a file without a name does not reach a file system.
+NAMELESS = {"files/O_TMPFILE: " + call: (result, "libfuse has no such request") for call, result in (
+    ("open(\".\", O_TMPFILE | O_RDWR, 0640)", "EOPNOTSUPP"),
+    ("write(fd, \"nameless\", 8)", "EBADF"),
+    ("stat of the open file", "EBADF"),
+    ("linkat(AT_FDCWD, path, AT_FDCWD, \"named\", AT_SYMLINK_FOLLOW)", "ENOENT"),
+    ("stat of named", "ENOENT"),
+    ("bytes of named", "ENOENT"),
+    ("open(\".\", O_TMPFILE | O_RDWR | O_EXCL, 0640)", "EOPNOTSUPP"),
+)}
+
 # What a mount does in its own way on purpose, whatever lies under it.
 MOUNT = {
+    **{"folders/link counts of folders: with %s below" % count:
+       ("1", "the folders in a folder are not counted: its copies on the drives need not have the same") for count in ("one", "two")},
+    **({} if libfuse()[1] >= 17 else NAMELESS),
     **{"space/COLLAPSE and INSERT: fallocate(fd, FALLOC_FL_%s_RANGE, 65536, 65536)" % what:
        ("EOPNOTSUPP", "what a stripe counts on stays where it is in its file") for what in ("COLLAPSE", "INSERT")},
 }
+
+
+# And what the file systems under it do in their own ways, but a mount the same on each.
+LEVELLED = {"rename/folders: rename(\"one\", \"full\")"}
+
+
+def beneath(fs):
+    return {**{call: entry for call, entry in BARE[fs].items() if call not in LEVELLED}, **MOUNT}
 
 
 @pytest.mark.parametrize("fs", BARE)
@@ -132,13 +170,60 @@ def test_the_mount(ext4, mrmr, tmp_path, fs):
             file.write(os.urandom(60 << 20))
         place.start()
         for who, user in WHO.items():
-            assert_same(ext4[who], transcript(place.point, user), dict(BARE[fs], **MOUNT))
+            assert_same(ext4[who], transcript(place.point, user), beneath(fs))
 
 
 # Where files lie depends on what is on the drives at the moment.
 BY_PLACE = [
     (r"rename/RENAME_EXCHANGE: .*", "two that lie on two drives cannot swap: EXDEV, and what follows from that"),
 ]
+
+
+AS_A_USER = """set -e
+mount -t tmpfs none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse
+exec setpriv --reuid "$1" --regid "$2" --groups 61003 -- sh -euc '
+for drive in one two; do
+    mkdir "$drive"
+    ./mrmr add-drive "$PWD/$drive"
+    ./mrmr set "drive.$drive.domain" "$drive"
+done
+mkdir m
+./mrmr mount "$PWD/m"
+trap "./mrmr umount m || umount -l m" EXIT
+mkdir m/posix
+./posix_calls m/posix >transcript'"""
+
+
+def test_mounted_by_a_user(tmp_path):
+    """One person's pool, without any right of root's: to that person it is like ext4, too."""
+    need_fuse()
+    need_loops()
+    user = pwd.getpwnam("nobody")
+    bin = pathlib.Path(os.environ["MRMR_BIN"]).parent
+    with loops(tmp_path) as make, tempfile.TemporaryDirectory(prefix="mrmr-user-", dir="/tmp", ignore_cleanup_errors=True) as top:
+        os.chmod(top, 0o755)
+        root = pathlib.Path(make("bare", "ext4", 256).root)
+        folder = pathlib.Path(top) / "home"
+        folder.mkdir()
+        subprocess.run(["mount", "--bind", root, folder], check=True) # the image lies where only root comes to
+        try:
+            wanted = transcript(folder, user.pw_uid)
+            for program in (bin / "mrmr", bin / "mrmr-mount", os.environ["MRMR_POSIX_CALLS"]):
+                shutil.copy(program, folder)
+            os.chown(folder, user.pw_uid, user.pw_gid)
+            done = subprocess.run(["unshare", "-m", "sh", "-c", AS_A_USER, "sh", str(user.pw_uid), str(user.pw_gid)], cwd=folder,
+                                  capture_output=True, text=True, timeout=240, check=False, stdin=subprocess.DEVNULL,
+                                  env=dict(os.environ, MRMR_POOL=os.fspath(folder / "pool"), HOME=os.fspath(folder)))
+            assert done.returncode == 0, done.stdout + done.stderr
+            del wanted["what is left"]
+            got = lines_of((folder / "transcript").read_text(errors="backslashreplace"))
+        finally:
+            for pid in filter(str.isdigit, os.listdir("/proc")): # it lives in a namespace that is not ours
+                with contextlib.suppress(OSError):
+                    if os.readlink("/proc/%s/exe" % pid) == os.fspath(folder / "mrmr-mount"):
+                        os.kill(int(pid), signal.SIGKILL)
+            subprocess.run(["umount", "-l", folder], check=True)
+    assert_same(wanted, got, MOUNT, BY_PLACE)
 
 
 def test_one_drive_and_three(ext4, mrmr, tmp_path):

@@ -52,6 +52,41 @@ static void making_and_removing(void)
     close(here);
 }
 
+/* What is made may get the numbers of what was removed, but not of what somebody still holds. */
+static void made_while_removed_ones_are_held(void)
+{
+    char name[20];
+    CASE("made while removed ones are held");
+    CALL(mkdir("d", 0755));
+    script_put("f", "old");
+    CALL(symlink("x", "s"));
+    int folder = FD(open("d", O_RDONLY | O_DIRECTORY)), file = FD(open("f", O_PATH));
+    int link_ = FD(open("s", O_PATH | O_NOFOLLOW));
+    CALL(rmdir("d"));
+    CALL(unlink("f"));
+    CALL(unlink("s"));
+    for (int i = 0; i < 6; i++) {
+        snprintf(name, sizeof name, "m%d", i);
+        CALL(mkdir(name, 0755));
+        snprintf(name, sizeof name, "m%d/in", i);
+        script_put(name, "new");
+        script_cat(name);
+        script_stat(name);
+    }
+    script_list("m0");
+    script_fstat(folder);
+    script_fstat(file);
+    script_fstat(link_);
+    close(folder);
+    close(file);
+    close(link_);
+    for (int i = 0; i < 6; i++) {
+        snprintf(name, sizeof name, "m%d", i);
+        script_list(name);
+        script_remove(name);
+    }
+}
+
 /* Not every file system counts them. */
 static void counts(void)
 {
@@ -272,6 +307,7 @@ static void watched(void)
 void posix_folders(void)
 {
     making_and_removing();
+    made_while_removed_ones_are_held();
     counts();
     nested();
     reading_while_names_come_and_go();

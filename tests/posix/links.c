@@ -180,6 +180,8 @@ static void replaced_while_open(void)
     FACT("names in it", "%d", names);
     if (dir)
         closedir(dir);
+    else
+        close(fd);
 }
 
 static void symlinks(void)

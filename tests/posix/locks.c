@@ -113,6 +113,7 @@ static void ranges(void)
     script_child(try_ranges, NULL);
 }
 
+/* Waits, or has ended already. */
 static bool is_asleep(pid_t pid)
 {
     char path[40], state = 0;
@@ -122,7 +123,7 @@ static bool is_asleep(pid_t pid)
         state = 0;
     if (file)
         fclose(file);
-    return state == 'S';
+    return state == 'S' || state == 'Z';
 }
 
 /* A child that waits for a lock gets it when it is let go, and not before. */

@@ -13,8 +13,8 @@ from mounts import until
 from places import PLAIN, places
 from test_mount_drives import drop_caches, mount_again, shut_down
 
-OPERATIONS = int(os.environ.get("MRMR_OPS", "1500"))
-ROUNDS = int(os.environ.get("MRMR_ROUNDS", "3"))
+OPERATIONS = int(os.environ.get("MRMR_OPS", "1200"))
+ROUNDS = int(os.environ.get("MRMR_ROUNDS", "2"))
 MODELS = 3
 
 

@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import time
+import traceback
 
 import pytest
 
@@ -54,7 +55,7 @@ def make_place(mrmr, tmp_path):
 @pytest.fixture(name="tree")
 def make_a_tree(place):
     """A tree of all kinds of things, on the file system of the test's own folder."""
-    make_tree(place.folder, 7, 8 * ROUNDS)
+    make_tree(place.folder, 7, 5 * ROUNDS)
     root = place.folder / "tree-7"
     os.unlink(root / "odd" / "sparse") # a terabyte, which some programs read from end to end
     return root
@@ -185,11 +186,13 @@ for i in range(count):
 """
 
 
-@pytest.mark.parametrize("mode", ["delete", "wal"])
-def test_sqlite(place, mode):
+def test_sqlite(place):
     """Two processes write into one database; it is whole, and every transaction is in it or not."""
-    count = 25 * ROUNDS
-    path = place.at("db.sqlite")
+    for mode in ("delete", "wal"):
+        write_database(place, place.at("db %s.sqlite" % mode), mode, 25 * ROUNDS)
+
+
+def write_database(place, path, mode, count):
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         assert db.execute("PRAGMA journal_mode=%s" % mode).fetchone()[0] == mode
         db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, who INT, n INT, data BLOB)")
@@ -215,15 +218,14 @@ def test_sqlite(place, mode):
         assert rows and all(wanted[who, n] == data for who, n, data in rows)
 
 
-@pytest.mark.parametrize("engine", ["psync", "mmap", "libaio"])
-def test_fio(place, engine):
+def test_fio(place):
     """What fio wrote at random it reads again; its blocks carry their checksums."""
     need("fio")
     with place.syncing():
-        run("fio", "--name=verified", "--directory=%s" % place.at(), "--ioengine=%s" % engine, "--rw=randwrite", "--bsrange=4k-64k",
-            "--blockalign=4k", "--size=%dm" % (6 * ROUNDS), "--numjobs=2", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1",
-            "--fallocate=none", "--end_fsync=1", "--randseed=%d" % place.rng.randrange(10**9), "--output-format=terse",
-            *(["--direct=1", "--iodepth=4"] if engine == "libaio" else []))
+        for engine, more in (("psync", []), ("mmap", []), ("libaio", ["--direct=1", "--iodepth=4"])):
+            run("fio", "--name=" + engine, "--directory=%s" % place.at(), "--ioengine=%s" % engine, "--rw=randwrite", "--bsrange=4k-64k",
+                "--blockalign=4k", "--size=%dm" % (4 * ROUNDS), "--numjobs=2", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1",
+                "--fallocate=none", "--end_fsync=1", "--randseed=%d" % place.rng.randrange(10**9), "--output-format=terse", *more)
 
 
 PROCESSES, FOLDERS, CONTESTED = 32, 3, 10
@@ -293,7 +295,8 @@ def in_processes(count, does):
                 does(who)
                 os._exit(0)
             except BaseException as error: # pylint: disable=broad-except
-                os.write(2, ("process %d: %r\n" % (who, error)).encode())
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                os.write(2, ("process %d: %s: %r\n" % (who, where.line, error)).encode())
             finally:
                 os._exit(1)
         children.append(child)

@@ -359,30 +359,33 @@ static void programs(void)
 static void run_and_write(void)
 {
     CASE("writing to a program that runs");
-    int ends[2], out = -1, in = open("/bin/cat", O_RDONLY);
-    out = FD(open("cat", O_WRONLY | O_CREAT, 0755));
+    int input[2], output[2], in = open("/bin/cat", O_RDONLY);
+    int out = FD(open("cat", O_WRONLY | O_CREAT, 0755));
     while (sendfile(out, in, NULL, 1 << 20) > 0)
         ;
     close(in);
     close(out);
-    MUST(pipe(ends));
+    MUST(pipe(input));
+    MUST(pipe(output));
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        dup2(ends[0], 0);
-        dup2(ends[1], 1);
+        dup2(input[0], 0);
+        dup2(output[1], 1);
         execl("./cat", "cat", "script", "-", (char *)NULL);
         _exit(1);
     }
+    close(output[1]);
     char byte;
-    MUST(read(ends[0], &byte, 1)); /* it runs */
+    FACT("it runs", "%d", read(output[0], &byte, 1) == 1);
     OPENS(open("cat", O_WRONLY));
     CALL(truncate("cat", 0));
     CALL(unlink("cat"));
-    MUST(kill(child, 9));
+    kill(child, SIGKILL);
     MUST(waitpid(child, NULL, 0));
-    close(ends[0]);
-    close(ends[1]);
+    close(output[0]);
+    close(input[0]);
+    close(input[1]);
 }
 
 void posix_files(void)

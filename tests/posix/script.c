@@ -23,6 +23,7 @@ void script_begin(const char *name)
 void script_case(const char *name)
 {
     snprintf(current, sizeof current, "%s", name);
+    fflush(stdout); /* if a case never ends, it shows which */
 }
 
 const char *script_errno(int error)
@@ -255,9 +256,10 @@ static void wait_for_the_clock(void)
 {
     struct timespec start, now;
     clock_gettime(CLOCK_REALTIME_COARSE, &start);
-    do
+    do {
+        nanosleep(&(struct timespec){0, 300000}, NULL);
         clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    while (now.tv_sec == start.tv_sec && now.tv_nsec == start.tv_nsec);
+    } while (now.tv_sec == start.tv_sec && now.tv_nsec == start.tv_nsec);
 }
 
 struct stat script_seen(const char *path)

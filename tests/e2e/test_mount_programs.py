@@ -75,7 +75,7 @@ def test_rsync(place, tree):
     for source, target in ((tree, inside), (inside, out)):
         command = ["rsync", *RSYNC, "--itemize-changes", "%s/" % source, "%s/" % target]
         assert run(*command)
-        assert run(*command) == ""
+        assert run(*command) == "", command
         same_trees(source, target)
     # Only what changed of a large file is written, in place.
     large = max((path for path in tree.rglob("*.dat")), key=lambda path: path.stat().st_size)
@@ -410,12 +410,13 @@ def test_samba(place):
         listed = client("recurse on", "ls")
         assert all(os.path.basename(name) in listed for name in content)
         with place.syncing():
-            client("rename one renamed", "mkdir new", "rename \"two words\" new/two", "rename deep moved", "del empty",
+            said = client("rename one renamed", "mkdir new", "rename \"two words\" new/two", "rename deep moved", "del empty",
                    "put sent/one new/again", "rename new/again renamed -f")
-        assert sorted(os.listdir(exported)) == ["moved", "new", "renamed"]
+        assert sorted(os.listdir(exported)) == ["moved", "new", "renamed"], said
         assert os.listdir(os.path.join(exported, "new")) == ["two"]
-        client("get renamed got1", "get new/two got2", "get moved/three got3", "allinfo renamed")
+        said = client("get renamed got1", "get new/two got2", "get moved/three got3", "allinfo renamed")
         for got, name in (("got1", "one"), ("got2", "two words"), ("got3", "deep/three")):
+            assert (here / got).exists(), said
             assert (here / got).read_bytes() == content[name]
         client("deltree moved", "del new/two", "rmdir new", "del renamed")
         assert os.listdir(exported) == []

@@ -101,6 +101,7 @@ static void setting(void)
     show_all("f");
     CALL(getxattr("f", ACCESS, NULL, 0));
     CALL(getxattr("f", ACCESS, value, sizeof value));
+    script_attributes("f");
     CALL(removexattr("f", ACCESS));
     show_all("f");
     CALL(removexattr("f", ACCESS));
@@ -151,6 +152,7 @@ static void inheriting(void)
     CALL(mkdir("d", 0755));
     CALL(set("d", DEFAULT, make(7, BOB, 7, 5, CLUB, 6, 7, 0)));
     show_all("d");
+    script_attributes("d");
     umask(077);
     make_all_kinds("inherited, umask 077");
     umask(0);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 
 bool script_root;
@@ -250,6 +251,30 @@ void script_list(const char *path)
     }
     free(entries);
     script_fact(what, "%d: %s", count, text);
+}
+
+static int by_name(const void *one, const void *other)
+{
+    return strcmp(*(char *const *)one, *(char *const *)other);
+}
+
+void script_attributes(const char *path)
+{
+    char names[8192], what[80], text[8192] = "", *found[200];
+    size_t count = 0;
+    snprintf(what, sizeof what, "attributes of %s", path);
+    ssize_t size = llistxattr(path, names, sizeof names);
+    if (size < 0) {
+        script_call(what, -1);
+        return;
+    }
+    for (char *name = names; name < names + size && count < 200; name += strlen(name) + 1)
+        if (strncmp(name, "security.", 9) != 0)
+            found[count++] = name;
+    qsort(found, count, sizeof *found, by_name);
+    for (size_t i = 0; i < count; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? " " : "", found[i]);
+    script_fact(what, "%s", text);
 }
 
 static void wait_for_the_clock(void)

@@ -77,6 +77,9 @@ void script_fstat(int fd);
 /* The names in a folder, sorted; each kind that the listing tells wrongly is marked. */
 void script_list(const char *path);
 
+/* The names of the extended attributes, sorted, but for those that a system adds by itself (security.selinux). */
+void script_attributes(const char *path);
+
 /* What is at a path now; before that, waits until the clock that file systems read has gone on. */
 struct stat script_seen(const char *path);
 

@@ -1,33 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Extended attributes. Those that a system adds by itself (security.selinux) are left out of lists.
+ * Extended attributes.
  */
 #include "script.h"
 #include <sys/xattr.h>
-
-static int by_bytes(const void *one, const void *other)
-{
-    return strcmp(*(char *const *)one, *(char *const *)other);
-}
-
-static void list(const char *path)
-{
-    char names[8192], what[80], text[8192] = "", *found[200];
-    size_t count = 0;
-    snprintf(what, sizeof what, "attributes of %s", path);
-    ssize_t size = llistxattr(path, names, sizeof names);
-    if (size < 0) {
-        script_call(what, -1);
-        return;
-    }
-    for (char *name = names; name < names + size && count < 200; name += strlen(name) + 1)
-        if (strncmp(name, "security.", 9) != 0)
-            found[count++] = name;
-    qsort(found, count, sizeof *found, by_bytes);
-    for (size_t i = 0; i < count; i++)
-        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? " " : "", found[i]);
-    FACT(what, "%s", text);
-}
 
 static void get(const char *path, const char *name)
 {
@@ -44,7 +20,7 @@ static void setting(void)
 {
     char value[20];
     CASE("setting");
-    list("f");
+    script_attributes("f");
     get("f", "user.a");
     CALL(setxattr("f", "user.a", "one", 3, 0));
     get("f", "user.a");
@@ -56,7 +32,7 @@ static void setting(void)
     CALL(setxattr("f", "user.d", "\0binary\xff", 8, 0));
     CALL(setxattr("f", "user.a", "x", 1, XATTR_CREATE | XATTR_REPLACE));
     CALL(setxattr("f", "user.a", "x", 1, 64));
-    list("f");
+    script_attributes("f");
     get("f", "user.a");
     get("f", "user.b");
     get("f", "user.c");
@@ -73,7 +49,7 @@ static void setting(void)
     CALL(removexattr("f", "user.b"));
     CALL(removexattr("f", "user.none"));
     CALL(removexattr("none", "user.b"));
-    list("f");
+    script_attributes("f");
 }
 
 static void names(void)
@@ -116,7 +92,7 @@ static void large_ones(void)
         snprintf(name, sizeof name, "user.many%d", i);
         MUST(setxattr("large", name, value, 20, 0));
     }
-    list("large");
+    script_attributes("large");
 }
 
 static void on_other_things(void)
@@ -127,13 +103,13 @@ static void on_other_things(void)
     CALL(symlink("f", "s"));
     CALL(mkfifo("p", 0600));
     CALL(setxattr("d", "user.folder", "yes", 3, 0));
-    list("d");
+    script_attributes("d");
     get("d", "user.folder");
     CALL(lsetxattr("s", "user.x", "y", 1, 0));
     CALL(lgetxattr("s", "user.x", value, sizeof value));
-    list("s");
+    script_attributes("s");
     CALL(setxattr("s", "user.through", "y", 1, 0));
-    list("f");
+    script_attributes("f");
     CALL(setxattr("p", "user.x", "y", 1, 0));
     CALL(getxattr("p", "user.x", value, sizeof value));
     int fd = FD(open("f", O_RDONLY));
@@ -146,16 +122,16 @@ static void on_other_things(void)
     CALL(getxattr("none", "user.x", value, sizeof value));
     CASE("they go with the file");
     CALL(rename("f", "g"));
-    list("g");
+    script_attributes("g");
     CALL(link("g", "f"));
     CALL(setxattr("f", "user.link", "y", 1, 0));
-    list("g");
+    script_attributes("g");
     CALL(truncate("g", 0));
-    list("g");
+    script_attributes("g");
     script_put("new", "x");
     CALL(rename("new", "g"));
-    list("g");
-    list("f");
+    script_attributes("g");
+    script_attributes("f");
 }
 
 static void of_the_system(void)
@@ -164,7 +140,7 @@ static void of_the_system(void)
     CASE("trusted");
     CALL(setxattr("f", "trusted.x", "secret", 6, 0));
     CALL(getxattr("f", "trusted.x", value, sizeof value));
-    list("f");
+    script_attributes("f");
     CALL(removexattr("f", "trusted.x"));
     CALL(symlink("x", "dangling"));
     CALL(lsetxattr("dangling", "trusted.x", "y", 1, 0));

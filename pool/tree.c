@@ -200,6 +200,18 @@ static mrmr_err link_prefer_locked(
     return MRMR_OK;
 }
 
+/* Another inode had this number before, and is gone with all its descriptors. */
+static void node_born_locked(struct tree_node *node)
+{
+    node->gone = false;
+    node->births++;
+    node->open_ctime = -1;
+    node->valid = false;
+    free(mrmr_steal(node->last));
+    tree_counted_free(node->counted);
+    node->counted = NULL;
+}
+
 struct tree_node *tree_get_locked(struct pool_tree *tree, struct tree_node *parent,
     const char *name, const struct tree_name *shows)
 {
@@ -207,6 +219,8 @@ struct tree_node *tree_get_locked(struct pool_tree *tree, struct tree_node *pare
     if (!node && !(node = node_make_locked(tree, shows->number, shows->kind)))
         return NULL;
     node->refs++;
+    if (node->gone && !node->files) /* as long as it is open nothing else has its inode */
+        node_born_locked(node);
     if (node->kind != shows->kind && node->valid) { /* another thing has its inode now */
         node->valid = false;
         tree_unwatch_locked(tree, node);

@@ -431,8 +431,9 @@ void tree_name_shows_locked(
     struct tree_node *folder, const char *name, const struct tree_name *shows);
 /* Before and after the node is changed through us. */
 void tree_own_node(struct pool_tree *tree, struct tree_node *node);
-/* It is about to be gone, and may be held still. Without memory nothing is known of it then. */
-void tree_last_seen(struct pool_tree *tree, struct tree_node *node, const struct drv_stat *stat);
+/* Before the last name of what has this stat goes, and if it did not. */
+void tree_node_goes(struct pool_tree *tree, struct tree_node *node, const struct drv_stat *stat);
+void tree_node_stays(struct pool_tree *tree, struct tree_node *node);
 /* What the name shows, and its node, counted, which is not brought elsewhere until it is let go of. */
 mrmr_err tree_name_stay(struct pool_tree *tree, struct tree_node *folder, const char *name,
     struct tree_name *ret_shows, struct tree_node **ret_node);

@@ -63,18 +63,6 @@ void tree_own_node(struct pool_tree *tree, struct tree_node *node)
     node->own_until = mrmr_clock_monotonic() + tree_own_window;
 }
 
-/* Another inode had this number before, and is gone with all its descriptors. */
-static void node_born_locked(struct tree_node *node)
-{
-    node->gone = false;
-    node->births++;
-    node->open_ctime = -1;
-    node->valid = false;
-    free(mrmr_steal(node->last));
-    tree_counted_free(node->counted);
-    node->counted = NULL;
-}
-
 void tree_name_shows_locked(
     struct tree_node *folder, const char *name, const struct tree_name *shows)
 {
@@ -97,8 +85,6 @@ mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const c
     struct tree_node *node = tree_get_locked(tree, folder, name, &shows);
     if (!node)
         return mrmr_nomem();
-    if (node->gone)
-        node_born_locked(node);
     tree_name_shows_locked(folder, name, &shows);
     node->own_until = mrmr_clock_monotonic() + tree_own_window;
     *ret_node = node;
@@ -421,7 +407,8 @@ static mrmr_err remove_held(struct pool_tree *tree, struct tree_node *node, size
     return written ? tree_keep_known(tree, node, &inode, epoch) : MRMR_OK;
 }
 
-void tree_last_seen(struct pool_tree *tree, struct tree_node *node, const struct drv_stat *stat)
+/* Before its last name goes: once that is gone, its number may be another's. */
+void tree_node_goes(struct pool_tree *tree, struct tree_node *node, const struct drv_stat *stat)
 {
     struct pool_attr *last = malloc(sizeof *last);
     if (last)
@@ -429,6 +416,14 @@ void tree_last_seen(struct pool_tree *tree, struct tree_node *node, const struct
     mrmr_locked(&tree->lock);
     free(node->last);
     node->last = last;
+    node->gone = true;
+}
+
+/* It did not. */
+void tree_node_stays(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    node->gone = false;
 }
 
 static void removed(struct pool_tree *tree, struct tree_node *node, struct tree_node *folder,
@@ -436,10 +431,9 @@ static void removed(struct pool_tree *tree, struct tree_node *node, struct tree_
 {
     if (!node)
         return;
-    tree_own_node(tree, node);
-    tree_last_seen(tree, node, stat);
+    if (stat->nlink > 1)
+        tree_own_node(tree, node);
     mrmr_locked(&tree->lock);
-    node->gone = stat->nlink <= 1;
     tree_unlink_locked(tree, node, folder, name);
 }
 
@@ -452,9 +446,14 @@ mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *call
     if (stat.type == DRV_DIR)
         return mrmr_fail(MRMR_IS_DIR, NULL);
     struct tree_node *node = node_of(tree, drive, &stat, name);
+    bool goes = node && stat.nlink <= 1;
     mrmr_err err = remove_held(tree, node, drive, &stat, epoch);
+    if (!err && goes)
+        tree_node_goes(tree, node, &stat);
     if (!err)
         err = tree_keep_removed(tree, caller, drive, path, &stat, epoch);
+    if (err && goes)
+        tree_node_stays(tree, node);
     if (!err)
         removed(tree, node, folder, name, &stat);
     tree_put(tree, node);
@@ -573,11 +572,14 @@ static mrmr_err rmdir_shown(struct pool_tree *tree, const struct pool_caller *ca
     MRMR_TRY(tree_folder_empty(tree, child));
     MRMR_TRY(tree_path(tree, child, &path));
     MRMR_TRY(drv_stat(tree->drive[tree_set_first(&on)].drive->drv, path.data, &stat));
-    MRMR_TRY(rmdir_on(tree, caller, &on, path.data));
-    tree_last_seen(tree, child, &stat);
+    tree_node_goes(tree, child, &stat);
+    mrmr_err err = rmdir_on(tree, caller, &on, path.data);
+    if (err) {
+        tree_node_stays(tree, child);
+        return err;
+    }
     mrmr_locked(&tree->lock);
     tree_unlink_locked(tree, child, folder, name);
-    child->gone = true;
     return MRMR_OK;
 }
 

@@ -107,10 +107,9 @@ static mrmr_err path_below(
 
 /* --- the nodes --- */
 
-static void node_removed(struct moving *m, struct tree_node *node, bool last)
+static void node_removed(struct moving *m, struct tree_node *node)
 {
     mrmr_locked(&m->tree->lock);
-    node->gone = last;
     tree_unlink_locked(m->tree, node, m->to_folder, m->to_name);
 }
 
@@ -200,13 +199,16 @@ static mrmr_err rename_over(struct moving *m, size_t drive, const struct drv_sta
     struct drv *drv = m->tree->drive[drive].drive->drv;
     struct tree_node *node = node_at(m, drive, stat);
     char kept[TREE_KEPT_PATH] = "";
+    bool goes = node && stat->nlink <= 1;
     mrmr_err err = keep_replaced(m, drive, stat, node, kept);
+    if (!err && goes)
+        tree_node_goes(m->tree, node, stat);
     if (!err)
         err = rename_as_caller(m, drv, DRV_RENAME_REPLACE);
+    if (err && goes)
+        tree_node_stays(m->tree, node);
     if (!err && node)
-        tree_last_seen(m->tree, node, stat);
-    if (!err && node)
-        node_removed(m, node, stat->nlink <= 1);
+        node_removed(m, node);
     if (err && kept[0]) {
         struct mrmr_story story;
         mrmr_story_save(&story);
@@ -440,16 +442,27 @@ static mrmr_err folder_rename(struct moving *m)
     return err;
 }
 
+/* The empty one that is replaced. */
+static mrmr_err folder_goes(struct moving *m)
+{
+    struct drv_stat stat;
+    struct drv *drv = m->tree->drive[tree_set_first(&m->to.on)].drive->drv;
+    MRMR_TRY(drv_stat(drv, m->to_path.data, &stat));
+    tree_node_goes(m->tree, m->to_node, &stat);
+    return MRMR_OK;
+}
+
 static mrmr_err move_folder(struct moving *m)
 {
-    MRMR_TRY(folder_rename(m));
+    if (m->replaces)
+        MRMR_TRY(folder_goes(m));
+    mrmr_err err = folder_rename(m);
+    if (err && m->replaces)
+        tree_node_stays(m->tree, m->to_node);
+    MRMR_TRY(err);
     node_moved(m->tree, m->from.number, m->from_folder, m->from_name, m->to_folder, m->to_name);
-    mrmr_locked(&m->tree->lock);
-    struct tree_node *replaced = m->replaces ? tree_find_locked(m->tree, m->to.number) : NULL;
-    if (replaced && replaced->number != m->from.number) {
-        replaced->gone = true;
-        tree_unlink_locked(m->tree, replaced, m->to_folder, m->to_name);
-    }
+    if (m->replaces)
+        node_removed(m, m->to_node);
     return MRMR_OK;
 }
 

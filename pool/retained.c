@@ -14,7 +14,8 @@ enum {
     NAME_HEX = 16,
     FOLDER_MODE = 0700,
     LEAF_MODE = 0600,
-    LOST_BATCH = 256
+    LOST_BATCH = 256,
+    SAME_INODE = 8
 };
 
 static void leaf_path(const struct mrmr_digest *digest, char path[POOL_RETAINED_PATH])
@@ -206,6 +207,63 @@ mrmr_err pool_retained_save_leaves(struct drv *drv, struct drv_file *file,
             MRMR_TRY(save_leaf(drv, file, &one, buf));
         }
     }
+    return MRMR_OK;
+}
+
+/* --- what counts --- */
+
+static mrmr_err counted_add(const struct meta_extent *extent, struct mrmr_bytes *leaves)
+{
+    for (uint64_t i = 0; i < extent->leaves; i++) {
+        const struct pool_retained_leaf leaf = {
+            extent->first + i, pool_leaf_size(extent, i), extent->digests[i]};
+        MRMR_TRY(mrmr_bytes_add(leaves, &leaf, sizeof leaf));
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err counted_add_node(
+    struct pool *pool, int64_t drive, int64_t node, struct mrmr_bytes *leaves)
+{
+    mrmr_autofree struct meta_extent *extents = NULL;
+    size_t n;
+    MRMR_TRY(meta_extents_of(pool->meta, node, &extents, &n));
+    for (size_t i = 0; i < n; i++)
+        if (extents[i].drive == drive && extents[i].state != META_GONE)
+            MRMR_TRY(counted_add(&extents[i], leaves));
+    return MRMR_OK;
+}
+
+static int counted_compare(const void *a, const void *b)
+{
+    const struct pool_retained_leaf *x = a, *y = b;
+    return x->leaf < y->leaf ? -1 : x->leaf > y->leaf;
+}
+
+static mrmr_err counted_nodes(struct pool *pool, const struct pool_drive *drive, const char *path,
+    uint64_t ino, struct meta_node nodes[SAME_INODE], size_t *ret_n)
+{
+    if (ino)
+        return meta_node_by_ino(pool->meta, drive->meta.id, ino, nodes, SAME_INODE, ret_n);
+    mrmr_err err = path ? meta_lookup_path(pool->meta, drive->meta.root, path, nodes) : MRMR_ABSENT;
+    *ret_n = !err;
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ? MRMR_OK : err;
+}
+
+mrmr_err pool_retained_counted(struct pool *pool, const struct pool_drive *drive, const char *path,
+    uint64_t ino, struct pool_retained_leaf **ret_leaves, size_t *ret_n, bool *ret_known)
+{
+    mrmr_autobytes struct mrmr_bytes leaves = MRMR_BYTES_INIT;
+    struct meta_node nodes[SAME_INODE];
+    size_t n = 0;
+    MRMR_TRY(counted_nodes(pool, drive, path, ino, nodes, &n));
+    for (size_t i = 0; i < n; i++)
+        MRMR_TRY(counted_add_node(pool, drive->meta.id, nodes[i].id, &leaves));
+    *ret_known = n > 0;
+    *ret_n = leaves.size / sizeof **ret_leaves;
+    if (*ret_n)
+        qsort(leaves.data, *ret_n, sizeof **ret_leaves, counted_compare);
+    *ret_leaves = (struct pool_retained_leaf *)(void *)mrmr_steal(leaves.data);
     return MRMR_OK;
 }
 

@@ -63,6 +63,12 @@ mrmr_err pool_retained_save_leaf(
 mrmr_err pool_retained_save_leaves(struct drv *drv, struct drv_file *file,
     const struct meta_extent extents[], size_t n, uint64_t from, uint64_t to);
 
+/* What stripes count on of a file of this inode, by leaf, of all nodes that the catalog has with it;
+ * where the drive has no inode numbers (0), of the node of this path. free(). *ret_known: there is a
+ * node. */
+mrmr_err pool_retained_counted(struct pool *pool, const struct pool_drive *drive, const char *path,
+    uint64_t ino, struct pool_retained_leaf **ret_leaves, size_t *ret_n, bool *ret_known);
+
 /* Before a whole file goes: symlinks for its leaves to a new name, to which the caller then renames
  * or links the file at once. Leaves that are kept already stay as
  * they are: a symlink is led elsewhere only if it does not lead to

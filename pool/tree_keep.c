@@ -31,8 +31,6 @@
 
 _Static_assert((int)TREE_KEPT_PATH == (int)POOL_RETAINED_PATH, "a path to what is kept");
 
-enum { SAME_INODE = 8 };
-
 struct tree_keeper {
     struct pool_writers *writers;
     pthread_mutex_t lock;
@@ -128,59 +126,18 @@ void tree_counted_free(struct tree_counted *counted)
     free(counted);
 }
 
-static mrmr_err counted_add(struct mrmr_bytes *leaves, const struct meta_extent *extent)
-{
-    for (uint64_t i = 0; i < extent->leaves; i++) {
-        const struct pool_retained_leaf leaf = {
-            extent->first + i, pool_leaf_size(extent, i), extent->digests[i]};
-        MRMR_TRY(mrmr_bytes_add(leaves, &leaf, sizeof leaf));
-    }
-    return MRMR_OK;
-}
-
-static mrmr_err counted_add_node(
-    struct pool_tree *tree, int64_t drive, int64_t node, struct mrmr_bytes *leaves)
-{
-    mrmr_autofree struct meta_extent *extents = NULL;
-    size_t n;
-    MRMR_TRY(meta_extents_of(tree->pool->meta, node, &extents, &n));
-    for (size_t i = 0; i < n; i++)
-        if (extents[i].drive == drive && extents[i].state != META_GONE)
-            MRMR_TRY(counted_add(leaves, &extents[i]));
-    return MRMR_OK;
-}
-
-static int leaf_compare(const void *a, const void *b)
-{
-    const struct pool_retained_leaf *x = a, *y = b;
-    return x->leaf < y->leaf ? -1 : x->leaf > y->leaf;
-}
-
 /* Of all nodes that the catalog has with this inode: which of them it is does not matter, since only
  * bytes with the right digest are kept. */
 static mrmr_err counted_load(
     struct pool_tree *tree, const struct tree_inode *inode, struct tree_counted *counted)
 {
-    mrmr_autobytes struct mrmr_bytes leaves = MRMR_BYTES_INIT;
-    struct meta_node nodes[SAME_INODE];
-    const struct pool_drive *drive = tree->drive[inode->drive].drive;
-    size_t n = 0;
+    struct pool_drive *drive = tree->drive[inode->drive].drive;
     counted_clear(counted);
     if (!inode->ino)
         return mrmr_err_drive(
             mrmr_fail(MRMR_UNSUPPORTED, "it has no inode numbers"), drive->meta.name);
-    MRMR_TRY(meta_node_by_ino(tree->pool->meta, drive->meta.id, inode->ino, nodes, SAME_INODE, &n));
-    for (size_t i = 0; i < n; i++)
-        MRMR_TRY(counted_add_node(tree, drive->meta.id, nodes[i].id, &leaves));
-    counted->n = leaves.size / sizeof *counted->leaf;
-    if (counted->n) {
-        counted->leaf = malloc(leaves.size);
-        if (!counted->leaf)
-            return mrmr_nomem();
-        memcpy(counted->leaf, leaves.data, leaves.size);
-        qsort(counted->leaf, counted->n, sizeof *counted->leaf, leaf_compare);
-    }
-    counted->in_catalog = n > 0;
+    MRMR_TRY(pool_retained_counted(
+        tree->pool, drive, NULL, inode->ino, &counted->leaf, &counted->n, &counted->in_catalog));
     counted->known = true;
     return MRMR_OK;
 }

@@ -2,17 +2,19 @@
  *
  * ls and where: the trees of all drives merged by name. Copies of one path come newest first by the
  * catalog's own sequence (I9). Of a folder that lies on several drives ls shows one entry, the
- * newest; where shows each.
+ * newest; where shows each. What was removed while its drive was away is not shown (gone.h).
  *
  * Memory: one folder of each drive. What is shown is read in several steps: beside a writer two
  * lines may be of two moments.
  */
+#include "pool/gone.h"
 #include "pool/margin.h"
 #include "pool/merge.h"
 
 #include <string.h>
 
 MRMR_DEFINE_AUTO(struct pool_margins, pool_margins_destroy);
+MRMR_DEFINE_AUTO(struct pool_gone, pool_gone_close);
 
 /* Without leading and trailing '/' and doubled ones, "." dropped; ".." is refused. free(). */
 static mrmr_err list_normalise(const char *path, char **ret_path)
@@ -88,8 +90,8 @@ static int list_newest_first(const void *a, const void *b)
 }
 
 /* The nodes of a path on all drives, newest first; MRMR_ABSENT if there are none. free(). */
-static mrmr_err list_copies(
-    struct pool *pool, const char *path, struct meta_node **ret_nodes, size_t *ret_n)
+static mrmr_err list_copies(struct pool *pool, struct pool_gone *gone, const char *path,
+    struct meta_node **ret_nodes, size_t *ret_n)
 {
     mrmr_autofree struct meta_node *nodes = calloc(pool->ndrives + 1, sizeof *nodes);
     size_t n = 0;
@@ -103,7 +105,7 @@ static mrmr_err list_copies(
             continue;
         mrmr_err err = meta_lookup_path(pool->meta, meta->root, path, &nodes[n]);
         if (!err)
-            n++;
+            n += !pool_gone_has(gone, path, &nodes[n]);
         else if (mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
             return err;
     }
@@ -123,10 +125,12 @@ mrmr_err pool_where(struct pool *pool, const char *path, pool_entry_fn fn, void 
     mrmr_autofree char *clean = NULL;
     mrmr_autofree struct meta_node *nodes = NULL;
     MRMR_AUTO(pool_margins_destroy) struct pool_margins *margins = NULL;
+    MRMR_AUTO(pool_gone_close) struct pool_gone *gone = NULL;
     size_t n = 0;
     pool_drives_still(pool);
     MRMR_TRY(list_normalise(path, &clean));
-    MRMR_TRY(list_copies(pool, clean, &nodes, &n));
+    MRMR_TRY(pool_gone_open(pool->dirfd, false, &gone));
+    MRMR_TRY(list_copies(pool, gone, clean, &nodes, &n));
     MRMR_TRY(pool_margins_create(pool, &margins));
     for (size_t i = 0; i < n; i++)
         MRMR_TRY(list_tell(margins, pool, clean, &nodes[i], fn, arg));
@@ -150,16 +154,32 @@ static mrmr_err ls_entry(struct pool *pool, struct pool_margins *margins, struct
     return MRMR_OK;
 }
 
+static mrmr_err ls_leave_out(struct pool_gone *gone, const char *folder, struct pool_merge *merge)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    size_t kept = 0;
+    if (!pool_gone_any(gone))
+        return MRMR_OK;
+    MRMR_TRY(mrmr_bytes_fmt(&path, "%s%s%s", folder, *folder ? "/" : "", merge->name));
+    for (size_t i = 0; i < merge->nfound; i++)
+        if (!pool_gone_has(gone, path.data, &merge->found[i]))
+            merge->found[kept++] = merge->found[i];
+    merge->nfound = kept;
+    return MRMR_OK;
+}
+
 mrmr_err pool_ls(struct pool *pool, const char *path, pool_entry_fn fn, void *arg)
 {
     mrmr_autofree char *clean = NULL;
     mrmr_autofree struct meta_node *nodes = NULL;
     MRMR_AUTO(pool_margins_destroy) struct pool_margins *margins = NULL;
+    MRMR_AUTO(pool_gone_close) struct pool_gone *gone = NULL;
     __attribute__((cleanup(pool_merge_free))) struct pool_merge merge = {0};
     size_t n = 0, nfolders = 0;
     pool_drives_still(pool);
     MRMR_TRY(list_normalise(path, &clean));
-    MRMR_TRY(list_copies(pool, clean, &nodes, &n));
+    MRMR_TRY(pool_gone_open(pool->dirfd, false, &gone));
+    MRMR_TRY(list_copies(pool, gone, clean, &nodes, &n));
     mrmr_autofree int64_t *folders = calloc(n, sizeof *folders);
     if (!folders)
         return mrmr_nomem();
@@ -170,7 +190,9 @@ mrmr_err pool_ls(struct pool *pool, const char *path, pool_entry_fn fn, void *ar
         return mrmr_err_path(mrmr_fail(MRMR_NOT_DIR, NULL), clean);
     MRMR_TRY(pool_margins_create(pool, &margins));
     MRMR_TRY(pool_merge_start(pool, folders, nfolders, &merge));
-    while (pool_merge_next(&merge))
+    while (pool_merge_next(&merge)) {
+        MRMR_TRY(ls_leave_out(gone, clean, &merge));
         MRMR_TRY(ls_entry(pool, margins, &merge, fn, arg));
+    }
     return MRMR_OK;
 }

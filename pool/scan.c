@@ -22,6 +22,7 @@
  */
 #include "pool/scan.h"
 #include "pool/drive.h"
+#include "pool/gone.h"
 #include "pool/moved.h"
 
 #include <fcntl.h>
@@ -35,6 +36,8 @@ struct scan {
     struct pool_touched touched, touched_first;
     uint64_t touched_before; /* bytes of its file when the scan began */
     uint64_t moved_before;   /* the same of what was renamed */
+    struct pool_gone *gone;
+    struct pool_gone_list over; /* what had been applied when the scan began */
     struct pool_scan_drive *drive;
     struct pool_scan_worker *worker; /* worker[i].arg is &drive[i] */
     size_t n;
@@ -81,6 +84,25 @@ static mrmr_err scan_begin_drive(
     return MRMR_OK;
 }
 
+/* What was removed while its drive was away goes before the walk. One that fails in that is walked
+ * all the same: what waits is as it was. */
+static mrmr_err scan_apply_gone(struct scan *s)
+{
+    MRMR_TRY(pool_gone_open(s->pool->dirfd, true, &s->gone));
+    for (size_t i = 0; pool_gone_any(s->gone) && i < s->pool->ndrives; i++) {
+        struct pool_drive *drive = s->pool->drives[i];
+        if (drive->meta.state == META_DRIVE_RETIRED || !pool_drive_writable(drive))
+            continue;
+        mrmr_err err = pool_gone_apply(s->pool, s->job, s->gone, drive, NULL, NULL);
+        if (err == MRMR_NOMEM || err == MRMR_CANCELLED)
+            return err;
+        if (err)
+            pool_tell_story(s->pool, s->job, true, "removal-waits", drive,
+                "what was removed while a drive was away could not be removed from it");
+    }
+    return pool_gone_list(s->gone, 0, true, &s->over);
+}
+
 static mrmr_err scan_begin(struct scan *s, bool accept)
 {
     s->drive = calloc(s->pool->ndrives + 1, sizeof *s->drive);
@@ -88,6 +110,7 @@ static mrmr_err scan_begin(struct scan *s, bool accept)
     if (!s->drive || !s->worker)
         return mrmr_nomem();
     MRMR_TRY(pool_scan_excludes_load(s->pool, &s->excludes));
+    MRMR_TRY(scan_apply_gone(s));
     MRMR_TRY(pool_touched_size(s->pool, &s->touched_before));
     MRMR_TRY(pool_touched_load(s->pool, &s->touched_first));
     MRMR_TRY(pool_moved_size(s->pool, s->job, &s->moved_before));
@@ -117,6 +140,8 @@ static void scan_free(struct scan *s)
     pool_scan_excludes_free(&s->excludes);
     pool_touched_free(&s->touched);
     pool_touched_free(&s->touched_first);
+    pool_gone_list_free(&s->over);
+    pool_gone_close(s->gone);
 }
 
 static mrmr_err scan_work(struct pool_scan_worker *worker)
@@ -163,6 +188,24 @@ static bool scan_saw_touched(const struct pool_scan_drive *scan)
            (!scan->unreadable && !scan->hidden.n && !scan->replacing);
 }
 
+/* What had been applied on these drives when the scan began is not in the catalog any more. */
+static mrmr_err scan_drop_gone(struct scan *s, const int64_t drives[], size_t ndrives)
+{
+    mrmr_autofree uint64_t *ids = calloc(s->over.n + 1, sizeof *ids);
+    size_t n = 0;
+    if (!ids)
+        return mrmr_nomem();
+    for (size_t i = 0; i < s->over.n; i++) {
+        const struct pool_drive *drive = pool_drive_by_id(s->pool, s->over.record[i].drive);
+        bool scanned = !drive || drive->meta.state == META_DRIVE_RETIRED;
+        for (size_t d = 0; !scanned && d < ndrives; d++)
+            scanned = drives[d] == s->over.record[i].drive;
+        if (scanned)
+            ids[n++] = s->over.record[i].id;
+    }
+    return pool_gone_settle(s->gone, ids, n, true);
+}
+
 /* What was touched before the scan began is judged. */
 static mrmr_err scan_drop_touched(struct scan *s)
 {
@@ -173,6 +216,7 @@ static mrmr_err scan_drop_touched(struct scan *s)
     for (size_t i = 0; i < s->n; i++)
         if (!s->worker[i].err && !s->drive[i].hold && scan_saw_touched(&s->drive[i]))
             drives[n++] = s->worker[i].drive->meta.id;
+    MRMR_TRY(scan_drop_gone(s, drives, n));
     return pool_touched_drop(s->pool, s->job, s->touched_before, drives, n);
 }
 

@@ -19,7 +19,8 @@ enum { LEAVES_KEPT = 64, LEAF_THREADS = 4 };
 
 bool tree_live(const struct tree_drive *drive)
 {
-    return drive->drive->presence == POOL_PRESENT && drv_guard_serves(drive->drive->drv);
+    return drive->drive->presence == POOL_PRESENT && drv_guard_serves(drive->drive->drv) &&
+           !drive->returning;
 }
 
 static size_t bucket_of(const struct pool_tree *tree, uint64_t number)
@@ -320,6 +321,7 @@ static mrmr_err tree_start(struct pool_tree *tree)
     MRMR_TRY(tree_numbers_start(tree));
     MRMR_TRY(pool_scan_excludes_load(pool, &tree->excludes));
     MRMR_TRY(leaf_cache_create(LEAVES_KEPT, LEAF_THREADS, &tree->leaves));
+    MRMR_TRY(tree_gone_start(tree));
     MRMR_TRY(tree_moves_finish(tree));
     MRMR_TRY(tree_brings_finish(tree));
     return tree_watch_start(tree);
@@ -343,6 +345,7 @@ mrmr_err pool_tree_open(
     pthread_condattr_destroy(&attr);
     pthread_cond_init(&tree->moved, NULL);
     pthread_mutex_init(&tree->lock, NULL);
+    pthread_mutex_init(&tree->gone_gate, NULL);
     mrmr_err err = tree_start(tree);
     if (err) {
         struct mrmr_story story;
@@ -387,6 +390,7 @@ void pool_tree_close(struct pool_tree *tree)
         free(todo);
     }
     table_free(tree);
+    tree_gone_stop(tree);
     tree_keep_stop(tree);
     tree_numbers_stop(tree);
     pool_scan_excludes_free(&tree->excludes);
@@ -395,6 +399,7 @@ void pool_tree_close(struct pool_tree *tree)
     free(tree->drive);
     pthread_cond_destroy(&tree->moved);
     pthread_cond_destroy(&tree->monitor_wake);
+    pthread_mutex_destroy(&tree->gone_gate);
     pthread_mutex_destroy(&tree->lock);
     free(tree);
 }

@@ -6,7 +6,7 @@
  * tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c (open
  * files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
  * tree_place.c (where new files go), tree_make.c (names), tree_move.c (renames), tree_set.c
- * (attributes), tree_write.c (bytes).
+ * (attributes), tree_write.c (bytes), tree_gone.c (removals from drives that are away).
  *
  * A node is in the table while the kernel holds it, or anything here does. A folder's map says for
  * each name on which drives it lies and what it shows; it is made at the first look into the folder,
@@ -42,6 +42,10 @@ struct tree_set {
 static inline void tree_set_add(struct tree_set *set, size_t i)
 {
     set->word[i / 64] |= UINT64_C(1) << (i % 64);
+}
+static inline void tree_set_remove(struct tree_set *set, size_t i)
+{
+    set->word[i / 64] &= ~(UINT64_C(1) << (i % 64));
 }
 static inline bool tree_set_has(const struct tree_set *set, size_t i)
 {
@@ -182,6 +186,7 @@ struct tree_drive {
     bool suspect;             /* it gave an error: is it still there? guarded by lock */
     struct tree_probe *probe; /* the monitor's */
 
+    atomic_bool returning;   /* it serves, and what was removed meanwhile is taken from it first */
     pthread_mutex_t keeping; /* over making something retained on it, I/O included */
     struct tree_room {       /* guarded by lock */
         uint64_t used;       /* bytes, when it was last looked */
@@ -214,6 +219,8 @@ struct pool_tree {
     atomic_bool verify;         /* set verify-reads; the monitor keeps it */
     struct tree_keeper *keeper; /* tree_keep.c's; NULL: nothing may be changed */
     struct tree_numbers *numbers;
+    struct pool_gone *gone;     /* what was removed from drives that were away */
+    pthread_mutex_t gone_gate;  /* tree_gone.c's */
     pthread_t monitor;
     bool monitored;
 
@@ -399,6 +406,24 @@ void tree_counted_free(struct tree_counted *counted); /* NULL-safe */
 
 /* A record says that it was changed through us since the catalog has seen it. */
 mrmr_err tree_keep_touched(struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched);
+/* --- tree_gone.c: removed from drives that are away (gone.h) --- */
+
+mrmr_err tree_gone_start(struct pool_tree *tree);
+void tree_gone_stop(struct pool_tree *tree);
+/* What is recorded now hides names. */
+void tree_gone_refresh(struct pool_tree *tree);
+bool tree_gone_hides_node(
+    struct pool_tree *tree, const char *folder, const char *name, const struct meta_node *node);
+bool tree_gone_hides_stat(struct pool_tree *tree, size_t drive, const char *folder,
+    const char *name, const struct drv_stat *stat);
+/* What the catalog has at this path of a drive that is away. MRMR_ABSENT also if it was removed. */
+mrmr_err tree_gone_known(
+    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
+/* That is removed: durable on return. MRMR_CHANGED: the drive is back. */
+mrmr_err tree_gone_add(
+    struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *node);
+/* The drive serves again, and is returning: what was removed goes, and it is live. The monitor's. */
+void tree_gone_return(struct tree_drive *drive);
 
 /* --- tree_place.c --- */
 
@@ -441,9 +466,13 @@ void tree_name_leave(struct pool_tree *tree, struct tree_node *node); /* NULL-sa
 /* What has been made at this name of the folder, counted: its node. */
 mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const char *name,
     size_t drive, const struct drv_stat *stat, struct tree_node **ret_node);
-/* Remove one drive's copy of a name, not of a folder. Among the writers. */
+/* Remove one drive's copy of a name, not of a folder; from a drive that is away, when it is back.
+ * Among the writers. */
 mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *caller,
     struct tree_node *folder, const char *name, const char *path, size_t drive, uint64_t epoch);
+/* The same of a folder in which nothing shows. */
+mrmr_err tree_remove_folder(
+    struct pool_tree *tree, const struct pool_caller *caller, size_t drive, const char *path);
 /* Nothing in it shows. MRMR_NOT_EMPTY. */
 mrmr_err tree_folder_empty(struct pool_tree *tree, struct tree_node *folder);
 

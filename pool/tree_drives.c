@@ -131,8 +131,11 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
     struct pool_drive *own = drive->drive;
     struct drv *drv = mrmr_steal(probe->drv);
     drive->dev = probe->root.dev; /* before anyone lists it */
-    if (drv_guard_put(own->drv, drv))
+    drive->returning = true;
+    if (drv_guard_put(own->drv, drv)) {
+        drive->returning = false;
         return;
+    }
     if (own->presence != POOL_PRESENT)
         drv_info(own->drv, &own->info);
     pool_views_forget(drive->tree->pool, 0); /* they hold rows as they were opened before */
@@ -142,6 +145,7 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
         drive->changed = true;
     }
     own->presence = POOL_PRESENT;
+    tree_gone_return(drive);
     mrmr_log(MRMR_LOG_INFO, "drive %s: it is back", own->meta.name);
 }
 

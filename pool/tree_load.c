@@ -30,6 +30,11 @@ static void load_free(struct load *load)
     tree_map_free(&load->map);
 }
 
+static const char *load_folder(const struct load *load)
+{
+    return load->path.data ? load->path.data : "";
+}
+
 /* --- which copy shows --- */
 
 /* One copy of a name on a drive. */
@@ -53,7 +58,7 @@ static bool copy_newer(
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     struct meta_node known_a, known_b;
     size_t a = tree_set_first(&shows->on);
-    if (tree_join(load->path.data ? load->path.data : "", shows->name, &path))
+    if (tree_join(load_folder(load), shows->name, &path))
         return false;
     bool has_a = tree_catalog(load->tree, a, path.data, &known_a) == MRMR_OK &&
                  known_a.mtime == shows->mtime;
@@ -68,7 +73,7 @@ static bool copy_newer(
 
 static mrmr_err load_add(struct load *load, const char *name, const struct copy *copy)
 {
-    const char *folder = load->path.data ? load->path.data : "";
+    const char *folder = load_folder(load);
     if (pool_scan_excluded(&load->tree->excludes, folder, name))
         return MRMR_OK;
     struct tree_name *old = tree_map_find(&load->map, name);
@@ -97,6 +102,8 @@ static mrmr_err load_stat(struct load *load, const char *name, const struct drv_
 {
     if (stat->dev != load->tree->drive[load->drive].dev)
         return MRMR_OK; /* another file system is mounted there */
+    if (tree_gone_hides_stat(load->tree, load->drive, load_folder(load), name, stat))
+        return MRMR_OK;
     const struct copy copy = {(enum pool_kind)stat->type, stat->ino, stat->mtime};
     return load_add(load, name, &copy);
 }
@@ -104,6 +111,8 @@ static mrmr_err load_stat(struct load *load, const char *name, const struct drv_
 static mrmr_err load_node(struct load *load, const char *name, const struct meta_node *node)
 {
     const struct copy copy = {(enum pool_kind)node->type, node->ino, node->mtime};
+    if (tree_gone_hides_node(load->tree, load_folder(load), name, node))
+        return MRMR_OK;
     return load_add(load, name, &copy);
 }
 
@@ -128,8 +137,7 @@ static mrmr_err load_from_catalog(struct load *load)
     struct meta_node node;
     mrmr_autofree struct meta_child *children = NULL;
     size_t n = 0;
-    mrmr_err err =
-        tree_catalog(load->tree, load->drive, load->path.data ? load->path.data : "", &node);
+    mrmr_err err = tree_catalog(load->tree, load->drive, load_folder(load), &node);
     if (!err && node.type == META_DIR)
         err = meta_children(load->tree->pool->meta, node.id, &children, &n);
     for (size_t i = 0; !err && i < n; i++)
@@ -140,7 +148,7 @@ static mrmr_err load_from_catalog(struct load *load)
 static mrmr_err load_drive(struct load *load)
 {
     struct tree_drive *drive = &load->tree->drive[load->drive];
-    const char *path = load->path.data ? load->path.data : "";
+    const char *path = load_folder(load);
     if (!tree_live(drive)) {
         load->watched = load->watched && drive->drive->presence != POOL_PRESENT;
         return load_from_catalog(load);
@@ -160,6 +168,7 @@ static mrmr_err load_drive(struct load *load)
 static mrmr_err load_run(struct load *load)
 {
     load->watched = true;
+    tree_gone_refresh(load->tree);
     for (load->drive = 0; load->drive < load->tree->ndrives; load->drive++)
         if (tree_set_has(&load->on, load->drive))
             MRMR_TRY(load_drive(load));
@@ -317,7 +326,8 @@ mrmr_err tree_folder_reload(struct pool_tree *tree, struct tree_node *folder)
 static mrmr_err load_name(struct load *load, const char *name)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    MRMR_TRY(tree_join(load->path.data ? load->path.data : "", name, &path));
+    MRMR_TRY(tree_join(load_folder(load), name, &path));
+    tree_gone_refresh(load->tree);
     for (load->drive = 0; load->drive < load->tree->ndrives; load->drive++) {
         struct tree_drive *drive = &load->tree->drive[load->drive];
         struct drv_stat stat;

@@ -6,13 +6,12 @@
  * drive's event about it may come first; after, so that whoever looks next looks at the drives.
  *
  * A name is removed from all drives that have it, the copy that shows last: a cut in between leaves
- * the one that everybody saw.
+ * the one that everybody saw. A copy on a drive that is away is recorded instead (gone.h), as what
+ * the catalog has of it.
  */
 #include "pool/tree.h"
 
 #include <string.h>
-
-MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
 
 enum { MAKE_TRIES = 3 };
 
@@ -437,7 +436,7 @@ static void removed(struct pool_tree *tree, struct tree_node *node, struct tree_
     tree_unlink_locked(tree, node, folder, name);
 }
 
-mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *caller,
+static mrmr_err remove_now(struct pool_tree *tree, const struct pool_caller *caller,
     struct tree_node *folder, const char *name, const char *path, size_t drive, uint64_t epoch)
 {
     struct drv *drv = tree->drive[drive].drive->drv;
@@ -460,6 +459,34 @@ mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *call
     return err;
 }
 
+/* When the drive is back. */
+static mrmr_err remove_later(struct pool_tree *tree, struct tree_node *folder, const char *name,
+    const char *path, size_t drive)
+{
+    struct meta_node known;
+    MRMR_TRY(tree_gone_known(tree, drive, path, &known));
+    if (known.type == META_DIR)
+        return mrmr_fail(MRMR_IS_DIR, NULL);
+    MRMR_TRY(tree_gone_add(tree, drive, path, &known));
+    const struct drv_stat stat = {.ino = known.ino, .nlink = known.nlink};
+    struct tree_node *node = node_of(tree, drive, &stat, name);
+    removed(tree, node, folder, name, &stat);
+    tree_put(tree, node);
+    return MRMR_OK;
+}
+
+mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const char *name, const char *path, size_t drive, uint64_t epoch)
+{
+    struct tree_drive *own = &tree->drive[drive];
+    mrmr_err err = tree_live(own) ? remove_now(tree, caller, folder, name, path, drive, epoch)
+                                  : mrmr_fail(MRMR_OFFLINE, NULL);
+    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || tree_live(own))
+        return err;
+    err = remove_later(tree, folder, name, path, drive);
+    return err == MRMR_CHANGED ? remove_now(tree, caller, folder, name, path, drive, epoch) : err;
+}
+
 /* The copies that do not show, then the one that does. */
 static mrmr_err unlink_copies(struct pool_tree *tree, const struct pool_caller *caller,
     struct tree_node *folder, const struct tree_name *shows, const char *name, const char *path,
@@ -467,8 +494,8 @@ static mrmr_err unlink_copies(struct pool_tree *tree, const struct pool_caller *
 {
     const struct tree_set on = tree_spot(tree, folder).on;
     size_t shown = tree_set_first(&shows->on);
-    for (size_t i = 0; shows->several && i < tree->ndrives; i++) {
-        if (i == shown || !tree_set_has(&on, i) || !tree_live(&tree->drive[i]))
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        if (i == shown || !tree_set_has(&on, i) || (!shows->several && tree_live(&tree->drive[i])))
             continue;
         mrmr_err err = tree_remove_copy(tree, caller, folder, name, path, i, epoch);
         if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_IS_DIR &&
@@ -485,8 +512,6 @@ static mrmr_err unlink_shown(struct pool_tree *tree, const struct pool_caller *c
     uint64_t epoch;
     if (shows->kind == POOL_DIR)
         return mrmr_fail(MRMR_IS_DIR, NULL);
-    if (!tree_live(&tree->drive[tree_set_first(&shows->on)]))
-        return mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
     MRMR_TRY(tree_path(tree, folder, &path));
     if (path.size)
         MRMR_TRY(mrmr_bytes_add(&path, "/", 1));
@@ -542,20 +567,60 @@ mrmr_err tree_folder_empty(struct pool_tree *tree, struct tree_node *folder)
     return any ? mrmr_fail(MRMR_NOT_EMPTY, NULL) : MRMR_OK;
 }
 
+static mrmr_err rmdir_now(
+    struct tree_drive *drive, const struct pool_caller *caller, const char *path)
+{
+    tree_act_as(caller);
+    return mrmr_err_drive(drv_rmdir(drive->drive->drv, path), drive->drive->meta.name);
+}
+
+static mrmr_err rmdir_later(struct pool_tree *tree, size_t drive, const char *path)
+{
+    struct meta_node known;
+    MRMR_TRY(tree_gone_known(tree, drive, path, &known));
+    if (known.type != META_DIR)
+        return mrmr_fail(MRMR_ABSENT, "it is no folder");
+    return tree_gone_add(tree, drive, path, &known);
+}
+
+mrmr_err tree_remove_folder(
+    struct pool_tree *tree, const struct pool_caller *caller, size_t drive, const char *path)
+{
+    struct tree_drive *own = &tree->drive[drive];
+    mrmr_err err = tree_live(own) ? rmdir_now(own, caller, path) : mrmr_fail(MRMR_OFFLINE, NULL);
+    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || tree_live(own))
+        return err;
+    err = rmdir_later(tree, drive, path);
+    return err == MRMR_CHANGED ? rmdir_now(own, caller, path) : err;
+}
+
+/* Drives that are away come last: what is not empty after all is found on the others. */
 static mrmr_err rmdir_on(struct pool_tree *tree, const struct pool_caller *caller,
     const struct tree_set *on, const char *path)
 {
+    struct tree_set left = *on;
     bool any = false;
-    for (size_t i = 0; i < tree->ndrives; i++) {
-        if (!tree_set_has(on, i))
-            continue;
-        tree_act_as(caller);
-        mrmr_err err = drv_rmdir(tree->drive[i].drive->drv, path);
-        any = any || !err;
-        if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
-            return mrmr_err_drive(err, tree->drive[i].drive->meta.name);
-    }
+    for (unsigned away = 0; away < 2; away++)
+        for (size_t i = 0; i < tree->ndrives; i++) {
+            if (!tree_set_has(&left, i) || (!away && !tree_live(&tree->drive[i])))
+                continue;
+            mrmr_err err = tree_remove_folder(tree, caller, i, path);
+            any = any || !err;
+            if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+                return err;
+            tree_set_remove(&left, i);
+        }
     return any ? MRMR_OK : mrmr_fail(MRMR_ABSENT, NULL);
+}
+
+/* What is seen of it last; nothing, if all its drives are away. */
+static void folder_stat(struct pool_tree *tree, const struct tree_set *on, const char *path,
+    struct drv_stat *stat)
+{
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree_set_has(on, i) && tree_live(&tree->drive[i]) &&
+            !drv_stat(tree->drive[i].drive->drv, path, stat))
+            return;
 }
 
 static mrmr_err rmdir_shown(struct pool_tree *tree, const struct pool_caller *caller,
@@ -563,15 +628,10 @@ static mrmr_err rmdir_shown(struct pool_tree *tree, const struct pool_caller *ca
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     const struct tree_set on = tree_spot(tree, child).on;
-    for (size_t i = 0; i < tree->ndrives; i++)
-        if (tree_set_has(&on, i) && !tree_live(&tree->drive[i]))
-            return mrmr_err_drive(
-                mrmr_fail(MRMR_OFFLINE, "the folder lies on a drive that is away"),
-                tree->drive[i].drive->meta.name);
-    struct drv_stat stat;
+    struct drv_stat stat = {.type = DRV_DIR};
     MRMR_TRY(tree_folder_empty(tree, child));
     MRMR_TRY(tree_path(tree, child, &path));
-    MRMR_TRY(drv_stat(tree->drive[tree_set_first(&on)].drive->drv, path.data, &stat));
+    folder_stat(tree, &on, path.data, &stat);
     tree_node_goes(tree, child, &stat);
     mrmr_err err = rmdir_on(tree, caller, &on, path.data);
     if (err) {

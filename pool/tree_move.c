@@ -92,7 +92,8 @@ static mrmr_err look(struct moving *m)
     MRMR_TRY(live_all(m->tree, &m->from.on));
     if (!m->replaces)
         return MRMR_OK;
-    MRMR_TRY(live_all(m->tree, &m->to.on));
+    if (m->flags & POOL_RENAME_EXCHANGE)
+        MRMR_TRY(live_all(m->tree, &m->to.on));
     return may_replace(m);
 }
 
@@ -248,14 +249,18 @@ static bool is_fine(mrmr_err err)
            err == MRMR_IS_DIR;
 }
 
-/* Copies that do not show go along with the one that does, or would show in its place. */
+/* Copies that do not show go along with the one that does, or would show in its place: one on a drive
+ * that is away is removed. */
 static mrmr_err move_hidden(struct moving *m, size_t shown)
 {
     const struct tree_set on = tree_spot(m->tree, m->from_folder).on;
-    for (size_t i = 0; m->from.several && i < m->tree->ndrives; i++) {
-        if (i == shown || !tree_set_has(&on, i) || !tree_live(&m->tree->drive[i]))
+    for (size_t i = 0; i < m->tree->ndrives; i++) {
+        bool live = tree_live(&m->tree->drive[i]);
+        if (i == shown || !tree_set_has(&on, i) || (live && !m->from.several))
             continue;
-        mrmr_err err = move_copy(m, i);
+        mrmr_err err = live ? move_copy(m, i)
+                            : tree_remove_copy(m->tree, m->caller, m->from_folder, m->from_name,
+                                  m->from_path.data, i, m->epoch);
         if (!is_fine(err))
             return err;
     }
@@ -277,8 +282,8 @@ static mrmr_err remove_replaced(struct moving *m, size_t shown)
     if (m->replaces && (m->to.several || !tree_set_has(&m->to.on, shown)))
         MRMR_TRY(sync_name(m, shown));
     for (size_t i = 0; m->replaces && i < m->tree->ndrives; i++) {
-        bool has = m->to.several || tree_set_has(&m->to.on, i);
-        if (i == shown || !has || !tree_set_has(&on, i) || !tree_live(&m->tree->drive[i]))
+        bool has = m->to.several || tree_set_has(&m->to.on, i) || !tree_live(&m->tree->drive[i]);
+        if (i == shown || !has || !tree_set_has(&on, i))
             continue;
         mrmr_err err = tree_remove_copy(
             m->tree, m->caller, m->to_folder, m->to_name, m->to_path.data, i, m->epoch);
@@ -418,7 +423,7 @@ static void folder_replaced(struct moving *m)
 {
     for (size_t i = 0; m->replaces && i < m->tree->ndrives; i++)
         if (tree_set_has(&m->to.on, i) && !tree_set_has(&m->from.on, i) &&
-            drv_rmdir(m->tree->drive[i].drive->drv, m->to_path.data))
+            tree_remove_folder(m->tree, NULL, i, m->to_path.data))
             mrmr_log_story(MRMR_LOG_INFO, "an empty folder stays");
 }
 

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Names that were removed through MRMR while their drive was away: they do not show, and are removed
+ * from the drive when it is back, if what lies there is what was removed (gone_apply.c).
+ *
+ * The file `gone` in the pool's folder is a journal of them (gone_format.h): drive, path, kind and the
+ * version that the catalog had of it. A record waits until it is applied, and is over then: there is
+ * nothing to do any more, but the catalog may still have the name, which must not show if the drive
+ * goes once more; the scan that has looked at the drive since drops it. Only files and empty folders
+ * are recorded, so paths are compared as a whole: whoever removes a folder has removed all that the
+ * catalog knows in it before.
+ *
+ * Crash argument. A record is appended and synced before the caller is told; a cut leaves no record,
+ * or a torn one, which nobody believes, and the name as it was. Applying removes one name after another
+ * from the drive, syncs the folders they lay in, and only then are the records over: a cut anywhere
+ * leaves some that wait still, and whoever applies them finds nothing there, or another file that got the
+ * name since, and leaves it. Records become over, and are dropped, by a durable replace of the file
+ * (base/durable.h): it is the old or the new one.
+ *
+ * A drive that has neither inode numbers nor times of birth cannot tell a file that was put back with
+ * the same size and time from the one that was removed. So that such a file is not removed again nothing is applied
+ * twice but after a crash.
+ *
+ * Processes. The mount adds; whoever takes a drive into service, and the scan, apply. The file
+ * `gone-lock` has two locks, the kernel's (F_OFD_SETLK): one over each change of the journal, one for whoever
+ * applies. Readers need none of them for what is whole, since what is torn is not believed.
+ *
+ * Threads: any. One lock over the table and the journal, input and output in the pool's folder included;
+ * one over applying, which is taken before any other. Errors: the pool's folder's; MRMR_SPACE: the journal
+ * is full.
+ */
+#ifndef MRMR_POOL_GONE_H
+#define MRMR_POOL_GONE_H
+
+#include "pool/engine.h"
+
+struct pool_gone;
+
+/* dirfd: the pool's folder, which stays the caller's. It must be writable for whoever changes what is
+ * recorded. */
+mrmr_err pool_gone_open(int dirfd, bool changes, struct pool_gone **ret_gone);
+void pool_gone_close(struct pool_gone *gone); /* NULL-safe */
+
+/* What the journal has now is in the table. */
+mrmr_err pool_gone_refresh(struct pool_gone *gone);
+
+/* By the table. Whether there is any record; cheap. */
+bool pool_gone_any(const struct pool_gone *gone);
+/* The catalog's node of this path on its drive was removed. */
+bool pool_gone_has(struct pool_gone *gone, const char *path, const struct meta_node *node);
+/* What lies at the path on the drive was removed, and could not be taken from it yet. */
+bool pool_gone_waits(struct pool_gone *gone, const struct pool_drive *drive, const char *path,
+    const struct drv_stat *stat);
+
+/* The catalog's node of this path on its drive, which is away, is removed: durable on return. */
+mrmr_err pool_gone_add(struct pool_gone *gone, const char *path, const struct meta_node *node);
+
+struct pool_gone_record {
+    uint64_t id;
+    int64_t drive;
+    enum meta_type type;
+    uint64_t size, ino;
+    int64_t mtime, btime;
+    bool over;
+    char *path;
+};
+struct pool_gone_list {
+    struct pool_gone_record *record; /* in the journal's order */
+    size_t n;
+};
+/* Those of a drive (0: of all) that wait, or are over. */
+mrmr_err pool_gone_list(
+    struct pool_gone *gone, int64_t drive, bool over, struct pool_gone_list *ret_list);
+void pool_gone_list_free(struct pool_gone_list *list);
+/* The ids are put in order. Ids that are not there any more are fine. */
+mrmr_err pool_gone_settle(struct pool_gone *gone, uint64_t ids[], size_t n, bool drop);
+
+/* What lies at the record's path is what was removed. */
+bool pool_gone_is(const struct pool_gone_record *record, const struct drv_info *info,
+    const struct drv_stat *stat);
+
+/* For applying: one at a time, of all processes. */
+mrmr_err pool_gone_apply_begin(struct pool_gone *gone);
+void pool_gone_apply_end(struct pool_gone *gone);
+
+/* --- gone_apply.c --- */
+
+/* Removes from the drive what is recorded for it. The drive answers, and may be written. keeping (may
+ * be NULL) is held over making something retained on it. *ret_left (may be NULL): records that wait
+ * still, each of which is told of. Not among the writers. */
+mrmr_err pool_gone_apply(struct pool *pool, const struct pool_job *job, struct pool_gone *gone,
+    struct pool_drive *drive, pthread_mutex_t *keeping, size_t *ret_left);
+
+#endif

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What was removed while its drive was away goes from the drive.
+ *
+ * Only what is the version that was removed goes (I1). A file is looked at once more after it was
+ * taken from its name, where nobody changes it by that name any more: what has come to be another one at
+ * that moment is put back. So every file goes through the folder of what is retained, with symlinks
+ * for the leaves that stripes count on (I3); one that nothing counts on is unlinked there, and after a cut
+ * in between release does that.
+ *
+ * Each removal runs among the writers, and the scan is told of it before (touched.h): it holds nothing
+ * for it. Then the folders that the names lay in are synced, and then the records are over (gone.h).
+ */
+#include "pool/gone.h"
+#include "pool/retained.h"
+#include "pool/touched.h"
+#include "pool/writers.h"
+
+#include "base/text.h"
+#include <string.h>
+
+struct applying {
+    struct pool *pool;
+    const struct pool_job *job;
+    struct pool_drive *drive;
+    pthread_mutex_t *keeping;
+    struct pool_writers *writers;
+    struct pool_gone_list list;
+    struct mrmr_bytes ids;      /* of what is over */
+    struct mrmr_bytes folder;   /* of the last name that was removed; to be synced */
+    struct mrmr_bytes unsynced; /* ids whose names lay in it */
+    bool folder_used;
+};
+
+/* --- what becomes of a record --- */
+
+static void tell_kept(struct applying *a, const struct pool_gone_record *record)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    if (mrmr_text_print(&path, record->path, strlen(record->path)))
+        return;
+    pool_tell(a->pool, a->job, true, "conflict", a->drive,
+        "on drive %s, '%.900s' was removed while the drive was away, and is not what it was: it is "
+        "kept",
+        a->drive->meta.name, path.data);
+    if (a->pool->access != POOL_OWN)
+        mrmr_log(MRMR_LOG_WARN,
+            "drive %s: '%.900s' was removed while the drive was away, and is not what it was: it "
+            "is kept",
+            a->drive->meta.name, path.data);
+}
+
+static mrmr_err folder_sync(struct applying *a)
+{
+    if (!a->folder_used)
+        return MRMR_OK;
+    mrmr_err err = drv_dir_sync(a->drive->drv, a->folder.data ? a->folder.data : "");
+    if (err && mrmr_class_of(err) != MRMR_CLASS_UNSUPPORTED &&
+        mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+        return err;
+    MRMR_TRY(mrmr_bytes_add(&a->ids, a->unsynced.data, a->unsynced.size));
+    mrmr_bytes_clear(&a->unsynced);
+    a->folder_used = false;
+    return MRMR_OK;
+}
+
+/* The name is about to be removed: what was removed in another folder is durable first. */
+static mrmr_err folder_is(struct applying *a, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t size = slash ? (size_t)(slash - path) : 0;
+    if (a->folder_used && a->folder.size == size &&
+        (!size || memcmp(a->folder.data, path, size) == 0))
+        return MRMR_OK;
+    MRMR_TRY(folder_sync(a));
+    mrmr_bytes_clear(&a->folder);
+    MRMR_TRY(mrmr_bytes_add(&a->folder, path, size));
+    a->folder_used = true;
+    return MRMR_OK;
+}
+
+/* --- one name --- */
+
+static mrmr_err touch(struct applying *a, uint64_t ino)
+{
+    int fd;
+    MRMR_TRY(pool_touched_open(a->pool->dirfd, &fd));
+    mrmr_err err = pool_touched_add(fd, a->drive->meta.id, ino);
+    close(fd);
+    return err;
+}
+
+/* It has a name where things are retained, and no other through which anyone could change it. */
+static mrmr_err judge_taken(struct applying *a, const struct pool_gone_record *record,
+    const char *taken, bool counted, bool *ret_kept)
+{
+    struct drv *drv = a->drive->drv;
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(drv, taken, &stat));
+    *ret_kept = !pool_gone_is(record, &a->drive->info, &stat);
+    if (*ret_kept)
+        return drv_rename(drv, taken, record->path, DRV_RENAME_NOREPLACE);
+    MRMR_TRY(drv_dir_sync(drv, POOL_RETAINED_FILES));
+    return counted ? MRMR_OK : drv_unlink(drv, taken);
+}
+
+static mrmr_err take_file(struct applying *a, const struct pool_gone_record *record,
+    const struct pool_retained_leaf leaves[], size_t n, bool *ret_kept)
+{
+    struct drv *drv = a->drive->drv;
+    char taken[POOL_RETAINED_PATH];
+    MRMR_TRY(pool_retained_point(drv, leaves, n, taken));
+    MRMR_TRY(drv_rename(drv, record->path, taken, DRV_RENAME_REPLACE));
+    return judge_taken(a, record, taken, n > 0, ret_kept);
+}
+
+static mrmr_err remove_file(struct applying *a, const struct pool_gone_record *record,
+    const struct drv_stat *stat, bool *ret_kept)
+{
+    mrmr_autofree struct pool_retained_leaf *leaves = NULL;
+    size_t n = 0;
+    bool known;
+    MRMR_TRY(
+        pool_retained_counted(a->pool, a->drive, record->path, stat->ino, &leaves, &n, &known));
+    if (known && stat->ino)
+        MRMR_TRY(touch(a, stat->ino));
+    if (a->keeping)
+        pthread_mutex_lock(a->keeping);
+    mrmr_err err = take_file(a, record, leaves, stat->nlink > 1 ? 0 : n, ret_kept);
+    if (a->keeping)
+        pthread_mutex_unlock(a->keeping);
+    return err;
+}
+
+static mrmr_err remove_folder(struct applying *a, const struct pool_gone_record *record,
+    const struct drv_stat *stat, bool *ret_kept)
+{
+    if (stat->ino)
+        MRMR_TRY(touch(a, stat->ino));
+    mrmr_err err = drv_rmdir(a->drive->drv, record->path);
+    *ret_kept = err == MRMR_NOT_EMPTY;
+    return *ret_kept ? MRMR_OK : err;
+}
+
+static mrmr_err apply_among_writers(
+    struct applying *a, const struct pool_gone_record *record, bool *ret_kept)
+{
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(a->drive->drv, record->path, &stat));
+    *ret_kept = !pool_gone_is(record, &a->drive->info, &stat);
+    if (*ret_kept)
+        return MRMR_OK;
+    switch (stat.type) {
+    case DRV_REG:
+        return remove_file(a, record, &stat, ret_kept);
+    case DRV_DIR:
+        return remove_folder(a, record, &stat, ret_kept);
+    default:
+        return drv_unlink(a->drive->drv, record->path);
+    }
+}
+
+static mrmr_err apply_one(struct applying *a, const struct pool_gone_record *record)
+{
+    bool kept = false;
+    uint64_t epoch;
+    MRMR_TRY(folder_is(a, record->path));
+    MRMR_TRY(pool_writers_enter(a->writers, &epoch));
+    mrmr_err err = apply_among_writers(a, record, &kept);
+    pool_writers_leave(a->writers);
+    /* It is gone, or its folder is, or something that is no folder has that one's place. */
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        err = MRMR_OK;
+    MRMR_TRY(err);
+    if (kept)
+        tell_kept(a, record);
+    return mrmr_bytes_add(&a->unsynced, &record->id, sizeof record->id);
+}
+
+/* --- all of a drive --- */
+
+/* Nothing more can be done on this drive now. */
+static bool ends_it(mrmr_err err)
+{
+    return mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || err == MRMR_NOMEM ||
+           err == MRMR_CANCELLED;
+}
+
+static mrmr_err apply_list(struct applying *a)
+{
+    for (size_t i = 0; i < a->list.n; i++) {
+        MRMR_TRY(pool_job_poll(a->job));
+        mrmr_err err = apply_one(a, &a->list.record[i]);
+        if (!err)
+            continue;
+        mrmr_err_path(mrmr_err_drive(err, a->drive->meta.name), a->list.record[i].path);
+        if (ends_it(err))
+            return err;
+        pool_tell_story(a->pool, a->job, true, "removal-waits", a->drive,
+            "what was removed while its drive was away is there still");
+        if (a->pool->access != POOL_OWN)
+            mrmr_log_story(
+                MRMR_LOG_WARN, "what was removed while its drive was away is there still");
+    }
+    return mrmr_err_drive(folder_sync(a), a->drive->meta.name);
+}
+
+/* What is durable by now is over, however it ended. */
+static mrmr_err apply_run(struct applying *a, struct pool_gone *gone)
+{
+    struct mrmr_story story;
+    mrmr_err err = apply_list(a);
+    if (err)
+        mrmr_story_save(&story);
+    mrmr_err settled = pool_gone_settle(
+        gone, (uint64_t *)(void *)a->ids.data, a->ids.size / sizeof(uint64_t), false);
+    if (err)
+        return mrmr_story_restore(&story);
+    return settled;
+}
+
+static void applying_free(struct applying *a)
+{
+    pool_writers_close(a->writers);
+    pool_gone_list_free(&a->list);
+    mrmr_bytes_free(&a->ids);
+    mrmr_bytes_free(&a->folder);
+    mrmr_bytes_free(&a->unsynced);
+}
+
+/* Another process may have applied them meanwhile: the list is made once nobody does. */
+static mrmr_err apply_alone(struct applying *a, struct pool_gone *gone, size_t *ret_left)
+{
+    MRMR_TRY(pool_gone_refresh(gone));
+    MRMR_TRY(pool_gone_list(gone, a->drive->meta.id, false, &a->list));
+    *ret_left = a->list.n;
+    if (!a->list.n)
+        return MRMR_OK;
+    if (a->pool->access == POOL_OWN)
+        MRMR_TRY(pool_drive_attach(a->pool, a->drive));
+    MRMR_TRY(pool_writers_open(a->pool->dirfd, &a->writers));
+    mrmr_err err = apply_run(a, gone);
+    *ret_left = a->list.n - a->ids.size / sizeof(uint64_t);
+    return err;
+}
+
+static bool any_waits(struct pool_gone *gone, int64_t drive)
+{
+    struct pool_gone_list list;
+    if (!pool_gone_any(gone) || pool_gone_list(gone, drive, false, &list))
+        return pool_gone_any(gone);
+    bool any = list.n > 0;
+    pool_gone_list_free(&list);
+    return any;
+}
+
+mrmr_err pool_gone_apply(struct pool *pool, const struct pool_job *job, struct pool_gone *gone,
+    struct pool_drive *drive, pthread_mutex_t *keeping, size_t *ret_left)
+{
+    struct applying a = {.pool = pool, .job = job, .drive = drive, .keeping = keeping};
+    size_t left = 0;
+    MRMR_TRY(pool_gone_refresh(gone));
+    if (!any_waits(gone, drive->meta.id)) {
+        if (ret_left)
+            *ret_left = 0;
+        return MRMR_OK;
+    }
+    MRMR_TRY(pool_gone_apply_begin(gone));
+    mrmr_err err = apply_alone(&a, gone, &left);
+    pool_gone_apply_end(gone);
+    applying_free(&a);
+    if (ret_left)
+        *ret_left = left;
+    return err;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The file `gone` in the pool's folder (gone.h): records, one after another, each at a multiple of
+ * 8 bytes and of a length that is one. It never leaves its machine: numbers are as this machine has
+ * them. A reader takes what has the magic, a length that fits and the right digest, and looks on from
+ * 8 bytes further where it finds anything else: a torn record, or rot, hides no other.
+ *
+ * A format that changes takes another magic: an old reader skips its records, and shows names that
+ * were removed until their drives are back.
+ */
+#ifndef MRMR_POOL_GONE_FORMAT_H
+#define MRMR_POOL_GONE_FORMAT_H
+
+#include "base/digest.h"
+#include <assert.h>
+
+#define GONE_MAGIC UINT64_C(0x31656e6f67726d01) /* "\1mrgone1" */
+
+enum { GONE_PATH_MOST = 4096, GONE_MOST = 256 << 20 };
+
+struct gone_header {
+    uint64_t magic;
+    uint8_t digest[MRMR_DIGEST_SIZE]; /* of the rest of the record */
+    uint32_t length;                  /* of the record, with its path and up to 7 zeros */
+    uint32_t path_size;               /* without a NUL */
+    uint64_t id;                      /* random */
+    int64_t drive;                    /* in the catalog */
+    uint64_t size, ino;               /* the version that was removed, as the catalog had it */
+    int64_t mtime, btime;
+    uint32_t type; /* enum meta_type */
+    uint32_t over; /* 1: it has been applied */
+};
+static_assert(sizeof(struct gone_header) == 104, "a record's header");
+
+#endif

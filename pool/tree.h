@@ -393,6 +393,8 @@ mrmr_err tree_keep_known(
 /* Remove a name, not of a folder, of a file of this stat. Its bytes are kept if it was the last. */
 mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
     const char *path, const struct drv_stat *stat, uint64_t epoch);
+/* Before an empty folder is removed: the scan takes it, with all that it held, for our doing. */
+mrmr_err tree_keep_folder(struct pool_tree *tree, size_t drive, const char *path, uint64_t epoch);
 /* Before another file takes the place of this one: it has a name where it is kept, ret_path, or ""
  * if nothing counts on it. */
 enum { TREE_KEPT_PATH = 128 };
@@ -471,8 +473,8 @@ mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const c
 mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *caller,
     struct tree_node *folder, const char *name, const char *path, size_t drive, uint64_t epoch);
 /* The same of a folder in which nothing shows. */
-mrmr_err tree_remove_folder(
-    struct pool_tree *tree, const struct pool_caller *caller, size_t drive, const char *path);
+mrmr_err tree_remove_folder(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
+    const char *path, uint64_t epoch);
 /* Nothing in it shows. MRMR_NOT_EMPTY. */
 mrmr_err tree_folder_empty(struct pool_tree *tree, struct tree_node *folder);
 

@@ -357,6 +357,14 @@ mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from,
     return known ? moved(tree, drive, from, to, exchanged, counts, epoch) : MRMR_OK;
 }
 
+mrmr_err tree_keep_folder(struct pool_tree *tree, size_t drive, const char *path, uint64_t epoch)
+{
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(tree->drive[drive].drive->drv, path, &stat));
+    const struct tree_inode inode = {drive, stat.ino};
+    return stat.type == DRV_DIR && stat.ino ? touch(tree, &inode, epoch) : MRMR_OK;
+}
+
 mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH])
 {

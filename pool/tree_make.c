@@ -567,11 +567,13 @@ mrmr_err tree_folder_empty(struct pool_tree *tree, struct tree_node *folder)
     return any ? mrmr_fail(MRMR_NOT_EMPTY, NULL) : MRMR_OK;
 }
 
-static mrmr_err rmdir_now(
-    struct tree_drive *drive, const struct pool_caller *caller, const char *path)
+static mrmr_err rmdir_now(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
+    const char *path, uint64_t epoch)
 {
+    struct pool_drive *own = tree->drive[drive].drive;
+    MRMR_TRY(mrmr_err_drive(tree_keep_folder(tree, drive, path, epoch), own->meta.name));
     tree_act_as(caller);
-    return mrmr_err_drive(drv_rmdir(drive->drive->drv, path), drive->drive->meta.name);
+    return mrmr_err_drive(drv_rmdir(own->drv, path), own->meta.name);
 }
 
 static mrmr_err rmdir_later(struct pool_tree *tree, size_t drive, const char *path)
@@ -583,20 +585,21 @@ static mrmr_err rmdir_later(struct pool_tree *tree, size_t drive, const char *pa
     return tree_gone_add(tree, drive, path, &known);
 }
 
-mrmr_err tree_remove_folder(
-    struct pool_tree *tree, const struct pool_caller *caller, size_t drive, const char *path)
+mrmr_err tree_remove_folder(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
+    const char *path, uint64_t epoch)
 {
     struct tree_drive *own = &tree->drive[drive];
-    mrmr_err err = tree_live(own) ? rmdir_now(own, caller, path) : mrmr_fail(MRMR_OFFLINE, NULL);
+    mrmr_err err = tree_live(own) ? rmdir_now(tree, caller, drive, path, epoch)
+                                  : mrmr_fail(MRMR_OFFLINE, NULL);
     if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || tree_live(own))
         return err;
     err = rmdir_later(tree, drive, path);
-    return err == MRMR_CHANGED ? rmdir_now(own, caller, path) : err;
+    return err == MRMR_CHANGED ? rmdir_now(tree, caller, drive, path, epoch) : err;
 }
 
 /* Drives that are away come last: what is not empty after all is found on the others. */
 static mrmr_err rmdir_on(struct pool_tree *tree, const struct pool_caller *caller,
-    const struct tree_set *on, const char *path)
+    const struct tree_set *on, const char *path, uint64_t epoch)
 {
     struct tree_set left = *on;
     bool any = false;
@@ -604,7 +607,7 @@ static mrmr_err rmdir_on(struct pool_tree *tree, const struct pool_caller *calle
         for (size_t i = 0; i < tree->ndrives; i++) {
             if (!tree_set_has(&left, i) || (!away && !tree_live(&tree->drive[i])))
                 continue;
-            mrmr_err err = tree_remove_folder(tree, caller, i, path);
+            mrmr_err err = tree_remove_folder(tree, caller, i, path, epoch);
             any = any || !err;
             if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
                 return err;
@@ -629,11 +632,14 @@ static mrmr_err rmdir_shown(struct pool_tree *tree, const struct pool_caller *ca
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     const struct tree_set on = tree_spot(tree, child).on;
     struct drv_stat stat = {.type = DRV_DIR};
+    uint64_t epoch;
     MRMR_TRY(tree_folder_empty(tree, child));
     MRMR_TRY(tree_path(tree, child, &path));
+    MRMR_TRY(tree_change_begin(tree, &epoch));
     folder_stat(tree, &on, path.data, &stat);
     tree_node_goes(tree, child, &stat);
-    mrmr_err err = rmdir_on(tree, caller, &on, path.data);
+    mrmr_err err = rmdir_on(tree, caller, &on, path.data, epoch);
+    tree_change_end(tree);
     if (err) {
         tree_node_stays(tree, child);
         return err;

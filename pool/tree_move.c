@@ -423,7 +423,7 @@ static void folder_replaced(struct moving *m)
 {
     for (size_t i = 0; m->replaces && i < m->tree->ndrives; i++)
         if (tree_set_has(&m->to.on, i) && !tree_set_has(&m->from.on, i) &&
-            tree_remove_folder(m->tree, NULL, i, m->to_path.data))
+            tree_remove_folder(m->tree, NULL, i, m->to_path.data, m->epoch))
             mrmr_log_story(MRMR_LOG_INFO, "an empty folder stays");
 }
 

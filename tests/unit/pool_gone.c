@@ -383,21 +383,25 @@ static void test_renamed_over(void **state)
     nobody_suffers(w.rig, "f0");
 }
 
-/* A copy that does not show is not what shows in the place of the one that was renamed. */
+/* An older copy, which did not show, does not show in the place of the one that was renamed. */
 static void test_hidden_copies(void **state)
 {
     struct world w;
+    struct drv_file *raw;
     (void)state;
     begin(&w, 308);
-    make_anew(&w, "newer", "newer");
     close_tree(&w);
     rig_bring_back(w.rig, 0);
     rig_reopen(w.rig);
     rig_put(w.rig, 0, "twice", 100)->there = false;
     rig_sync(w.rig);
+    rig_ok(
+        drv_file_open(w.rig->drive[2].raw, "twice", DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &raw));
+    rig_ok(drv_file_write(raw, 0, "newer", 5));
+    drv_file_close(raw);
     rig_take_away(w.rig, 0);
     open_tree(&w);
-    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "newer", POOL_ROOT, "twice", 0));
+    assert_true(has_text(&w, "twice", "newer"));
     rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "twice", POOL_ROOT, "moved", 0));
     assert_int_equal(is_there(&w, "twice"), MRMR_ABSENT);
     comes_back(&w, "twice");
@@ -424,9 +428,9 @@ static void test_one_of_two_names(void **state)
     comes_back(&w, "link");
     assert_true(rig_holds(w.rig, 0, "f0"));
     assert_false(rig_holds(w.rig, 0, "link"));
+    assert_int_equal(count_retained(w.rig, 0), 0); /* it is where it was */
     close_tree(&w);
     rig_sync(w.rig);
-    assert_int_equal(count_retained(w.rig, 0), 0);
     rig_check(w.rig);
     rig_verify(w.rig, true);
     destroy(&w);
@@ -507,28 +511,30 @@ static void test_folder_renamed_over(void **state)
 }
 
 /* Most of a drive's files, with their folder: the user's word, and no hold. */
-static void test_many(void **state)
+static void remove_many(uint64_t seed, bool away)
 {
     struct world w;
     char path[40];
-    (void)state;
-    begin(&w, 313);
+    begin(&w, seed);
     close_tree(&w);
     rig_bring_back(w.rig, 0);
     rig_reopen(w.rig);
+    rig_ok(pool_set(w.rig->pool, "hold-percent", "30"));
     for (unsigned i = 0; i < MANY; i++) {
         snprintf(path, sizeof path, "many/%u", i);
         rig_put(w.rig, 0, path, 5000 + i);
     }
     rig_protect_all(w.rig);
-    rig_take_away(w.rig, 0);
+    if (away)
+        rig_take_away(w.rig, 0);
     open_tree(&w);
     for (unsigned i = 0; i < MANY; i++) {
         snprintf(path, sizeof path, "many/%u", i);
         removes(&w, path);
     }
     rig_ok(rmdir_at(&w, "many"));
-    comes_back(&w, "many");
+    if (away)
+        comes_back(&w, "many");
     assert_false(rig_holds(w.rig, 0, "many"));
     close_tree(&w);
     rig_sync(w.rig);
@@ -538,6 +544,18 @@ static void test_many(void **state)
     rig_check(w.rig);
     rig_verify(w.rig, true);
     destroy(&w);
+}
+
+static void test_many(void **state)
+{
+    (void)state;
+    remove_many(313, true);
+}
+
+static void test_many_present(void **state)
+{
+    (void)state;
+    remove_many(319, false);
 }
 
 /* --- what fails --- */
@@ -814,6 +832,7 @@ int main(void)
         cmocka_unit_test(test_folder_is_not_empty),
         cmocka_unit_test(test_folder_renamed_over),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_many_present),
         cmocka_unit_test(test_applying_fails),
         cmocka_unit_test(test_journal),
         cmocka_unit_test(test_garbage),

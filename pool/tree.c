@@ -227,6 +227,10 @@ struct tree_node *tree_get_locked(struct pool_tree *tree, struct tree_node *pare
         tree_unwatch_locked(tree, node);
     }
     node->kind = shows->kind;
+    if (node->kind == POOL_DIR && node->gone) { /* it is there after all: nothing told of it */
+        node->gone = false;
+        node->valid = false;
+    }
     tree_lies_on_locked(tree, node, &shows->on);
     if (link_prefer_locked(tree, node, parent, name)) {
         tree_put_locked(tree, node);

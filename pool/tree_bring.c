@@ -12,7 +12,7 @@
  * from which drive to which, and the path, durably. (3) The temporary file gets the path, without
  * replacing, and the folder is synced: from here on both drives have the file, whole and equal. (4)
  * The one it came from is removed as any other (tree_keep.c); if its drive is away, that is
- * remembered (gone.h). (5) The record goes. A cut before (4) leaves two equal copies: whoever opens
+ * remembered, durably (gone.h). (5) The record goes. A cut before (4) leaves two equal copies: whoever opens
  * the tree next removes the one it came from, if both are there and of the same size and time. No
  * change is acknowledged before (5): the copy that stays is the one that was changed.
  */
@@ -73,8 +73,6 @@ static void leave_end(struct pool_tree *tree, struct tree_node *node)
 }
 
 /* --- the bytes --- */
-
-static const bool tree_gone_possible = false;
 
 struct bringing {
     struct pool_tree *tree;
@@ -178,9 +176,7 @@ static mrmr_err source_look(struct bringing *b)
         MRMR_TRY(drv_stat(from->drive->drv, b->path.data, &b->stat));
         b->generation = (uint64_t)b->stat.btime;
     } else {
-        if (!tree_gone_possible)
-            return mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
-        MRMR_TRY(tree_catalog(b->tree, b->from, b->path.data, &b->known));
+        MRMR_TRY(tree_gone_known(b->tree, b->from, b->path.data, &b->known));
         b->stat = (struct drv_stat){.type = (enum drv_type)b->known.type,
             .size = b->known.size,
             .nlink = b->known.nlink,
@@ -224,8 +220,8 @@ static mrmr_err name_it(struct bringing *b)
 static mrmr_err remove_source(struct bringing *b)
 {
     uint64_t epoch;
-    if (!b->live)
-        return mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
+    if (!b->live) /* MRMR_CHANGED: it is back */
+        return tree_gone_add(b->tree, b->from, b->path.data, &b->known);
     MRMR_TRY(tree_change_begin(b->tree, &epoch));
     mrmr_err err = tree_keep_removed(b->tree, NULL, b->from, b->path.data, &b->stat, epoch);
     tree_change_end(b->tree);

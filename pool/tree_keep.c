@@ -249,13 +249,13 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
         return mrmr_nomem();
     mrmr_locked(&counted->lock);
     MRMR_TRY(counted_now(tree, inode, counted, epoch));
-    MRMR_TRY(counted_touch(tree, inode, counted, epoch));
     for (size_t i = leaf_first(counted, from / META_LEAF);
          i < counted->n && counted->leaf[i].leaf * META_LEAF < to; i++)
         if (counted->leaf[i].size)
             MRMR_TRY(mrmr_err_drive(keep_leaf(&tree->drive[inode->drive], file, &counted->leaf[i]),
                 tree->drive[inode->drive].drive->meta.name));
-    return MRMR_OK;
+    /* Last: if something could not be kept nothing is changed, and it is as the catalog has it. */
+    return counted_touch(tree, inode, counted, epoch);
 }
 
 mrmr_err tree_keep_known(

@@ -338,8 +338,12 @@ static mrmr_err link_node(struct linking *linking, struct tree_node *node)
     return mrmr_err_drive(linking->placed, own->drive->meta.name);
 }
 
+/* One whose drive is away goes to another first. */
 static mrmr_err link_stay(struct linking *linking, struct tree_node *node)
 {
+    const struct tree_spot spot = tree_spot(linking->tree, node);
+    if (spot.kind == POOL_REG && !tree_live(&linking->tree->drive[spot.drive]))
+        MRMR_TRY(tree_bring(linking->tree, node, spot.drive, 0));
     tree_stay_begin(linking->tree, node);
     mrmr_err err = link_node(linking, node);
     tree_stay_end(linking->tree, node);
@@ -617,8 +621,8 @@ static mrmr_err rmdir_on(struct pool_tree *tree, const struct pool_caller *calle
 }
 
 /* What is seen of it last; nothing, if all its drives are away. */
-static void folder_stat(struct pool_tree *tree, const struct tree_set *on, const char *path,
-    struct drv_stat *stat)
+static void folder_stat(
+    struct pool_tree *tree, const struct tree_set *on, const char *path, struct drv_stat *stat)
 {
     for (size_t i = 0; i < tree->ndrives; i++)
         if (tree_set_has(on, i) && tree_live(&tree->drive[i]) &&

@@ -34,7 +34,7 @@ struct moving {
     struct tree_node *from_folder, *to_folder;
     const char *from_name, *to_name;
     unsigned flags;
-    struct tree_name from, to; /* what they show */
+    struct tree_name *from, *to; /* what they show */
     struct tree_node *from_node, *to_node;
     bool replaces; /* to shows something */
     struct mrmr_bytes from_path, to_path;
@@ -68,7 +68,7 @@ static mrmr_err folder_at_empty(struct moving *m)
 
 static mrmr_err may_replace(struct moving *m)
 {
-    bool from_folder = m->from.kind == POOL_DIR, to_folder = m->to.kind == POOL_DIR;
+    bool from_folder = m->from->kind == POOL_DIR, to_folder = m->to->kind == POOL_DIR;
     if (m->flags & POOL_RENAME_NOREPLACE)
         return mrmr_fail(MRMR_EXISTS, NULL);
     if (m->flags & POOL_RENAME_EXCHANGE)
@@ -82,18 +82,18 @@ static mrmr_err look(struct moving *m)
 {
     MRMR_TRY(tree_folder_ready(m->tree, m->from_folder));
     MRMR_TRY(tree_folder_ready(m->tree, m->to_folder));
-    MRMR_TRY(tree_name_stay(m->tree, m->from_folder, m->from_name, &m->from, &m->from_node));
-    mrmr_err err = tree_name_stay(m->tree, m->to_folder, m->to_name, &m->to, &m->to_node);
+    MRMR_TRY(tree_name_stay(m->tree, m->from_folder, m->from_name, m->from, &m->from_node));
+    mrmr_err err = tree_name_stay(m->tree, m->to_folder, m->to_name, m->to, &m->to_node);
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
         return err;
     m->replaces = !err;
     if (!m->replaces && m->flags & POOL_RENAME_EXCHANGE)
         return mrmr_fail(MRMR_ABSENT, NULL);
-    MRMR_TRY(live_all(m->tree, &m->from.on));
+    MRMR_TRY(live_all(m->tree, &m->from->on));
     if (!m->replaces)
         return MRMR_OK;
     if (m->flags & POOL_RENAME_EXCHANGE)
-        MRMR_TRY(live_all(m->tree, &m->to.on));
+        MRMR_TRY(live_all(m->tree, &m->to->on));
     return may_replace(m);
 }
 
@@ -256,7 +256,7 @@ static mrmr_err move_hidden(struct moving *m, size_t shown)
     const struct tree_set on = tree_spot(m->tree, m->from_folder).on;
     for (size_t i = 0; i < m->tree->ndrives; i++) {
         bool live = tree_live(&m->tree->drive[i]);
-        if (i == shown || !tree_set_has(&on, i) || (live && !m->from.several))
+        if (i == shown || !tree_set_has(&on, i) || (live && !m->from->several))
             continue;
         mrmr_err err = live ? move_copy(m, i)
                             : tree_remove_copy(m->tree, m->caller, m->from_folder, m->from_name,
@@ -279,10 +279,10 @@ static mrmr_err sync_name(struct moving *m, size_t shown)
 static mrmr_err remove_replaced(struct moving *m, size_t shown)
 {
     const struct tree_set on = tree_spot(m->tree, m->to_folder).on;
-    if (m->replaces && (m->to.several || !tree_set_has(&m->to.on, shown)))
+    if (m->replaces && (m->to->several || !tree_set_has(&m->to->on, shown)))
         MRMR_TRY(sync_name(m, shown));
     for (size_t i = 0; m->replaces && i < m->tree->ndrives; i++) {
-        bool has = m->to.several || tree_set_has(&m->to.on, i) || !tree_live(&m->tree->drive[i]);
+        bool has = m->to->several || tree_set_has(&m->to->on, i) || !tree_live(&m->tree->drive[i]);
         if (i == shown || !has || !tree_set_has(&on, i))
             continue;
         mrmr_err err = tree_remove_copy(
@@ -295,10 +295,11 @@ static mrmr_err remove_replaced(struct moving *m, size_t shown)
 
 static mrmr_err move_file(struct moving *m)
 {
-    size_t shown = tree_set_first(&m->from.on);
+    size_t shown = tree_set_first(&m->from->on);
     mrmr_err err = move_copy(m, shown);
     if (!err) {
-        node_moved(m->tree, m->from.number, m->from_folder, m->from_name, m->to_folder, m->to_name);
+        node_moved(
+            m->tree, m->from->number, m->from_folder, m->from_name, m->to_folder, m->to_name);
         err = remove_replaced(m, shown);
     }
     if (!err)
@@ -321,16 +322,16 @@ static mrmr_err exchange_on(struct moving *m, size_t drive)
 
 static mrmr_err exchange(struct moving *m)
 {
-    size_t drive = tree_set_first(&m->from.on);
+    size_t drive = tree_set_first(&m->from->on);
     struct tree_set alone = {{0}};
     tree_set_add(&alone, drive);
-    if (!tree_set_equal(&m->from.on, &alone) || !tree_set_equal(&m->to.on, &alone) ||
-        m->from.several || m->to.several)
+    if (!tree_set_equal(&m->from->on, &alone) || !tree_set_equal(&m->to->on, &alone) ||
+        m->from->several || m->to->several)
         return mrmr_fail(MRMR_CROSS_DEVICE, "they lie on different drives");
     mrmr_err err = exchange_on(m, drive);
     MRMR_TRY(mrmr_err_drive(err, m->tree->drive[drive].drive->meta.name));
-    node_moved(m->tree, m->from.number, m->from_folder, m->from_name, m->to_folder, m->to_name);
-    node_moved(m->tree, m->to.number, m->to_folder, m->to_name, m->from_folder, m->from_name);
+    node_moved(m->tree, m->from->number, m->from_folder, m->from_name, m->to_folder, m->to_name);
+    node_moved(m->tree, m->to->number, m->to_folder, m->to_name, m->from_folder, m->from_name);
     return MRMR_OK;
 }
 
@@ -344,7 +345,7 @@ static mrmr_err record_write(struct moving *m, char name[RECORD_NAME])
     MRMR_TRY(mrmr_random(&random, sizeof random));
     snprintf(name, RECORD_NAME, RECORD_PREFIX "%016" PRIx64, random);
     for (size_t i = 0; i < m->tree->ndrives; i++)
-        if (tree_set_has(&m->from.on, i))
+        if (tree_set_has(&m->from->on, i))
             MRMR_TRY(mrmr_bytes_fmt(&text, "%lld ", (long long)m->tree->drive[i].drive->meta.id));
     MRMR_TRY(mrmr_bytes_add(&text, "", 1));
     MRMR_TRY(mrmr_bytes_add(&text, m->from_path.data, m->from_path.size + 1));
@@ -364,7 +365,7 @@ static mrmr_err place_everywhere(struct moving *m)
 {
     for (size_t i = 0; i < m->tree->ndrives; i++) {
         mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
-        if (tree_set_has(&m->from.on, i))
+        if (tree_set_has(&m->from->on, i))
             MRMR_TRY(tree_place_folder(m->tree, m->to_folder, i, &folder));
     }
     return MRMR_OK;
@@ -406,7 +407,7 @@ static mrmr_err folder_on_each(struct moving *m)
 {
     struct tree_set done = {{0}};
     for (size_t i = 0; i < m->tree->ndrives; i++) {
-        if (!tree_set_has(&m->from.on, i))
+        if (!tree_set_has(&m->from->on, i))
             continue;
         mrmr_err err = folder_on(m, i);
         if (err) {
@@ -422,7 +423,7 @@ static mrmr_err folder_on_each(struct moving *m)
 static void folder_replaced(struct moving *m)
 {
     for (size_t i = 0; m->replaces && i < m->tree->ndrives; i++)
-        if (tree_set_has(&m->to.on, i) && !tree_set_has(&m->from.on, i) &&
+        if (tree_set_has(&m->to->on, i) && !tree_set_has(&m->from->on, i) &&
             tree_remove_folder(m->tree, NULL, i, m->to_path.data, m->epoch))
             mrmr_log_story(MRMR_LOG_INFO, "an empty folder stays");
 }
@@ -438,7 +439,7 @@ static mrmr_err folder_rename(struct moving *m)
 {
     char record[RECORD_NAME] = "";
     MRMR_TRY(place_everywhere(m));
-    if (on_several(&m->from.on))
+    if (on_several(&m->from->on))
         MRMR_TRY(record_write(m, record));
     mrmr_err err = folder_on_each(m);
     if (!err)
@@ -451,7 +452,7 @@ static mrmr_err folder_rename(struct moving *m)
 static mrmr_err folder_goes(struct moving *m)
 {
     struct drv_stat stat;
-    struct drv *drv = m->tree->drive[tree_set_first(&m->to.on)].drive->drv;
+    struct drv *drv = m->tree->drive[tree_set_first(&m->to->on)].drive->drv;
     MRMR_TRY(drv_stat(drv, m->to_path.data, &stat));
     tree_node_goes(m->tree, m->to_node, &stat);
     return MRMR_OK;
@@ -465,13 +466,29 @@ static mrmr_err move_folder(struct moving *m)
     if (err && m->replaces)
         tree_node_stays(m->tree, m->to_node);
     MRMR_TRY(err);
-    node_moved(m->tree, m->from.number, m->from_folder, m->from_name, m->to_folder, m->to_name);
+    node_moved(m->tree, m->from->number, m->from_folder, m->from_name, m->to_folder, m->to_name);
     if (m->replaces)
         node_removed(m, m->to_node);
     return MRMR_OK;
 }
 
 /* --- the call --- */
+
+/* A file whose drive is away goes to another first. */
+static mrmr_err bring_first(struct moving *m)
+{
+    struct tree_name shows;
+    struct tree_node *node;
+    MRMR_TRY(tree_folder_ready(m->tree, m->from_folder));
+    MRMR_TRY(tree_name_stay(m->tree, m->from_folder, m->from_name, &shows, &node));
+    tree_stay_end(m->tree, node);
+    size_t drive = tree_set_first(&shows.on);
+    mrmr_err err = shows.kind == POOL_REG && !tree_live(&m->tree->drive[drive])
+                       ? tree_bring(m->tree, node, drive, 0)
+                       : MRMR_OK;
+    tree_put(m->tree, node);
+    return err;
+}
 
 static void own_names(struct moving *m)
 {
@@ -482,16 +499,17 @@ static void own_names(struct moving *m)
 static mrmr_err move(struct moving *m)
 {
     MRMR_TRY(tree_name_allowed(m->tree, m->to_folder, m->to_name));
+    MRMR_TRY(bring_first(m));
     MRMR_TRY(look(m));
     MRMR_TRY(path_below(m->tree, m->from_folder, m->from_name, &m->from_path));
     MRMR_TRY(path_below(m->tree, m->to_folder, m->to_name, &m->to_path));
-    if (m->replaces && m->from.number == m->to.number)
+    if (m->replaces && m->from->number == m->to->number)
         return MRMR_OK; /* two names of one file, as rename(2) has it */
     own_names(m);
     MRMR_TRY(tree_change_begin(m->tree, &m->epoch));
     moving_begin(m->tree);
     mrmr_err err = m->flags & POOL_RENAME_EXCHANGE ? exchange(m)
-                   : m->from.kind == POOL_DIR      ? move_folder(m)
+                   : m->from->kind == POOL_DIR     ? move_folder(m)
                                                    : move_file(m);
     moving_end(m->tree);
     tree_change_end(m->tree);
@@ -502,8 +520,14 @@ static mrmr_err move(struct moving *m)
 mrmr_err pool_tree_rename(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
     const char *name, uint64_t to_folder, const char *to_name, unsigned flags)
 {
-    struct moving m = {
-        .tree = tree, .caller = caller, .from_name = name, .to_name = to_name, .flags = flags};
+    struct tree_name from, to;
+    struct moving m = {.tree = tree,
+        .caller = caller,
+        .from_name = name,
+        .to_name = to_name,
+        .flags = flags,
+        .from = &from,
+        .to = &to};
     if (!pool_tree_writable(tree))
         return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
     MRMR_TRY(tree_node(tree, folder, true, &m.from_folder));

@@ -548,7 +548,6 @@ static void test_hidden_copies(void **state)
 
 static void test_drives_fail(void **state)
 {
-    const struct pool_attr mode = {.mode = 0600};
     struct world w;
     struct pool_attr attr;
     struct pool_tree_file *file;
@@ -565,14 +564,8 @@ static void test_drives_fail(void **state)
         pool_tree_create(w.tree, NULL, POOL_ROOT, "two", 0600, &attr, &file), MRMR_SPACE);
     assert_int_equal(try_look(&w, POOL_ROOT, "two"), MRMR_ABSENT);
     rig_clear_faults(w.rig);
-    /* Nothing is changed on a drive that is away; what is new goes elsewhere, and what is removed goes
-     * when the drive is back (pool_gone.c). */
-    attr = look(&w, POOL_ROOT, "f0");
+    /* What is new goes elsewhere, and what is removed goes when the drive is back (pool_gone.c). */
     rig_take_away(w.rig, 0);
-    assert_int_equal(
-        pool_tree_set(w.tree, NULL, attr.node, NULL, POOL_SET_MODE, &mode, &attr), MRMR_OFFLINE);
-    assert_int_equal(
-        pool_tree_rename(w.tree, NULL, POOL_ROOT, "f0", POOL_ROOT, "g0", 0), MRMR_OFFLINE);
     rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"));
     rig_find(w.rig, "f0")->there = false;
     rig_ok(pool_tree_create(w.tree, NULL, POOL_ROOT, "three", 0600, &attr, &file));
@@ -599,6 +592,80 @@ static unsigned drives_with(struct rig *rig, const char *path)
     for (unsigned d = 0; d < DRIVES; d++)
         n += rig_holds(rig, d, path);
     return n;
+}
+
+/* A file whose drive is away is brought to another, from parity, before it is changed; the old one
+ * goes when its drive is back. */
+static void test_written_while_away(void **state)
+{
+    const struct pool_attr mode = {.mode = 0600};
+    static uint8_t got[RIG_MIB], wanted[RIG_MIB];
+    struct world w;
+    struct pool_attr attr;
+    size_t n;
+    (void)state;
+    begin(&w, RIG_LOCAL, 198);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    uint64_t node = look(&w, POOL_ROOT, "f0").node;
+    rig_take_away(w.rig, 0);
+    write_part(&w, file, "f0", RIG_MIB + 3, 1000);
+    struct rig_file *known = rig_find(w.rig, "f0");
+    for (uint64_t at = 0; at < known->size; at += RIG_MIB) {
+        rig_ok(pool_tree_file_read(file, at, got, RIG_MIB, &n));
+        rig_expected(known, at, wanted, n);
+        assert_memory_equal(got, wanted, n);
+    }
+    rig_ok(pool_tree_set(w.tree, NULL, node, NULL, POOL_SET_MODE, &mode, &attr));
+    assert_int_equal(attr.mode, 0600);
+    assert_int_equal(attr.node, node);
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "other", POOL_ROOT, "another", 0));
+    assert_int_equal(look(&w, POOL_ROOT, "f0").node, node);
+    assert_int_equal(try_look(&w, POOL_ROOT, "other"), MRMR_ABSENT);
+    pool_tree_file_close(file);
+    close_tree(&w);
+    assert_true(rig_holds(w.rig, 0, "f0") && rig_holds(w.rig, 0, "other"));
+    rig_bring_back(w.rig, 0);
+    strcpy(rig_find(w.rig, "other")->path, "another");
+    for (unsigned d = 1; d < DRIVES; d++) {
+        if (rig_holds(w.rig, d, "f0"))
+            known->drive = d;
+        if (rig_holds(w.rig, d, "another"))
+            rig_find(w.rig, "another")->drive = d;
+    }
+    rig_protect_all(w.rig);
+    assert_false(rig_holds(w.rig, 0, "f0") || rig_holds(w.rig, 0, "other"));
+    rig_check_originals(w.rig);
+    end_after(&w);
+}
+
+/* Bytes that were written, and not protected when their drive went, are not made up from old ones. */
+static void test_away_before_it_was_protected(void **state)
+{
+    struct world w;
+    struct pool_tree_file *file;
+    struct pool_attr attr;
+    uint8_t got[4];
+    size_t n;
+    bool same;
+    (void)state;
+    begin(&w, RIG_MEM, 199);
+    overwrite(&w, "f0", 10, 1000);
+    attr = look(&w, POOL_ROOT, "f0");
+    rig_take_away(w.rig, 0);
+    mrmr_err err = pool_tree_file_open(w.tree, attr.node, false, &file, &same);
+    if (!err) {
+        err = pool_tree_file_read(file, 0, got, 4, &n);
+        pool_tree_file_close(file);
+    }
+    assert_int_equal(err, MRMR_OFFLINE);
+    if (!pool_tree_file_open(w.tree, attr.node, true, &file, &same)) {
+        assert_int_equal(pool_tree_file_write(file, 0, "x", 1), MRMR_OFFLINE);
+        pool_tree_file_close(file);
+    }
+    rig_bring_back(w.rig, 0);
+    close_tree(&w);
+    rig_check_originals(w.rig);
+    rig_destroy(w.rig);
 }
 
 /* The writer sees nothing of it, nor who reads it, nor who looks again after a restart. */
@@ -982,6 +1049,8 @@ int main(void)
         cmocka_unit_test(test_rename_is_finished),
         cmocka_unit_test(test_hidden_copies),
         cmocka_unit_test(test_drives_fail),
+        cmocka_unit_test(test_written_while_away),
+        cmocka_unit_test(test_away_before_it_was_protected),
         cmocka_unit_test(test_a_full_drive),
         cmocka_unit_test(test_a_full_drive_and_several_writers),
         cmocka_unit_test(test_all_drives_are_full),

@@ -13,7 +13,6 @@ static void op_init(void *arg, struct fuse_conn_info *conn)
     static const unsigned wanted[] = {
         FUSE_CAP_ASYNC_READ,
         FUSE_CAP_AUTO_INVAL_DATA,
-        FUSE_CAP_ATOMIC_O_TRUNC,
         FUSE_CAP_CACHE_SYMLINKS, /* one that changes is another node */
         FUSE_CAP_DONT_MASK,      /* a default ACL takes the place of the umask */
         FUSE_CAP_EXPORT_SUPPORT,
@@ -26,8 +25,8 @@ static void op_init(void *arg, struct fuse_conn_info *conn)
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         if (conn->capable & wanted[i])
             conn->want |= wanted[i];
-    /* The kernel takes set-id bits away itself when a file is written, and says so. */
-    conn->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
+    /* The kernel takes set-id bits away itself when a file is written or cut, and says so. */
+    conn->want &= ~(unsigned)(FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_ATOMIC_O_TRUNC);
 }
 
 /* --- names --- */
@@ -183,28 +182,13 @@ static void op_readdirplus(
 
 /* --- files --- */
 
-static mrmr_err open_file(fuse_req_t req, fuse_ino_t node, const struct fuse_file_info *fi,
-    struct pool_tree_file **ret_file, bool *ret_same)
-{
-    const struct pool_attr empty = {.size = 0};
-    bool writing = (fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC;
-    struct pool_attr attr;
-    MRMR_TRY(pool_tree_file_open(mfs_tree(req), node, writing, ret_file, ret_same));
-    if (!(fi->flags & O_TRUNC))
-        return MRMR_OK;
-    return pool_tree_set(mfs_tree(req), NULL, node, *ret_file, POOL_SET_SIZE, &empty, &attr);
-}
-
 static void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
-    struct pool_tree_file *file = NULL;
-    bool same = false;
-    mrmr_err err = open_file(req, node, fi, &file, &same);
-    if (err) {
-        mfs_reply_stale(req, err);
-        pool_tree_file_close(file);
-        return;
-    }
+    struct pool_tree_file *file;
+    bool same = false, writing = (fi->flags & O_ACCMODE) != O_RDONLY;
+    mrmr_err err = pool_tree_file_open(mfs_tree(req), node, writing, &file, &same);
+    if (err)
+        return mfs_reply_stale(req, err);
     fi->fh = (uintptr_t)file;
     fi->keep_cache = same;
     if (fuse_reply_open(req, fi))

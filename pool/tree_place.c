@@ -223,6 +223,15 @@ static void step_taken(struct pool_tree *tree, const struct step *step, size_t d
         name->own_until = mrmr_clock_monotonic() + tree_own_window;
 }
 
+/* The folder's number is that of its copy on the first drive: that is another one from now on. */
+static mrmr_err keep_number(
+    struct pool_tree *tree, const struct step *step, size_t drive, const char *path)
+{
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(tree->drive[drive].drive->drv, path, &stat));
+    return tree_number_keep(tree, drive, stat.ino, step->node->number, 0);
+}
+
 static mrmr_err step_take(struct pool_tree *tree, const struct step *step, size_t drive)
 {
     mrmr_autobytes struct mrmr_bytes above = MRMR_BYTES_INIT, path = MRMR_BYTES_INIT;
@@ -231,6 +240,8 @@ static mrmr_err step_take(struct pool_tree *tree, const struct step *step, size_
     MRMR_TRY(tree_join(above.data ? above.data : "", step->name, &path));
     MRMR_TRY(copy_source(tree, &step->on, &from));
     MRMR_TRY(make_copy(tree, from, drive, above.data ? above.data : "", path.data));
+    if (drive < tree_set_first(&step->on))
+        MRMR_TRY(keep_number(tree, step, drive, path.data));
     step_taken(tree, step, drive);
     return MRMR_OK;
 }

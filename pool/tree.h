@@ -219,8 +219,8 @@ struct pool_tree {
     atomic_bool verify;         /* set verify-reads; the monitor keeps it */
     struct tree_keeper *keeper; /* tree_keep.c's; NULL: nothing may be changed */
     struct tree_numbers *numbers;
-    struct pool_gone *gone;     /* what was removed from drives that were away */
-    pthread_mutex_t gone_gate;  /* tree_gone.c's */
+    struct pool_gone *gone;    /* what was removed from drives that were away */
+    pthread_mutex_t gone_gate; /* tree_gone.c's */
     pthread_t monitor;
     bool monitored;
 
@@ -475,6 +475,9 @@ mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *call
 /* The same of a folder in which nothing shows. */
 mrmr_err tree_remove_folder(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
     const char *path, uint64_t epoch);
+/* What is seen of a folder on these drives; untouched, if all of them are away. */
+void tree_folder_stat(
+    struct pool_tree *tree, const struct tree_set *on, const char *path, struct drv_stat *stat);
 /* Nothing in it shows. MRMR_NOT_EMPTY. */
 mrmr_err tree_folder_empty(struct pool_tree *tree, struct tree_node *folder);
 

@@ -621,7 +621,7 @@ static mrmr_err rmdir_on(struct pool_tree *tree, const struct pool_caller *calle
 }
 
 /* What is seen of it last; nothing, if all its drives are away. */
-static void folder_stat(
+void tree_folder_stat(
     struct pool_tree *tree, const struct tree_set *on, const char *path, struct drv_stat *stat)
 {
     for (size_t i = 0; i < tree->ndrives; i++)
@@ -640,7 +640,7 @@ static mrmr_err rmdir_shown(struct pool_tree *tree, const struct pool_caller *ca
     MRMR_TRY(tree_folder_empty(tree, child));
     MRMR_TRY(tree_path(tree, child, &path));
     MRMR_TRY(tree_change_begin(tree, &epoch));
-    folder_stat(tree, &on, path.data, &stat);
+    tree_folder_stat(tree, &on, path.data, &stat);
     tree_node_goes(tree, child, &stat);
     mrmr_err err = rmdir_on(tree, caller, &on, path.data, epoch);
     tree_change_end(tree);

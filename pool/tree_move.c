@@ -449,19 +449,17 @@ static mrmr_err folder_rename(struct moving *m)
 }
 
 /* The empty one that is replaced. */
-static mrmr_err folder_goes(struct moving *m)
+static void folder_goes(struct moving *m)
 {
-    struct drv_stat stat;
-    struct drv *drv = m->tree->drive[tree_set_first(&m->to->on)].drive->drv;
-    MRMR_TRY(drv_stat(drv, m->to_path.data, &stat));
+    struct drv_stat stat = {.type = DRV_DIR};
+    tree_folder_stat(m->tree, &m->to->on, m->to_path.data, &stat);
     tree_node_goes(m->tree, m->to_node, &stat);
-    return MRMR_OK;
 }
 
 static mrmr_err move_folder(struct moving *m)
 {
     if (m->replaces)
-        MRMR_TRY(folder_goes(m));
+        folder_goes(m);
     mrmr_err err = folder_rename(m);
     if (err && m->replaces)
         tree_node_stays(m->tree, m->to_node);

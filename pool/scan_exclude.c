@@ -67,7 +67,7 @@ static bool exclude_path(const char *pattern, const char *folder, const char *na
 bool pool_scan_excluded(
     const struct pool_scan_excludes *excludes, const char *folder, const char *name)
 {
-    if (!*folder && (!strcmp(name, POOL_DOT) || !strcmp(name, "lost+found")))
+    if (!*folder && (!strcasecmp(name, POOL_DOT) || !strcmp(name, "lost+found")))
         return true;
     for (size_t i = 0; i < sizeof exclude_always / sizeof *exclude_always; i++)
         if (fnmatch(exclude_always[i], name, 0) == 0)

@@ -209,8 +209,6 @@ static void node_born_locked(struct tree_node *node)
     node->open_ctime = -1;
     node->valid = false;
     free(mrmr_steal(node->last));
-    tree_counted_free(node->counted);
-    node->counted = NULL;
 }
 
 struct tree_node *tree_get_locked(struct pool_tree *tree, struct tree_node *parent,
@@ -220,7 +218,7 @@ struct tree_node *tree_get_locked(struct pool_tree *tree, struct tree_node *pare
     if (!node && !(node = node_make_locked(tree, shows->number, shows->kind)))
         return NULL;
     node->refs++;
-    if (node->gone && !node->files) /* as long as it is open nothing else has its inode */
+    if (node->gone && !node->going && !tree_node_open_locked(node))
         node_born_locked(node);
     if (node->kind != shows->kind && node->valid) { /* another thing has its inode now */
         node->valid = false;
@@ -398,8 +396,10 @@ void pool_tree_close(struct pool_tree *tree)
     tree_keep_stop(tree);
     tree_numbers_stop(tree);
     pool_scan_excludes_free(&tree->excludes);
-    for (size_t i = 0; i < tree->ndrives; i++)
+    for (size_t i = 0; i < tree->ndrives; i++) {
         pthread_mutex_destroy(&tree->drive[i].keeping);
+        pthread_mutex_destroy(&tree->drive[i].placing);
+    }
     free(tree->drive);
     pthread_cond_destroy(&tree->moved);
     pthread_cond_destroy(&tree->monitor_wake);

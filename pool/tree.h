@@ -167,6 +167,7 @@ struct tree_node {
     int64_t attr_events;    /* monotonic: when its attributes changed last, as far as was told */
     uint64_t writes;        /* through us, so far */
     bool gone;              /* its last name was removed through us */
+    bool going;             /* it is being removed */
     uint32_t births;        /* inodes that had this number while the node was held */
     struct pool_attr *last; /* of one that is gone, and is no open file; NULL: not kept */
     unsigned staying;       /* changes under way that want it to be where it is */
@@ -187,6 +188,7 @@ struct tree_drive {
     struct tree_probe *probe; /* the monitor's */
 
     atomic_bool returning;   /* it serves, and what was removed meanwhile is taken from it first */
+    pthread_mutex_t placing; /* over making a folder on it, I/O included */
     pthread_mutex_t keeping; /* over making something retained on it, I/O included */
     struct tree_room {       /* guarded by lock */
         uint64_t used;       /* bytes, when it was last looked */
@@ -344,6 +346,8 @@ struct tree_original;
 struct tree_original *tree_original_of_node(
     struct pool_tree *tree, struct tree_node *node, bool writing);
 struct tree_original *tree_original_of_file(struct pool_tree_file *file);
+/* Somebody has it open on its drive: nothing else has its inode. The tree's lock is held. */
+bool tree_node_open_locked(const struct tree_node *node);
 /* Opened again, if its drive has come back or it lies on another by now. */
 struct tree_original *tree_original_now(struct pool_tree_file *file);
 void tree_original_put(struct tree_original *original); /* NULL-safe */
@@ -366,6 +370,10 @@ void tree_file_open_again(struct pool_tree_file *file);
 void tree_files_brought_locked(
     struct tree_node *node, size_t drive, struct tree_original **ret_old);
 void tree_originals_put(struct tree_original *list);
+/* Something was written through this file. Its bytes are synced now: false, once, if some of what was
+ * written before went with its drive. */
+void tree_file_wrote(struct pool_tree_file *file);
+bool tree_file_synced(struct pool_tree_file *file);
 /* Bytes that are written, and not what the catalog knows of this content. */
 void tree_file_written(struct pool_tree *tree, struct tree_node *node);
 
@@ -390,6 +398,12 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
  * the catalog will not know it any more. */
 mrmr_err tree_keep_known(
     struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch);
+/* It keeps its name after all, or is another inode: what counts is asked anew. */
+void tree_keep_unknown(struct pool_tree *tree, struct tree_node *node);
+/* The same as tree_keep_removed for a file that was copied elsewhere: it goes only if it is still what
+ * this stat says (MRMR_CHANGED). */
+mrmr_err tree_keep_taken(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch);
 /* Remove a name, not of a folder, of a file of this stat. Its bytes are kept if it was the last. */
 mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
     const char *path, const struct drv_stat *stat, uint64_t epoch);
@@ -461,6 +475,8 @@ void tree_own_node(struct pool_tree *tree, struct tree_node *node);
 /* Before the last name of what has this stat goes, and if it did not. */
 void tree_node_goes(struct pool_tree *tree, struct tree_node *node, const struct drv_stat *stat);
 void tree_node_stays(struct pool_tree *tree, struct tree_node *node);
+/* It has gone: what has its number from now on is another. */
+void tree_node_went(struct pool_tree *tree, struct tree_node *node);
 /* What the name shows, and its node, counted, which is not brought elsewhere until it is let go of. */
 mrmr_err tree_name_stay(struct pool_tree *tree, struct tree_node *folder, const char *name,
     struct tree_name *ret_shows, struct tree_node **ret_node);

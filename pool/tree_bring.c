@@ -11,7 +11,7 @@
  * whoever opens the tree next clears it away. (2) A record `bring-<hex>` in the pool's folder says
  * from which drive to which, and the path, durably. (3) The temporary file gets the path, without
  * replacing, and the folder is synced: from here on both drives have the file, whole and equal. (4)
- * The one it came from is removed as any other (tree_keep.c); if its drive is away, that is
+ * The one it came from is removed as any other (tree_keep.c), if it is still what was copied; if its drive is away, that is
  * remembered, durably (gone.h). (5) The record goes. A cut before (4) leaves two equal copies: whoever opens
  * the tree next removes the one it came from, if both are there and of the same size and time. No
  * change is acknowledged before (5): the copy that stays is the one that was changed.
@@ -217,15 +217,40 @@ static mrmr_err name_it(struct bringing *b)
     return err ? err : drv_dir_sync(drv, folder.data ? folder.data : "");
 }
 
-static mrmr_err remove_source(struct bringing *b)
+/* It is where it was, and as it was copied, whatever the answer to taking it away was. */
+static bool source_is_there(struct bringing *b)
+{
+    struct drv_stat now;
+    return drv_stat(b->tree->drive[b->from].drive->drv, b->path.data, &now) == MRMR_OK &&
+           now.ino == b->stat.ino;
+}
+
+/* *ret_kept: the source is still there for sure, and the copy must go. Where that cannot be told (its
+ * drive gave no answer) the copy is what there is, and the record stays for whoever looks next. */
+static mrmr_err remove_source(struct bringing *b, bool *ret_kept, bool *ret_unclear)
 {
     uint64_t epoch;
-    if (!b->live) /* MRMR_CHANGED: it is back */
-        return tree_gone_add(b->tree, b->from, b->path.data, &b->known);
-    MRMR_TRY(tree_change_begin(b->tree, &epoch));
-    mrmr_err err = tree_keep_removed(b->tree, NULL, b->from, b->path.data, &b->stat, epoch);
-    tree_change_end(b->tree);
-    return err;
+    struct mrmr_story story;
+    *ret_kept = *ret_unclear = false;
+    if (!b->live) { /* MRMR_CHANGED: it is back */
+        mrmr_err err = tree_gone_add(b->tree, b->from, b->path.data, &b->known);
+        *ret_kept = err;
+        return err;
+    }
+    mrmr_err err = tree_change_begin(b->tree, &epoch);
+    if (!err) {
+        err = tree_keep_taken(b->tree, b->from, b->path.data, &b->stat, epoch);
+        tree_change_end(b->tree);
+    }
+    if (!err)
+        return MRMR_OK;
+    mrmr_story_save(&story);
+    *ret_kept = err == MRMR_CHANGED || source_is_there(b);
+    *ret_unclear = !*ret_kept;
+    if (*ret_unclear)
+        mrmr_log_story(MRMR_LOG_WARN,
+            "a file was copied to another drive, and the first one may have it still");
+    return *ret_kept ? mrmr_story_restore(&story) : MRMR_OK;
 }
 
 static void node_brought(struct bringing *b)
@@ -238,17 +263,34 @@ static void node_brought(struct bringing *b)
         node->on = (struct tree_set){{0}};
         tree_set_add(&node->on, b->to);
         tree_files_brought_locked(node, b->to, &old);
-        tree_counted_free(node->counted);
-        node->counted = NULL;
     }
     tree_originals_put(old);
+}
+
+static void drop(struct drv *drv, const char *path)
+{
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    drv_unlink(drv, path);
+    mrmr_story_restore(&story);
+}
+
+static mrmr_err bring_named(struct bringing *b, bool *ret_unclear)
+{
+    bool kept;
+    mrmr_err err = remove_source(b, &kept, ret_unclear);
+    if (kept)
+        drop(b->tree->drive[b->to].drive->drv, b->path.data);
+    else
+        node_brought(b);
+    return err;
 }
 
 static mrmr_err bring_to(struct bringing *b)
 {
     char record[RECORD_NAME] = "";
     struct drv *drv = b->tree->drive[b->to].drive->drv;
-    struct mrmr_story story;
+    bool unclear = false;
     uint64_t random;
     MRMR_TRY(mrmr_random(&random, sizeof random));
     snprintf(b->temp, sizeof b->temp, BRING_FOLDER "/%016" PRIx64, random);
@@ -257,22 +299,13 @@ static mrmr_err bring_to(struct bringing *b)
         err = source_same(b);
     if (!err)
         err = record_write(b, record);
-    bool named = !err && !(err = name_it(b));
     if (!err)
-        err = remove_source(b);
-    if (named && err) { /* the copy that it came from stays */
-        mrmr_story_save(&story);
-        drv_unlink(drv, b->path.data);
-        mrmr_story_restore(&story);
-    }
-    if (!named) {
-        mrmr_story_save(&story);
-        drv_unlink(drv, b->temp);
-        err = mrmr_story_restore(&story);
-    }
-    if (!err)
-        node_brought(b);
-    if (record[0])
+        err = name_it(b);
+    if (err)
+        drop(drv, b->temp);
+    else
+        err = bring_named(b, &unclear);
+    if (record[0] && !unclear)
         unlinkat(b->tree->pool->dirfd, record, 0);
     return err;
 }
@@ -300,7 +333,8 @@ static mrmr_err bring_somewhere(struct bringing *b, uint64_t more)
         tree_own_name(b->tree, b->folder, b->name);
         mrmr_err err = bring_to(b);
         tree_own_name(b->tree, b->folder, b->name);
-        if (mrmr_class_of(err) != MRMR_CLASS_SPACE)
+        if (mrmr_class_of(err) != MRMR_CLASS_SPACE && err != MRMR_READONLY &&
+            mrmr_class_of(err) != MRMR_CLASS_UNSUPPORTED)
             return err;
         tree_set_add(&but, b->to);
     }
@@ -323,6 +357,8 @@ mrmr_err tree_bring(struct pool_tree *tree, struct tree_node *node, size_t from,
     if (!leave_begin(tree, node, from))
         return MRMR_OK;
     mrmr_err err = bring(&b, more);
+    if (err && err != MRMR_UNSUPPORTED)
+        mrmr_log_story(MRMR_LOG_WARN, "a file cannot be brought to another drive");
     leave_end(tree, node);
     tree_put(tree, b.folder);
     mrmr_bytes_free(&b.path);
@@ -376,7 +412,7 @@ static mrmr_err finish_copies(struct pool_tree *tree, size_t from, size_t to, co
     if (a.type != DRV_REG || b.type != DRV_REG || a.size != b.size || a.mtime != b.mtime)
         return MRMR_OK; /* one of them was changed since: both are somebody's */
     MRMR_TRY(tree_change_begin(tree, &epoch));
-    err = tree_keep_removed(tree, NULL, from, path, &a, epoch);
+    err = tree_keep_taken(tree, from, path, &a, epoch);
     tree_change_end(tree);
     return err;
 }

@@ -196,6 +196,7 @@ static mrmr_err drives_take(struct pool_tree *tree, struct pool_drive *own)
 {
     struct tree_drive *drive = &tree->drive[tree->ndrives];
     pthread_mutex_init(&drive->keeping, NULL);
+    pthread_mutex_init(&drive->placing, NULL);
     drive->tree = tree;
     drive->drive = own;
     return drive_guard(drive);

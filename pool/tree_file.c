@@ -28,12 +28,16 @@ struct pool_tree_file {
     struct pool_tree_file *next, **at;           /* among the tree's */
     struct pool_tree_file *node_next, **node_at; /* among the node's */
     bool writing;
-    atomic_bool brought; /* elsewhere, since it was opened */
-    uint64_t writes;     /* of the node, when it was opened */
+    uint64_t writes; /* of the node, when it was opened */
+    uint32_t births; /* likewise */
 
+    atomic_bool brought;    /* elsewhere, since it was opened */
+    atomic_bool unsynced;   /* something was written through it since it was synced */
+    atomic_bool lost;       /* and its drive went */
+    _Atomic size_t drive;   /* where it lies now */
+    _Atomic int64_t btime;  /* of the inode */
     struct tree_node *node; /* counted */
     struct tree_spot spot;  /* when it was opened */
-    _Atomic size_t drive;   /* where it lies now */
     int64_t mtime;          /* of the content that was opened */
     uint64_t size;
 
@@ -112,6 +116,18 @@ struct tree_original *tree_original_of_node(
     return NULL;
 }
 
+void tree_file_wrote(struct pool_tree_file *file)
+{
+    file->unsynced = true;
+}
+
+bool tree_file_synced(struct pool_tree_file *file)
+{
+    bool lost = file->lost;
+    file->unsynced = file->lost = false;
+    return !lost;
+}
+
 void tree_file_written(struct pool_tree *tree, struct tree_node *node)
 {
     mrmr_locked(&tree->lock);
@@ -129,18 +145,30 @@ void tree_originals_put(struct tree_original *list)
 {
     while (list) {
         struct tree_original *next = list->next;
-        tree_original_put(list);
+        drv_file_close(list->file);
+        free(list);
         list = next;
     }
 }
 
+/* If nobody else is on it, it is closed with the list. */
 static void original_onto(struct pool_tree_file *file, struct tree_original **list)
 {
     struct tree_original *original = original_take_out(file);
-    if (!original)
+    if (!original || atomic_fetch_sub(&original->refs, 1) != 1)
         return;
     original->next = *list;
     *list = original;
+}
+
+bool tree_node_open_locked(const struct tree_node *node)
+{
+    for (struct pool_tree_file *file = node->files; file; file = file->node_next) {
+        mrmr_locked(&file->lock);
+        if (file->original)
+            return true;
+    }
+    return false;
 }
 
 void tree_files_let_go(struct pool_tree *tree, size_t drive)
@@ -149,8 +177,10 @@ void tree_files_let_go(struct pool_tree *tree, size_t drive)
     {
         mrmr_locked(&tree->lock);
         for (struct pool_tree_file *file = tree->files; file; file = file->next)
-            if (file->drive == drive)
+            if (file->drive == drive) {
+                file->lost = file->lost || file->unsynced;
                 original_onto(file, &list);
+            }
     }
     tree_originals_put(list);
 }
@@ -169,6 +199,7 @@ struct opening {
     struct drv_file *original;
     struct drv_stat stat;
     struct meta_node known;
+    size_t drive;  /* that was asked */
     bool answered; /* by the drive; else known says what it was */
 };
 
@@ -205,7 +236,7 @@ static mrmr_err opening_path(const char *path, void *arg)
     struct opening *opening = arg;
     struct pool_tree_file *file = opening->file;
     struct tree_spot spot = file->spot;
-    spot.drive = file->drive;
+    spot.drive = opening->drive = file->drive;
     struct tree_drive *own = &file->tree->drive[spot.drive];
     drv_file_close(opening->original);
     opening->original = NULL;
@@ -217,7 +248,7 @@ static mrmr_err opening_path(const char *path, void *arg)
     if (!err)
         err = tree_check_stat(file->tree, &spot, path, &opening->stat);
     opening->answered = !err;
-    if (tree_silent(own, err) && !file->writing)
+    if (tree_silent(own, err))
         err = opening_catalog(opening, path);
     return mrmr_err_drive(err, own->drive->meta.name);
 }
@@ -231,13 +262,16 @@ static mrmr_err opening_take(struct opening *opening)
                          *old;
     if (!original)
         return mrmr_nomem();
+    bool there;
     {
+        mrmr_locked(&file->tree->lock);
         mrmr_locked(&file->lock);
-        old = file->original;
-        file->original = original;
+        there = file->drive == opening->drive;
+        old = there ? file->original : original;
+        file->original = there ? original : file->original;
     }
     tree_original_put(old);
-    return MRMR_OK;
+    return there ? MRMR_OK : mrmr_fail(MRMR_OFFLINE, "it was brought elsewhere just now");
 }
 
 /* Nothing has changed since the last open, as far as events and attributes tell. Two changes in quick
@@ -291,6 +325,8 @@ static void file_link(struct pool_tree_file *file)
     file->node_at = &node->files;
     node->files = file;
     file->writes = node->writes;
+    file->births = node->births;
+    file->drive = tree_set_first(&node->on);
     if (!file->writing)
         return;
     /* Events tell nothing of it from now on: whoever was told to keep its attributes asks again. */
@@ -327,6 +363,7 @@ static mrmr_err file_open(struct pool_tree_file *file, bool *ret_same)
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         err = opening_share(&opening);
     MRMR_TRY(err);
+    file->btime = opening.answered ? opening.stat.btime : opening.known.btime;
     file->mtime = opening.answered ? opening.stat.mtime : opening.known.mtime;
     file->size = opening.answered ? opening.stat.size : opening.known.size;
     *ret_same = opened_same(&opening);
@@ -345,7 +382,6 @@ static mrmr_err file_new(
     *ret_file = file;
     MRMR_TRY(tree_node(tree, number, false, &file->node));
     file->spot = tree_spot(tree, file->node);
-    file->drive = file->spot.drive;
     return MRMR_OK;
 }
 
@@ -357,7 +393,9 @@ mrmr_err tree_file_made(struct pool_tree *tree, struct tree_node *node, struct d
     struct opening opening = {.file = file, .original = original, .stat = *stat};
     if (!err) {
         file_link(file);
+        opening.drive = file->drive;
         err = opening_take(&opening);
+        file->btime = stat->btime;
         file->mtime = stat->mtime;
         file->size = stat->size;
     }
@@ -405,13 +443,25 @@ void pool_tree_file_close(struct pool_tree_file *file)
     free(file);
 }
 
+/* The node is not what was opened any more: it was removed, and something else may have its number. */
+static bool file_is_dead(struct pool_tree_file *file)
+{
+    mrmr_locked(&file->tree->lock);
+    return file->node->gone || file->node->births != file->births;
+}
+
 void tree_file_open_again(struct pool_tree_file *file)
 {
     struct opening opening = {.file = file};
+    if (file_is_dead(file))
+        return;
     mrmr_err err = tree_by_path(file->tree, file->node, opening_path, &opening);
     bool same = opening.stat.size == file->size && opening.stat.mtime == file->mtime;
-    if (!err && opening.answered && (same || file->writing || file->brought))
+    bool born = file->brought || opening.stat.btime == file->btime;
+    if (!err && opening.answered && born && (same || file->writing || file->brought)) {
         err = opening_take(&opening);
+        file->btime = opening.stat.btime;
+    }
     drv_file_close(opening.original);
     if (err)
         mrmr_log_story(MRMR_LOG_INFO, "opening a file again on a drive that came back");
@@ -469,6 +519,10 @@ static mrmr_err made_open(struct pool_tree_file *file, struct pool_file **ret_ma
     MRMR_TRY(tree_by_path(file->tree, file->node, finding_path, &finding));
     if (finding.node.type != META_REG || finding.node.size != file->size ||
         finding.node.mtime != file->mtime)
+        return mrmr_fail(MRMR_ABSENT, "it changed since it was protected");
+    bool touched;
+    MRMR_TRY(tree_keep_touched(file->tree, file->drive, finding.node.ino, &touched));
+    if (touched)
         return mrmr_fail(MRMR_ABSENT, "it changed since it was protected");
     return pool_file_open_node(file->tree->pool, &finding.node, POOL_READ_VERIFY, ret_made);
 }

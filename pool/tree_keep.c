@@ -26,13 +26,18 @@
 #include "pool/tree.h"
 #include "pool/writers.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 _Static_assert((int)TREE_KEPT_PATH == (int)POOL_RETAINED_PATH, "a path to what is kept");
 
+#define MOUNTED_NAME "mounted"
+
 struct tree_keeper {
     struct pool_writers *writers;
+    int mounted; /* its lock: nobody else changes drives through a tree of this pool; -1: none */
     pthread_mutex_t lock;
     /* Guarded by lock. */
     int touched, moved; /* -1: not open */
@@ -43,6 +48,8 @@ struct tree_keeper {
 struct tree_counted {
     pthread_mutex_t lock;
     /* Guarded by lock. */
+    struct tree_inode inode; /* of which all that follows is */
+    uint32_t births;
     bool known, for_ever;
     uint64_t epoch;
     bool in_catalog, touched;
@@ -69,8 +76,26 @@ void tree_keep_stop(struct pool_tree *tree)
         return;
     pool_writers_close(keeper->writers);
     keeper_files_close(keeper);
+    if (keeper->mounted >= 0)
+        close(keeper->mounted);
     pthread_mutex_destroy(&keeper->lock);
     free(keeper);
+}
+
+/* What one knows of files that are removed and open, and what it has begun, another does not. */
+static mrmr_err mounted_lock(struct pool_tree *tree, struct tree_keeper *keeper)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    keeper->mounted =
+        openat(tree->pool->dirfd, MOUNTED_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (keeper->mounted < 0)
+        return mrmr_fail_errno(errno, "open", MOUNTED_NAME);
+    if (fcntl(keeper->mounted, F_OFD_SETLK, &lock) == 0)
+        return MRMR_OK;
+    if (errno != EAGAIN && errno != EACCES)
+        return mrmr_fail_errno(errno, "lock", MOUNTED_NAME);
+    return mrmr_err_hint(mrmr_fail(MRMR_BUSY, "this pool is mounted already"),
+        "use that mount, or unmount it first (mrmr umount)");
 }
 
 mrmr_err tree_keep_start(struct pool_tree *tree)
@@ -78,10 +103,12 @@ mrmr_err tree_keep_start(struct pool_tree *tree)
     struct tree_keeper *keeper = calloc(1, sizeof *keeper);
     if (!keeper)
         return mrmr_nomem();
-    keeper->touched = keeper->moved = -1;
+    keeper->touched = keeper->moved = keeper->mounted = -1;
     pthread_mutex_init(&keeper->lock, NULL);
     tree->keeper = keeper;
     mrmr_err err = pool_writers_open(tree->pool->dirfd, &keeper->writers);
+    if (!err)
+        err = mounted_lock(tree, keeper);
     if (mrmr_class_of(err) != MRMR_CLASS_DENIED)
         return err;
     mrmr_log_story(
@@ -142,9 +169,12 @@ static mrmr_err counted_load(
     return MRMR_OK;
 }
 
-static struct tree_counted *counted_of(struct pool_tree *tree, struct tree_node *node)
+/* It stays as long as the node does; births: which of the inodes that had its number it is of. */
+static struct tree_counted *counted_of(
+    struct pool_tree *tree, struct tree_node *node, uint32_t *ret_births)
 {
     mrmr_locked(&tree->lock);
+    *ret_births = node->births;
     if (node->counted)
         return node->counted;
     struct tree_counted *counted = calloc(1, sizeof *counted);
@@ -153,13 +183,28 @@ static struct tree_counted *counted_of(struct pool_tree *tree, struct tree_node 
     return node->counted = counted;
 }
 
-static mrmr_err counted_now(struct pool_tree *tree, const struct tree_inode *inode,
+static mrmr_err counted_now(struct pool_tree *tree, const struct tree_inode *inode, uint32_t births,
     struct tree_counted *counted, uint64_t epoch)
 {
-    if (counted->for_ever || (counted->known && counted->epoch == epoch))
+    bool same = counted->inode.drive == inode->drive && counted->inode.ino == inode->ino &&
+                counted->births == births;
+    if (same && (counted->for_ever || (counted->known && counted->epoch == epoch)))
         return MRMR_OK;
+    counted->for_ever = false;
+    counted->inode = *inode;
+    counted->births = births;
     counted->epoch = epoch;
     return counted_load(tree, inode, counted);
+}
+
+void tree_keep_unknown(struct pool_tree *tree, struct tree_node *node)
+{
+    uint32_t births;
+    struct tree_counted *counted = counted_of(tree, node, &births);
+    if (!counted)
+        return;
+    mrmr_locked(&counted->lock);
+    counted->known = counted->for_ever = false;
 }
 
 /* --- the scan shall know that it was us (I5) --- */
@@ -244,11 +289,12 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, struct drv_file *file, uint64_t from, uint64_t to,
     uint64_t epoch)
 {
-    struct tree_counted *counted = counted_of(tree, node);
+    uint32_t births;
+    struct tree_counted *counted = counted_of(tree, node, &births);
     if (!counted)
         return mrmr_nomem();
     mrmr_locked(&counted->lock);
-    MRMR_TRY(counted_now(tree, inode, counted, epoch));
+    MRMR_TRY(counted_now(tree, inode, births, counted, epoch));
     for (size_t i = leaf_first(counted, from / META_LEAF);
          i < counted->n && counted->leaf[i].leaf * META_LEAF < to; i++)
         if (counted->leaf[i].size)
@@ -261,11 +307,12 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
 mrmr_err tree_keep_known(
     struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch)
 {
-    struct tree_counted *counted = counted_of(tree, node);
+    uint32_t births;
+    struct tree_counted *counted = counted_of(tree, node, &births);
     if (!counted)
         return mrmr_nomem();
     mrmr_locked(&counted->lock);
-    MRMR_TRY(counted_now(tree, inode, counted, epoch));
+    MRMR_TRY(counted_now(tree, inode, births, counted, epoch));
     counted->for_ever = true;
     return MRMR_OK;
 }
@@ -325,6 +372,34 @@ mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *cal
 {
     struct tree_counted counted = {.known = false};
     mrmr_err err = removed(tree, caller, drive, path, stat, epoch, &counted);
+    counted_clear(&counted);
+    return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
+}
+
+static mrmr_err take(struct tree_drive *drive, const struct tree_counted *counted, const char *path,
+    const struct drv_stat *stat)
+{
+    struct drv *drv = drive->drive->drv;
+    char to[POOL_RETAINED_PATH];
+    struct drv_stat taken;
+    mrmr_locked(&drive->keeping);
+    MRMR_TRY(pool_retained_point(drv, counted->leaf, counted->n, to));
+    MRMR_TRY(drv_rename(drv, path, to, DRV_RENAME_REPLACE));
+    MRMR_TRY(drv_stat(drv, to, &taken));
+    if (taken.ino != stat->ino || taken.size != stat->size || taken.mtime != stat->mtime) {
+        MRMR_TRY(drv_rename(drv, to, path, DRV_RENAME_NOREPLACE));
+        return mrmr_fail(MRMR_CHANGED, "it was changed on its drive meanwhile");
+    }
+    return counted->n ? MRMR_OK : drv_unlink(drv, to);
+}
+
+mrmr_err tree_keep_taken(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch)
+{
+    struct tree_counted counted = {.known = false};
+    mrmr_err err = counted_whole(tree, drive, stat, epoch, &counted);
+    if (!err)
+        err = take(&tree->drive[drive], &counted, path, stat);
     counted_clear(&counted);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { LOAD_TRIES = 3 };
+enum { LOAD_TRIES = 3, MOVED_TRIES = 8 };
 
 struct load {
     struct pool_tree *tree;
@@ -294,9 +294,10 @@ static mrmr_err folder_load(
         if (!load_begin_locked(tree, folder, anew))
             return MRMR_OK;
     }
+    unsigned tries = 0;
     do
         err = load_again(&load);
-    while (!err && load.absent && tree_moved_since(tree, load.moves));
+    while (!err && load.absent && ++tries < MOVED_TRIES && tree_moved_since(tree, load.moves));
     mrmr_locked(&tree->lock);
     if (!err)
         load_take_locked(&load, changed);
@@ -380,6 +381,7 @@ static mrmr_err name_resolve(struct pool_tree *tree, struct tree_node *folder, c
 {
     __attribute__((cleanup(load_free))) struct load load = {.tree = tree, .folder = folder};
     uint32_t events;
+    unsigned tries = 0;
     do {
         load_free(&load);
         load.path = (struct mrmr_bytes)MRMR_BYTES_INIT;
@@ -392,7 +394,7 @@ static mrmr_err name_resolve(struct pool_tree *tree, struct tree_node *folder, c
             MRMR_TRY(tree_path_locked(folder, &load.path));
         }
         MRMR_TRY(load_name(&load, name));
-    } while (!load.map.n && tree_moved_since(tree, load.moves));
+    } while (!load.map.n && ++tries < MOVED_TRIES && tree_moved_since(tree, load.moves));
     mrmr_locked(&tree->lock);
     return name_take_locked(&load, name, events);
 }

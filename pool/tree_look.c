@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { LOOK_TRIES = 3 };
+enum { LOOK_TRIES = 3, PATH_TRIES = 8 };
 
 struct tree_spot tree_spot(struct pool_tree *tree, const struct tree_node *node)
 {
@@ -35,29 +35,35 @@ static mrmr_err first_path(struct pool_tree *tree, struct tree_node *node, struc
     return MRMR_OK;
 }
 
-static void path_failed(
-    struct pool_tree *tree, struct tree_node *node, struct tree_node *parent, const char *name)
+/* False: it is being brought to another drive, or was, and is to be looked for there. */
+static bool path_failed(struct pool_tree *tree, struct tree_node *node, struct tree_node *parent,
+    const char *name, const struct tree_set *on)
 {
     mrmr_locked(&tree->lock);
+    if (node->kind != POOL_DIR && (node->leaving || !tree_set_equal(&node->on, on)))
+        return false;
     tree_unlink_locked(tree, node, parent, name);
+    return true;
 }
 
 mrmr_err tree_by_path(struct pool_tree *tree, struct tree_node *node, tree_path_fn fn, void *arg)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     char name[256];
-    for (;;) {
+    for (unsigned tries = 0;; tries++) {
         struct tree_node *parent;
         uint64_t moves = tree_moves(tree);
+        const struct tree_set on = tree_spot(tree, node).on;
         MRMR_TRY(first_path(tree, node, &path, &parent, name));
         mrmr_err err = fn(path.data, arg);
         if (err == MRMR_NOT_DIR)
             err = MRMR_ABSENT; /* a folder on the way is none any more */
         bool gone = mrmr_class_of(err) == MRMR_CLASS_ABSENT && parent;
-        if (gone && !tree_moved_since(tree, moves)) /* else it may have another path by now */
-            path_failed(tree, node, parent, name);
+        /* It may have another path by now; but not again and again. */
+        bool again = gone && ((tries < PATH_TRIES && tree_moved_since(tree, moves)) ||
+                                 path_failed(tree, node, parent, name, &on));
         tree_put(tree, parent);
-        if (!gone)
+        if (!again)
             return err;
     }
 }
@@ -234,6 +240,16 @@ static mrmr_err look_node(
 {
     struct look look = {.tree = tree, .node = node, .spot = tree_spot(tree, node)};
     mrmr_err err = tree_by_path(tree, node, look_path, &look);
+    for (unsigned i = 0; mrmr_class_of(err) == MRMR_CLASS_ABSENT && i < LOOK_TRIES; i++) {
+        /* It may have been brought to another drive meanwhile. */
+        tree_stay_begin(tree, node);
+        const struct tree_spot now = tree_spot(tree, node);
+        tree_stay_end(tree, node);
+        if (tree_set_equal(&now.on, &look.spot.on))
+            break;
+        look.spot = now;
+        err = tree_by_path(tree, node, look_path, &look);
+    }
     if (open && mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         err = look_open(tree, node, &look.attr);
     MRMR_TRY(err);

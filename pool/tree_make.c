@@ -123,6 +123,7 @@ struct making {
     const char *name;
     const struct pool_new *what;
     size_t drive;
+    bool asked; /* it was told to make it */
     struct drv_stat stat;
     struct drv_file *file; /* of a regular file */
 };
@@ -180,21 +181,25 @@ static mrmr_err make_on(struct making *m)
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     struct drv *drv = m->tree->drive[m->drive].drive->drv;
     uint32_t mode = m->what->mode;
+    m->asked = false;
     MRMR_TRY(tree_place_folder(m->tree, m->folder, m->drive, &path));
     if (m->caller && m->caller->umask & mode && !hands_down(m, path.data))
         mode &= ~m->caller->umask;
     if (path.size)
         MRMR_TRY(mrmr_bytes_add(&path, "/", 1));
     MRMR_TRY(mrmr_bytes_str(&path, m->name));
+    m->asked = true;
     MRMR_TRY(make_thing(m, drv, path.data, mode | DRV_MODE_INHERIT));
     return m->file ? drv_file_stat(m->file, &m->stat) : drv_stat(drv, path.data, &m->stat);
 }
 
 /* Another drive may do: this one is full, does not answer, or has something else in the way. */
-static bool elsewhere(struct tree_drive *drive, mrmr_err err)
+static bool elsewhere(const struct making *m, mrmr_err err)
 {
-    return mrmr_class_of(err) == MRMR_CLASS_SPACE || tree_silent(drive, err) ||
-           err == MRMR_NOT_DIR || mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED;
+    /* One that was asked to make it and did not answer may make it yet. */
+    bool silent = tree_silent(&m->tree->drive[m->drive], err);
+    return mrmr_class_of(err) == MRMR_CLASS_SPACE || (silent && !m->asked) || err == MRMR_NOT_DIR ||
+           err == MRMR_READONLY || mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED;
 }
 
 /* What is known of the folder may be old: one of its copies was removed directly. */
@@ -212,7 +217,7 @@ static mrmr_err make_somewhere(struct making *m)
         if (tree_place_choose(m->tree, &but, 0, &m->drive))
             return story.err ? mrmr_story_restore(&story) : mrmr_story_get()->err;
         mrmr_err err = make_on(m);
-        if (!elsewhere(&m->tree->drive[m->drive], err))
+        if (!elsewhere(m, err))
             return mrmr_err_drive(err, m->tree->drive[m->drive].drive->meta.name);
         mrmr_story_save(&story);
         tree_set_add(&but, m->drive);
@@ -300,6 +305,7 @@ mrmr_err pool_tree_create(struct pool_tree *tree, const struct pool_caller *call
 
 struct linking {
     struct pool_tree *tree;
+    struct tree_node *node;
     const struct pool_caller *caller;
     struct tree_node *folder;
     const char *name;
@@ -313,7 +319,9 @@ static mrmr_err link_path(const char *from, void *arg)
     struct drv *drv = linking->tree->drive[linking->drive].drive->drv;
     mrmr_autobytes struct mrmr_bytes to = MRMR_BYTES_INIT;
     struct drv_stat stat;
+    const struct tree_spot spot = tree_spot(linking->tree, linking->node);
     MRMR_TRY(drv_stat(drv, from, &stat)); /* so that what is absent is this one */
+    MRMR_TRY(tree_check_stat(linking->tree, &spot, from, &stat));
     linking->placed = tree_place_folder(linking->tree, linking->folder, linking->drive, &to);
     if (!linking->placed && to.size)
         linking->placed = mrmr_bytes_add(&to, "/", 1);
@@ -375,6 +383,7 @@ mrmr_err pool_tree_link(struct pool_tree *tree, const struct pool_caller *caller
     struct linking linking = {.tree = tree, .caller = caller, .name = name};
     struct tree_node *node;
     MRMR_TRY(tree_node(tree, number, false, &node));
+    linking.node = node;
     mrmr_err err = tree_node(tree, folder, true, &linking.folder);
     if (!err)
         err = link_in(&linking, node, ret_attr);
@@ -400,14 +409,10 @@ static mrmr_err remove_held(struct pool_tree *tree, struct tree_node *node, size
     const struct drv_stat *stat, uint64_t epoch)
 {
     const struct tree_inode inode = {drive, stat->ino};
-    bool written;
-    if (!node || stat->nlink > 1)
-        return MRMR_OK;
-    {
-        mrmr_locked(&tree->lock);
-        written = node->writers > 0;
-    }
-    return written ? tree_keep_known(tree, node, &inode, epoch) : MRMR_OK;
+    /* Whether or not it is open for writing now: it may be opened until its name is gone. */
+    return node && stat->nlink <= 1 && stat->type == DRV_REG
+               ? tree_keep_known(tree, node, &inode, epoch)
+               : MRMR_OK;
 }
 
 /* Before its last name goes: once that is gone, its number may be another's. */
@@ -419,14 +424,24 @@ void tree_node_goes(struct pool_tree *tree, struct tree_node *node, const struct
     mrmr_locked(&tree->lock);
     free(node->last);
     node->last = last;
-    node->gone = true;
+    node->gone = node->going = true;
+}
+
+void tree_node_went(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    node->going = false;
 }
 
 /* It did not. */
 void tree_node_stays(struct pool_tree *tree, struct tree_node *node)
 {
-    mrmr_locked(&tree->lock);
-    node->gone = false;
+    {
+        mrmr_locked(&tree->lock);
+        node->gone = node->going = false;
+    }
+    if (node->kind == POOL_REG)
+        tree_keep_unknown(tree, node);
 }
 
 static void removed(struct pool_tree *tree, struct tree_node *node, struct tree_node *folder,
@@ -457,6 +472,8 @@ static mrmr_err remove_now(struct pool_tree *tree, const struct pool_caller *cal
         err = tree_keep_removed(tree, caller, drive, path, &stat, epoch);
     if (err && goes)
         tree_node_stays(tree, node);
+    else if (goes)
+        tree_node_went(tree, node);
     if (!err)
         removed(tree, node, folder, name, &stat);
     tree_put(tree, node);
@@ -648,6 +665,7 @@ static mrmr_err rmdir_shown(struct pool_tree *tree, const struct pool_caller *ca
         tree_node_stays(tree, child);
         return err;
     }
+    tree_node_went(tree, child);
     mrmr_locked(&tree->lock);
     tree_unlink_locked(tree, child, folder, name);
     return MRMR_OK;

@@ -142,7 +142,8 @@ uint64_t tree_moves(struct pool_tree *tree)
 bool tree_moved_since(struct pool_tree *tree, uint64_t moves)
 {
     mrmr_locked(&tree->lock);
-    while (tree->moving)
+    /* One of those under way at the most: there may always be another. */
+    for (uint64_t now = tree->moves; tree->moving && tree->moves == now;)
         pthread_cond_wait(&tree->moved, &tree->lock);
     return tree->moves != moves;
 }
@@ -179,12 +180,7 @@ static mrmr_err keep_replaced(struct moving *m, size_t drive, const struct drv_s
     struct tree_node *node, char kept[TREE_KEPT_PATH])
 {
     const struct tree_inode inode = {drive, stat->ino};
-    bool written = false;
-    if (node && stat->nlink <= 1) {
-        mrmr_locked(&m->tree->lock);
-        written = node->writers > 0;
-    }
-    if (written)
+    if (node && stat->nlink <= 1 && stat->type == DRV_REG)
         MRMR_TRY(tree_keep_known(m->tree, node, &inode, m->epoch));
     return tree_keep_replaced(m->tree, drive, m->to_path.data, stat, m->epoch, kept);
 }
@@ -208,6 +204,8 @@ static mrmr_err rename_over(struct moving *m, size_t drive, const struct drv_sta
         err = rename_as_caller(m, drv, DRV_RENAME_REPLACE);
     if (err && goes)
         tree_node_stays(m->tree, node);
+    else if (goes)
+        tree_node_went(m->tree, node);
     if (!err && node)
         node_removed(m, node);
     if (err && kept[0]) {
@@ -232,9 +230,17 @@ static mrmr_err move_copy(struct moving *m, size_t drive)
     MRMR_TRY(
         tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &from, NULL, m->epoch));
     mrmr_err err = drv_stat(drv, m->to_path.data, &to);
-    if (err == MRMR_ABSENT)
-        return rename_as_caller(m, drv, DRV_RENAME_REPLACE);
+    if (err == MRMR_ABSENT) {
+        err = rename_as_caller(m, drv, DRV_RENAME_NOREPLACE);
+        if (err == MRMR_UNSUPPORTED)
+            return rename_as_caller(m, drv, DRV_RENAME_REPLACE);
+        if (err != MRMR_EXISTS || m->flags & POOL_RENAME_NOREPLACE)
+            return err;
+        err = drv_stat(drv, m->to_path.data, &to); /* somebody made it just now */
+    }
     MRMR_TRY(err);
+    if (m->flags & POOL_RENAME_NOREPLACE)
+        return mrmr_fail(MRMR_EXISTS, NULL);
     if (to.type == DRV_DIR)
         return mrmr_fail(MRMR_IS_DIR, "a folder lies there that does not show");
     if (to.ino && to.ino == from.ino) /* two names of one file: the old one goes */
@@ -337,7 +343,17 @@ static mrmr_err exchange(struct moving *m)
 
 /* --- folders --- */
 
-/* Each line NUL-terminated: the drives' ids, the old path, the new one. */
+static mrmr_err record_drive(struct moving *m, size_t drive, struct mrmr_bytes *text)
+{
+    const struct pool_drive *own = m->tree->drive[drive].drive;
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(own->drv, m->from_path.data, &stat));
+    return mrmr_bytes_fmt(
+        text, "%lld:%llu ", (long long)own->meta.id, (unsigned long long)stat.ino);
+}
+
+/* Each line NUL-terminated: the drives, by id and the folder's inode there, so that another folder
+ * which has the name later is not taken for it; the old path, the new one. */
 static mrmr_err record_write(struct moving *m, char name[RECORD_NAME])
 {
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
@@ -346,7 +362,7 @@ static mrmr_err record_write(struct moving *m, char name[RECORD_NAME])
     snprintf(name, RECORD_NAME, RECORD_PREFIX "%016" PRIx64, random);
     for (size_t i = 0; i < m->tree->ndrives; i++)
         if (tree_set_has(&m->from->on, i))
-            MRMR_TRY(mrmr_bytes_fmt(&text, "%lld ", (long long)m->tree->drive[i].drive->meta.id));
+            MRMR_TRY(record_drive(m, i, &text));
     MRMR_TRY(mrmr_bytes_add(&text, "", 1));
     MRMR_TRY(mrmr_bytes_add(&text, m->from_path.data, m->from_path.size + 1));
     MRMR_TRY(mrmr_bytes_add(&text, m->to_path.data, m->to_path.size + 1));
@@ -359,6 +375,7 @@ static void record_remove(struct pool_tree *tree, const char *name)
 {
     if (name[0])
         unlinkat(tree->pool->dirfd, name, 0);
+    /* One that comes to life after a cut finds other inodes, or nothing left to do. */
 }
 
 static mrmr_err place_everywhere(struct moving *m)
@@ -465,8 +482,10 @@ static mrmr_err move_folder(struct moving *m)
         tree_node_stays(m->tree, m->to_node);
     MRMR_TRY(err);
     node_moved(m->tree, m->from->number, m->from_folder, m->from_name, m->to_folder, m->to_name);
-    if (m->replaces)
+    if (m->replaces) {
+        tree_node_went(m->tree, m->to_node);
         node_removed(m, m->to_node);
+    }
     return MRMR_OK;
 }
 
@@ -561,14 +580,21 @@ static bool record_parse(const struct mrmr_bytes *text, struct record *ret_recor
     return at == end && !drv_path_check(ret_record->from) && !drv_path_check(ret_record->to);
 }
 
-static bool record_names(const struct record *record, int64_t id)
+/* Whether it names a drive, and the folder's inode there. */
+static bool record_names(const struct record *record, int64_t id, uint64_t *ret_ino)
 {
     const char *at = record->drives;
-    for (char *end; *at; at = *end ? end + 1 : end)
-        if (strtoll(at, &end, 10) == id)
-            return true;
-        else if (end == at)
+    for (char *end; *at; at = end + (*end == ' ')) {
+        long long one = strtoll(at, &end, 10);
+        if (end == at || *end != ':')
             return false;
+        at = end + 1;
+        *ret_ino = strtoull(at, &end, 10);
+        if (end == at)
+            return false;
+        if (one == id)
+            return true;
+    }
     return false;
 }
 
@@ -586,13 +612,15 @@ static mrmr_err finish_rename(
     return err;
 }
 
-static mrmr_err finish_on(struct tree_drive *drive, const struct record *record)
+static mrmr_err finish_on(struct tree_drive *drive, const struct record *record, uint64_t ino)
 {
     struct drv *drv = drive->drive->drv;
     struct drv_stat stat;
     mrmr_err err = drv_stat(drv, record->from, &stat);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
         return MRMR_OK;
+    if (!err && stat.ino != ino)
+        return MRMR_OK; /* another folder: it was renamed */
     if (!err)
         err = finish_rename(drive, record, &stat);
     if (err == MRMR_EXISTS || mrmr_class_of(err) == MRMR_CLASS_ABSENT) {
@@ -607,11 +635,12 @@ static bool record_finish(struct pool_tree *tree, const struct record *record)
 {
     bool all = true;
     for (size_t i = 0; i < tree->ndrives; i++) {
-        if (!record_names(record, tree->drive[i].drive->meta.id))
+        uint64_t ino;
+        if (!record_names(record, tree->drive[i].drive->meta.id, &ino))
             continue;
         if (!tree_live(&tree->drive[i])) {
             all = false;
-        } else if (finish_on(&tree->drive[i], record)) {
+        } else if (finish_on(&tree->drive[i], record, ino)) {
             mrmr_log_story(MRMR_LOG_WARN, "finishing the rename of a folder");
             all = false;
         }

@@ -113,7 +113,8 @@ mrmr_err tree_place_choose(
         rooms_look(tree);
     if (choose(tree, but, need, true, ret_drive) || choose(tree, but, need, false, ret_drive))
         return MRMR_OK;
-    return choose_failed(tree);
+    rooms_look(tree); /* another thread may be about to look for the first time */
+    return choose(tree, but, need, false, ret_drive) ? MRMR_OK : choose_failed(tree);
 }
 
 /* --- the folders above --- */
@@ -128,7 +129,10 @@ static mrmr_err copy_xattr(const char *name, const void *value, size_t size, voi
     const struct copying *copying = arg;
     mrmr_err err = drv_xattr_set(copying->to, copying->path, name, value, size);
     enum mrmr_class class = mrmr_class_of(err);
-    /* What the drive or this user cannot have is not had. */
+    /* What the drive or this user cannot have is not had; but without an ACL others would have more
+     * rights than with it. */
+    if (err == MRMR_UNSUPPORTED && strcmp(name, "system.posix_acl_access") == 0)
+        return err;
     return class == MRMR_CLASS_UNSUPPORTED || class == MRMR_CLASS_DENIED ? MRMR_OK : err;
 }
 
@@ -157,34 +161,36 @@ static void keep_time(struct drv *drv, const char *folder, const struct drv_stat
         mrmr_log_story(MRMR_LOG_DEBUG, "the time of a folder");
 }
 
-static mrmr_err make_copy(
-    struct pool_tree *tree, size_t from, size_t drive, const char *above, const char *path)
+/* As it is on a drive that is there, or as the catalog has it of one that is not. */
+static mrmr_err copy_attrs(
+    struct pool_tree *tree, const struct tree_set *on, size_t drive, const char *path)
+{
+    struct pool_drive *to = tree->drive[drive].drive;
+    struct meta_node known;
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree_set_has(on, i) && tree_live(&tree->drive[i]))
+            return tree_copy_attrs(tree->drive[i].drive->drv, path, to->drv, path);
+    MRMR_TRY(tree_gone_known(tree, tree_set_first(on), path, &known));
+    return pool_copy_attrs(tree->pool, &known, to, path);
+}
+
+static mrmr_err make_copy(struct pool_tree *tree, const struct tree_set *on, size_t drive,
+    const char *above, const char *path)
 {
     struct drv *to = tree->drive[drive].drive->drv;
-    struct drv_stat before;
+    struct drv_stat before, there;
+    mrmr_locked(&tree->drive[drive].placing); /* nobody uses it before it has its attributes */
     MRMR_TRY(drv_stat(to, above, &before));
     mrmr_err err = drv_mkdir(to, path, 0700);
     if (err == MRMR_EXISTS) {
-        struct drv_stat there;
         MRMR_TRY(drv_stat(to, path, &there));
         return there.type == DRV_DIR ? MRMR_OK : mrmr_fail(MRMR_NOT_DIR, "a file lies there");
     }
     if (!err)
-        err = tree_copy_attrs(tree->drive[from].drive->drv, path, to, path);
+        err = copy_attrs(tree, on, drive, path);
     if (!err)
         keep_time(to, above, &before);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
-}
-
-/* A live drive that it lies on. */
-static mrmr_err copy_source(struct pool_tree *tree, const struct tree_set *on, size_t *ret_drive)
-{
-    for (size_t i = 0; i < tree->ndrives; i++)
-        if (tree_set_has(on, i) && tree_live(&tree->drive[i])) {
-            *ret_drive = i;
-            return MRMR_OK;
-        }
-    return mrmr_fail(MRMR_OFFLINE, "no drive that has this folder is there");
 }
 
 struct step { /* one folder of the way down, counted */
@@ -235,11 +241,9 @@ static mrmr_err keep_number(
 static mrmr_err step_take(struct pool_tree *tree, const struct step *step, size_t drive)
 {
     mrmr_autobytes struct mrmr_bytes above = MRMR_BYTES_INIT, path = MRMR_BYTES_INIT;
-    size_t from;
     MRMR_TRY(tree_place_folder(tree, step->above, drive, &above));
     MRMR_TRY(tree_join(above.data ? above.data : "", step->name, &path));
-    MRMR_TRY(copy_source(tree, &step->on, &from));
-    MRMR_TRY(make_copy(tree, from, drive, above.data ? above.data : "", path.data));
+    MRMR_TRY(make_copy(tree, &step->on, drive, above.data ? above.data : "", path.data));
     if (drive < tree_set_first(&step->on))
         MRMR_TRY(keep_number(tree, step, drive, path.data));
     step_taken(tree, step, drive);

@@ -35,11 +35,16 @@ static mrmr_err set_at(const struct setting *setting, size_t drive, const char *
     return mrmr_err_drive(setting->fn(own->drive->drv, path, setting->arg), own->drive->meta.name);
 }
 
-/* All or nothing is not to be had of several drives: those that answer have it. */
+/* On all of its drives: with one of them away it would show there what it was, and be that again. */
 static mrmr_err set_folder(const struct setting *setting, const char *path)
 {
     mrmr_err err = MRMR_ABSENT;
     bool any = false;
+    for (size_t i = 0; i < setting->tree->ndrives; i++)
+        if (tree_set_has(&setting->spot.on, i) && !tree_live(&setting->tree->drive[i]))
+            return mrmr_err_drive(
+                mrmr_fail(MRMR_OFFLINE, "the folder lies on a drive that is away"),
+                setting->tree->drive[i].drive->meta.name);
     for (size_t i = 0; i < setting->tree->ndrives; i++) {
         if (!tree_set_has(&setting->spot.on, i) || !tree_live(&setting->tree->drive[i]))
             continue;

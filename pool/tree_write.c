@@ -80,6 +80,7 @@ static mrmr_err change_file(struct pool_tree_file *file, struct change *change)
 {
     mrmr_err err = MRMR_OK;
     change->node = tree_file_node(file);
+    tree_file_wrote(file);
     for (size_t i = 0; i < change->tree->ndrives; i++) {
         struct mrmr_story story;
         err = change_stay(file, change);
@@ -230,6 +231,8 @@ mrmr_err pool_tree_file_sync(struct pool_tree_file *file)
     struct tree_original *original = tree_original_now(file);
     mrmr_err err = original ? drv_file_sync(tree_original_file(original))
                             : mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
+    if (!err && !tree_file_synced(file))
+        err = mrmr_fail(MRMR_IO, "its drive went before what was written was durable");
     tree_original_put(original);
     return mrmr_err_drive(err, tree_file_tree(file)->drive[tree_file_drive(file)].drive->meta.name);
 }

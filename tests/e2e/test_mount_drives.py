@@ -130,6 +130,44 @@ def test_missing_from_the_start(world):
     world.all_there()
 
 
+def test_changes_while_a_drive_is_away(world):
+    """What is written, renamed and removed of a missing drive's files is so when it is back, and nothing of the old comes to life."""
+    of_red = sorted(path for path in world.content if "red" in path)
+    written, renamed, replaced, *removed = of_red
+    world.mount = world.make_mount()
+    numbers = {path: os.stat(world.at(path)).st_ino for path in (written, renamed)}
+    world.mount.stop()
+    world.drives["red"].umount()
+    world.mount.start()
+    with open(world.at(written), "r+b") as file:
+        file.seek(1000)
+        file.write(b"written while it was away")
+    os.rename(world.at(renamed), world.at("shared/renamed"))
+    with open(world.at("shared/other"), "wb") as file:
+        file.write(b"in its place")
+    os.rename(world.at("shared/other"), world.at(replaced))
+    for path in removed:
+        os.unlink(world.at(path))
+        assert not os.path.exists(world.at(path))
+    for path in removed + [renamed, replaced, written]:
+        assert os.path.basename(path) not in os.listdir(world.at(os.path.dirname(path))) or path in (replaced, written)
+    data = bytearray(world.content[written])
+    data[1000:1025] = b"written while it was away"
+    world.content.update({written: bytes(data), "shared/renamed": world.content[renamed], replaced: b"in its place"})
+    for path in removed + [renamed]:
+        del world.content[path]
+    world.all_there()
+    assert os.stat(world.at(written)).st_ino == numbers[written]
+    assert os.stat(world.at("shared/renamed")).st_ino == numbers[renamed]
+    world.drives["red"].mount()
+    until(lambda: not any(os.path.exists(os.path.join(world.drives["red"].root, path)) for path in of_red))
+    world.all_there()
+    assert not any(os.path.exists(world.at(path)) for path in removed + [renamed])
+    world.mrmr.run("sync")
+    world.all_there()
+    world.mrmr.run("scrub")
+
+
 def test_dying_under_open_files(world):
     """A reader in the middle of a file goes on in it, and so does everyone else; then the drive returns."""
     world.mount = world.make_mount()

@@ -498,7 +498,8 @@ static void test_renames(void **state)
 /* The power went while a folder of several drives was renamed: whoever looks next finishes it. */
 static void test_rename_is_finished(void **state)
 {
-    static const char record[] = "1 2 3 \0many\0moved";
+    char record[100];
+    struct drv_stat stat[3];
     struct world w;
     char path[320];
     (void)state;
@@ -508,8 +509,14 @@ static void test_rename_is_finished(void **state)
     rig_put(w.rig, 1, "many/one", 1000);
     rig_put(w.rig, 2, "many/two", 1000);
     snprintf(path, sizeof path, "%s/pool/rename-0123456789abcdef", w.rig->dir);
+    rig_ok(drv_stat(w.rig->drive[0].raw, "moved", &stat[0]));
+    rig_ok(drv_stat(w.rig->drive[1].raw, "many", &stat[1]));
+    rig_ok(drv_stat(w.rig->drive[2].raw, "many", &stat[2]));
+    int n = snprintf(record, sizeof record, "1:%llu 2:%llu 3:%llu %cmany%cmoved",
+        (unsigned long long)stat[0].ino, (unsigned long long)stat[1].ino,
+        (unsigned long long)stat[2].ino, 0, 0);
     FILE *f = fopen(path, "w");
-    assert_int_equal(fwrite(record, sizeof record, 1, f), 1);
+    assert_int_equal(fwrite(record, (size_t)n + 1, 1, f), 1);
     assert_int_equal(fclose(f), 0);
     open_tree(&w);
     assert_int_equal(try_look(&w, POOL_ROOT, "many"), MRMR_ABSENT);

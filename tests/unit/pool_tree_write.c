@@ -4,125 +4,12 @@
  * should, and whatever is done to a protected file lowers nobody else's protection (I3): before the
  * scan, after it, and when nothing is retained any more.
  */
-#include "pool/tree.h"
-#include "tests/support/kept.h"
+#include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { DRIVES = 5, FILE_LEAVES = 3 };
-
-struct world {
-    struct rig *rig;   /* its pool owns */
-    struct pool *pool; /* and this one looks */
-    struct pool_tree *tree;
-};
-
-static void open_tree(struct world *w)
-{
-    char dir[300];
-    snprintf(dir, sizeof dir, "%s/pool", w->rig->dir);
-    rig_ok(pool_open(dir, POOL_LOOK, "test", &w->pool));
-    rig_ok(pool_tree_open(w->pool, NULL, &w->tree));
-}
-
-static void close_tree(struct world *w)
-{
-    pool_tree_close(w->tree);
-    pool_close(w->pool);
-    w->tree = NULL;
-    w->pool = NULL;
-}
-
-static void begin(struct world *w, enum rig_kind kind, uint64_t seed)
-{
-    *w = (struct world){
-        .rig = rig_create(&(struct rig_spec){.kind = kind, .drives = DRIVES, .seed = seed})};
-    for (unsigned d = 0; d < DRIVES; d++) {
-        char path[32];
-        snprintf(path, sizeof path, "f%u", d);
-        rig_put(w->rig, d, path, FILE_LEAVES * RIG_MIB - 100);
-    }
-    rig_put(w->rig, 0, "other", RIG_MIB + 5000); /* so that the drive is never empty */
-    rig_protect_all(w->rig);
-    open_tree(w);
-}
-
-/* --- what users do --- */
-
-static struct pool_attr look(struct world *w, uint64_t folder, const char *name)
-{
-    struct pool_attr attr;
-    int64_t keep;
-    rig_ok(pool_tree_lookup(w->tree, folder, name, &attr, &keep));
-    return attr;
-}
-
-static mrmr_err try_look(struct world *w, uint64_t folder, const char *name)
-{
-    struct pool_attr attr;
-    int64_t keep;
-    mrmr_err err = pool_tree_lookup(w->tree, folder, name, &attr, &keep);
-    if (!err)
-        pool_tree_forget(w->tree, attr.node, 1);
-    return err;
-}
-
-static struct pool_tree_file *open_node(struct world *w, uint64_t node)
-{
-    struct pool_tree_file *file;
-    bool same;
-    rig_ok(pool_tree_file_open(w->tree, node, true, &file, &same));
-    return file;
-}
-
-static struct pool_tree_file *open_file(struct world *w, const char *name)
-{
-    struct pool_attr attr = look(w, POOL_ROOT, name);
-    struct pool_tree_file *file = open_node(w, attr.node);
-    pool_tree_forget(w->tree, attr.node, 1);
-    return file;
-}
-
-/* The rig knows of it, and the bytes are those that it expects. */
-static void write_part(
-    struct world *w, struct pool_tree_file *file, const char *path, uint64_t offset, uint64_t size)
-{
-    struct rig_file *known = rig_find(w->rig, path);
-    mrmr_autofree uint8_t *buf = malloc(size);
-    known->patch[known->patches++] =
-        (struct rig_patch){offset, size, rig_random(w->rig, UINT64_MAX)};
-    if (known->size < offset + size)
-        known->size = offset + size;
-    rig_expected(known, offset, buf, size);
-    rig_ok(pool_tree_file_write(file, offset, buf, size));
-}
-
-static void overwrite(struct world *w, const char *path, uint64_t offset, uint64_t size)
-{
-    struct pool_tree_file *file = open_file(w, path);
-    write_part(w, file, path, offset, size);
-    pool_tree_file_close(file);
-}
-
-/* The tree is closed: all is well after a sync. */
-static void end_after(struct world *w)
-{
-    rig_protect_all(w->rig);
-    rig_sync(w->rig);
-    assert_int_equal(count_retained(w->rig, 0), 0);
-    rig_check(w->rig);
-    rig_verify(w->rig, true);
-    rig_destroy(w->rig);
-}
-
-static void end(struct world *w, const char *changed)
-{
-    close_tree(w);
-    nobody_suffers(w->rig, changed);
-}
 
 /* --- what is counted on --- */
 
@@ -585,20 +472,6 @@ static void test_drives_fail(void **state)
     rig_check(w.rig);
     rig_verify(w.rig, true);
     rig_destroy(w.rig);
-}
-
-static void drive_is_full(struct rig *rig, unsigned drive)
-{
-    const struct drv_fault_rule full = {.ops = DRV_FAULT_FILE_WRITE, .err = MRMR_SPACE};
-    rig_ok(drv_fault_add(rig->drive[drive].fault, &full, NULL));
-}
-
-static unsigned drives_with(struct rig *rig, const char *path)
-{
-    unsigned n = 0;
-    for (unsigned d = 0; d < DRIVES; d++)
-        n += rig_holds(rig, d, path);
-    return n;
 }
 
 /* A file whose drive is away is brought to another, from parity, before it is changed; the old one

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What happens between the steps of a change of the live tree: a drive that does not answer, somebody
+ * who opens, saves or asks at the wrong moment, a removal that fails. Each of these once lost, or
+ * showed, something.
+ */
+#include "tests/unit/pool_tree_world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A removal that fails leaves nothing behind that keeps later writes from being kept. */
+static void test_a_removal_that_fails(void **state)
+{
+    const struct drv_fault_rule full = {
+        .ops = DRV_FAULT_SYMLINK | DRV_FAULT_MKDIR, .prefix = ".mrmr/retained", .err = MRMR_SPACE};
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 202);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &full, NULL));
+    assert_int_equal(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"), MRMR_SPACE);
+    rig_clear_faults(w.rig);
+    write_part(&w, file, "f0", 10, 4);
+    rig_protect_all(w.rig);
+    rig_sync(w.rig);
+    assert_int_equal(count_retained(w.rig, 0), 0);
+    write_part(&w, file, "f0", 100, 50);
+    assert_int_equal(count_retained(w.rig, 0), 1);
+    pool_tree_file_close(file);
+    end(&w, "f0");
+}
+
+/* Somebody opens it while it is being removed, and writes when the catalog has forgotten it. */
+static struct world *opening;
+static struct pool_tree_file *opened;
+static uint64_t opened_node;
+
+static void open_now(struct rig *rig, struct rig_drive *drive)
+{
+    bool same;
+    (void)rig, (void)drive;
+    rig_ok(pool_tree_file_open(opening->tree, opened_node, true, &opened, &same));
+}
+
+static void test_opened_while_it_is_removed(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 204);
+    opening = &w;
+    opened_node = look(&w, POOL_ROOT, "f0").node;
+    rig_tap(w.rig, RIG_CUTS, 0, false, open_now);
+    rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"));
+    rig_clear_faults(w.rig);
+    assert_non_null(opened);
+    rig_find(w.rig, "f0")->there = false;
+    no_new_rows(w.rig);
+    rig_sync(w.rig);
+    rig_clear_faults(w.rig);
+    rig_ok(pool_tree_file_write(opened, RIG_MIB + 7, "written", 7));
+    rig_ok(pool_tree_file_write(opened, 0, "written", 7));
+    pool_tree_file_close(opened);
+    reads_all_but(w.rig, NULL, 0);
+    end(&w, "f0");
+}
+
+/* Two open files share the descriptor of what has no name any more; then its drive goes. */
+static void test_a_shared_descriptor(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 205);
+    uint64_t node = look(&w, POOL_ROOT, "f0").node;
+    struct pool_tree_file *a = open_node(&w, node);
+    rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"));
+    struct pool_tree_file *b = open_node(&w, node);
+    tree_files_let_go(w.tree, 0);
+    assert_int_not_equal(pool_tree_file_write(b, 0, "x", 1), MRMR_OK);
+    pool_tree_file_close(a);
+    pool_tree_file_close(b);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* The answer to taking the first copy away is lost: one copy is left, and it is the whole file. */
+static void test_brought_and_no_answer(void **state)
+{
+    const struct drv_fault_rule late = {
+        .ops = DRV_FAULT_RENAME, .prefix = "n", .late = true, .times = 1, .err = MRMR_TIMEOUT};
+    struct world w;
+    uint8_t got[4];
+    size_t n;
+    (void)state;
+    begin(&w, RIG_MEM, 206);
+    rig_put(w.rig, 0, "n", 100000)->there = false;
+    struct pool_tree_file *file = open_file(&w, "n");
+    drive_is_full(w.rig, 0);
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &late, NULL));
+    rig_ok(pool_tree_file_write(file, 10, "more", 4));
+    rig_clear_faults(w.rig);
+    rig_ok(pool_tree_file_read(file, 10, got, 4, &n));
+    assert_memory_equal(got, "more", 4);
+    pool_tree_file_close(file);
+    assert_int_equal(drives_with(w.rig, "n"), 1);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* Somebody saves directly while the copy gets its name: what he saved stays. */
+static void save_now(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct world *w = arg;
+    struct drv_file *raw;
+    (void)op, (void)path;
+    rig_ok(drv_file_open(w->rig->drive[0].raw, "n", DRV_OPEN_WRITE, 0, &raw));
+    rig_ok(drv_file_write(raw, 0, "SAVED", 5));
+    drv_file_close(raw);
+}
+
+static void test_saved_while_it_is_brought(void **state)
+{
+    struct world w;
+    uint8_t got[5];
+    size_t n;
+    (void)state;
+    begin(&w, RIG_LOCAL, 207);
+    rig_put(w.rig, 0, "n", 100000)->there = false;
+    struct pool_tree_file *file = open_file(&w, "n");
+    drive_is_full(w.rig, 0);
+    for (unsigned d = 1; d < DRIVES; d++) {
+        const struct drv_fault_rule hook = {.ops = DRV_FAULT_RENAME,
+            .prefix = ".mrmr/moving",
+            .action = DRV_FAULT_HOOK,
+            .hook = save_now,
+            .arg = &w,
+            .times = 1};
+        rig_ok(drv_fault_add(w.rig->drive[d].fault, &hook, NULL));
+    }
+    assert_int_not_equal(pool_tree_file_write(file, 1000, "more", 4), MRMR_OK);
+    rig_clear_faults(w.rig);
+    rig_ok(pool_tree_file_read(file, 0, got, 5, &n));
+    assert_memory_equal(got, "SAVED", 5);
+    pool_tree_file_close(file);
+    assert_int_equal(drives_with(w.rig, "n"), 1);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* What the tree has not seen yet is not replaced, if it must not be. */
+static void test_not_replaced(void **state)
+{
+    struct drv_stat stat;
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 208);
+    try_look(&w, POOL_ROOT, "b");
+    rig_put(w.rig, 0, "b", 5000)->there = false;
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "f0", POOL_ROOT, "b", POOL_RENAME_NOREPLACE),
+        MRMR_EXISTS);
+    rig_ok(drv_stat(w.rig->drive[0].raw, "b", &stat));
+    assert_int_equal(stat.size, 5000);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* A time that was set back does not make old bytes the file's. */
+static void test_time_set_back(void **state)
+{
+    struct pool_attr attr;
+    struct world w;
+    uint8_t got[4];
+    size_t n;
+    (void)state;
+    begin(&w, RIG_LOCAL, 209);
+    attr = look(&w, POOL_ROOT, "f0");
+    const struct pool_attr set = {.mtime = attr.mtime};
+    struct pool_tree_file *file = open_node(&w, attr.node);
+    rig_ok(pool_tree_file_write(file, 0, "new!", 4));
+    pool_tree_file_close(file);
+    rig_ok(pool_tree_set(w.tree, NULL, attr.node, NULL, POOL_SET_MTIME, &set, &attr));
+    w.tree->verify = true;
+    file = open_node(&w, attr.node);
+    rig_ok(pool_tree_file_read(file, 0, got, 4, &n));
+    assert_memory_equal(got, "new!", 4);
+    pool_tree_file_close(file);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* A drive that was told to make something and gave no answer may make it yet: not twice. */
+static void test_a_create_without_an_answer(void **state)
+{
+    struct tree_set none = {{0}};
+    struct pool_attr attr;
+    struct pool_tree_file *file;
+    struct world w;
+    size_t drive;
+    (void)state;
+    begin(&w, RIG_MEM, 210);
+    rig_ok(tree_place_choose(w.tree, &none, 0, &drive));
+    const struct drv_fault_rule late = {
+        .ops = DRV_FAULT_CREATE, .prefix = "n", .late = true, .times = 1, .err = MRMR_TIMEOUT};
+    rig_ok(drv_fault_add(w.rig->drive[drive].fault, &late, NULL));
+    assert_int_not_equal(
+        pool_tree_create(w.tree, NULL, POOL_ROOT, "n", 0600, &attr, &file), MRMR_OK);
+    rig_clear_faults(w.rig);
+    assert_true(drives_with(w.rig, "n") <= 1);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* One that cannot be written any more takes nothing, and the others do. */
+static void test_a_drive_that_is_read_only(void **state)
+{
+    const struct drv_fault_rule readonly = {.ops = DRV_FAULT_CHANGES, .err = MRMR_READONLY};
+    const struct pool_new folder = {.kind = POOL_DIR, .mode = 0755};
+    struct tree_set none = {{0}};
+    struct pool_attr attr;
+    struct world w;
+    size_t drive;
+    (void)state;
+    begin(&w, RIG_MEM, 211);
+    rig_ok(tree_place_choose(w.tree, &none, 0, &drive));
+    rig_ok(drv_fault_add(w.rig->drive[drive].fault, &readonly, NULL));
+    rig_ok(pool_tree_make(w.tree, NULL, POOL_ROOT, "folder", &folder, &attr));
+    rig_clear_faults(w.rig);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* A folder's mode is the same on all of its drives, or it is not changed. */
+static void test_a_folder_of_a_drive_that_is_away(void **state)
+{
+    const struct pool_attr mode = {.mode = 0700};
+    struct pool_attr attr;
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 212);
+    rig_put(w.rig, 0, "folder/zero", 10)->there = false;
+    rig_put(w.rig, 1, "folder/one", 10)->there = false;
+    uint64_t node = look(&w, POOL_ROOT, "folder").node;
+    rig_take_away(w.rig, 0);
+    pool_tree_attr(w.tree, look(&w, POOL_ROOT, "f0").node, &attr); /* it is found out */
+    assert_int_equal(
+        pool_tree_set(w.tree, NULL, node, NULL, POOL_SET_MODE, &mode, &attr), MRMR_OFFLINE);
+    rig_bring_back(w.rig, 0);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* One tree at a time changes a pool. */
+static void test_a_second_tree(void **state)
+{
+    struct world w, second;
+    char dir[300];
+    (void)state;
+    begin(&w, RIG_MEM, 213);
+    second = w;
+    snprintf(dir, sizeof dir, "%s/pool", w.rig->dir);
+    rig_ok(pool_open(dir, POOL_LOOK, "test", &second.pool));
+    assert_int_equal(pool_tree_open(second.pool, NULL, &second.tree), MRMR_BUSY);
+    pool_close(second.pool);
+    close_tree(&w);
+    open_tree(&w);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_removal_that_fails),
+        cmocka_unit_test(test_opened_while_it_is_removed),
+        cmocka_unit_test(test_a_shared_descriptor),
+        cmocka_unit_test(test_brought_and_no_answer),
+        cmocka_unit_test(test_saved_while_it_is_brought),
+        cmocka_unit_test(test_not_replaced),
+        cmocka_unit_test(test_time_set_back),
+        cmocka_unit_test(test_a_create_without_an_answer),
+        cmocka_unit_test(test_a_drive_that_is_read_only),
+        cmocka_unit_test(test_a_folder_of_a_drive_that_is_away),
+        cmocka_unit_test(test_a_second_tree),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_tree_races", tests, NULL, NULL);
+}

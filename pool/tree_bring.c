@@ -85,6 +85,8 @@ struct bringing {
     struct drv_stat stat;
     struct meta_node known; /* if it is not live */
     uint64_t generation;
+    uint64_t to_ino; /* of the copy that has the file's number; 0: none has yet */
+    bool named;      /* the copy has the file's path */
 };
 
 static mrmr_err copy_part(
@@ -211,9 +213,9 @@ static mrmr_err name_it(struct bringing *b)
     MRMR_TRY(tree_place_folder(b->tree, b->folder, b->to, &folder));
     MRMR_TRY(drv_stat(drv, b->temp, &stat));
     MRMR_TRY(tree_number_keep(b->tree, b->to, stat.ino, b->node->number, b->generation));
+    b->to_ino = stat.ino;
     mrmr_err err = drv_rename(drv, b->temp, b->path.data, DRV_RENAME_NOREPLACE);
-    if (err)
-        tree_number_forget(b->tree, b->to, stat.ino);
+    b->named = !err;
     return err ? err : drv_dir_sync(drv, folder.data ? folder.data : "");
 }
 
@@ -232,10 +234,11 @@ static mrmr_err remove_source(struct bringing *b, bool *ret_kept, bool *ret_uncl
     uint64_t epoch;
     struct mrmr_story story;
     *ret_kept = *ret_unclear = false;
-    if (!b->live) { /* MRMR_CHANGED: it is back */
+    if (!b->live) {
         mrmr_err err = tree_gone_add(b->tree, b->from, b->path.data, &b->known);
-        *ret_kept = err;
-        return err;
+        *ret_kept = err == MRMR_CHANGED; /* it is back, and nothing was recorded */
+        *ret_unclear = err && !*ret_kept;
+        return *ret_kept ? err : MRMR_OK;
     }
     mrmr_err err = tree_change_begin(b->tree, &epoch);
     if (!err) {
@@ -267,11 +270,14 @@ static void node_brought(struct bringing *b)
     tree_originals_put(old);
 }
 
-static void drop(struct drv *drv, const char *path)
+/* The copy goes, whatever name it has by now. */
+static void drop(struct bringing *b)
 {
     struct mrmr_story story;
     mrmr_story_save(&story);
-    drv_unlink(drv, path);
+    drv_unlink(b->tree->drive[b->to].drive->drv, b->named ? b->path.data : b->temp);
+    if (b->to_ino)
+        tree_number_forget(b->tree, b->to, b->to_ino);
     mrmr_story_restore(&story);
 }
 
@@ -280,7 +286,7 @@ static mrmr_err bring_named(struct bringing *b, bool *ret_unclear)
     bool kept;
     mrmr_err err = remove_source(b, &kept, ret_unclear);
     if (kept)
-        drop(b->tree->drive[b->to].drive->drv, b->path.data);
+        drop(b);
     else
         node_brought(b);
     return err;
@@ -289,9 +295,10 @@ static mrmr_err bring_named(struct bringing *b, bool *ret_unclear)
 static mrmr_err bring_to(struct bringing *b)
 {
     char record[RECORD_NAME] = "";
-    struct drv *drv = b->tree->drive[b->to].drive->drv;
     bool unclear = false;
     uint64_t random;
+    b->to_ino = 0;
+    b->named = false;
     MRMR_TRY(mrmr_random(&random, sizeof random));
     snprintf(b->temp, sizeof b->temp, BRING_FOLDER "/%016" PRIx64, random);
     mrmr_err err = copy_file(b);
@@ -302,7 +309,7 @@ static mrmr_err bring_to(struct bringing *b)
     if (!err)
         err = name_it(b);
     if (err)
-        drop(drv, b->temp);
+        drop(b);
     else
         err = bring_named(b, &unclear);
     if (record[0] && !unclear)

@@ -126,7 +126,8 @@ static void test_saved_while_it_is_brought(void **state)
     (void)state;
     begin(&w, RIG_LOCAL, 207);
     rig_put(w.rig, 0, "n", 100000)->there = false;
-    struct pool_tree_file *file = open_file(&w, "n");
+    uint64_t node = look(&w, POOL_ROOT, "n").node;
+    struct pool_tree_file *file = open_node(&w, node);
     drive_is_full(w.rig, 0);
     for (unsigned d = 1; d < DRIVES; d++) {
         const struct drv_fault_rule hook = {.ops = DRV_FAULT_RENAME,
@@ -142,6 +143,7 @@ static void test_saved_while_it_is_brought(void **state)
     rig_ok(pool_tree_file_read(file, 0, got, 5, &n));
     assert_memory_equal(got, "SAVED", 5);
     pool_tree_file_close(file);
+    assert_int_equal(look(&w, POOL_ROOT, "n").node, node); /* no copy has its number */
     assert_int_equal(drives_with(w.rig, "n"), 1);
     close_tree(&w);
     rig_destroy(w.rig);

@@ -111,6 +111,8 @@ uint64_t tree_number(
 /* From now on this inode has another file's number and generation: it is that file, here. */
 mrmr_err tree_number_keep(
     struct pool_tree *tree, size_t drive, uint64_t ino, uint64_t number, uint64_t generation);
+/* A number that nothing has. */
+uint64_t tree_number_other(struct pool_tree *tree, size_t drive, uint64_t ino);
 /* It was removed, or is another file. */
 void tree_number_forget(struct pool_tree *tree, size_t drive, uint64_t ino);
 /* Of a file that was brought elsewhere the one it had, else this one. */

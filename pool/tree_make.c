@@ -73,12 +73,26 @@ void tree_name_shows_locked(
     at->on = shows->on;
 }
 
+/* Something that was removed had the inode before, and whoever looked it up holds it still: the kernel
+ * would take the one for the other. */
+static bool number_is_held(struct pool_tree *tree, uint64_t number)
+{
+    mrmr_locked(&tree->lock);
+    const struct tree_node *node = tree_find_locked(tree, number);
+    return node && node->gone && (node->held || node->refs);
+}
+
 mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const char *name,
     size_t drive, const struct drv_stat *stat, struct tree_node **ret_node)
 {
     struct tree_name shows = {.kind = (enum pool_kind)stat->type};
     tree_number_forget(tree, drive, stat->ino); /* of a file that was there before */
     shows.number = tree_number(tree, drive, stat->ino, "", name);
+    if (number_is_held(tree, shows.number)) {
+        shows.number = tree_number_other(tree, drive, stat->ino);
+        MRMR_TRY(tree_number_keep(tree, drive, stat->ino, shows.number,
+            stat->type == DRV_REG ? (uint64_t)stat->btime : 0));
+    }
     tree_set_add(&shows.on, drive);
     mrmr_locked(&tree->lock);
     struct tree_node *node = tree_get_locked(tree, folder, name, &shows);
@@ -476,6 +490,8 @@ static mrmr_err remove_now(struct pool_tree *tree, const struct pool_caller *cal
         tree_node_went(tree, node);
     if (!err)
         removed(tree, node, folder, name, &stat);
+    if (!err && goes)
+        tree_number_forget(tree, drive, stat.ino);
     tree_put(tree, node);
     return err;
 }

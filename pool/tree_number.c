@@ -15,11 +15,13 @@
  * `numbers` has a record for each, 32 bytes as this machine has them: the drive's id, the inode's
  * number there, the number and the generation (both 0: not any more). Records are appended and not
  * synced: where one is lost, the file has another number from then on. An inode that comes to have a
- * number which a file that was brought elsewhere still has gets a hash instead.
+ * number which a file that was brought elsewhere still has gets a hash instead. So does, recorded
+ * likewise, what is made through us with an inode of something that was removed and is held still.
  */
 #include "pool/tree.h"
 
 #include "base/durable.h"
+#include "base/uuid.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -207,6 +209,47 @@ void tree_number_forget(struct pool_tree *tree, size_t drive, uint64_t ino)
         mrmr_log_story(MRMR_LOG_INFO, "the number of a file that is gone");
 }
 
+static uint64_t number_made(
+    int64_t drive, uint64_t ino, bool hash, const char *folder, const char *name)
+{
+    const uint64_t hashed = UINT64_C(1) << (NUMBER_BITS - 1);
+    uint64_t low = ino;
+    if (hash || ino == 0 || ino >= hashed) {
+        mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+        mrmr_err err = ino ? mrmr_bytes_fmt(&text, "%llu", (unsigned long long)ino)
+                           : mrmr_bytes_fmt(&text, "%s/%s", folder, name);
+        struct mrmr_digest digest = mrmr_digest_of(err ? name : text.data, text.size);
+        memcpy(&low, digest.bytes, sizeof low);
+        low = (low & (hashed - 1)) | hashed;
+    }
+    return (uint64_t)drive << NUMBER_BITS | low;
+}
+
+static bool number_in_use(struct pool_tree *tree, uint64_t number)
+{
+    const struct number_record record = {.number = number};
+    {
+        mrmr_locked(&tree->lock);
+        if (tree_find_locked(tree, number))
+            return true;
+    }
+    pthread_rwlock_rdlock(&tree->numbers->lock);
+    bool used = list_find(&tree->numbers->by_number, &record);
+    pthread_rwlock_unlock(&tree->numbers->lock);
+    return used;
+}
+
+uint64_t tree_number_other(struct pool_tree *tree, size_t drive, uint64_t ino)
+{
+    uint64_t random = ino, number;
+    do {
+        if (mrmr_random(&random, sizeof random))
+            random = random * UINT64_C(0x9e3779b97f4a7c15) + 1;
+        number = number_made(tree->drive[drive].drive->meta.id, random, true, "", "");
+    } while (number_in_use(tree, number));
+    return number;
+}
+
 uint64_t tree_generation(struct pool_tree *tree, uint64_t number, uint64_t generation)
 {
     const struct number_record record = {.number = number};
@@ -239,22 +282,6 @@ bool tree_number_where(
 }
 
 /* --- numbers --- */
-
-static uint64_t number_made(
-    int64_t drive, uint64_t ino, bool hash, const char *folder, const char *name)
-{
-    const uint64_t hashed = UINT64_C(1) << (NUMBER_BITS - 1);
-    uint64_t low = ino;
-    if (hash || ino == 0 || ino >= hashed) {
-        mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-        mrmr_err err = ino ? mrmr_bytes_fmt(&text, "%llu", (unsigned long long)ino)
-                           : mrmr_bytes_fmt(&text, "%s/%s", folder, name);
-        struct mrmr_digest digest = mrmr_digest_of(err ? name : text.data, text.size);
-        memcpy(&low, digest.bytes, sizeof low);
-        low = (low & (hashed - 1)) | hashed;
-    }
-    return (uint64_t)drive << NUMBER_BITS | low;
-}
 
 uint64_t tree_number(
     const struct pool_tree *tree, size_t drive, uint64_t ino, const char *folder, const char *name)

@@ -117,25 +117,37 @@ static mrmr_err repair_was_judged(struct repair *r, const char *path)
 /* --- Into the quarantine --- */
 
 /* .mrmr/quarantine/<seconds>-<node>-<name>, the name cut to what fits. */
-static void repair_quarantine_path(const struct repair *r, char path[REPAIR_PATH])
+static void repair_quarantine_path(const struct repair *r, unsigned turn, char path[REPAIR_PATH])
 {
     const char *name = r->path.data ? strrchr(r->path.data, '/') : NULL;
     name = name ? name + 1 : r->path.data ? r->path.data : "";
     int n = snprintf(path, REPAIR_PATH, POOL_QUARANTINE "/%lld-%lld-",
         (long long)(mrmr_clock_real() / MRMR_NS_PER_S), (long long)r->node.id);
+    if (turn)
+        n += snprintf(path + n, REPAIR_PATH - (size_t)n, "%u-", turn);
     snprintf(path + n, REPAIR_PATH - (size_t)n, "%.200s", name);
 }
 
+static mrmr_err repair_keep_as(struct repair *r, const char *path)
+{
+    struct drv_stat stat;
+    mrmr_err err = drv_rename(r->drive->drv, r->pending, path, DRV_RENAME_NOREPLACE);
+    if (err != MRMR_UNSUPPORTED)
+        return err;
+    if (!drv_stat(r->drive->drv, path, &stat))
+        return mrmr_fail(MRMR_EXISTS, "the quarantine holds '%s' already", path);
+    return drv_rename(r->drive->drv, r->pending, path, DRV_RENAME_REPLACE);
+}
+
+/* Twice within a second, as when an interrupted repair is settled and made again, it has two names. */
 static mrmr_err repair_keep_displaced(struct repair *r)
 {
-    char path[REPAIR_PATH];
-    repair_quarantine_path(r, path);
-    mrmr_err err = drv_rename(r->drive->drv, r->pending, path, DRV_RENAME_NOREPLACE);
-    if (err == MRMR_UNSUPPORTED) {
-        struct drv_stat stat;
-        if (!drv_stat(r->drive->drv, path, &stat))
-            return mrmr_fail(MRMR_EXISTS, "the quarantine holds '%s' already", path);
-        err = drv_rename(r->drive->drv, r->pending, path, DRV_RENAME_REPLACE);
+    enum { TURNS = 100 };
+    mrmr_err err = MRMR_EXISTS;
+    for (unsigned turn = 0; err == MRMR_EXISTS && turn < TURNS; turn++) {
+        char path[REPAIR_PATH];
+        repair_quarantine_path(r, turn, path);
+        err = repair_keep_as(r, path);
     }
     MRMR_TRY(err);
     return drv_dir_sync(r->drive->drv, POOL_QUARANTINE);
@@ -358,7 +370,7 @@ static mrmr_err repair_replace(struct repair *r)
     struct drv *drv = r->drive->drv;
     struct drv_stat linked;
     char kept[REPAIR_PATH];
-    repair_quarantine_path(r, kept);
+    repair_quarantine_path(r, 0, kept);
     MRMR_TRY(drv_link(drv, r->path.data, kept));
     MRMR_TRY(drv_dir_sync(drv, POOL_QUARANTINE));
     MRMR_TRY(drv_stat(drv, kept, &linked));

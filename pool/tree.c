@@ -132,9 +132,11 @@ static mrmr_err link_add_locked(struct tree_node *node, struct tree_node *parent
 
 void tree_lies_on_locked(struct pool_tree *tree, struct tree_node *node, const struct tree_set *on)
 {
-    if (node->kind == POOL_DIR && node->valid && !tree_set_equal(&node->on, on)) {
+    if (node->kind == POOL_DIR && !tree_set_equal(&node->on, on)) {
+        if (node->valid || node->loading)
+            tree_later_locked(tree, TREE_LOAD, node->number, "");
         node->valid = false;
-        tree_later_locked(tree, TREE_LOAD, node->number, "");
+        node->lost = node->lost || node->loading; /* what is loaded now was asked of other drives */
     }
     node->on = *on;
 }

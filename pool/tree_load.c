@@ -250,7 +250,8 @@ static void load_take_locked(struct load *load, struct mrmr_bytes *changed)
     folder->valid = !folder->lost;
     folder->lost = false;
     folder->version++;
-    children_update_locked(load->tree, &folder->map);
+    if (folder->valid)
+        children_update_locked(load->tree, &folder->map);
 }
 
 /* Whoever comes first loads; the others wait. True: it is the caller. */

@@ -414,7 +414,7 @@ static mrmr_err lookup_number(struct pool_tree *tree, uint64_t number, struct po
     struct tree_node *node;
     if (tree_node(tree, number, false, &node))
         return lookup_catalog(tree, number, ret_attr);
-    mrmr_err err = tree_look(tree, node, ret_attr);
+    mrmr_err err = look_node(tree, node, false, ret_attr);
     mrmr_locked(&tree->lock);
     if (!err)
         node->held++;

@@ -7,7 +7,6 @@
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -194,61 +193,6 @@ static void test_linked(void **state)
     pool_tree_file_close(file);
     assert_int_equal(count_retained(w.rig, 0), 1);
     end(&w, "f0");
-}
-
-/* Equal files, removed at once. */
-static void *unlink_one(void *arg)
-{
-    struct {
-        struct world *w;
-        const char *name;
-    } *one = arg;
-    rig_ok(pool_tree_unlink(one->w->tree, NULL, POOL_ROOT, one->name));
-    return NULL;
-}
-
-static void test_equal_files_removed_at_once(void **state)
-{
-    enum { EQUAL = 8 };
-    struct world w;
-    struct {
-        struct world *w;
-        const char *name;
-    } one[EQUAL];
-    pthread_t thread[EQUAL];
-    char name[EQUAL][8];
-    (void)state;
-    begin(&w, RIG_LOCAL, 180);
-    close_tree(&w);
-    for (unsigned d = 1; d < DRIVES; d++) { /* that count on them */
-        char path[32];
-        snprintf(path, sizeof path, "more%u", d);
-        rig_put(w.rig, d, path, 2 * EQUAL * RIG_MIB);
-    }
-    for (unsigned i = 0; i < EQUAL; i++) {
-        snprintf(name[i], sizeof name[i], "same%u", i);
-        rig_put(w.rig, 0, name[i], 2 * RIG_MIB);
-        struct rig_file *file = rig_find(w.rig, name[i]);
-        mrmr_autofree uint8_t *buf = malloc(file->size);
-        struct drv_file *raw;
-        file->seed = 77;
-        rig_expected(file, 0, buf, file->size);
-        rig_ok(drv_file_open(w.rig->drive[0].raw, name[i], DRV_OPEN_WRITE, 0, &raw));
-        rig_ok(drv_file_write(raw, 0, buf, file->size));
-        drv_file_close(raw);
-    }
-    rig_protect_all(w.rig);
-    open_tree(&w);
-    for (unsigned i = 0; i < EQUAL; i++) {
-        one[i].w = &w;
-        one[i].name = name[i];
-        assert_int_equal(pthread_create(&thread[i], NULL, unlink_one, &one[i]), 0);
-    }
-    for (unsigned i = 0; i < EQUAL; i++) {
-        pthread_join(thread[i], NULL);
-        rig_find(w.rig, name[i])->there = false;
-    }
-    end(&w, NULL);
 }
 
 /* --- names --- */
@@ -592,57 +536,6 @@ static void test_a_full_drive(void **state)
     end_after(&w);
 }
 
-/* Several write, and one of them brings it. */
-static void *write_own_part(void *arg)
-{
-    struct {
-        struct world *w;
-        struct pool_tree_file *file;
-        unsigned part;
-    } *own = arg;
-    uint8_t buf[100];
-    memset(buf, (int)own->part + 1, sizeof buf);
-    for (unsigned i = 0; i < 50; i++)
-        rig_ok(
-            pool_tree_file_write(own->file, own->part * 100000 + i * sizeof buf, buf, sizeof buf));
-    return NULL;
-}
-
-static void test_a_full_drive_and_several_writers(void **state)
-{
-    enum { WRITERS = 6 };
-    struct world w;
-    struct {
-        struct world *w;
-        struct pool_tree_file *file;
-        unsigned part;
-    } own[WRITERS];
-    pthread_t thread[WRITERS];
-    uint8_t got[5000];
-    size_t n;
-    (void)state;
-    begin(&w, RIG_LOCAL, 191);
-    drive_is_full(w.rig, 0);
-    for (unsigned i = 0; i < WRITERS; i++) {
-        own[i].w = &w;
-        own[i].part = i;
-        own[i].file = open_file(&w, "f0");
-        assert_int_equal(pthread_create(&thread[i], NULL, write_own_part, &own[i]), 0);
-    }
-    for (unsigned i = 0; i < WRITERS; i++)
-        pthread_join(thread[i], NULL);
-    for (unsigned i = 0; i < WRITERS; i++) {
-        rig_ok(pool_tree_file_read(own[0].file, i * 100000, got, sizeof got, &n));
-        for (unsigned j = 0; j < sizeof got; j++)
-            assert_int_equal(got[j], i + 1);
-    }
-    for (unsigned i = 0; i < WRITERS; i++)
-        pool_tree_file_close(own[i].file);
-    assert_int_equal(drives_with(w.rig, "f0"), 1);
-    close_tree(&w);
-    rig_destroy(w.rig);
-}
-
 /* Every drive is: then it is said, and nothing has changed. */
 static void test_all_drives_are_full(void **state)
 {
@@ -855,59 +748,6 @@ static void test_power_cuts(void **state)
     printf("%llu cuts\n", (unsigned long long)cuts);
 }
 
-/* --- while the owner works --- */
-
-struct busy {
-    struct world *w;
-    atomic_bool stop;
-    uint64_t writes;
-};
-
-/* Small writes to a file of its own, known to nobody but this thread. */
-static void *write_on(void *arg)
-{
-    struct busy *busy = arg;
-    struct pool_tree_file *file = open_file(busy->w, "f0");
-    uint8_t buf[64];
-    for (uint64_t i = 0; !busy->stop; i++) {
-        memset(buf, (int)rig_hash(i), sizeof buf);
-        rig_ok(pool_tree_file_write(
-            file, rig_hash(i) % (FILE_LEAVES * RIG_MIB - 200), buf, sizeof buf));
-        busy->writes++;
-    }
-    pool_tree_file_close(file);
-    return NULL;
-}
-
-/* Whatever the owner commits meanwhile, what it counts on is there afterwards. */
-static void test_writes_during_sync(void **state)
-{
-    struct world w;
-    struct busy busy = {.w = &w};
-    pthread_t thread;
-    (void)state;
-    begin(&w, RIG_LOCAL, 189);
-    rig_find(w.rig, "f0")->there = false; /* its bytes are the thread's */
-    assert_int_equal(pthread_create(&thread, NULL, write_on, &busy), 0);
-    for (unsigned i = 0; i < rig_rounds(6); i++) {
-        char path[32];
-        snprintf(path, sizeof path, "more%u", i);
-        rig_put(w.rig, 1 + i % 4, path, 2 * RIG_MIB);
-        rig_sync(w.rig);
-        reads_all_but(w.rig, NULL, 0);
-    }
-    busy.stop = true;
-    pthread_join(thread, NULL);
-    assert_true(busy.writes > 10);
-    close_tree(&w);
-    rig_protect_all(w.rig);
-    rig_sync(w.rig);
-    assert_int_equal(count_retained(w.rig, 0), 0);
-    rig_check(w.rig);
-    rig_verify(w.rig, true);
-    rig_destroy(w.rig);
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -922,7 +762,6 @@ int main(void)
         cmocka_unit_test(test_renamed_over),
         cmocka_unit_test(test_replaced_across_drives),
         cmocka_unit_test(test_linked),
-        cmocka_unit_test(test_equal_files_removed_at_once),
         cmocka_unit_test(test_new_things),
         cmocka_unit_test(test_least_used),
         cmocka_unit_test(test_renames),
@@ -932,13 +771,11 @@ int main(void)
         cmocka_unit_test(test_written_while_away),
         cmocka_unit_test(test_away_before_it_was_protected),
         cmocka_unit_test(test_a_full_drive),
-        cmocka_unit_test(test_a_full_drive_and_several_writers),
         cmocka_unit_test(test_all_drives_are_full),
         cmocka_unit_test(test_a_copy_is_finished),
         cmocka_unit_test(test_saving_fails),
         cmocka_unit_test(test_no_old_bytes),
         cmocka_unit_test(test_power_cuts),
-        cmocka_unit_test(test_writes_during_sync),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_write", tests, NULL, NULL);

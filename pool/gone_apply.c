@@ -99,7 +99,7 @@ static mrmr_err judge_taken(struct applying *a, const struct pool_gone_record *r
     MRMR_TRY(drv_stat(drv, taken, &stat));
     *ret_kept = !pool_gone_is(record, &a->drive->info, &stat);
     if (*ret_kept)
-        return drv_rename(drv, taken, record->path, DRV_RENAME_NOREPLACE);
+        return pool_retained_put_back(drv, taken, record->path);
     MRMR_TRY(drv_dir_sync(drv, POOL_RETAINED_FILES));
     return counted ? MRMR_OK : drv_unlink(drv, taken);
 }

@@ -323,6 +323,18 @@ mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf le
     return point_sync(drv, leaves, n);
 }
 
+mrmr_err pool_retained_put_back(struct drv *drv, const char *kept, const char *path)
+{
+    char to[POOL_RETAINED_PATH];
+    mrmr_err err = drv_rename(drv, kept, path, DRV_RENAME_NOREPLACE);
+    if (err != MRMR_EXISTS && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+        return err;
+    snprintf(to, sizeof to, POOL_QUARANTINE "/saved-%s", strrchr(kept, '/') + 1);
+    mrmr_log(MRMR_LOG_WARN, "what somebody saved as '%s' is now %s", path, to);
+    MRMR_TRY(drv_mkdirs(drv, POOL_QUARANTINE, FOLDER_MODE));
+    return drv_rename(drv, kept, to, DRV_RENAME_REPLACE);
+}
+
 /* --- what the scan makes of it --- */
 
 static mrmr_err kept_add(struct pool_retained_kept *kept, const struct mrmr_digest *digest)

@@ -87,6 +87,10 @@ struct pool_retained_kept {
 mrmr_err pool_retained_note(struct pool *pool, const struct pool_job *job,
     const struct meta_node *node, struct pool_retained_kept *kept);
 void pool_retained_kept_free(struct pool_retained_kept *kept);
+/* What was taken to `kept` is not what was meant, and goes back to its path; if something has that by
+ * now, to the quarantine, which nothing clears away (I1). */
+mrmr_err pool_retained_put_back(struct drv *drv, const char *kept, const char *path);
+
 /* Inside the caller's transaction: the node's file goes. Leaves of it that were noted become STALE,
  * without a node; all others are left to the caller. Nothing is read. */
 mrmr_err pool_retained_vanish(

@@ -372,7 +372,7 @@ void tree_file_open_again(struct pool_tree_file *file);
 void tree_files_brought_locked(
     struct tree_node *node, size_t drive, struct tree_original **ret_old);
 void tree_originals_put(struct tree_original *list);
-/* Something was written through this file. Its bytes are synced now: false, once, if some of what was
+/* Something was written through this file. Its bytes are about to be synced: false, once, if some of what was
  * written before went with its drive. */
 void tree_file_wrote(struct pool_tree_file *file);
 bool tree_file_synced(struct pool_tree_file *file);

@@ -387,7 +387,7 @@ static mrmr_err take(struct tree_drive *drive, const struct tree_counted *counte
     MRMR_TRY(drv_rename(drv, path, to, DRV_RENAME_REPLACE));
     MRMR_TRY(drv_stat(drv, to, &taken));
     if (taken.ino != stat->ino || taken.size != stat->size || taken.mtime != stat->mtime) {
-        MRMR_TRY(drv_rename(drv, to, path, DRV_RENAME_NOREPLACE));
+        MRMR_TRY(pool_retained_put_back(drv, to, path));
         return mrmr_fail(MRMR_CHANGED, "it was changed on its drive meanwhile");
     }
     return counted->n ? MRMR_OK : drv_unlink(drv, to);

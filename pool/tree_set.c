@@ -183,6 +183,8 @@ static mrmr_err size_open(struct setting *setting, struct tree_original **ret_or
 static mrmr_err set_size(struct setting *setting, struct pool_tree_file *file, uint64_t size)
 {
     struct tree_original *original = file ? tree_original_now(file) : NULL;
+    if (file)
+        tree_file_wrote(file);
     if (!original)
         original = tree_original_of_node(setting->tree, setting->node, true);
     if (!original)

@@ -25,8 +25,9 @@ static mrmr_err change_made(
 {
     const struct tree_inode inode = {change->drive, tree_original_ino(original)};
     struct drv_file *file = tree_original_file(original);
-    MRMR_TRY(
-        tree_keep_bytes(change->tree, change->node, &inode, file, change->from, change->to, epoch));
+    /* What only grows is noted all the same: the catalog does not have it as it is from now on. */
+    MRMR_TRY(tree_keep_bytes(change->tree, change->node, &inode, file,
+        change->keeps ? 0 : change->from, change->keeps ? 0 : change->to, epoch));
     tree_file_written(change->tree, change->node);
     mrmr_err err = change->fn(file, change->arg);
     tree_own_node(change->tree, change->node);
@@ -212,6 +213,7 @@ mrmr_err pool_tree_file_copy(struct pool_tree_file *from, uint64_t from_offset,
         return mrmr_fail(MRMR_OFFLINE, "the drive of these files is away");
     tree_stay_begin(change.tree, tree_file_node(to));
     change.node = tree_file_node(to);
+    tree_file_wrote(to);
     mrmr_err err = tree_file_drive(from) == tree_file_drive(to)
                        ? change_once(to, &change)
                        : mrmr_fail(MRMR_CROSS_DEVICE, "the files lie on different drives");
@@ -229,9 +231,13 @@ mrmr_err pool_tree_file_copy(struct pool_tree_file *from, uint64_t from_offset,
 mrmr_err pool_tree_file_sync(struct pool_tree_file *file)
 {
     struct tree_original *original = tree_original_now(file);
+    /* Before: what is written while it is being synced is not synced. */
+    bool whole = tree_file_synced(file);
     mrmr_err err = original ? drv_file_sync(tree_original_file(original))
                             : mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
-    if (!err && !tree_file_synced(file))
+    if (err)
+        tree_file_wrote(file);
+    if (!err && !whole)
         err = mrmr_fail(MRMR_IO, "its drive went before what was written was durable");
     tree_original_put(original);
     return mrmr_err_drive(err, tree_file_tree(file)->drive[tree_file_drive(file)].drive->meta.name);

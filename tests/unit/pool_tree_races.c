@@ -433,6 +433,49 @@ static void test_writes_during_sync(void **state)
     rig_destroy(w.rig);
 }
 
+/* What was taken and is not what was meant goes back, or where nothing clears it away. */
+static void test_put_back(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 214);
+    struct drv *raw = w.rig->drive[0].raw;
+    rig_put(w.rig, 0, "n", 10)->there = false;
+    rig_ok(drv_rename(raw, "n", ".mrmr/taken", DRV_RENAME_REPLACE));
+    rig_ok(pool_retained_put_back(raw, ".mrmr/taken", "n"));
+    assert_true(rig_holds(w.rig, 0, "n"));
+    rig_ok(drv_rename(raw, "n", ".mrmr/taken", DRV_RENAME_REPLACE));
+    rig_put(w.rig, 0, "n", 20)->there = false;
+    rig_ok(pool_retained_put_back(raw, ".mrmr/taken", "n"));
+    assert_true(rig_holds(w.rig, 0, "n") && rig_holds(w.rig, 0, ".mrmr/quarantine/saved-taken"));
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* What a file has grown by is not taken back when its drive goes. */
+static void test_grown(void **state)
+{
+    struct pool_attr attr;
+    struct world w;
+    struct pool_tree_file *file;
+    bool same;
+    (void)state;
+    begin(&w, RIG_LOCAL, 215);
+    attr = look(&w, POOL_ROOT, "f0");
+    file = open_node(&w, attr.node);
+    mrmr_err err = pool_tree_file_range(file, POOL_RANGE_ALLOCATE, 0, 4 * RIG_MIB);
+    pool_tree_file_close(file);
+    rig_ok(err);
+    rig_take_away(w.rig, 0);
+    err = pool_tree_file_open(w.tree, attr.node, false, &file, &same);
+    if (!err)
+        pool_tree_file_close(file);
+    assert_int_equal(err, MRMR_OFFLINE);
+    rig_bring_back(w.rig, 0);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -447,6 +490,8 @@ int main(void)
         cmocka_unit_test(test_a_drive_that_is_read_only),
         cmocka_unit_test(test_a_folder_of_a_drive_that_is_away),
         cmocka_unit_test(test_a_second_tree),
+        cmocka_unit_test(test_put_back),
+        cmocka_unit_test(test_grown),
         cmocka_unit_test(test_equal_files_removed_at_once),
         cmocka_unit_test(test_a_full_drive_and_several_writers),
         cmocka_unit_test(test_writes_during_sync),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/support/rig.h"
 
+#include "base/cleanup.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,38 +85,55 @@ static void rig_make_medium(struct rig *rig, unsigned i)
     rig_ok(drv_open(drive->inner, &drive->raw));
 }
 
-static _Thread_local bool tap_due; /* once the call is through */
+/* Drives are called by threads of theirs, too, one of which may still be in a call that was given up
+ * when the test sets the next tap. */
+typedef void rig_tap_fn(struct rig *rig, struct rig_drive *drive);
+static pthread_mutex_t tap_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Thread_local rig_tap_fn *tap_due; /* once the call is through */
+
+/* The tap, if this call is the one; late: if it is due afterwards. */
+static rig_tap_fn *tap_take(struct rig *rig, enum drv_fault_op op, bool *late)
+{
+    mrmr_locked(&tap_lock);
+    if (!rig->tap || !(op & rig->tap_ops) || rig->tap_left-- != 0)
+        return NULL;
+    *late = rig->tap_late;
+    return rig->tap;
+}
 
 static void rig_count(void *arg, enum drv_fault_op op, const char *path)
 {
     (void)path;
     struct rig_drive *drive = arg;
-    struct rig *rig = drive->rig;
-    if (!rig->tap || !(op & rig->tap_ops) || rig->tap_left-- != 0)
-        return;
-    tap_due = rig->tap_late;
-    if (!tap_due)
-        rig->tap(rig, drive);
+    bool late;
+    rig_tap_fn *tap = tap_take(drive->rig, op, &late);
+    tap_due = tap && late ? tap : NULL;
+    if (tap && !late)
+        tap(drive->rig, drive);
 }
 
 static void rig_count_late(void *arg, enum drv_fault_op op, const char *path)
 {
     (void)op, (void)path;
     struct rig_drive *drive = arg;
-    if (!tap_due)
-        return;
-    tap_due = false;
-    if (drive->rig->tap)
-        drive->rig->tap(drive->rig, drive);
+    rig_tap_fn *tap = tap_due;
+    tap_due = NULL;
+    if (tap)
+        tap(drive->rig, drive);
 }
 
-void rig_tap(struct rig *rig, uint32_t ops, uint64_t n, bool late,
-    void (*tap)(struct rig *rig, struct rig_drive *drive))
+void rig_tap(struct rig *rig, uint32_t ops, uint64_t n, bool late, rig_tap_fn *tap)
 {
+    mrmr_locked(&tap_lock);
     rig->tap_ops = ops;
     rig->tap_left = n;
     rig->tap_late = late;
     rig->tap = tap;
+}
+
+void rig_untap(struct rig *rig)
+{
+    rig_tap(rig, 0, 0, false, NULL);
 }
 
 uint64_t rig_calls(struct rig *rig, uint32_t ops)
@@ -214,7 +232,7 @@ void rig_destroy(struct rig *rig)
         return;
     for (unsigned i = 0; i < rig->n; i++)
         drv_fault_clear(rig->drive[i].fault);
-    rig->tap = NULL;
+    rig_untap(rig);
     rig_close(rig);
     for (unsigned i = 0; i < rig->n; i++) {
         char name[64];
@@ -637,7 +655,7 @@ uint64_t rig_reads(struct rig *rig, unsigned drive, unsigned counter)
 
 void rig_clear_faults(struct rig *rig)
 {
-    rig->tap = NULL;
+    rig_untap(rig);
     for (unsigned i = 0; i < rig->n; i++) {
         bool away = rig->drive[i].away != 0;
         drv_fault_clear(rig->drive[i].fault);

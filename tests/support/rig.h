@@ -72,7 +72,7 @@ struct rig {
     char tag[40];  /* of the names in memory */
     struct rig_drive drive[RIG_DRIVES_MAX];
     uint32_t tap_ops;
-    _Atomic uint64_t tap_left; /* calls of these ops until the tap */
+    uint64_t tap_left; /* calls of these ops until the tap */
     bool tap_late;
     void (*tap)(struct rig *rig, struct rig_drive *drive);
     struct pool *pool;
@@ -180,6 +180,7 @@ uint64_t rig_calls(struct rig *rig, uint32_t ops);
  * `tap` is called, on the thread that makes it. */
 void rig_tap(struct rig *rig, uint32_t ops, uint64_t n, bool late,
     void (*tap)(struct rig *rig, struct rig_drive *drive));
+void rig_untap(struct rig *rig);
 /* Reads of what begins with this path on a drive, from now until rig_clear_faults: counted, and
  * asked for by what the first one returns. */
 unsigned rig_count_reads(struct rig *rig, unsigned drive, const char *path);

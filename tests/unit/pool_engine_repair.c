@@ -383,7 +383,7 @@ static void cancelled_again_and_again(struct rig *rig, enum what what)
         atomic_store(&cancel.flag, false);
         rig_tap(rig, DRV_FAULT_ALL, rig_random(rig, step), false, tap_cancel);
         mrmr_err err = run(rig, what);
-        rig->tap = NULL;
+        rig_untap(rig);
         bool was = err == MRMR_CANCELLED;
         if (!was)
             rig_ok(err);

@@ -12,13 +12,20 @@
  * most, so that the others need not wait for them, and whoever does wait because there is but one
  * thread gets more time while slow ops run.
  *
- * Locks: the guard's, then an inner drive's. No op runs under either.
+ * A thread that sleeps takes longer to wake than most ops do. So a caller looks for a moment whether
+ * its job is done before it sleeps, and of the threads without a job one looks for the next for a
+ * moment before it does. They look without the lock, and yield.
+ *
+ * Locks: the guard's, then an inner drive's. No op runs under either, and nobody is woken under it.
  */
 #include "drivers/guard_internal.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include <sched.h>
 #include <string.h>
+
+static const int64_t caller_looks = 20 * 1000, worker_looks = 50 * 1000; /* ns */
 
 struct guard {
     struct drv drv;
@@ -43,6 +50,8 @@ struct guard_inner {
     bool cut;
     mrmr_err why;
     unsigned threads, idle;
+    bool looking;          /* one of the idle ones looks at pushed */
+    atomic_uint pushed;    /* jobs so far */
     unsigned queued, slow; /* jobs that wait; slow ones that run */
     int64_t slow_ended;    /* when the last slow one came back */
     struct guard_job *first, **last;
@@ -104,14 +113,7 @@ static void job_free(struct guard_job *job)
 
 void guard_job_put(struct guard_job *job)
 {
-    bool last = true;
-    if (!job)
-        return;
-    if (job->inner) {
-        mrmr_locked(&job->inner->lock);
-        last = --job->refs == 0;
-    }
-    if (last)
+    if (job && atomic_fetch_sub(&job->refs, 1) == 1)
         job_free(job);
 }
 
@@ -139,15 +141,39 @@ static struct guard_job **job_ready_locked(struct guard_inner *inner)
     return at;
 }
 
+/* For a moment, or until a job is pushed. */
+static void look_for_work(const struct guard_inner *inner, unsigned pushed)
+{
+    const int64_t until = mrmr_clock_monotonic() + worker_looks;
+    while (atomic_load(&inner->pushed) == pushed && mrmr_clock_monotonic() < until)
+        sched_yield();
+}
+
+/* Until a job may be ready. One that looks is not woken for a job (job_push_locked). */
+static void worker_idle_locked(struct guard_inner *inner, bool *looked)
+{
+    inner->idle++;
+    if (*looked || inner->looking) {
+        pthread_cond_wait(&inner->work, &inner->lock);
+        *looked = false;
+    } else {
+        const unsigned pushed = atomic_load(&inner->pushed);
+        inner->looking = *looked = true;
+        pthread_mutex_unlock(&inner->lock);
+        look_for_work(inner, pushed);
+        pthread_mutex_lock(&inner->lock);
+        inner->looking = false;
+    }
+    inner->idle--;
+}
+
 /* The next job; NULL: end. */
 static struct guard_job *worker_next(struct guard_inner *inner)
 {
+    bool looked = false;
     mrmr_locked(&inner->lock);
-    while (!*job_ready_locked(inner) && !inner->cut) {
-        inner->idle++;
-        pthread_cond_wait(&inner->work, &inner->lock);
-        inner->idle--;
-    }
+    while (!*job_ready_locked(inner) && !inner->cut)
+        worker_idle_locked(inner, &looked);
     struct guard_job **at = job_ready_locked(inner);
     if (!*at) {
         inner->threads--;
@@ -162,17 +188,20 @@ static struct guard_job *worker_next(struct guard_inner *inner)
 
 static void worker_done(struct guard_inner *inner, struct guard_job *job, mrmr_err err)
 {
-    mrmr_locked(&inner->lock);
-    if (job->state == GUARD_GIVEN_UP)
-        atomic_fetch_sub(&inner->guard->stuck, 1);
-    if (job->slow) {
-        inner->slow--;
-        inner->slow_ended = mrmr_clock_monotonic();
+    {
+        mrmr_locked(&inner->lock);
+        if (job->state == GUARD_GIVEN_UP)
+            atomic_fetch_sub(&inner->guard->stuck, 1);
+        if (job->slow) {
+            inner->slow--;
+            inner->slow_ended = mrmr_clock_monotonic();
+        }
+        job->err = err;
+        if (err)
+            mrmr_story_save(&job->story);
+        job->state = GUARD_DONE;
     }
-    job->err = err;
-    if (err)
-        mrmr_story_save(&job->story);
-    job->state = GUARD_DONE;
+    atomic_store(&job->over, true);
     pthread_cond_signal(&job->changed);
 }
 
@@ -214,15 +243,16 @@ static bool worker_start_locked(struct guard_inner *inner)
     return started || inner->threads > 0;
 }
 
-static bool job_push_locked(struct guard_inner *inner, struct guard_job *job)
+/* *ret_wake: somebody is to be woken for it, without the lock. */
+static bool job_push_locked(struct guard_inner *inner, struct guard_job *job, bool *ret_wake)
 {
     if (!worker_start_locked(inner))
         return false;
     *inner->last = job;
     inner->last = &job->next;
-    inner->queued++;
-    job->refs++;
-    pthread_cond_signal(&inner->work);
+    atomic_fetch_add(&job->refs, 1);
+    atomic_fetch_add(&inner->pushed, 1);
+    *ret_wake = inner->queued++ > 0 || !inner->looking;
     return true;
 }
 
@@ -301,7 +331,7 @@ static void job_leave_locked(struct guard_inner *inner, struct guard_job *job)
         at = &(*at)->next;
     job_unlink_locked(inner, at);
     job->state = GUARD_DONE;
-    job->refs--;
+    guard_job_put(job); /* the caller has it yet */
 }
 
 /* When the time of a job is over, counted from the time given, or from when it began if that is
@@ -319,6 +349,14 @@ static bool job_behind_slow_locked(
     const struct guard_inner *inner, const struct guard_job *job, int64_t from)
 {
     return job->state == GUARD_QUEUED && (inner->slow > 0 || inner->slow_ended > from);
+}
+
+/* For a moment, or until it is done. */
+static void look_whether_over(const struct guard_job *job)
+{
+    const int64_t until = mrmr_clock_monotonic() + caller_looks;
+    while (!atomic_load(&job->over) && mrmr_clock_monotonic() < until)
+        sched_yield();
 }
 
 /* Until the job is done, its time is over, or the drive is cut off. True: it is done. */
@@ -343,15 +381,28 @@ static bool job_wait_locked(struct guard_inner *inner, struct guard_job *job)
     return false;
 }
 
+static mrmr_err job_hand_over(struct guard_inner *inner, struct guard_job *job)
+{
+    bool wake = false;
+    {
+        mrmr_locked(&inner->lock);
+        job->waited = true;
+        if (inner->cut)
+            return mrmr_fail(MRMR_OFFLINE, "the drive is out of service");
+        if (!job_push_locked(inner, job, &wake))
+            return mrmr_nomem();
+    }
+    if (wake)
+        pthread_cond_signal(&inner->work);
+    return MRMR_OK;
+}
+
 /* What became of the job. */
 static mrmr_err job_run(struct guard_inner *inner, struct guard_job *job)
 {
+    MRMR_TRY(job_hand_over(inner, job));
+    look_whether_over(job);
     mrmr_locked(&inner->lock);
-    job->waited = true;
-    if (inner->cut)
-        return mrmr_fail(MRMR_OFFLINE, "the drive is out of service");
-    if (!job_push_locked(inner, job))
-        return mrmr_nomem();
     if (job_wait_locked(inner, job))
         return job->err ? mrmr_story_restore(&job->story) : MRMR_OK;
     if (inner->cut)
@@ -383,11 +434,13 @@ void guard_post(struct guard_inner *inner, struct guard_job *job)
 {
     job->inner = guard_inner_get(inner);
     job->drv = inner->drv;
-    bool pushed;
+    bool pushed, wake = false;
     {
         mrmr_locked(&inner->lock);
-        pushed = job_push_locked(inner, job);
+        pushed = job_push_locked(inner, job, &wake);
     }
+    if (wake)
+        pthread_cond_signal(&inner->work);
     if (!pushed)
         job->run(job); /* no thread can be had: better here than never */
     guard_job_put(job);

@@ -30,9 +30,10 @@ struct guard_job {
     bool slow;                              /* has GUARD_SLOW times the deadline */
 
     struct guard_inner *inner;
+    atomic_uint refs;
+    atomic_bool over; /* it is done; for who looks without the lock */
     /* Guarded by the inner drive's lock. */
     enum guard_job_state state;
-    unsigned refs;
     int64_t began; /* to run, on the monotonic clock; 0: not yet */
     bool waited;   /* somebody waits for it; else it must run, also after a cut */
     struct guard_job *next;

@@ -7,6 +7,7 @@
  */
 #include "drivers/driver_internal.h"
 
+#include "base/cleanup.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -251,8 +252,7 @@ mrmr_err drv_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void
 
 /* --- wrappers: open files --- */
 
-mrmr_err drv_file_open(
-    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
+static mrmr_err open_check(struct drv *drv, const char *path, unsigned flags, uint32_t mode)
 {
     DRV_CHECK(path_check_below(path), "open");
     if (!(flags & (DRV_OPEN_READ | DRV_OPEN_WRITE)) ||
@@ -262,7 +262,30 @@ mrmr_err drv_file_open(
             mrmr_fail(MRMR_INVALID, "open flags %#x, mode %#o", flags, mode), path);
     if (flags & DRV_OPEN_WRITE)
         DRV_NEED(drv, file_write, path);
+    return MRMR_OK;
+}
+
+mrmr_err drv_file_open(
+    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
+{
+    MRMR_TRY(open_check(drv, path, flags, mode));
     return drv->ops->file_open(drv, path, flags, mode, ret_file);
+}
+
+mrmr_err drv_file_open_stat(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
+    struct drv_file **ret_file, struct drv_stat *ret_stat)
+{
+    struct drv_file *file;
+    MRMR_TRY(open_check(drv, path, flags, mode));
+    if (drv->ops->file_open_stat)
+        return drv->ops->file_open_stat(drv, path, flags, mode, ret_file, ret_stat);
+    MRMR_TRY(drv->ops->file_open(drv, path, flags, mode, &file));
+    mrmr_err err = file->drv->ops->file_stat(file, ret_stat);
+    if (err)
+        drv_file_close(file);
+    else
+        *ret_file = file;
+    return err;
 }
 
 mrmr_err drv_file_open_unnamed(

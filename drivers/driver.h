@@ -201,6 +201,10 @@ struct drv_ops {
      * be had. */
     mrmr_err (*file_open)(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
         struct drv_file **ret_file);
+    /* (o) The same, and what it is then, in one go: for a drive that takes its time over each op.
+     * Without it the two are called one after the other. */
+    mrmr_err (*file_open_stat)(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
+        struct drv_file **ret_file, struct drv_stat *ret_stat);
     /* (r) */
     void (*file_close)(struct drv_file *file);
     /* (r) */
@@ -328,6 +332,9 @@ mrmr_err drv_stat(struct drv *drv, const char *path, struct drv_stat *ret_stat);
 mrmr_err drv_list(struct drv *drv, const char *path, drv_list_fn fn, void *arg);
 mrmr_err drv_file_open(
     struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file);
+/* Open, and stat; a file that was made stays where the latter failed. */
+mrmr_err drv_file_open_stat(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
+    struct drv_file **ret_file, struct drv_stat *ret_stat);
 void drv_file_close(struct drv_file *file); /* NULL-safe */
 mrmr_err drv_file_stat(struct drv_file *file, struct drv_stat *ret_stat);
 mrmr_err drv_file_read(

@@ -203,6 +203,12 @@ static mrmr_err file_open_run(struct guard_job *job)
     return drv_file_open(job->drv, op->path, op->flags, op->mode, &op->file);
 }
 
+static mrmr_err file_open_stat_run(struct guard_job *job)
+{
+    struct guard_op *op = (struct guard_op *)job;
+    return drv_file_open_stat(job->drv, op->path, op->flags, op->mode, &op->file, &op->stat);
+}
+
 static mrmr_err file_open_unnamed_run(struct guard_job *job)
 {
     struct guard_op *op = (struct guard_op *)job;
@@ -210,7 +216,7 @@ static mrmr_err file_open_unnamed_run(struct guard_job *job)
 }
 
 static mrmr_err file_open(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
-    mrmr_err (*run)(struct guard_job *), struct drv_file **ret_file)
+    mrmr_err (*run)(struct guard_job *), struct drv_file **ret_file, struct drv_stat *ret_stat)
 {
     guard_auto_op *op = NULL;
     mrmr_autofree struct guard_file *file = calloc(1, sizeof *file);
@@ -228,19 +234,28 @@ static mrmr_err file_open(struct drv *drv, const char *path, unsigned flags, uin
     handle->own = mrmr_steal(op->file);
     file->handle = mrmr_steal(handle);
     *ret_file = &mrmr_steal(file)->file;
+    *ret_stat = op->stat;
     return MRMR_OK;
 }
 
 static mrmr_err guard_file_open(
     struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
 {
-    return file_open(drv, path, flags, mode, file_open_run, ret_file);
+    struct drv_stat unused;
+    return file_open(drv, path, flags, mode, file_open_run, ret_file, &unused);
+}
+
+static mrmr_err guard_file_open_stat(struct drv *drv, const char *path, unsigned flags,
+    uint32_t mode, struct drv_file **ret_file, struct drv_stat *ret_stat)
+{
+    return file_open(drv, path, flags, mode, file_open_stat_run, ret_file, ret_stat);
 }
 
 static mrmr_err guard_file_open_unnamed(
     struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
 {
-    return file_open(drv, path, flags, mode, file_open_unnamed_run, ret_file);
+    struct drv_stat unused;
+    return file_open(drv, path, flags, mode, file_open_unnamed_run, ret_file, &unused);
 }
 
 static void guard_file_close(struct drv_file *file)
@@ -322,6 +337,7 @@ const struct drv_ops drv_guard_ops = {
     .readlink = guard_readlink,
     .xattr_list = guard_xattr_list,
     .file_open = guard_file_open,
+    .file_open_stat = guard_file_open_stat,
     .file_close = guard_file_close,
     .file_stat = guard_file_stat,
     .file_read = guard_file_read,

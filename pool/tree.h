@@ -355,8 +355,8 @@ struct tree_original *tree_original_now(struct pool_tree_file *file);
 void tree_original_put(struct tree_original *original); /* NULL-safe */
 struct drv_file *tree_original_file(const struct tree_original *original);
 uint64_t tree_original_ino(const struct tree_original *original);
-mrmr_err tree_open_original(
-    struct drv *drv, const char *path, bool writing, struct drv_file **ret_file);
+mrmr_err tree_open_original(struct drv *drv, const char *path, bool writing,
+    struct drv_file **ret_file, struct drv_stat *ret_stat);
 /* A file that was just made, open for writing. Takes the original, also when it fails. */
 mrmr_err tree_file_made(struct pool_tree *tree, struct tree_node *node, struct drv_file *original,
     const struct drv_stat *stat, struct pool_tree_file **ret_file);
@@ -399,6 +399,10 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
 /* What stripes count on of the inode now counts for as long as its node is held: its name goes, and
  * the catalog will not know it any more. */
 mrmr_err tree_keep_known(
+    struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch);
+/* Before a file is made, and once it is there: nothing counts on it, until something is committed. */
+mrmr_err tree_keep_epoch(struct pool_tree *tree, uint64_t *ret_epoch);
+void tree_keep_new(
     struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch);
 /* It keeps its name after all, or is another inode: what counts is asked anew. */
 void tree_keep_unknown(struct pool_tree *tree, struct tree_node *node);

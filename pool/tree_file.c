@@ -221,13 +221,13 @@ static mrmr_err opening_catalog(struct opening *opening, const char *path)
 
 /* For writing it must be readable, too: what a stripe counts on is read before it is written over.
  * Who may write it and not read it gets it for writing alone, and cannot change such bytes. */
-mrmr_err tree_open_original(
-    struct drv *drv, const char *path, bool writing, struct drv_file **ret_file)
+mrmr_err tree_open_original(struct drv *drv, const char *path, bool writing,
+    struct drv_file **ret_file, struct drv_stat *ret_stat)
 {
-    mrmr_err err =
-        drv_file_open(drv, path, DRV_OPEN_READ | (writing ? DRV_OPEN_WRITE : 0), 0, ret_file);
+    const unsigned flags = DRV_OPEN_READ | (writing ? DRV_OPEN_WRITE : 0);
+    mrmr_err err = drv_file_open_stat(drv, path, flags, 0, ret_file, ret_stat);
     if (writing && mrmr_class_of(err) == MRMR_CLASS_DENIED)
-        err = drv_file_open(drv, path, DRV_OPEN_WRITE, 0, ret_file);
+        err = drv_file_open_stat(drv, path, DRV_OPEN_WRITE, 0, ret_file, ret_stat);
     return err;
 }
 
@@ -240,11 +240,9 @@ static mrmr_err opening_path(const char *path, void *arg)
     struct tree_drive *own = &file->tree->drive[spot.drive];
     drv_file_close(opening->original);
     opening->original = NULL;
-    mrmr_err err = tree_live(own) ? tree_open_original(
-                                        own->drive->drv, path, file->writing, &opening->original)
+    mrmr_err err = tree_live(own) ? tree_open_original(own->drive->drv, path, file->writing,
+                                        &opening->original, &opening->stat)
                                   : mrmr_fail(MRMR_OFFLINE, NULL);
-    if (!err)
-        err = drv_file_stat(opening->original, &opening->stat);
     if (!err)
         err = tree_check_stat(file->tree, &spot, path, &opening->stat);
     opening->answered = !err;

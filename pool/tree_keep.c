@@ -197,6 +197,29 @@ static mrmr_err counted_now(struct pool_tree *tree, const struct tree_inode *ino
     return counted_load(tree, inode, counted);
 }
 
+mrmr_err tree_keep_epoch(struct pool_tree *tree, uint64_t *ret_epoch)
+{
+    return pool_writers_epoch(tree->keeper->writers, ret_epoch);
+}
+
+/* Only a commit can make something count on it, and that begins another epoch. What the catalog has
+ * by its inode number is of a file that is gone with its bytes. */
+void tree_keep_new(
+    struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch)
+{
+    uint32_t births;
+    struct tree_counted *counted = inode->ino ? counted_of(tree, node, &births) : NULL;
+    if (!counted)
+        return; /* it is asked when it is needed */
+    mrmr_locked(&counted->lock);
+    counted_clear(counted);
+    counted->for_ever = false;
+    counted->inode = *inode;
+    counted->births = births;
+    counted->epoch = epoch;
+    counted->known = true;
+}
+
 void tree_keep_unknown(struct pool_tree *tree, struct tree_node *node)
 {
     uint32_t births;

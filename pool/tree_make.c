@@ -137,7 +137,8 @@ struct making {
     const char *name;
     const struct pool_new *what;
     size_t drive;
-    bool asked; /* it was told to make it */
+    uint64_t epoch; /* before it was made */
+    bool asked;     /* it was told to make it */
     struct drv_stat stat;
     struct drv_file *file; /* of a regular file */
 };
@@ -175,8 +176,8 @@ static mrmr_err make_thing(struct making *m, struct drv *drv, const char *path, 
     tree_act_as(m->caller);
     switch (what->kind) {
     case POOL_REG:
-        return drv_file_open(
-            drv, path, DRV_OPEN_READ | DRV_OPEN_WRITE | DRV_OPEN_CREATE, mode, &m->file);
+        return drv_file_open_stat(
+            drv, path, DRV_OPEN_READ | DRV_OPEN_WRITE | DRV_OPEN_CREATE, mode, &m->file, &m->stat);
     case POOL_DIR:
         return drv_mkdir(drv, path, mode);
     case POOL_LNK:
@@ -204,7 +205,7 @@ static mrmr_err make_on(struct making *m)
     MRMR_TRY(mrmr_bytes_str(&path, m->name));
     m->asked = true;
     MRMR_TRY(make_thing(m, drv, path.data, mode | DRV_MODE_INHERIT));
-    return m->file ? drv_file_stat(m->file, &m->stat) : drv_stat(drv, path.data, &m->stat);
+    return m->file ? MRMR_OK : drv_stat(drv, path.data, &m->stat);
 }
 
 /* Another drive may do: this one is full, does not answer, or has something else in the way. */
@@ -248,12 +249,23 @@ static mrmr_err name_is_free(struct making *m)
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
 }
 
+/* What the first write would ask. */
+static void made_file(struct making *m, struct tree_node *node)
+{
+    const struct tree_inode inode = {m->drive, m->stat.ino};
+    tree_keep_new(m->tree, node, &inode, m->epoch);
+    mrmr_locked(&m->tree->lock);
+    if (!node->attr_events)
+        node->uncapped_at = mrmr_clock_monotonic();
+}
+
 static mrmr_err make(struct making *m, struct tree_node **ret_node)
 {
     if (!pool_tree_writable(m->tree))
         return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
     MRMR_TRY(tree_name_allowed(m->tree, m->folder, m->name));
     MRMR_TRY(name_is_free(m));
+    MRMR_TRY(tree_keep_epoch(m->tree, &m->epoch));
     tree_own_name(m->tree, m->folder, m->name);
     mrmr_err err = make_somewhere(m);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT) {
@@ -263,7 +275,10 @@ static mrmr_err make(struct making *m, struct tree_node **ret_node)
     }
     tree_own_name(m->tree, m->folder, m->name);
     MRMR_TRY(err);
-    return tree_node_new(m->tree, m->folder, m->name, m->drive, &m->stat, ret_node);
+    MRMR_TRY(tree_node_new(m->tree, m->folder, m->name, m->drive, &m->stat, ret_node));
+    if (m->what->kind == POOL_REG)
+        made_file(m, *ret_node);
+    return MRMR_OK;
 }
 
 /* Holds the node once. */

@@ -158,8 +158,7 @@ static mrmr_err size_now(struct drv *drv, const char *path, void *arg)
 {
     struct sizing *sizing = arg;
     drv_file_close(mrmr_steal(sizing->file));
-    MRMR_TRY(tree_open_original(drv, path, true, &sizing->file));
-    return drv_file_stat(sizing->file, &sizing->stat);
+    return tree_open_original(drv, path, true, &sizing->file, &sizing->stat);
 }
 
 /* As the process: whether the caller may has been asked. */

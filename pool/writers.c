@@ -139,6 +139,11 @@ mrmr_err pool_writers_enter(struct pool_writers *writers, uint64_t *ret_epoch)
     return err;
 }
 
+mrmr_err pool_writers_epoch(const struct pool_writers *writers, uint64_t *ret_epoch)
+{
+    return number_get(writers, NUMBER_EPOCH, ret_epoch);
+}
+
 void pool_writers_leave(struct pool_writers *writers)
 {
     mrmr_locked(&writers->lock);

@@ -48,6 +48,8 @@ void pool_writers_wait_at_most(struct pool_writers *writers, int64_t ns);
  * same epoch before still holds. */
 mrmr_err pool_writers_enter(struct pool_writers *writers, uint64_t *ret_epoch);
 void pool_writers_leave(struct pool_writers *writers);
+/* For who is not in: if an enter says the same later, nothing has been committed since. */
+mrmr_err pool_writers_epoch(const struct pool_writers *writers, uint64_t *ret_epoch);
 
 /* Waits for those that are in; nobody enters until go. MRMR_BUSY: they did not leave in time;
  * MRMR_CANCELLED: the job (may be NULL) was. Then nobody is stopped. */

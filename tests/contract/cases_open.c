@@ -293,7 +293,31 @@ static void files_without_a_name(void **state)
     drv_file_close(file);
 }
 
+static void opened_and_looked_at(void **state)
+{
+    struct contract *c = *state;
+    struct drv_file *file = NULL;
+    struct drv_stat stat = {.size = 1};
+    assert_ok(drv_file_open_stat(c->drv, "f", BOTH | DRV_OPEN_CREATE, 0600, &file, &stat));
+    assert_int_equal(stat.type, DRV_REG);
+    assert_int_equal(stat.size, 0);
+    assert_int_equal(stat.ino, stat_of(c, "f").ino);
+    put(file, 0, 3, 'a');
+    drv_file_close(file);
+    file = NULL;
+    assert_err(
+        drv_file_open_stat(c->drv, "f", BOTH | DRV_OPEN_CREATE, 0600, &file, &stat), MRMR_EXISTS);
+    assert_err(drv_file_open_stat(c->drv, "none", DRV_OPEN_READ, 0, &file, &stat), MRMR_ABSENT);
+    assert_err(drv_file_open_stat(c->drv, "f", 0, 0, &file, &stat), MRMR_INVALID);
+    assert_null(file);
+    assert_ok(drv_file_open_stat(c->drv, "f", DRV_OPEN_READ, 0, &file, &stat));
+    assert_int_equal(stat.size, 3);
+    assert_bytes(file, 0, 3, 'a');
+    drv_file_close(file);
+}
+
 const struct CMUnitTest cases_open[] = {
+    CASE(opened_and_looked_at),
     CASE(room_is_reserved),
     CASE(holes_are_punched),
     CASE(ranges_are_zeroed),

@@ -1,178 +1,148 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`tools/bench mount`: reading through the mount, beside the bare ext4 underneath and Debian's mergerfs, in one run.
+"""`tools/bench mount`: the mount beside the bare ext4 underneath, Debian's mergerfs, and a null daemon that answers at once from memory (tests/bench/null_fs.c).
 
-Four drives (loop-mounted ext4) hold the same files in all three cases: read drive by drive, through mergerfs, and through mrmr. Each figure is the
-best of three; the ratios are of rates, so more is better. Then one drive is taken away, and a large file is read by reconstruction, beside reading as
-many survivors as that takes, one after another, in one stream.
+Each round runs each set in each place, one place after another, in an order that turns, so that noise hits all alike. Of each step the best round counts. The
+figures of the daemons are rates over ext4's: more is better. Then the seconds of CPU that each daemon took for the step, in its best round.
+
+The set `degraded` takes one of mrmr's drives away and reads a large file of it by reconstruction, beside reading as many survivors as that takes, one after
+another, in one stream.
 """
 import contextlib
 import os
-import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 
-FILES, FOLDERS, LARGE = 12000, 120, 400 << 20
+import bench_jobs
+import bench_places
+from bench_places import drop_caches
+
+DEGRADED_MEBI = 400
 
 
-def drop_caches():
-    subprocess.run(["sync"], check=True)
-    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
-        f.write("3")
+class Best:
+    """The best round of one step in one place."""
+
+    def __init__(self):
+        self.rate, self.cpu = 0.0, None
+
+    def take(self, rate, cpu):
+        if rate > self.rate:
+            self.rate, self.cpu = rate, cpu
 
 
-class World:
-    def __init__(self, options, drives):
-        self.options, self.drives, self.work = options, drives, drives.work
-        self.env = dict(os.environ, MRMR_POOL=os.path.join(self.work, "pool"))
-        self.roots = [drives.make("d%d" % i) for i in range(4)]
-        self.ours, self.theirs = os.path.join(self.work, "ours"), os.path.join(self.work, "theirs")
-        os.mkdir(self.ours)
-        os.mkdir(self.theirs)
-        self.process = None
-
-    def mrmr(self, *args):
-        done = subprocess.run([self.options.mrmr, *args], env=self.env, capture_output=True, text=True, check=False)
-        if done.returncode not in (0, 3):
-            sys.exit("%r: %s" % (args, done.stderr))
-
-    def fill(self):
-        rng, block = random.Random(1), random.Random(2).randbytes(1 << 20)
-        self.paths = []
-        for i in range(FILES):
-            path = "f%03d/file %d" % (i % FOLDERS, i)
-            root = self.roots[i % 4]
-            os.makedirs(os.path.join(root, os.path.dirname(path)), exist_ok=True)
-            with open(os.path.join(root, path), "wb") as f:
-                f.write(block[:rng.randrange(16 << 10)])
-            self.paths.append((root, path))
-        for i, root in enumerate(self.roots):
-            with open(os.path.join(root, "large %d" % i), "wb") as f:
-                for _ in range(LARGE >> 20):
-                    f.write(rng.randbytes(1 << 20))
-
-    def mount(self):
-        self.process = subprocess.Popen([self.options.mrmr, "mount", "-f", self.ours], env=self.env)
-        while not os.path.ismount(self.ours):
-            if self.process.poll() is not None:
-                sys.exit("mrmr mount ended")
-            time.sleep(0.01)
-        subprocess.run(["mergerfs", "-o", "cache.files=auto-full,dropcacheonclose=false,category.create=mfs", ":".join(self.roots), self.theirs], check=True)
-
-    def close(self):
-        for point in (self.ours, self.theirs):
-            subprocess.run(["umount", "-l", point], capture_output=True, check=False)
-        if self.process:
-            self.process.wait(60)
+def measure(step, place):
+    """One step in one place: its rate, and the daemon's seconds."""
+    if step.before:
+        step.before(place)
+    place.settle()
+    if step.cold:
+        drop_caches()
+    if step.pause:
+        time.sleep(step.pause)
+    cpu, start = place.cpu(), time.monotonic()
+    count = step.run(place)
+    took = time.monotonic() - start
+    return count / took, None if cpu is None else place.cpu() - cpu
 
 
-def best(job, prepare=None, rounds=3):
-    rates = []
-    for _ in range(rounds):
-        if prepare:
-            prepare()
-        start = time.monotonic()
-        count = job()
-        rates.append(count / (time.monotonic() - start))
-    return max(rates)
+def heading(places):
+    names = [place.name for place in places[1:]]
+    print("%-52s %17s %s %s %s %s" % ("", "ext4", " ".join("%9s" % name for name in names), " mrmr/mergerfs", " mrmr/null",
+                                    "   CPU s: " + ", ".join(names)), flush=True)
 
 
-def compare(world, what, unit, job, prepare=None, rounds=3):
-    """job(where): how much it did, where being a function from (drive, path) to a path."""
-    views = (("ext4", os.path.join), ("mergerfs", lambda root, path: os.path.join(world.theirs, path)),
-             ("mrmr", lambda root, path: os.path.join(world.ours, path)))
-    rate = {name: best(lambda where=where: job(where), prepare, rounds) for name, where in views}
-    print("%-28s ext4 %10.0f %s   mergerfs %5.2f   mrmr %5.2f   mrmr / mergerfs %6.2f" % (
-        what, rate["ext4"], unit, rate["mergerfs"] / rate["ext4"], rate["mrmr"] / rate["ext4"], rate["mrmr"] / rate["mergerfs"]), flush=True)
+def line(step, best):
+    """One line; what was not measured in a place is a dash."""
+    def over(a, b):
+        ratio = best[a].rate / best[b].rate if best[a].rate and best[b].rate else None
+        return "-" if ratio is None else "%.3f" % ratio if ratio < 0.1 else "%.2f" % ratio
+    alone = "" if best["ext4"].rate else "%.0f %s" % (best["mrmr"].rate, step.unit)
+    print("%-52s %17s %9s %9s %9s %14s %10s    %s" % (
+        step.name, "%.0f %s" % (best["ext4"].rate, step.unit) if best["ext4"].rate else "-", over("mergerfs", "ext4"), over("null", "ext4"),
+        alone or over("mrmr", "ext4"), over("mrmr", "mergerfs"), over("mrmr", "null"),
+        " ".join("-" if best[name].cpu is None else "%.2f" % best[name].cpu for name in ("mergerfs", "null", "mrmr"))), flush=True)
 
 
-def stat_all(world, where):
-    for root, path in world.paths:
-        os.stat(where(root, path))
-    return len(world.paths)
+def run_set(kind, places, options, work):
+    jobs = kind(options.scale, work)
+    best = [{place.name: Best() for place in places} for _ in jobs.steps]
+    for place in places:
+        jobs.setup(place)
+    for turn in range(options.rounds):
+        for place in places[turn % len(places):] + places[:turn % len(places)]:
+            for step, results in zip(jobs.steps, best):
+                if step.only in (None, place.name):
+                    results[place.name].take(*measure(step, place))
+    for step, results in zip(jobs.steps, best):
+        line(step, results)
+    for place in places:
+        jobs.clear(place)
 
 
-def list_all(world, where):
-    tops = world.roots if where is os.path.join else [where("", "").rstrip("/")]
-    subprocess.run(["ls", "-lR", *tops], stdout=subprocess.DEVNULL, check=True)
-    return len(world.paths)
+# --- one drive away ---
+
+def read_stream(*paths):
+    total, start, buf = 0, time.monotonic(), bytearray(1 << 20)
+    for path in paths:
+        with open(path, "rb", buffering=0) as f:
+            while got := f.readinto(buf):
+                total += got
+    return total / 1e6 / (time.monotonic() - start)
 
 
-def stream(world, where):
-    total = 0
-    for i, root in enumerate(world.roots[:2]):
-        with open(where(root, "large %d" % i), "rb", buffering=0) as f:
-            while chunk := f.read(1 << 20):
-                total += len(chunk)
-    return total / 1e6
+def degraded(ours, drives, options):
+    """A large file on each drive; the first drive goes."""
+    size = max(1, round(DEGRADED_MEBI * options.scale))
+    for i, root in enumerate(ours.roots):
+        with open(os.path.join(root, "large %d" % i), "wb") as f:
+            for _ in range(size):
+                f.write(os.urandom(1 << 20))
+    ours.run("sync")
+    ours.close()
+    drives.lose(os.path.basename(ours.roots[0]))
+    survivors, ours.roots = ours.roots[1:], ours.roots[1:]
+    ours.mount()
+    plain = got = 0.0
+    for _ in range(options.rounds):
+        ours.settle()
+        drop_caches()
+        plain = max(plain, read_stream(*[os.path.join(root, "large %d" % i) for i, root in enumerate(survivors, 1)]))
+        drop_caches()
+        got = max(got, read_stream(ours.at("large 0")))
+    # As many survivors as there are drives left are read for each byte.
+    share = plain / len(survivors)
+    print("%-52s survivors in one stream %.0f MB/s, / %d = %.0f; mrmr %.0f MB/s, %.2f of that" % (
+        "degraded sequential read", plain, len(survivors), share, got, got / share), flush=True)
 
 
-def scattered(world, where):
-    rng, count = random.Random(3), 20000
-    with open(where(world.roots[0], "large 0"), "rb", buffering=0) as f:
-        for _ in range(count):
-            os.pread(f.fileno(), 4096, rng.randrange(LARGE // 4096) * 4096)
-    return count
+def chosen(names):
+    """The sets by name, in their own order; `degraded` comes last, since a drive is gone after it."""
+    known = [*bench_jobs.SETS, "degraded"]
+    wanted = names.split(",") if names else known
+    for name in wanted:
+        if name not in known:
+            sys.exit("there is no set %s; there are: %s" % (name, ", ".join(known)))
+    return [name for name in known if name in wanted]
 
 
-def small_files(world, where):
-    for root, path in world.paths[::4]:
-        with open(where(root, path), "rb", buffering=0) as f:
-            f.read()
-    return len(world.paths) // 4
-
-
-def degraded(world):
-    """One drive away: a large file of it beside what it takes, three survivors' worth, in one stream."""
-    def survivors():
-        total = 0
-        for i, root in enumerate(world.roots[1:], 1):
-            with open(os.path.join(root, "large %d" % i), "rb", buffering=0) as f:
-                while chunk := f.read(1 << 20):
-                    total += len(chunk)
-        return total / 1e6
-
-    def ours():
-        total = 0
-        with open(os.path.join(world.ours, "large 0"), "rb", buffering=0) as f:
-            while chunk := f.read(1 << 20):
-                total += len(chunk)
-        return total / 1e6
-    plain = best(survivors, drop_caches)
-    got = best(ours, drop_caches)
-    # k survivors are read for each byte.
-    print("%-28s survivors in one stream %5.0f MB/s, / 3 = %5.0f; mrmr %5.0f MB/s, %5.2f of that" % (
-        "degraded sequential read", plain, plain / 3, got, got / (plain / 3)), flush=True)
-
-
-def run(options, drives_of):
-    if not shutil.which("mergerfs"):
-        sys.exit("mergerfs is not installed: apt install mergerfs")
+def run(options):
+    bench_places.need(options)
+    sets = chosen(options.set)
     work = tempfile.mkdtemp(prefix="mrmr-bench-", dir=options.work)
-    drives = drives_of(work)
-    world = World(options, drives)
+    drives, opened = bench_places.Drives(work), []
     try:
-        world.fill()
-        for root in world.roots:
-            world.mrmr("add-drive", root)
-        world.mrmr("sync")
-        world.mount()
-        compare(world, "ls -lR cold", "files/s", lambda where: list_all(world, where), drop_caches)
-        compare(world, "ls -lR warm", "files/s", lambda where: list_all(world, where))
-        compare(world, "stat cached", "/s", lambda where: stat_all(world, where))
-        compare(world, "small files, cold", "files/s", lambda where: small_files(world, where), drop_caches)
-        compare(world, "small files, warm", "files/s", lambda where: small_files(world, where))
-        compare(world, "stream cold", "MB/s", lambda where: stream(world, where), drop_caches)
-        compare(world, "stream warm", "MB/s", lambda where: stream(world, where))
-        compare(world, "random 4 KiB, warm", "/s", lambda where: scattered(world, where))
-        world.close()
-        drives.lose("d0")
-        world.mount()
-        degraded(world)
+        places = bench_places.make_places(options, drives, opened)
+        heading(places)
+        for name in sets:
+            if name == "degraded":
+                degraded(places[-1], drives, options)
+            else:
+                run_set(bench_jobs.SETS[name], places, options, work)
     finally:
-        world.close()
+        for place in opened:
+            place.close()
         drives.close()
         with contextlib.suppress(OSError):
             shutil.rmtree(work)

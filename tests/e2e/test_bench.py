@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""tools/bench mount, very small: each set gives a figure for every place, and nothing is left mounted, also when it fails."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+from loops import need_loops
+from mounts import need_fuse
+
+BENCH = os.path.join(os.environ.get("MRMR_SOURCE", "."), "tools", "bench")
+
+
+def bench(folder, mrmr, *args):
+    """What it printed goes to files: a daemon that it left behind would keep a pipe open."""
+    for program in ("mergerfs", "git"):
+        if not shutil.which(program):
+            pytest.skip(program + " is not installed")
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as told:
+        done = subprocess.run([BENCH, "mount", "--rounds", "1", "--scale", "0.01", "--work", folder, "--mrmr", mrmr, "--null", os.environ["MRMR_NULL_FS"], *args],
+                              stdout=out, stderr=told, timeout=300, check=False)
+        out.seek(0)
+        told.seek(0)
+        done.stdout, done.stderr = out.read(), told.read()
+    return done
+
+
+def mounts_in(folder):
+    with open("/proc/self/mounts", encoding="utf-8", errors="replace") as f:
+        return [line.split()[1] for line in f if line.split()[1].startswith(os.fspath(folder))]
+
+
+def left_in(folder):
+    """Mounts and loop devices of this folder, and what lies in it."""
+    loops = subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True).stdout
+    return mounts_in(folder) + [line for line in loops.splitlines() if os.fspath(folder) in line] + os.listdir(folder)
+
+
+@pytest.fixture(name="folder")
+def make_folder():
+    """In memory: each step begins with syncing its drives."""
+    need_fuse()
+    need_loops()
+    with tempfile.TemporaryDirectory(prefix="mrmr-test-bench-", dir="/dev/shm") as folder:
+        yield pathlib.Path(folder)
+        for point in reversed(mounts_in(folder)):
+            subprocess.run(["umount", "-l", point], check=False)
+
+
+def test_each_step_is_measured_in_every_place(folder):
+    done = bench(folder, os.environ["MRMR_BIN"], "--set", "create,parallel,untar,git,stream,random,degraded")
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    for step in ("create, 2 kB", "stat, just made", "unlink, empty", "create, 32 processes, 1 folder", "untar", "rm -r",
+                 "git status, warm", "stream, read cold", "random 4 KiB, write"):
+        line = next(line for line in lines if line.startswith(step + "  "))
+        # ext4's rate; three ratios to it, two of mrmr's to others; three daemons' seconds.
+        assert re.fullmatch(r"\d+ \S+( +\d+\.\d+){8}", line[len(step):].strip()), line
+    for step in ("first of each leaf", "later ones"):
+        assert any(re.search(step + r" +- +- +- +\d+ /s", line) for line in lines), step
+    assert any(re.match(r"degraded sequential read .* mrmr \d+ MB/s", line) for line in lines)
+    assert left_in(folder) == []
+
+
+def test_a_run_that_fails_leaves_nothing_mounted(folder, tmp_path):
+    broken = tmp_path / "broken"
+    broken.write_text('#!/bin/sh\n[ "$1" = mount ] && exit 1\nexec "%s" "$@"\n' % os.environ["MRMR_BIN"])
+    broken.chmod(0o755)
+    done = bench(folder, broken, "--set", "create")
+    assert done.returncode == 1 and "mrmr does not mount" in done.stderr, done.stderr
+    assert left_in(folder) == []

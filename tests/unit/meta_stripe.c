@@ -60,70 +60,94 @@ static void assert_same_stripe(const struct meta_stripe *a, const struct meta_st
     }
 }
 
+enum { WIDE = 30, DIGESTS = 4096 };
+
+/* What a stripe may be made of, and where its parts lie. */
+struct parts {
+    struct meta_drive drive[WIDE];
+    struct meta_node file[WIDE];
+    struct mrmr_digest digest[DIGESTS];
+    struct meta_block block[WIDE];
+    struct meta_row row[META_ROWS_MAX];
+    struct meta_extent extent[WIDE * 8];
+};
+
+static void make_parts(struct world *w, struct parts *parts)
+{
+    for (size_t i = 0; i < DIGESTS; i++)
+        parts->digest[i] = make_digest(i);
+    for (int i = 0; i < WIDE; i++) {
+        struct meta_drive *d = &parts->drive[i];
+        char name[32];
+        snprintf(name, sizeof name, "d%d", i);
+        *d = make_drive(w, name);
+        d->slot = (uint8_t)(247 - i * 7);
+        assert_ok(meta_drive_store(w->meta, d));
+        parts->file[i] = make_node(w, d, d->root, "f", META_REG, 1);
+    }
+}
+
+static void random_block(struct parts *parts, struct rng *rng, struct meta_stripe *s, int i)
+{
+    struct meta_block *b = &parts->block[s->blocks++];
+    const struct meta_drive *d = &parts->drive[i];
+    *b = (struct meta_block){d->id, d->slot, 0, rng_below(rng, 8), s->extents};
+    uint64_t at = 0;
+    for (size_t j = 0; j < b->extents; j++) {
+        uint64_t leaves = 1 + rng_below(rng, 4);
+        at += rng_below(rng, 3) * 1000; /* perhaps a gap */
+        uint64_t bytes = (leaves - 1) * META_LEAF + 1 + rng_below(rng, META_LEAF);
+        parts->extent[s->extents++] = (struct meta_extent){.drive = d->id,
+            .node = rng_below(rng, 5) ? parts->file[i].id : 0,
+            .place = at,
+            .first = rng_below(rng, 1000),
+            .leaves = leaves,
+            .bytes = bytes,
+            .version = rng_below(rng, 9),
+            .state = (enum meta_extent_state)rng_below(rng, 5),
+            .digests = &parts->digest[rng_below(rng, 4000)]};
+        at += bytes;
+    }
+    b->length = at;
+}
+
+/* Of each drive nothing, a row, or a block. */
+static void random_stripe(struct parts *parts, struct rng *rng, struct meta_stripe *s)
+{
+    s->block = parts->block;
+    s->row = parts->row;
+    s->extent = parts->extent;
+    for (int i = WIDE; i-- > 0;) { /* downwards in drives is upwards in slots */
+        if (rng_below(rng, 3) == 0)
+            continue;
+        if (rng_below(rng, 6) == 0 && s->rows < META_ROWS_MAX) {
+            parts->row[s->rows] = (struct meta_row){(uint8_t)s->rows, parts->drive[i].id,
+                (enum meta_row_state)rng_below(rng, 3), rng_next(rng) >> 2};
+            s->rows++;
+            continue;
+        }
+        random_block(parts, rng, s, i);
+    }
+}
+
 /* Random images over many drives, whose slots are not in the order of their ids. */
 static void round_trip(void **state)
 {
     struct world *w = *state;
     struct rng rng = rng_seeded(__func__);
-    enum { N = 30 };
-    struct meta_drive d[N];
-    struct meta_node f[N];
-    static struct mrmr_digest digests[4096];
-    for (size_t i = 0; i < 4096; i++)
-        digests[i] = make_digest(i);
-    for (int i = 0; i < N; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "d%d", i);
-        d[i] = make_drive(w, name);
-        d[i].slot = (uint8_t)(247 - i * 7);
-        assert_ok(meta_drive_store(w->meta, &d[i]));
-        f[i] = make_node(w, &d[i], d[i].root, "f", META_REG, 1);
-    }
+    static struct parts parts;
     struct meta_stripe old = {.id = 0};
+    make_parts(w, &parts);
     for (int round = 0; round < 60; round++) {
-        struct meta_block block[N];
-        struct meta_row row[META_ROWS_MAX];
-        static struct meta_extent extent[N * 8];
         struct meta_stripe s = {.id = old.id,
             .uuid = old.uuid,
             .generation = old.generation + 1,
             .length = 40 * META_LEAF,
             .made = round,
-            .scrubbed = -round,
-            .block = block,
-            .row = row,
-            .extent = extent};
+            .scrubbed = -round};
         if (!s.id)
             assert_ok(mrmr_uuid_make(&s.uuid));
-        for (int i = N; i-- > 0;) { /* downwards in drives is upwards in slots */
-            if (rng_below(&rng, 3) == 0)
-                continue;
-            if (rng_below(&rng, 6) == 0 && s.rows < META_ROWS_MAX) {
-                row[s.rows] = (struct meta_row){(uint8_t)s.rows, d[i].id,
-                    (enum meta_row_state)rng_below(&rng, 3), rng_next(&rng) >> 2};
-                s.rows++;
-                continue;
-            }
-            struct meta_block *b = &block[s.blocks++];
-            *b = (struct meta_block){d[i].id, d[i].slot, 0, rng_below(&rng, 8), s.extents};
-            uint64_t at = 0;
-            for (size_t j = 0; j < b->extents; j++) {
-                uint64_t leaves = 1 + rng_below(&rng, 4);
-                at += rng_below(&rng, 3) * 1000; /* perhaps a gap */
-                uint64_t bytes = (leaves - 1) * META_LEAF + 1 + rng_below(&rng, META_LEAF);
-                extent[s.extents++] = (struct meta_extent){.drive = d[i].id,
-                    .node = rng_below(&rng, 5) ? f[i].id : 0,
-                    .place = at,
-                    .first = rng_below(&rng, 1000),
-                    .leaves = leaves,
-                    .bytes = bytes,
-                    .version = rng_below(&rng, 9),
-                    .state = (enum meta_extent_state)rng_below(&rng, 5),
-                    .digests = &digests[rng_below(&rng, 4000)]};
-                at += bytes;
-            }
-            b->length = at;
-        }
+        random_stripe(&parts, &rng, &s);
         assert_ok(meta_stripe_store(w->meta, &s, old.generation, NULL, 0));
         meta_stripe_free(&old);
         assert_ok(meta_stripe_load(w->meta, s.id, &old));

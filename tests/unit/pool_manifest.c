@@ -162,6 +162,34 @@ static void expect_path(struct pool_manifest *m, size_t extent_index, const char
         assert_null(got);
 }
 
+/* The blocks and extents, and whose they are. */
+static void expect_stripe(
+    struct fixture *f, const struct pool_manifest *m, const struct meta_stripe *stripe)
+{
+    assert_int_equal(m->blocks, stripe->blocks);
+    for (unsigned i = 0; i < stripe->blocks; i++) {
+        const struct meta_block *block = &stripe->block[i];
+        assert_int_equal(m->block[i].slot, block->slot);
+        assert_int_equal(m->block[i].length, block->length);
+        assert_int_equal(m->block[i].extents, block->extents);
+        assert_int_equal(m->block[i].first_extent, block->first_extent);
+        assert_true(mrmr_uuid_equal(&m->block[i].drive, &f->drive[i].meta.uuid));
+        assert_string_equal(m->block[i].name, f->drive[i].meta.name);
+    }
+    assert_int_equal(m->extents, stripe->extents);
+    for (unsigned i = 0; i < stripe->extents; i++) {
+        const struct meta_extent *e = &stripe->extent[i];
+        assert_int_equal(m->extent[i].place, e->place);
+        assert_int_equal(m->extent[i].first, e->first);
+        assert_int_equal(m->extent[i].bytes, e->bytes);
+        assert_int_equal(m->extent[i].leaves, e->leaves);
+        assert_int_equal(m->extent[i].version, 2);
+        assert_int_equal(m->extent[i].state, e->state);
+        assert_memory_equal(
+            &m->digest[m->extent[i].digest], e->digests, e->leaves * sizeof *e->digests);
+    }
+}
+
 static void test_build(void **state)
 {
     struct fixture *f = *state;
@@ -205,26 +233,7 @@ static void test_build(void **state)
     assert_true(mrmr_uuid_equal(&m->stripe, &stripe.uuid));
     assert_int_equal(m->superseded, 2);
     assert_true(mrmr_uuid_equal(&m->supersedes[1].stripe, &old[1].stripe));
-    assert_int_equal(m->blocks, 2);
-    for (unsigned i = 0; i < 2; i++) {
-        assert_int_equal(m->block[i].slot, block[i].slot);
-        assert_int_equal(m->block[i].length, block[i].length);
-        assert_int_equal(m->block[i].extents, block[i].extents);
-        assert_int_equal(m->block[i].first_extent, block[i].first_extent);
-        assert_true(mrmr_uuid_equal(&m->block[i].drive, &f->drive[i].meta.uuid));
-        assert_string_equal(m->block[i].name, f->drive[i].meta.name);
-    }
-    assert_int_equal(m->extents, 5);
-    for (unsigned i = 0; i < 5; i++) {
-        assert_int_equal(m->extent[i].place, e[i].place);
-        assert_int_equal(m->extent[i].first, e[i].first);
-        assert_int_equal(m->extent[i].bytes, e[i].bytes);
-        assert_int_equal(m->extent[i].leaves, e[i].leaves);
-        assert_int_equal(m->extent[i].version, 2);
-        assert_int_equal(m->extent[i].state, e[i].state);
-        assert_memory_equal(
-            &m->digest[m->extent[i].digest], e[i].digests, e[i].leaves * sizeof digest[0][0]);
-    }
+    expect_stripe(f, m, &stripe);
     assert_int_equal(m->files, 4); /* two extents of one file name it once */
     expect_path(m, 0, "new\nline %/f\xff");
     expect_path(m, 1, "new\nline %/f\xff");

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 mrmr_cmocka(pool_tree pool_tree.c LIBS mrmr_rig LABELS threads TIMEOUT 300)
-mrmr_cmocka(pool_gone pool_gone.c LIBS mrmr_rig TIMEOUT 600)
+mrmr_cmocka(pool_gone pool_gone.c pool_gone_world.c pool_tree_world.c LIBS mrmr_rig TIMEOUT 300)
+mrmr_cmocka(pool_gone_journal pool_gone_journal.c pool_gone_world.c pool_tree_world.c LIBS mrmr_rig TIMEOUT 300)
 mrmr_cmocka(pool_tree_write pool_tree_write.c pool_tree_world.c LIBS mrmr_rig TIMEOUT 600)
 mrmr_cmocka(pool_tree_races pool_tree_races.c pool_tree_world.c LIBS mrmr_rig LABELS threads)

@@ -5,12 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
-void open_tree(struct world *w)
+mrmr_err try_open_tree(struct world *w)
 {
     char dir[300];
     snprintf(dir, sizeof dir, "%s/pool", w->rig->dir);
-    rig_ok(pool_open(dir, POOL_LOOK, "test", &w->pool));
-    rig_ok(pool_tree_open(w->pool, NULL, &w->tree));
+    MRMR_TRY(pool_open(dir, POOL_LOOK, "test", &w->pool));
+    return pool_tree_open(w->pool, NULL, &w->tree);
+}
+
+void open_tree(struct world *w)
+{
+    rig_ok(try_open_tree(w));
 }
 
 void close_tree(struct world *w)

@@ -16,6 +16,7 @@ struct world {
     struct pool_tree *tree;
 };
 
+mrmr_err try_open_tree(struct world *w);
 void open_tree(struct world *w);
 void close_tree(struct world *w);
 /* Five drives with a protected file f0 … f4 each, and `other` on the first; the tree is open. */

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What is retained is let go of when no stripe counts on it any more, and not while that is not known;
+ * nothing that lies there is believed.
+ */
+#include "tests/unit/pool_retained_world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What came after the job had looked, or was needed anew since, is not let go of. */
+static void test_release_leaves_what_is_new(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_MEM, 76);
+    struct drv *drv = rig_pool_drive(rig, 0)->drv;
+    static const char text[3][8] = {"one", "two", "three"};
+    struct mrmr_digest digest[3];
+    uint8_t got[8];
+    struct pool_retained *retained;
+    for (unsigned i = 0; i < 3; i++)
+        digest[i] = mrmr_digest_of(text[i], 8);
+    rig_ok(pool_retained_save(drv, &digest[0], text[0], 8));
+    rig_ok(pool_retained_save(drv, &digest[1], text[1], 8));
+    rig_ok(pool_retained_list(rig->pool, &retained));
+    struct pool_sync_report report;
+    struct pool_job job = rig_job(rig);
+    rig_ok(pool_scan(rig->pool, &job, false, &report));
+    rig_ok(pool_retained_save(drv, &digest[1], text[1], 8));
+    rig_ok(pool_retained_save(drv, &digest[2], text[2], 8));
+    rig_ok(pool_retained_release(rig->pool, &job, retained));
+    pool_retained_free(retained);
+    assert_int_equal(pool_retained_read(drv, &digest[0], got, 8), MRMR_ABSENT);
+    rig_ok(pool_retained_read(drv, &digest[1], got, 8));
+    rig_ok(pool_retained_read(drv, &digest[2], got, 8));
+    assert_memory_equal(got, text[2], 8);
+    /* One that was being made when the power went. */
+    char temp[POOL_RETAINED_PATH];
+    struct drv_file *file;
+    snprintf(temp, sizeof temp, POOL_RETAINED "/ab/ab~0123456789abcdef");
+    rig_ok(drv_mkdirs(rig->drive[0].raw, POOL_RETAINED "/ab", 0700));
+    rig_ok(drv_file_open(rig->drive[0].raw, temp, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
+    drv_file_close(file);
+    rig_sync(rig);
+    assert_int_equal(count_retained(rig, 0), 0);
+    rig_destroy(rig);
+}
+
+/* The scan has not seen the change yet, as when it could not look into a folder: what is LIVE to the
+ * catalog is looked for in its place. Of two files with the same bytes each needs them. */
+static void test_release_looks_for_what_is_live(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_MEM, 82);
+    struct pool_job job = rig_job(rig);
+    struct pool_retained *retained;
+    rig_ok(save(rig, "f0", 0, 2));
+    unsigned n = count_retained(rig, 0);
+    rig_edit(rig, "f0", 10, 10);
+    rig_ok(pool_retained_list(rig->pool, &retained));
+    rig_ok(pool_retained_release(rig->pool, &job, retained));
+    pool_retained_free(retained);
+    assert_int_equal(count_retained(rig, 0), n - 1); /* leaf 1 is in its place */
+    reads_all_but(rig, "f0", 0);
+    rig_destroy(rig);
+}
+
+/* Not to know where a symlink leads is not to know that it leads nowhere. */
+static void test_release_in_the_dark(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 87);
+    const struct drv_fault_rule dark = {
+        .ops = DRV_FAULT_READLINK, .prefix = POOL_RETAINED, .err = MRMR_SPACE};
+    rig_put(rig, 0, "other", 5000);
+    rig_protect_all(rig);
+    rig_ok(delete_file(rig, "f0"));
+    rig_find(rig, "f0")->there = false;
+    no_new_rows(rig);
+    rig_sync(rig);
+    rig_ok(drv_fault_add(rig->drive[0].fault, &dark, NULL));
+    rig_sync(rig);
+    rig_clear_faults(rig);
+    assert_true(count_retained(rig, 0) > FILE_LEAVES); /* the symlinks, and the file */
+    reads_all_but(rig, NULL, 0);
+    rig_destroy(rig);
+}
+
+/* The first folder of saved leaves; as it cannot be listed. */
+static unsigned darken_a_folder(struct rig *rig, mrmr_err err)
+{
+    struct mrmr_bytes names = MRMR_BYTES_INIT;
+    char folder[POOL_RETAINED_PATH];
+    unsigned n = 0;
+    const char *name;
+    rig_ok(drv_list(rig->drive[0].raw, POOL_RETAINED, list_name, &names));
+    for (name = names.data; strcmp(name, "files") == 0; name += strlen(name) + 1)
+        ;
+    snprintf(folder, sizeof folder, POOL_RETAINED "/%.80s", name);
+    mrmr_bytes_free(&names);
+    rig_ok(drv_list(rig->drive[0].raw, folder, count_entry, &n));
+    const struct drv_fault_rule dark = {.ops = DRV_FAULT_LIST, .prefix = folder, .err = err};
+    rig_ok(drv_fault_add(rig->drive[0].fault, &dark, NULL));
+    return n;
+}
+
+/* Only what is in it stays. */
+static void test_release_beside_a_dark_folder(void **state)
+{
+    (void)state;
+    static const mrmr_err errs[] = {MRMR_DENIED, MRMR_IO, MRMR_LOOP};
+    for (size_t i = 0; i < sizeof errs / sizeof *errs; i++) {
+        struct rig *rig = begin(RIG_MEM, 96);
+        rig_ok(save(rig, "f0", 0, FILE_LEAVES));
+        assert_int_equal(count_retained(rig, 0), FILE_LEAVES);
+        unsigned dark = darken_a_folder(rig, errs[i]);
+        assert_true(dark < FILE_LEAVES);
+        rig_sync(rig);
+        assert_int_equal(count_retained(rig, 0), dark);
+        rig_clear_faults(rig);
+        rig_sync(rig);
+        assert_int_equal(count_retained(rig, 0), 0);
+        rig_destroy(rig);
+    }
+}
+
+/* What cannot be seen may lead to any file. */
+static void test_release_does_not_guess_what_leads_to_a_file(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 97);
+    unsigned files = 0;
+    rig_put(rig, 0, "one", 5000);
+    rig_put(rig, 0, "other", 5000);
+    rig_protect_all(rig);
+    rig_ok(delete_file(rig, "one"));
+    rig_find(rig, "one")->there = false;
+    no_new_rows(rig);
+    assert_int_equal(darken_a_folder(rig, MRMR_DENIED), 1);
+    rig_sync(rig);
+    rig_sync(rig);
+    rig_ok(drv_list(rig->drive[0].raw, POOL_RETAINED_FILES, count_entry, &files));
+    assert_int_equal(files, 1);
+    reads_all_but(rig, NULL, 0);
+    rig_clear_faults(rig);
+    rig_protect_all(rig);
+    rig_sync(rig);
+    assert_int_equal(count_retained(rig, 0), 0);
+    rig_destroy(rig);
+}
+
+/* Nothing that lies there is believed, nor led out of the folder by. */
+static void test_hostile(void **state)
+{
+    (void)state;
+    static const char *const targets[] = {"../files/0123456789abcdef#0", "../../../f1#0",
+        "../files/0123456789abcdef", "../files/0123456789abcdef#99999999999999999999",
+        "../files/0123456789abcdef#-1", "../files/../../drive#0", "", "/etc/passwd"};
+    struct rig *rig = begin(RIG_LOCAL, 77);
+    struct drv *drv = rig_pool_drive(rig, 0)->drv, *raw = rig->drive[0].raw;
+    static uint8_t buf[RIG_LEAF];
+    struct mrmr_digest digest = mrmr_digest_of("bytes", 5);
+    char path[POOL_RETAINED_PATH], hex[2 * MRMR_DIGEST_SIZE + 1];
+    rig_ok(pool_retained_save(drv, &digest, "bytes", 5));
+    rig_ok(pool_retained_read(drv, &digest, buf, 5));
+    for (size_t i = 0; i < MRMR_DIGEST_SIZE; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest.bytes[i]);
+    snprintf(path, sizeof path, POOL_RETAINED "/%.2s/%s", hex, hex);
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        rig_ok(drv_unlink(raw, path));
+        if (*targets[i])
+            rig_ok(drv_symlink(raw, targets[i], path));
+        else
+            rig_ok(drv_mkdir(raw, path, 0700));
+        assert_true(pool_retained_read(drv, &digest, buf, 5) != MRMR_OK);
+        if (!*targets[i]) {
+            rig_ok(drv_rmdir(raw, path));
+            rig_ok(drv_symlink(raw, "x", path));
+        }
+    }
+    rig_ok(drv_unlink(raw, path));
+    struct drv_file *file;
+    rig_ok(drv_file_open(raw, path, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
+    rig_ok(drv_file_write(file, 0, "lies!", 5));
+    drv_file_close(file);
+    assert_int_equal(pool_retained_read(drv, &digest, buf, 5), MRMR_DIGEST);
+    rig_ok(pool_retained_save(drv, &digest, "bytes", 5)); /* made anew */
+    rig_ok(pool_retained_read(drv, &digest, buf, 5));
+    rig_sync(rig);
+    assert_int_equal(count_retained(rig, 0), 0);
+    rig_destroy(rig);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_release_leaves_what_is_new),
+        cmocka_unit_test(test_release_looks_for_what_is_live),
+        cmocka_unit_test(test_release_in_the_dark),
+        cmocka_unit_test(test_release_beside_a_dark_folder),
+        cmocka_unit_test(test_release_does_not_guess_what_leads_to_a_file),
+        cmocka_unit_test(test_hostile),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_retained_release", tests, NULL, NULL);
+}

@@ -107,6 +107,7 @@ static void job_free(struct guard_job *job)
     struct guard_inner *inner = job->inner;
     pthread_cond_destroy(&job->changed);
     drv_act_put(job->act);
+    drv_hold_put(job->hold); /* it never ran */
     job->free(job);
     guard_inner_put(inner);
 }
@@ -210,6 +211,7 @@ static mrmr_err worker_do(struct guard_job *job)
     drv_act_set(job->act);
     mrmr_err err = job->run(job);
     drv_act_set(NULL);
+    drv_hold_put(mrmr_steal(job->hold)); /* before its caller is told, who ends it as a rule */
     return err;
 }
 
@@ -427,6 +429,7 @@ mrmr_err guard_call(struct drv *drv, struct guard_inner *inner, struct guard_job
     if (!job->inner)
         return mrmr_fail(MRMR_OFFLINE, "the drive is out of service");
     job->drv = job->inner->drv;
+    job->hold = drv_hold_share(drv_hold_own());
     return inner_call(job->inner, job);
 }
 

@@ -23,7 +23,8 @@
  *
  * A change that was given up, or was under way when the drive was cut off, may or may not have
  * happened, or may happen yet, as long as drv_guard_stuck() counts its thread. It reads nothing of
- * the caller's by then.
+ * the caller's by then. Whoever must know when it is over begins a hold (hold.h) before the op: that
+ * lasts until the op has come back from the inner drive, however late.
  *
  * Ops run as the caller that their thread acts as (drv_act_as).
  *

@@ -165,9 +165,9 @@ static mrmr_err apply_one(struct applying *a, const struct pool_gone_record *rec
     bool kept = false;
     uint64_t epoch;
     MRMR_TRY(folder_is(a, record->path));
-    MRMR_TRY(pool_writers_enter(a->writers, &epoch));
+    MRMR_TRY(pool_writers_begin(a->writers, &epoch));
     mrmr_err err = apply_among_writers(a, record, &kept);
-    pool_writers_leave(a->writers);
+    pool_writers_end(); /* an op that the drive does not answer may be carried out yet */
     /* It is gone, or its folder is, or something that is no folder has that one's place. */
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
         err = MRMR_OK;

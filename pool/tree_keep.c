@@ -126,12 +126,13 @@ mrmr_err tree_change_begin(struct pool_tree *tree, uint64_t *ret_epoch)
 {
     if (!tree->keeper)
         return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
-    return pool_writers_enter(tree->keeper->writers, ret_epoch);
+    return pool_writers_begin(tree->keeper->writers, ret_epoch);
 }
 
 void tree_change_end(struct pool_tree *tree)
 {
-    pool_writers_leave(tree->keeper->writers);
+    (void)tree;
+    pool_writers_end();
 }
 
 /* --- what counts --- */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/writers.h"
 
+#include "base/cleanup.h"
 #include "base/uuid.h"
+#include "drivers/hold.h"
 #include "pool/engine.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -21,11 +23,12 @@ enum {
 static const int64_t look_lasts = MRMR_NS_PER_S / 2;
 
 /* Locks of an open file description (fcntl(2), F_OFD_SETLK), one byte each. */
-enum writers_lock { LOCK_GATE, LOCK_IN };
+enum writers_lock { LOCK_GATE, LOCK_IN, LOCK_LATE };
 
 enum writers_number { NUMBER_EPOCH, NUMBER_TURN };
 
 struct pool_writers {
+    atomic_uint refs; /* the handle itself, and each change that is late */
     int fd;
     int64_t wait_most;
     pthread_mutex_t lock;
@@ -33,6 +36,7 @@ struct pool_writers {
     /* Guarded by lock. */
     bool stopping; /* from stop to go: the lock on the file is the handle's, not a thread's */
     unsigned in;   /* the threads of this process share one lock on the file */
+    unsigned late; /* likewise */
     uint64_t turn; /* the last of this handle; they begin at random, so that no other has them */
 };
 
@@ -53,6 +57,17 @@ static mrmr_err lock_try(const struct pool_writers *writers, enum writers_lock w
     if (*ret_got || errno == EAGAIN || errno == EACCES || errno == EINTR)
         return MRMR_OK;
     return mrmr_fail_errno(errno, "lock", WRITERS_NAME);
+}
+
+/* By another handle. */
+static mrmr_err lock_is_had(
+    const struct pool_writers *writers, enum writers_lock which, bool *ret_had)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = which, .l_len = 1};
+    if (fcntl(writers->fd, F_OFD_GETLK, &lock) < 0)
+        return mrmr_fail_errno(errno, "look at a lock of", WRITERS_NAME);
+    *ret_had = lock.l_type != F_UNLCK;
+    return MRMR_OK;
 }
 
 /* One that was never written is 0. */
@@ -88,6 +103,7 @@ mrmr_err pool_writers_open(int dirfd, struct pool_writers **ret_writers)
     struct pool_writers *writers = calloc(1, sizeof *writers);
     if (!writers)
         return mrmr_nomem();
+    writers->refs = 1;
     writers->fd = -1;
     writers->wait_most = WAIT_S * MRMR_NS_PER_S;
     pthread_condattr_t monotonic;
@@ -106,7 +122,7 @@ mrmr_err pool_writers_open(int dirfd, struct pool_writers **ret_writers)
 
 void pool_writers_close(struct pool_writers *writers)
 {
-    if (!writers)
+    if (!writers || atomic_fetch_sub(&writers->refs, 1) != 1)
         return;
     if (writers->fd >= 0)
         close(writers->fd);
@@ -151,31 +167,135 @@ void pool_writers_leave(struct pool_writers *writers)
         lock_set(writers, LOCK_IN, F_UNLCK);
 }
 
+/* --- changes that may be late --- */
+
+struct change {
+    struct drv_hold hold; /* first */
+    struct pool_writers *writers;
+    bool outlives; /* its caller: an op of it goes on */
+    bool late;     /* has that lock; else it is in still */
+};
+
+static void late_leave(struct pool_writers *writers)
+{
+    mrmr_locked(&writers->lock);
+    if (--writers->late == 0)
+        lock_set(writers, LOCK_LATE, F_UNLCK);
+}
+
+static mrmr_err late_enter(struct pool_writers *writers)
+{
+    mrmr_locked(&writers->lock);
+    if (!writers->late)
+        MRMR_TRY(lock_set(writers, LOCK_LATE, F_RDLCK));
+    writers->late++;
+    return MRMR_OK;
+}
+
+/* On the caller's thread, or on that of the last op that was given up. */
+static void change_ended(struct drv_hold *hold)
+{
+    struct change *change = (struct change *)hold;
+    if (change->late)
+        late_leave(change->writers);
+    else
+        pool_writers_leave(change->writers);
+    if (change->outlives)
+        pool_writers_close(change->writers);
+    free(change);
+}
+
+/* It is late before it leaves: whoever stops the writers sees one or the other. */
+static void change_goes_on(struct change *change)
+{
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    atomic_fetch_add(&change->writers->refs, 1);
+    change->outlives = true;
+    change->late = late_enter(change->writers) == MRMR_OK;
+    if (change->late)
+        pool_writers_leave(change->writers);
+    else
+        mrmr_log_story(
+            MRMR_LOG_WARN, "a change that a drive does not answer keeps all others from it");
+    mrmr_story_restore(&story);
+}
+
+mrmr_err pool_writers_begin(struct pool_writers *writers, uint64_t *ret_epoch)
+{
+    struct change *change = calloc(1, sizeof *change);
+    mrmr_err err = change ? pool_writers_enter(writers, ret_epoch) : mrmr_nomem();
+    if (err) {
+        free(change);
+        return err;
+    }
+    change->writers = writers;
+    drv_hold_begin(&change->hold, change_ended);
+    return MRMR_OK;
+}
+
+void pool_writers_end(void)
+{
+    struct change *change = (struct change *)drv_hold_own();
+    if (drv_hold_goes_on(&change->hold))
+        change_goes_on(change);
+    drv_hold_end();
+}
+
+bool pool_writers_inside(void)
+{
+    return drv_hold_own();
+}
+
 /* --- stopping --- */
 
 struct waiting {
     struct pool_writers *writers;
     const struct pool_job *job;
     int64_t end, pause;
+    bool late; /* it is those that are late who are waited for */
 };
+
+static mrmr_err waited_enough(const struct waiting *waiting)
+{
+    const long long seconds = waiting->writers->wait_most / MRMR_NS_PER_S;
+    if (waiting->late) {
+        mrmr_fail(MRMR_BUSY,
+            "a drive has not answered to something that was written through the pool's mount, and "
+            "was given up: it may be written yet, and what is done now could count on what was "
+            "there before");
+        return mrmr_err_hint(MRMR_BUSY,
+            "nothing is lost: look with `mrmr drives` which drive does not answer, put it right or "
+            "unplug it, so that the kernel gives up, too; then run the command again");
+    }
+    mrmr_fail(MRMR_BUSY,
+        "something that is written through the pool's mount has not ended for %lld s: a drive "
+        "hangs, or is very slow",
+        seconds);
+    return mrmr_err_hint(MRMR_BUSY,
+        "nothing is lost: look with `mrmr drives` which one does not answer, then run the "
+        "command again");
+}
 
 /* It goes on, and until when this pause lasts. */
 static mrmr_err waiting_pause(struct waiting *waiting, int64_t most, int64_t *ret_until)
 {
     int64_t now = mrmr_clock_monotonic();
     MRMR_TRY(pool_job_poll(waiting->job));
-    if (now >= waiting->end) {
-        mrmr_fail(MRMR_BUSY,
-            "something that is written through the pool's mount has not ended for %lld s: a drive "
-            "hangs, or is very slow",
-            (long long)(waiting->writers->wait_most / MRMR_NS_PER_S));
-        return mrmr_err_hint(MRMR_BUSY,
-            "nothing is lost: look with `mrmr drives` which one does not answer, then run the "
-            "command again");
-    }
+    if (now >= waiting->end)
+        return waited_enough(waiting);
     int64_t left = waiting->end - now;
     waiting->pause = waiting->pause < most / 2 ? 2 * waiting->pause : most;
     *ret_until = now + (waiting->pause < left ? waiting->pause : left);
+    return MRMR_OK;
+}
+
+static mrmr_err waiting_sleep(struct waiting *waiting, int64_t most)
+{
+    int64_t until;
+    MRMR_TRY(waiting_pause(waiting, most, &until));
+    struct timespec ts = mrmr_clock_to_timespec(until);
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
     return MRMR_OK;
 }
 
@@ -185,13 +305,22 @@ static mrmr_err lock_wait(struct waiting *waiting, enum writers_lock which, int6
     waiting->pause = PAUSE_NS / 2;
     for (;;) {
         bool got;
-        int64_t until;
         MRMR_TRY(lock_try(waiting->writers, which, &got));
         if (got)
             return MRMR_OK;
-        MRMR_TRY(waiting_pause(waiting, most, &until));
-        struct timespec ts = mrmr_clock_to_timespec(until);
-        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
+        MRMR_TRY(waiting_sleep(waiting, most));
+    }
+}
+
+/* With the gate open. */
+static mrmr_err late_wait(struct waiting *waiting)
+{
+    waiting->pause = PAUSE_NS / 2;
+    for (;;) {
+        MRMR_TRY(lock_is_had(waiting->writers, LOCK_LATE, &waiting->late));
+        if (!waiting->late)
+            return MRMR_OK;
+        MRMR_TRY(waiting_sleep(waiting, PAUSE_MOST_NS));
     }
 }
 
@@ -217,16 +346,42 @@ static void stopping_end(struct pool_writers *writers)
     pthread_cond_signal(&writers->went);
 }
 
+static void locks_give_back(const struct pool_writers *writers)
+{
+    lock_set(writers, LOCK_IN, F_UNLCK);
+    lock_set(writers, LOCK_GATE, F_UNLCK);
+}
+
+/* *ret_late: they stand still, but for one that became late meanwhile. */
+static mrmr_err locks_take(struct waiting *waiting, bool *ret_late)
+{
+    MRMR_TRY(lock_wait(waiting, LOCK_GATE, PAUSE_GATE_NS));
+    mrmr_err err = lock_wait(waiting, LOCK_IN, PAUSE_MOST_NS);
+    if (!err)
+        err = lock_is_had(waiting->writers, LOCK_LATE, ret_late);
+    if (err)
+        locks_give_back(waiting->writers);
+    return err;
+}
+
+static mrmr_err stop(struct waiting *waiting)
+{
+    for (;;) {
+        bool late;
+        MRMR_TRY(late_wait(waiting));
+        MRMR_TRY(locks_take(waiting, &late));
+        if (!late)
+            return MRMR_OK;
+        locks_give_back(waiting->writers);
+    }
+}
+
 mrmr_err pool_writers_stop(struct pool_writers *writers, const struct pool_job *job)
 {
-    struct waiting waiting = {writers, job, mrmr_clock_monotonic() + writers->wait_most, PAUSE_NS};
+    struct waiting waiting = {
+        writers, job, mrmr_clock_monotonic() + writers->wait_most, PAUSE_NS, false};
     MRMR_TRY(stopping_begin(&waiting));
-    mrmr_err err = lock_wait(&waiting, LOCK_GATE, PAUSE_GATE_NS);
-    if (!err) {
-        err = lock_wait(&waiting, LOCK_IN, PAUSE_MOST_NS);
-        if (err)
-            lock_set(writers, LOCK_GATE, F_UNLCK);
-    }
+    mrmr_err err = stop(&waiting);
     if (err)
         stopping_end(writers);
     return err;
@@ -234,8 +389,7 @@ mrmr_err pool_writers_stop(struct pool_writers *writers, const struct pool_job *
 
 void pool_writers_go(struct pool_writers *writers)
 {
-    lock_set(writers, LOCK_IN, F_UNLCK);
-    lock_set(writers, LOCK_GATE, F_UNLCK);
+    locks_give_back(writers);
     stopping_end(writers);
 }
 

@@ -7,28 +7,40 @@
  * number at once; a commit stops them, looks once more at the files it claims, commits and lets them
  * go on. So does whoever puts another inode in the place of a file (repair.c, restore.c).
  *
- * The file `writers` in the pool's folder has two locks (one for the writers that are in, one at
- * which new ones wait while somebody wants to stop them) and two numbers of 8 bytes:
+ * The file `writers` in the pool's folder has three locks (one for the writers that are in, one at
+ * which new ones wait while somebody wants to stop them, one for those that are late) and two
+ * numbers of 8 bytes:
  *
  *     epoch    what stripes count on may be another than before, and so may the inode that has a
  *              file's name: who holds it open opens it anew
  *     turn     another one for each writer that came: nobody has since, if it is the same
  *
- * The kernel gives the locks back when a process ends, however it ends. The numbers need not survive
- * anything: they are compared within the life of one process. They are read and written as a file
- * is, and not mapped: a full disk is an error then, and no signal.
+ * A change is late when the guard of a drive (guard.h) gave an op of it up: the caller has his
+ * answer, and what he wanted may happen yet, as long as the op hangs in the kernel. Until it has ended, however late, nobody stops the writers: whatever is claimed of the file
+ * could be changed after that. Others write meanwhile; only whoever wants to stop them waits.
+ *
+ * The kernel gives the locks back when a process ends, however it ends. One that is killed ends when
+ * its last thread has left the kernel, so what hangs uninterruptibly, as in a disk that does not
+ * answer, has its lock until it is over. Where a kill ends the wait (FUSE, NFS), the request may
+ * still lie with a server, and be carried out after a commit. To the pool that is a change made
+ * directly on the drive: the next scan finds it, its stripes have a margin less until then, and what
+ * they counted on before was saved before the write was issued.
+ *
+ * The numbers need not survive anything: they are compared within the life of one process. They are
+ * read and written as a file is, and not mapped: a full disk is an error then, and no signal.
  *
  * Whoever stops waits for those that are in, and all others wait at the gate meanwhile. One that
  * hangs with its drive must not take everybody along: the wait ends with MRMR_BUSY, by default a
- * little after a drive's deadline (set drive-timeout). By then the guard of a drive (guard.h) has
- * given up whatever hung, and its writer has left; only a sync may take longer on a healthy drive,
- * and is not worth that all the others wait for it: the job ends, and can be run again.
+ * little after a drive's deadline (set drive-timeout). By then the guard of a drive has given up
+ * whatever hung, and its writer has left, or is late; only a sync may take longer on a healthy drive,
+ * and is not worth that all the others wait for it: the job ends, and can be run again. The wait for
+ * those that are late ends likewise, and the gate is open meanwhile.
  *
  * What was read before the wait is as old as the wait was long, and a drive that a writer hung with
  * is no drive to be asked while all wait: stop_after looks first, and again if it had to wait.
  *
  * Threads: any. Those of one handle stop writers one after another. A handle is for writing or for
- * stopping, not for both.
+ * stopping, not for both. One that was closed lives on while changes of it are late.
  */
 #ifndef MRMR_POOL_WRITERS_H
 #define MRMR_POOL_WRITERS_H
@@ -50,6 +62,12 @@ mrmr_err pool_writers_enter(struct pool_writers *writers, uint64_t *ret_epoch);
 void pool_writers_leave(struct pool_writers *writers);
 /* For who is not in: if an enter says the same later, nothing has been committed since. */
 mrmr_err pool_writers_epoch(const struct pool_writers *writers, uint64_t *ret_epoch);
+/* The same around a change whose ops go through guards, on one thread: what of it was given up is late,
+ * from end until it has ended. Never one inside another. */
+mrmr_err pool_writers_begin(struct pool_writers *writers, uint64_t *ret_epoch);
+void pool_writers_end(void);
+/* This thread is between the two. */
+bool pool_writers_inside(void);
 
 /* Waits for those that are in; nobody enters until go. MRMR_BUSY: they did not leave in time;
  * MRMR_CANCELLED: the job (may be NULL) was. Then nobody is stopped. */

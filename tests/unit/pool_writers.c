@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/thread.h"
+#include "drivers/hold.h"
 #include "pool/pool.h"
 
 #include <fcntl.h>
@@ -169,6 +170,76 @@ static void test_a_writer_hangs(void **state)
     alarm(0);
     for (unsigned i = 0; i < 2; i++)
         pool_writers_close(bench.writers[i]);
+}
+
+/* An op of a change goes on after its caller gave it up: nobody stops the writers until it has ended,
+ * and nobody else waits for it. What is closed meanwhile, or stopped just then, makes no difference. */
+static void test_a_change_is_late(void **state)
+{
+    (void)state;
+    struct pool_writers *writer, *other, *owner;
+    uint64_t epoch;
+    ok(pool_writers_open(dirfd_of_folder, &writer));
+    ok(pool_writers_open(dirfd_of_folder, &other));
+    ok(pool_writers_open(dirfd_of_folder, &owner));
+    pool_writers_wait_at_most(owner, WAIT_MS * INT64_C(1000000));
+    assert_false(pool_writers_inside());
+    ok(pool_writers_begin(writer, &epoch));
+    assert_true(pool_writers_inside());
+    struct drv_hold *op[2] = {drv_hold_share(drv_hold_own()), drv_hold_share(drv_hold_own())};
+    pool_writers_end();
+    assert_false(pool_writers_inside());
+    pool_writers_close(writer);
+    alarm(ALARM_S);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pool_writers_stop(owner, NULL), MRMR_BUSY);
+        assert_non_null(strstr(mrmr_story_get()->text, "may be written yet"));
+        assert_non_null(strstr(mrmr_story_get()->hint, "mrmr drives"));
+        ok(pool_writers_begin(other, &epoch));
+        pool_writers_end();
+        drv_hold_put(op[i]);
+    }
+    ok(pool_writers_stop(owner, NULL));
+    pool_writers_go(owner);
+    alarm(0);
+    pool_writers_close(other);
+    pool_writers_close(owner);
+}
+
+static void *late_run(void *arg)
+{
+    struct pool_writers *writer = arg;
+    uint64_t epoch;
+    ok(pool_writers_begin(writer, &epoch));
+    struct drv_hold *op = drv_hold_share(drv_hold_own());
+    sleep_ms(WAIT_MS);
+    pool_writers_end();
+    sleep_ms(WAIT_MS);
+    drv_hold_put(op);
+    return NULL;
+}
+
+/* One that becomes late while it is waited for is waited for further. */
+static void test_a_change_becomes_late(void **state)
+{
+    (void)state;
+    struct pool_writers *writer, *owner;
+    pthread_t thread;
+    uint64_t before, after;
+    ok(pool_writers_open(dirfd_of_folder, &writer));
+    ok(pool_writers_open(dirfd_of_folder, &owner));
+    ok(pool_writers_turn(owner, &before));
+    assert_int_equal(pthread_create(&thread, NULL, late_run, writer), 0);
+    do
+        ok(pool_writers_turn(owner, &after));
+    while (after == before);
+    int64_t begin = mrmr_clock_monotonic();
+    ok(pool_writers_stop(owner, NULL));
+    assert_true(ms_since(begin) >= 2 * WAIT_MS - 20);
+    pool_writers_go(owner);
+    pthread_join(thread, NULL);
+    pool_writers_close(writer);
+    pool_writers_close(owner);
 }
 
 /* Another thread of the owner has stopped them, and does not let them go. */
@@ -340,6 +411,8 @@ int main(void)
         cmocka_unit_test(test_two_stop_them),
         cmocka_unit_test(test_a_process_ends),
         cmocka_unit_test(test_a_writer_hangs),
+        cmocka_unit_test(test_a_change_is_late),
+        cmocka_unit_test(test_a_change_becomes_late),
         cmocka_unit_test(test_who_stops_hangs),
         cmocka_unit_test(test_the_job_is_cancelled),
         cmocka_unit_test(test_a_look_is_new),

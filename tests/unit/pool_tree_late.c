@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What a drive's guard gave up, and what happens yet: nothing is claimed of the file until it has.
+ */
+#include "pool/writers.h"
+#include "tests/unit/pool_tree_world.h"
+
+#include "base/cleanup.h"
+#include <semaphore.h>
+#include <string.h>
+
+enum { MOMENT_MS = 100, LONG_S = 20 };
+
+/* An op of drive 0 hangs until it is let go on. */
+struct hang {
+    sem_t begun, go_on;
+};
+
+static void hang_here(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct hang *hang = arg;
+    (void)op, (void)path;
+    sem_post(&hang->begun);
+    sem_wait(&hang->go_on);
+}
+
+/* A tree whose guards give up after a second; f0 is hard-linked, so it stays on its drive, and its
+ * first leaf is to be encoded anew. */
+static void begin_hanging(struct world *w, struct hang *hang, uint64_t seed)
+{
+    begin(w, RIG_MEM, seed);
+    close_tree(w);
+    rig_ok(drv_link(w->rig->drive[0].raw, "f0", "f0-also"));
+    rig_protect_all(w->rig);
+    rig_ok(pool_set(w->rig->pool, "drive-timeout", "1"));
+    open_tree(w);
+    overwrite(w, "f0", 10, 1000);
+    sem_init(&hang->begun, 0, 0);
+    sem_init(&hang->go_on, 0, 0);
+}
+
+static void end_hanging(struct world *w, struct hang *hang)
+{
+    rig_check_originals(w->rig);
+    end_after(w);
+    sem_destroy(&hang->begun);
+    sem_destroy(&hang->go_on);
+}
+
+static void hang_once(struct world *w, struct hang *hang, uint32_t ops)
+{
+    const struct drv_fault_rule rule = {.ops = ops,
+        .prefix = "f0",
+        .times = 1,
+        .action = DRV_FAULT_HOOK,
+        .hook = hang_here,
+        .arg = hang};
+    rig_ok(drv_fault_add(w->rig->drive[0].fault, &rule, NULL));
+}
+
+/* The writer is told in time, and what he wrote is not there yet. */
+static void write_that_hangs(struct world *w, struct hang *hang)
+{
+    struct rig_file *known = rig_find(w->rig, "f0");
+    uint8_t buf[500];
+    struct pool_tree_file *file = open_file(w, "f0");
+    known->patch[known->patches++] = (struct rig_patch){3000, sizeof buf, 17};
+    rig_expected(known, 3000, buf, sizeof buf);
+    hang_once(w, hang, DRV_FAULT_FILE_WRITE);
+    int64_t begin = mrmr_clock_monotonic();
+    mrmr_err err = pool_tree_file_write(file, 3000, buf, sizeof buf);
+    assert_int_equal(mrmr_class_of(err), MRMR_CLASS_UNAVAILABLE);
+    assert_true(mrmr_clock_monotonic() - begin < LONG_S * MRMR_NS_PER_S);
+    assert_int_equal(sem_trywait(&hang->begun), 0);
+    assert_false(rig_original_is_right(w->rig, 0, known));
+    pool_tree_file_close(file);
+}
+
+static mrmr_err try_sync(struct world *w)
+{
+    struct pool_job job = rig_job(w->rig);
+    return pool_sync(w->rig->pool, &job, false, &w->rig->report);
+}
+
+/* It goes on, and is waited for. */
+static void it_ends(struct world *w, struct hang *hang)
+{
+    sem_post(&hang->go_on);
+    pool_writers_wait_at_most(w->rig->pool->writers, LONG_S * MRMR_NS_PER_S);
+}
+
+static void not_claimed(struct world *w)
+{
+    pool_writers_wait_at_most(w->rig->pool->writers, MOMENT_MS * INT64_C(1000000));
+    assert_int_equal(try_sync(w), MRMR_BUSY);
+    assert_non_null(strstr(mrmr_story_get()->text, "may be written yet"));
+}
+
+static void test_a_write_lands_late(void **state)
+{
+    struct world w;
+    struct hang hang;
+    (void)state;
+    begin_hanging(&w, &hang, 301);
+    write_that_hangs(&w, &hang);
+    not_claimed(&w);
+    overwrite(&w, "f1", 50, 1000); /* nobody else waits for it */
+    not_claimed(&w);
+    it_ends(&w, &hang);
+    rig_ok(try_sync(&w));
+    close_tree(&w);
+    end_hanging(&w, &hang);
+}
+
+/* The mount is gone, and its thread is in the kernel still. */
+static void test_the_tree_is_closed_meanwhile(void **state)
+{
+    struct world w;
+    struct hang hang;
+    (void)state;
+    begin_hanging(&w, &hang, 302);
+    write_that_hangs(&w, &hang);
+    close_tree(&w);
+    not_claimed(&w);
+    it_ends(&w, &hang);
+    rig_ok(try_sync(&w));
+    end_hanging(&w, &hang);
+}
+
+/* Nor what is kept before a write: its file is not written to at all. */
+static void test_keeping_hangs(void **state)
+{
+    struct world w;
+    struct hang hang;
+    (void)state;
+    begin_hanging(&w, &hang, 303);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    hang_once(&w, &hang, DRV_FAULT_FILE_READ);
+    mrmr_err err = pool_tree_file_write(file, 2 * RIG_MIB, "x", 1);
+    assert_int_equal(mrmr_class_of(err), MRMR_CLASS_UNAVAILABLE);
+    assert_int_equal(sem_trywait(&hang.begun), 0);
+    pool_tree_file_close(file);
+    not_claimed(&w);
+    it_ends(&w, &hang);
+    rig_ok(try_sync(&w));
+    close_tree(&w);
+    end_hanging(&w, &hang);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_write_lands_late),
+        cmocka_unit_test(test_the_tree_is_closed_meanwhile),
+        cmocka_unit_test(test_keeping_hangs),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_tree_late", tests, NULL, NULL);
+}

@@ -7,9 +7,10 @@
  * name .mrmr/quarantine/pending-<node>. While writers stand still (writers.h) the file is looked at
  * once more, copy and file are exchanged in one step, so that the name is never missing, the folder
  * is synced, and the catalog learns of the new inode: whoever writes next finds what stripes count
- * on by it. What was displaced then lies under the pending name; it is read again: unless it is what
- * was judged rotten (the same inode, size, time and digests), because somebody wrote to it past the
- * mount, it is exchanged back. Only then does it get its lasting name in the quarantine. The cut
+ * on by it, and a record that was made before the exchange tells whoever has the file open
+ * (replaced.h). What was displaced then lies under the pending name; it is read again: unless it is
+ * what was judged rotten (the same inode, size, time and digests), because somebody wrote to it past
+ * the mount, it is exchanged back. Only then does it get its lasting name in the quarantine. The cut
  * points:
  *
  *  1  the copy is being made: the file is untouched, and the next opening of the pool empties the
@@ -29,6 +30,7 @@
  * Nothing is ever deleted but copies of our own that were never in place.
  */
 #include "pool/engine.h"
+#include "pool/replaced.h"
 #include "pool/touched.h"
 #include "pool/writers.h"
 
@@ -281,6 +283,7 @@ static mrmr_err repair_swap(
 {
     MRMR_TRY(repair_may_place(r, path));
     MRMR_TRY(pool_writers_new_epoch(r->pool->writers));
+    MRMR_TRY(pool_replaced_add(r->pool, r->drive, &r->was, &r->ours));
     if (path != r->path.data)
         MRMR_TRY(repair_link_copy(r));
     mrmr_err err = drv_rename(r->drive->drv, r->pending, path, how);
@@ -311,6 +314,7 @@ static mrmr_err repair_swap_back(struct repair *r, const char *path)
     MRMR_TRY(pool_writers_new_epoch(r->pool->writers));
     if (path == r->path.data && r->now.id)
         MRMR_TRY(repair_unrecord(r));
+    MRMR_TRY(pool_replaced_add(r->pool, r->drive, &r->ours, &r->was));
     MRMR_TRY(drv_rename(r->drive->drv, r->pending, path, DRV_RENAME_EXCHANGE));
     return repair_sync_folder_of(r, path);
 }
@@ -487,6 +491,7 @@ static mrmr_err settle_pending_locked(struct repair *r)
      * both are kept. */
     if (!err && target.size == r->node.size && target.mtime == r->node.mtime) {
         MRMR_TRY(pool_writers_new_epoch(r->pool->writers));
+        MRMR_TRY(pool_replaced_add(r->pool, r->drive, &target, &pending));
         MRMR_TRY(drv_rename(drv, r->pending, r->path.data, DRV_RENAME_EXCHANGE));
         MRMR_TRY(repair_sync_folder_of(r, r->path.data));
     }

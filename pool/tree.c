@@ -323,6 +323,7 @@ static mrmr_err tree_start(struct pool_tree *tree)
     MRMR_TRY(tree_drives_start(tree));
     MRMR_TRY(tree_keep_start(tree));
     MRMR_TRY(tree_numbers_start(tree));
+    MRMR_TRY(tree_replaced_start(tree));
     MRMR_TRY(pool_scan_excludes_load(pool, &tree->excludes));
     MRMR_TRY(leaf_cache_create(LEAVES_KEPT, LEAF_THREADS, &tree->leaves));
     MRMR_TRY(tree_gone_start(tree));
@@ -395,6 +396,7 @@ void pool_tree_close(struct pool_tree *tree)
     }
     table_free(tree);
     tree_gone_stop(tree);
+    tree_replaced_stop(tree);
     tree_keep_stop(tree);
     tree_numbers_stop(tree);
     pool_scan_excludes_free(&tree->excludes);

@@ -6,7 +6,8 @@
  * tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c (open
  * files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
  * tree_place.c (where new files go), tree_make.c (names), tree_move.c (renames), tree_set.c
- * (attributes), tree_write.c (bytes), tree_gone.c (removals from drives that are away).
+ * (attributes), tree_write.c (bytes), tree_gone.c (removals from drives that are away),
+ * tree_replaced.c (files that a repair replaced).
  *
  * A node is in the table while the kernel holds it, or anything here does. A folder's map says for
  * each name on which drives it lies and what it shows; it is made at the first look into the folder,
@@ -223,6 +224,7 @@ struct pool_tree {
     atomic_bool verify;         /* set verify-reads; the monitor keeps it */
     struct tree_keeper *keeper; /* tree_keep.c's; NULL: nothing may be changed */
     struct tree_numbers *numbers;
+    struct tree_replaced *replaced; /* tree_replaced.c's; NULL: nothing may be changed */
     struct pool_gone *gone;    /* what was removed from drives that were away */
     pthread_mutex_t gone_gate; /* tree_gone.c's */
     pthread_t monitor;
@@ -303,7 +305,7 @@ struct tree_spot tree_spot(struct pool_tree *tree, const struct tree_node *node)
 typedef mrmr_err (*tree_path_fn)(const char *path, void *arg);
 mrmr_err tree_by_path(struct pool_tree *tree, struct tree_node *node, tree_path_fn fn, void *arg);
 /* MRMR_ABSENT: another thing is there now. */
-mrmr_err tree_check_stat(const struct pool_tree *tree, const struct tree_spot *spot,
+mrmr_err tree_check_stat(struct pool_tree *tree, const struct tree_spot *spot,
     const char *path, const struct drv_stat *stat);
 /* Nobody answered, or the medium failed: ask the catalog. The monitor looks after the drive then. */
 bool tree_silent(struct tree_drive *drive, mrmr_err err);
@@ -384,7 +386,7 @@ void tree_file_written(struct pool_tree *tree, struct tree_node *node);
 mrmr_err tree_keep_start(struct pool_tree *tree);
 void tree_keep_stop(struct pool_tree *tree);
 /* Around each change of bytes that a stripe may count on, and of what leads to them; never one inside
- * another. MRMR_READONLY: this pool cannot be written. */
+ * another. What is open is asked for inside: a repair may have replaced it before. MRMR_READONLY: this pool cannot be written. */
 mrmr_err tree_change_begin(struct pool_tree *tree, uint64_t *ret_epoch);
 void tree_change_end(struct pool_tree *tree);
 
@@ -446,6 +448,15 @@ mrmr_err tree_gone_add(
     struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *node);
 /* The drive serves again, and is returning: what was removed goes, and it is live. The monitor's. */
 void tree_gone_return(struct tree_drive *drive);
+
+/* --- tree_replaced.c: files that a repair replaced (replaced.h) --- */
+
+mrmr_err tree_replaced_start(struct pool_tree *tree);
+void tree_replaced_stop(struct pool_tree *tree);
+/* What was replaced until now has its number again, and is opened anew by whoever has it open. Without
+ * a lock; it may wait while the writers stand still. */
+mrmr_err tree_replaced_look(struct pool_tree *tree);
+mrmr_err tree_replaced_look_among(struct pool_tree *tree); /* the writers */
 
 /* --- tree_place.c --- */
 
@@ -530,8 +541,9 @@ mrmr_err tree_moves_finish(struct pool_tree *tree);
 
 /* --- tree_write.c --- */
 
+/* Among the writers. */
 mrmr_err tree_truncate(struct pool_tree *tree, struct tree_node *node, size_t drive,
-    struct tree_original *original, uint64_t size);
+    struct tree_original *original, uint64_t size, uint64_t epoch);
 
 /* --- leaf_cache.c: leaves that were made, in bounded memory, with read-ahead --- */
 

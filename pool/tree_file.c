@@ -467,6 +467,10 @@ void tree_file_open_again(struct pool_tree_file *file)
 
 struct tree_original *tree_original_now(struct pool_tree_file *file)
 {
+    if (tree_replaced_look(file->tree)) {
+        mrmr_log_story(MRMR_LOG_WARN, "whether an open file was repaired is not known");
+        return NULL;
+    }
     struct tree_original *original = tree_original_of_file(file);
     if (original || !tree_live(&file->tree->drive[file->drive]))
         return original;
@@ -574,6 +578,7 @@ mrmr_err pool_tree_file_read(
     struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
 {
     struct mrmr_story story;
+    MRMR_TRY(tree_replaced_look(file->tree));
     if (file->tree->verify && !read_made(file, offset, buf, size, ret_got))
         return MRMR_OK;
     mrmr_err err = read_original(file, offset, buf, size, ret_got);

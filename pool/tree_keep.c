@@ -126,7 +126,11 @@ mrmr_err tree_change_begin(struct pool_tree *tree, uint64_t *ret_epoch)
 {
     if (!tree->keeper)
         return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
-    return pool_writers_begin(tree->keeper->writers, ret_epoch);
+    MRMR_TRY(pool_writers_begin(tree->keeper->writers, ret_epoch));
+    mrmr_err err = tree_replaced_look_among(tree);
+    if (err)
+        pool_writers_end();
+    return err;
 }
 
 void tree_change_end(struct pool_tree *tree)

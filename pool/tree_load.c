@@ -22,6 +22,7 @@ struct load {
     bool watched;
     uint64_t moves; /* renames of ours before it began */
     bool absent;    /* a drive does not have the path */
+    bool looked;    /* for what was replaced, since the drive was read */
 };
 
 static void load_free(struct load *load)
@@ -102,6 +103,9 @@ static mrmr_err load_stat(struct load *load, const char *name, const struct drv_
 {
     if (stat->dev != load->tree->drive[load->drive].dev)
         return MRMR_OK; /* another file system is mounted there */
+    if (!load->looked)
+        MRMR_TRY(tree_replaced_look(load->tree));
+    load->looked = true;
     if (tree_gone_hides_stat(load->tree, load->drive, load_folder(load), name, stat))
         return MRMR_OK;
     const struct copy copy = {(enum pool_kind)stat->type, stat->ino, stat->mtime};
@@ -154,6 +158,7 @@ static mrmr_err load_drive(struct load *load)
         return load_from_catalog(load);
     }
     bool watched = tree_watch_folder(drive, path, load->folder->number);
+    load->looked = false;
     mrmr_err err = drv_list(drive->drive->drv, path, load_entry, load);
     load->watched = load->watched && watched;
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR) {
@@ -336,6 +341,7 @@ static mrmr_err load_name(struct load *load, const char *name)
         struct meta_node node;
         if (!tree_set_has(&load->on, load->drive))
             continue;
+        load->looked = false;
         mrmr_err err = tree_live(drive) ? drv_stat(drive->drive->drv, path.data, &stat)
                                         : mrmr_fail(MRMR_OFFLINE, NULL);
         if (!err)

@@ -68,7 +68,7 @@ mrmr_err tree_by_path(struct pool_tree *tree, struct tree_node *node, tree_path_
     }
 }
 
-mrmr_err tree_check_stat(const struct pool_tree *tree, const struct tree_spot *spot,
+mrmr_err tree_check_stat(struct pool_tree *tree, const struct tree_spot *spot,
     const char *path, const struct drv_stat *stat)
 {
     const char *slash = strrchr(path, '/');
@@ -76,7 +76,12 @@ mrmr_err tree_check_stat(const struct pool_tree *tree, const struct tree_spot *s
         return mrmr_fail(MRMR_ABSENT, NULL);
     if (spot->kind == POOL_DIR || stat->ino == 0)
         return MRMR_OK;
-    uint64_t number = tree_number(tree, spot->drive, stat->ino, "", slash ? slash + 1 : path);
+    const char *name = slash ? slash + 1 : path;
+    uint64_t number = tree_number(tree, spot->drive, stat->ino, "", name);
+    if (number != spot->number) {
+        MRMR_TRY(tree_replaced_look(tree));
+        number = tree_number(tree, spot->drive, stat->ino, "", name);
+    }
     return number == spot->number ? MRMR_OK : mrmr_fail(MRMR_ABSENT, NULL);
 }
 

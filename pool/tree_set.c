@@ -179,17 +179,28 @@ static mrmr_err size_open(struct setting *setting, struct tree_original **ret_or
 }
 
 /* By the caller's open file, or any other for writing, or one of our own. */
-static mrmr_err set_size(struct setting *setting, struct pool_tree_file *file, uint64_t size)
+static mrmr_err size_among(
+    struct setting *setting, struct pool_tree_file *file, uint64_t size, uint64_t epoch)
 {
     struct tree_original *original = file ? tree_original_now(file) : NULL;
-    if (file)
-        tree_file_wrote(file);
     if (!original)
         original = tree_original_of_node(setting->tree, setting->node, true);
     if (!original)
         MRMR_TRY(size_open(setting, &original));
-    mrmr_err err = tree_truncate(setting->tree, setting->node, setting->spot.drive, original, size);
+    mrmr_err err =
+        tree_truncate(setting->tree, setting->node, setting->spot.drive, original, size, epoch);
     tree_original_put(original);
+    return err;
+}
+
+static mrmr_err set_size(struct setting *setting, struct pool_tree_file *file, uint64_t size)
+{
+    uint64_t epoch;
+    if (file)
+        tree_file_wrote(file);
+    MRMR_TRY(tree_change_begin(setting->tree, &epoch));
+    mrmr_err err = size_among(setting, file, size, epoch);
+    tree_change_end(setting->tree);
     return err;
 }
 

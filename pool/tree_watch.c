@@ -394,6 +394,8 @@ static void monitor_drives(struct monitor *monitor)
     monitor->until = looking ? now + look_tick : monitor->look_at;
     if (!pool_setting_on(tree->pool, "verify-reads", &verify))
         tree->verify = verify;
+    if (tree_replaced_look(tree)) /* what the kernel keeps of one that nobody asks for is old, too */
+        mrmr_log_story(MRMR_LOG_INFO, "looking for files that were repaired");
 }
 
 static void *monitor_run(void *arg)

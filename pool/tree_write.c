@@ -34,31 +34,34 @@ static mrmr_err change_made(
     return err;
 }
 
-static mrmr_err change_run(const struct change *change, struct tree_original *original)
+static mrmr_err change_run(
+    const struct change *change, struct tree_original *original, uint64_t epoch)
+{
+    mrmr_err err = original ? change_made(change, original, epoch)
+                            : mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
+    return mrmr_err_drive(err, change->tree->drive[change->drive].drive->meta.name);
+}
+
+static mrmr_err change_try(struct pool_tree_file *file, const struct change *change)
 {
     uint64_t epoch;
-    if (!original)
-        return mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
     MRMR_TRY(tree_change_begin(change->tree, &epoch));
-    mrmr_err err = change_made(change, original, epoch);
+    struct tree_original *original = tree_original_now(file);
+    mrmr_err err = change_run(change, original, epoch);
+    tree_original_put(original);
     tree_change_end(change->tree);
-    return mrmr_err_drive(err, change->tree->drive[change->drive].drive->meta.name);
+    return err;
 }
 
 /* On an open file, which is opened again if its drive went and is back, or it lies elsewhere now. */
 static mrmr_err change_once(struct pool_tree_file *file, struct change *change)
 {
     change->drive = tree_file_drive(file);
-    struct tree_original *original = tree_original_of_file(file);
-    mrmr_err err = change_run(change, original);
-    tree_original_put(original);
+    mrmr_err err = change_try(file, change);
     if (err != MRMR_OFFLINE || !tree_live(&change->tree->drive[change->drive]))
         return err;
     tree_file_open_again(file);
-    original = tree_original_of_file(file);
-    err = change_run(change, original);
-    tree_original_put(original);
-    return err;
+    return change_try(file, change);
 }
 
 static mrmr_err change_stay(struct pool_tree_file *file, struct change *change)
@@ -134,7 +137,7 @@ static mrmr_err truncate_now(struct drv_file *file, void *arg)
 }
 
 mrmr_err tree_truncate(struct pool_tree *tree, struct tree_node *node, size_t drive,
-    struct tree_original *original, uint64_t size)
+    struct tree_original *original, uint64_t size, uint64_t epoch)
 {
     const struct change change = {.tree = tree,
         .node = node,
@@ -145,7 +148,7 @@ mrmr_err tree_truncate(struct pool_tree *tree, struct tree_node *node, size_t dr
         .arg = &size};
     if (size > INT64_MAX)
         return mrmr_fail(MRMR_INVALID, "a file is not that large");
-    return change_run(&change, original);
+    return change_run(&change, original, epoch);
 }
 
 /* --- ranges --- */

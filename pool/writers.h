@@ -12,7 +12,7 @@
  * numbers of 8 bytes:
  *
  *     epoch    what stripes count on may be another than before, and so may the inode that has a
- *              file's name: who holds it open opens it anew
+ *              file's name: who holds it open finds that in replaced.h
  *     turn     another one for each writer that came: nobody has since, if it is the same
  *
  * A change is late when the guard of a drive (guard.h) gave an op of it up: the caller has his

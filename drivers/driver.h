@@ -166,7 +166,8 @@ typedef mrmr_err (*drv_xattr_fn)(const char *name, const void *value, size_t siz
 enum drv_event {
     DRV_EVENT_NAME,  /* this name came, went, or is another thing now */
     DRV_EVENT_BYTES, /* the bytes of what has this name changed, or may have */
-    DRV_EVENT_ATTRS, /* attributes of what has this name changed; name NULL: the folder's own */
+    DRV_EVENT_ATTRS, /* attributes of what has this name changed; name NULL: the folder's own. Of a
+                        folder in it that is watched itself, it may be told to that watch alone */
     DRV_EVENT_MOVED, /* the folder itself was moved or removed: other names lead to it, or none */
     DRV_EVENT_END,   /* nothing more is told of it; watch it again */
     DRV_EVENT_LOST, /* too much happened at once: anything may have changed in any folder (no key) */
@@ -289,7 +290,8 @@ struct drv_ops {
      * other attributes are new. */
     mrmr_err (*clone)(struct drv *drv, const char *from, const char *to);
 
-    /* (o), all four or none. Tell of changes in folders, whoever makes them. What happens after
+    /* (o), all four or none. Tell of changes in folders, whoever makes them; opening is
+     * MRMR_UNSUPPORTED where that cannot be had of this root at all. What happens after
      * watch_add has returned is told; a write through a shared mapping only when the file is closed,
      * one through a name of the file in another folder not at all. One key a folder; a folder that
      * is watched already gets the new key. MRMR_SPACE: the system has no more watches. Closing waits

@@ -2,7 +2,8 @@
  *
  * The parts of the local driver: local.c (open, names), local_path.c (confinement), local_file.c
  * (open files), local_range.c (parts of open files), local_attr.c (attributes), local_act.c (acting
- * as another user), local_watch.c (changes that others make), local_probe.c (what this root can do).
+ * as another user), local_watch.c and with it
+ * local_fanotify.c and local_inotify.c (changes that others make), local_probe.c (what this root can do).
  *
  * Threads: struct local is immutable once open, so every op may run on any thread and takes no
  * lock.
@@ -21,6 +22,7 @@ struct local {
     int sync_fd;  /* the root opened for reading, held from the start so that syncfs reports every
                      error since; -1 if unreadable */
     uint64_t dev; /* of the root */
+    bool shared;  /* what lies there may be changed past this kernel, which then tells nobody */
     struct drv_info info;
 };
 

@@ -26,6 +26,10 @@
 #define LOCAL_FS_ZFS 0x2FC12FC1
 #define LOCAL_FS_BCACHEFS 0xCA451A4E
 #define LOCAL_FS_SMB1 0xFF534D42
+#define LOCAL_FS_CEPH 0x00C36400
+#define LOCAL_FS_GFS2 0x01161970
+#define LOCAL_FS_LUSTRE 0x0BD00BD0
+#define LOCAL_FS_VBOX 0x786F4256
 
 /* --- the table --- */
 
@@ -75,6 +79,19 @@ static const struct fs_kind *fs_kind_of(unsigned long magic)
         if (fs_kinds[i].magic == magic)
             return &fs_kinds[i];
     return &fs_unknown;
+}
+
+/* A network, a cluster or a FUSE file system: others change it, and no event tells of that. One on a
+ * disk of this machine (fuseblk, as NTFS often is) has the disk's device number. */
+static bool is_shared(unsigned long magic, dev_t dev)
+{
+    static const unsigned long shared[] = {NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, SMB2_SUPER_MAGIC,
+        LOCAL_FS_SMB1, V9FS_MAGIC, LOCAL_FS_CEPH, AFS_SUPER_MAGIC, AFS_FS_MAGIC, CODA_SUPER_MAGIC,
+        OCFS2_SUPER_MAGIC, LOCAL_FS_GFS2, LOCAL_FS_LUSTRE, LOCAL_FS_VBOX};
+    for (size_t i = 0; i < sizeof shared / sizeof *shared; i++)
+        if (shared[i] == magic)
+            return true;
+    return magic == FUSE_SUPER_MAGIC && major(dev) == 0;
 }
 
 /* --- trying out on nameless files --- */
@@ -223,7 +240,9 @@ mrmr_err local_probe(struct local *local)
     if (fstatfs(local->root_fd, &fs) < 0 ||
         statx(local->root_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &sx) < 0)
         return mrmr_fail_errno(errno, "look at drive", local->root);
-    const struct fs_kind *kind = fs_kind_of((unsigned long)fs.f_type & 0xffffffffUL);
+    const unsigned long magic = (unsigned long)fs.f_type & 0xffffffffUL;
+    const struct fs_kind *kind = fs_kind_of(magic);
+    local->shared = is_shared(magic, (dev_t)local->dev);
     struct drv_info *info = &local->info;
     if (kind == &fs_unknown)
         snprintf(info->fs_name, sizeof info->fs_name, "%lx", (unsigned long)fs.f_type);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Watching folders of a local drive: what is told of each change, with the right key; what is not
- * told any more; and that too much at once is said, not swallowed.
+ * told any more; and that too much at once is said, not swallowed. The same with either source of
+ * events: fanotify, which wants a right that is put down for the tests of inotify.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,15 +14,21 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "drivers/driver.h"
+#include <dirent.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define assert_ok(expr) assert_int_equal(expr, MRMR_OK)
 
 enum { TOLD_MOST = 4096 };
+
+static bool with_fanotify; /* this run of the tests */
 
 struct told {
     enum drv_event event;
@@ -79,6 +86,58 @@ static void expect_nothing_of(struct world *w, const char *name)
         assert_string_not_equal(w->told[i].name, name);
 }
 
+/* --- which source --- */
+
+/* The threads that this one starts have the same rights. */
+static void take_right(bool back)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    assert_int_equal(syscall(SYS_capget, &head, data), 0);
+    if (back)
+        data[0].effective |= 1U << CAP_SYS_ADMIN;
+    else
+        data[0].effective &= ~(1U << CAP_SYS_ADMIN);
+    assert_int_equal(syscall(SYS_capset, &head, data), 0);
+}
+
+static bool may_administer(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    return syscall(SYS_capget, &head, data) == 0 && data[0].effective >> CAP_SYS_ADMIN & 1;
+}
+
+/* This process has a descriptor of this kind. */
+static bool has_descriptor(const char *kind)
+{
+    char path[300], leads_to[64];
+    bool has = false;
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    for (const struct dirent *entry; (entry = readdir(dir));) {
+        snprintf(path, sizeof path, "/proc/self/fd/%s", entry->d_name);
+        ssize_t n = readlink(path, leads_to, sizeof leads_to - 1);
+        leads_to[n > 0 ? n : 0] = 0;
+        has = has || strstr(leads_to, kind);
+    }
+    closedir(dir);
+    return has;
+}
+
+static void watch_with_the_source(struct world *w)
+{
+    if (!with_fanotify && may_administer()) {
+        take_right(false);
+        assert_ok(drv_watch_open(w->drv, on_event, w, &w->watch));
+        take_right(true);
+    } else {
+        assert_ok(drv_watch_open(w->drv, on_event, w, &w->watch));
+    }
+    assert_int_equal(has_descriptor("fanotify"), with_fanotify);
+    assert_int_equal(has_descriptor("inotify"), !with_fanotify);
+}
+
 static int setup(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
@@ -88,7 +147,7 @@ static int setup(void **state)
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->more, NULL);
     assert_ok(drv_open(w->root, &w->drv));
-    assert_ok(drv_watch_open(w->drv, on_event, w, &w->watch));
+    watch_with_the_source(w);
     assert_ok(drv_mkdir(w->drv, "a", 0755));
     assert_ok(drv_mkdir(w->drv, "a/b", 0755));
     *state = w;
@@ -134,7 +193,7 @@ static void test_each_change(void **state)
     expect(w, DRV_EVENT_ATTRS, 2, "two");
     attr.mode = 0700;
     assert_ok(drv_set_attr(w->drv, "a", DRV_ATTR_MODE, &attr));
-    expect(w, DRV_EVENT_ATTRS, 1, "a"); /* as an entry of the folder above */
+    expect(w, DRV_EVENT_ATTRS, 2, "");
     assert_ok(drv_rename(w->drv, "a/two", "three", DRV_RENAME_REPLACE));
     expect(w, DRV_EVENT_NAME, 2, "two");
     expect(w, DRV_EVENT_NAME, 1, "three");
@@ -219,7 +278,9 @@ static void test_too_much(void **state)
     struct world *w = *state;
     unsigned most = 16384;
     char path[32];
-    FILE *limit = fopen("/proc/sys/fs/inotify/max_queued_events", "r");
+    FILE *limit = fopen(with_fanotify ? "/proc/sys/fs/fanotify/max_queued_events"
+                                      : "/proc/sys/fs/inotify/max_queued_events",
+        "r");
     if (limit && fscanf(limit, "%u", &most) != 1)
         most = 16384;
     if (limit)
@@ -229,7 +290,7 @@ static void test_too_much(void **state)
     w->block = true;
     pthread_mutex_unlock(&w->lock);
     for (unsigned i = 0; i < most + 8192; i++) {
-        snprintf(path, sizeof path, "a/%u", i % 2);
+        snprintf(path, sizeof path, "a/%u", i); /* what happens to one name may be one event */
         make(w, path, "");
         assert_ok(drv_unlink(w->drv, path));
     }
@@ -242,6 +303,41 @@ static void test_too_much(void **state)
     pthread_mutex_unlock(&w->lock);
 }
 
+/* Nothing is told of what lies elsewhere, or where something was that is no more. */
+static void test_others(void **state)
+{
+    struct world *w = *state;
+    char around[160];
+    assert_ok(drv_watch_add(w->watch, "a", 1));
+    /* Outside of the root, in its file system, by the names of what is watched. */
+    snprintf(around, sizeof around, "%s-around", w->root);
+    assert_int_equal(mkdir(around, 0700), 0);
+    strcat(around, "/a");
+    assert_int_equal(mkdir(around, 0700), 0);
+    strcat(around, "/outside");
+    int fd = open(around, O_WRONLY | O_CREAT, 0644);
+    assert_true(fd >= 0);
+    close(fd);
+    make(w, "a/b/unwatched", "");
+    make(w, "a/inside", "");
+    expect(w, DRV_EVENT_NAME, 1, "inside");
+    expect_nothing_of(w, "outside");
+    expect_nothing_of(w, "unwatched");
+    /* A folder that is made anew with the inode of one that was removed is another. */
+    assert_ok(drv_watch_add(w->watch, "a/b", 2));
+    assert_ok(drv_unlink(w->drv, "a/b/unwatched"));
+    assert_ok(drv_rmdir(w->drv, "a/b"));
+    assert_ok(drv_mkdir(w->drv, "a/b", 0755));
+    make(w, "a/b/later", "");
+    expect(w, DRV_EVENT_END, 2, "");
+    make(w, "a/last", "");
+    expect(w, DRV_EVENT_NAME, 1, "last");
+    expect_nothing_of(w, "later");
+    char command[200];
+    snprintf(command, sizeof command, "rm -rf %s-around", w->root);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,7 +345,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_folder_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(test_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_much, setup, teardown),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("inotify", tests, NULL, NULL);
+    with_fanotify = may_administer();
+    if (!with_fanotify)
+        print_message("SKIPPED: fanotify: it takes CAP_SYS_ADMIN\n");
+    else
+        failed += cmocka_run_group_tests_name("fanotify", tests, NULL, NULL);
+    return failed;
 }

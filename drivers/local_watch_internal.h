@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Between local_watch.c (folders and their keys, the thread) and the two sources of events:
+ * local_fanotify.c (one mark for the whole file system) and local_inotify.c (one a folder).
+ *
+ * A source calls each folder by an id of its own: some bytes, the same in what it tells and when a
+ * folder is added.
+ */
+#ifndef MRMR_DRIVERS_LOCAL_WATCH_INTERNAL_H
+#define MRMR_DRIVERS_LOCAL_WATCH_INTERNAL_H
+
+#include "drivers/local_internal.h"
+
+#include "base/cleanup.h"
+#include <errno.h>
+#include <fcntl.h>
+
+enum { WATCH_HANDLE_MOST = 40 }; /* bytes; btrfs has the longest of the usual ones, 20 */
+
+struct watch_id {
+    uint32_t size;
+    unsigned char bytes[sizeof(int) + WATCH_HANDLE_MOST];
+};
+
+struct watched;
+struct watch_source;
+
+struct local_watch {
+    struct drv_watch watch;
+    const struct watch_source *source;
+    drv_event_fn fn;
+    void *arg;
+    int fd, stop_fd; /* fd: the source's events are read from it */
+    pthread_t thread;
+
+    pthread_mutex_t lock;
+    /* Guarded by lock: every folder is in both tables. */
+    size_t n, buckets; /* a power of two */
+    struct watched **by_id, **by_key;
+};
+
+struct watch_source {
+    /* Sets w->fd. Whatever the error, the other source may be tried. */
+    mrmr_err (*open)(struct local_watch *w);
+    /* From now on events of this folder are told, by this id. Returns 0 or an errno. */
+    int (*add)(struct local_watch *w, int folder_fd, struct watch_id *ret_id);
+    /* They need not be told any more; the id may be unknown by now. */
+    void (*drop)(struct local_watch *w, const struct watch_id *id);
+    /* What was read from the fd. */
+    void (*take)(struct local_watch *w, const char *buf, size_t size);
+};
+
+extern const struct watch_source local_fanotify, local_inotify;
+
+/* False: of no folder that is watched now. ended: it is not from now on. */
+bool local_watch_key(
+    struct local_watch *w, const struct watch_id *id, bool ended, uint64_t *ret_key);
+
+#endif

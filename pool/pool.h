@@ -256,12 +256,14 @@ void pool_file_close(struct pool_file *file);
  * shows; one that the catalog has not seen as it is now is newer than all it has, and among those the mtime
  * decides. A folder's mode, owner and attributes are those on the drive that has been in the pool
  * longest, of those where it lies; its times are the newest. .mrmr, lost+found and what the setting
- * `exclude` names are not in the tree, nor are file systems mounted below a root.
+ * `exclude` names are not in the tree, nor are file systems mounted below a root, or btrfs subvolumes
+ * there.
  *
  * Freshness. Each answer says for how long it may be kept: as long as events tell of every change
- * (POOL_KEEP), else for a second, or for as long as reading it took. Folders of local drives are
- * watched from the first look into them until their node is let go of. A file with several names, or
- * one written through a shared mapping, is told of late or not: it may be kept for a second.
+ * (POOL_KEEP), else for a second, or for as long as reading it took; of a drive that can never tell, for
+ * the setting remote-ttl. Folders are watched from the first look into them until their node is let go
+ * of. A file with several names, or one written through a shared mapping, is told of late or not: it
+ * may be kept for a second.
  *
  * Drives. Ops run with a deadline on threads of the drive. One that does not answer is taken out of
  * service, and looked at again every few seconds; it comes back when what is at its root proves to

@@ -357,7 +357,8 @@ static mrmr_err walk_new(struct turn *turn, const char *name, const struct entry
     struct pool_scan_drive *scan = turn->scan;
     struct meta_node node;
     if (entry->stat.dev != scan->dev) {
-        mrmr_log(MRMR_LOG_INFO, "drive %s: another file system is mounted below it: left out",
+        mrmr_log(MRMR_LOG_INFO,
+            "drive %s: another file system or subvolume lies below it: left out",
             scan->drive->meta.name);
         return MRMR_OK;
     }

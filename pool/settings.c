@@ -38,6 +38,9 @@ static const struct setting settings[] = {
     {"drive-timeout", SETTING_NUMBER, 1, 3600, 1, false, "30",
         "seconds in which a drive must answer a mount, spinning up included, or is taken out of "
         "service"},
+    {"remote-ttl", SETTING_NUMBER, 1, 3600, 1, false, "5",
+        "seconds for which a mount takes for true what it saw on a drive that tells of no changes: "
+        "a remote one, or a folder of a network or FUSE file system"},
     {"verify-reads", SETTING_SWITCH, 0, 1, 1, false, "off",
         "on: what is read through the mount is checked against its digest first; or off"},
     {"exclude", SETTING_TEXT, 0, 65536, 1, false, "",

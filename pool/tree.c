@@ -81,6 +81,7 @@ static void node_free_locked(struct pool_tree *tree, struct tree_node *node)
     if (node->valid || node->loading)
         tree_unwatch_locked(tree, node);
     tree_map_free(&node->map);
+    tree_times_free(&node->times);
     mrmr_bytes_free(&node->touched);
     tree_counted_free(node->counted);
     free(node->last);
@@ -373,6 +374,7 @@ static void table_free(struct pool_tree *tree)
                 free(link);
             }
             tree_map_free(&at->map);
+            tree_times_free(&at->times);
             mrmr_bytes_free(&at->touched);
             tree_counted_free(at->counted);
             free(at->last);

@@ -2,7 +2,7 @@
  *
  * What the files of the live tree share: tree.c (nodes, paths, life), tree_number.c,
  * tree_map.c (a folder's names),
- * tree_load.c (the names, found on the drives), tree_look.c (lookup, attributes, lists),
+ * tree_load.c (the names, found on the drives), tree_times.c (whether they still are), tree_look.c (lookup, attributes, lists),
  * tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c (open
  * files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
  * tree_place.c (where new files go), tree_make.c (names), tree_move.c (renames), tree_set.c
@@ -28,6 +28,8 @@
 
 #include "pool/engine.h"
 #include "pool/scan.h"
+
+struct pool_tree;
 
 enum { TREE_DRIVES_MAX = 256 };
 static const int64_t tree_second = MRMR_NS_PER_S;
@@ -101,9 +103,33 @@ void tree_map_remove(struct tree_map *map, const char *name);
 /* The first name at or after the place; NULL at the end. */
 struct tree_name *tree_map_at(const struct tree_map *map, uint64_t place);
 
+/* --- tree_times.c --- */
+
+/* When a folder's names changed last, on each of its drives that is not watched. */
+struct tree_times {
+    struct tree_time {
+        size_t drive;
+        uint64_t ino;
+        int64_t ctime; /* the drive's */
+        int64_t since; /* monotonic: when it was first seen */
+    } * at;            /* owned */
+    size_t n;
+    bool fresh;   /* one of them may be from the tick in which the folder was read */
+    bool unknown; /* one of them cannot be had, or not be trusted */
+};
+struct tree_drive;
+
+void tree_times_free(struct tree_times *times); /* the memory; reusable afterwards */
+/* Before the drive's copy of the folder is read. was: of the time before. */
+void tree_times_take(struct tree_times *times, const struct tree_times *was,
+    const struct tree_drive *drive, const char *path);
+/* The names that were read after these times were taken are those that are there now. */
+bool tree_times_same(
+    const struct pool_tree *tree, const struct tree_times *times, const char *path);
+mrmr_err tree_times_copy(const struct tree_times *times, struct tree_times *ret_copy);
+
 /* --- tree_number.c --- */
 
-struct pool_tree;
 mrmr_err tree_numbers_start(struct pool_tree *tree);
 void tree_numbers_stop(struct pool_tree *tree);
 /* The number of an inode of a drive; folder and name stand in where a drive has none. */
@@ -150,6 +176,8 @@ struct tree_node {
     unsigned busy;             /* lookups under way: what they found is not the kernel's yet */
     bool watched;              /* events tell of all that happens in it */
     int64_t loaded;            /* monotonic; of a map that is not watched */
+    int64_t ttl;               /* likewise: how long it is good */
+    struct tree_times times;   /* likewise */
     uint64_t version;          /* counts up when the names may have changed */
     bool lost;                 /* while it was loading, events were lost */
     struct mrmr_bytes touched; /* names, each with its NUL, that changed while it was loading */
@@ -158,7 +186,7 @@ struct tree_node {
     int64_t acl_at; /* monotonic: when that was found out */
 
     int64_t own_until; /* monotonic: events about it are of our own doing */
-    bool kept;         /* somebody was told that he may keep its attributes for good */
+    bool kept;         /* somebody was told that he may keep its attributes for long */
 
     /* Files: what the last open found. */
     int64_t open_mtime, open_ctime;
@@ -186,6 +214,7 @@ struct tree_drive {
     _Atomic uint64_t dev;     /* of its root, while it is live; for what is mounted below it */
     struct drv_watch *watch;  /* NULL: none. Changed by the monitor only, under the lock */
     unsigned watch_users;     /* guarded by lock */
+    atomic_bool silent;       /* no events can be had of it, ever: set remote-ttl */
     bool changed;             /* it went or came, or events of it were lost; guarded by lock */
     bool suspect;             /* it gave an error: is it still there? guarded by lock */
     struct tree_probe *probe; /* the monitor's */
@@ -222,6 +251,7 @@ struct pool_tree {
     int64_t deadline;         /* of an op on a drive, ns */
     struct leaf_cache *leaves;
     atomic_bool verify;         /* set verify-reads; the monitor keeps it */
+    _Atomic int64_t remote_ttl; /* set remote-ttl, ns; likewise */
     struct tree_keeper *keeper; /* tree_keep.c's; NULL: nothing may be changed */
     struct tree_numbers *numbers;
     struct tree_replaced *replaced; /* tree_replaced.c's; NULL: nothing may be changed */
@@ -282,6 +312,8 @@ mrmr_err tree_join(const char *folder, const char *name, struct mrmr_bytes *path
 mrmr_err tree_folder_ready(struct pool_tree *tree, struct tree_node *folder);
 /* Load it anew, whatever it was; tell of what changed. Not on a thread that serves a request. */
 mrmr_err tree_folder_reload(struct pool_tree *tree, struct tree_node *folder);
+/* How long a map that was just made is good; POOL_KEEP: until an event says otherwise. */
+int64_t tree_folder_ttl_locked(const struct tree_node *folder);
 /* The name is looked at on the drives, if it is unsure. A copy of what it shows, then: MRMR_ABSENT. */
 mrmr_err tree_name_get(
     struct pool_tree *tree, struct tree_node *folder, const char *name, struct tree_name *ret_name);

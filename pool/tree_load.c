@@ -20,6 +20,8 @@ struct load {
     size_t drive;       /* that is read */
     struct tree_map map;
     bool watched;
+    int64_t ttl; /* if it is not */
+    struct tree_times times, was;
     uint64_t moves; /* renames of ours before it began */
     bool absent;    /* a drive does not have the path */
     bool looked;    /* for what was replaced, since the drive was read */
@@ -29,6 +31,8 @@ static void load_free(struct load *load)
 {
     mrmr_bytes_free(&load->path);
     tree_map_free(&load->map);
+    tree_times_free(&load->times);
+    tree_times_free(&load->was);
 }
 
 static const char *load_folder(const struct load *load)
@@ -149,24 +153,39 @@ static mrmr_err load_from_catalog(struct load *load)
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ? MRMR_OK : err;
 }
 
+/* What is seen of this drive is good for so long, and no event will tell. */
+static void load_unwatched(struct load *load, int64_t ttl)
+{
+    const struct tree_drive *drive = &load->tree->drive[load->drive];
+    if (tree_live(drive))
+        tree_times_take(&load->times, &load->was, drive, load_folder(load));
+    else
+        load->times.unknown = true;
+    load->ttl = load->watched || ttl < load->ttl ? ttl : load->ttl;
+    load->watched = false;
+}
+
 static mrmr_err load_drive(struct load *load)
 {
     struct tree_drive *drive = &load->tree->drive[load->drive];
     const char *path = load_folder(load);
     if (!tree_live(drive)) {
-        load->watched = load->watched && drive->drive->presence != POOL_PRESENT;
+        if (drive->drive->presence == POOL_PRESENT)
+            load_unwatched(load, tree_second);
         return load_from_catalog(load);
     }
-    bool watched = tree_watch_folder(drive, path, load->folder->number);
     load->looked = false;
+    if (!tree_watch_folder(drive, path, load->folder->number))
+        load_unwatched(load, drive->silent ? load->tree->remote_ttl : tree_second);
     mrmr_err err = drv_list(drive->drive->drv, path, load_entry, load);
-    load->watched = load->watched && watched;
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR) {
         load->absent = true;
         return MRMR_OK; /* it was there a moment ago: its parent's events tell */
     }
-    if (tree_silent(drive, err))
+    if (tree_silent(drive, err)) {
+        load->times.unknown = true;
         return load_from_catalog(load);
+    }
     return mrmr_err_drive(err, drive->drive->meta.name);
 }
 
@@ -251,6 +270,10 @@ static void load_take_locked(struct load *load, struct mrmr_bytes *changed)
     mrmr_bytes_clear(&folder->touched);
     tree_map_free(&was);
     folder->watched = load->watched;
+    folder->ttl = load->ttl;
+    tree_times_free(&folder->times);
+    folder->times = load->times;
+    load->times = (struct tree_times){.at = NULL};
     folder->loaded = mrmr_clock_monotonic();
     folder->valid = !folder->lost;
     folder->lost = false;
@@ -259,13 +282,20 @@ static void load_take_locked(struct load *load, struct mrmr_bytes *changed)
         children_update_locked(load->tree, &folder->map);
 }
 
+int64_t tree_folder_ttl_locked(const struct tree_node *folder)
+{
+    if (!folder->valid)
+        return tree_second;
+    return folder->watched ? POOL_KEEP : folder->ttl;
+}
+
 /* Whoever comes first loads; the others wait. True: it is the caller. */
 static bool load_begin_locked(struct pool_tree *tree, struct tree_node *folder, bool anew)
 {
     while (folder->loading)
         pthread_cond_wait(&tree->moved, &tree->lock);
     bool fresh =
-        folder->valid && (folder->watched || mrmr_clock_monotonic() - folder->loaded < tree_second);
+        folder->valid && (folder->watched || mrmr_clock_monotonic() - folder->loaded < folder->ttl);
     if (fresh && !anew)
         return false;
     folder->loading = true;
@@ -284,8 +314,30 @@ static mrmr_err load_again(struct load *load)
         load->moves = load->tree->moves;
         load->on = load->folder->on;
         MRMR_TRY(tree_path_locked(load->folder, &load->path));
+        MRMR_TRY(tree_times_copy(&load->folder->times, &load->was));
     }
     return load_run(load);
+}
+
+/* The time of what was read is over, and by the folder's own times it is what is there. */
+static bool load_spared(struct load *load)
+{
+    struct tree_node *folder = load->folder;
+    {
+        mrmr_locked(&load->tree->lock);
+        if (!folder->valid || folder->watched || tree_path_locked(folder, &load->path) ||
+            tree_times_copy(&folder->times, &load->was))
+            return false;
+    }
+    int64_t now = mrmr_clock_monotonic();
+    if (!tree_times_same(load->tree, &load->was, load_folder(load)))
+        return false;
+    mrmr_locked(&load->tree->lock);
+    for (struct tree_name *at = tree_map_at(&folder->map, 0); at;
+         at = tree_map_at(&folder->map, at->place + 1))
+        at->unsure = at->unsure || at->several;
+    folder->loaded = now;
+    return folder->valid && !folder->lost;
 }
 
 static mrmr_err folder_load(
@@ -300,12 +352,13 @@ static mrmr_err folder_load(
         if (!load_begin_locked(tree, folder, anew))
             return MRMR_OK;
     }
+    bool spared = !anew && load_spared(&load);
     unsigned tries = 0;
     do
-        err = load_again(&load);
+        err = spared ? MRMR_OK : load_again(&load);
     while (!err && load.absent && ++tries < MOVED_TRIES && tree_moved_since(tree, load.moves));
     mrmr_locked(&tree->lock);
-    if (!err)
+    if (!err && !spared)
         load_take_locked(&load, changed);
     folder->loading = false;
     pthread_cond_broadcast(&tree->moved);

@@ -200,13 +200,16 @@ static int64_t keep_locked(const struct look *look)
     const struct tree_node *tells = node->kind == POOL_DIR ? node
                                     : node->links          ? node->links->parent
                                                            : NULL;
-    bool told = tells && tells->valid && tells->watched && !look->kept;
-    if (!told || (node->kind != POOL_DIR && look->attr.nlink != 1))
-        return tree_second;
-    if (node->writers || node->own_until > mrmr_clock_monotonic())
-        return tree_own_window;
-    node->kept = true;
-    return POOL_KEEP;
+    int64_t keep = tells && !look->kept ? tree_folder_ttl_locked(tells) : tree_second;
+    bool own = node->writers || node->own_until > mrmr_clock_monotonic();
+    /* A change through another name of it is not told of here. */
+    if (node->kind != POOL_DIR && look->attr.nlink != 1 &&
+        !look->tree->drive[look->spot.drive].silent && keep > tree_second)
+        keep = tree_second;
+    if (own && keep > tree_own_window)
+        keep = tree_own_window;
+    node->kept = node->kept || keep > tree_second;
+    return keep;
 }
 
 /* What it was when it went. */
@@ -288,7 +291,11 @@ static int64_t name_keep(
 {
     mrmr_locked(&tree->lock);
     const struct tree_name *shows = tree_map_find(&folder->map, name);
-    int64_t keep = folder->valid && folder->watched ? POOL_KEEP : tree_second;
+    int64_t keep = tree_folder_ttl_locked(folder);
+    if (keep != POOL_KEEP) { /* it is as old as the folder's map */
+        keep -= mrmr_clock_monotonic() - folder->loaded;
+        keep = keep < 0 ? 0 : keep;
+    }
     if (shows && shows->own_until > mrmr_clock_monotonic())
         keep = tree_own_window;
     return keep < most ? keep : most;

@@ -235,7 +235,11 @@ void tree_watch_drive(struct tree_drive *drive)
 {
     struct drv_watch *watch = NULL;
     mrmr_err err = drv_watch_open(drive->drive->drv, tree_event, drive, &watch);
-    if (err && err != MRMR_UNSUPPORTED)
+    drive->silent = err == MRMR_UNSUPPORTED;
+    if (drive->silent)
+        mrmr_log(MRMR_LOG_INFO, "drive %s: it tells of no changes: they are seen after remote-ttl",
+            drive->drive->meta.name);
+    else if (err)
         mrmr_log_story(MRMR_LOG_INFO, "changes on a drive are looked for once a second");
     watch_replace(drive, watch);
 }
@@ -380,11 +384,22 @@ static void monitor_todo(struct monitor *monitor, bool run)
     }
 }
 
+static mrmr_err settings_read(struct pool_tree *tree)
+{
+    bool verify;
+    uint64_t ttl;
+    MRMR_TRY(pool_setting_on(tree->pool, "verify-reads", &verify));
+    MRMR_TRY(pool_setting_u64(tree->pool, "remote-ttl", &ttl));
+    tree->verify = verify;
+    tree->remote_ttl = (int64_t)ttl * MRMR_NS_PER_S;
+    return MRMR_OK;
+}
+
 static void monitor_drives(struct monitor *monitor)
 {
     struct pool_tree *tree = monitor->tree;
     int64_t now = mrmr_clock_monotonic();
-    bool may_start = now >= monitor->look_at, looking = false, verify;
+    bool may_start = now >= monitor->look_at, looking = false;
     if (may_start)
         tree_drives_grow(tree);
     for (size_t i = 0; i < tree->ndrives; i++)
@@ -392,10 +407,10 @@ static void monitor_drives(struct monitor *monitor)
     if (may_start)
         monitor->look_at = now + look_interval;
     monitor->until = looking ? now + look_tick : monitor->look_at;
-    if (!pool_setting_on(tree->pool, "verify-reads", &verify))
-        tree->verify = verify;
     if (tree_replaced_look(tree)) /* what the kernel keeps of one that nobody asks for is old, too */
         mrmr_log_story(MRMR_LOG_INFO, "looking for files that were repaired");
+    if (settings_read(tree))
+        mrmr_log_story(MRMR_LOG_INFO, "reading settings");
 }
 
 static void *monitor_run(void *arg)
@@ -414,9 +429,7 @@ static void *monitor_run(void *arg)
 
 mrmr_err tree_watch_start(struct pool_tree *tree)
 {
-    bool verify;
-    MRMR_TRY(pool_setting_on(tree->pool, "verify-reads", &verify));
-    tree->verify = verify;
+    MRMR_TRY(settings_read(tree));
     for (size_t i = 0; i < tree->ndrives; i++)
         if (tree_live(&tree->drive[i]))
             tree_watch_drive(&tree->drive[i]);

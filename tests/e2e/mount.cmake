@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 mrmr_pytest(e2e_mount test_mount.py LABELS sanitized TIMEOUT 600)
+mrmr_pytest(e2e_mount_watch test_mount_watch.py LABELS sanitized TIMEOUT 600)
 mrmr_pytest(e2e_mount_user test_mount_user.py LABELS sanitized TIMEOUT 300)
 mrmr_pytest(e2e_mount_drives test_mount_drives.py LABELS sanitized TIMEOUT 600)
 mrmr_pytest(e2e_mount_kill test_mount_kill.py LABELS sanitized TIMEOUT 300)
 mrmr_pytest(e2e_units test_units.py)
-mrmr_pytest(e2e_mount_long test_mount.py test_mount_drives.py test_mount_kill.py LABELS long TIMEOUT 5400)
+mrmr_pytest(e2e_mount_long test_mount.py test_mount_watch.py test_mount_drives.py test_mount_kill.py LABELS long TIMEOUT 5400)
 set_property(TEST e2e_mount_long APPEND PROPERTY ENVIRONMENT "MRMR_FILES=100000;MRMR_ROUNDS=60")
 
 mrmr_pytest(e2e_mount_posix test_mount_posix.py TIMEOUT 600)

@@ -352,12 +352,13 @@ static void test_failing_calls(void **state)
     }
 }
 
-/* Changes on a drive that tells nothing of them show after a second. */
+/* Changes on a drive that tells nothing of them show after remote-ttl, and are not looked for before. */
 static void test_changes_show(void **state)
 {
     struct world *w = *state;
     struct pool_attr attr;
-    int64_t end = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+    int64_t begin = mrmr_clock_monotonic(), end = begin + 60 * MRMR_NS_PER_S;
+    rig_ok(pool_set(w->rig->pool, "remote-ttl", "2"));
     open_tree(w);
     check_lists(w);
     rig_put(w->rig, 4, "shared/new", 12345);
@@ -367,7 +368,8 @@ static void test_changes_show(void **state)
         assert_true(mrmr_clock_monotonic() < end);
         sched_yield();
     }
-    assert_true(attr.keep <= MRMR_NS_PER_S);
+    assert_true(mrmr_clock_monotonic() - begin >= 2 * MRMR_NS_PER_S);
+    assert_true(attr.keep <= 2 * MRMR_NS_PER_S);
     pool_tree_forget(w->tree, attr.node, 1);
     while (find(w, "shared/one", &attr) == MRMR_OK) {
         pool_tree_forget(w->tree, attr.node, 1);
@@ -375,6 +377,49 @@ static void test_changes_show(void **state)
     }
     rig_ok(try_file(w, rig_find(w->rig, "shared/zero")));
     rig_ok(try_file(w, rig_find(w->rig, "shared/new")));
+}
+
+static uint64_t lists_so_far(const struct world *w)
+{
+    uint64_t n = 0;
+    for (unsigned d = 0; d < 5; d++)
+        n += drv_fault_calls(w->rig->drive[d].fault, DRV_FAULT_LIST);
+    return n;
+}
+
+/* Looks again and again until the maps' time was over once more; how many lists that took. */
+static uint64_t lists_in_a_while(struct world *w)
+{
+    const uint64_t before = lists_so_far(w);
+    const int64_t end = mrmr_clock_monotonic() + MRMR_NS_PER_S + MRMR_NS_PER_S / 4;
+    struct pool_attr attr;
+    while (mrmr_clock_monotonic() < end) {
+        rig_ok(find(w, "shared/zero", &attr));
+        pool_tree_forget(w->tree, attr.node, 1);
+        sched_yield();
+    }
+    return lists_so_far(w) - before;
+}
+
+/* A folder whose own times are what they were is not read again; one that changed is, and shows it. */
+static void test_folder_times(void **state)
+{
+    struct world *w = *state;
+    struct pool_attr attr, held;
+    int64_t end = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+    rig_ok(pool_set(w->rig->pool, "remote-ttl", "1"));
+    open_tree(w);
+    rig_ok(find(w, "shared/zero", &held));
+    while (lists_in_a_while(w) > 0) /* until the times were old when the lists were made */
+        assert_true(mrmr_clock_monotonic() < end);
+    rig_put(w->rig, 4, "shared/new", 12345);
+    rig_unlink(w->rig, "shared/one");
+    assert_true(lists_in_a_while(w) > 0);
+    rig_ok(find(w, "shared/new", &attr));
+    pool_tree_forget(w->tree, attr.node, 1);
+    assert_int_equal(find(w, "shared/one", &attr), MRMR_ABSENT);
+    pool_tree_forget(w->tree, held.node, 1);
+    check_lists(w);
 }
 
 struct reader {
@@ -437,6 +482,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_drives_go_and_come, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failing_calls, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changes_show, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_folder_times, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_readers, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every kind of change made directly on a drive, and how long each takes to show through a mount of the pool.
+
+Run as a program, with the drives' roots and the mount's folder last, it is for users without any right of root's."""
+import contextlib
+import mmap
+import os
+import shutil
+import sys
+import time
+
+from mounts import until
+
+
+class Edits:
+    """Changes in a folder of a drive that is the only one to have it; .took says how long each was not seen, in seconds."""
+
+    def __init__(self, root, point, folder):
+        self.root, self.point, self.folder, self.took = root, point, folder, {}
+        for name in ("old", "renamed", "over", "gone", "linked", "mapped"):
+            self.write(name, b"what it was")
+        self.write("below/deep/file", b"deep")
+        self.write("unseen/placeholder", b"") # nobody ever looks in here through the mount
+        os.link(self.on("linked"), self.on("unseen/other"))
+        os.symlink("old", self.on("link"))
+
+    def on(self, path=""):
+        return os.path.join(self.root, self.folder, path)
+
+    def at(self, path=""):
+        return os.path.join(self.point, self.folder, path)
+
+    def write(self, path, data):
+        os.makedirs(os.path.dirname(self.on(path)), exist_ok=True)
+        with open(self.on(path), "wb") as file:
+            file.write(data)
+
+    def look(self):
+        """The kernel keeps all of it, and that some names lead nowhere."""
+        for folder in ("", "below", "below/deep"):
+            for name in os.listdir(self.at(folder)):
+                path = self.at(os.path.join(folder, name))
+                os.lstat(path)
+                if os.path.isfile(path):
+                    self.read(path)
+        for name in ("new", "made", "moved", "below/moved", "below/deep/new"):
+            assert not os.path.exists(self.at(name))
+
+    @staticmethod
+    def read(path):
+        with open(path, "rb") as file:
+            return file.read()
+
+    def seen(self, what, ask):
+        """Just now it was done; ask() is true once it shows."""
+        def quietly():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return ask()
+            return False
+        start = time.monotonic()
+        until(quietly)
+        self.took[what] = time.monotonic() - start
+
+    def shows(self, what, path, data):
+        self.seen(what, lambda: self.read(self.at(path)) == data and os.stat(self.at(path)).st_size == len(data))
+
+    def gone(self, what, path):
+        self.seen(what, lambda: not os.path.lexists(self.at(path)) and os.path.basename(path) not in os.listdir(os.path.dirname(self.at(path))))
+
+    def files(self):
+        self.write("new", b"made")
+        self.shows("create", "new", b"made")
+        with open(self.on("old"), "r+b") as file:
+            file.write(b"WHAT IT WAS") # as long as before
+        self.shows("overwrite", "old", b"WHAT IT WAS")
+        with open(self.on("old"), "ab") as file:
+            file.write(b", and more")
+        self.shows("append", "old", b"WHAT IT WAS, and more")
+        os.truncate(self.on("old"), 4)
+        self.shows("truncate", "old", b"WHAT")
+        os.truncate(self.on("old"), 6)
+        self.shows("lengthen", "old", b"WHAT\0\0")
+        os.rename(self.on("renamed"), self.on("moved"))
+        self.shows("rename", "moved", b"what it was")
+        self.gone("rename away", "renamed")
+        os.rename(self.on("moved"), self.on("below/moved"))
+        self.shows("move", "below/moved", b"what it was")
+        self.gone("move away", "moved")
+        os.rename(self.on("new"), self.on("over"))
+        self.shows("rename over", "over", b"made")
+        os.unlink(self.on("gone"))
+        self.gone("unlink", "gone")
+
+    def attributes(self):
+        os.chmod(self.on("over"), 0o640)
+        self.seen("chmod", lambda: os.stat(self.at("over")).st_mode & 0o777 == 0o640)
+        os.utime(self.on("over"), ns=(7, 7))
+        self.seen("utime", lambda: os.stat(self.at("over")).st_mtime_ns == 7)
+        os.chmod(self.on("below"), 0o711)
+        self.seen("chmod of a folder", lambda: os.stat(self.at("below")).st_mode & 0o777 == 0o711)
+        os.unlink(self.on("link"))
+        os.symlink("over", self.on("link"))
+        self.seen("another link", lambda: os.readlink(self.at("link")) == "over")
+
+    def folders(self):
+        os.mkdir(self.on("made"))
+        self.seen("mkdir", lambda: os.listdir(self.at("made")) == [])
+        self.write("made/in/it", b"x")
+        self.shows("mkdir below", "made/in/it", b"x")
+        os.rename(self.on("below/deep"), self.on("made/deep"))
+        self.shows("move of a folder", "made/deep/file", b"deep")
+        self.gone("move away of a folder", "below/deep")
+        self.write("made/deep/file", b"deeper")
+        self.shows("in the moved folder", "made/deep/file", b"deeper")
+        shutil.rmtree(self.on("made"))
+        self.gone("rmdir", "made")
+        self.write("made", b"a file")
+        self.shows("a file in its place", "made", b"a file")
+
+    def links(self):
+        """Told of late or not at all: such files are not taken for what they were for more than a second."""
+        with open(self.on("unseen/other"), "ab") as file:
+            file.write(b", by another name")
+        self.shows("hard link", "linked", b"what it was, by another name")
+        os.link(self.on("linked"), self.on("unseen/third"))
+        self.seen("link count", lambda: os.stat(self.at("linked")).st_nlink == 3)
+
+    def mapping(self):
+        with open(self.on("mapped"), "r+b") as file:
+            with mmap.mmap(file.fileno(), 0) as memory:
+                memory[0:4] = b"WHAT"
+                memory.flush()
+                self.shows("mapping, by who opens it then", "mapped", b"WHAT it was")
+                memory[5:7] = b"IT"
+        self.shows("mapping that was closed", "mapped", b"WHAT IT was")
+
+    def run(self):
+        self.look()
+        self.files()
+        self.attributes()
+        self.folders()
+        self.links()
+        self.mapping()
+        return self.took
+
+
+def all_in_time(took, drive):
+    """What is told of shows within a second and what is not after one, when this machine has time for it."""
+    slowest = max(took, key=took.get)
+    print("%s: %d changes, the slowest seen after %.2f s: %s" % (drive, len(took), took[slowest], slowest))
+    late = {what: round(seconds, 2) for what, seconds in took.items() if seconds > 1 + float(os.environ.get("MRMR_SLACK", "4"))}
+    assert not late, late
+
+
+if __name__ == "__main__":
+    assert os.geteuid() != 0
+    for given in sys.argv[1:-1]:
+        edits = Edits(given, sys.argv[-1], "edits on " + os.path.basename(given))
+        edits.seen("a new folder", lambda edits=edits: os.path.exists(edits.at("unseen"))) # below the root, which is watched
+        all_in_time(edits.run(), os.path.basename(given))

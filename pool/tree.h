@@ -255,8 +255,8 @@ struct pool_tree {
     struct tree_keeper *keeper; /* tree_keep.c's; NULL: nothing may be changed */
     struct tree_numbers *numbers;
     struct tree_replaced *replaced; /* tree_replaced.c's; NULL: nothing may be changed */
-    struct pool_gone *gone;    /* what was removed from drives that were away */
-    pthread_mutex_t gone_gate; /* tree_gone.c's */
+    struct pool_gone *gone;         /* what was removed from drives that were away */
+    pthread_mutex_t gone_gate;      /* tree_gone.c's */
     pthread_t monitor;
     bool monitored;
 
@@ -337,8 +337,8 @@ struct tree_spot tree_spot(struct pool_tree *tree, const struct tree_node *node)
 typedef mrmr_err (*tree_path_fn)(const char *path, void *arg);
 mrmr_err tree_by_path(struct pool_tree *tree, struct tree_node *node, tree_path_fn fn, void *arg);
 /* MRMR_ABSENT: another thing is there now. */
-mrmr_err tree_check_stat(struct pool_tree *tree, const struct tree_spot *spot,
-    const char *path, const struct drv_stat *stat);
+mrmr_err tree_check_stat(struct pool_tree *tree, const struct tree_spot *spot, const char *path,
+    const struct drv_stat *stat);
 /* Nobody answered, or the medium failed: ask the catalog. The monitor looks after the drive then. */
 bool tree_silent(struct tree_drive *drive, mrmr_err err);
 

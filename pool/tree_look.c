@@ -68,8 +68,8 @@ mrmr_err tree_by_path(struct pool_tree *tree, struct tree_node *node, tree_path_
     }
 }
 
-mrmr_err tree_check_stat(struct pool_tree *tree, const struct tree_spot *spot,
-    const char *path, const struct drv_stat *stat)
+mrmr_err tree_check_stat(struct pool_tree *tree, const struct tree_spot *spot, const char *path,
+    const struct drv_stat *stat)
 {
     const char *slash = strrchr(path, '/');
     if ((int)stat->type != (int)spot->kind)

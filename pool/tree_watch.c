@@ -407,7 +407,8 @@ static void monitor_drives(struct monitor *monitor)
     if (may_start)
         monitor->look_at = now + look_interval;
     monitor->until = looking ? now + look_tick : monitor->look_at;
-    if (tree_replaced_look(tree)) /* what the kernel keeps of one that nobody asks for is old, too */
+    if (tree_replaced_look(
+            tree)) /* what the kernel keeps of one that nobody asks for is old, too */
         mrmr_log_story(MRMR_LOG_INFO, "looking for files that were repaired");
     if (settings_read(tree))
         mrmr_log_story(MRMR_LOG_INFO, "reading settings");

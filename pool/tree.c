@@ -84,6 +84,7 @@ static void node_free_locked(struct pool_tree *tree, struct tree_node *node)
     tree_times_free(&node->times);
     mrmr_bytes_free(&node->touched);
     tree_counted_free(node->counted);
+    free(node->known);
     free(node->last);
     free(node);
 }
@@ -161,7 +162,7 @@ struct tree_name *tree_name_touch_locked(struct tree_node *folder, const char *n
         folder->valid = false;
         return NULL;
     }
-    shows->unsure = true;
+    shows->unsure = shows->own = true;
     shows->events++;
     return shows;
 }

@@ -2,7 +2,8 @@
  *
  * What the files of the live tree share: tree.c (nodes, paths, life), tree_number.c,
  * tree_map.c (a folder's names),
- * tree_load.c (the names, found on the drives), tree_times.c (whether they still are), tree_look.c (lookup, attributes, lists),
+ * tree_load.c (the names, found on the drives), tree_times.c (whether they still are),
+ * tree_look.c (lookup, attributes, lists), tree_known.c (what drives said of a folder),
  * tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c (open
  * files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
  * tree_place.c (where new files go), tree_make.c (names), tree_move.c (renames), tree_set.c
@@ -84,6 +85,8 @@ struct tree_name {
     enum pool_kind kind;
     bool several;      /* there are copies that do not show */
     bool unsure;       /* look at the drives before this is believed */
+    bool own;          /* because of a change of ours, whose end is not known */
+    uint16_t doubt;    /* the drive that has to be looked at, counted from 1, or TREE_DOUBT_ALL */
     uint32_t events;   /* about it, so far */
     int64_t own_until; /* monotonic: events are of our own doing */
     char name[];
@@ -94,6 +97,20 @@ struct tree_map {
     unsigned bits;
     size_t n;
 };
+
+enum { TREE_DOUBT_NONE, TREE_DOUBT_ALL = UINT16_MAX };
+/* It is not what it was, on this drive. */
+static inline void tree_name_doubt(struct tree_name *name, size_t drive)
+{
+    bool same = name->doubt == TREE_DOUBT_NONE || name->doubt == drive + 1;
+    name->unsure = true;
+    name->doubt = same ? (uint16_t)(drive + 1) : TREE_DOUBT_ALL;
+}
+static inline void tree_name_doubt_all(struct tree_name *name)
+{
+    name->unsure = true;
+    name->doubt = TREE_DOUBT_ALL;
+}
 
 void tree_map_free(struct tree_map *map); /* the memory; reusable afterwards */
 struct tree_name *tree_map_find(const struct tree_map *map, const char *name);
@@ -152,6 +169,7 @@ bool tree_number_where(
 
 struct tree_node;
 struct tree_counted;
+struct tree_known;
 
 struct tree_link { /* one name that led to the node */
     struct tree_link *next;
@@ -184,6 +202,9 @@ struct tree_node {
 
     enum tree_acl { TREE_ACL_UNKNOWN, TREE_ACL_NONE, TREE_ACL_HAS } acl; /* a default one */
     int64_t acl_at; /* monotonic: when that was found out */
+
+    struct tree_known *known; /* tree_known.c's; NULL: nothing */
+    uint32_t owns, voids;
 
     int64_t own_until; /* monotonic: events about it are of our own doing */
     bool kept;         /* somebody was told that he may keep its attributes for long */
@@ -291,8 +312,9 @@ void tree_lies_on_locked(struct pool_tree *tree, struct tree_node *node, const s
 void tree_put_locked(struct pool_tree *tree, struct tree_node *node);
 /* Appends the path of the link that was seen last. MRMR_ABSENT: no name leads to it any more. */
 mrmr_err tree_path_locked(const struct tree_node *node, struct mrmr_bytes *path);
-/* The name is another thing than before: whoever wants it next looks at the drives. NULL: the
- * folder's names are not known, or there is no memory: all of it is looked at. */
+/* The name is another thing than before, by a change of ours unless the caller says otherwise: whoever
+ * wants it next looks at the drives. NULL: the folder's names are not known, or there is no memory:
+ * all of it is looked at. */
 struct tree_name *tree_name_touch_locked(struct tree_node *folder, const char *name);
 /* This name does not lead to the node any more. */
 void tree_unlink_locked(struct pool_tree *tree, struct tree_node *node,
@@ -317,6 +339,18 @@ int64_t tree_folder_ttl_locked(const struct tree_node *folder);
 /* The name is looked at on the drives, if it is unsure. A copy of what it shows, then: MRMR_ABSENT. */
 mrmr_err tree_name_get(
     struct pool_tree *tree, struct tree_node *folder, const char *name, struct tree_name *ret_name);
+/* What a drive said of the copy that shows, when the name was looked at just now. */
+struct tree_seen {
+    bool is; /* false: it was not looked at, or is a folder */
+    size_t drive;
+    struct drv_stat stat;
+};
+/* The same, with that. */
+mrmr_err tree_name_see(struct pool_tree *tree, struct tree_node *folder, const char *name,
+    struct tree_name *ret_name, struct tree_seen *ret_seen);
+/* A change of ours made it on this drive, where no drive had anything: another one has something only
+ * if its events say so. */
+void tree_name_made_locked(struct tree_node *folder, const char *name, size_t drive);
 /* What the catalog knows of a path on a drive. */
 mrmr_err tree_catalog(
     struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
@@ -344,6 +378,26 @@ bool tree_silent(struct tree_drive *drive, mrmr_err err);
 
 /* The node's attributes now. */
 mrmr_err tree_look(struct pool_tree *tree, struct tree_node *node, struct pool_attr *ret_attr);
+
+/* --- tree_known.c --- */
+
+struct tree_known_ticket { /* to be had before a drive is asked */
+    uint32_t owns, voids;
+};
+/* What the drive said of its copy of the folder, if that holds still. Else it is asked, and what it
+ * says is kept if nothing happened since the ticket. */
+bool tree_known_get(struct pool_tree *tree, const struct tree_node *folder, size_t drive,
+    struct pool_attr *ret_attr, struct tree_known_ticket *ret_ticket);
+void tree_known_put(struct pool_tree *tree, struct tree_node *folder, size_t drive,
+    const struct pool_attr *attr, const struct tree_known_ticket *ticket);
+/* The drive's copy changed. */
+void tree_known_void_locked(struct tree_node *folder, size_t drive);
+void tree_known_void_all_locked(struct tree_node *folder);
+/* After tree_own_name was called before and after one name was made or taken: on this drive alone. */
+void tree_known_settle_locked(struct tree_node *folder, size_t drive);
+/* The same after a name that showed this was taken. */
+void tree_known_taken(
+    struct pool_tree *tree, struct tree_node *folder, const struct tree_name *shows);
 
 /* --- tree_watch.c --- */
 

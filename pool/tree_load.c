@@ -25,6 +25,11 @@ struct load {
     uint64_t moves; /* renames of ours before it began */
     bool absent;    /* a drive does not have the path */
     bool looked;    /* for what was replaced, since the drive was read */
+
+    /* Of one name: */
+    uint32_t events; /* about it before it began */
+    int64_t loaded;  /* the folder's map then */
+    struct tree_seen seen;
 };
 
 static void load_free(struct load *load)
@@ -136,7 +141,7 @@ static mrmr_err load_entry(const char *name, const struct drv_stat *stat, mrmr_e
     if (!made)
         return mrmr_nomem();
     if (!made->number)
-        made->unsure = true;
+        tree_name_doubt_all(made);
     return MRMR_OK;
 }
 
@@ -240,7 +245,7 @@ static void map_touch_locked(struct tree_map *map, const struct mrmr_bytes *name
     for (size_t at = 0; at < names->size; at += strlen(names->data + at) + 1) {
         struct tree_name *name = tree_map_add(map, names->data + at);
         if (name) {
-            name->unsure = true;
+            tree_name_doubt_all(name);
             name->events++;
         }
     }
@@ -278,6 +283,7 @@ static void load_take_locked(struct load *load, struct mrmr_bytes *changed)
     folder->valid = !folder->lost;
     folder->lost = false;
     folder->version++;
+    tree_known_void_all_locked(folder);
     if (folder->valid)
         children_update_locked(load->tree, &folder->map);
 }
@@ -405,17 +411,45 @@ static mrmr_err load_name(struct load *load, const char *name)
                       : MRMR_OK;
         if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
             return mrmr_err_drive(err, drive->drive->meta.name);
+        const struct tree_name *shows = err ? NULL : tree_map_find(&load->map, name);
+        if (shows && shows->kind != POOL_DIR && tree_set_first(&shows->on) == load->drive)
+            load->seen = (struct tree_seen){true, load->drive, stat};
     }
     return MRMR_OK;
 }
 
+/* It is unsure because of one drive alone, the others are known to have nothing by this name: that one
+ * is looked at. */
+static bool only_one_locked(const struct tree_node *folder, const struct tree_name *old)
+{
+    const bool known = folder->valid && folder->watched && !folder->loading;
+    if (!known || !old || !old->unsure || old->own || old->several)
+        return false;
+    if (old->doubt == TREE_DOUBT_NONE || old->doubt == TREE_DOUBT_ALL)
+        return false;
+    const size_t drive = old->doubt - 1U;
+    if (!tree_set_has(&folder->on, drive))
+        return false;
+    return !old->number || (old->kind != POOL_DIR && tree_set_has(&old->on, drive));
+}
+
+void tree_name_made_locked(struct tree_node *folder, const char *name, size_t drive)
+{
+    struct tree_name *made = tree_map_find(&folder->map, name);
+    tree_known_settle_locked(folder, drive);
+    if (!made || !made->own) /* it was looked at meanwhile */
+        return;
+    made->own = false;
+    tree_name_doubt(made, drive);
+}
+
 /* The folder's map gets what was found; it stays unsure if an event came meanwhile. */
-static mrmr_err name_take_locked(struct load *load, const char *name, uint32_t events)
+static mrmr_err name_take_locked(struct load *load, const char *name)
 {
     struct tree_node *folder = load->folder;
     struct tree_name *found = tree_map_find(&load->map, name);
     struct tree_name *old = tree_map_find(&folder->map, name);
-    bool sure = (old ? old->events : 0) == events;
+    bool sure = (old ? old->events : 0) == load->events && folder->loaded == load->loaded;
     if (!found) {
         if (sure)
             tree_map_remove(&folder->map, name);
@@ -429,7 +463,13 @@ static mrmr_err name_take_locked(struct load *load, const char *name, uint32_t e
     old->on = found->on;
     old->kind = found->kind;
     old->several = found->several;
-    old->unsure = found->unsure || !sure;
+    if (sure) {
+        old->unsure = found->unsure;
+        old->doubt = found->doubt;
+        old->own = false;
+    } else {
+        old->unsure = true;
+    }
     struct tree_node *node =
         old->kind == POOL_DIR ? tree_find_locked(load->tree, old->number) : NULL;
     if (node)
@@ -437,26 +477,38 @@ static mrmr_err name_take_locked(struct load *load, const char *name, uint32_t e
     return MRMR_OK;
 }
 
-static mrmr_err name_resolve(struct pool_tree *tree, struct tree_node *folder, const char *name)
+/* Where the name is to be looked for, as of now. */
+static mrmr_err name_begin(struct load *load, const char *name)
+{
+    struct tree_node *folder = load->folder;
+    load_free(load);
+    load->path = (struct mrmr_bytes)MRMR_BYTES_INIT;
+    load->seen.is = false;
+    mrmr_locked(&load->tree->lock);
+    const struct tree_name *old = tree_map_find(&folder->map, name);
+    load->events = old ? old->events : 0;
+    load->loaded = folder->loaded;
+    load->moves = load->tree->moves;
+    load->on = folder->on;
+    if (only_one_locked(folder, old)) {
+        load->on = (struct tree_set){{0}};
+        tree_set_add(&load->on, old->doubt - 1U);
+    }
+    return tree_path_locked(folder, &load->path);
+}
+
+static mrmr_err name_resolve(
+    struct pool_tree *tree, struct tree_node *folder, const char *name, struct tree_seen *ret_seen)
 {
     __attribute__((cleanup(load_free))) struct load load = {.tree = tree, .folder = folder};
-    uint32_t events;
     unsigned tries = 0;
     do {
-        load_free(&load);
-        load.path = (struct mrmr_bytes)MRMR_BYTES_INIT;
-        {
-            mrmr_locked(&tree->lock);
-            const struct tree_name *old = tree_map_find(&folder->map, name);
-            events = old ? old->events : 0;
-            load.moves = tree->moves;
-            load.on = folder->on;
-            MRMR_TRY(tree_path_locked(folder, &load.path));
-        }
+        MRMR_TRY(name_begin(&load, name));
         MRMR_TRY(load_name(&load, name));
     } while (!load.map.n && ++tries < MOVED_TRIES && tree_moved_since(tree, load.moves));
+    *ret_seen = load.seen;
     mrmr_locked(&tree->lock);
-    return name_take_locked(&load, name, events);
+    return name_take_locked(&load, name);
 }
 
 /* A struct tree_name without its name. */
@@ -471,17 +523,25 @@ static mrmr_err name_copy_locked(
     return MRMR_OK;
 }
 
-mrmr_err tree_name_get(
-    struct pool_tree *tree, struct tree_node *folder, const char *name, struct tree_name *ret_name)
+mrmr_err tree_name_see(struct pool_tree *tree, struct tree_node *folder, const char *name,
+    struct tree_name *ret_name, struct tree_seen *ret_seen)
 {
     mrmr_err err = MRMR_ABSENT;
     bool unsure = true;
+    ret_seen->is = false;
     /* A name that changes all the time is what it was at one of the looks. */
     for (unsigned i = 0; unsure && i <= LOAD_TRIES; i++) {
         if (i)
-            MRMR_TRY(name_resolve(tree, folder, name));
+            MRMR_TRY(name_resolve(tree, folder, name, ret_seen));
         mrmr_locked(&tree->lock);
         err = name_copy_locked(folder, name, ret_name, &unsure);
     }
     return err;
+}
+
+mrmr_err tree_name_get(
+    struct pool_tree *tree, struct tree_node *folder, const char *name, struct tree_name *ret_name)
+{
+    struct tree_seen seen;
+    return tree_name_see(tree, folder, name, ret_name, &seen);
 }

@@ -157,6 +157,19 @@ static mrmr_err look_at(
     return MRMR_OK;
 }
 
+/* A folder's copy on one drive: as it was said before, if that holds still. */
+static mrmr_err look_copy(
+    struct look *look, size_t drive, const char *path, struct pool_attr *ret_attr)
+{
+    struct tree_known_ticket ticket;
+    if (tree_known_get(look->tree, look->node, drive, ret_attr, &ticket))
+        return MRMR_OK;
+    MRMR_TRY(look_at(look, drive, path, ret_attr));
+    if (!look->kept)
+        tree_known_put(look->tree, look->node, drive, ret_attr, &ticket);
+    return MRMR_OK;
+}
+
 /* A folder's, over its drives: the first that has it, with the newest times. */
 static mrmr_err look_folder(struct look *look, const char *path)
 {
@@ -166,7 +179,7 @@ static mrmr_err look_folder(struct look *look, const char *path)
         struct pool_attr attr;
         if (!tree_set_has(&look->spot.on, i))
             continue;
-        mrmr_err one = look_at(look, i, path, &attr);
+        mrmr_err one = look_copy(look, i, path, &attr);
         if (one || attr.kind != POOL_DIR) {
             err = one ? one : err;
             continue;
@@ -242,6 +255,17 @@ static mrmr_err look_open(
     return MRMR_OK;
 }
 
+/* What a look found, as people see it. */
+static void look_done_locked(struct look *look, struct pool_attr *ret_attr)
+{
+    const struct tree_node *node = look->node;
+    look->attr.node = node->number;
+    look->attr.generation =
+        tree_generation(look->tree, node->number, look->attr.generation) + node->births;
+    look->attr.keep = keep_locked(look);
+    *ret_attr = look->attr;
+}
+
 /* open: an open file of it will do, if no name leads to it any more. */
 static mrmr_err look_node(
     struct pool_tree *tree, struct tree_node *node, bool open, struct pool_attr *ret_attr)
@@ -262,10 +286,7 @@ static mrmr_err look_node(
         err = look_open(tree, node, &look.attr);
     MRMR_TRY(err);
     mrmr_locked(&tree->lock);
-    look.attr.node = node->number;
-    look.attr.generation = tree_generation(tree, node->number, look.attr.generation) + node->births;
-    look.attr.keep = keep_locked(&look);
-    *ret_attr = look.attr;
+    look_done_locked(&look, ret_attr);
     return MRMR_OK;
 }
 
@@ -301,15 +322,39 @@ static int64_t name_keep(
     return keep < most ? keep : most;
 }
 
-/* The node that the name shows, counted. */
-static mrmr_err lookup_node(
-    struct pool_tree *tree, struct tree_node *folder, const char *name, struct tree_node **ret_node)
+/* The node that the name shows, counted, and what was seen of it meanwhile. */
+static mrmr_err lookup_node(struct pool_tree *tree, struct tree_node *folder, const char *name,
+    struct tree_node **ret_node, struct tree_seen *ret_seen)
 {
     struct tree_name shows;
-    MRMR_TRY(tree_name_get(tree, folder, name, &shows));
+    MRMR_TRY(tree_name_see(tree, folder, name, &shows, ret_seen));
     mrmr_locked(&tree->lock);
     *ret_node = tree_get_locked(tree, folder, name, &shows);
     return *ret_node ? MRMR_OK : mrmr_nomem();
+}
+
+/* False: what was seen is not of this node, or may be too old for it. */
+static bool look_seen(struct pool_tree *tree, struct tree_node *node, const char *name,
+    const struct tree_seen *seen, struct pool_attr *ret_attr)
+{
+    struct look look = {.tree = tree, .node = node, .spot = tree_spot(tree, node)};
+    if (!seen->is || look.spot.drive != seen->drive ||
+        tree_check_stat(tree, &look.spot, name, &seen->stat))
+        return false;
+    tree_attr_from_stat(&seen->stat, &look.attr);
+    mrmr_locked(&tree->lock);
+    look_done_locked(&look, ret_attr);
+    return true;
+}
+
+/* Events about what the name showed so far. */
+static uint64_t changes_before(
+    struct pool_tree *tree, const struct tree_node *folder, const char *name)
+{
+    mrmr_locked(&tree->lock);
+    const struct tree_name *shows = tree_map_find(&folder->map, name);
+    const struct tree_node *node = shows ? tree_find_locked(tree, shows->number) : NULL;
+    return node ? node->changes : 0;
 }
 
 static void lookup_unsure(struct pool_tree *tree, struct tree_node *folder, const char *name)
@@ -317,20 +362,19 @@ static void lookup_unsure(struct pool_tree *tree, struct tree_node *folder, cons
     mrmr_locked(&tree->lock);
     struct tree_name *shows = tree_map_find(&folder->map, name);
     if (shows)
-        shows->unsure = true;
+        tree_name_doubt_all(shows);
 }
 
 static mrmr_err lookup_once(
     struct pool_tree *tree, struct tree_node *folder, const char *name, struct pool_attr *ret_attr)
 {
     struct tree_node *node;
-    uint64_t changes;
-    MRMR_TRY(lookup_node(tree, folder, name, &node));
-    {
-        mrmr_locked(&tree->lock);
-        changes = node->changes;
-    }
-    mrmr_err err = look_node(tree, node, false, ret_attr);
+    struct tree_seen seen;
+    uint64_t changes = changes_before(tree, folder, name);
+    MRMR_TRY(lookup_node(tree, folder, name, &node, &seen));
+    mrmr_err err = MRMR_OK;
+    if (!look_seen(tree, node, name, &seen, ret_attr))
+        err = look_node(tree, node, false, ret_attr);
     mrmr_locked(&tree->lock);
     if (!err) {
         node->held++;

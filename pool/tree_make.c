@@ -52,6 +52,7 @@ void tree_own_name(struct pool_tree *tree, struct tree_node *folder, const char 
     int64_t until = mrmr_clock_monotonic() + tree_own_window;
     struct tree_name *shows = tree_name_touch_locked(folder, name);
     folder->own_until = until;
+    folder->owns++;
     if (shows)
         shows->own_until = until;
 }
@@ -60,6 +61,7 @@ void tree_own_node(struct pool_tree *tree, struct tree_node *node)
 {
     mrmr_locked(&tree->lock);
     node->own_until = mrmr_clock_monotonic() + tree_own_window;
+    node->owns++;
 }
 
 void tree_name_shows_locked(
@@ -99,6 +101,7 @@ mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const c
     if (!node)
         return mrmr_nomem();
     tree_name_shows_locked(folder, name, &shows);
+    tree_name_made_locked(folder, name, drive);
     node->own_until = mrmr_clock_monotonic() + tree_own_window;
     *ret_node = node;
     return MRMR_OK;
@@ -586,6 +589,7 @@ static mrmr_err unlink_in(struct pool_tree *tree, const struct pool_caller *call
         tree_own_name(tree, folder, name);
         err = unlink_shown(tree, caller, folder, &shows, name);
         tree_own_name(tree, folder, name);
+        tree_known_taken(tree, folder, &shows);
         tree_name_leave(tree, node);
         if (mrmr_class_of(err) != MRMR_CLASS_ABSENT) /* else the name is another thing by now */
             break;

@@ -71,13 +71,19 @@ static void event_name(struct tree_drive *drive, uint64_t number, const char *na
         struct tree_node *folder = tree_find_locked(tree, number);
         if (!folder || folder->kind != POOL_DIR)
             return;
+        tree_known_void_locked(folder, (size_t)(drive - tree->drive));
         const struct tree_name *old = folder->valid ? tree_map_find(&folder->map, name) : NULL;
         own = old && old->own_until > mrmr_clock_monotonic();
         /* The monitor looks at what may be a folder, once for all that happens until then. */
         if (folder->valid && !(old && old->unsure) &&
             (!old || !old->number || old->kind == POOL_DIR))
             tree_later_locked(tree, TREE_LOOK, number, name);
-        tree_name_touch_locked(folder, name);
+        bool ours = old && old->own;
+        struct tree_name *shows = tree_name_touch_locked(folder, name);
+        if (shows) {
+            shows->own = ours;
+            tree_name_doubt(shows, (size_t)(drive - tree->drive));
+        }
     }
     if (!own)
         tree_tell_name(tree, number, name);
@@ -96,6 +102,8 @@ static void event_thing(struct tree_drive *drive, uint64_t number, const char *n
             return;
         changed = shows->number;
         struct tree_node *node = tree_find_locked(tree, changed);
+        if (node && node->kind == POOL_DIR)
+            tree_known_void_locked(node, (size_t)(drive - tree->drive));
         if (node && !bytes) {
             node->uncapped_at = 0;
             node->attr_events = mrmr_clock_monotonic();
@@ -119,8 +127,10 @@ static void event_attrs(struct tree_drive *drive, uint64_t number)
     {
         mrmr_locked(&tree->lock);
         struct tree_node *folder = tree_find_locked(tree, number);
-        if (folder)
+        if (folder) {
             folder->acl = TREE_ACL_UNKNOWN;
+            tree_known_void_locked(folder, (size_t)(drive - tree->drive));
+        }
         if (folder && folder->own_until > mrmr_clock_monotonic())
             return;
     }

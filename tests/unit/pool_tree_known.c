@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Looking right after a change of ours, in a folder that lies on several drives which tell of changes;
+ * how often they are asked is counted. Only the drive that was changed is asked, what is seen is what
+ * lies on all of them nevertheless, and what somebody does on another drive meanwhile is seen, too.
+ */
+#include "tests/unit/pool_drive_world.h"
+
+#include "pool/tree.h"
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { DRIVES = 5, TIMES = 20 };
+
+/* The linker leads calls of drv_stat here (--wrap); a guard's thread asks its drive by it. */
+static atomic_uint asked;
+mrmr_err __real_drv_stat(struct drv *drv, const char *path, struct drv_stat *ret_stat);
+mrmr_err __wrap_drv_stat(struct drv *drv, const char *path, struct drv_stat *ret_stat);
+mrmr_err __wrap_drv_stat(struct drv *drv, const char *path, struct drv_stat *ret_stat)
+{
+    if (strcmp(drv->ops->scheme, "local") == 0)
+        atomic_fetch_add(&asked, 1);
+    return __real_drv_stat(drv, path, ret_stat);
+}
+
+struct lived {
+    struct world *w;
+    struct pool *pool;
+    struct pool_tree *tree;
+    uint64_t folder;
+};
+
+static const char *on_drive(struct lived *l, unsigned drive, const char *name)
+{
+    char path[300];
+    snprintf(path, sizeof path, "d%u/%s", drive, name);
+    return world_path(l->w, path);
+}
+
+static mrmr_err find(struct lived *l, const char *name, struct pool_attr *ret_attr)
+{
+    int64_t keep;
+    return pool_tree_lookup(l->tree, l->folder, name, ret_attr, &keep);
+}
+
+/* "dir" lies on each drive, with a file of its own; it is held, and was looked into. */
+static void live(struct lived *l, struct world *w)
+{
+    *l = (struct lived){.w = w, .folder = POOL_ROOT};
+    for (unsigned d = 0; d < DRIVES; d++) {
+        char name[32];
+        snprintf(name, sizeof name, "d%u", d);
+        world_add(w, name);
+        world_mkdir(on_drive(l, d, "dir"));
+        snprintf(name, sizeof name, "dir/of %u", d);
+        world_write(on_drive(l, d, name), "here");
+    }
+    struct pool_attr attr;
+    assert_ok(pool_open(world_path(w, "pool"), POOL_LOOK, "test", &l->pool));
+    assert_ok(pool_tree_open(l->pool, NULL, &l->tree));
+    assert_ok(find(l, "dir", &attr));
+    l->folder = attr.node;
+    assert_ok(find(l, "of 0", &attr));
+}
+
+static void leave(struct lived *l)
+{
+    pool_tree_close(l->tree);
+    pool_close(l->pool);
+}
+
+static uint64_t make(struct lived *l, const char *name)
+{
+    const struct pool_new what = {.kind = POOL_REG, .mode = 0644};
+    struct pool_attr attr;
+    assert_ok(pool_tree_make(l->tree, NULL, l->folder, name, &what, &attr));
+    return attr.node;
+}
+
+static int64_t ns_of(struct timespec ts)
+{
+    return ts.tv_sec * MRMR_NS_PER_S + ts.tv_nsec;
+}
+
+/* The folder's times and mode are those that its copies have at this moment. */
+static void folder_is_right(struct lived *l)
+{
+    struct pool_attr attr;
+    int64_t mtime = 0, ctime = 0;
+    struct stat st;
+    assert_ok(pool_tree_attr(l->tree, l->folder, &attr));
+    for (unsigned d = DRIVES; d-- > 0;) {
+        assert_int_equal(stat(on_drive(l, d, "dir"), &st), 0);
+        mtime = ns_of(st.st_mtim) > mtime ? ns_of(st.st_mtim) : mtime;
+        ctime = ns_of(st.st_ctim) > ctime ? ns_of(st.st_ctim) : ctime;
+    }
+    assert_int_equal(attr.mtime, mtime);
+    assert_int_equal(attr.ctime, ctime);
+    assert_int_equal(attr.mode, st.st_mode & 07777);
+}
+
+/* An event may come between, and the drive is asked once more. */
+static void test_only_the_changed_drive_is_asked(void **state)
+{
+    struct lived l;
+    struct pool_attr attr;
+    char name[32];
+    unsigned lookups = 0, attrs = 0, after = 0;
+    live(&l, *state);
+    make(&l, "first");
+    folder_is_right(&l);
+    for (unsigned i = 0; i < TIMES; i++) {
+        snprintf(name, sizeof name, "made %u", i);
+        make(&l, name);
+        atomic_store(&asked, 0);
+        assert_ok(find(&l, name, &attr));
+        lookups += atomic_exchange(&asked, 0);
+        folder_is_right(&l);
+        attrs += atomic_load(&asked);
+    }
+    for (unsigned i = 0; i < TIMES; i++) {
+        snprintf(name, sizeof name, "made %u", i);
+        assert_ok(pool_tree_unlink(l.tree, NULL, l.folder, name));
+        atomic_store(&asked, 0);
+        folder_is_right(&l);
+        after += atomic_load(&asked);
+    }
+    print_message("%u drives; asked for a name just made %.2f times, for its folder %.2f, and after"
+                  " it was removed %.2f\n",
+        DRIVES, (double)lookups / TIMES, (double)attrs / TIMES, (double)after / TIMES);
+    assert_in_range(lookups, TIMES, 2 * TIMES);
+    assert_in_range(attrs, TIMES, 2 * TIMES);
+    assert_in_range(after, TIMES, 2 * TIMES);
+    leave(&l);
+}
+
+/* Whatever is done through us, the folder's attributes are right at once. */
+static void test_right_after_each_change(void **state)
+{
+    const struct pool_new folder = {.kind = POOL_DIR, .mode = 0755};
+    const struct pool_new symlink = {.kind = POOL_LNK, .target = "nowhere"};
+    struct pool_attr attr, set = {.mode = 0711, .mtime = 1000000000 * MRMR_NS_PER_S};
+    struct lived l;
+    live(&l, *state);
+#define THEN_RIGHT(expr) (assert_ok(expr), folder_is_right(&l))
+    for (unsigned round = 0; round < 3; round++) {
+        make(&l, "a");
+        folder_is_right(&l);
+        const uint64_t in = l.folder, b = make(&l, "b");
+        folder_is_right(&l);
+        THEN_RIGHT(pool_tree_make(l.tree, NULL, in, "folder", &folder, &attr));
+        THEN_RIGHT(pool_tree_make(l.tree, NULL, in, "symlink", &symlink, &attr));
+        THEN_RIGHT(pool_tree_link(l.tree, NULL, b, in, "c", &attr));
+        THEN_RIGHT(pool_tree_rename(l.tree, NULL, in, "a", in, "d", 0));
+        THEN_RIGHT(pool_tree_rename(l.tree, NULL, in, "d", in, "of 1", 0));
+        THEN_RIGHT(pool_tree_rename(l.tree, NULL, in, "of 1", POOL_ROOT, "out", 0));
+        THEN_RIGHT(pool_tree_rename(l.tree, NULL, POOL_ROOT, "out", in, "of 1", 0));
+        set.mode ^= 1;
+        THEN_RIGHT(pool_tree_set(l.tree, NULL, in, NULL, POOL_SET_MODE, &set, &attr));
+        set.mtime += 1;
+        THEN_RIGHT(pool_tree_set(l.tree, NULL, in, NULL, POOL_SET_MTIME, &set, &attr));
+        THEN_RIGHT(pool_tree_unlink(l.tree, NULL, in, "b"));
+        THEN_RIGHT(pool_tree_unlink(l.tree, NULL, in, "c"));
+        THEN_RIGHT(pool_tree_unlink(l.tree, NULL, in, "symlink"));
+        THEN_RIGHT(pool_tree_rmdir(l.tree, NULL, in, "folder"));
+    }
+    leave(&l);
+}
+
+/* The drive of the five that has it. */
+static unsigned drive_with(struct lived *l, const char *path)
+{
+    struct stat st;
+    unsigned d = 0;
+    while (d < DRIVES && lstat(on_drive(l, d, path), &st) < 0)
+        d++;
+    assert_true(d < DRIVES);
+    return d;
+}
+
+/* Somebody makes the same name on another drive, and changes another copy of the folder, right after
+ * we made a name: both are seen. */
+static void test_another_drive_meanwhile(void **state)
+{
+    struct lived l;
+    struct pool_attr attr;
+    const struct timespec later[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 4000000000}};
+    live(&l, *state);
+    make(&l, "first");
+    folder_is_right(&l); /* what all of them said is known */
+    make(&l, "name");
+    const unsigned other = drive_with(&l, "dir/name") ? 0 : 1;
+    world_write(on_drive(&l, other, "dir/name"), "of somebody else");
+    assert_int_equal(utimensat(AT_FDCWD, on_drive(&l, other, "dir/name"), later, 0), 0);
+    do { /* until the event is here; the test's time limit ends it */
+        sched_yield();
+        assert_ok(find(&l, "name", &attr));
+    } while (attr.size != strlen("of somebody else"));
+    assert_int_equal(utimensat(AT_FDCWD, on_drive(&l, other, "dir"), later, 0), 0);
+    do {
+        sched_yield();
+        assert_ok(pool_tree_attr(l.tree, l.folder, &attr));
+    } while (attr.mtime != 4000000000 * MRMR_NS_PER_S);
+    leave(&l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            test_only_the_changed_drive_is_asked, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_right_after_each_change, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_another_drive_meanwhile, world_setup, world_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -19,7 +19,8 @@
 #define MEM_NAME_SIZE 256
 
 struct mem_chunk {
-    unsigned refs; /* above 1 it is copied before it is written */
+    unsigned refs;          /* above 1 it is copied before it is written; 0: it is a spare one */
+    struct mem_chunk *next; /* spare one */
     unsigned char bytes[MEM_CHUNK];
 };
 
@@ -103,6 +104,7 @@ struct mem_store {
     uint64_t next_ino, next_mark;
     int64_t last_time;
     struct mem_inode *root, *inodes;
+    struct mem_chunk *zero; /* stands for all that was allocated, and never written; or NULL */
     struct mem_op *log;
     size_t log_count, log_room;
 };
@@ -194,6 +196,7 @@ mrmr_err mem_create_locked(
 
 /* --- mem_data.c --- */
 
+void mem_chunk_put(struct mem_chunk *chunk); /* a reference less; NULL does nothing */
 size_t mem_map_find(
     const struct mem_map *map, uint64_t index); /* the first slot at or after index */
 mrmr_err mem_map_reserve(struct mem_map *map, size_t more);

@@ -121,6 +121,7 @@ static mrmr_err store_root_make(struct mem_store *store)
 static void store_free(struct mem_store *store)
 {
     pthread_rwlock_destroy(&store->lock);
+    mem_chunk_put(store->zero);
     free(store->log);
     free(store->name);
     free(store);

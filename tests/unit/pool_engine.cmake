@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 mrmr_cmocka(pool_engine pool_engine.c LIBS mrmr_rig LABELS threads TIMEOUT 600)
+if(MRMR_SANITIZE STREQUAL "thread")
+  # The threads of a sync are the same in each of them: normally those run in which every kind of work is done.
+  set_property(TEST pool_engine APPEND PROPERTY ENVIRONMENT "MRMR_TEST=*every*")
+  mrmr_add_test(pool_engine_long ${CMAKE_CURRENT_LIST_DIR} "$<TARGET_FILE:test_pool_engine>" "threads;long" 600 FALSE)
+endif()
 mrmr_cmocka(pool_engine_repair pool_engine_repair.c LIBS mrmr_rig TIMEOUT 600)
 mrmr_cmocka(pool_engine_margin pool_engine_margin.c LIBS mrmr_rig TIMEOUT 180)
 mrmr_cmocka(pool_engine_media pool_engine_media.c LIBS mrmr_rig LABELS threads)

@@ -62,7 +62,7 @@ static int setup(void **state)
     struct world *w = calloc(1, sizeof *w);
     assert_non_null(w);
     w->rig = rig_create(&(struct rig_spec){.drives = 5, .redundancy = 2});
-    rig_fill(w->rig, 0, 5, 6, 3 * RIG_MIB);
+    rig_fill(w->rig, 0, 5, 4, 3 * RIG_MIB / 2);
     rig_put(w->rig, 0, "shared/zero", 2 * RIG_MIB + 17);
     rig_put(w->rig, 1, "shared/one", 1);
     rig_put(w->rig, 2, "shared/deep/two", 0);

@@ -162,6 +162,20 @@ static void expect_path(struct pool_manifest *m, size_t extent_index, const char
         assert_null(got);
 }
 
+static void expect_first_file(struct fixture *f, const struct pool_manifest *m, int64_t id)
+{
+    struct meta_node node;
+    assert_int_equal(m->file[0].id, id);
+    assert_int_equal(m->file[0].size, 5000000000);
+    assert_int_equal(m->file[0].mtime, -5);
+    assert_int_equal(m->file[0].mode, 0640);
+    assert_int_equal(m->file[0].uid, 1000);
+    assert_int_equal(m->file[0].gid, 100);
+    assert_int_equal(m->file[0].version, 3);
+    ok(meta_node_get(f->pool.meta, id, &node));
+    assert_int_equal(m->file[0].sequence, node.sequence);
+}
+
 /* The blocks and extents, and whose they are. */
 static void expect_stripe(
     struct fixture *f, const struct pool_manifest *m, const struct meta_stripe *stripe)
@@ -240,16 +254,7 @@ static void test_build(void **state)
     expect_path(m, 2, "?");
     expect_path(m, 3, "other");
     expect_path(m, 4, NULL);
-    assert_int_equal(m->file[0].id, plain);
-    assert_int_equal(m->file[0].size, 5000000000);
-    assert_int_equal(m->file[0].mtime, -5);
-    assert_int_equal(m->file[0].mode, 0640);
-    assert_int_equal(m->file[0].uid, 1000);
-    assert_int_equal(m->file[0].gid, 100);
-    assert_int_equal(m->file[0].version, 3);
-    struct meta_node node;
-    ok(meta_node_get(f->pool.meta, plain, &node));
-    assert_int_equal(m->file[0].sequence, node.sequence);
+    expect_first_file(f, m, plain);
     assert_int_equal(m->file[3].id, 0);
     pool_manifest_free(m);
     mrmr_bytes_free(&body);

@@ -33,6 +33,10 @@ static inline struct pool_tree_file *mfs_file(const struct fuse_file_info *fi)
 {
     return (struct pool_tree_file *)(uintptr_t)fi->fh;
 }
+static inline struct pool_tree_folder *mfs_folder(const struct fuse_file_info *fi)
+{
+    return (struct pool_tree_folder *)(uintptr_t)fi->fh;
+}
 
 /* --- options.c --- */
 

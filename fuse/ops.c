@@ -158,12 +158,24 @@ static void read_folder(fuse_req_t req, fuse_ino_t folder, size_t size, off_t of
 static void op_opendir(fuse_req_t req, fuse_ino_t folder, struct fuse_file_info *fi)
 {
     uint64_t version;
+    struct pool_tree_folder *open = NULL;
     mrmr_err err = pool_tree_list_version(mfs_tree(req), folder, &version);
+    if (!err)
+        err = pool_tree_folder_open(mfs_tree(req), folder, &open);
     if (err)
         return mfs_reply_stale(req, err);
+    fi->fh = (uintptr_t)open;
     /* The kernel keeps the list as long as events tell of changes. */
     fi->cache_readdir = fi->keep_cache = version != 0;
-    fuse_reply_open(req, fi);
+    if (fuse_reply_open(req, fi))
+        pool_tree_folder_close(open);
+}
+
+static void op_releasedir(fuse_req_t req, fuse_ino_t folder, struct fuse_file_info *fi)
+{
+    (void)folder;
+    pool_tree_folder_close(mfs_folder(fi));
+    fuse_reply_err(req, 0);
 }
 
 static void op_readdir(
@@ -340,6 +352,7 @@ const struct fuse_lowlevel_ops mfs_ops = {
     .getattr = op_getattr,
     .readlink = op_readlink,
     .opendir = op_opendir,
+    .releasedir = op_releasedir,
     .readdir = op_readdir,
     .readdirplus = op_readdirplus,
     .open = op_open,

@@ -296,6 +296,6 @@ void mfs_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_i
 void mfs_fsyncdir(fuse_req_t req, fuse_ino_t folder, int datasync, struct fuse_file_info *fi)
 {
     (void)datasync;
-    (void)fi;
-    mfs_reply_done(req, pool_tree_folder_sync(mfs_tree(req), folder));
+    (void)folder;
+    mfs_reply_done(req, pool_tree_folder_sync(mfs_folder(fi)));
 }

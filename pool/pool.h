@@ -383,7 +383,8 @@ mrmr_err pool_tree_file_range(
  * MRMR_CROSS_DEVICE: they lie on different drives. */
 mrmr_err pool_tree_file_copy(struct pool_tree_file *from, uint64_t from_offset,
     struct pool_tree_file *to, uint64_t to_offset, uint64_t size, uint64_t *ret_copied);
-/* Its bytes are durable on its drive. */
+/* Its bytes are durable on its drive. MRMR_IO: something that was acknowledged before, through whichever
+ * file, may be lost with a drive; each open file of it is told once. */
 mrmr_err pool_tree_file_sync(struct pool_tree_file *file);
 
 /* --- Changing the live tree --- */
@@ -422,8 +423,13 @@ mrmr_err pool_tree_rmdir(
 enum pool_rename_flag { POOL_RENAME_NOREPLACE = 1, POOL_RENAME_EXCHANGE = 2 };
 mrmr_err pool_tree_rename(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
     const char *name, uint64_t to_folder, const char *to_name, unsigned flags);
-/* The folder's names are durable on its drives. */
-mrmr_err pool_tree_folder_sync(struct pool_tree *tree, uint64_t folder);
+/* A folder that somebody has open, to sync it: its names are durable on its drives. MRMR_IO: some that
+ * were acknowledged before may be lost with a drive; each that is open is told once. */
+struct pool_tree_folder;
+mrmr_err pool_tree_folder_open(
+    struct pool_tree *tree, uint64_t folder, struct pool_tree_folder **ret_folder);
+void pool_tree_folder_close(struct pool_tree_folder *folder); /* NULL-safe */
+mrmr_err pool_tree_folder_sync(struct pool_tree_folder *folder);
 
 enum pool_set {
     POOL_SET_MODE = 1,

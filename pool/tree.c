@@ -85,6 +85,7 @@ static void node_free_locked(struct pool_tree *tree, struct tree_node *node)
     mrmr_bytes_free(&node->touched);
     tree_counted_free(node->counted);
     free(node->known);
+    tree->remembered -= node->remembered;
     free(node->last);
     free(node);
 }
@@ -98,7 +99,8 @@ void tree_ref_locked(struct tree_node *node)
 void tree_put_locked(struct pool_tree *tree, struct tree_node *node)
 {
     node->refs--;
-    while (node && !node->refs && !node->held && node != tree->root) {
+    while (node && !node->refs && !node->held && node != tree->root &&
+           !tree_remembers_locked(tree, node)) {
         struct tree_link *link = node->links;
         if (!link) {
             node_free_locked(tree, node);
@@ -219,8 +221,12 @@ struct tree_node *tree_get_locked(struct pool_tree *tree, struct tree_node *pare
     const char *name, const struct tree_name *shows)
 {
     struct tree_node *node = tree_find_locked(tree, shows->number);
-    if (!node && !(node = node_make_locked(tree, shows->number, shows->kind)))
-        return NULL;
+    if (!node) {
+        node = node_make_locked(tree, shows->number, shows->kind);
+        if (!node)
+            return NULL;
+        node->loss = tree_lost_of_locked(tree, &shows->on);
+    }
     node->refs++;
     if (node->gone && !node->going && !tree_node_open_locked(node))
         node_born_locked(node);

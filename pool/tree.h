@@ -8,7 +8,7 @@
  * files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
  * tree_place.c (where new files go), tree_make.c (names), tree_move.c (renames), tree_set.c
  * (attributes), tree_write.c (bytes), tree_gone.c (removals from drives that are away),
- * tree_replaced.c (files that a repair replaced).
+ * tree_replaced.c (files that a repair replaced), tree_sync.c (what is not durable yet).
  *
  * A node is in the table while the kernel holds it, or anything here does. A folder's map says for
  * each name on which drives it lies and what it shows; it is made at the first look into the folder,
@@ -225,6 +225,13 @@ struct tree_node {
     unsigned staying;       /* changes under way that want it to be where it is */
     bool leaving;           /* it is being brought elsewhere */
     struct tree_counted *counted; /* tree_keep.c's; NULL until it was needed */
+
+    /* tree_sync.c's. */
+    struct tree_set owes; /* the drives on which something of it is not known to be durable */
+    uint64_t owed;        /* counts up with each change of that kind */
+    uint64_t loss;        /* the last one of something that it owed; 0: none */
+    bool told;            /* somebody was */
+    bool remembered;      /* counted among those that stay for it */
 };
 
 struct tree_probe;
@@ -232,12 +239,14 @@ struct tree_probe;
 struct tree_drive {
     struct pool_tree *tree;
     struct pool_drive *drive;
-    _Atomic uint64_t dev;     /* of its root, while it is live; for what is mounted below it */
-    struct drv_watch *watch;  /* NULL: none. Changed by the monitor only, under the lock */
-    unsigned watch_users;     /* guarded by lock */
-    atomic_bool silent;       /* no events can be had of it, ever: set remote-ttl */
-    bool changed;             /* it went or came, or events of it were lost; guarded by lock */
-    bool suspect;             /* it gave an error: is it still there? guarded by lock */
+    _Atomic uint64_t dev;    /* of its root, while it is live; for what is mounted below it */
+    struct drv_watch *watch; /* NULL: none. Changed by the monitor only, under the lock */
+    unsigned watch_users;    /* guarded by lock */
+    atomic_bool silent;      /* no events can be had of it, ever: set remote-ttl */
+    bool changed;            /* it went or came, or events of it were lost; guarded by lock */
+    bool suspect;            /* it gave an error: is it still there? guarded by lock */
+    bool forgot;   /* that something was owed on it, by a node that is no more; guarded by lock */
+    uint64_t loss; /* the loss of that; guarded by lock */
     struct tree_probe *probe; /* the monitor's */
 
     atomic_bool returning;   /* it serves, and what was removed meanwhile is taken from it first */
@@ -291,10 +300,12 @@ struct pool_tree {
     struct pool_tree_file *files; /* that are open */
     struct tree_todo *todo, **todo_last;
     bool stop, suspects;
-    unsigned moving;  /* renames of ours that are under way */
-    uint64_t moves;   /* that ended, so far */
-    int64_t room_at;  /* when the drives' room was looked at; monotonic */
-    int64_t space_at; /* when space was reckoned; monotonic */
+    uint64_t losses;   /* drives that went, so far */
+    size_t remembered; /* nodes that stay for what they owe */
+    unsigned moving;   /* renames of ours that are under way */
+    uint64_t moves;    /* that ended, so far */
+    int64_t room_at;   /* when the drives' room was looked at; monotonic */
+    int64_t space_at;  /* when space was reckoned; monotonic */
     struct pool_tree_space space;
 };
 
@@ -460,10 +471,7 @@ void tree_file_open_again(struct pool_tree_file *file);
 void tree_files_brought_locked(
     struct tree_node *node, size_t drive, struct tree_original **ret_old);
 void tree_originals_put(struct tree_original *list);
-/* Something was written through this file. Its bytes are about to be synced: false, once, if some of what was
- * written before went with its drive. */
-void tree_file_wrote(struct pool_tree_file *file);
-bool tree_file_synced(struct pool_tree_file *file);
+uint64_t *tree_file_seen(struct pool_tree_file *file); /* for tree_sync_end */
 /* Bytes that are written, and not what the catalog knows of this content. */
 void tree_file_written(struct pool_tree *tree, struct tree_node *node);
 
@@ -630,6 +638,26 @@ mrmr_err tree_moves_finish(struct pool_tree *tree);
 /* Among the writers. */
 mrmr_err tree_truncate(struct pool_tree *tree, struct tree_node *node, size_t drive,
     struct tree_original *original, uint64_t size, uint64_t epoch);
+
+/* --- tree_sync.c: what is not known to be durable --- */
+
+/* Before something of a node changes on a drive, and before that is acknowledged. */
+void tree_owe(struct pool_tree *tree, struct tree_node *node, size_t drive);
+void tree_owe_locked(struct tree_node *node, size_t drive);
+void tree_owe_live(struct pool_tree *tree, struct tree_node *node, const struct tree_set *on);
+/* Around a sync of all of it: what it returned. MRMR_IO, once for each place in which to keep what was
+ * seen: something was lost since. */
+uint64_t tree_sync_begin(struct pool_tree *tree, struct tree_node *node);
+mrmr_err tree_sync_end(
+    struct pool_tree *tree, struct tree_node *node, uint64_t owed, uint64_t *seen, mrmr_err err);
+/* For one that is opened now: what it needs not be told. */
+uint64_t tree_seen_locked(const struct tree_node *node);
+/* The drive has gone. */
+void tree_lost_locked(struct pool_tree *tree, size_t drive);
+/* Of a node that is new in the table and lies on these drives, as far as is known. */
+uint64_t tree_lost_of_locked(const struct pool_tree *tree, const struct tree_set *on);
+/* It stays in the table, though nobody holds it. */
+bool tree_remembers_locked(struct pool_tree *tree, struct tree_node *node);
 
 /* --- leaf_cache.c: leaves that were made, in bounded memory, with read-ahead --- */
 

@@ -265,6 +265,7 @@ static void node_brought(struct bringing *b)
         mrmr_locked(&tree->lock);
         node->on = (struct tree_set){{0}};
         tree_set_add(&node->on, b->to);
+        node->owes = (struct tree_set){{0}}; /* all of it was synced there */
         tree_files_brought_locked(node, b->to, &old);
     }
     tree_originals_put(old);

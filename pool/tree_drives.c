@@ -26,6 +26,7 @@ static void drive_cut(mrmr_err why, void *arg)
         if (drive->tree->stop)
             return;
         drive->changed = true;
+        tree_lost_locked(drive->tree, (size_t)(drive - drive->tree->drive));
         pthread_cond_signal(&drive->tree->monitor_wake);
     }
     mrmr_err_drive(mrmr_story_get()->err, drive->drive->meta.name);
@@ -132,6 +133,11 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
     struct drv *drv = mrmr_steal(probe->drv);
     drive->dev = probe->root.dev; /* before anyone lists it */
     drive->returning = true;
+    {
+        mrmr_locked(
+            &drive->tree->lock); /* before anything can be synced there, whoever was faster */
+        tree_lost_locked(drive->tree, (size_t)(drive - drive->tree->drive));
+    }
     if (drv_guard_put(own->drv, drv)) {
         drive->returning = false;
         return;

@@ -30,10 +30,9 @@ struct pool_tree_file {
     bool writing;
     uint64_t writes; /* of the node, when it was opened */
     uint32_t births; /* likewise */
+    uint64_t seen;   /* the last loss of the node that a sync through this one told of, or had to */
 
     atomic_bool brought;    /* elsewhere, since it was opened */
-    atomic_bool unsynced;   /* something was written through it since it was synced */
-    atomic_bool lost;       /* and its drive went */
     _Atomic size_t drive;   /* where it lies now */
     _Atomic int64_t btime;  /* of the inode */
     struct tree_node *node; /* counted */
@@ -116,16 +115,9 @@ struct tree_original *tree_original_of_node(
     return NULL;
 }
 
-void tree_file_wrote(struct pool_tree_file *file)
+uint64_t *tree_file_seen(struct pool_tree_file *file)
 {
-    file->unsynced = true;
-}
-
-bool tree_file_synced(struct pool_tree_file *file)
-{
-    bool lost = file->lost;
-    file->unsynced = file->lost = false;
-    return !lost;
+    return &file->seen;
 }
 
 void tree_file_written(struct pool_tree *tree, struct tree_node *node)
@@ -177,10 +169,8 @@ void tree_files_let_go(struct pool_tree *tree, size_t drive)
     {
         mrmr_locked(&tree->lock);
         for (struct pool_tree_file *file = tree->files; file; file = file->next)
-            if (file->drive == drive) {
-                file->lost = file->lost || file->unsynced;
+            if (file->drive == drive)
                 original_onto(file, &list);
-            }
     }
     tree_originals_put(list);
 }
@@ -324,6 +314,7 @@ static void file_link(struct pool_tree_file *file)
     node->files = file;
     file->writes = node->writes;
     file->births = node->births;
+    file->seen = tree_seen_locked(node);
     file->drive = tree_set_first(&node->on);
     if (!file->writing)
         return;

@@ -103,6 +103,8 @@ mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const c
     tree_name_shows_locked(folder, name, &shows);
     tree_name_made_locked(folder, name, drive);
     node->own_until = mrmr_clock_monotonic() + tree_own_window;
+    tree_owe_locked(node, drive);
+    tree_owe_locked(folder, drive);
     *ret_node = node;
     return MRMR_OK;
 }
@@ -207,6 +209,7 @@ static mrmr_err make_on(struct making *m)
         MRMR_TRY(mrmr_bytes_add(&path, "/", 1));
     MRMR_TRY(mrmr_bytes_str(&path, m->name));
     m->asked = true;
+    tree_owe(m->tree, m->folder, m->drive);
     MRMR_TRY(make_thing(m, drv, path.data, mode | DRV_MODE_INHERIT));
     return m->file ? MRMR_OK : drv_stat(drv, path.data, &m->stat);
 }
@@ -361,8 +364,12 @@ static mrmr_err link_path(const char *from, void *arg)
         linking->placed = mrmr_bytes_str(&to, linking->name);
     if (linking->placed)
         return MRMR_OK;
-    tree_act_as(linking->caller);
-    linking->placed = drv_link(drv, from, to.data);
+    tree_owe(linking->tree, linking->folder, linking->drive);
+    {
+        tree_act_as(linking->caller);
+        linking->placed = drv_link(drv, from, to.data);
+    }
+    tree_owe(linking->tree, linking->folder, linking->drive);
     return MRMR_OK;
 }
 
@@ -500,8 +507,10 @@ static mrmr_err remove_now(struct pool_tree *tree, const struct pool_caller *cal
     mrmr_err err = remove_held(tree, node, drive, &stat, epoch);
     if (!err && goes)
         tree_node_goes(tree, node, &stat);
+    tree_owe(tree, folder, drive);
     if (!err)
         err = tree_keep_removed(tree, caller, drive, path, &stat, epoch);
+    tree_owe(tree, folder, drive);
     if (err && goes)
         tree_node_stays(tree, node);
     else if (goes)
@@ -694,7 +703,9 @@ static mrmr_err rmdir_shown(struct pool_tree *tree, const struct pool_caller *ca
     MRMR_TRY(tree_change_begin(tree, &epoch));
     tree_folder_stat(tree, &on, path.data, &stat);
     tree_node_goes(tree, child, &stat);
+    tree_owe_live(tree, folder, &on);
     mrmr_err err = rmdir_on(tree, caller, &on, path.data, epoch);
+    tree_owe_live(tree, folder, &on);
     tree_change_end(tree);
     if (err) {
         tree_node_stays(tree, child);
@@ -732,24 +743,5 @@ mrmr_err pool_tree_rmdir(
     MRMR_TRY(tree_node(tree, number, true, &folder));
     mrmr_err err = rmdir_in(tree, caller, folder, name);
     tree_put(tree, folder);
-    return err;
-}
-
-mrmr_err pool_tree_folder_sync(struct pool_tree *tree, uint64_t number)
-{
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    struct tree_node *folder;
-    MRMR_TRY(tree_node(tree, number, true, &folder));
-    const struct tree_set on = tree_spot(tree, folder).on;
-    mrmr_err err = tree_path(tree, folder, &path);
-    tree_put(tree, folder);
-    for (size_t i = 0; !err && i < tree->ndrives; i++) {
-        if (!tree_set_has(&on, i) || !tree_live(&tree->drive[i]))
-            continue;
-        err = mrmr_err_drive(
-            drv_dir_sync(tree->drive[i].drive->drv, path.data), tree->drive[i].drive->meta.name);
-        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
-            err = MRMR_OK; /* it was removed: nothing to keep */
-    }
     return err;
 }

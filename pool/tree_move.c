@@ -185,10 +185,20 @@ static mrmr_err keep_replaced(struct moving *m, size_t drive, const struct drv_s
     return tree_keep_replaced(m->tree, drive, m->to_path.data, stat, m->epoch, kept);
 }
 
-static mrmr_err rename_as_caller(struct moving *m, struct drv *drv, unsigned flags)
+static void owe_names(struct moving *m, size_t drive)
 {
+    tree_owe(m->tree, m->from_folder, drive);
+    tree_owe(m->tree, m->to_folder, drive);
+}
+
+static mrmr_err rename_as_caller(struct moving *m, size_t drive, unsigned flags)
+{
+    owe_names(m, drive);
     tree_act_as(m->caller);
-    return drv_rename(drv, m->from_path.data, m->to_path.data, flags);
+    mrmr_err err =
+        drv_rename(m->tree->drive[drive].drive->drv, m->from_path.data, m->to_path.data, flags);
+    owe_names(m, drive);
+    return err;
 }
 
 static mrmr_err rename_over(struct moving *m, size_t drive, const struct drv_stat *stat)
@@ -201,7 +211,7 @@ static mrmr_err rename_over(struct moving *m, size_t drive, const struct drv_sta
     if (!err && goes)
         tree_node_goes(m->tree, node, stat);
     if (!err)
-        err = rename_as_caller(m, drv, DRV_RENAME_REPLACE);
+        err = rename_as_caller(m, drive, DRV_RENAME_REPLACE);
     if (err && goes)
         tree_node_stays(m->tree, node);
     else if (goes)
@@ -231,9 +241,9 @@ static mrmr_err move_copy(struct moving *m, size_t drive)
         tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &from, NULL, m->epoch));
     mrmr_err err = drv_stat(drv, m->to_path.data, &to);
     if (err == MRMR_ABSENT) {
-        err = rename_as_caller(m, drv, DRV_RENAME_NOREPLACE);
+        err = rename_as_caller(m, drive, DRV_RENAME_NOREPLACE);
         if (err == MRMR_UNSUPPORTED)
-            return rename_as_caller(m, drv, DRV_RENAME_REPLACE);
+            return rename_as_caller(m, drive, DRV_RENAME_REPLACE);
         if (err != MRMR_EXISTS || m->flags & POOL_RENAME_NOREPLACE)
             return err;
         err = drv_stat(drv, m->to_path.data, &to); /* somebody made it just now */
@@ -323,7 +333,7 @@ static mrmr_err exchange_on(struct moving *m, size_t drive)
     MRMR_TRY(drv_stat(drv, m->from_path.data, &a));
     MRMR_TRY(drv_stat(drv, m->to_path.data, &b));
     MRMR_TRY(tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &a, &b, m->epoch));
-    return rename_as_caller(m, drv, DRV_RENAME_EXCHANGE);
+    return rename_as_caller(m, drive, DRV_RENAME_EXCHANGE);
 }
 
 static mrmr_err exchange(struct moving *m)
@@ -417,7 +427,7 @@ static mrmr_err folder_on(struct moving *m, size_t drive)
     MRMR_TRY(drv_stat(drv, m->from_path.data, &stat));
     MRMR_TRY(
         tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &stat, NULL, m->epoch));
-    return rename_as_caller(m, drv, DRV_RENAME_REPLACE);
+    return rename_as_caller(m, drive, DRV_RENAME_REPLACE);
 }
 
 static mrmr_err folder_on_each(struct moving *m)
@@ -440,9 +450,11 @@ static mrmr_err folder_on_each(struct moving *m)
 static void folder_replaced(struct moving *m)
 {
     for (size_t i = 0; m->replaces && i < m->tree->ndrives; i++)
-        if (tree_set_has(&m->to->on, i) && !tree_set_has(&m->from->on, i) &&
-            tree_remove_folder(m->tree, NULL, i, m->to_path.data, m->epoch))
-            mrmr_log_story(MRMR_LOG_INFO, "an empty folder stays");
+        if (tree_set_has(&m->to->on, i) && !tree_set_has(&m->from->on, i)) {
+            if (tree_remove_folder(m->tree, NULL, i, m->to_path.data, m->epoch))
+                mrmr_log_story(MRMR_LOG_INFO, "an empty folder stays");
+            tree_owe_live(m->tree, m->to_folder, &m->to->on);
+        }
 }
 
 static bool on_several(const struct tree_set *on)

@@ -31,8 +31,14 @@ static mrmr_err set_at(const struct setting *setting, size_t drive, const char *
             mrmr_fail(MRMR_OFFLINE, "the drive of this file is away"), own->drive->meta.name);
     MRMR_TRY(drv_stat(own->drive->drv, path, &stat));
     MRMR_TRY(tree_check_stat(setting->tree, &setting->spot, path, &stat));
-    tree_act_as(setting->caller);
-    return mrmr_err_drive(setting->fn(own->drive->drv, path, setting->arg), own->drive->meta.name);
+    tree_owe(setting->tree, setting->node, drive);
+    mrmr_err err;
+    {
+        tree_act_as(setting->caller);
+        err = setting->fn(own->drive->drv, path, setting->arg);
+    }
+    tree_owe(setting->tree, setting->node, drive);
+    return mrmr_err_drive(err, own->drive->meta.name);
 }
 
 /* On all of its drives: with one of them away it would show there what it was, and be that again. */
@@ -196,8 +202,6 @@ static mrmr_err size_among(
 static mrmr_err set_size(struct setting *setting, struct pool_tree_file *file, uint64_t size)
 {
     uint64_t epoch;
-    if (file)
-        tree_file_wrote(file);
     MRMR_TRY(tree_change_begin(setting->tree, &epoch));
     mrmr_err err = size_among(setting, file, size, epoch);
     tree_change_end(setting->tree);

@@ -29,7 +29,9 @@ static mrmr_err change_made(
     MRMR_TRY(tree_keep_bytes(change->tree, change->node, &inode, file,
         change->keeps ? 0 : change->from, change->keeps ? 0 : change->to, epoch));
     tree_file_written(change->tree, change->node);
+    tree_owe(change->tree, change->node, change->drive);
     mrmr_err err = change->fn(file, change->arg);
+    tree_owe(change->tree, change->node, change->drive);
     tree_own_node(change->tree, change->node);
     return err;
 }
@@ -84,7 +86,6 @@ static mrmr_err change_file(struct pool_tree_file *file, struct change *change)
 {
     mrmr_err err = MRMR_OK;
     change->node = tree_file_node(file);
-    tree_file_wrote(file);
     for (size_t i = 0; i < change->tree->ndrives; i++) {
         struct mrmr_story story;
         err = change_stay(file, change);
@@ -216,7 +217,6 @@ mrmr_err pool_tree_file_copy(struct pool_tree_file *from, uint64_t from_offset,
         return mrmr_fail(MRMR_OFFLINE, "the drive of these files is away");
     tree_stay_begin(change.tree, tree_file_node(to));
     change.node = tree_file_node(to);
-    tree_file_wrote(to);
     mrmr_err err = tree_file_drive(from) == tree_file_drive(to)
                        ? change_once(to, &change)
                        : mrmr_fail(MRMR_CROSS_DEVICE, "the files lie on different drives");
@@ -233,15 +233,13 @@ mrmr_err pool_tree_file_copy(struct pool_tree_file *from, uint64_t from_offset,
 
 mrmr_err pool_tree_file_sync(struct pool_tree_file *file)
 {
+    struct pool_tree *tree = tree_file_tree(file);
+    struct tree_node *node = tree_file_node(file);
+    uint64_t owed = tree_sync_begin(tree, node);
     struct tree_original *original = tree_original_now(file);
-    /* Before: what is written while it is being synced is not synced. */
-    bool whole = tree_file_synced(file);
     mrmr_err err = original ? drv_file_sync(tree_original_file(original))
                             : mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
-    if (err)
-        tree_file_wrote(file);
-    if (!err && !whole)
-        err = mrmr_fail(MRMR_IO, "its drive went before what was written was durable");
     tree_original_put(original);
-    return mrmr_err_drive(err, tree_file_tree(file)->drive[tree_file_drive(file)].drive->meta.name);
+    err = tree_sync_end(tree, node, owed, tree_file_seen(file), err);
+    return mrmr_err_drive(err, tree->drive[tree_file_drive(file)].drive->meta.name);
 }

@@ -5,4 +5,5 @@ mrmr_cmocka(pool_gone_journal pool_gone_journal.c pool_gone_world.c pool_tree_wo
 mrmr_cmocka(pool_tree_write pool_tree_write.c pool_tree_world.c LIBS mrmr_rig TIMEOUT 600)
 mrmr_cmocka(pool_tree_late pool_tree_late.c pool_tree_world.c LIBS mrmr_rig LABELS threads)
 mrmr_cmocka(pool_tree_repaired pool_tree_repaired.c pool_tree_world.c LIBS mrmr_rig LABELS threads)
+mrmr_cmocka(pool_tree_sync pool_tree_sync.c pool_tree_world.c LIBS mrmr_rig LABELS threads)
 mrmr_cmocka(pool_tree_races pool_tree_races.c pool_tree_world.c LIBS mrmr_rig LABELS threads)

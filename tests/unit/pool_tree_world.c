@@ -76,6 +76,15 @@ struct pool_tree_file *open_file(struct world *w, const char *name)
     return file;
 }
 
+mrmr_err sync_folder(struct world *w, uint64_t folder)
+{
+    struct pool_tree_folder *open;
+    MRMR_TRY(pool_tree_folder_open(w->tree, folder, &open));
+    mrmr_err err = pool_tree_folder_sync(open);
+    pool_tree_folder_close(open);
+    return err;
+}
+
 /* The rig knows of it, and the bytes are those that it expects. */
 void write_part(
     struct world *w, struct pool_tree_file *file, const char *path, uint64_t offset, uint64_t size)

@@ -25,6 +25,7 @@ struct pool_attr look(struct world *w, uint64_t folder, const char *name);
 mrmr_err try_look(struct world *w, uint64_t folder, const char *name);
 struct pool_tree_file *open_node(struct world *w, uint64_t node);
 struct pool_tree_file *open_file(struct world *w, const char *name);
+mrmr_err sync_folder(struct world *w, uint64_t folder);
 /* The rig knows of it, and the bytes are those that it expects. */
 void write_part(
     struct world *w, struct pool_tree_file *file, const char *path, uint64_t offset, uint64_t size);

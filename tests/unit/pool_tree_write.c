@@ -660,19 +660,19 @@ static mrmr_err cut_short(struct world *w)
 static mrmr_err cut_unlink(struct world *w)
 {
     MRMR_TRY(pool_tree_unlink(w->tree, NULL, POOL_ROOT, "f0"));
-    return pool_tree_folder_sync(w->tree, POOL_ROOT);
+    return sync_folder(w, POOL_ROOT);
 }
 
 static mrmr_err cut_replace(struct world *w)
 {
     MRMR_TRY(pool_tree_rename(w->tree, NULL, POOL_ROOT, "new", POOL_ROOT, "f0", 0));
-    return pool_tree_folder_sync(w->tree, POOL_ROOT);
+    return sync_folder(w, POOL_ROOT);
 }
 
 static mrmr_err cut_replace_across(struct world *w)
 {
     MRMR_TRY(pool_tree_rename(w->tree, NULL, POOL_ROOT, "far", POOL_ROOT, "f0", 0));
-    return pool_tree_folder_sync(w->tree, POOL_ROOT);
+    return sync_folder(w, POOL_ROOT);
 }
 
 static mrmr_err cut_bring(struct world *w)

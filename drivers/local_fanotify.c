@@ -6,7 +6,7 @@
  * The kernel tells of everything that happens in the file system, and names each folder by its file
  * handle, which holds the inode's generation: a folder that is made with the inode of one that was
  * removed is another. What lies outside of the root, or in a folder that nobody looked into, costs
- * the making of an event and one look into a table. Reading is not told of at all. Several things
+ * the making of an event, and one look into a table for many of them at once. Reading is not told of at all. Several things
  * that happen to one name before anyone reads of them are one event of several bits.
  *
  * inotify tells of a folder's attributes in the folder above, too; this does not.
@@ -114,30 +114,34 @@ static void tell_name(struct local_watch *w, uint64_t mask, uint64_t key, const 
         w->fn(DRV_EVENT_ATTRS, key, name, w->arg);
 }
 
-static void tell(struct local_watch *w, const struct fanotify_event_metadata *event)
+/* False: it is of no folder that is watched. */
+static bool tell(struct local_watch *w, const struct fanotify_event_metadata *event)
 {
     struct watch_id id;
     const char *name;
     uint64_t key;
     if (event->mask & FAN_Q_OVERFLOW || !place_of(event, &id, &name)) {
         w->fn(DRV_EVENT_LOST, 0, NULL, w->arg);
-        return;
+        return true;
     }
     bool itself = strcmp(name, ".") == 0;
     if (!local_watch_key(w, &id, itself && event->mask & FAN_DELETE_SELF, &key))
-        return;
+        return false;
     if (itself)
         tell_folder(w, event->mask, key);
     else
         tell_name(w, event->mask, key, name);
+    return true;
 }
 
-static void fanotify_source_take(struct local_watch *w, const char *buf, size_t size)
+static bool fanotify_source_take(struct local_watch *w, const char *buf, size_t size)
 {
     const struct fanotify_event_metadata *event =
         (const struct fanotify_event_metadata *)(const void *)buf;
+    bool told = false;
     for (size_t left = size; FAN_EVENT_OK(event, left); event = FAN_EVENT_NEXT(event, left))
-        tell(w, event);
+        told = tell(w, event) || told;
+    return told;
 }
 
 const struct watch_source local_fanotify = {

@@ -68,13 +68,14 @@ static void tell(struct local_watch *w, const struct inotify_event *event)
         w->fn(DRV_EVENT_ATTRS, key, name, w->arg);
 }
 
-static void inotify_source_take(struct local_watch *w, const char *buf, size_t size)
+static bool inotify_source_take(struct local_watch *w, const char *buf, size_t size)
 {
     for (size_t at = 0; at < size;) {
         const struct inotify_event *event = (const struct inotify_event *)(buf + at);
         tell(w, event);
         at += sizeof *event + event->len;
     }
+    return true;
 }
 
 const struct watch_source local_inotify = {

@@ -130,6 +130,11 @@ bool local_watch_key(
     return true;
 }
 
+/* While only things happen that nobody watches, events are left to gather for so long, once all are
+ * read: 20,000 files made and removed elsewhere in the file system cost us 0.04 s then, and 0.29 s if
+ * each event is read when it comes. */
+enum { GATHER_MS = 20 };
+
 static void *watch_run(void *arg)
 {
     struct local_watch *w = arg;
@@ -139,8 +144,8 @@ static void *watch_run(void *arg)
         if (poll(fds, 2, -1) < 0 || !fds[0].revents)
             continue;
         ssize_t n = read(w->fd, buf, sizeof buf);
-        if (n > 0)
-            w->source->take(w, buf, (size_t)n);
+        if (n > 0 && !w->source->take(w, buf, (size_t)n) && n < (ssize_t)sizeof buf / 2)
+            poll(&fds[1], 1, GATHER_MS);
     }
     return NULL;
 }

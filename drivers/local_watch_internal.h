@@ -46,8 +46,8 @@ struct watch_source {
     int (*add)(struct local_watch *w, int folder_fd, struct watch_id *ret_id);
     /* They need not be told any more; the id may be unknown by now. */
     void (*drop)(struct local_watch *w, const struct watch_id *id);
-    /* What was read from the fd. */
-    void (*take)(struct local_watch *w, const char *buf, size_t size);
+    /* What was read from the fd. False: nothing in it was of a folder that is watched. */
+    bool (*take)(struct local_watch *w, const char *buf, size_t size);
 };
 
 extern const struct watch_source local_fanotify, local_inotify;

@@ -70,11 +70,10 @@ static mrmr_err fanotify_source_open(struct local_watch *w)
 
 /* The folder that an event is of, and the name in it: "." for the folder itself. False: it says
  * neither. */
-static bool place_of(
-    const struct fanotify_event_metadata *event, struct watch_id *ret_id, const char **ret_name)
+static bool place_of(const struct fanotify_event_metadata *event, const char *raw,
+    struct watch_id *ret_id, const char **ret_name)
 {
-    const char *at = (const char *)event + event->metadata_len;
-    const char *end = (const char *)event + event->event_len;
+    const char *at = raw + event->metadata_len, *end = raw + event->event_len;
     while (end - at >= (ptrdiff_t)sizeof(struct fanotify_event_info_fid)) {
         const struct fanotify_event_info_fid *info =
             (const struct fanotify_event_info_fid *)(const void *)at;
@@ -115,12 +114,13 @@ static void tell_name(struct local_watch *w, uint64_t mask, uint64_t key, const 
 }
 
 /* False: it is of no folder that is watched. */
-static bool tell(struct local_watch *w, const struct fanotify_event_metadata *event)
+static bool tell(
+    struct local_watch *w, const struct fanotify_event_metadata *event, const char *raw)
 {
     struct watch_id id;
     const char *name;
     uint64_t key;
-    if (event->mask & FAN_Q_OVERFLOW || !place_of(event, &id, &name)) {
+    if (event->mask & FAN_Q_OVERFLOW || !place_of(event, raw, &id, &name)) {
         w->fn(DRV_EVENT_LOST, 0, NULL, w->arg);
         return true;
     }
@@ -136,11 +136,14 @@ static bool tell(struct local_watch *w, const struct fanotify_event_metadata *ev
 
 static bool fanotify_source_take(struct local_watch *w, const char *buf, size_t size)
 {
-    const struct fanotify_event_metadata *event =
-        (const struct fanotify_event_metadata *)(const void *)buf;
+    struct fanotify_event_metadata event; /* in what was read it is not aligned */
     bool told = false;
-    for (size_t left = size; FAN_EVENT_OK(event, left); event = FAN_EVENT_NEXT(event, left))
-        told = tell(w, event) || told;
+    for (size_t at = 0; size - at >= sizeof event; at += event.event_len) {
+        memcpy(&event, buf + at, sizeof event);
+        if (event.event_len < sizeof event || event.event_len > size - at)
+            break;
+        told = tell(w, &event, buf + at) || told;
+    }
     return told;
 }
 

@@ -564,6 +564,8 @@ mrmr_err tree_copy_attrs(
 /* The folder is on this drive, with those above it, as they are elsewhere. Appends its path. */
 mrmr_err tree_place_folder(
     struct pool_tree *tree, struct tree_node *folder, size_t drive, struct mrmr_bytes *path);
+/* What is in the folder is durable, and so are the folders above it, whoever made them. */
+mrmr_err tree_place_sync(struct pool_tree *tree, size_t drive, const char *path);
 
 /* --- tree_make.c --- */
 

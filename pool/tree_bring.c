@@ -10,7 +10,7 @@
  * a temporary file of the other drive, under .mrmr/moving, which is synced: a cut leaves that, and
  * whoever opens the tree next clears it away. (2) A record `bring-<hex>` in the pool's folder says
  * from which drive to which, and the path, durably. (3) The temporary file gets the path, without
- * replacing, and the folder is synced: from here on both drives have the file, whole and equal. (4)
+ * replacing, and the folder is synced, with those above it: from here on both drives have the file, whole and equal. (4)
  * The one it came from is removed as any other (tree_keep.c), if it is still what was copied; if its drive is away, that is
  * remembered, durably (gone.h). (5) The record goes. A cut before (4) leaves two equal copies: whoever opens
  * the tree next removes the one it came from, if both are there and of the same size and time. No
@@ -216,7 +216,7 @@ static mrmr_err name_it(struct bringing *b)
     b->to_ino = stat.ino;
     mrmr_err err = drv_rename(drv, b->temp, b->path.data, DRV_RENAME_NOREPLACE);
     b->named = !err;
-    return err ? err : drv_dir_sync(drv, folder.data ? folder.data : "");
+    return err ? err : tree_place_sync(b->tree, b->to, folder.data ? folder.data : "");
 }
 
 /* It is where it was, and as it was copied, whatever the answer to taking it away was. */

@@ -288,7 +288,7 @@ static mrmr_err sync_name(struct moving *m, size_t shown)
 {
     mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
     MRMR_TRY(tree_path(m->tree, m->to_folder, &folder));
-    return drv_dir_sync(m->tree->drive[shown].drive->drv, folder.data);
+    return tree_place_sync(m->tree, shown, folder.data);
 }
 
 /* What had the name on other drives. */

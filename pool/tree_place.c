@@ -10,7 +10,9 @@
  * A folder that is made on a further drive has the mode, owner, attributes and times that it has on
  * the first; and the folder it is made in keeps its time, since nothing was put into it for anyone to
  * see. A cut may leave such a folder with mode 0700 and root's: it shows nowhere, since the first
- * drive's attributes show.
+ * drive's attributes show. It may leave none of it, either: making a folder syncs nothing. Whoever is
+ * about to remove something elsewhere since it is in that folder by now has it synced before, with all
+ * that leads to it (tree_place_sync).
  */
 #include "pool/drive.h"
 #include "pool/tree.h"
@@ -262,4 +264,19 @@ mrmr_err tree_place_folder(
         MRMR_TRY(err);
     }
     return tree_path(tree, folder, path);
+}
+
+mrmr_err tree_place_sync(struct pool_tree *tree, size_t drive, const char *path)
+{
+    const struct pool_drive *own = tree->drive[drive].drive;
+    mrmr_autofree char *folder = strdup(path);
+    if (!folder)
+        return mrmr_nomem();
+    for (;;) {
+        MRMR_TRY(mrmr_err_drive(drv_dir_sync(own->drv, folder), own->meta.name));
+        if (!*folder)
+            return MRMR_OK;
+        char *slash = strrchr(folder, '/');
+        *(slash ? slash : folder) = '\0';
+    }
 }

@@ -23,7 +23,7 @@ static void record_check(const char *record, size_t size, uint8_t ret_check[16])
 }
 
 static mrmr_err record_make(int64_t drive, const char *from, const char *to,
-    enum pool_moved_kind kind, struct mrmr_bytes *record)
+    enum pool_moved_kind kind, const uint64_t inodes[2], struct mrmr_bytes *record)
 {
     size_t nfrom = strlen(from), nto = strlen(to);
     MRMR_TRY(drv_path_check(from));
@@ -34,13 +34,14 @@ static mrmr_err record_make(int64_t drive, const char *from, const char *to,
         return mrmr_fail(MRMR_NAME_TOO_LONG, "the path is too long to be renamed");
     struct moved_head head = {.magic = MOVED_MAGIC,
         .drive = drive,
-        .size = (uint32_t)(sizeof head + nfrom + nto + 2),
+        .size = (uint32_t)(sizeof head + nfrom + nto + 2 + MOVED_INODES),
         .kind = kind,
         .from = (uint32_t)nfrom,
         .to = (uint32_t)nto};
     MRMR_TRY(mrmr_bytes_add(record, &head, sizeof head));
     MRMR_TRY(mrmr_bytes_add(record, from, nfrom + 1));
     MRMR_TRY(mrmr_bytes_add(record, to, nto + 1));
+    MRMR_TRY(mrmr_bytes_add(record, inodes, MOVED_INODES));
     record_check(record->data, record->size, head.check);
     memcpy(record->data, &head, sizeof head);
     return MRMR_OK;
@@ -48,9 +49,12 @@ static mrmr_err record_make(int64_t drive, const char *from, const char *to,
 
 static bool head_fits(const struct moved_head *head, size_t left)
 {
+    size_t paths = (size_t)head->from + head->to + 2;
     return (head->kind == POOL_MOVED_RENAME || head->kind == POOL_MOVED_EXCHANGE) && head->from &&
            head->to && head->from <= POOL_MOVED_PATH_MOST && head->to <= POOL_MOVED_PATH_MOST &&
-           head->size == sizeof *head + head->from + head->to + 2 && head->size <= left;
+           (head->size == sizeof *head + paths ||
+               head->size == sizeof *head + paths + MOVED_INODES) &&
+           head->size <= left;
 }
 
 /* A right digest is no reason to believe a path (I9). */
@@ -82,6 +86,8 @@ static bool record_is_right(
         .from = from,
         .to = to,
         .size = head.size};
+    if (head.size > sizeof head + head.from + head.to + 2)
+        memcpy(ret_record->inode, to + head.to + 1, MOVED_INODES);
     return true;
 }
 
@@ -128,13 +134,13 @@ mrmr_err pool_moved_open(int dirfd, int *ret_fd)
     return MRMR_OK;
 }
 
-mrmr_err pool_moved_add(int fd, int64_t drive, const char *from, const char *to,
-    enum pool_moved_kind kind, bool durable)
+mrmr_err pool_moved_add_inodes(int fd, int64_t drive, const char *from, const char *to,
+    enum pool_moved_kind kind, const uint64_t inodes[2], bool durable)
 {
     mrmr_autobytes struct mrmr_bytes record = MRMR_BYTES_INIT;
     struct stat st;
     ssize_t n;
-    MRMR_TRY(record_make(drive, from, to, kind, &record));
+    MRMR_TRY(record_make(drive, from, to, kind, inodes, &record));
     if (fstat(fd, &st) < 0)
         return mrmr_fail_errno(errno, "stat", MOVED_NAME);
     if ((uint64_t)st.st_size > MOVED_MOST - record.size) /* nobody would read it */
@@ -148,6 +154,12 @@ mrmr_err pool_moved_add(int fd, int64_t drive, const char *from, const char *to,
     if (durable && fdatasync(fd) < 0)
         return mrmr_fail_errno(errno, "fdatasync", MOVED_NAME);
     return MRMR_OK;
+}
+
+mrmr_err pool_moved_add(int fd, int64_t drive, const char *from, const char *to,
+    enum pool_moved_kind kind, bool durable)
+{
+    return pool_moved_add_inodes(fd, drive, from, to, kind, (const uint64_t[2]){0, 0}, durable);
 }
 
 /* --- reading --- */

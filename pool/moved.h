@@ -22,6 +22,11 @@
  * whose renames were done, before the scan began; of drives that were seen whole. The file is
  * replaced in one durable step: a cut leaves the old one or the new one.
  *
+ * Who cannot look at the drive since it is away takes every record for done whose inode the catalog
+ * has still where it was, and reads them backwards (moved_now.c). So a rename that is not made after
+ * all is recorded once more, the other way round; after a cut between (1) and (2) the thing shows
+ * under its new name as long as the drive is away.
+ *
  * A reader looks at the file again each time it has missed something, after it missed it: the record
  * is older than the rename. It looks at the catalog again, too: records go after their scan's commit.
  *
@@ -49,6 +54,9 @@ mrmr_err pool_moved_open(int dirfd, int *ret_fd);
  * something in it. On failure nothing is to be renamed. */
 mrmr_err pool_moved_add(int fd, int64_t drive, const char *from, const char *to,
     enum pool_moved_kind kind, bool durable);
+/* The same, with the inodes of what is renamed and of what it is exchanged for (0: not known). */
+mrmr_err pool_moved_add_inodes(int fd, int64_t drive, const char *from, const char *to,
+    enum pool_moved_kind kind, const uint64_t inodes[2], bool durable);
 
 /* --- for who reads --- */
 
@@ -71,6 +79,38 @@ bool pool_moved_any(struct pool *pool);
 mrmr_err pool_moved_concerns(
     struct pool *pool, int64_t drive, const char *path, bool *ret_concerns);
 
+/* --- for who cannot look at the drive: moved_now.c --- */
+
+/* A drive's records, in order, as they are at one moment. */
+struct pool_moved_steps {
+    struct pool_moved_step {
+        enum pool_moved_kind kind;
+        char *from, *to; /* owned */
+        uint64_t inode[2];
+    } * step;
+    size_t n;
+    uint64_t stamp; /* another one whenever the records are others */
+};
+mrmr_err pool_moved_steps(struct pool *pool, int64_t drive, struct pool_moved_steps *ret_steps);
+void pool_moved_steps_free(struct pool_moved_steps *steps);
+mrmr_err pool_moved_stamp(struct pool *pool, uint64_t *ret_stamp, bool *ret_any);
+
+struct pool_moved_now;
+/* root: the node of the drive's root. As the records, and the catalog, are at this moment. */
+mrmr_err pool_moved_now_create(
+    struct pool *pool, int64_t drive, int64_t root, struct pool_moved_now **ret_now);
+void pool_moved_now_destroy(struct pool_moved_now *now); /* NULL-safe */
+uint64_t pool_moved_now_stamp(const struct pool_moved_now *now);
+/* The path at which the catalog has what is at this path now, if it has it at all. MRMR_ABSENT: it
+ * knows nothing that would be there. */
+mrmr_err pool_moved_now_origin(
+    const struct pool_moved_now *now, const char *path, struct mrmr_bytes *ret_path);
+/* Something that the catalog knows was moved to somewhere below this folder. */
+bool pool_moved_now_leads(const struct pool_moved_now *now, const char *folder);
+/* Names in the folder to which such things lead, each with its NUL, some more than once. */
+mrmr_err pool_moved_now_names(
+    const struct pool_moved_now *now, const char *folder, struct mrmr_bytes *names);
+
 /* --- for the scan; POOL_OWN --- */
 
 /* Bytes of records whose renames are done, or never will be. */
@@ -88,6 +128,7 @@ struct moved_record {
     int64_t drive;
     enum pool_moved_kind kind;
     const char *from, *to; /* in the bytes, as is the record */
+    uint64_t inode[2];     /* of what was at from, and at to if that is exchanged; 0: not known */
     size_t at, size;
 };
 /* The first record at or after *at, which is then behind it; false: there is none. *waste: bytes of

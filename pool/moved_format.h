@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The file `moved` in the pool's folder: records one after another, without a header or gaps, each a
- * head and then two paths, with their NULs. Numbers are as this machine has them: the file does not
- * leave it, as the catalog beside it does not.
+ * head and then two paths, with their NULs, and mostly two inode numbers of 8 bytes: of what is
+ * renamed, and of what it is exchanged for (0: not known, as where there are none). Numbers are as
+ * this machine has them: the file does not leave it, as the catalog beside it does not.
  *
  * Whoever reads looks for the magic, and takes what follows it only if sizes and digest are right;
  * else it looks for the next magic. So a record that was torn, and what else does not belong there,
@@ -20,10 +21,12 @@ struct moved_head {
     uint64_t magic;
     uint8_t check[16]; /* the first of BLAKE2b-256 of all that comes after it in the record */
     int64_t drive;     /* its id in the catalog */
-    uint32_t size;     /* of the record, this head included */
+    uint32_t size;     /* of the record, this head included; with inode numbers or without */
     uint32_t kind;     /* enum pool_moved_kind; others are no record */
     uint32_t from, to; /* bytes of each path, without the NUL: 1 … POOL_MOVED_PATH_MOST */
 };
 static_assert(sizeof(struct moved_head) == 48, "a record's head has no gaps");
+
+enum { MOVED_INODES = 2 * sizeof(uint64_t) };
 
 #endif

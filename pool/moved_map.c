@@ -30,7 +30,9 @@ struct moved_entry {
     size_t from, to; /* in the map's text */
     size_t nfrom;
     uint64_t record; /* its number; an exchange is two entries */
-    size_t next;     /* in its bucket, 1 and up, later in the file; 0: none */
+    uint64_t inode[2];
+    bool exchange, back; /* back: the second of the two */
+    size_t next;         /* in its bucket, 1 and up, later in the file; 0: none */
 };
 
 struct moved_bucket {
@@ -140,15 +142,19 @@ static mrmr_err map_grow(struct pool_moved *map)
     return MRMR_OK;
 }
 
-static mrmr_err map_add_entry(struct pool_moved *map, int64_t drive, size_t from, size_t to)
+static mrmr_err map_add_entry(
+    struct pool_moved *map, const struct moved_record *record, size_t from, size_t to, bool back)
 {
     if (map->n == map->room)
         MRMR_TRY(map_grow(map));
-    map->entry[map->n] = (struct moved_entry){.drive = drive,
+    map->entry[map->n] = (struct moved_entry){.drive = record->drive,
         .from = from,
         .to = to,
         .nfrom = strlen(map->text.data + from),
-        .record = map->records};
+        .record = map->records,
+        .inode = {record->inode[0], record->inode[1]},
+        .exchange = record->kind == POOL_MOVED_EXCHANGE,
+        .back = back};
     map_link(map, map->n++);
     return MRMR_OK;
 }
@@ -159,9 +165,9 @@ static mrmr_err map_add(struct pool_moved *map, const struct moved_record *recor
     MRMR_TRY(mrmr_bytes_add(&map->text, record->from, strlen(record->from) + 1));
     size_t to = map->text.size;
     MRMR_TRY(mrmr_bytes_add(&map->text, record->to, strlen(record->to) + 1));
-    MRMR_TRY(map_add_entry(map, record->drive, from, to));
+    MRMR_TRY(map_add_entry(map, record, from, to, false));
     if (record->kind == POOL_MOVED_EXCHANGE)
-        MRMR_TRY(map_add_entry(map, record->drive, to, from));
+        MRMR_TRY(map_add_entry(map, record, to, from, true));
     map->records++;
     return MRMR_OK;
 }
@@ -430,4 +436,73 @@ mrmr_err pool_moved_concerns(struct pool *pool, int64_t drive, const char *path,
                         (!*path || path_overlaps(map->text.data + map->entry[i].from, path) ||
                             path_overlaps(map->text.data + map->entry[i].to, path));
     return MRMR_OK;
+}
+
+/* --- all of a drive --- */
+
+mrmr_err pool_moved_stamp(struct pool *pool, uint64_t *ret_stamp, bool *ret_any)
+{
+    struct pool_moved *map = pool->moved;
+    *ret_any = false;
+    if (!map)
+        return MRMR_OK;
+    mrmr_locked(&map->lock);
+    MRMR_TRY(map_refresh_locked(pool));
+    *ret_stamp = map->stamp;
+    *ret_any = map->n > 0;
+    return MRMR_OK;
+}
+
+static mrmr_err steps_add(
+    struct pool_moved_steps *steps, const struct pool_moved *map, const struct moved_entry *entry)
+{
+    struct pool_moved_step step = {
+        .kind = entry->exchange ? POOL_MOVED_EXCHANGE : POOL_MOVED_RENAME,
+        .from = strdup(map->text.data + entry->from),
+        .to = strdup(map->text.data + entry->to),
+        .inode = {entry->inode[0], entry->inode[1]}};
+    steps->step[steps->n++] = step;
+    return step.from && step.to ? MRMR_OK : mrmr_nomem();
+}
+
+static mrmr_err steps_locked(
+    const struct pool_moved *map, int64_t drive, struct pool_moved_steps *steps)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < map->n; i++)
+        n += map->entry[i].drive == drive && !map->entry[i].back;
+    steps->stamp = map->stamp;
+    steps->step = calloc(n + 1, sizeof *steps->step);
+    mrmr_err err = steps->step ? MRMR_OK : mrmr_nomem();
+    for (size_t i = 0; !err && i < map->n; i++)
+        if (map->entry[i].drive == drive && !map->entry[i].back)
+            err = steps_add(steps, map, &map->entry[i]);
+    return err;
+}
+
+mrmr_err pool_moved_steps(struct pool *pool, int64_t drive, struct pool_moved_steps *ret_steps)
+{
+    struct pool_moved_steps steps = {.n = 0};
+    mrmr_err err = MRMR_OK;
+    if (pool->moved) {
+        mrmr_locked(&pool->moved->lock);
+        err = map_refresh_locked(pool);
+        if (!err)
+            err = steps_locked(pool->moved, drive, &steps);
+    }
+    if (err)
+        pool_moved_steps_free(&steps);
+    else
+        *ret_steps = steps;
+    return err;
+}
+
+void pool_moved_steps_free(struct pool_moved_steps *steps)
+{
+    for (size_t i = 0; i < steps->n; i++) {
+        free(steps->step[i].from);
+        free(steps->step[i].to);
+    }
+    free(steps->step);
+    *steps = (struct pool_moved_steps){.n = 0};
 }

@@ -371,6 +371,7 @@ static mrmr_err rebuild_files(struct rebuild *rebuild)
 {
     struct pool *pool = rebuild->pool;
     struct mrmr_story story;
+    MRMR_TRY(pool_rebuild_forget(rebuild));
     MRMR_TRY(rebuild_list(rebuild));
     MRMR_TRY(meta_todo_totals(pool->meta, POOL_REBUILD_JOB, rebuild->drive->meta.id,
         &rebuild->items_total, &rebuild->bytes_total));
@@ -382,7 +383,10 @@ static mrmr_err rebuild_files(struct rebuild *rebuild)
         err = pool_restore_note_all(rebuild);
     mrmr_story_save(&story);
     mrmr_err folders = pool_restore_folders(rebuild); /* also of a run that was cut short */
-    return err ? mrmr_story_restore(&story) : folders;
+    if (err)
+        return mrmr_story_restore(&story);
+    MRMR_TRY(folders);
+    return pool_rebuild_forget(rebuild); /* what was removed meanwhile */
 }
 
 /* --- The end --- */
@@ -543,11 +547,17 @@ static mrmr_err rebuild_run(struct rebuild *rebuild)
         MRMR_TRY(rebuild_may_give_up(rebuild));
         MRMR_TRY(meta_atomically(pool->meta, retire_in, rebuild));
     }
+    MRMR_TRY(pool_gone_open(pool->dirfd, true, &rebuild->gone));
     mrmr_err err = rebuild_files(rebuild);
     for (size_t i = 0; i < rebuild->nfolders; i++)
         free(rebuild->folders[i].path);
     free(rebuild->folders);
+    pool_gone_close(rebuild->gone);
     MRMR_TRY(err);
+    if (rebuild->removed)
+        pool_tell(pool, rebuild->job, false, "not-restored", rebuild->drive,
+            "drive %s: %llu files and folders were removed while it was away, and stay removed",
+            rebuild->drive->meta.name, (unsigned long long)rebuild->removed);
     return rebuild_finish(rebuild);
 }
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Inside of a rebuild: rebuild.c decides what comes back, restore_choose.c where to and whether it is
- * there already, restore.c puts nodes in place.
+ * Inside of a rebuild: rebuild.c decides what comes back, rebuild_gone.c what does not since it was
+ * removed, restore_choose.c where to and whether it is there already, restore.c puts nodes in place.
  */
 #ifndef MRMR_POOL_REBUILD_H
 #define MRMR_POOL_REBUILD_H
 
-#include "pool/engine.h"
+#include "pool/gone.h"
 
 struct rebuild {
     struct pool *pool;
@@ -15,6 +15,8 @@ struct rebuild {
     struct pool_rebuild_report *report;
     struct pool_drive *drive; /* whose content comes back */
     bool away;                /* into free space on other drives; else onto the drive itself */
+    struct pool_gone *gone;   /* what was removed while drives were away */
+    uint64_t removed;         /* by that, and so not restored */
     uint64_t items_total, bytes_total;
     uint64_t planned[META_SLOTS_MAX + 1]; /* by drive: what this batch will put there */
 
@@ -40,12 +42,14 @@ enum restore_state {
 struct restore {
     struct rebuild *rebuild;
     struct meta_node node;
+    struct meta_node known; /* the same, as the catalog had it */
     struct mrmr_bytes path; /* relative to both drives */
     struct pool_drive *target;
     char work[sizeof POOL_WORK + 32];
     enum restore_state state;
-    bool held;     /* another version is in its place, and the protected one is to come back */
-    bool conflict; /* something else is in its place: what is protected is held, */
+    bool held;        /* another version is in its place, and the protected one is to come back */
+    bool conflict;    /* something else is in its place: what is protected is held, */
+    bool alive, late; /* some name is wanted still; some was removed meanwhile */
     struct drv_stat other; /* this */
     struct drv_stat there; /* what was placed, or found right: to be the same when it is recorded */
 };
@@ -53,6 +57,23 @@ struct restore {
 /* Decide where the node comes back: its target, and its state if it is there already or may not come.
  * Attaches the target. MRMR_SPACE where there is no room for it. */
 mrmr_err pool_restore_choose(struct restore *item);
+
+/* fn for each name of the node. */
+mrmr_err pool_restore_names(struct restore *item,
+    mrmr_err (*fn)(struct restore *item, int64_t parent, const char *name, const char *path));
+
+/* --- rebuild_gone.c --- */
+
+/* Of a drive that is given up: what was removed while it was away, and renamed, is so in the catalog
+ * on return, and the records are gone. Of any other nothing is done. */
+mrmr_err pool_rebuild_forget(struct rebuild *rebuild);
+/* The first of the node's names that was not removed; its path stays empty if all were. */
+mrmr_err pool_restore_path(struct restore *item);
+/* This name of it was removed while its drive was away. */
+bool pool_restore_is_gone(const struct restore *item, const char *path);
+/* While writers stand still, before the batch is recorded: names that were removed since are taken
+ * away again. */
+mrmr_err pool_restore_late(struct restore *item);
 
 /* --- What rebuild.c calls --- */
 

@@ -169,8 +169,7 @@ static mrmr_err restore_list_name(int64_t parent, const char *name, void *arg)
     return mrmr_bytes_add(arg, name, strlen(name) + 1);
 }
 
-/* fn for each further name of a hard-linked node. */
-static mrmr_err restore_other_names(struct restore *item,
+mrmr_err pool_restore_names(struct restore *item,
     mrmr_err (*fn)(struct restore *item, int64_t parent, const char *name, const char *path))
 {
     mrmr_autobytes struct mrmr_bytes names = MRMR_BYTES_INIT;
@@ -207,7 +206,7 @@ static mrmr_err restore_link(
 {
     (void)parent;
     (void)name;
-    if (strcmp(path, item->path.data) == 0)
+    if (strcmp(path, item->path.data) == 0 || pool_restore_is_gone(item, path))
         return MRMR_OK;
     MRMR_TRY(restore_parents(item, path));
     mrmr_err err = drv_link(item->target->drv, item->path.data, path);
@@ -250,7 +249,7 @@ static mrmr_err restore_names_locked(struct restore *item, bool due)
             return mrmr_fail(MRMR_CHANGED, "it was saved while its other names were looked for");
     }
     if (item->node.nlink > 1)
-        MRMR_TRY(restore_other_names(item, restore_link));
+        MRMR_TRY(pool_restore_names(item, restore_link));
     return restore_stat(item, &item->there);
 }
 
@@ -355,8 +354,9 @@ static mrmr_err restore_folder_node(struct restore *item, int64_t folder, int64_
 static mrmr_err restore_move_name(
     struct restore *item, int64_t parent, const char *name, const char *path)
 {
-    (void)path;
     int64_t to;
+    if (pool_restore_is_gone(item, path))
+        return meta_name_remove(item->rebuild->pool->meta, parent, name);
     MRMR_TRY(restore_folder_node(item, parent, &to));
     mrmr_err err = meta_name_move(item->rebuild->pool->meta, parent, name, to, name);
     /* Another file has it there: the file keeps those of its names that it could get. */
@@ -421,7 +421,7 @@ static mrmr_err restore_record_node(struct restore *item)
         return restore_folder_node(item, item->node.id, &folder);
     }
     item->node.drive = item->target->meta.id;
-    MRMR_TRY(restore_other_names(item, restore_move_name));
+    MRMR_TRY(pool_restore_names(item, restore_move_name));
     MRMR_TRY(meta_node_store(meta, &item->node));
     return restore_expose_moved(item);
 }
@@ -499,7 +499,11 @@ static mrmr_err restore_begin(struct rebuild *rebuild, int64_t node, struct rest
         return MRMR_OK;
     }
     MRMR_TRY(err);
-    MRMR_TRY(meta_path(rebuild->pool->meta, node, &item->path));
+    MRMR_TRY(pool_restore_path(item));
+    if (!item->path.size && node != rebuild->drive->meta.root) { /* it was removed */
+        item->state = RESTORE_ENDED;
+        return MRMR_OK;
+    }
     snprintf(item->work, sizeof item->work, POOL_WORK "/%lld", (long long)node);
     err = pool_restore_choose(item);
     if (err && restore_is_one_files(err)) {
@@ -524,6 +528,10 @@ static mrmr_err restore_commit(struct rebuild *rebuild, struct restore_set *set)
     struct pool_writers *writers = rebuild->pool->writers;
     MRMR_TRY(pool_writers_stop_after(writers, rebuild->job, restore_look, set));
     mrmr_err err = pool_writers_new_epoch(writers);
+    if (!err)
+        err = pool_gone_refresh(rebuild->gone);
+    for (size_t i = 0; i < set->n && !err; i++)
+        err = pool_restore_late(&set->items[i]);
     if (!err)
         err = meta_atomically(rebuild->pool->meta, restore_record, set);
     pool_writers_go(writers);

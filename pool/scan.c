@@ -188,7 +188,8 @@ static bool scan_saw_touched(const struct pool_scan_drive *scan)
            (!scan->unreadable && !scan->hidden.n && !scan->replacing);
 }
 
-/* What had been applied on these drives when the scan began is not in the catalog any more. */
+/* What had been applied on these drives when the scan began is not in the catalog any more; but of a
+ * drive that is being restored, where what is not there yet has not vanished. */
 static mrmr_err scan_drop_gone(struct scan *s, const int64_t drives[], size_t ndrives)
 {
     mrmr_autofree uint64_t *ids = calloc(s->over.n + 1, sizeof *ids);
@@ -198,7 +199,8 @@ static mrmr_err scan_drop_gone(struct scan *s, const int64_t drives[], size_t nd
     for (size_t i = 0; i < s->over.n; i++) {
         const struct pool_drive *drive = pool_drive_by_id(s->pool, s->over.record[i].drive);
         bool scanned = !drive || drive->meta.state == META_DRIVE_RETIRED;
-        for (size_t d = 0; !scanned && d < ndrives; d++)
+        bool whole = drive && drive->meta.state != META_DRIVE_REBUILDING;
+        for (size_t d = 0; whole && !scanned && d < ndrives; d++)
             scanned = drives[d] == s->over.record[i].drive;
         if (scanned)
             ids[n++] = s->over.record[i].id;

@@ -235,7 +235,12 @@ static mrmr_err remove_source(struct bringing *b, bool *ret_kept, bool *ret_uncl
     struct mrmr_story story;
     *ret_kept = *ret_unclear = false;
     if (!b->live) {
-        mrmr_err err = tree_gone_add(b->tree, b->from, b->path.data, &b->known);
+        /* Among the writers: a rebuild of that drive brings it back, or sees the record. */
+        mrmr_err err = tree_change_begin(b->tree, &epoch);
+        if (!err) {
+            err = tree_gone_add(b->tree, b->from, b->path.data, &b->known);
+            tree_change_end(b->tree);
+        }
         *ret_kept = err == MRMR_CHANGED; /* it is back, and nothing was recorded */
         *ret_unclear = err && !*ret_kept;
         return *ret_kept ? err : MRMR_OK;

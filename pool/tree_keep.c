@@ -256,15 +256,16 @@ static mrmr_err touch(struct pool_tree *tree, const struct tree_inode *inode, ui
 }
 
 static mrmr_err moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
-    bool exchange, bool durable, uint64_t epoch)
+    const struct drv_stat *stat, const struct drv_stat *exchanged, bool durable, uint64_t epoch)
 {
+    const uint64_t inodes[] = {stat->ino, exchanged ? exchanged->ino : 0};
     struct tree_keeper *keeper = tree->keeper;
     mrmr_locked(&keeper->lock);
     keeper_files_now_locked(keeper, epoch);
     if (keeper->moved < 0)
         MRMR_TRY(pool_moved_open(tree->pool->dirfd, &keeper->moved));
-    return pool_moved_add(keeper->moved, tree->drive[drive].drive->meta.id, from, to,
-        exchange ? POOL_MOVED_EXCHANGE : POOL_MOVED_RENAME, durable);
+    return pool_moved_add_inodes(keeper->moved, tree->drive[drive].drive->meta.id, from, to,
+        exchanged ? POOL_MOVED_EXCHANGE : POOL_MOVED_RENAME, inodes, durable);
 }
 
 static mrmr_err counted_touch(struct pool_tree *tree, const struct tree_inode *inode,
@@ -432,6 +433,17 @@ mrmr_err tree_keep_taken(struct pool_tree *tree, size_t drive, const char *path,
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
 
+static mrmr_err whether_in_catalog(
+    struct pool_tree *tree, const struct tree_inode *inode, bool *known)
+{
+    struct meta_node node;
+    size_t n = 0;
+    MRMR_TRY(meta_node_by_ino(
+        tree->pool->meta, tree->drive[inode->drive].drive->meta.id, inode->ino, &node, 1, &n));
+    *known = *known || n > 0;
+    return MRMR_OK;
+}
+
 /* Whether the catalog has it, and stripes may count on it, or on what lies below it. */
 static mrmr_err whether_known(
     struct pool_tree *tree, size_t drive, const struct drv_stat *stat, bool *known, bool *counts)
@@ -441,7 +453,7 @@ static mrmr_err whether_known(
     if (stat->type == DRV_DIR)
         *known = *counts = true;
     if (stat->type != DRV_REG)
-        return MRMR_OK;
+        return *known ? MRMR_OK : whether_in_catalog(tree, &inode, known);
     mrmr_err err = counted_load(tree, &inode, &counted);
     *known = *known || counted.in_catalog;
     *counts = *counts || counted.n > 0;
@@ -457,7 +469,7 @@ mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from,
     if (exchanged)
         MRMR_TRY(whether_known(tree, drive, exchanged, &known, &counts));
     /* What the catalog has not nobody needs to find. */
-    return known ? moved(tree, drive, from, to, exchanged, counts, epoch) : MRMR_OK;
+    return known ? moved(tree, drive, from, to, stat, exchanged, counts, epoch) : MRMR_OK;
 }
 
 mrmr_err tree_keep_folder(struct pool_tree *tree, size_t drive, const char *path, uint64_t epoch)

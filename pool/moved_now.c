@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Where the catalog has what is at a path now: the records of renames (moved.h), read backwards. For
+ * whoever cannot look at the drive since it is away; what is believed of a drive that answers is what
+ * it says.
+ *
+ * A record counts unless the catalog has come to know of its rename: then the inode that was renamed
+ * is not where it was renamed from, and is known elsewhere. Each record is judged so by those before
+ * it. A record whose rename failed counts wrongly until the next scan, and so may one that a power cut
+ * parted from its rename: the thing shows under the name that its user wanted to give it.
+ *
+ * A folder that was made after the last scan is no node of the catalog. It may have been renamed, and
+ * what the catalog knows may have been moved into it: `unknown` is how much of a path is such a
+ * folder, of which nothing is known but what was moved there.
+ *
+ * Threads: any; nothing changes once it is made.
+ */
+#include "pool/moved.h"
+
+#include <string.h>
+
+enum { NONE = -1 };
+
+enum what { WHAT_STALE, WHAT_KNOWN, WHAT_UNKNOWN };
+
+struct now_step {
+    enum pool_moved_kind kind;
+    const char *path[2]; /* from, to */
+    size_t size[2];
+    enum what what[2]; /* what was at from, and at to if it is exchanged */
+    bool counts;
+    char *now[2]; /* where that is now; NULL: nowhere, or not known */
+};
+
+struct now_side { /* a path of a step, in its bucket */
+    size_t step;
+    unsigned side;
+    ptrdiff_t next; /* earlier in the file, or NONE */
+};
+
+struct pool_moved_now {
+    struct pool *pool;
+    int64_t drive, root;
+    struct pool_moved_steps steps; /* owns the paths */
+    struct now_step *step;
+    struct now_side *side; /* two for each step */
+    ptrdiff_t *bucket;
+    size_t buckets; /* a power of two */
+};
+
+/* --- by path --- */
+
+static uint64_t hash_of(const char *path, size_t size)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ (uint8_t)path[i]) * UINT64_C(0x100000001b3);
+    return hash ^ hash >> 32;
+}
+
+static void index_steps(struct pool_moved_now *now)
+{
+    for (size_t i = 0; i < now->buckets; i++)
+        now->bucket[i] = NONE;
+    for (size_t i = 0; i < 2 * now->steps.n; i++) {
+        const struct now_step *step = &now->step[i / 2];
+        uint64_t hash = hash_of(step->path[i % 2], step->size[i % 2]);
+        ptrdiff_t *bucket = &now->bucket[hash & (now->buckets - 1)];
+        now->side[i] = (struct now_side){i / 2, i % 2, *bucket};
+        *bucket = (ptrdiff_t)i;
+    }
+}
+
+/* A step, and which of its paths is the one that was looked for, or a folder above it. */
+struct found {
+    ptrdiff_t step; /* or NONE */
+    unsigned side;
+};
+
+/* Of those that count within [from, to): the last one, or the first. */
+static void find_in(const struct pool_moved_now *now, const char *path, size_t size, size_t from,
+    size_t to, bool last, struct found *found)
+{
+    ptrdiff_t i = now->bucket[hash_of(path, size) & (now->buckets - 1)];
+    for (; i != NONE; i = now->side[i].next) {
+        const struct now_side *side = &now->side[i];
+        const struct now_step *step = &now->step[side->step];
+        ptrdiff_t at = (ptrdiff_t)side->step;
+        bool better = found->step == NONE || (last ? at > found->step : at < found->step);
+        if (step->counts && side->step >= from && side->step < to && better &&
+            step->size[side->side] == size && memcmp(step->path[side->side], path, size) == 0)
+            *found = (struct found){at, side->side};
+    }
+}
+
+static struct found find(
+    const struct pool_moved_now *now, const char *path, size_t from, size_t to, bool last)
+{
+    struct found found = {.step = NONE};
+    for (size_t size = 0; path[size];) {
+        size += strcspn(path + size + 1, "/") + 1;
+        find_in(now, path, size, from, to, last, &found);
+    }
+    return found;
+}
+
+static mrmr_err replace(struct mrmr_bytes *path, size_t size, const char *by, size_t by_size)
+{
+    mrmr_autobytes struct mrmr_bytes other = MRMR_BYTES_INIT;
+    MRMR_TRY(mrmr_bytes_add(&other, by, by_size));
+    MRMR_TRY(mrmr_bytes_str(&other, path->data + size));
+    mrmr_bytes_clear(path);
+    return mrmr_bytes_str(path, other.data);
+}
+
+/* --- backwards --- */
+
+/* The path before `to` steps were made. MRMR_ABSENT: what is there now is none of the catalog's. */
+static mrmr_err back(const struct pool_moved_now *now, struct mrmr_bytes *path, size_t to)
+{
+    size_t unknown = 0;
+    for (;;) {
+        const struct found found = find(now, path->data, 0, to, true);
+        if (found.step == NONE)
+            return unknown ? mrmr_fail(MRMR_ABSENT, NULL) : MRMR_OK;
+        const struct now_step *step = &now->step[found.step];
+        unsigned was = !found.side;
+        if (step->kind == POOL_MOVED_RENAME && found.side == 0)
+            return mrmr_fail(MRMR_ABSENT, "it was renamed");
+        if (step->size[found.side] > unknown)
+            unknown = step->what[was] == WHAT_UNKNOWN ? step->size[was] : 0;
+        else
+            unknown = unknown - step->size[found.side] + step->size[was];
+        MRMR_TRY(replace(path, step->size[found.side], step->path[was], step->size[was]));
+        to = (size_t)found.step;
+    }
+}
+
+static mrmr_err judge(
+    struct pool_moved_now *now, size_t at, const char *from, uint64_t inode, enum what *ret_what)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct meta *meta = now->pool->meta;
+    struct meta_node node;
+    size_t n = 0;
+    *ret_what = WHAT_STALE;
+    MRMR_TRY(mrmr_bytes_str(&path, from));
+    mrmr_err err = back(now, &path, at);
+    if (!err)
+        err = meta_lookup_path(meta, now->root, path.data, &node);
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
+        return err;
+    if (!err && (!inode || !node.ino || node.ino == inode))
+        *ret_what = WHAT_KNOWN;
+    if (*ret_what == WHAT_KNOWN || !inode)
+        return MRMR_OK;
+    MRMR_TRY(meta_node_by_ino(meta, now->drive, inode, &node, 1, &n));
+    *ret_what = n ? WHAT_STALE : WHAT_UNKNOWN;
+    return MRMR_OK;
+}
+
+static mrmr_err judge_all(struct pool_moved_now *now)
+{
+    for (size_t i = 0; i < now->steps.n; i++) {
+        struct now_step *step = &now->step[i];
+        const uint64_t *inode = now->steps.step[i].inode;
+        bool both = step->kind == POOL_MOVED_EXCHANGE;
+        MRMR_TRY(judge(now, i, step->path[0], inode[0], &step->what[0]));
+        if (both)
+            MRMR_TRY(judge(now, i, step->path[1], inode[1], &step->what[1]));
+        step->counts = step->what[0] != WHAT_STALE && (!both || step->what[1] != WHAT_STALE);
+    }
+    return MRMR_OK;
+}
+
+/* --- forwards --- */
+
+/* Where what the step took to this path is now. */
+static mrmr_err forth(const struct pool_moved_now *now, size_t from, const char *to, char **ret_now)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    MRMR_TRY(mrmr_bytes_str(&path, to));
+    for (;;) {
+        const struct found found = find(now, path.data, from, now->steps.n, false);
+        if (found.step == NONE)
+            break;
+        const struct now_step *step = &now->step[found.step];
+        if (step->kind == POOL_MOVED_RENAME && found.side == 1)
+            return MRMR_OK; /* it was replaced */
+        MRMR_TRY(replace(
+            &path, step->size[found.side], step->path[!found.side], step->size[!found.side]));
+        from = (size_t)found.step + 1;
+    }
+    *ret_now = strdup(path.data);
+    return *ret_now ? MRMR_OK : mrmr_nomem();
+}
+
+static mrmr_err lead_all(struct pool_moved_now *now)
+{
+    for (size_t i = 0; i < now->steps.n; i++) {
+        struct now_step *step = &now->step[i];
+        if (!step->counts)
+            continue;
+        MRMR_TRY(forth(now, i + 1, step->path[1], &step->now[0]));
+        if (step->kind == POOL_MOVED_EXCHANGE)
+            MRMR_TRY(forth(now, i + 1, step->path[0], &step->now[1]));
+    }
+    return MRMR_OK;
+}
+
+/* --- life --- */
+
+static mrmr_err now_make(struct pool_moved_now *now)
+{
+    size_t n = now->steps.n;
+    now->buckets = 16;
+    while (now->buckets < 2 * n)
+        now->buckets *= 2;
+    now->step = calloc(n + 1, sizeof *now->step);
+    now->side = calloc(2 * n + 1, sizeof *now->side);
+    now->bucket = calloc(now->buckets, sizeof *now->bucket);
+    if (!now->step || !now->side || !now->bucket)
+        return mrmr_nomem();
+    for (size_t i = 0; i < n; i++) {
+        const struct pool_moved_step *step = &now->steps.step[i];
+        now->step[i] = (struct now_step){.kind = step->kind,
+            .path = {step->from, step->to},
+            .size = {strlen(step->from), strlen(step->to)}};
+    }
+    index_steps(now);
+    MRMR_TRY(judge_all(now));
+    return lead_all(now);
+}
+
+mrmr_err pool_moved_now_create(
+    struct pool *pool, int64_t drive, int64_t root, struct pool_moved_now **ret_now)
+{
+    struct pool_moved_now *now = calloc(1, sizeof *now);
+    if (!now)
+        return mrmr_nomem();
+    now->pool = pool;
+    now->drive = drive;
+    now->root = root;
+    mrmr_err err = pool_moved_steps(pool, drive, &now->steps);
+    if (!err)
+        err = now_make(now);
+    if (err)
+        pool_moved_now_destroy(now);
+    else
+        *ret_now = now;
+    return err;
+}
+
+void pool_moved_now_destroy(struct pool_moved_now *now)
+{
+    if (!now)
+        return;
+    for (size_t i = 0; now->step && i < now->steps.n; i++) {
+        free(now->step[i].now[0]);
+        free(now->step[i].now[1]);
+    }
+    free(now->step);
+    free(now->side);
+    free(now->bucket);
+    pool_moved_steps_free(&now->steps);
+    free(now);
+}
+
+/* --- asking --- */
+
+uint64_t pool_moved_now_stamp(const struct pool_moved_now *now)
+{
+    return now->steps.stamp;
+}
+
+mrmr_err pool_moved_now_origin(
+    const struct pool_moved_now *now, const char *path, struct mrmr_bytes *ret_path)
+{
+    mrmr_bytes_clear(ret_path);
+    MRMR_TRY(mrmr_bytes_str(ret_path, path));
+    return back(now, ret_path, now->steps.n);
+}
+
+/* Its rest below the folder; NULL: it lies elsewhere. */
+static const char *below(const char *path, const char *folder)
+{
+    size_t size = strlen(folder);
+    if (!path || strncmp(path, folder, size) != 0)
+        return NULL;
+    if (!size)
+        return *path ? path : NULL;
+    return path[size] == '/' ? path + size + 1 : NULL;
+}
+
+bool pool_moved_now_leads(const struct pool_moved_now *now, const char *folder)
+{
+    for (size_t i = 0; i < 2 * now->steps.n; i++)
+        if (now->step[i / 2].what[i % 2] == WHAT_KNOWN &&
+            below(now->step[i / 2].now[i % 2], folder))
+            return true;
+    return false;
+}
+
+mrmr_err pool_moved_now_names(
+    const struct pool_moved_now *now, const char *folder, struct mrmr_bytes *names)
+{
+    for (size_t i = 0; i < 2 * now->steps.n; i++) {
+        const char *rest = below(now->step[i / 2].now[i % 2], folder);
+        if (!rest || now->step[i / 2].what[i % 2] != WHAT_KNOWN)
+            continue;
+        MRMR_TRY(mrmr_bytes_add(names, rest, strcspn(rest, "/")));
+        MRMR_TRY(mrmr_bytes_add(names, "", 1));
+    }
+    return MRMR_OK;
+}

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What was done through the mount to a drive that never comes back is done to the catalog, before
+ * anything of it is restored and once more afterwards: what was removed while it was away (gone.h) is
+ * out of it, so that no old copy comes back to life; what was renamed since its last scan (moved.h)
+ * has its new name, under which it is restored. Of a drive that may come back both stay as they are.
+ *
+ * Crash argument. All that is done to the catalog is one transaction, and only after its commit the
+ * records go, each kind in one durable step. A cut before the commit leaves everything to the next
+ * run. One after it leaves records of what is done: a removal finds nothing at its path, or another
+ * node, since no two files have had the same inode, times and size at once; a rename does not find the inode that it is
+ * of where that was. Neither does anything then.
+ *
+ * A file that is removed while it is being restored is recorded among the writers. The batch's commit
+ * stops them, looks once more, and takes the name that it had given away again, if the file there is
+ * what it has put there (pool_restore_late). A cut in between leaves the record and the node: the next
+ * run begins with taking it out of the catalog, and a copy that has its name by then and is in no catalog is somebody's new
+ * file, as after any cut between a batch's names and its commit.
+ */
+#include "pool/moved.h"
+#include "pool/rebuild.h"
+#include "pool/writers.h"
+
+#include <string.h>
+
+/* --- names in the catalog --- */
+
+struct name_at {
+    struct meta_node node;
+    int64_t parent;
+    const char *name; /* in the path */
+};
+
+static bool is_absent(mrmr_err err)
+{
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR;
+}
+
+static mrmr_err find(
+    struct meta *meta, int64_t root, const char *path, struct name_at *ret_at, bool *ret_found)
+{
+    const char *slash = strrchr(path, '/');
+    mrmr_autofree char *folder = strndup(path, slash ? (size_t)(slash - path) : 0);
+    struct meta_node parent;
+    if (!folder)
+        return mrmr_nomem();
+    *ret_found = false;
+    mrmr_err err = meta_lookup_path(meta, root, folder, &parent);
+    ret_at->name = slash ? slash + 1 : path;
+    ret_at->parent = parent.id;
+    if (!err)
+        err = meta_lookup(meta, parent.id, ret_at->name, &ret_at->node);
+    *ret_found = !err;
+    return is_absent(err) ? MRMR_OK : err;
+}
+
+static mrmr_err count_name(int64_t parent, const char *name, void *arg)
+{
+    (void)parent;
+    (void)name;
+    ++*(size_t *)arg;
+    return MRMR_OK;
+}
+
+static mrmr_err has_children(struct meta *meta, const struct meta_node *node, bool *ret_has)
+{
+    mrmr_autofree struct meta_child *children = NULL;
+    size_t n = 0;
+    if (node->type == META_DIR)
+        MRMR_TRY(meta_children(meta, node->id, &children, &n));
+    *ret_has = n > 0;
+    return MRMR_OK;
+}
+
+/* The name goes, and with the last one the node: its bytes went with their drive. */
+static mrmr_err take_out(struct meta *meta, const struct name_at *at)
+{
+    size_t names = 0;
+    MRMR_TRY(meta_name_remove(meta, at->parent, at->name));
+    MRMR_TRY(meta_names(meta, at->node.id, count_name, &names));
+    if (names)
+        return MRMR_OK;
+    MRMR_TRY(meta_extents_mark(meta, at->node.id, META_STALE, META_GONE));
+    return meta_node_remove(meta, at->node.id);
+}
+
+/* --- what was removed --- */
+
+struct forgetting {
+    struct rebuild *rebuild;
+    struct pool_gone_list gone, over;
+    struct pool_moved_steps moved;
+    uint64_t moved_size;
+};
+
+static mrmr_err forget_one(struct forgetting *f, const struct pool_gone_record *record)
+{
+    struct meta *meta = f->rebuild->pool->meta;
+    struct name_at at;
+    bool found, full;
+    MRMR_TRY(find(meta, f->rebuild->drive->meta.root, record->path, &at, &found));
+    if (!found || !pool_gone_has(f->rebuild->gone, record->path, &at.node))
+        return MRMR_OK;
+    MRMR_TRY(has_children(meta, &at.node, &full));
+    if (full) /* it was not empty after all, as far as was known: what is in it comes back */
+        return MRMR_OK;
+    f->rebuild->removed++;
+    return take_out(meta, &at);
+}
+
+/* --- what was renamed --- */
+
+/* What was there is what was renamed, and is not yet known elsewhere. */
+static bool is_inode(const struct meta_node *node, uint64_t inode)
+{
+    return !inode || !node->ino || node->ino == inode;
+}
+
+/* One that came to be after the last scan: as the one above it, until somebody sets it right. */
+static mrmr_err add_folder(struct meta *meta, const struct meta_node *above, int64_t drive,
+    const char *name, struct meta_node *ret_node)
+{
+    struct meta_node node = {.drive = drive,
+        .type = META_DIR,
+        .mode = above->mode,
+        .uid = above->uid,
+        .gid = above->gid,
+        .nlink = 2,
+        .mtime = mrmr_clock_real(),
+        .version = 1};
+    MRMR_TRY(meta_node_add(meta, &node, above->id, name));
+    *ret_node = node;
+    return MRMR_OK;
+}
+
+/* *ret_folder 0: something that is no folder lies in the way. */
+static mrmr_err make_folders(const struct rebuild *rebuild, const char *path, int64_t *ret_folder)
+{
+    struct meta *meta = rebuild->pool->meta;
+    struct meta_node at;
+    MRMR_TRY(meta_node_get(meta, rebuild->drive->meta.root, &at));
+    *ret_folder = 0;
+    for (const char *slash; (slash = strchr(path, '/')); path = slash + 1) {
+        mrmr_autofree char *name = strndup(path, (size_t)(slash - path));
+        struct meta_node next;
+        if (!name)
+            return mrmr_nomem();
+        mrmr_err err = meta_lookup(meta, at.id, name, &next);
+        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+            err = add_folder(meta, &at, rebuild->drive->meta.id, name, &next);
+        MRMR_TRY(err);
+        if (next.type != META_DIR)
+            return MRMR_OK;
+        at = next;
+    }
+    *ret_folder = at.id;
+    return MRMR_OK;
+}
+
+static mrmr_err exchange(struct meta *meta, const struct name_at *a, const struct name_at *b)
+{
+    MRMR_TRY(meta_name_remove(meta, a->parent, a->name));
+    MRMR_TRY(meta_name_move(meta, b->parent, b->name, a->parent, a->name));
+    return meta_name_add(meta, b->parent, b->name, a->node.id);
+}
+
+/* The name is free afterwards, if it may be. */
+static mrmr_err make_room(
+    struct meta *meta, const struct name_at *from, const struct name_at *to, bool *ret_free)
+{
+    bool full;
+    MRMR_TRY(has_children(meta, &to->node, &full));
+    *ret_free = !full && to->node.id != from->node.id;
+    return *ret_free ? take_out(meta, to) : MRMR_OK;
+}
+
+static mrmr_err rename_to(struct forgetting *f, const struct name_at *from, const char *to)
+{
+    struct meta *meta = f->rebuild->pool->meta;
+    const char *slash = strrchr(to, '/');
+    int64_t folder;
+    MRMR_TRY(make_folders(f->rebuild, to, &folder));
+    if (!folder)
+        return MRMR_OK;
+    return meta_name_move(meta, from->parent, from->name, folder, slash ? slash + 1 : to);
+}
+
+static mrmr_err rename_one(struct forgetting *f, const struct pool_moved_step *step)
+{
+    struct meta *meta = f->rebuild->pool->meta;
+    int64_t root = f->rebuild->drive->meta.root;
+    struct name_at from, to;
+    bool has_from, has_to, free = true;
+    MRMR_TRY(find(meta, root, step->from, &from, &has_from));
+    MRMR_TRY(find(meta, root, step->to, &to, &has_to));
+    bool is_from = has_from && is_inode(&from.node, step->inode[0]);
+    bool is_to = has_to && is_inode(&to.node, step->inode[1]);
+    if (step->kind == POOL_MOVED_EXCHANGE && is_from && is_to)
+        return exchange(meta, &from, &to);
+    if (step->kind == POOL_MOVED_EXCHANGE && !has_from && is_to)
+        return rename_to(f, &to, step->from);
+    if (!is_from || (step->kind == POOL_MOVED_EXCHANGE && has_to))
+        return MRMR_OK;
+    if (has_to && to.node.id == from.node.id) /* two names of one file: the old one went */
+        return meta_name_remove(meta, from.parent, from.name);
+    if (has_to)
+        MRMR_TRY(make_room(meta, &from, &to, &free));
+    return free ? rename_to(f, &from, step->to) : MRMR_OK;
+}
+
+/* --- both --- */
+
+/* Paths of removals are the catalog's, so they come first. */
+static mrmr_err forget_in(struct meta *meta, void *arg)
+{
+    struct forgetting *f = arg;
+    (void)meta;
+    for (size_t i = 0; i < f->over.n; i++)
+        MRMR_TRY(forget_one(f, &f->over.record[i]));
+    for (size_t i = 0; i < f->gone.n; i++)
+        MRMR_TRY(forget_one(f, &f->gone.record[i]));
+    for (size_t i = 0; i < f->moved.n; i++)
+        MRMR_TRY(rename_one(f, &f->moved.step[i]));
+    return MRMR_OK;
+}
+
+static mrmr_err settle(struct forgetting *f)
+{
+    mrmr_autofree uint64_t *ids = calloc(f->gone.n + f->over.n + 1, sizeof *ids);
+    size_t n = 0;
+    if (!ids)
+        return mrmr_nomem();
+    for (size_t i = 0; i < f->over.n; i++)
+        ids[n++] = f->over.record[i].id;
+    for (size_t i = 0; i < f->gone.n; i++)
+        ids[n++] = f->gone.record[i].id;
+    MRMR_TRY(pool_gone_settle(f->rebuild->gone, ids, n, true));
+    return f->moved.n ? pool_moved_drop(f->rebuild->pool, f->rebuild->job, f->moved_size,
+                            &f->rebuild->drive->meta.id, 1)
+                      : MRMR_OK;
+}
+
+static mrmr_err forget(struct forgetting *f)
+{
+    struct rebuild *rebuild = f->rebuild;
+    int64_t drive = rebuild->drive->meta.id;
+    MRMR_TRY(pool_gone_refresh(rebuild->gone));
+    MRMR_TRY(pool_gone_list(rebuild->gone, drive, true, &f->over));
+    MRMR_TRY(pool_gone_list(rebuild->gone, drive, false, &f->gone));
+    if (pool_moved_any(rebuild->pool)) {
+        MRMR_TRY(pool_moved_size(rebuild->pool, rebuild->job, &f->moved_size));
+        MRMR_TRY(pool_moved_steps(rebuild->pool, drive, &f->moved));
+    }
+    if (!f->over.n && !f->gone.n && !f->moved.n)
+        return MRMR_OK;
+    MRMR_TRY(meta_atomically(rebuild->pool->meta, forget_in, f));
+    return settle(f);
+}
+
+mrmr_err pool_rebuild_forget(struct rebuild *rebuild)
+{
+    struct forgetting f = {.rebuild = rebuild};
+    if (rebuild->drive->meta.state == META_DRIVE_ACTIVE)
+        return MRMR_OK;
+    mrmr_err err = forget(&f);
+    pool_gone_list_free(&f.gone);
+    pool_gone_list_free(&f.over);
+    pool_moved_steps_free(&f.moved);
+    return err;
+}
+
+/* --- one node --- */
+
+bool pool_restore_is_gone(const struct restore *item, const char *path)
+{
+    struct pool_gone *gone = item->rebuild->gone;
+    return pool_gone_any(gone) && pool_gone_has(gone, path, &item->known);
+}
+
+static mrmr_err first_name(struct restore *item, int64_t parent, const char *name, const char *path)
+{
+    (void)parent;
+    (void)name;
+    return item->path.size || pool_restore_is_gone(item, path) ? MRMR_OK
+                                                               : mrmr_bytes_str(&item->path, path);
+}
+
+mrmr_err pool_restore_path(struct restore *item)
+{
+    struct rebuild *rebuild = item->rebuild;
+    item->known = item->node;
+    MRMR_TRY(pool_gone_refresh(rebuild->gone));
+    if (!pool_gone_any(rebuild->gone) || item->node.id == rebuild->drive->meta.root)
+        return meta_path(rebuild->pool->meta, item->node.id, &item->path);
+    return pool_restore_names(item, first_name);
+}
+
+/* Only what was put there. */
+static mrmr_err unplace(struct restore *item, const char *path)
+{
+    struct drv *drv = item->target->drv;
+    struct drv_stat stat;
+    mrmr_err err = drv_stat(drv, path, &stat);
+    if (!err && stat.type == item->there.type && stat.ino == item->there.ino &&
+        stat.size == item->there.size && stat.mtime == item->there.mtime)
+        err = drv_unlink(drv, path);
+    return is_absent(err) ? MRMR_OK : mrmr_err_drive(err, item->target->meta.name);
+}
+
+static mrmr_err late_name(struct restore *item, int64_t parent, const char *name, const char *path)
+{
+    (void)parent;
+    (void)name;
+    if (!pool_restore_is_gone(item, path)) {
+        item->alive = true;
+        return MRMR_OK;
+    }
+    item->late = true;
+    return item->state == RESTORE_PLACED ? unplace(item, path) : MRMR_OK;
+}
+
+mrmr_err pool_restore_late(struct restore *item)
+{
+    if (item->held || item->node.type == META_DIR || !pool_gone_any(item->rebuild->gone) ||
+        (item->state != RESTORE_PLACED && item->state != RESTORE_KEPT))
+        return MRMR_OK;
+    item->alive = item->late = false;
+    MRMR_TRY(pool_restore_names(item, late_name));
+    if (!item->alive)
+        item->state = RESTORE_ENDED;
+    else if (item->late) /* with fewer names it is another to whoever compares */
+        MRMR_TRY(drv_stat(item->target->drv, item->path.data, &item->there));
+    return MRMR_OK;
+}

@@ -2,6 +2,9 @@
  *
  * What was removed while its drive was away goes from the drive.
  *
+ * A record's path is the catalog's. What was renamed since the last scan before it was removed is where
+ * the records of renames lead (moved.h): the first place at which the version lies that was removed.
+ *
  * Only what is the version that was removed goes (I1). A file is looked at once more after it was
  * taken from its name, where nobody changes it by that name any more: what has come to be another one at
  * that moment is put back. So every file goes through the folder of what is retained, with symlinks
@@ -12,6 +15,7 @@
  * for it. Then the folders that the names lay in are synced, and then the records are over (gone.h).
  */
 #include "pool/gone.h"
+#include "pool/moved.h"
 #include "pool/retained.h"
 #include "pool/touched.h"
 #include "pool/writers.h"
@@ -26,6 +30,7 @@ struct applying {
     pthread_mutex_t *keeping;
     struct pool_writers *writers;
     struct pool_gone_list list;
+    const char *path;           /* at which the record's file lies */
     struct mrmr_bytes ids;      /* of what is over */
     struct mrmr_bytes folder;   /* of the last name that was removed; to be synced */
     struct mrmr_bytes unsynced; /* ids whose names lay in it */
@@ -99,7 +104,7 @@ static mrmr_err judge_taken(struct applying *a, const struct pool_gone_record *r
     MRMR_TRY(drv_stat(drv, taken, &stat));
     *ret_kept = !pool_gone_is(record, &a->drive->info, &stat);
     if (*ret_kept)
-        return pool_retained_put_back(drv, taken, record->path);
+        return pool_retained_put_back(drv, taken, a->path);
     MRMR_TRY(drv_dir_sync(drv, POOL_RETAINED_FILES));
     return counted ? MRMR_OK : drv_unlink(drv, taken);
 }
@@ -110,7 +115,7 @@ static mrmr_err take_file(struct applying *a, const struct pool_gone_record *rec
     struct drv *drv = a->drive->drv;
     char taken[POOL_RETAINED_PATH];
     MRMR_TRY(pool_retained_point(drv, leaves, n, taken));
-    MRMR_TRY(drv_rename(drv, record->path, taken, DRV_RENAME_REPLACE));
+    MRMR_TRY(drv_rename(drv, a->path, taken, DRV_RENAME_REPLACE));
     return judge_taken(a, record, taken, n > 0, ret_kept);
 }
 
@@ -120,8 +125,7 @@ static mrmr_err remove_file(struct applying *a, const struct pool_gone_record *r
     mrmr_autofree struct pool_retained_leaf *leaves = NULL;
     size_t n = 0;
     bool known;
-    MRMR_TRY(
-        pool_retained_counted(a->pool, a->drive, record->path, stat->ino, &leaves, &n, &known));
+    MRMR_TRY(pool_retained_counted(a->pool, a->drive, a->path, stat->ino, &leaves, &n, &known));
     if (known && stat->ino)
         MRMR_TRY(touch(a, stat->ino));
     if (a->keeping)
@@ -132,12 +136,11 @@ static mrmr_err remove_file(struct applying *a, const struct pool_gone_record *r
     return err;
 }
 
-static mrmr_err remove_folder(struct applying *a, const struct pool_gone_record *record,
-    const struct drv_stat *stat, bool *ret_kept)
+static mrmr_err remove_folder(struct applying *a, const struct drv_stat *stat, bool *ret_kept)
 {
     if (stat->ino)
         MRMR_TRY(touch(a, stat->ino));
-    mrmr_err err = drv_rmdir(a->drive->drv, record->path);
+    mrmr_err err = drv_rmdir(a->drive->drv, a->path);
     *ret_kept = err == MRMR_NOT_EMPTY;
     return *ret_kept ? MRMR_OK : err;
 }
@@ -146,7 +149,7 @@ static mrmr_err apply_among_writers(
     struct applying *a, const struct pool_gone_record *record, bool *ret_kept)
 {
     struct drv_stat stat;
-    MRMR_TRY(drv_stat(a->drive->drv, record->path, &stat));
+    MRMR_TRY(drv_stat(a->drive->drv, a->path, &stat));
     *ret_kept = !pool_gone_is(record, &a->drive->info, &stat);
     if (*ret_kept)
         return MRMR_OK;
@@ -154,17 +157,34 @@ static mrmr_err apply_among_writers(
     case DRV_REG:
         return remove_file(a, record, &stat, ret_kept);
     case DRV_DIR:
-        return remove_folder(a, record, &stat, ret_kept);
+        return remove_folder(a, &stat, ret_kept);
     default:
-        return drv_unlink(a->drive->drv, record->path);
+        return drv_unlink(a->drive->drv, a->path);
     }
 }
 
-static mrmr_err apply_one(struct applying *a, const struct pool_gone_record *record)
+/* The record's own path, unless what was removed lies where it was renamed to. */
+static void find_path(
+    struct applying *a, const struct pool_gone_record *record, const struct pool_moved_paths *moved)
+{
+    struct drv *drv = a->drive->drv;
+    struct drv_stat stat;
+    a->path = record->path;
+    if (drv_stat(drv, a->path, &stat) == MRMR_OK && pool_gone_is(record, &a->drive->info, &stat))
+        return;
+    for (size_t i = 0; i < moved->n; i++)
+        if (drv_stat(drv, moved->path[i], &stat) == MRMR_OK &&
+            pool_gone_is(record, &a->drive->info, &stat)) {
+            a->path = moved->path[i];
+            return;
+        }
+}
+
+static mrmr_err apply_at(struct applying *a, const struct pool_gone_record *record)
 {
     bool kept = false;
     uint64_t epoch;
-    MRMR_TRY(folder_is(a, record->path));
+    MRMR_TRY(folder_is(a, a->path));
     MRMR_TRY(pool_writers_begin(a->writers, &epoch));
     mrmr_err err = apply_among_writers(a, record, &kept);
     pool_writers_end(); /* an op that the drive does not answer may be carried out yet */
@@ -175,6 +195,18 @@ static mrmr_err apply_one(struct applying *a, const struct pool_gone_record *rec
     if (kept)
         tell_kept(a, record);
     return mrmr_bytes_add(&a->unsynced, &record->id, sizeof record->id);
+}
+
+static mrmr_err apply_one(struct applying *a, const struct pool_gone_record *record)
+{
+    struct pool_moved_paths moved = {.n = 0};
+    if (pool_moved_any(a->pool))
+        MRMR_TRY(pool_moved_paths(a->pool, record->drive, record->path, &moved));
+    find_path(a, record, &moved);
+    mrmr_err err = apply_at(a, record);
+    a->path = NULL;
+    pool_moved_paths_free(&moved);
+    return err;
 }
 
 /* --- all of a drive --- */

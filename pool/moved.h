@@ -100,7 +100,8 @@ struct pool_moved_now;
 mrmr_err pool_moved_now_create(
     struct pool *pool, int64_t drive, int64_t root, struct pool_moved_now **ret_now);
 void pool_moved_now_destroy(struct pool_moved_now *now); /* NULL-safe */
-uint64_t pool_moved_now_stamp(const struct pool_moved_now *now);
+/* The drive's records are those that it was made of; the stamp is pool_moved_stamp's. */
+mrmr_err pool_moved_now_same(struct pool_moved_now *now, uint64_t stamp, bool *ret_same);
 /* The path at which the catalog has what is at this path now, if it has it at all. MRMR_ABSENT: it
  * knows nothing that would be there. */
 mrmr_err pool_moved_now_origin(

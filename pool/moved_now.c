@@ -13,7 +13,7 @@
  * what the catalog knows may have been moved into it: `unknown` is how much of a path is such a
  * folder, of which nothing is known but what was moved there.
  *
- * Threads: any; nothing changes once it is made.
+ * Threads: any; nothing changes once it is made but the stamp (pool_moved_now_same: one at a time).
  */
 #include "pool/moved.h"
 
@@ -268,9 +268,29 @@ void pool_moved_now_destroy(struct pool_moved_now *now)
 
 /* --- asking --- */
 
-uint64_t pool_moved_now_stamp(const struct pool_moved_now *now)
+static bool steps_equal(const struct pool_moved_steps *a, const struct pool_moved_steps *b)
 {
-    return now->steps.stamp;
+    bool equal = a->n == b->n;
+    for (size_t i = 0; equal && i < a->n; i++) {
+        const struct pool_moved_step *x = &a->step[i], *y = &b->step[i];
+        equal = x->kind == y->kind && x->inode[0] == y->inode[0] && x->inode[1] == y->inode[1] &&
+                strcmp(x->from, y->from) == 0 && strcmp(x->to, y->to) == 0;
+    }
+    return equal;
+}
+
+mrmr_err pool_moved_now_same(struct pool_moved_now *now, uint64_t stamp, bool *ret_same)
+{
+    struct pool_moved_steps steps;
+    *ret_same = now->steps.stamp == stamp;
+    if (*ret_same)
+        return MRMR_OK;
+    MRMR_TRY(pool_moved_steps(now->pool, now->drive, &steps));
+    *ret_same = steps_equal(&steps, &now->steps);
+    if (*ret_same)
+        now->steps.stamp = steps.stamp;
+    pool_moved_steps_free(&steps);
+    return MRMR_OK;
 }
 
 mrmr_err pool_moved_now_origin(

@@ -412,6 +412,8 @@ void pool_tree_close(struct pool_tree *tree)
     for (size_t i = 0; i < tree->ndrives; i++) {
         pthread_mutex_destroy(&tree->drive[i].keeping);
         pthread_mutex_destroy(&tree->drive[i].placing);
+        tree_catalog_forget(&tree->drive[i]);
+        pthread_mutex_destroy(&tree->drive[i].known_lock);
     }
     free(tree->drive);
     pthread_cond_destroy(&tree->moved);

@@ -3,7 +3,8 @@
  * What the files of the live tree share: tree.c (nodes, paths, life), tree_number.c,
  * tree_map.c (a folder's names),
  * tree_load.c (the names, found on the drives), tree_times.c (whether they still are),
- * tree_look.c (lookup, attributes, lists), tree_known.c (what drives said of a folder),
+ * tree_catalog.c (or known of them), tree_look.c (lookup, attributes, lists), tree_known.c (what drives
+ * said of a folder),
  * tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c (open
  * files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
  * tree_place.c (where new files go), tree_make.c (names), tree_move.c (renames), tree_set.c
@@ -249,6 +250,11 @@ struct tree_drive {
     uint64_t loss; /* the loss of that; guarded by lock */
     struct tree_probe *probe; /* the monitor's */
 
+    pthread_mutex_t known_lock;
+    struct pool_moved_now *known; /* guarded by known_lock; tree_catalog.c's */
+
+    atomic_bool
+        gone_left; /* it is live, and something that was removed could not be taken from it */
     atomic_bool returning;   /* it serves, and what was removed meanwhile is taken from it first */
     pthread_mutex_t placing; /* over making a folder on it, I/O included */
     pthread_mutex_t keeping; /* over making something retained on it, I/O included */
@@ -362,9 +368,22 @@ mrmr_err tree_name_see(struct pool_tree *tree, struct tree_node *folder, const c
 /* A change of ours made it on this drive, where no drive had anything: another one has something only
  * if its events say so. */
 void tree_name_made_locked(struct tree_node *folder, const char *name, size_t drive);
-/* What the catalog knows of a path on a drive. */
+
+/* --- tree_catalog.c --- */
+
+/* What the catalog knows of what is at a path of a drive now. The node's id is 0 if it is a folder
+ * that was made since the last scan, and known by what was moved into it. */
 mrmr_err tree_catalog(
     struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
+/* The path at which the catalog has it; the same one, if it has it nowhere. */
+mrmr_err tree_catalog_path(
+    struct pool_tree *tree, size_t drive, const char *path, struct mrmr_bytes *ret_path);
+/* Calls fn for each thing that is in the folder now. It may not call any of these. */
+typedef mrmr_err (*tree_known_fn)(const char *name, const struct meta_node *node, void *arg);
+mrmr_err tree_catalog_list(
+    struct pool_tree *tree, size_t drive, const char *folder, tree_known_fn fn, void *arg);
+/* The drive goes: from now on what is known is asked for, and worked out anew. */
+void tree_catalog_forget(struct tree_drive *drive);
 
 /* --- tree_look.c --- */
 
@@ -530,8 +549,8 @@ mrmr_err tree_gone_start(struct pool_tree *tree);
 void tree_gone_stop(struct pool_tree *tree);
 /* What is recorded now hides names. */
 void tree_gone_refresh(struct pool_tree *tree);
-bool tree_gone_hides_node(
-    struct pool_tree *tree, const char *folder, const char *name, const struct meta_node *node);
+bool tree_gone_hides_node(struct pool_tree *tree, size_t drive, const char *folder,
+    const char *name, const struct meta_node *node);
 bool tree_gone_hides_stat(struct pool_tree *tree, size_t drive, const char *folder,
     const char *name, const struct drv_stat *stat);
 /* What the catalog has at this path of a drive that is away. MRMR_ABSENT also if it was removed. */

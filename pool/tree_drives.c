@@ -21,6 +21,7 @@ static void drive_cut(mrmr_err why, void *arg)
 {
     struct tree_drive *drive = arg;
     (void)why;
+    tree_catalog_forget(drive);
     {
         mrmr_locked(&drive->tree->lock);
         if (drive->tree->stop)
@@ -144,6 +145,7 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
     }
     if (own->presence != POOL_PRESENT)
         drv_info(own->drv, &own->info);
+    tree_catalog_forget(drive);
     pool_views_forget(drive->tree->pool, 0); /* they hold rows as they were opened before */
     tree_watch_drive(drive);
     {
@@ -203,6 +205,7 @@ static mrmr_err drives_take(struct pool_tree *tree, struct pool_drive *own)
     struct tree_drive *drive = &tree->drive[tree->ndrives];
     pthread_mutex_init(&drive->keeping, NULL);
     pthread_mutex_init(&drive->placing, NULL);
+    pthread_mutex_init(&drive->known_lock, NULL);
     drive->tree = tree;
     drive->drive = own;
     return drive_guard(drive);

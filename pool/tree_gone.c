@@ -26,20 +26,33 @@ void tree_gone_refresh(struct pool_tree *tree)
         mrmr_log_story(MRMR_LOG_WARN, "what was removed from drives that are away");
 }
 
-bool tree_gone_hides_node(
-    struct pool_tree *tree, const char *folder, const char *name, const struct meta_node *node)
+/* By the catalog's path: a thing may have been renamed before it was removed. */
+static bool is_gone(
+    struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *node)
+{
+    mrmr_autobytes struct mrmr_bytes known = MRMR_BYTES_INIT;
+    return pool_gone_any(tree->gone) && !tree_catalog_path(tree, drive, path, &known) &&
+           pool_gone_has(tree->gone, known.data, node);
+}
+
+bool tree_gone_hides_node(struct pool_tree *tree, size_t drive, const char *folder,
+    const char *name, const struct meta_node *node)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     return pool_gone_any(tree->gone) && !tree_join(folder, name, &path) &&
-           pool_gone_has(tree->gone, path.data, node);
+           is_gone(tree, drive, path.data, node);
 }
 
 bool tree_gone_hides_stat(struct pool_tree *tree, size_t drive, const char *folder,
     const char *name, const struct drv_stat *stat)
 {
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    return pool_gone_any(tree->gone) && !tree_join(folder, name, &path) &&
-           pool_gone_waits(tree->gone, tree->drive[drive].drive, path.data, stat);
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT, known = MRMR_BYTES_INIT;
+    const struct pool_drive *own = tree->drive[drive].drive;
+    if (!pool_gone_any(tree->gone) || tree_join(folder, name, &path))
+        return false;
+    return pool_gone_waits(tree->gone, own, path.data, stat) ||
+           (tree->drive[drive].gone_left && !tree_catalog_path(tree, drive, path.data, &known) &&
+               pool_gone_waits(tree->gone, own, known.data, stat));
 }
 
 /* --- recording --- */
@@ -51,7 +64,9 @@ mrmr_err tree_gone_add(
     if (tree_live(&tree->drive[drive]))
         return mrmr_err_drive(
             mrmr_fail(MRMR_CHANGED, "it came back just now"), tree->drive[drive].drive->meta.name);
-    return pool_gone_add(tree->gone, path, node);
+    mrmr_autobytes struct mrmr_bytes known = MRMR_BYTES_INIT;
+    MRMR_TRY(tree_catalog_path(tree, drive, path, &known));
+    return pool_gone_add(tree->gone, known.data, node);
 }
 
 mrmr_err tree_gone_known(
@@ -63,7 +78,7 @@ mrmr_err tree_gone_known(
         err = MRMR_ABSENT;
     MRMR_TRY(err);
     tree_gone_refresh(tree);
-    if (pool_gone_has(tree->gone, path, &node))
+    if (is_gone(tree, drive, path, &node))
         return mrmr_fail(MRMR_ABSENT, "it was removed");
     *ret_node = node;
     return MRMR_OK;
@@ -96,12 +111,15 @@ static mrmr_err apply(struct tree_drive *drive, size_t *ret_left)
 {
     struct pool_tree *tree = drive->tree;
     *ret_left = SIZE_MAX;
+    drive->gone_left = true;
     if (!tree->keeper || !(drive->drive->info.caps & DRV_CAP_WRITABLE))
         return MRMR_OK;
     mrmr_err err =
         pool_gone_apply(tree->pool, NULL, tree->gone, drive->drive, &drive->keeping, ret_left);
     if (err)
         mrmr_log_story(MRMR_LOG_WARN, "removing what was removed while a drive was away");
+    else
+        drive->gone_left = *ret_left > 0;
     return err;
 }
 

@@ -54,13 +54,6 @@ struct copy {
     int64_t mtime;
 };
 
-mrmr_err tree_catalog(
-    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node)
-{
-    const struct pool_drive *own = tree->drive[drive].drive;
-    return meta_lookup_path(tree->pool->meta, own->meta.root, path, ret_node);
-}
-
 /* The copy on drive b is newer than the one that shows, on drive a. */
 static bool copy_newer(
     struct load *load, const struct tree_name *shows, size_t b, const struct copy *copy)
@@ -124,7 +117,7 @@ static mrmr_err load_stat(struct load *load, const char *name, const struct drv_
 static mrmr_err load_node(struct load *load, const char *name, const struct meta_node *node)
 {
     const struct copy copy = {(enum pool_kind)node->type, node->ino, node->mtime};
-    if (tree_gone_hides_node(load->tree, load_folder(load), name, node))
+    if (tree_gone_hides_node(load->tree, load->drive, load_folder(load), name, node))
         return MRMR_OK;
     return load_add(load, name, &copy);
 }
@@ -145,16 +138,31 @@ static mrmr_err load_entry(const char *name, const struct drv_stat *stat, mrmr_e
     return MRMR_OK;
 }
 
+/* Which copy shows is asked of the catalog, too: once the list is whole. */
+struct known {
+    struct mrmr_bytes nodes, names;
+};
+
+static mrmr_err known_add(const char *name, const struct meta_node *node, void *arg)
+{
+    struct known *known = arg;
+    MRMR_TRY(mrmr_bytes_add(&known->nodes, node, sizeof *node));
+    return mrmr_bytes_add(&known->names, name, strlen(name) + 1);
+}
+
 static mrmr_err load_from_catalog(struct load *load)
 {
-    struct meta_node node;
-    mrmr_autofree struct meta_child *children = NULL;
-    size_t n = 0;
-    mrmr_err err = tree_catalog(load->tree, load->drive, load_folder(load), &node);
-    if (!err && node.type == META_DIR)
-        err = meta_children(load->tree->pool->meta, node.id, &children, &n);
-    for (size_t i = 0; !err && i < n; i++)
-        err = load_node(load, children[i].name, &children[i].node);
+    struct known known = {MRMR_BYTES_INIT, MRMR_BYTES_INIT};
+    mrmr_err err = tree_catalog_list(load->tree, load->drive, load_folder(load), known_add, &known);
+    const char *name = known.names.data;
+    for (size_t at = 0; !err && at < known.nodes.size; at += sizeof(struct meta_node)) {
+        struct meta_node node;
+        memcpy(&node, known.nodes.data + at, sizeof node);
+        err = load_node(load, name, &node);
+        name += strlen(name) + 1;
+    }
+    mrmr_bytes_free(&known.nodes);
+    mrmr_bytes_free(&known.names);
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ? MRMR_OK : err;
 }
 

@@ -228,17 +228,22 @@ static mrmr_err rename_over(struct moving *m, size_t drive, const struct drv_sta
     return err;
 }
 
-static mrmr_err move_copy(struct moving *m, size_t drive)
+/* It is recorded, and was not made: as if it had been taken back, so that nobody looks for it under
+ * a name that it never had (moved_now.c). */
+static mrmr_err not_moved(
+    struct moving *m, size_t drive, const struct drv_stat *a, const struct drv_stat *b)
 {
-    mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    if (tree_keep_moved(m->tree, drive, m->to_path.data, m->from_path.data, a, b, m->epoch))
+        mrmr_log_story(MRMR_LOG_INFO, "taking back the record of a rename");
+    return mrmr_story_restore(&story);
+}
+
+static mrmr_err place_copy(struct moving *m, size_t drive, const struct drv_stat *from)
+{
     struct drv *drv = m->tree->drive[drive].drive->drv;
-    struct drv_stat from, to;
-    MRMR_TRY(drv_stat(drv, m->from_path.data, &from));
-    if (from.type == DRV_DIR)
-        return mrmr_fail(MRMR_ABSENT, NULL);
-    MRMR_TRY(tree_place_folder(m->tree, m->to_folder, drive, &folder));
-    MRMR_TRY(
-        tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &from, NULL, m->epoch));
+    struct drv_stat to;
     mrmr_err err = drv_stat(drv, m->to_path.data, &to);
     if (err == MRMR_ABSENT) {
         err = rename_as_caller(m, drive, DRV_RENAME_NOREPLACE);
@@ -253,10 +258,24 @@ static mrmr_err move_copy(struct moving *m, size_t drive)
         return mrmr_fail(MRMR_EXISTS, NULL);
     if (to.type == DRV_DIR)
         return mrmr_fail(MRMR_IS_DIR, "a folder lies there that does not show");
-    if (to.ino && to.ino == from.ino) /* two names of one file: the old one goes */
+    if (to.ino && to.ino == from->ino) /* two names of one file: the old one goes */
         return tree_remove_copy(
             m->tree, m->caller, m->from_folder, m->from_name, m->from_path.data, drive, m->epoch);
     return rename_over(m, drive, &to);
+}
+
+static mrmr_err move_copy(struct moving *m, size_t drive)
+{
+    mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
+    struct drv_stat from;
+    MRMR_TRY(drv_stat(m->tree->drive[drive].drive->drv, m->from_path.data, &from));
+    if (from.type == DRV_DIR)
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    MRMR_TRY(tree_place_folder(m->tree, m->to_folder, drive, &folder));
+    MRMR_TRY(
+        tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &from, NULL, m->epoch));
+    mrmr_err err = place_copy(m, drive, &from);
+    return err ? not_moved(m, drive, &from, NULL) : MRMR_OK;
 }
 
 static bool is_fine(mrmr_err err)
@@ -333,7 +352,8 @@ static mrmr_err exchange_on(struct moving *m, size_t drive)
     MRMR_TRY(drv_stat(drv, m->from_path.data, &a));
     MRMR_TRY(drv_stat(drv, m->to_path.data, &b));
     MRMR_TRY(tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &a, &b, m->epoch));
-    return rename_as_caller(m, drive, DRV_RENAME_EXCHANGE);
+    mrmr_err err = rename_as_caller(m, drive, DRV_RENAME_EXCHANGE);
+    return err ? not_moved(m, drive, &a, &b) : MRMR_OK;
 }
 
 static mrmr_err exchange(struct moving *m)
@@ -427,7 +447,8 @@ static mrmr_err folder_on(struct moving *m, size_t drive)
     MRMR_TRY(drv_stat(drv, m->from_path.data, &stat));
     MRMR_TRY(
         tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &stat, NULL, m->epoch));
-    return rename_as_caller(m, drive, DRV_RENAME_REPLACE);
+    mrmr_err err = rename_as_caller(m, drive, DRV_RENAME_REPLACE);
+    return err ? not_moved(m, drive, &stat, NULL) : MRMR_OK;
 }
 
 static mrmr_err folder_on_each(struct moving *m)

@@ -1,0 +1,728 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A drive that is away for good, or comes back as it was: what was removed meanwhile stays removed, what was
+ * renamed has its new name, wherever it is read from or restored to.
+ */
+#include "pool/gone.h"
+#include "tests/unit/pool_tree_world.h"
+
+#include "base/cleanup.h"
+#include "base/durable.h"
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+/* --- what users do --- */
+
+/* Held until the tree is closed. */
+static mrmr_err look_at(struct world *w, const char *path, struct pool_attr *ret_attr)
+{
+    mrmr_autofree char *copy = strdup(path);
+    char *rest = copy;
+    *ret_attr = (struct pool_attr){.node = POOL_ROOT};
+    for (char *name; (name = strsep(&rest, "/"));) {
+        int64_t keep;
+        MRMR_TRY(pool_tree_lookup(w->tree, ret_attr->node, name, ret_attr, &keep));
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err is_there(struct world *w, const char *path)
+{
+    struct pool_attr attr;
+    return look_at(w, path, &attr);
+}
+
+/* And the name in it. */
+static uint64_t folder_of(struct world *w, const char *path, const char **ret_name)
+{
+    mrmr_autofree char *copy = strdup(path);
+    char *slash = strrchr(copy, '/');
+    struct pool_attr attr = {.node = POOL_ROOT};
+    *ret_name = slash ? path + (slash - copy) + 1 : path;
+    if (slash) {
+        *slash = '\0';
+        rig_ok(look_at(w, copy, &attr));
+    }
+    return attr.node;
+}
+
+/* The rig does not expect it any more. */
+static void removes(struct world *w, const char *path)
+{
+    const char *name;
+    uint64_t folder = folder_of(w, path, &name);
+    rig_ok(pool_tree_unlink(w->tree, NULL, folder, name));
+    rig_find(w->rig, path)->there = false;
+}
+
+static mrmr_err rmdir_at(struct world *w, const char *path)
+{
+    const char *name;
+    uint64_t folder = folder_of(w, path, &name);
+    return pool_tree_rmdir(w->tree, NULL, folder, name);
+}
+
+static size_t records(struct world *w)
+{
+    struct pool_gone *gone;
+    struct pool_gone_list waits, over;
+    rig_ok(pool_gone_open(w->rig->pool->dirfd, false, &gone));
+    rig_ok(pool_gone_list(gone, 0, false, &waits));
+    rig_ok(pool_gone_list(gone, 0, true, &over));
+    size_t n = waits.n + over.n;
+    pool_gone_list_free(&waits);
+    pool_gone_list_free(&over);
+    pool_gone_close(gone);
+    return n;
+}
+
+static mrmr_err count_entries(const struct pool_entry *entry, void *arg)
+{
+    (void)entry;
+    (*(unsigned *)arg)++;
+    return MRMR_OK;
+}
+
+static mrmr_err where(struct world *w, const char *path)
+{
+    unsigned n = 0;
+    return pool_where(w->rig->pool, path, count_entries, &n);
+}
+
+/* --- a drive that is given up --- */
+
+/* One more drive than the world has; the first one goes away under the tree. */
+static void begin_away(struct world *w, enum rig_kind kind, uint64_t seed)
+{
+    begin(w, kind, seed);
+    close_tree(w);
+    rig_put(w->rig, 0, "folder/in/one", RIG_MIB + 1000);
+    rig_put(w->rig, 0, "folder/two", 3000);
+    rig_put(w->rig, 0, "folder/empty", 0);
+    rig_put(w->rig, 0, "kept", 2 * RIG_MIB);
+    rig_put(w->rig, 0, "one", 4000);
+    rig_put(w->rig, 0, "another", 5000);
+    rig_put(w->rig, 0, "over", 6000);
+    rig_put(w->rig, 0, "deep/below/it", 7000);
+    rig_protect_all(w->rig);
+    rig_add_drive(w->rig); /* empty */
+    open_tree(w);
+}
+
+static void goes_away(struct world *w)
+{
+    rig_take_away(w->rig, 0);
+    is_there(w, "other"); /* it is noticed */
+    assert_false(tree_live(&w->tree->drive[0]));
+}
+
+static mrmr_err try_rebuild(struct world *w, const char *onto, const char *path)
+{
+    struct pool_job job = rig_job(w->rig);
+    const struct pool_rebuild_options options = {.drive = "d0", .onto = onto, .path = path};
+    struct pool_rebuild_report report;
+    return pool_rebuild(w->rig->pool, &job, &options, &report);
+}
+
+/* The rig finds the rest on whichever drive it is now. */
+static void moved_off(struct world *w)
+{
+    for (size_t i = 0; i < w->rig->files; i++)
+        for (unsigned d = 1; w->rig->file[i].there && w->rig->file[i].drive == 0 && d < w->rig->n;
+             d++)
+            if (rig_holds(w->rig, d, w->rig->file[i].path))
+                w->rig->file[i].drive = d;
+}
+
+static void all_is_well(struct world *w)
+{
+    moved_off(w);
+    rig_protect_all(w->rig);
+    rig_check(w->rig);
+    rig_check_originals(w->rig);
+    rig_verify(w->rig, true);
+    rig_destroy(w->rig);
+}
+
+static void some_are_removed(struct world *w, enum rig_kind kind, uint64_t seed)
+{
+    begin_away(w, kind, seed);
+    goes_away(w);
+    removes(w, "f0");
+    removes(w, "folder/in/one");
+    removes(w, "folder/empty");
+    rig_ok(rmdir_at(w, "folder/in"));
+}
+
+static void they_stay_removed(struct world *w)
+{
+    static const char *const removed[] = {"f0", "folder/in/one", "folder/in", "folder/empty"};
+    for (size_t i = 0; i < sizeof removed / sizeof *removed; i++) {
+        for (unsigned d = 1; d < w->rig->n; d++)
+            assert_false(rig_holds(w->rig, d, removed[i]));
+        assert_int_equal(where(w, removed[i]), MRMR_ABSENT);
+    }
+    rig_ok(where(w, "folder/two"));
+    assert_int_equal(records(w), 0);
+}
+
+static void rebuilt(enum rig_kind kind, uint64_t seed, const char *onto)
+{
+    struct world w;
+    some_are_removed(&w, kind, seed);
+    close_tree(&w);
+    rig_reopen(w.rig);
+    rig_ok(try_rebuild(&w, onto, NULL));
+    they_stay_removed(&w);
+    open_tree(&w);
+    assert_int_equal(is_there(&w, "f0"), MRMR_ABSENT);
+    assert_int_equal(is_there(&w, "folder/in"), MRMR_ABSENT);
+    rig_ok(is_there(&w, "folder/two"));
+    close_tree(&w);
+    rig_sync(w.rig);
+    assert_int_equal(w.rig->report.held, 0);
+    they_stay_removed(&w);
+    all_is_well(&w);
+}
+
+static void test_rebuilt_elsewhere(void **state)
+{
+    (void)state;
+    rebuilt(RIG_LOCAL, 401, NULL);
+    rebuilt(RIG_MEM, 402, NULL);
+}
+
+static void test_rebuilt_onto_a_fresh_drive(void **state)
+{
+    (void)state;
+    rebuilt(RIG_LOCAL, 403, "d5");
+    rebuilt(RIG_MEM, 404, "d5");
+}
+
+/* It may come back: what was removed waits for that, and is not brought elsewhere. */
+static void test_rebuilt_in_part(void **state)
+{
+    struct world w;
+    (void)state;
+    some_are_removed(&w, RIG_LOCAL, 405);
+    close_tree(&w);
+    rig_reopen(w.rig);
+    rig_ok(try_rebuild(&w, NULL, "folder"));
+    rig_ok(try_rebuild(&w, NULL, "f0"));
+    assert_true(drives_with(w.rig, "folder/two") >= 1);
+    assert_int_equal(drives_with(w.rig, "f0"), 1); /* on the one that is away */
+    assert_int_equal(drives_with(w.rig, "folder/in/one"), 1);
+    assert_int_equal(records(&w), 4);
+    rig_bring_back(w.rig, 0);
+    rig_reopen(w.rig);
+    rig_sync(w.rig);
+    assert_int_equal(drives_with(w.rig, "f0"), 0);
+    assert_int_equal(drives_with(w.rig, "folder/in"), 0);
+    assert_int_equal(records(&w), 0);
+    rig_destroy(w.rig);
+}
+
+/* What has the name by then is another file, also where it looks much the same. */
+static void test_not_applied_to_what_is_newer(void **state)
+{
+    struct world w;
+    (void)state;
+    some_are_removed(&w, RIG_LOCAL, 406);
+    close_tree(&w);
+    struct drv_stat was;
+    rig_ok(drv_stat(w.rig->drive[0].raw, "f0", &was));
+    rig_reopen(w.rig);
+    rig_ok(try_rebuild(&w, "d5", NULL));
+    rig_put(w.rig, 5, "f0", FILE_LEAVES * RIG_MIB - 100);
+    rig_set_mtime(w.rig, "f0", was.mtime);
+    open_tree(&w);
+    rig_ok(is_there(&w, "f0"));
+    close_tree(&w);
+    rig_sync(w.rig);
+    assert_true(rig_holds(w.rig, 5, "f0"));
+    all_is_well(&w);
+}
+
+/* One of two names. */
+static void test_one_name_of_two(void **state)
+{
+    struct world w;
+    struct drv_stat stat;
+    (void)state;
+    begin_away(&w, RIG_LOCAL, 407);
+    close_tree(&w);
+    rig_ok(drv_link(w.rig->drive[0].raw, "f0", "linked"));
+    rig_sync(w.rig);
+    open_tree(&w);
+    goes_away(&w);
+    rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "linked"));
+    close_tree(&w);
+    rig_reopen(w.rig);
+    rig_ok(try_rebuild(&w, "d5", NULL));
+    assert_false(rig_holds(w.rig, 5, "linked"));
+    rig_ok(drv_stat(w.rig->drive[5].raw, "f0", &stat));
+    assert_int_equal(stat.nlink, 1);
+    all_is_well(&w);
+}
+
+/* --- while it is being rebuilt --- */
+
+static struct world *the_world;
+
+static void tap_removes(struct rig *rig, struct rig_drive *drive)
+{
+    (void)rig, (void)drive;
+    removes(the_world, "f0");
+}
+
+/* Before its copy is made, or once it has its name. */
+static void removed_meanwhile(uint64_t seed, const char *onto, uint32_t ops, uint64_t n)
+{
+    struct world w;
+    begin_away(&w, RIG_LOCAL, seed);
+    goes_away(&w);
+    rig_close(w.rig); /* the tree goes on */
+    rig_open(w.rig);
+    the_world = &w;
+    rig_tap(w.rig, ops, n, true, tap_removes);
+    rig_ok(try_rebuild(&w, onto, NULL));
+    rig_untap(w.rig);
+    assert_null(rig_find(w.rig, "f0"));
+    for (unsigned d = 1; d < w.rig->n; d++)
+        assert_false(rig_holds(w.rig, d, "f0"));
+    assert_int_equal(where(&w, "f0"), MRMR_ABSENT);
+    assert_int_equal(records(&w), 0);
+    close_tree(&w);
+    all_is_well(&w);
+}
+
+static void test_removed_while_it_is_rebuilt(void **state)
+{
+    (void)state;
+    removed_meanwhile(411, NULL, DRV_FAULT_CREATE, 0);
+    removed_meanwhile(412, "d5", DRV_FAULT_SYNC_ALL, 1);
+}
+
+/* --- the process dies --- */
+
+static void tap_die(struct rig *rig, struct rig_drive *drive)
+{
+    (void)rig, (void)drive;
+    kill(getpid(), SIGKILL);
+}
+
+/* The pool is closed. True: it died before it had ended. */
+static bool rebuild_and_die(struct world *w, const char *onto, uint64_t n)
+{
+    int status;
+    rig_tap(w->rig, RIG_CUTS, n, n % 2, tap_die);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        rig_open(w->rig);
+        _exit(try_rebuild(w, onto, NULL) ? 1 : 0);
+    }
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    rig_untap(w->rig);
+    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+    return WIFSIGNALED(status);
+}
+
+static void killed_at(const char *onto, uint64_t n)
+{
+    struct world w;
+    some_are_removed(&w, RIG_LOCAL, 420 + n);
+    close_tree(&w);
+    rig_close(w.rig);
+    bool died = rebuild_and_die(&w, onto, n);
+    assert_true(died || onto); /* that way takes fewer calls */
+    rig_open(w.rig);
+    mrmr_err err = try_rebuild(&w, onto, NULL);
+    if (err != MRMR_NO_DRIVE) /* else all had been done */
+        rig_ok(err);
+    they_stay_removed(&w);
+    all_is_well(&w);
+}
+
+static void test_killed_while_it_is_rebuilt(void **state)
+{
+    struct world w;
+    (void)state;
+    some_are_removed(&w, RIG_LOCAL, 420);
+    close_tree(&w);
+    rig_reopen(w.rig);
+    uint64_t calls = rig_calls(w.rig, RIG_CUTS);
+    rig_ok(try_rebuild(&w, NULL, NULL));
+    calls = rig_calls(w.rig, RIG_CUTS) - calls;
+    all_is_well(&w);
+    assert_true(calls > 40);
+    uint64_t stride = rig_rounds(1) > 1 ? 1 : calls / 4;
+    for (uint64_t n = stride / 2; n < calls; n += stride)
+        killed_at(n / stride % 2 ? "d5" : NULL, n);
+}
+
+/* --- what was renamed, and not scanned since --- */
+
+static void renames(struct world *w, const char *from, const char *to, unsigned flags)
+{
+    const char *from_name, *to_name;
+    uint64_t from_folder = folder_of(w, from, &from_name), to_folder = folder_of(w, to, &to_name);
+    size_t size = strlen(from);
+    rig_ok(pool_tree_rename(w->tree, NULL, from_folder, from_name, to_folder, to_name, flags));
+    for (size_t i = 0; i < w->rig->files; i++) {
+        struct rig_file *file = &w->rig->file[i];
+        char rest[sizeof file->path];
+        if (!file->there || strncmp(file->path, from, size) != 0 ||
+            (file->path[size] && file->path[size] != '/'))
+            continue;
+        snprintf(rest, sizeof rest, "%s", file->path + size);
+        snprintf(file->path, sizeof file->path, "%.40s%.80s", to, rest);
+    }
+}
+
+static void makes(struct world *w, const char *path)
+{
+    const struct pool_new folder = {.kind = POOL_DIR, .mode = 0755};
+    struct pool_attr attr;
+    const char *name;
+    uint64_t above = folder_of(w, path, &name);
+    rig_ok(pool_tree_make(w->tree, NULL, above, name, &folder, &attr));
+}
+
+static void reads(struct world *w, const char *path)
+{
+    const struct rig_file *file = rig_find(w->rig, path);
+    mrmr_autofree uint8_t *got = malloc(file->size + 1), *expected = malloc(file->size + 1);
+    struct pool_tree_file *open;
+    struct pool_attr attr;
+    size_t n, done = 0;
+    bool same;
+    rig_ok(look_at(w, path, &attr));
+    assert_int_equal(attr.size, file->size);
+    rig_ok(pool_tree_file_open(w->tree, attr.node, false, &open, &same));
+    while (done < file->size) {
+        rig_ok(pool_tree_file_read(open, done, got + done, file->size - done, &n));
+        assert_true(n > 0);
+        done += n;
+    }
+    pool_tree_file_close(open);
+    rig_expected(file, 0, expected, file->size);
+    assert_memory_equal(got, expected, file->size);
+}
+
+static bool add_name(const struct pool_dir_entry *entry, void *arg)
+{
+    rig_ok(mrmr_bytes_fmt(arg, "%s ", entry->name));
+    return true;
+}
+
+/* The folder has each of these names, once, and none of those. */
+static void lists(struct world *w, const char *path, const char *has, const char *has_not)
+{
+    mrmr_autobytes struct mrmr_bytes names = MRMR_BYTES_INIT;
+    struct pool_attr attr;
+    rig_ok(mrmr_bytes_str(&names, " "));
+    rig_ok(*path ? look_at(w, path, &attr) : MRMR_OK);
+    rig_ok(pool_tree_list(w->tree, *path ? attr.node : POOL_ROOT, 0, false, add_name, &names));
+    for (unsigned i = 0; i < 2; i++) {
+        mrmr_autofree char *copy = strdup(i ? has_not : has);
+        char *rest = copy;
+        for (char *name; (name = strsep(&rest, " "));) {
+            char word[80];
+            snprintf(word, sizeof word, " %.60s ", name);
+            const char *first = strstr(names.data, word);
+            if (i == !first && !(first && strstr(first + 1, word)))
+                continue;
+            fail_msg("'%s' in '%s': %s", name, path, names.data);
+        }
+    }
+}
+
+/* A file, a folder, one below it; into folders that the catalog does not know, which are renamed, too;
+ * one over another; two for one another. */
+static void some_are_renamed(struct world *w, enum rig_kind kind, uint64_t seed)
+{
+    begin_away(w, kind, seed);
+    renames(w, "f0", "renamed", 0);
+    renames(w, "folder", "other-folder", 0);
+    renames(w, "other-folder/two", "other-folder/three", 0);
+    makes(w, "made");
+    makes(w, "made/in");
+    renames(w, "kept", "made/in/kept", 0);
+    renames(w, "made", "made-again", 0);
+    renames(w, "deep/below", "made-again/below", 0);
+    rig_find(w->rig, "other")->there = false;
+    renames(w, "over", "other", 0);
+    renames(w, "one", "between", 0);
+    renames(w, "another", "one", 0);
+    renames(w, "between", "another", 0);
+    struct rig_file *one = rig_find(w->rig, "one"), *another = rig_find(w->rig, "another");
+    rig_ok(pool_tree_rename(
+        w->tree, NULL, POOL_ROOT, "one", POOL_ROOT, "another", POOL_RENAME_EXCHANGE));
+    strcpy(one->path, "another");
+    strcpy(another->path, "one");
+    renames(w, "one", "between", 0);
+    renames(w, "another", "one", 0);
+    renames(w, "between", "another", 0);
+}
+
+static void they_have_new_names(struct world *w)
+{
+    static const char *const there[] = {"renamed", "other-folder/three", "other-folder/in/one",
+        "other-folder/empty", "made-again/in/kept", "made-again/below/it", "other", "one",
+        "another"};
+    static const char *const not_there[] = {"f0", "folder", "folder/two", "other-folder/two",
+        "kept", "made", "made/in/kept", "deep/below", "over", "between", "deep/below/it"};
+    for (size_t i = 0; i < sizeof there / sizeof *there; i++)
+        reads(w, there[i]);
+    for (size_t i = 0; i < sizeof not_there / sizeof *not_there; i++)
+        assert_int_equal(is_there(w, not_there[i]), MRMR_ABSENT);
+    lists(w, "", "renamed other-folder made-again other one another deep f1",
+        "f0 folder kept made over between");
+    lists(w, "other-folder", "three in empty", "two");
+    lists(w, "made-again", "in below", "kept it");
+    lists(w, "made-again/in", "kept", "in");
+}
+
+static void comes_back(struct world *w)
+{
+    int64_t end = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+    rig_bring_back(w->rig, 0);
+    while (!tree_live(&w->tree->drive[0])) {
+        assert_true(mrmr_clock_monotonic() < end);
+        sched_yield();
+    }
+}
+
+static void renamed_then_away(enum rig_kind kind, uint64_t seed)
+{
+    struct world w;
+    some_are_renamed(&w, kind, seed);
+    goes_away(&w);
+    they_have_new_names(&w);
+    close_tree(&w);
+    open_tree(&w); /* by the records alone */
+    they_have_new_names(&w);
+    comes_back(&w);
+    they_have_new_names(&w);
+    close_tree(&w);
+    rig_reopen(w.rig);
+    rig_sync(w.rig);
+    assert_int_equal(w.rig->report.held, 0);
+    rig_take_away(w.rig, 0);
+    open_tree(&w); /* by the catalog */
+    they_have_new_names(&w);
+    close_tree(&w);
+    rig_bring_back(w.rig, 0);
+    rig_reopen(w.rig);
+    all_is_well(&w);
+}
+
+static void test_renamed_then_away(void **state)
+{
+    (void)state;
+    renamed_then_away(RIG_LOCAL, 441);
+}
+
+static void test_renamed_then_away_in_memory(void **state)
+{
+    (void)state;
+    renamed_then_away(RIG_MEM, 442);
+}
+
+/* The catalog knows of the renames, and the records were not dropped: a cut after the scan's commit. */
+static void test_renamed_scanned_and_away(void **state)
+{
+    mrmr_autobytes struct mrmr_bytes list = MRMR_BYTES_INIT;
+    struct world w;
+    (void)state;
+    some_are_renamed(&w, RIG_LOCAL, 443);
+    rig_ok(mrmr_durable_read(w.rig->pool->dirfd, "moved", 1 << 20, &list));
+    close_tree(&w);
+    rig_sync(w.rig);
+    rig_ok(mrmr_durable_replace(w.rig->pool->dirfd, "moved", list.data, list.size, 0600));
+    rig_take_away(w.rig, 0);
+    open_tree(&w);
+    they_have_new_names(&w);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* And removed under the new name. */
+static void test_renamed_then_removed(void **state)
+{
+    struct world w;
+    (void)state;
+    some_are_renamed(&w, RIG_LOCAL, 444);
+    goes_away(&w);
+    removes(&w, "renamed");
+    removes(&w, "other-folder/in/one");
+    rig_ok(rmdir_at(&w, "other-folder/in"));
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(is_there(&w, "renamed"), MRMR_ABSENT);
+        assert_int_equal(is_there(&w, "f0"), MRMR_ABSENT);
+        assert_int_equal(is_there(&w, "other-folder/in"), MRMR_ABSENT);
+        if (i == 0)
+            comes_back(&w);
+        else if (i == 1)
+            goes_away(&w);
+    }
+    assert_false(rig_holds(w.rig, 0, "renamed"));
+    assert_false(rig_holds(w.rig, 0, "other-folder/in"));
+    close_tree(&w);
+    rig_bring_back(w.rig, 0);
+    rig_reopen(w.rig);
+    rig_sync(w.rig);
+    assert_int_equal(w.rig->report.held, 0);
+    assert_int_equal(records(&w), 0);
+    all_is_well(&w);
+}
+
+/* The drive did not make it: it is where it was. */
+static void test_not_renamed_then_away(void **state)
+{
+    struct world w;
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_RENAME, .err = MRMR_SPACE};
+    (void)state;
+    begin_away(&w, RIG_LOCAL, 447);
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &rule, NULL));
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "f0", POOL_ROOT, "renamed", 0), MRMR_SPACE);
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "folder", POOL_ROOT, "other-folder", 0),
+        MRMR_SPACE);
+    assert_int_equal(pool_tree_rename(w.tree, NULL, POOL_ROOT, "one", POOL_ROOT, "another",
+                         POOL_RENAME_EXCHANGE),
+        MRMR_SPACE);
+    rig_clear_faults(w.rig);
+    goes_away(&w);
+    reads(&w, "f0");
+    reads(&w, "folder/two");
+    reads(&w, "one");
+    lists(&w, "", "f0 folder one another", "renamed other-folder");
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+static void renamed_then_rebuilt(enum rig_kind kind, uint64_t seed, const char *onto)
+{
+    struct world w;
+    some_are_renamed(&w, kind, seed);
+    goes_away(&w);
+    removes(&w, "other-folder/in/one");
+    close_tree(&w);
+    rig_reopen(w.rig);
+    rig_ok(try_rebuild(&w, onto, NULL));
+    for (unsigned d = 1; d < w.rig->n; d++) {
+        assert_false(rig_holds(w.rig, d, "f0"));
+        assert_false(rig_holds(w.rig, d, "folder/two"));
+        assert_false(rig_holds(w.rig, d, "other-folder/in/one"));
+    }
+    open_tree(&w);
+    reads(&w, "renamed");
+    reads(&w, "made-again/in/kept");
+    reads(&w, "another");
+    close_tree(&w);
+    assert_int_equal(records(&w), 0);
+    rig_sync(w.rig);
+    assert_int_equal(w.rig->report.held, 0);
+    all_is_well(&w);
+}
+
+static void test_renamed_then_rebuilt(void **state)
+{
+    (void)state;
+    renamed_then_rebuilt(RIG_LOCAL, 445, "d5");
+    renamed_then_rebuilt(RIG_MEM, 446, NULL);
+}
+
+/* --- the power goes --- */
+
+static void brings(struct world *w)
+{
+    struct pool_attr attr;
+    rig_ok(look_at(w, "a/b/f", &attr));
+    drive_is_full(w->rig, 0);
+    struct pool_tree_file *file = open_node(w, attr.node);
+    rig_ok(pool_tree_file_write(file, 5, "new", 3));
+    pool_tree_file_close(file);
+}
+
+static void replaces(struct world *w)
+{
+    const char *name;
+    uint64_t folder = folder_of(w, "a/b/f", &name);
+    rig_ok(pool_tree_rename(w->tree, NULL, POOL_ROOT, "far", folder, name, 0));
+}
+
+static unsigned counters[2][DRIVES];
+static uint64_t synced[2]; /* of a/b and a, and of all folders */
+
+static void tap_counts(struct rig *rig, struct rig_drive *drive)
+{
+    (void)drive;
+    for (unsigned i = 0; i < 2; i++)
+        for (unsigned d = 1; d < DRIVES; d++)
+            synced[i] += rig_reads(rig, d, counters[i][d]);
+}
+
+/* A power cut in memory takes the folders above a renamed file along, which no file system promises:
+ * so the syncs themselves are looked at, at the moment at which the file goes from its first drive. */
+static void is_synced_before(void (*change)(struct world *w), uint64_t seed)
+{
+    struct world w;
+    begin(&w, RIG_MEM, seed);
+    close_tree(&w);
+    rig_put(w.rig, 0, "a/b/f", 5000);
+    rig_put(w.rig, 1, "far", 2000);
+    open_tree(&w);
+    for (unsigned d = 1; d < DRIVES; d++) {
+        struct drv_fault_rule rule = {
+            .ops = DRV_FAULT_DIR_SYNC, .prefix = "a", .action = DRV_FAULT_DELAY};
+        rig_ok(drv_fault_add(w.rig->drive[d].fault, &rule, &counters[0][d]));
+        rule.prefix = NULL;
+        rig_ok(drv_fault_add(w.rig->drive[d].fault, &rule, &counters[1][d]));
+    }
+    synced[0] = synced[1] = 0;
+    rig_tap(w.rig, DRV_FAULT_UNLINK, 0, false, tap_counts);
+    change(&w);
+    rig_untap(w.rig);
+    assert_true(synced[0] >= 2);
+    assert_true(synced[1] >= 3);
+    assert_false(rig_holds(w.rig, 0, "a/b/f"));
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+static void test_folders_are_synced_before_a_file_goes(void **state)
+{
+    (void)state;
+    is_synced_before(brings, 431);
+    is_synced_before(replaces, 432);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rebuilt_elsewhere),
+        cmocka_unit_test(test_rebuilt_onto_a_fresh_drive),
+        cmocka_unit_test(test_rebuilt_in_part),
+        cmocka_unit_test(test_not_applied_to_what_is_newer),
+        cmocka_unit_test(test_one_name_of_two),
+        cmocka_unit_test(test_removed_while_it_is_rebuilt),
+        cmocka_unit_test(test_killed_while_it_is_rebuilt),
+        cmocka_unit_test(test_renamed_then_away),
+        cmocka_unit_test(test_renamed_then_away_in_memory),
+        cmocka_unit_test(test_renamed_scanned_and_away),
+        cmocka_unit_test(test_renamed_then_removed),
+        cmocka_unit_test(test_not_renamed_then_away),
+        cmocka_unit_test(test_renamed_then_rebuilt),
+        cmocka_unit_test(test_folders_are_synced_before_a_file_goes),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_away", tests, NULL, NULL);
+}

@@ -250,6 +250,12 @@ mrmr_err drv_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void
     return drv->ops->xattr_list(drv, path, fn, arg);
 }
 
+mrmr_err drv_file_xattr_list(struct drv_file *file, drv_xattr_fn fn, void *arg)
+{
+    DRV_NEED(file->drv, file_xattr_list, NULL);
+    return file->drv->ops->file_xattr_list(file, fn, arg);
+}
+
 /* --- wrappers: open files --- */
 
 static mrmr_err open_check(struct drv *drv, const char *path, unsigned flags, uint32_t mode)

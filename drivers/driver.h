@@ -225,6 +225,8 @@ struct drv_ops {
     mrmr_err (*readlink)(struct drv *drv, const char *path, struct mrmr_bytes *target);
     /* (o) every one that may be read; of symlinks too */
     mrmr_err (*xattr_list)(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg);
+    /* (o) of an open file, whose name may be gone */
+    mrmr_err (*file_xattr_list)(struct drv_file *file, drv_xattr_fn fn, void *arg);
 
     /* (w) All or nothing is not promised: after a failure some bytes may be written. */
     mrmr_err (*file_write)(struct drv_file *file, uint64_t offset, const void *buf, size_t size);
@@ -346,6 +348,7 @@ mrmr_err drv_file_next_data(struct drv_file *file, uint64_t offset, uint64_t *re
 void drv_file_advise(struct drv_file *file, uint64_t offset, uint64_t size, bool drop);
 mrmr_err drv_readlink(struct drv *drv, const char *path, struct mrmr_bytes *target);
 mrmr_err drv_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg);
+mrmr_err drv_file_xattr_list(struct drv_file *file, drv_xattr_fn fn, void *arg);
 mrmr_err drv_file_write(struct drv_file *file, uint64_t offset, const void *buf, size_t size);
 mrmr_err drv_file_truncate(struct drv_file *file, uint64_t size);
 mrmr_err drv_file_allocate(struct drv_file *file, uint64_t size);

@@ -342,6 +342,13 @@ static mrmr_err fault_file_clone_range(struct drv_file *from, uint64_t from_offs
         drv_file_clone_range(src->inner, from_offset, dst->inner, to_offset, size));
 }
 
+static mrmr_err fault_file_xattr_list(struct drv_file *file, drv_xattr_fn fn, void *arg)
+{
+    struct fault_file *f = (struct fault_file *)file;
+    FAULT_FORWARD(
+        f->rules, DRV_FAULT_XATTR_LIST, f->path, NULL, 0, drv_file_xattr_list(f->inner, fn, arg));
+}
+
 static mrmr_err fault_file_set_attr(
     struct drv_file *file, unsigned what, const struct drv_stat *attr)
 {
@@ -458,6 +465,7 @@ const struct drv_ops fault_ops = {
     .file_advise = fault_file_advise,
     .readlink = fault_readlink,
     .xattr_list = fault_xattr_list,
+    .file_xattr_list = fault_file_xattr_list,
     .file_write = fault_file_write,
     .file_truncate = fault_file_truncate,
     .file_allocate = fault_file_allocate,

@@ -163,11 +163,8 @@ static mrmr_err xattr_run(struct guard_job *job)
     return drv_xattr_list(job->drv, op->path, xattr_note, op);
 }
 
-static mrmr_err guard_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg)
+static mrmr_err xattr_tell(const struct guard_op *op, drv_xattr_fn fn, void *arg)
 {
-    guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(path, xattr_run, &op));
-    MRMR_TRY(guard_op_call(drv, op));
     for (size_t at = 0; at < op->bytes.size;) {
         size_t size;
         memcpy(&size, op->bytes.data + at, sizeof size);
@@ -177,6 +174,28 @@ static mrmr_err guard_xattr_list(struct drv *drv, const char *path, drv_xattr_fn
         at = (size_t)(value - op->bytes.data) + size;
     }
     return MRMR_OK;
+}
+
+static mrmr_err guard_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg)
+{
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(path, xattr_run, &op));
+    MRMR_TRY(guard_op_call(drv, op));
+    return xattr_tell(op, fn, arg);
+}
+
+static mrmr_err file_xattr_run(struct guard_job *job)
+{
+    struct guard_op *op = (struct guard_op *)job;
+    return drv_file_xattr_list(op->handle->own, xattr_note, op);
+}
+
+static mrmr_err guard_file_xattr_list(struct drv_file *file, drv_xattr_fn fn, void *arg)
+{
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(NULL, file_xattr_run, &op));
+    MRMR_TRY(guard_op_call_file(file, op));
+    return xattr_tell(op, fn, arg);
 }
 
 /* --- files --- */
@@ -336,6 +355,7 @@ const struct drv_ops drv_guard_ops = {
     .list = guard_list,
     .readlink = guard_readlink,
     .xattr_list = guard_xattr_list,
+    .file_xattr_list = guard_file_xattr_list,
     .file_open = guard_file_open,
     .file_open_stat = guard_file_open_stat,
     .file_close = guard_file_close,

@@ -379,6 +379,7 @@ const struct drv_ops drv_local_ops = {
     .file_advise = local_file_advise,
     .readlink = local_readlink,
     .xattr_list = local_xattr_list,
+    .file_xattr_list = local_file_xattr_list,
     .file_write = local_file_write,
     .file_truncate = local_file_truncate,
     .file_allocate = local_file_allocate,

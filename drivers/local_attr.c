@@ -193,11 +193,8 @@ static bool xattr_unreadable(int err)
 }
 
 /* Every attribute as its size, its name with NUL, and its value, appended to b. */
-static mrmr_err xattrs_read(struct local *local, const char *path, struct mrmr_bytes *b)
+static mrmr_err xattrs_read_fd(struct local *local, int fd, const char *path, struct mrmr_bytes *b)
 {
-    mrmr_autoclose int fd = -1;
-    LOCAL_ACT("list attributes", path);
-    MRMR_TRY(local_open(local, "list attributes", path, O_PATH, &fd));
     mrmr_autofree char *buf = malloc(2 * LOCAL_XATTR_MAX);
     if (!buf)
         return mrmr_nomem();
@@ -220,19 +217,40 @@ static mrmr_err xattrs_read(struct local *local, const char *path, struct mrmr_b
     return MRMR_OK;
 }
 
+static mrmr_err xattrs_read(struct local *local, const char *path, struct mrmr_bytes *b)
+{
+    mrmr_autoclose int fd = -1;
+    LOCAL_ACT("list attributes", path);
+    MRMR_TRY(local_open(local, "list attributes", path, O_PATH, &fd));
+    return xattrs_read_fd(local, fd, path, b);
+}
+
+static mrmr_err xattrs_tell(const struct mrmr_bytes *b, drv_xattr_fn fn, void *arg)
+{
+    for (size_t at = 0; at < b->size;) {
+        size_t size;
+        memcpy(&size, b->data + at, sizeof size);
+        const char *name = b->data + at + sizeof size, *value = name + strlen(name) + 1;
+        MRMR_TRY(fn(name, value, size, arg));
+        at = (size_t)(value - b->data) + size;
+    }
+    return MRMR_OK;
+}
+
 /* Read first and told then: fn does not run as another user. */
 mrmr_err local_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg)
 {
     mrmr_autobytes struct mrmr_bytes b = MRMR_BYTES_INIT;
     MRMR_TRY(xattrs_read((struct local *)drv, path, &b));
-    for (size_t at = 0; at < b.size;) {
-        size_t size;
-        memcpy(&size, b.data + at, sizeof size);
-        const char *name = b.data + at + sizeof size, *value = name + strlen(name) + 1;
-        MRMR_TRY(fn(name, value, size, arg));
-        at = (size_t)(value - b.data) + size;
-    }
-    return MRMR_OK;
+    return xattrs_tell(&b, fn, arg);
+}
+
+mrmr_err local_file_xattr_list(struct drv_file *file, drv_xattr_fn fn, void *arg)
+{
+    const struct local_file *f = (const struct local_file *)file;
+    mrmr_autobytes struct mrmr_bytes b = MRMR_BYTES_INIT;
+    MRMR_TRY(xattrs_read_fd((struct local *)file->drv, f->fd, f->path, &b));
+    return xattrs_tell(&b, fn, arg);
 }
 
 mrmr_err local_xattr_set(

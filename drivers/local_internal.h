@@ -103,6 +103,7 @@ mrmr_err local_set_attr(
     struct drv *drv, const char *path, unsigned what, const struct drv_stat *attr);
 mrmr_err local_file_set_attr(struct drv_file *file, unsigned what, const struct drv_stat *attr);
 mrmr_err local_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg);
+mrmr_err local_file_xattr_list(struct drv_file *file, drv_xattr_fn fn, void *arg);
 mrmr_err local_xattr_set(
     struct drv *drv, const char *path, const char *name, const void *value, size_t size);
 

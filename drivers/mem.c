@@ -340,25 +340,40 @@ static mrmr_err mem_set_attr(
     return MRMR_OK;
 }
 
-/* A private copy to walk without the lock. */
-static mrmr_err xattrs_take(struct mem *mem, const char *path, struct mem_state *ret_copy)
+/* A private copy to walk without the lock. file: NULL, or an open one that has this path. */
+static mrmr_err xattrs_take(
+    struct mem *mem, const char *path, const struct mem_file *file, struct mem_state *ret_copy)
 {
     struct mem_place place;
     MEM_READING(mem->store);
     MRMR_TRY(mem_alive_locked(mem->store, mem->epoch, "list attributes", path));
-    MRMR_TRY(mem_find_locked(mem->store, "list attributes", path, &place));
-    struct mem_state attributes = place.inode->now;
+    if (!file)
+        MRMR_TRY(mem_find_locked(mem->store, "list attributes", path, &place));
+    struct mem_state attributes = file ? file->inode->now : place.inode->now;
     attributes.map = (struct mem_map){0};
     return mem_state_copy(&attributes, ret_copy);
+}
+
+static mrmr_err xattrs_tell(const struct mem_state *state, drv_xattr_fn fn, void *arg)
+{
+    for (size_t i = 0; i < state->xattr_count; i++)
+        MRMR_TRY(fn(state->xattrs[i].name, state->xattrs[i].value, state->xattrs[i].size, arg));
+    return MRMR_OK;
 }
 
 static mrmr_err mem_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg)
 {
     __attribute__((cleanup(mem_state_free))) struct mem_state copy = {0};
-    MRMR_TRY(xattrs_take((struct mem *)drv, path, &copy));
-    for (size_t i = 0; i < copy.xattr_count; i++)
-        MRMR_TRY(fn(copy.xattrs[i].name, copy.xattrs[i].value, copy.xattrs[i].size, arg));
-    return MRMR_OK;
+    MRMR_TRY(xattrs_take((struct mem *)drv, path, NULL, &copy));
+    return xattrs_tell(&copy, fn, arg);
+}
+
+static mrmr_err mem_file_xattr_list(struct drv_file *file, drv_xattr_fn fn, void *arg)
+{
+    const struct mem_file *f = (const struct mem_file *)file;
+    __attribute__((cleanup(mem_state_free))) struct mem_state copy = {0};
+    MRMR_TRY(xattrs_take((struct mem *)file->drv, f->path, f, &copy));
+    return xattrs_tell(&copy, fn, arg);
 }
 
 static void xattr_remove(struct mem_state *state, size_t at)
@@ -430,6 +445,7 @@ const struct drv_ops drv_mem_ops = {
     .file_next_data = mem_file_next_data,
     .readlink = mem_readlink,
     .xattr_list = mem_xattr_list,
+    .file_xattr_list = mem_file_xattr_list,
     .file_write = mem_file_write,
     .file_truncate = mem_file_truncate,
     .file_allocate = mem_file_allocate,

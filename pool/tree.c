@@ -80,6 +80,7 @@ static void node_free_locked(struct pool_tree *tree, struct tree_node *node)
     tree->n--;
     if (node->valid || node->loading)
         tree_unwatch_locked(tree, node);
+    tree_parted_leave_locked(tree, node);
     tree_map_free(&node->map);
     tree_times_free(&node->times);
     mrmr_bytes_free(&node->touched);
@@ -165,7 +166,7 @@ struct tree_name *tree_name_touch_locked(struct tree_node *folder, const char *n
         return NULL;
     }
     shows->unsure = shows->own = true;
-    shows->events++;
+    shows->events = (uint32_t)folder->version; /* no other entry of this name had the same */
     return shows;
 }
 
@@ -303,21 +304,29 @@ mrmr_err tree_node(
 
 void tree_put(struct pool_tree *tree, struct tree_node *node)
 {
+    struct tree_parted *let_go;
     if (!node)
         return;
-    mrmr_locked(&tree->lock);
-    tree_put_locked(tree, node);
+    {
+        mrmr_locked(&tree->lock);
+        tree_put_locked(tree, node);
+        let_go = tree_let_go_take_locked(tree);
+    }
+    tree_parted_clear(let_go);
 }
 
 void pool_tree_forget(struct pool_tree *tree, uint64_t number, uint64_t times)
 {
-    mrmr_locked(&tree->lock);
-    struct tree_node *node = tree_find_locked(tree, number);
-    if (!node)
-        return;
-    node->held -= times < node->held ? times : node->held;
-    node->refs++;
-    tree_put_locked(tree, node);
+    struct tree_node *node;
+    {
+        mrmr_locked(&tree->lock);
+        node = tree_find_locked(tree, number);
+        if (!node)
+            return;
+        node->held -= times < node->held ? times : node->held;
+        node->refs++;
+    }
+    tree_put(tree, node);
 }
 
 /* --- life --- */
@@ -332,6 +341,7 @@ static mrmr_err tree_start(struct pool_tree *tree)
     MRMR_TRY(tree_keep_start(tree));
     MRMR_TRY(tree_numbers_start(tree));
     MRMR_TRY(tree_replaced_start(tree));
+    MRMR_TRY(tree_finder_start(tree));
     MRMR_TRY(pool_scan_excludes_load(pool, &tree->excludes));
     MRMR_TRY(leaf_cache_create(LEAVES_KEPT, LEAF_THREADS, &tree->leaves));
     MRMR_TRY(tree_gone_start(tree));
@@ -352,6 +362,7 @@ mrmr_err pool_tree_open(
         tree->events = *events;
     tree->buckets = 1024;
     tree->todo_last = &tree->todo;
+    tree_parted_start(tree);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&tree->monitor_wake, &attr);
@@ -395,6 +406,7 @@ void pool_tree_close(struct pool_tree *tree)
     if (!tree)
         return;
     tree_watch_stop(tree);
+    tree_parted_let_go(tree, TREE_DRIVES_MAX);
     leaf_cache_destroy(tree->leaves);
     /* The guards stay with the pool, which is of no use to anyone after this, and tell nothing more. */
     for (size_t i = 0; i < tree->ndrives; i++)
@@ -407,6 +419,7 @@ void pool_tree_close(struct pool_tree *tree)
     tree_gone_stop(tree);
     tree_replaced_stop(tree);
     tree_keep_stop(tree);
+    tree_finder_stop(tree);
     tree_numbers_stop(tree);
     pool_scan_excludes_free(&tree->excludes);
     for (size_t i = 0; i < tree->ndrives; i++) {

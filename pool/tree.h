@@ -4,7 +4,7 @@
  * tree_map.c (a folder's names),
  * tree_load.c (the names, found on the drives), tree_times.c (whether they still are),
  * tree_catalog.c (or known of them), tree_look.c (lookup, attributes, lists), tree_known.c (what drives
- * said of a folder),
+ * said of a folder), tree_find.c (nodes by number), tree_parted.c (what lost its name and is held),
  * tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c (open
  * files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
  * tree_place.c (where new files go), tree_make.c (names), tree_move.c (renames), tree_set.c
@@ -88,7 +88,7 @@ struct tree_name {
     bool unsure;       /* look at the drives before this is believed */
     bool own;          /* because of a change of ours, whose end is not known */
     uint16_t doubt;    /* the drive that has to be looked at, counted from 1, or TREE_DOUBT_ALL */
-    uint32_t events;   /* about it, so far */
+    uint32_t events;   /* another one with each event about it; 0: there was none */
     int64_t own_until; /* monotonic: events are of our own doing */
     char name[];
 };
@@ -171,6 +171,7 @@ bool tree_number_where(
 struct tree_node;
 struct tree_counted;
 struct tree_known;
+struct tree_parted;
 
 struct tree_link { /* one name that led to the node */
     struct tree_link *next;
@@ -228,11 +229,12 @@ struct tree_node {
     struct tree_counted *counted; /* tree_keep.c's; NULL until it was needed */
 
     /* tree_sync.c's. */
-    struct tree_set owes; /* the drives on which something of it is not known to be durable */
-    uint64_t owed;        /* counts up with each change of that kind */
-    uint64_t loss;        /* the last one of something that it owed; 0: none */
-    bool told;            /* somebody was */
-    bool remembered;      /* counted among those that stay for it */
+    struct tree_set owes;       /* the drives on which something of it is not known to be durable */
+    uint64_t owed;              /* counts up with each change of that kind */
+    uint64_t loss;              /* the last one of something that it owed; 0: none */
+    bool told;                  /* somebody was */
+    bool remembered;            /* counted among those that stay for it */
+    struct tree_parted *parted; /* tree_parted.c's; NULL: nothing is kept of it */
 };
 
 struct tree_probe;
@@ -291,8 +293,9 @@ struct pool_tree {
     struct tree_keeper *keeper; /* tree_keep.c's; NULL: nothing may be changed */
     struct tree_numbers *numbers;
     struct tree_replaced *replaced; /* tree_replaced.c's; NULL: nothing may be changed */
-    struct pool_gone *gone;         /* what was removed from drives that were away */
-    pthread_mutex_t gone_gate;      /* tree_gone.c's */
+    struct tree_finder *finder;
+    struct pool_gone *gone;    /* what was removed from drives that were away */
+    pthread_mutex_t gone_gate; /* tree_gone.c's */
     pthread_t monitor;
     bool monitored;
 
@@ -303,7 +306,9 @@ struct pool_tree {
     struct tree_node **table;
     size_t n, buckets;
     struct tree_node *root;
-    struct pool_tree_file *files; /* that are open */
+    struct pool_tree_file *files;                       /* that are open */
+    struct tree_parted *parted, **parted_last, *let_go; /* tree_parted.c's */
+    size_t nparted, parted_most;
     struct tree_todo *todo, **todo_last;
     bool stop, suspects;
     uint64_t losses;   /* drives that went, so far */
@@ -429,6 +434,15 @@ void tree_known_settle_locked(struct tree_node *folder, size_t drive);
 void tree_known_taken(
     struct pool_tree *tree, struct tree_node *folder, const struct tree_name *shows);
 
+/* --- tree_find.c --- */
+
+mrmr_err tree_finder_start(struct pool_tree *tree);
+void tree_finder_stop(struct pool_tree *tree);
+/* Calls fn with each path at which an inode of a drive may be that no scan has seen there, until one
+ * is not MRMR_ABSENT; fn may change it. May take as long as a look at each folder of the drive. */
+mrmr_err tree_find_path(struct pool_tree *tree, size_t drive, uint64_t ino,
+    mrmr_err (*fn)(char *path, void *arg), void *arg);
+
 /* --- tree_watch.c --- */
 
 mrmr_err tree_watch_start(struct pool_tree *tree);
@@ -460,8 +474,8 @@ void tree_drive_leave(struct tree_drive *drive);
 /* The drive went: no open file holds anything on it any more, so that it can be unmounted. */
 void tree_files_let_go(struct pool_tree *tree, size_t drive);
 
-/* Any open file of the node; for writing, if it must be. False: there is none. The file stays open
- * as long as the caller does not let go of it. */
+/* Any open file of the node, or what is kept of it; for writing, if it must be. NULL: there is none.
+ * The file stays open as long as the caller does not let go of it. */
 struct tree_original;
 struct tree_original *tree_original_of_node(
     struct pool_tree *tree, struct tree_node *node, bool writing);
@@ -470,6 +484,7 @@ struct tree_original *tree_original_of_file(struct pool_tree_file *file);
 bool tree_node_open_locked(const struct tree_node *node);
 /* Opened again, if its drive has come back or it lies on another by now. */
 struct tree_original *tree_original_now(struct pool_tree_file *file);
+void tree_original_ref(struct tree_original *original);
 void tree_original_put(struct tree_original *original); /* NULL-safe */
 struct drv_file *tree_original_file(const struct tree_original *original);
 uint64_t tree_original_ino(const struct tree_original *original);
@@ -493,6 +508,29 @@ void tree_originals_put(struct tree_original *list);
 uint64_t *tree_file_seen(struct pool_tree_file *file); /* for tree_sync_end */
 /* Bytes that are written, and not what the catalog knows of this content. */
 void tree_file_written(struct pool_tree *tree, struct tree_node *node);
+
+/* --- tree_parted.c: what lost its name and is held --- */
+
+void tree_parted_start(struct pool_tree *tree);
+/* Before the last name of the node that is known goes from a drive, or goes to another: it is kept,
+ * if that can be. What has this stat is at the path. No lock is held. */
+void tree_parted_keep(struct pool_tree *tree, struct tree_node *node, size_t drive,
+    const char *path, const struct drv_stat *stat);
+/* The name did not go. */
+void tree_parted_drop(struct pool_tree *tree, struct tree_node *node);
+/* The drive went; TREE_DRIVES_MAX: all of them. */
+void tree_parted_let_go(struct pool_tree *tree, size_t drive);
+/* The node goes, or lies elsewhere now; with the tree's lock held. Whoever has it takes what was let
+ * go of, and clears it when he has left the lock; if he does not, the next one does. */
+void tree_parted_leave_locked(struct pool_tree *tree, struct tree_node *node);
+struct tree_parted *tree_let_go_take_locked(struct pool_tree *tree);
+void tree_parted_clear(struct tree_parted *list); /* NULL-safe */
+/* Counted; NULL: there is none. */
+struct tree_original *tree_parted_original_locked(const struct tree_node *node, bool writing);
+bool tree_parted_open_locked(const struct tree_node *node);
+/* Appends what the symlink led to. MRMR_ABSENT: it is not kept. */
+mrmr_err tree_parted_target(
+    struct pool_tree *tree, const struct tree_node *node, struct mrmr_bytes *target);
 
 /* --- tree_keep.c: before originals change (I3) --- */
 
@@ -607,6 +645,9 @@ void tree_own_node(struct pool_tree *tree, struct tree_node *node);
 /* Before the last name of what has this stat goes, and if it did not. */
 void tree_node_goes(struct pool_tree *tree, struct tree_node *node, const struct drv_stat *stat);
 void tree_node_stays(struct pool_tree *tree, struct tree_node *node);
+/* No other name of it is known than this one. */
+bool tree_node_parts(struct pool_tree *tree, const struct tree_node *node,
+    const struct tree_node *folder, const char *name);
 /* It has gone: what has its number from now on is another. */
 void tree_node_went(struct pool_tree *tree, struct tree_node *node);
 /* What the name shows, and its node, counted, which is not brought elsewhere until it is let go of. */

@@ -62,12 +62,26 @@ static mrmr_err xattrs_path(const char *path, void *arg)
     return tree_silent(own, err) ? xattrs_catalog(listing, path) : err;
 }
 
+/* No name leads to it any more: by an open file of it. */
+static mrmr_err xattrs_open(struct tree_node *node, const struct listing *listing)
+{
+    struct tree_original *original = tree_original_of_node(listing->tree, node, false);
+    if (!original)
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    mrmr_err err =
+        drv_file_xattr_list(tree_original_file(original), xattr_entry, (void *)(uintptr_t)listing);
+    tree_original_put(original);
+    return err == MRMR_UNSUPPORTED ? MRMR_OK : err;
+}
+
 mrmr_err pool_tree_xattrs(struct pool_tree *tree, uint64_t number, pool_xattr_fn fn, void *arg)
 {
     struct tree_node *node;
     MRMR_TRY(tree_node(tree, number, false, &node));
     struct listing listing = {tree, tree_spot(tree, node), fn, arg};
     mrmr_err err = tree_by_path(tree, node, xattrs_path, &listing);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        err = xattrs_open(node, &listing);
     tree_put(tree, node);
     return err;
 }

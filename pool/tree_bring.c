@@ -272,6 +272,7 @@ static void node_brought(struct bringing *b)
         tree_set_add(&node->on, b->to);
         node->owes = (struct tree_set){{0}}; /* all of it was synced there */
         tree_files_brought_locked(node, b->to, &old);
+        tree_parted_leave_locked(tree, node); /* from a name that it had besides */
     }
     tree_originals_put(old);
 }

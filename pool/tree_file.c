@@ -56,6 +56,11 @@ struct tree_original *tree_original_of_file(struct pool_tree_file *file)
     return file->original;
 }
 
+void tree_original_ref(struct tree_original *original)
+{
+    atomic_fetch_add(&original->refs, 1);
+}
+
 void tree_original_put(struct tree_original *original)
 {
     if (!original || atomic_fetch_sub(&original->refs, 1) != 1)
@@ -112,7 +117,7 @@ struct tree_original *tree_original_of_node(
         if (original)
             return original;
     }
-    return NULL;
+    return tree_parted_original_locked(node, writing);
 }
 
 uint64_t *tree_file_seen(struct pool_tree_file *file)
@@ -160,7 +165,7 @@ bool tree_node_open_locked(const struct tree_node *node)
         if (file->original)
             return true;
     }
-    return false;
+    return tree_parted_open_locked(node);
 }
 
 void tree_files_let_go(struct pool_tree *tree, size_t drive)
@@ -173,6 +178,7 @@ void tree_files_let_go(struct pool_tree *tree, size_t drive)
                 original_onto(file, &list);
     }
     tree_originals_put(list);
+    tree_parted_let_go(tree, drive);
 }
 
 void tree_files_brought_locked(struct tree_node *node, size_t drive, struct tree_original **ret_old)

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { LOOK_TRIES = 3, PATH_TRIES = 8 };
+enum { LOOK_TRIES = 3, NAME_TRIES = 64, PATH_TRIES = 8 };
 
 struct tree_spot tree_spot(struct pool_tree *tree, const struct tree_node *node)
 {
@@ -357,12 +357,14 @@ static uint64_t changes_before(
     return node ? node->changes : 0;
 }
 
-static void lookup_unsure(struct pool_tree *tree, struct tree_node *folder, const char *name)
+/* False: it is no name that is known. */
+static bool lookup_unsure(struct pool_tree *tree, struct tree_node *folder, const char *name)
 {
     mrmr_locked(&tree->lock);
     struct tree_name *shows = tree_map_find(&folder->map, name);
     if (shows)
         tree_name_doubt_all(shows);
+    return shows;
 }
 
 static mrmr_err lookup_once(
@@ -396,11 +398,12 @@ static mrmr_err lookup_in(
 {
     mrmr_err err = MRMR_OK;
     MRMR_TRY(tree_folder_ready(tree, folder));
-    for (unsigned i = 0; i < LOOK_TRIES; i++) {
+    /* A name that is given to one file after another leads to something at each moment. */
+    for (unsigned i = 0; i < NAME_TRIES; i++) {
         err = lookup_once(tree, folder, name, ret_attr);
-        if (mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+        if (mrmr_class_of(err) != MRMR_CLASS_ABSENT ||
+            (!lookup_unsure(tree, folder, name) && i + 1 >= LOOK_TRIES))
             break;
-        lookup_unsure(tree, folder, name);
     }
     return err;
 }
@@ -444,8 +447,35 @@ static mrmr_err lookup_path(struct pool_tree *tree, char *path, struct pool_attr
     return err;
 }
 
+struct by_number {
+    struct pool_tree *tree;
+    uint64_t number;
+    struct pool_attr *attr;
+};
+
+/* Whether this path leads to it: MRMR_ABSENT. */
+static mrmr_err lookup_number_at(char *path, void *arg)
+{
+    const struct by_number *by = arg;
+    MRMR_TRY(lookup_path(by->tree, path, by->attr));
+    if (by->attr->node == by->number)
+        return MRMR_OK;
+    pool_tree_forget(by->tree, by->attr->node, 1);
+    return mrmr_fail(MRMR_ABSENT, NULL);
+}
+
+/* On its drive: no scan has seen it yet where it is. */
+static mrmr_err lookup_drive(const struct by_number *by, int64_t id, uint64_t ino)
+{
+    for (size_t i = 0; i < by->tree->ndrives; i++)
+        if (by->tree->drive[i].drive->meta.id == id)
+            return tree_find_path(by->tree, i, ino, lookup_number_at, (void *)(uintptr_t)by);
+    return mrmr_fail(MRMR_ABSENT, "nothing is known by this number");
+}
+
 static mrmr_err lookup_catalog(struct pool_tree *tree, uint64_t number, struct pool_attr *ret_attr)
 {
+    const struct by_number by = {tree, number, ret_attr};
     enum { SAME_INODE = 8 };
     struct meta_node nodes[SAME_INODE];
     int64_t drive;
@@ -456,13 +486,10 @@ static mrmr_err lookup_catalog(struct pool_tree *tree, uint64_t number, struct p
     for (size_t i = 0; i < n; i++) {
         mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
         MRMR_TRY(meta_path(tree->pool->meta, nodes[i].id, &path));
-        if (!path.size || lookup_path(tree, path.data, ret_attr))
-            continue;
-        if (ret_attr->node == number)
+        if (path.size && !lookup_number_at(path.data, (void *)(uintptr_t)&by))
             return MRMR_OK;
-        pool_tree_forget(tree, ret_attr->node, 1);
     }
-    return mrmr_fail(MRMR_ABSENT, "nothing is known by this number");
+    return lookup_drive(&by, drive, ino);
 }
 
 static mrmr_err lookup_number(struct pool_tree *tree, uint64_t number, struct pool_attr *ret_attr)
@@ -519,6 +546,8 @@ mrmr_err pool_tree_readlink(struct pool_tree *tree, uint64_t number, struct mrmr
     struct target target = {tree, spot.drive, text};
     mrmr_err err = spot.kind == POOL_LNK ? tree_by_path(tree, node, target_read, &target)
                                          : mrmr_fail(MRMR_INVALID, "not a symlink");
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        err = tree_parted_target(tree, node, text);
     tree_put(tree, node);
     return err;
 }

@@ -483,6 +483,16 @@ void tree_node_stays(struct pool_tree *tree, struct tree_node *node)
         tree_keep_unknown(tree, node);
 }
 
+bool tree_node_parts(struct pool_tree *tree, const struct tree_node *node,
+    const struct tree_node *folder, const char *name)
+{
+    mrmr_locked(&tree->lock);
+    for (const struct tree_link *link = node->links; link; link = link->next)
+        if (link->parent != folder || strcmp(link->name, name) != 0)
+            return false;
+    return true;
+}
+
 static void removed(struct pool_tree *tree, struct tree_node *node, struct tree_node *folder,
     const char *name, const struct drv_stat *stat)
 {
@@ -504,7 +514,10 @@ static mrmr_err remove_now(struct pool_tree *tree, const struct pool_caller *cal
         return mrmr_fail(MRMR_IS_DIR, NULL);
     struct tree_node *node = node_of(tree, drive, &stat, name);
     bool goes = node && stat.nlink <= 1;
+    bool parts = goes || (node && tree_node_parts(tree, node, folder, name));
     mrmr_err err = remove_held(tree, node, drive, &stat, epoch);
+    if (!err && parts)
+        tree_parted_keep(tree, node, drive, path, &stat);
     if (!err && goes)
         tree_node_goes(tree, node, &stat);
     tree_owe(tree, folder, drive);
@@ -515,6 +528,8 @@ static mrmr_err remove_now(struct pool_tree *tree, const struct pool_caller *cal
         tree_node_stays(tree, node);
     else if (goes)
         tree_node_went(tree, node);
+    if (err && parts)
+        tree_parted_drop(tree, node);
     if (!err)
         removed(tree, node, folder, name, &stat);
     if (!err && goes)

@@ -207,7 +207,10 @@ static mrmr_err rename_over(struct moving *m, size_t drive, const struct drv_sta
     struct tree_node *node = node_at(m, drive, stat);
     char kept[TREE_KEPT_PATH] = "";
     bool goes = node && stat->nlink <= 1;
+    bool parts = goes || (node && tree_node_parts(m->tree, node, m->to_folder, m->to_name));
     mrmr_err err = keep_replaced(m, drive, stat, node, kept);
+    if (!err && parts)
+        tree_parted_keep(m->tree, node, drive, m->to_path.data, stat);
     if (!err && goes)
         tree_node_goes(m->tree, node, stat);
     if (!err)
@@ -216,6 +219,8 @@ static mrmr_err rename_over(struct moving *m, size_t drive, const struct drv_sta
         tree_node_stays(m->tree, node);
     else if (goes)
         tree_node_went(m->tree, node);
+    if (err && parts)
+        tree_parted_drop(m->tree, node);
     if (!err && node)
         node_removed(m, node);
     if (err && kept[0]) {

@@ -193,6 +193,26 @@ static void xattrs_are_kept(void **state)
     }
 }
 
+static void xattrs_of_an_open_file(void **state)
+{
+    struct contract *c = *state;
+    CONTRACT_NEEDS(c, DRV_CAP_XATTR);
+    struct wanted w = {"user.mark", "it", 2, 0, 0};
+    struct drv_file *file = NULL;
+    make_file(c, "f", "x");
+    assert_ok(drv_xattr_set(c->drv, "f", "user.mark", "it", 2));
+    assert_ok(drv_file_open(c->drv, "f", DRV_OPEN_READ, 0, &file));
+    assert_ok(drv_unlink(c->drv, "f"));
+    make_file(c, "f", "another");
+    mrmr_err err = drv_file_xattr_list(file, look_for, &w);
+    drv_file_close(file);
+    if (err == MRMR_UNSUPPORTED)
+        return;
+    assert_err(err, MRMR_OK);
+    assert_int_equal(w.found, 1);
+    assert_int_equal(w.others, 0);
+}
+
 static mrmr_err stop(const char *name, const void *value, size_t size, void *arg)
 {
     (void)name;
@@ -317,6 +337,7 @@ const struct CMUnitTest cases_attrs[] = {
     CASE(mode_and_owner),
     CASE(attributes_of_symlinks),
     CASE(xattrs_are_kept),
+    CASE(xattrs_of_an_open_file),
     CASE(an_error_stops_the_xattrs),
     CASE(acls_are_xattrs),
     CASE(xattrs_of_symlinks_are_their_own),

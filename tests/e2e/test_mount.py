@@ -217,6 +217,47 @@ def test_file_handles_outlive_the_process(world):
         os.close(root)
 
 
+def test_handles_of_what_no_scan_has_seen(world):
+    """The same of files that came since, through the mount or on a drive, and of one that was renamed."""
+    for path in ("a/b/known", "a/other", "deep/er/est/known", "to be renamed"):
+        world.write("red", path, path.encode())
+    world.mrmr.run("sync")
+    world.mount = world.make_mount()
+    paths = ["a/b/new", "deep/er/est/new", "made/below/new", "a/b/renamed", "on green/new", "on blue/new", "gone"]
+    for path in paths:
+        if path.startswith("on "):
+            world.write(path.split("/", maxsplit=1)[0][3:], path, path.encode())
+            world.shows(path, path.encode())
+        elif path == "a/b/renamed":
+            os.rename(world.at("to be renamed"), world.at(path))
+        else:
+            os.makedirs(os.path.dirname(world.at(path)), exist_ok=True)
+            with open(world.at(path), "wb") as file:
+                file.write(path.encode())
+    handles = {path: handle(world.at(path)) for path in [*paths, "made/below"]}
+    numbers = {path: os.stat(world.at(path)).st_ino for path in handles}
+    world.mount.stop()
+    os.unlink(next(world.on(drive, "gone") for drive in world.drives if os.path.exists(world.on(drive, "gone"))))
+    world.mount.start()
+    root = os.open(world.at(), os.O_RDONLY)
+    try:
+        for path, reopen in handles.items():
+            if path == "gone":
+                with pytest.raises(OSError) as caught:
+                    reopen(root)
+                assert caught.value.errno == errno.ESTALE
+                continue
+            fd = reopen(root)
+            assert os.fstat(fd).st_ino == numbers[path] == os.stat(world.at(path)).st_ino
+            if path in paths:
+                assert os.read(fd, 100) == (path if path != "a/b/renamed" else "to be renamed").encode()
+            else:
+                assert os.listdir(fd) == ["new"]
+            os.close(fd)
+    finally:
+        os.close(root)
+
+
 def test_a_large_folder_keeps_its_places(world):
     """A reader in the middle of a list neither misses nor repeats what is there all the time, while names come and go."""
     count = int(os.environ.get("MRMR_FILES", "12000"))

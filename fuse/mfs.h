@@ -20,8 +20,17 @@
 #include "pool/pool.h"
 #include <fuse_lowlevel.h>
 
+/* What libfuse has only since then. */
+#define MFS_HAS_TMPFILE (FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17))
+#ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
+#define MFS_KILLPRIV FUSE_CAP_HANDLE_KILLPRIV_V2
+#else
+#define MFS_KILLPRIV 0
+#endif
+
 struct mfs {
     struct fuse_session *session;
+    bool kills; /* set-id bits and capabilities are ours to take away (HANDLE_KILLPRIV_V2) */
     struct pool_tree *tree; /* there before the session's first request */
 };
 
@@ -72,6 +81,7 @@ extern const struct fuse_lowlevel_ops mfs_ops;
 
 void mfs_create(
     fuse_req_t req, fuse_ino_t folder, const char *name, mode_t mode, struct fuse_file_info *fi);
+void mfs_tmpfile(fuse_req_t req, fuse_ino_t folder, mode_t mode, struct fuse_file_info *fi);
 void mfs_mknod(fuse_req_t req, fuse_ino_t folder, const char *name, mode_t mode, dev_t rdev);
 void mfs_mkdir(fuse_req_t req, fuse_ino_t folder, const char *name, mode_t mode);
 void mfs_symlink(fuse_req_t req, const char *target, fuse_ino_t folder, const char *name);

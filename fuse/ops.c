@@ -21,12 +21,15 @@ static void op_init(void *arg, struct fuse_conn_info *conn)
         FUSE_CAP_READDIRPLUS,
         FUSE_CAP_READDIRPLUS_AUTO,
     };
-    (void)arg;
+    struct mfs *mfs = arg;
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         if (conn->capable & wanted[i])
             conn->want |= wanted[i];
-    /* The kernel takes set-id bits away itself when a file is written or cut, and says so. */
     conn->want &= ~(unsigned)(FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_ATOMIC_O_TRUNC);
+    /* Where it is not offered, the kernel takes set-id bits away itself when a file is written or cut,
+     * and says so, and asks for capabilities before each write. */
+    mfs->kills = conn->capable & MFS_KILLPRIV;
+    conn->want |= conn->capable & MFS_KILLPRIV;
 }
 
 /* --- names --- */
@@ -331,6 +334,9 @@ static void op_statfs(fuse_req_t req, fuse_ino_t node)
 const struct fuse_lowlevel_ops mfs_ops = {
     .init = op_init,
     .create = mfs_create,
+#if MFS_HAS_TMPFILE
+    .tmpfile = mfs_tmpfile,
+#endif
     .mknod = mfs_mknod,
     .mkdir = mfs_mkdir,
     .symlink = mfs_symlink,

@@ -75,13 +75,26 @@ static mrmr_err create(fuse_req_t req, fuse_ino_t folder, const char *name, mode
     return err;
 }
 
+static void reply_created(fuse_req_t req, mrmr_err err, const struct pool_attr *attr,
+    struct pool_tree_file *file, struct fuse_file_info *fi)
+{
+    struct pool_tree *tree = mfs_tree(req);
+    struct fuse_entry_param entry;
+    if (err)
+        return mfs_reply_failed(req, err);
+    mfs_entry(attr, &entry);
+    fi->fh = (uintptr_t)file;
+    if (fuse_reply_create(req, &entry, fi)) {
+        pool_tree_file_close(file);
+        pool_tree_forget(tree, attr->node, 1);
+    }
+}
+
 void mfs_create(
     fuse_req_t req, fuse_ino_t folder, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
-    struct pool_tree *tree = mfs_tree(req);
     struct pool_tree_file *file = NULL;
     struct pool_attr attr;
-    struct fuse_entry_param entry;
     mrmr_err err = create(req, folder, name, mode, &attr, &file);
     if (err == MRMR_EXISTS && !(fi->flags & O_EXCL)) {
         /* Somebody made it on a drive just now: the kernel looks again, and asks whether this caller
@@ -89,14 +102,20 @@ void mfs_create(
         fuse_reply_err(req, ESTALE);
         return;
     }
-    if (err)
-        return mfs_reply_failed(req, err);
-    mfs_entry(&attr, &entry);
-    fi->fh = (uintptr_t)file;
-    if (fuse_reply_create(req, &entry, fi)) {
-        pool_tree_file_close(file);
-        pool_tree_forget(tree, attr.node, 1);
-    }
+    reply_created(req, err, &attr, file, fi);
+}
+
+void mfs_tmpfile(fuse_req_t req, fuse_ino_t folder, mode_t mode, struct fuse_file_info *fi)
+{
+    struct pool_tree_file *file = NULL;
+    struct mfs_caller who;
+    struct pool_attr attr;
+    mrmr_err err = mfs_caller_of(req, &who);
+    if (!err)
+        err = pool_tree_create_unnamed(
+            mfs_tree(req), &who.caller, folder, mode & 07777, &attr, &file);
+    mfs_caller_free(&who);
+    reply_created(req, err, &attr, file, fi);
 }
 
 void mfs_link(fuse_req_t req, fuse_ino_t node, fuse_ino_t folder, const char *name)
@@ -147,6 +166,38 @@ void mfs_rename(fuse_req_t req, fuse_ino_t folder, const char *name, fuse_ino_t 
     mfs_reply_done(req, err);
 }
 
+/* --- what a change of bytes costs --- */
+
+/* A change that may cost a file its set-id bits. */
+struct costs {
+    struct mfs *mfs;
+    fuse_ino_t node;
+    bool may;
+    struct mfs_caller who;
+};
+
+/* Where the kernel leaves that to us, and we leave it to the drive's kernel: to that it is the caller
+ * who changes the file. A page that is written back is nobody's, and costs nothing. */
+static mrmr_err costs_begin(fuse_req_t req, fuse_ino_t node, bool writeback, struct costs *costs)
+{
+    *costs = (struct costs){.mfs = fuse_req_userdata(req), .node = node};
+    costs->may = costs->mfs->kills && !writeback && pool_tree_may_be_setid(mfs_tree(req), node);
+    if (!costs->may || geteuid() != 0 || fuse_req_ctx(req)->uid == 0)
+        return MRMR_OK;
+    MRMR_TRY(mfs_caller_of(req, &costs->who));
+    pool_tree_change_as(&costs->who.caller);
+    return MRMR_OK;
+}
+
+/* Before the answer: the kernel has the mode from before. It takes no lock of the file for that. */
+static void costs_end(struct costs *costs)
+{
+    pool_tree_change_as(NULL);
+    mfs_caller_free(&costs->who);
+    if (costs->may)
+        fuse_lowlevel_notify_inval_inode(costs->mfs->session, costs->node, -1, 0);
+}
+
 /* --- attributes --- */
 
 /* The latest that there is means "now". */
@@ -181,14 +232,33 @@ static unsigned set_of(const struct stat *st, int what, struct pool_attr *ret_at
     return set;
 }
 
+/* An owner set to nobody else: nothing is left of that but what it costs, if that is ours to take away. */
+static mrmr_err own_again(
+    struct pool_tree *tree, fuse_ino_t node, unsigned *set, struct pool_attr *wanted)
+{
+    struct pool_attr attr;
+    MRMR_TRY(pool_tree_attr(tree, node, &attr));
+    if (attr.kind == POOL_REG) {
+        wanted->uid = attr.uid;
+        *set = POOL_SET_UID;
+    }
+    return MRMR_OK;
+}
+
 void mfs_setattr(
     fuse_req_t req, fuse_ino_t node, struct stat *st, int what, struct fuse_file_info *fi)
 {
     struct pool_attr wanted, attr;
     struct stat now;
     unsigned set = set_of(st, what, &wanted);
-    mrmr_err err = pool_tree_set(
-        mfs_tree(req), NULL, node, fi && fi->fh ? mfs_file(fi) : NULL, set, &wanted, &attr);
+    struct costs costs = {.may = false};
+    mrmr_err err = set & POOL_SET_SIZE ? costs_begin(req, node, false, &costs) : MRMR_OK;
+    if (!set && ((struct mfs *)fuse_req_userdata(req))->kills)
+        err = own_again(mfs_tree(req), node, &set, &wanted);
+    if (!err)
+        err = pool_tree_set(
+            mfs_tree(req), NULL, node, fi && fi->fh ? mfs_file(fi) : NULL, set, &wanted, &attr);
+    costs_end(&costs);
     if (err)
         return mfs_reply_stale(req, err);
     mfs_stat(&attr, &now);
@@ -237,8 +307,11 @@ void mfs_removexattr(fuse_req_t req, fuse_ino_t node, const char *name)
 void mfs_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size, off_t off,
     struct fuse_file_info *fi)
 {
-    (void)node;
-    mrmr_err err = pool_tree_file_write(mfs_file(fi), (uint64_t)off, buf, size);
+    struct costs costs;
+    mrmr_err err = costs_begin(req, node, fi->writepage, &costs);
+    if (!err)
+        err = pool_tree_file_write(mfs_file(fi), (uint64_t)off, buf, size);
+    costs_end(&costs);
     if (err)
         return mfs_reply_failed(req, err);
     fuse_reply_write(req, size);
@@ -257,13 +330,16 @@ void mfs_fallocate(
         {FALLOC_FL_ZERO_RANGE, POOL_RANGE_ZERO},
         {FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, POOL_RANGE_ZERO_KEEP},
     };
-    (void)node;
+    struct costs costs;
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         if (ranges[i].mode != mode)
             continue;
-        mfs_reply_done(req,
-            pool_tree_file_range(mfs_file(fi), ranges[i].range, (uint64_t)off, (uint64_t)length));
-        return;
+        mrmr_err err = costs_begin(req, node, false, &costs);
+        if (!err)
+            err = pool_tree_file_range(
+                mfs_file(fi), ranges[i].range, (uint64_t)off, (uint64_t)length);
+        costs_end(&costs);
+        return mfs_reply_done(req, err);
     }
     fuse_reply_err(req, EOPNOTSUPP);
 }
@@ -273,11 +349,14 @@ void mfs_copy_file_range(fuse_req_t req, fuse_ino_t node_in, off_t off_in,
     size_t len, int flags)
 {
     uint64_t copied = 0;
+    struct costs costs;
     (void)node_in;
-    (void)node_out;
     (void)flags;
-    mrmr_err err = pool_tree_file_copy(
-        mfs_file(fi_in), (uint64_t)off_in, mfs_file(fi_out), (uint64_t)off_out, len, &copied);
+    mrmr_err err = costs_begin(req, node_out, false, &costs);
+    if (!err)
+        err = pool_tree_file_copy(
+            mfs_file(fi_in), (uint64_t)off_in, mfs_file(fi_out), (uint64_t)off_out, len, &copied);
+    costs_end(&costs);
     if (mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED)
         fuse_reply_err(req, EXDEV); /* the kernel copies by reading and writing */
     else if (err)

@@ -32,6 +32,12 @@ static mrmr_err add(struct mfs_options *options, const char *option)
                : MRMR_OK;
 }
 
+static mrmr_err usage_failed(const char *why)
+{
+    fprintf(stderr, "mrmr-mount: %s\n%s", why, usage);
+    return mrmr_fail(MRMR_INVALID, NULL);
+}
+
 /* "a,b=c": a comma in a value is written "\,". */
 static mrmr_err add_list(struct mfs_options *options, const char *list)
 {
@@ -45,6 +51,8 @@ static mrmr_err add_list(struct mfs_options *options, const char *list)
         memcpy(option, list, n);
         option[n] = '\0';
         list += n + (list[n] == ',');
+        if (strcmp(option, "passthrough") == 0)
+            return usage_failed("passthrough is not there yet: mount without it");
         if (*option && !only_for_fstab(option))
             MRMR_TRY(add(options, option));
     }
@@ -69,12 +77,6 @@ static mrmr_err add_own(struct mfs_options *options)
     MRMR_TRY(add_name(options));
     MRMR_TRY(add(options, "subtype=mrmr,default_permissions"));
     return geteuid() == 0 ? add(options, "allow_other") : MRMR_OK;
-}
-
-static mrmr_err usage_failed(const char *why)
-{
-    fprintf(stderr, "mrmr-mount: %s\n%s", why, usage);
-    return mrmr_fail(MRMR_INVALID, NULL);
 }
 
 static mrmr_err keep(char **to, const char *value)

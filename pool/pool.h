@@ -396,6 +396,12 @@ struct pool_caller {
     uint32_t umask; /* of new things; none where a folder hands down a default ACL */
 };
 
+/* Bytes of files that this thread changes from now on it changes as the caller, whose change takes
+ * set-id bits away where root's does not; NULL: as the process. Nothing else is done as the caller. */
+void pool_tree_change_as(const struct pool_caller *caller);
+/* False: the file has no set-id bits. Mostly known without asking its drive. */
+bool pool_tree_may_be_setid(struct pool_tree *tree, uint64_t node);
+
 /* False: the pool's folder cannot be written, and every change is MRMR_READONLY. */
 bool pool_tree_writable(const struct pool_tree *tree);
 
@@ -411,6 +417,10 @@ mrmr_err pool_tree_make(struct pool_tree *tree, const struct pool_caller *caller
 /* A regular file, open for reading and writing. MRMR_EXISTS. */
 mrmr_err pool_tree_create(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
     const char *name, uint32_t mode, struct pool_attr *ret_attr, struct pool_tree_file **ret_file);
+/* The same without a name, on the drive of a file that would be made in this folder: it is gone when
+ * nobody has it open, unless pool_tree_link gives it a name. MRMR_UNSUPPORTED: no drive can do that. */
+mrmr_err pool_tree_create_unnamed(struct pool_tree *tree, const struct pool_caller *caller,
+    uint64_t folder, uint32_t mode, struct pool_attr *ret_attr, struct pool_tree_file **ret_file);
 /* A further name of a node, which is held once more. */
 mrmr_err pool_tree_link(struct pool_tree *tree, const struct pool_caller *caller, uint64_t node,
     uint64_t folder, const char *name, struct pool_attr *ret_attr);

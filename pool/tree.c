@@ -218,6 +218,20 @@ static void node_born_locked(struct tree_node *node)
     free(mrmr_steal(node->last));
 }
 
+struct tree_node *tree_get_unnamed_locked(struct pool_tree *tree, const struct tree_name *shows)
+{
+    struct tree_node *node = tree_find_locked(tree, shows->number);
+    if (node)
+        node_born_locked(node);
+    else if (!(node = node_make_locked(tree, shows->number, shows->kind)))
+        return NULL;
+    node->refs++;
+    node->kind = shows->kind;
+    node->on = shows->on;
+    node->gone = node->unnamed = true;
+    return node;
+}
+
 struct tree_node *tree_get_locked(struct pool_tree *tree, struct tree_node *parent,
     const char *name, const struct tree_name *shows)
 {

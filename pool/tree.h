@@ -7,7 +7,7 @@
  * said of a folder), tree_find.c (nodes by number), tree_parted.c (what lost its name and is held),
  * tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c (open
  * files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
- * tree_place.c (where new files go), tree_make.c (names), tree_move.c (renames), tree_set.c
+ * tree_place.c (where new files go), tree_make.c (names), tree_unnamed.c (files without one), tree_move.c (renames), tree_set.c
  * (attributes), tree_write.c (bytes), tree_gone.c (removals from drives that are away),
  * tree_replaced.c (files that a repair replaced), tree_sync.c (what is not durable yet).
  *
@@ -218,10 +218,12 @@ struct tree_node {
     struct pool_tree_file *files; /* that are open */
     unsigned writers;             /* of them, those for writing */
     int64_t uncapped_at;          /* monotonic: it had no capabilities then; 0: not known */
+    int64_t plain_at;             /* the same of set-id bits */
     int64_t attr_events;    /* monotonic: when its attributes changed last, as far as was told */
     uint64_t writes;        /* through us, so far */
     bool gone;              /* its last name was removed through us */
     bool going;             /* it is being removed */
+    bool unnamed;           /* gone, since it never had a name: it may get one */
     uint32_t births;        /* inodes that had this number while the node was held */
     struct pool_attr *last; /* of one that is gone, and is no open file; NULL: not kept */
     unsigned staying;       /* changes under way that want it to be where it is */
@@ -328,6 +330,8 @@ struct tree_node *tree_find_locked(struct pool_tree *tree, uint64_t number);
 /* The node, made if it is not there, with this name of it as the latest; counted once in refs. */
 struct tree_node *tree_get_locked(struct pool_tree *tree, struct tree_node *parent,
     const char *name, const struct tree_name *shows);
+/* Likewise of a file that was just made without a name. */
+struct tree_node *tree_get_unnamed_locked(struct pool_tree *tree, const struct tree_name *shows);
 void tree_ref_locked(struct tree_node *node);
 /* It lies on these drives now; a folder's map that was made of others is stale. */
 void tree_lies_on_locked(struct pool_tree *tree, struct tree_node *node, const struct tree_set *on);
@@ -657,6 +661,11 @@ void tree_name_leave(struct pool_tree *tree, struct tree_node *node); /* NULL-sa
 /* What has been made at this name of the folder, counted: its node. */
 mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const char *name,
     size_t drive, const struct drv_stat *stat, struct tree_node **ret_node);
+mrmr_err tree_node_unnamed(
+    struct pool_tree *tree, size_t drive, const struct drv_stat *stat, struct tree_node **ret_node);
+/* The folder hands down a default ACL, which takes the place of the caller's umask. */
+bool tree_hands_down(
+    struct pool_tree *tree, struct tree_node *folder, size_t drive, const char *path);
 /* Remove one drive's copy of a name, not of a folder; from a drive that is away, when it is back.
  * Among the writers. */
 mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *caller,
@@ -669,6 +678,12 @@ void tree_folder_stat(
     struct pool_tree *tree, const struct tree_set *on, const char *path, struct drv_stat *stat);
 /* Nothing in it shows. MRMR_NOT_EMPTY. */
 mrmr_err tree_folder_empty(struct pool_tree *tree, struct tree_node *folder);
+
+/* --- tree_unnamed.c --- */
+
+/* Give a node that was made without a name this one, which nothing has. MRMR_EXISTS. */
+mrmr_err tree_name_unnamed(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *node, struct tree_node *folder, const char *name);
 
 /* --- tree_bring.c --- */
 

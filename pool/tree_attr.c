@@ -180,6 +180,14 @@ static mrmr_err wanted_entry(const char *name, const void *value, size_t size, v
     return mrmr_bytes_add(wanted->value, value, size);
 }
 
+/* Events tell of a file with one name that something about it was changed. */
+static bool told_of_locked(const struct tree_node *node, int64_t since)
+{
+    const struct tree_node *tells = node->links ? node->links->parent : NULL;
+    return (tells && tells->valid && tells->watched) ||
+           mrmr_clock_monotonic() - since < tree_second;
+}
+
 /* The kernel asks for a file's capabilities at each write (older libfuse does not let it leave that to
  * us); nearly none has any, and events tell when one gets some. */
 static bool known_uncapped(struct pool_tree *tree, uint64_t number)
@@ -188,9 +196,7 @@ static bool known_uncapped(struct pool_tree *tree, uint64_t number)
     const struct tree_node *node = tree_find_locked(tree, number);
     if (!node || !node->uncapped_at)
         return false;
-    const struct tree_node *tells = node->links ? node->links->parent : NULL;
-    return (tells && tells->valid && tells->watched) ||
-           mrmr_clock_monotonic() - node->uncapped_at < tree_second;
+    return told_of_locked(node, node->uncapped_at);
 }
 
 static void now_uncapped(struct pool_tree *tree, uint64_t number, int64_t since)
@@ -199,6 +205,26 @@ static void now_uncapped(struct pool_tree *tree, uint64_t number, int64_t since)
     struct tree_node *node = tree_find_locked(tree, number);
     if (node && node->attr_events < since)
         node->uncapped_at = mrmr_clock_monotonic();
+}
+
+bool pool_tree_may_be_setid(struct pool_tree *tree, uint64_t number)
+{
+    enum { SETID = 06000 };
+    struct pool_attr attr;
+    int64_t since = mrmr_clock_monotonic();
+    {
+        mrmr_locked(&tree->lock);
+        const struct tree_node *node = tree_find_locked(tree, number);
+        if (node && node->plain_at && told_of_locked(node, node->plain_at))
+            return false;
+    }
+    if (pool_tree_attr(tree, number, &attr) || attr.mode & SETID)
+        return true;
+    mrmr_locked(&tree->lock);
+    struct tree_node *node = tree_find_locked(tree, number);
+    if (node && attr.nlink == 1 && node->attr_events < since)
+        node->plain_at = mrmr_clock_monotonic();
+    return false;
 }
 
 static mrmr_err one_of_the_file(

@@ -84,18 +84,41 @@ static bool number_is_held(struct pool_tree *tree, uint64_t number)
     return node && node->gone && (node->held || node->refs);
 }
 
+/* Of an inode that was just made, and what shows it. */
+static mrmr_err number_new(struct pool_tree *tree, size_t drive, const struct drv_stat *stat,
+    const char *name, struct tree_name *shows)
+{
+    *shows = (struct tree_name){.kind = (enum pool_kind)stat->type};
+    tree_number_forget(tree, drive, stat->ino); /* of a file that was there before */
+    shows->number = tree_number(tree, drive, stat->ino, "", name);
+    tree_set_add(&shows->on, drive);
+    if (!number_is_held(tree, shows->number))
+        return MRMR_OK;
+    shows->number = tree_number_other(tree, drive, stat->ino);
+    return tree_number_keep(
+        tree, drive, stat->ino, shows->number, stat->type == DRV_REG ? (uint64_t)stat->btime : 0);
+}
+
+mrmr_err tree_node_unnamed(
+    struct pool_tree *tree, size_t drive, const struct drv_stat *stat, struct tree_node **ret_node)
+{
+    struct tree_name shows;
+    if (!stat->ino)
+        return mrmr_fail(MRMR_UNSUPPORTED, "the drive has no inode numbers");
+    MRMR_TRY(number_new(tree, drive, stat, "", &shows));
+    mrmr_locked(&tree->lock);
+    struct tree_node *node = tree_get_unnamed_locked(tree, &shows);
+    if (!node)
+        return mrmr_nomem();
+    *ret_node = node;
+    return MRMR_OK;
+}
+
 mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const char *name,
     size_t drive, const struct drv_stat *stat, struct tree_node **ret_node)
 {
-    struct tree_name shows = {.kind = (enum pool_kind)stat->type};
-    tree_number_forget(tree, drive, stat->ino); /* of a file that was there before */
-    shows.number = tree_number(tree, drive, stat->ino, "", name);
-    if (number_is_held(tree, shows.number)) {
-        shows.number = tree_number_other(tree, drive, stat->ino);
-        MRMR_TRY(tree_number_keep(tree, drive, stat->ino, shows.number,
-            stat->type == DRV_REG ? (uint64_t)stat->btime : 0));
-    }
-    tree_set_add(&shows.on, drive);
+    struct tree_name shows;
+    MRMR_TRY(number_new(tree, drive, stat, name, &shows));
     mrmr_locked(&tree->lock);
     struct tree_node *node = tree_get_locked(tree, folder, name, &shows);
     if (!node)
@@ -157,21 +180,21 @@ static mrmr_err acl_seen(const char *name, const void *value, size_t size, void 
     return MRMR_OK;
 }
 
-/* The folder hands down a default ACL, which takes the place of the caller's umask. */
-static bool hands_down(const struct making *m, const char *folder)
+bool tree_hands_down(
+    struct pool_tree *tree, struct tree_node *folder, size_t drive, const char *path)
 {
     bool has = false;
     {
-        mrmr_locked(&m->tree->lock);
-        bool fresh = m->folder->watched || mrmr_clock_monotonic() - m->folder->acl_at < tree_second;
-        if (m->folder->acl != TREE_ACL_UNKNOWN && fresh)
-            return m->folder->acl == TREE_ACL_HAS;
+        mrmr_locked(&tree->lock);
+        bool fresh = folder->watched || mrmr_clock_monotonic() - folder->acl_at < tree_second;
+        if (folder->acl != TREE_ACL_UNKNOWN && fresh)
+            return folder->acl == TREE_ACL_HAS;
     }
-    if (drv_xattr_list(m->tree->drive[m->drive].drive->drv, folder, acl_seen, &has))
+    if (drv_xattr_list(tree->drive[drive].drive->drv, path, acl_seen, &has))
         return false;
-    mrmr_locked(&m->tree->lock);
-    m->folder->acl = has ? TREE_ACL_HAS : TREE_ACL_NONE;
-    m->folder->acl_at = mrmr_clock_monotonic();
+    mrmr_locked(&tree->lock);
+    folder->acl = has ? TREE_ACL_HAS : TREE_ACL_NONE;
+    folder->acl_at = mrmr_clock_monotonic();
     return has;
 }
 
@@ -203,7 +226,8 @@ static mrmr_err make_on(struct making *m)
     uint32_t mode = m->what->mode;
     m->asked = false;
     MRMR_TRY(tree_place_folder(m->tree, m->folder, m->drive, &path));
-    if (m->caller && m->caller->umask & mode && !hands_down(m, path.data))
+    if (m->caller && m->caller->umask & mode &&
+        !tree_hands_down(m->tree, m->folder, m->drive, path.data))
         mode &= ~m->caller->umask;
     if (path.size)
         MRMR_TRY(mrmr_bytes_add(&path, "/", 1));
@@ -385,6 +409,12 @@ static mrmr_err link_node(struct linking *linking, struct tree_node *node)
     return mrmr_err_drive(linking->placed, own->drive->meta.name);
 }
 
+static bool is_unnamed(struct pool_tree *tree, const struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    return node->unnamed;
+}
+
 /* One whose drive is away goes to another first. */
 static mrmr_err link_stay(struct linking *linking, struct tree_node *node)
 {
@@ -393,6 +423,9 @@ static mrmr_err link_stay(struct linking *linking, struct tree_node *node)
         MRMR_TRY(tree_bring(linking->tree, node, spot.drive, 0));
     tree_stay_begin(linking->tree, node);
     mrmr_err err = link_node(linking, node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT && is_unnamed(linking->tree, node))
+        err =
+            tree_name_unnamed(linking->tree, linking->caller, node, linking->folder, linking->name);
     tree_stay_end(linking->tree, node);
     return err;
 }

@@ -243,6 +243,14 @@ static mrmr_err set_somewhere(struct setting *setting, struct pool_tree_file *fi
     return set_both(setting, file, what, set);
 }
 
+/* The event that tells of it may come later than who asks. */
+static void attrs_changed(struct setting *setting)
+{
+    mrmr_locked(&setting->tree->lock);
+    setting->node->plain_at = 0;
+    setting->node->attr_events = mrmr_clock_monotonic();
+}
+
 static mrmr_err set_all(struct setting *setting, struct pool_tree_file *file, unsigned what,
     const struct pool_attr *set)
 {
@@ -253,6 +261,7 @@ static mrmr_err set_all(struct setting *setting, struct pool_tree_file *file, un
         return mrmr_fail(setting->spot.kind == POOL_DIR ? MRMR_IS_DIR : MRMR_INVALID, NULL);
     tree_own_node(setting->tree, setting->node);
     mrmr_err err = set_somewhere(setting, file, what, set);
+    attrs_changed(setting);
     tree_own_node(setting->tree, setting->node);
     return err;
 }

@@ -105,7 +105,7 @@ static void event_thing(struct tree_drive *drive, uint64_t number, const char *n
         if (node && node->kind == POOL_DIR)
             tree_known_void_locked(node, (size_t)(drive - tree->drive));
         if (node && !bytes) {
-            node->uncapped_at = 0;
+            node->uncapped_at = node->plain_at = 0;
             node->attr_events = mrmr_clock_monotonic();
         }
         /* While it is written through us, or was a moment ago, this is what we did. */

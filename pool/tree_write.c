@@ -20,6 +20,21 @@ struct change {
     void *arg;
 };
 
+static _Thread_local const struct pool_caller *changing_as;
+
+void pool_tree_change_as(const struct pool_caller *caller)
+{
+    changing_as = caller;
+}
+
+/* The drive's own kernel knows best whose change costs a file its set-id bits. What is kept before is
+ * none of the caller's business, and not done as the caller. */
+static mrmr_err change_as_caller(const struct change *change, struct drv_file *file)
+{
+    tree_act_as(changing_as);
+    return change->fn(file, change->arg);
+}
+
 static mrmr_err change_made(
     const struct change *change, const struct tree_original *original, uint64_t epoch)
 {
@@ -30,7 +45,7 @@ static mrmr_err change_made(
         change->keeps ? 0 : change->from, change->keeps ? 0 : change->to, epoch));
     tree_file_written(change->tree, change->node);
     tree_owe(change->tree, change->node, change->drive);
-    mrmr_err err = change->fn(file, change->arg);
+    mrmr_err err = change_as_caller(change, file);
     tree_owe(change->tree, change->node, change->drive);
     tree_own_node(change->tree, change->node);
     return err;

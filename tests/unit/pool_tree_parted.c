@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The live tree and files that lost their name while somebody held them.
+ * The live tree and files without a name: those that lost it while somebody held them, and those that
+ * never had one.
  */
 #include "tests/unit/pool_tree_world.h"
 
@@ -163,6 +164,40 @@ static void test_a_name_that_comes_again(void **state)
     finish(&w);
 }
 
+/* Made without a name, written, named: it is a file as any other, and protected. */
+static void test_a_file_without_a_name(void **state)
+{
+    struct world w;
+    struct pool_tree_file *file, *other;
+    struct pool_attr attr, named, second;
+    (void)state;
+    begin(&w, RIG_LOCAL, 307);
+    rig_ok(pool_tree_create_unnamed(w.tree, NULL, POOL_ROOT, 0640, &attr, &file));
+    rig_ok(pool_tree_create_unnamed(w.tree, NULL, POOL_ROOT, 0640, &second, &other));
+    assert_int_not_equal(attr.node, second.node);
+    rig_ok(pool_tree_file_write(file, 0, "bytes", 5));
+    rig_ok(pool_tree_attr(w.tree, attr.node, &named));
+    assert_int_equal(named.nlink, 0);
+    assert_int_equal(named.size, 5);
+    assert_int_equal(pool_tree_link(w.tree, NULL, attr.node, POOL_ROOT, "f0", &named), MRMR_EXISTS);
+    rig_ok(pool_tree_link(w.tree, NULL, attr.node, POOL_ROOT, "named", &named));
+    assert_int_equal(named.node, attr.node);
+    assert_int_equal(named.nlink, 1);
+    assert_int_equal(look(&w, POOL_ROOT, "named").node, attr.node);
+    rig_ok(pool_tree_file_write(file, 5, " more", 5));
+    reads(file, "bytes more", 10);
+    pool_tree_file_close(file);
+    /* Nobody has it open any more, and it never had a name. */
+    pool_tree_file_close(other);
+    assert_int_equal(
+        mrmr_class_of(pool_tree_link(w.tree, NULL, second.node, POOL_ROOT, "late", &named)),
+        MRMR_CLASS_ABSENT);
+    pool_tree_forget(w.tree, second.node, 1);
+    pool_tree_forget(w.tree, attr.node, 3);
+    assert_int_equal(drives_with(w.rig, "named"), 1);
+    end_after(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +206,7 @@ int main(void)
         cmocka_unit_test(test_how_much_is_kept),
         cmocka_unit_test(test_nothing_is_kept_of_what_stays),
         cmocka_unit_test(test_a_name_that_comes_again),
+        cmocka_unit_test(test_a_file_without_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,8 +13,12 @@
  * kept free does the same service, so slack takes nothing of it. It holds nothing, so it needs no
  * crash argument: whether it is there or not after a crash, it is looked at before it is reckoned
  * with. Drives that cannot allocate have none; their room is smaller by it all the same.
+ *
+ * A small part of every drive that may have originals is kept beside it, as room for pointers
+ * (pointers.h): so that what lies on a full drive can be removed.
  */
 #include "pool/drive.h"
+#include "pool/pointers.h"
 
 MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
 
@@ -99,6 +103,38 @@ static mrmr_err slack_there(struct pool_drive *drive, uint64_t *ret_bytes)
     return MRMR_OK;
 }
 
+/* --- room for pointers --- */
+
+static mrmr_err pointers_lack(struct pool_drive *drive, uint64_t *ret_wanted, uint64_t *ret_lack)
+{
+    struct drv_space space;
+    uint64_t there;
+    *ret_wanted = *ret_lack = 0;
+    if (drive->meta.role == META_ROLE_PARITY || !pool_drive_writable(drive))
+        return MRMR_OK;
+    MRMR_TRY(mrmr_err_drive(drv_space(drive->drv, &space), drive->meta.name));
+    MRMR_TRY(mrmr_err_drive(pool_pointers_room(drive->drv, &there), drive->meta.name));
+    *ret_wanted = pool_pointers_wanted(space.total);
+    *ret_lack = less(*ret_wanted, there);
+    return MRMR_OK;
+}
+
+static mrmr_err pointers_keep(struct pool *pool, struct pool_drive *drive)
+{
+    uint64_t wanted, lack, usable;
+    MRMR_TRY(pointers_lack(drive, &wanted, &lack));
+    if (!lack)
+        return MRMR_OK;
+    MRMR_TRY(space_usable(pool, drive, &usable));
+    mrmr_err err = pool_pointers_make(drive->drv, wanted - less(lack, usable));
+    /* No room after all, or no such means here: as slack. */
+    if (err == MRMR_SPACE || mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED)
+        return MRMR_OK;
+    return mrmr_err_drive(err, drive->meta.name);
+}
+
+/* --- Slack again --- */
+
 static mrmr_err slack_remove(struct pool_drive *drive)
 {
     mrmr_err err = drv_unlink(drive->drv, SLACK_PATH);
@@ -131,6 +167,7 @@ static mrmr_err slack_allocate_most(struct pool_drive *drive, uint64_t bytes)
 mrmr_err pool_drive_slack_keep_locked(struct pool *pool, struct pool_drive *drive)
 {
     uint64_t wanted, there, usable;
+    MRMR_TRY(pointers_keep(pool, drive));
     MRMR_TRY(slack_wanted(pool, drive, &wanted));
     MRMR_TRY(slack_there(drive, &there));
     if (wanted == 0)
@@ -171,11 +208,12 @@ mrmr_err pool_drive_slack_give(struct pool *pool, struct pool_drive *drive)
 
 mrmr_err pool_drive_free(struct pool *pool, struct pool_drive *drive, uint64_t *ret_bytes)
 {
-    uint64_t usable, wanted, there;
+    uint64_t usable, wanted, there, pointers, lack;
     MRMR_TRY(space_usable(pool, drive, &usable));
     MRMR_TRY(slack_wanted(pool, drive, &wanted));
     MRMR_TRY(slack_there(drive, &there));
-    uint64_t room = less(usable, less(wanted, there));
+    MRMR_TRY(pointers_lack(drive, &pointers, &lack));
+    uint64_t room = less(less(usable, less(wanted, there)), lack);
     if (drive->meta.max_usage) {
         struct meta_totals totals;
         MRMR_TRY(meta_totals(pool->meta, drive->meta.id, &totals));

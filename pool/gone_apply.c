@@ -114,8 +114,12 @@ static mrmr_err take_file(struct applying *a, const struct pool_gone_record *rec
 {
     struct drv *drv = a->drive->drv;
     char taken[POOL_RETAINED_PATH];
-    MRMR_TRY(pool_retained_point(drv, leaves, n, taken));
-    MRMR_TRY(drv_rename(drv, a->path, taken, DRV_RENAME_REPLACE));
+    if (a->keeping) {
+        MRMR_TRY(pool_retained_keep(drv, a->path, leaves, n, POOL_RETAINED_MOVE, taken));
+    } else { /* a tree may be at work: on a full drive this one waits until there is room */
+        MRMR_TRY(pool_retained_point(drv, leaves, n, taken));
+        MRMR_TRY(drv_rename(drv, a->path, taken, DRV_RENAME_REPLACE));
+    }
     return judge_taken(a, record, taken, n > 0, ret_kept);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/retained.h"
+#include "pool/pointers.h"
 
 #include "base/text.h"
 #include "base/uuid.h"
@@ -69,7 +70,15 @@ static mrmr_err leaf_open(
 
 /* --- reading --- */
 
-mrmr_err pool_retained_read(
+static mrmr_err read_verified(struct drv_file *file, uint64_t offset,
+    const struct mrmr_digest *digest, void *buf, uint32_t size)
+{
+    MRMR_TRY(drv_file_read_exact(file, offset, buf, size));
+    struct mrmr_digest got = mrmr_digest_of(buf, size);
+    return mrmr_digest_equal(&got, digest) ? MRMR_OK : mrmr_fail(MRMR_DIGEST, NULL);
+}
+
+static mrmr_err read_named(
     struct drv *drv, const struct mrmr_digest *digest, void *buf, uint32_t size)
 {
     MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
@@ -77,9 +86,53 @@ mrmr_err pool_retained_read(
     uint64_t offset;
     leaf_path(digest, path);
     MRMR_TRY(leaf_open(drv, path, &file, &offset));
-    MRMR_TRY(drv_file_read_exact(file, offset, buf, size));
-    struct mrmr_digest got = mrmr_digest_of(buf, size);
-    return mrmr_digest_equal(&got, digest) ? MRMR_OK : mrmr_fail(MRMR_DIGEST, NULL);
+    return read_verified(file, offset, digest, buf, size);
+}
+
+struct finding {
+    struct drv *drv;
+    const struct mrmr_digest *digest;
+    void *buf;
+    uint32_t size;
+    bool found;
+};
+
+static void file_path(const uint8_t file[POOL_POINTERS_FILE], char path[POOL_RETAINED_PATH])
+{
+    char hex[NAME_HEX + 1];
+    mrmr_text_hex(file, POOL_POINTERS_FILE, hex);
+    snprintf(path, POOL_RETAINED_PATH, POOL_RETAINED_FILES "/%s", hex);
+}
+
+/* One that leads nowhere, or to other bytes, is not the last that there may be. */
+static mrmr_err find_pointed(const struct pool_pointer *pointer, void *arg)
+{
+    MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
+    struct finding *finding = arg;
+    char path[POOL_RETAINED_PATH];
+    if (finding->found || !mrmr_digest_equal(&pointer->digest, finding->digest) ||
+        pointer->leaf > UINT64_MAX / META_LEAF - 1)
+        return MRMR_OK;
+    file_path(pointer->file, path);
+    mrmr_err err = drv_file_open(finding->drv, path, DRV_OPEN_READ, 0, &file);
+    if (!err)
+        err = read_verified(
+            file, pointer->leaf * META_LEAF, finding->digest, finding->buf, finding->size);
+    finding->found = !err;
+    return mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || err == MRMR_NOMEM ? err : MRMR_OK;
+}
+
+mrmr_err pool_retained_read(
+    struct drv *drv, const struct mrmr_digest *digest, void *buf, uint32_t size)
+{
+    struct finding finding = {drv, digest, buf, size, false};
+    struct mrmr_story story;
+    mrmr_err err = read_named(drv, digest, buf, size);
+    if (!err || mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || err == MRMR_NOMEM)
+        return err;
+    mrmr_story_save(&story);
+    MRMR_TRY(pool_pointers_each(drv, find_pointed, &finding));
+    return finding.found ? MRMR_OK : mrmr_story_restore(&story);
 }
 
 mrmr_err pool_retained_leaf(
@@ -309,18 +362,86 @@ static mrmr_err point_sync(struct drv *drv, const struct pool_retained_leaf leav
     return MRMR_OK;
 }
 
+static mrmr_err files_folder(struct drv *drv, const char path[POOL_RETAINED_PATH])
+{
+    struct drv_stat stat;
+    return drv_stat(drv, POOL_RETAINED_FILES, &stat) ? folder_make(drv, path) : MRMR_OK;
+}
+
+static mrmr_err point_all(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
+    const char path[POOL_RETAINED_PATH])
+{
+    for (size_t i = 0; i < n; i++)
+        MRMR_TRY(point_at(drv, path, &leaves[i]));
+    return point_sync(drv, leaves, n);
+}
+
+/* A name for a retained file. */
+static mrmr_err file_name(uint8_t file[POOL_POINTERS_FILE], char ret_path[POOL_RETAINED_PATH])
+{
+    MRMR_TRY(mrmr_random(file, POOL_POINTERS_FILE));
+    file_path(file, ret_path);
+    return MRMR_OK;
+}
+
 mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
     char ret_path[POOL_RETAINED_PATH])
 {
-    struct drv_stat stat;
-    uint64_t random;
-    MRMR_TRY(mrmr_random(&random, sizeof random));
-    snprintf(ret_path, POOL_RETAINED_PATH, POOL_RETAINED_FILES "/%016" PRIx64, random);
-    if (drv_stat(drv, POOL_RETAINED_FILES, &stat))
-        MRMR_TRY(folder_make(drv, ret_path));
-    for (size_t i = 0; i < n; i++)
-        MRMR_TRY(point_at(drv, ret_path, &leaves[i]));
-    return point_sync(drv, leaves, n);
+    uint8_t file[POOL_POINTERS_FILE];
+    MRMR_TRY(file_name(file, ret_path));
+    MRMR_TRY(files_folder(drv, ret_path));
+    return point_all(drv, leaves, n, ret_path);
+}
+
+/* What it fails with when nothing is left to give. */
+static mrmr_err keep_failed(const struct mrmr_story *story)
+{
+    return mrmr_err_hint(mrmr_story_restore(story),
+        "its old bytes must be kept until no parity counts on them, and its drive has no room to "
+        "note where; make a little room on the drive, or run: mrmr sync");
+}
+
+static mrmr_err keep_named(
+    struct drv *drv, const char *path, enum pool_retained_how how, const char *kept)
+{
+    for (;;) {
+        struct mrmr_story story;
+        bool gave = false;
+        mrmr_err err = how == POOL_RETAINED_LINK ? drv_link(drv, path, kept)
+                                                 : drv_rename(drv, path, kept, DRV_RENAME_REPLACE);
+        if (err != MRMR_SPACE)
+            return err;
+        mrmr_story_save(&story);
+        if (pool_pointers_give(drv, &gave) || !gave)
+            return keep_failed(&story);
+    }
+}
+
+/* With less than this free, symlinks and their folders would take what is given back for names. */
+static bool keep_is_tight(struct drv *drv, size_t n)
+{
+    static const uint64_t folders = 2 << 20, symlink = 1 << 10;
+    struct drv_space space;
+    return n && !drv_space(drv, &space) && space.avail < folders + n * symlink;
+}
+
+mrmr_err pool_retained_keep(struct drv *drv, const char *path,
+    const struct pool_retained_leaf leaves[], size_t n, enum pool_retained_how how,
+    char ret_kept[POOL_RETAINED_PATH])
+{
+    uint8_t file[POOL_POINTERS_FILE];
+    struct mrmr_story story;
+    MRMR_TRY(file_name(file, ret_kept));
+    MRMR_TRY(files_folder(drv, ret_kept));
+    bool tight = keep_is_tight(drv, n);
+    mrmr_err err =
+        tight ? pool_pointers_add(drv, leaves, n, file) : point_all(drv, leaves, n, ret_kept);
+    if (err == MRMR_SPACE)
+        err = tight ? point_all(drv, leaves, n, ret_kept) : pool_pointers_add(drv, leaves, n, file);
+    mrmr_story_save(&story);
+    if (err)
+        return err == MRMR_SPACE ? keep_failed(&story) : err;
+    return keep_named(drv, path, how, ret_kept);
 }
 
 mrmr_err pool_retained_put_back(struct drv *drv, const char *kept, const char *path)

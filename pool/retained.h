@@ -5,6 +5,8 @@
  *     .mrmr/retained/3f/<64 hex>       one leaf, named by its digest: its bytes, or a symlink
  *                                      "../files/<16 hex>#<leaf>" into a whole file
  *     .mrmr/retained/files/<16 hex>    a file that was deleted or replaced: the very inode
+ *     .mrmr/pointers                   where leaves lie in such files, if the drive had no room for
+ *                                      symlinks (pointers.h)
  *
  * A leaf is found by the digest that its extent has in the catalog, so neither has to know of the
  * other: whoever misses a leaf in its place looks here, and believes it only when its digest is
@@ -18,7 +20,10 @@
  *
  * Of keeping a whole file. (1) A symlink is made for each leaf, to a name that is not there yet: a
  * cut leaves symlinks that lead nowhere, and the file in its place. They are synced. (2) The file is renamed (or
- * linked) to that name, in one step: wherever it lies, its bytes are the same, and are found.
+ * linked) to that name, in one step: wherever it lies, its bytes are the same, and are found. Where
+ * the drive has hardly room for symlinks, pointers.h takes the place of (1), and if it has none for the
+ * name either, what is free behind the pointers is given back to it, and (2) tried again: a cut leaves
+ * less of that. When nothing is left to give it fails, and the file is as it was.
  *
  * Of release. A leaf is removed when the catalog, durably, has no stripe that counts on it, or only
  * such that have it in its place; a whole file when no symlink leads to it. A cut leaves some of them for the next time.
@@ -75,6 +80,15 @@ mrmr_err pool_retained_counted(struct pool *pool, const struct pool_drive *drive
  * the right bytes. The symlinks are durable on return. Not for one digest by two threads at a time. */
 mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
     char ret_path[POOL_RETAINED_PATH]);
+
+/* A whole file goes from its path: what pool_retained_point does, on a drive without room by other
+ * means (above), and then it has the name in ret_kept, where it is moved to or linked. Not durable:
+ * sync POOL_RETAINED_FILES where that matters. For the one tree that changes the pool, one at a time
+ * on a drive. MRMR_SPACE: there is really no room. */
+enum pool_retained_how { POOL_RETAINED_MOVE, POOL_RETAINED_LINK };
+mrmr_err pool_retained_keep(struct drv *drv, const char *path,
+    const struct pool_retained_leaf leaves[], size_t n, enum pool_retained_how how,
+    char ret_kept[POOL_RETAINED_PATH]);
 
 /* What was found kept on one drive, and read. Zero-initialise. */
 struct pool_retained_kept {

@@ -6,6 +6,7 @@
  * came, or was needed anew, after the list was made has other times than on it, and stays for the
  * next job.
  */
+#include "pool/pointers.h"
 #include "pool/retained.h"
 #include "pool/writers.h"
 
@@ -27,6 +28,7 @@ struct retained_drive {
     struct mrmr_bytes leaves; /* struct retained_leaf, sorted by digest when it is searched */
     struct mrmr_bytes files;  /* names below files/, each with its NUL */
     struct mrmr_bytes temps;  /* paths that were being made, each with its NUL */
+    size_t pointers;          /* records that were there; of leaves, with inode 0 */
     bool skipped;             /* some folder could not be read */
 };
 
@@ -92,6 +94,14 @@ static mrmr_err list_folder(struct retained_drive *d, const char *folder)
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ? MRMR_OK : err;
 }
 
+static mrmr_err list_pointer(const struct pool_pointer *pointer, void *arg)
+{
+    struct retained_drive *d = arg;
+    const struct retained_leaf leaf = {.digest = pointer->digest};
+    d->pointers++;
+    return mrmr_bytes_add(&d->leaves, &leaf, sizeof leaf);
+}
+
 /* It concerns this folder, and not the drive or the job. */
 static bool list_may_skip(mrmr_err err)
 {
@@ -110,6 +120,7 @@ static bool list_may_skip(mrmr_err err)
 static mrmr_err list_drive(struct retained_drive *d)
 {
     mrmr_autobytes struct mrmr_bytes folders = MRMR_BYTES_INIT;
+    MRMR_TRY(pool_pointers_each(d->drive->drv, list_pointer, d));
     mrmr_err err = drv_list(d->drive->drv, POOL_RETAINED, list_name, &folders);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         return MRMR_OK;
@@ -210,6 +221,16 @@ static mrmr_err look_in_place(
     return MRMR_OK;
 }
 
+/* There may be several of one digest: a leaf and pointers. */
+static void leaves_needed(struct retained_drive *d, struct retained_leaf *found)
+{
+    struct retained_leaf *first = leaf_at(d, 0), *end = first + leaf_count(d), *leaf = found;
+    while (leaf > first && mrmr_digest_equal(&leaf[-1].digest, &found->digest))
+        leaf--;
+    for (; leaf < end && mrmr_digest_equal(&leaf->digest, &found->digest); leaf++)
+        leaf->needed = true;
+}
+
 static mrmr_err look_at_extent(struct looking *l, const struct meta_extent *extent)
 {
     for (uint64_t i = 0; i < extent->leaves; i++) {
@@ -219,7 +240,8 @@ static mrmr_err look_at_extent(struct looking *l, const struct meta_extent *exte
             continue;
         if (extent->state == META_LIVE)
             MRMR_TRY(look_in_place(l, extent, i, &there));
-        leaf->needed = !there;
+        if (!there)
+            leaves_needed(l->d, leaf);
     }
     return MRMR_OK;
 }
@@ -288,6 +310,47 @@ static mrmr_err release_leaves(
     return MRMR_OK;
 }
 
+struct letting_go {
+    struct retained_drive *d;
+    size_t seen;
+    struct mrmr_bytes left; /* struct pool_pointer */
+};
+
+/* What came after the list was made stays. */
+static mrmr_err let_go_pointer(const struct pool_pointer *pointer, void *arg)
+{
+    struct letting_go *l = arg;
+    const struct retained_leaf *leaf = leaf_find(l->d, &pointer->digest);
+    if (l->seen++ < l->d->pointers && leaf && !leaf->needed)
+        return MRMR_OK;
+    return mrmr_bytes_add(&l->left, pointer, sizeof *pointer);
+}
+
+/* Writers stand still. */
+static mrmr_err let_go_pointers(struct letting_go *l)
+{
+    struct drv *drv = l->d->drive->drv;
+    MRMR_TRY(pool_pointers_each(drv, let_go_pointer, l));
+    size_t n = l->left.size / sizeof(struct pool_pointer);
+    if (n == l->seen)
+        return MRMR_OK;
+    mrmr_err err = pool_pointers_replace(drv, (const struct pool_pointer *)(void *)l->left.data, n);
+    return err == MRMR_SPACE ? MRMR_OK : err; /* some more stay for now */
+}
+
+static mrmr_err release_pointers(
+    struct pool *pool, const struct pool_job *job, struct retained_drive *d)
+{
+    struct letting_go l = {.d = d};
+    if (!d->pointers)
+        return MRMR_OK;
+    MRMR_TRY(pool_writers_stop(pool->writers, job));
+    mrmr_err err = let_go_pointers(&l);
+    pool_writers_go(pool->writers);
+    mrmr_bytes_free(&l.left);
+    return err;
+}
+
 static mrmr_err release_temps(struct retained_drive *d)
 {
     for (size_t at = 0; at < d->temps.size; at += strlen(d->temps.data + at) + 1) {
@@ -322,18 +385,27 @@ static mrmr_err file_in_use(
     return left > FILE_HEX ? mrmr_bytes_add(names, slash + 1, FILE_HEX) : MRMR_OK;
 }
 
+static mrmr_err file_pointed(const struct pool_pointer *pointer, void *arg)
+{
+    char hex[FILE_HEX + 1];
+    mrmr_text_hex(pointer->file, sizeof pointer->file, hex);
+    return mrmr_bytes_add(arg, hex, FILE_HEX);
+}
+
 static int name_compare(const void *a, const void *b)
 {
     return memcmp(a, b, FILE_HEX);
 }
 
-/* Names of FILE_HEX bytes, sorted. *ret_all: there are no others, for every symlink was seen. */
+/* Names of FILE_HEX bytes, sorted. *ret_all: there are no others, for all that leads to one was seen. */
 static mrmr_err files_in_use(struct retained_drive *d, struct mrmr_bytes *names, bool *ret_all)
 {
     struct retained_drive now = {.drive = d->drive};
     mrmr_err err = list_drive(&now);
     for (size_t i = 0; !err && i < leaf_count(&now); i++)
         err = file_in_use(d, leaf_at(&now, i), names);
+    if (!err)
+        err = pool_pointers_each(d->drive->drv, file_pointed, names);
     mrmr_bytes_free(&now.leaves);
     mrmr_bytes_free(&now.files);
     mrmr_bytes_free(&now.temps);
@@ -343,7 +415,7 @@ static mrmr_err files_in_use(struct retained_drive *d, struct mrmr_bytes *names,
     return err;
 }
 
-/* A file on the list has all the symlinks that it will ever have. */
+/* A file on the list has all the symlinks and pointers that it will ever have. */
 static mrmr_err release_files(struct retained_drive *d)
 {
     mrmr_autobytes struct mrmr_bytes used = MRMR_BYTES_INIT;
@@ -381,8 +453,13 @@ static mrmr_err release_drive(
     MRMR_TRY(pool_drive_attach(pool, d->drive));
     MRMR_TRY(pool_drive_still_ours(pool, d->drive));
     MRMR_TRY(release_leaves(pool, job, d));
+    MRMR_TRY(release_pointers(pool, job, d));
     MRMR_TRY(release_temps(d));
-    return release_files(d);
+    MRMR_TRY(release_files(d));
+    /* What was given away comes from what is free now. */
+    if (pool_drive_slack_keep(pool, d->drive))
+        mrmr_log_story(MRMR_LOG_INFO, "keeping slack");
+    return MRMR_OK;
 }
 
 mrmr_err pool_retained_release(

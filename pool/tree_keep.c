@@ -11,7 +11,8 @@
  * the next scan: what counted when its name went counts until its node is let go of (tree_keep_known).
  *
  * Crash argument. Of a write: each leaf that it touches and that counts is durable where it is kept
- * before the write is issued (retained.h). Of a removal: the symlinks are durable, then one rename
+ * before the write is issued (retained.h). Of a removal: the symlinks, or what stands in for them on
+ * a drive without room, are durable, then one rename
  * takes the file from its name to where it is kept. Of a replacement: the symlinks, then a link to
  * where it is kept, then the rename of the other file, made by the caller: the name is never missing,
  * and after a cut anywhere the bytes have one name or two. The link need not be durable: a cut that
@@ -352,10 +353,9 @@ static mrmr_err move_away(
     struct tree_drive *drive, const struct tree_counted *counted, const char *path)
 {
     char to[POOL_RETAINED_PATH];
-    struct drv *drv = drive->drive->drv;
     mrmr_locked(&drive->keeping);
-    MRMR_TRY(pool_retained_point(drv, counted->leaf, counted->n, to));
-    return drv_rename(drv, path, to, DRV_RENAME_REPLACE);
+    return pool_retained_keep(
+        drive->drive->drv, path, counted->leaf, counted->n, POOL_RETAINED_MOVE, to);
 }
 
 static mrmr_err link_away(struct tree_drive *drive, const struct tree_counted *counted,
@@ -364,8 +364,7 @@ static mrmr_err link_away(struct tree_drive *drive, const struct tree_counted *c
     struct drv *drv = drive->drive->drv;
     char to[POOL_RETAINED_PATH];
     mrmr_locked(&drive->keeping);
-    MRMR_TRY(pool_retained_point(drv, counted->leaf, counted->n, to));
-    MRMR_TRY(drv_link(drv, path, to));
+    MRMR_TRY(pool_retained_keep(drv, path, counted->leaf, counted->n, POOL_RETAINED_LINK, to));
     memcpy(ret_path, to, sizeof to);
     return drv_dir_sync(drv, POOL_RETAINED_FILES);
 }
@@ -412,8 +411,7 @@ static mrmr_err take(struct tree_drive *drive, const struct tree_counted *counte
     char to[POOL_RETAINED_PATH];
     struct drv_stat taken;
     mrmr_locked(&drive->keeping);
-    MRMR_TRY(pool_retained_point(drv, counted->leaf, counted->n, to));
-    MRMR_TRY(drv_rename(drv, path, to, DRV_RENAME_REPLACE));
+    MRMR_TRY(pool_retained_keep(drv, path, counted->leaf, counted->n, POOL_RETAINED_MOVE, to));
     MRMR_TRY(drv_stat(drv, to, &taken));
     if (taken.ino != stat->ino || taken.size != stat->size || taken.mtime != stat->mtime) {
         MRMR_TRY(pool_retained_put_back(drv, to, path));

@@ -58,7 +58,9 @@ static void rot_retained(struct rig *rig, bool whole)
     char folder[POOL_RETAINED_PATH] = POOL_RETAINED_FILES, path[POOL_RETAINED_PATH + 80];
     if (!whole) {
         rig_ok(drv_list(raw, POOL_RETAINED, list_name, &names));
-        snprintf(folder, sizeof folder, POOL_RETAINED "/%.80s", names.data);
+        const char *name = names.data;
+        name += strcmp(name, "files") == 0 ? sizeof "files" : 0;
+        snprintf(folder, sizeof folder, POOL_RETAINED "/%.80s", name);
         mrmr_bytes_clear(&names);
     }
     rig_ok(drv_list(raw, folder, list_name, &names));

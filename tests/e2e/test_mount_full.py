@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The mount on a drive without a byte or an inode left: people delete to make room, and nobody else's file suffers (I3)."""
+import contextlib
+import errno
+import os
+import pathlib
+import random
+import subprocess
+import time
+
+import pytest
+
+from loops import loops, need_loops
+from mounts import mounts, need_fuse
+
+MIB = 1 << 20
+SIZES = {"ext4": 64, "xfs": 320, "btrfs": 128}
+
+
+def fill_up(root, inodes=True):
+    """No byte and no inode is left, not for root either."""
+    hidden = pathlib.Path(root) / "filler"
+    hidden.mkdir(exist_ok=True)
+    for _ in range(4): # what one file system frees when it writes out, it says later
+        with open(hidden / "bytes", "ab", buffering=0) as file:
+            step = 8 * MIB
+            while step >= 256:
+                try:
+                    file.write(bytes(step))
+                    os.fsync(file.fileno())
+                except OSError as e:
+                    assert e.errno == errno.ENOSPC
+                    step //= 2
+        subprocess.run(["sync", "-f", root], check=True)
+    if not inodes:
+        return
+    with contextlib.suppress(OSError):
+        for i in range(1000000):
+            (hidden / ("inode %d" % (i + time.monotonic_ns()))).touch()
+    with pytest.raises(OSError):
+        (hidden / ("x" * 200)).symlink_to("y" * 200)
+
+
+class World:
+    def __init__(self, mrmr, make, fs, rng):
+        self.mrmr, self.fs, self.content, self.drives = mrmr, fs, {}, {}
+        for name in ("full", "b", "c", "d"):
+            self.drives[name] = drive = make(name, fs if name == "full" else "ext4", SIZES[fs] if name == "full" else 64)
+            os.makedirs(os.path.join(drive.root, name))
+            for i in range(6):
+                self.put(name, i, rng.randbytes(rng.randrange(1, 3 * MIB // 2)))
+            mrmr.run("add-drive", drive.root)
+        mrmr.run("set", "block-size", "1M")
+        mrmr.run("set", "exclude", "filler:lost+found")
+        mrmr.run("sync")
+        # btrfs without room for metadata renames nothing: there only the room for bytes is taken
+        fill_up(self.drives["full"].root, fs != "btrfs")
+
+    def put(self, name, number, data):
+        path = "%s/%d" % (name, number)
+        with open(os.path.join(self.drives[name].root, path), "wb") as file:
+            file.write(data)
+        self.content[path] = data
+
+    def all_there(self, root):
+        wrong = []
+        for path, data in self.content.items():
+            with open(os.path.join(root, path), "rb") as file:
+                if file.read() != data:
+                    wrong.append(path)
+        assert wrong == []
+
+    def each_away(self, mount):
+        """With any one drive away, every file of it is read all the same."""
+        for drive in self.drives.values():
+            drive.umount()
+            one = mount("less")
+            self.all_there(one.point)
+            one.stop()
+            drive.mount()
+
+
+@pytest.fixture(name="seeded")
+def make_seeded():
+    need_fuse()
+    need_loops()
+    seed = int(os.environ.get("MRMR_SEED", time.time_ns() % 2**32))
+    print("seed of mount full: %d" % seed)
+    return random.Random(seed)
+
+
+@contextlib.contextmanager
+def world_of(mrmr, folder, fs, rng):
+    with loops(folder) as make, mounts(mrmr, folder) as mount:
+        yield World(mrmr, make, fs, rng), mount
+
+
+@pytest.mark.parametrize("fs", list(SIZES))
+def test_removed_from_a_full_drive(mrmr, tmp_path, seeded, fs):
+    with world_of(mrmr, tmp_path, fs, seeded) as (world, mount):
+        one = mount()
+        at = lambda path: os.path.join(one.point, path)
+        data = seeded.randbytes(5000)
+
+        os.unlink(at("full/0"))
+        del world.content["full/0"]
+
+        with open(at("full/1"), "r+b") as file: # it goes to a drive with room
+            file.seek(100)
+            file.write(data)
+        world.content["full/1"] = (lambda was: was[:100] + data + was[100 + len(data):])(world.content["full/1"])
+
+        os.truncate(at("full/2"), 10)
+        world.content["full/2"] = world.content["full/2"][:10]
+
+        with open(at("full/3"), "wb") as file: # cut to nothing, and anew
+            file.write(data)
+        world.content["full/3"] = data
+
+        os.rename(at("full/4"), at("full/5"))
+        world.content["full/5"] = world.content.pop("full/4")
+
+        world.all_there(one.point)
+        one.stop()
+        # What is not synced yet is on the drives that it went to; of what was there nobody else's bytes are lost.
+        others = {path: data for path, data in world.content.items() if not path.startswith("full/")}
+        changed, world.content = world.content, others
+        world.each_away(mount)
+        world.content = changed
+        mrmr.run("sync", code=(0, 3))
+        mrmr.run("sync")
+        world.each_away(mount)
+        world.all_there(mount("after").point)
+        kept = [name for _, _, names in os.walk(os.path.join(world.drives["full"].root, ".mrmr/retained")) for name in names]
+        assert kept == []
+        assert mrmr.run("status").returncode == 0
+
+
+def test_many_removed_from_a_full_drive(mrmr, tmp_path, seeded):
+    """More than one block of names and of pointers; and what lies there afterwards is found by a sync."""
+    with world_of(mrmr, tmp_path, "ext4", seeded) as (world, mount):
+        full = world.drives["full"]
+        (pathlib.Path(full.root) / "filler/bytes").unlink()
+        for i in range(100, 700):
+            world.put("full", i, seeded.randbytes(seeded.randrange(1, 9000)))
+        for name in ("b", "c", "d"): # so that they share stripes
+            world.put(name, 100, seeded.randbytes(5 * MIB // 2))
+        mrmr.run("sync")
+        fill_up(full.root)
+        one = mount()
+        for i in range(100, 700):
+            os.unlink(os.path.join(one.point, "full/%d" % i))
+            del world.content["full/%d" % i]
+        one.stop()
+        assert os.stat(os.path.join(full.root, ".mrmr/pointers")).st_size > 600 * 48
+        world.each_away(mount)
+        mrmr.run("sync")
+        world.each_away(mount)
+
+
+def test_every_drive_is_full(mrmr, tmp_path, seeded):
+    """What would need room fails as on any full disk; removing does not."""
+    with world_of(mrmr, tmp_path, "ext4", seeded) as (world, mount):
+        for name in ("b", "c", "d"):
+            fill_up(world.drives[name].root)
+        one = mount()
+        with open(os.path.join(one.point, "full/1"), "r+b", buffering=0) as file:
+            with pytest.raises(OSError) as failed:
+                file.write(b"changed")
+        assert failed.value.errno == errno.ENOSPC
+        world.all_there(one.point)
+        for name in world.drives:
+            os.unlink(os.path.join(one.point, name, "2"))
+            del world.content[name + "/2"]
+        world.all_there(one.point)
+        one.stop()
+        mrmr.run("sync", code=(0, 3))
+        world.all_there(mount("after").point)

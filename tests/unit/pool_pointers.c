@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A whole file that counts is removed from a drive without room for a folder, a symlink or a name:
+ * its bytes are found all the same, also when the power goes at any moment, and are let go of when no
+ * stripe counts on them any more. What lies in the file of pointers is not believed.
+ */
+#include "pool/pointers.h"
+#include "pool/pointers_format.h"
+#include "tests/support/kept.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { DRIVES = 5, FILE_LEAVES = 3, RECORD = sizeof(struct pointers_record) };
+
+static struct rig *begin(enum rig_kind kind, uint64_t seed)
+{
+    struct rig *rig = rig_create(&(struct rig_spec){.kind = kind, .drives = DRIVES, .seed = seed});
+    for (unsigned d = 0; d < DRIVES; d++) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", d);
+        rig_put(rig, d, path, FILE_LEAVES * RIG_MIB - 100);
+    }
+    rig_put(rig, 0, "other", 5000); /* so that the drive is not empty afterwards */
+    rig_protect_all(rig);
+    return rig;
+}
+
+static void full(struct rig *rig, uint32_t ops, uint64_t times)
+{
+    const struct drv_fault_rule rule = {
+        .ops = ops, .prefix = POOL_RETAINED, .err = MRMR_SPACE, .times = times};
+    rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
+}
+
+static void no_symlinks(struct rig *rig)
+{
+    full(rig, DRV_FAULT_SYMLINK | DRV_FAULT_MKDIR | DRV_FAULT_CREATE, 0);
+}
+
+static mrmr_err keep(struct rig *rig, const char *path, enum pool_retained_how how)
+{
+    struct pool_drive *drive = rig_pool_drive(rig, 0);
+    struct pool_retained_leaf *leaves;
+    char kept[POOL_RETAINED_PATH];
+    size_t n;
+    bool known;
+    struct meta_node node;
+    rig_ok(meta_lookup_path(rig->pool->meta, drive->meta.root, path, &node));
+    rig_ok(pool_retained_counted(rig->pool, drive, path, node.ino, &leaves, &n, &known));
+    assert_true(n > 0);
+    mrmr_err err = pool_retained_keep(drive->drv, path, leaves, n, how, kept);
+    free(leaves);
+    MRMR_TRY(err);
+    return drv_dir_sync(drive->drv, POOL_RETAINED_FILES);
+}
+
+static mrmr_err count_pointer(const struct pool_pointer *pointer, void *arg)
+{
+    (void)pointer;
+    ++*(size_t *)arg;
+    return MRMR_OK;
+}
+
+static size_t pointers(struct rig *rig)
+{
+    size_t n = 0;
+    rig_ok(pool_pointers_each(rig->drive[0].raw, count_pointer, &n));
+    return n;
+}
+
+static uint64_t room(struct rig *rig)
+{
+    uint64_t bytes;
+    rig_ok(pool_pointers_room(rig->drive[0].raw, &bytes));
+    return bytes;
+}
+
+static void test_without_symlinks(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 301);
+    assert_true(room(rig) >= 128 << 10);
+    no_symlinks(rig);
+    rig_ok(keep(rig, "f0", POOL_RETAINED_MOVE));
+    assert_int_equal(pointers(rig), FILE_LEAVES);
+    assert_int_equal(count_retained(rig, 0), 1); /* the file, and nothing else */
+    rig_find(rig, "f0")->there = false;
+    nobody_suffers(rig, "f0");
+}
+
+static void test_let_go_of(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 302);
+    no_symlinks(rig);
+    rig_ok(keep(rig, "f0", POOL_RETAINED_MOVE));
+    rig_ok(keep(rig, "other", POOL_RETAINED_LINK)); /* and is not replaced after all */
+    assert_int_equal(pointers(rig), FILE_LEAVES + 1);
+    rig_find(rig, "f0")->there = false;
+    no_new_rows(rig);
+    rig_sync(rig); /* nothing can be encoded: what counts stays, and only that */
+    assert_int_equal(pointers(rig), FILE_LEAVES);
+    assert_int_equal(count_retained(rig, 0), 1);
+    reads_all_but(rig, NULL, 0);
+    rig_clear_faults(rig);
+    rig_protect_all(rig);
+    rig_sync(rig);
+    assert_int_equal(pointers(rig), 0);
+    assert_int_equal(count_retained(rig, 0), 0);
+    assert_true(room(rig) >= 128 << 10); /* there is room again for the next ones */
+    rig_check_originals(rig);
+    rig_destroy(rig);
+}
+
+/* What is free behind the pointers makes room for a name; and when there is none left, nothing has
+ * happened. */
+static void test_no_room_for_a_name(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 303);
+    uint64_t before = room(rig);
+    no_symlinks(rig);
+    full(rig, DRV_FAULT_RENAME | DRV_FAULT_LINK, 3);
+    rig_ok(keep(rig, "f0", POOL_RETAINED_MOVE));
+    assert_true(room(rig) < before);
+    assert_int_equal(pointers(rig), FILE_LEAVES);
+    full(rig, DRV_FAULT_RENAME | DRV_FAULT_LINK, 0);
+    assert_int_equal(keep(rig, "other", POOL_RETAINED_LINK), MRMR_SPACE);
+    assert_int_equal(room(rig), pointers(rig) * RECORD);
+    rig_find(rig, "f0")->there = false;
+    rig_check_originals(rig);
+    rig_clear_faults(rig);
+    nobody_suffers(rig, "f0");
+}
+
+/* Whatever lies there: nothing is believed, nothing breaks, and what is right is found. */
+static void test_not_believed(void **state)
+{
+    (void)state;
+    uint64_t seed = rig_seed("pointers");
+    struct rig *rig = begin(RIG_LOCAL, 304);
+    uint8_t noise[3 * RECORD + 7];
+    struct drv_file *file;
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (uint8_t)(rig_hash(seed + i) | 1);
+    no_symlinks(rig);
+    rig_ok(drv_file_open(rig->drive[0].raw, POOL_POINTERS, DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_write(file, 0, noise, 2 * RECORD));
+    drv_file_close(file);
+    rig_ok(keep(rig, "f0", POOL_RETAINED_MOVE));
+    assert_int_equal(pointers(rig), FILE_LEAVES + 2);
+    rig_find(rig, "f0")->there = false;
+    /* Behind a gap: of an addition that was never finished. */
+    rig_ok(drv_file_open(rig->drive[0].raw, POOL_POINTERS, DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_write(file, (uint64_t)(FILE_LEAVES + 4) * RECORD, noise, sizeof noise));
+    drv_file_close(file);
+    assert_int_equal(pointers(rig), FILE_LEAVES + 2);
+    reads_all_but(rig, "f0", 0);
+    rig_ok(keep(rig, "other", POOL_RETAINED_LINK));
+    nobody_suffers(rig, "f0");
+}
+
+static void tap_cut(struct rig *rig, struct rig_drive *drive)
+{
+    struct drv_fault_rule rule = {.err = MRMR_OFFLINE};
+    (void)rig;
+    drv_fault_add(drive->fault, &rule, NULL);
+}
+
+/* The power goes at call n; true: all was through before. */
+static bool power_goes_at(uint64_t n, bool late, uint64_t seed)
+{
+    struct rig *rig = begin(RIG_MEM_CUT, 305);
+    no_symlinks(rig);
+    full(rig, DRV_FAULT_RENAME, 2);
+    rig_sync_drives(rig);
+    rig_tap(rig, RIG_CUTS | DRV_FAULT_FILE_WRITE, n, late, tap_cut);
+    /* The count wraps at the call that is meant. */
+    bool through = keep(rig, "f0", POOL_RETAINED_MOVE) == MRMR_OK && rig->tap_left <= n;
+    rig_close(rig);
+    rig_clear_faults(rig);
+    rig_power_cut(rig, seed);
+    rig_open(rig);
+    reads_without(rig, 1 + seed % 4, 1 + (seed / 4) % 4, "f0", 0);
+    rig_destroy(rig);
+    return through;
+}
+
+static void test_power_cuts(void **state)
+{
+    (void)state;
+    uint64_t seed = rig_seed("pointers"), cuts = 0;
+    for (int late = 0; late < 2; late++) {
+        uint64_t n = 0;
+        while (!power_goes_at(n, late, rig_hash(seed + cuts++)))
+            assert_true(++n < 100);
+        assert_true(n > 8);
+    }
+    printf("%" PRIu64 " cuts\n", cuts);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_without_symlinks),
+        cmocka_unit_test(test_let_go_of),
+        cmocka_unit_test(test_no_room_for_a_name),
+        cmocka_unit_test(test_not_believed),
+        cmocka_unit_test(test_power_cuts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -26,8 +26,11 @@ static struct drv_act *act_create(const struct drv_caller *caller)
     struct counted *c = malloc(sizeof *c + size);
     if (!c)
         return drv_act_share(&act_lost.act);
-    c->act = (struct drv_act){
-        .uid = caller->uid, .gid = caller->gid, .groups = c->groups, .ngroups = caller->ngroups};
+    c->act = (struct drv_act){.bytes = caller->bytes,
+        .uid = caller->uid,
+        .gid = caller->gid,
+        .groups = c->groups,
+        .ngroups = caller->ngroups};
     c->refs = 1;
     if (size)
         memcpy(c->groups, caller->groups, size);

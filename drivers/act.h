@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 struct drv_act {
-    bool lost; /* there was no memory to keep who it is */
+    bool lost;  /* there was no memory to keep who it is */
+    bool bytes; /* driver.h */
     uint32_t uid, gid;
     const uint32_t *groups;
     size_t ngroups;

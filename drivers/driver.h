@@ -150,6 +150,9 @@ struct drv_caller {
     uint32_t uid, gid;
     const uint32_t *groups; /* supplementary ones; copied */
     size_t ngroups;
+    bool
+        bytes; /* only bytes of open files are written: what counts is whose room they may take. The
+                   groups stay the process's own, which costs half */
 };
 
 /* One entry of a folder. name is valid during the call only. stat is NULL if the entry could not be

@@ -37,6 +37,7 @@ struct local_file {
 /* How the thread was before it began to act as another user. */
 struct local_act {
     bool acting;
+    bool grouped; /* gid and groups are others, too */
     uint32_t uid, gid;
     uint32_t *groups; /* owned */
     size_t ngroups;

@@ -42,3 +42,12 @@ void mfs_caller_free(struct mfs_caller *who)
     free(who->groups);
     who->groups = NULL;
 }
+
+/* Who opened it, not who writes: pages of a mapping are written by the kernel, for nobody. */
+void mfs_act_as_caller(fuse_req_t req, struct pool_tree_file *file)
+{
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    const struct pool_caller caller = {.uid = ctx->uid, .gid = ctx->gid};
+    if (geteuid() == 0 && ctx->uid != 0)
+        pool_tree_file_act(file, &caller);
+}

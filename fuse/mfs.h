@@ -114,6 +114,8 @@ struct mfs_caller {
 /* Who makes the request; to be freed. */
 mrmr_err mfs_caller_of(fuse_req_t req, struct mfs_caller *ret_who);
 void mfs_caller_free(struct mfs_caller *who);
+/* What is written through a file that he opened takes his room. */
+void mfs_act_as_caller(fuse_req_t req, struct pool_tree_file *file);
 
 /* --- reply.c --- */
 

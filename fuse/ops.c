@@ -204,6 +204,8 @@ static void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
     mrmr_err err = pool_tree_file_open(mfs_tree(req), node, writing, &file, &same);
     if (err)
         return mfs_reply_stale(req, err);
+    if (writing)
+        mfs_act_as_caller(req, file);
     fi->fh = (uintptr_t)file;
     fi->keep_cache = same;
     if (fuse_reply_open(req, fi))

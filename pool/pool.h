@@ -365,6 +365,12 @@ mrmr_err pool_tree_file_seek(
 mrmr_err pool_tree_file_attr(struct pool_tree_file *file, struct pool_attr *ret_attr);
 void pool_tree_file_close(struct pool_tree_file *file); /* NULL-safe */
 
+/* Its bytes are written as this user from now on, by whoever writes them: so that quotas, and the room
+ * that a file system keeps for root, are as on any disk. Before the first of them; one that was created
+ * by a caller is his. */
+struct pool_caller;
+void pool_tree_file_act(struct pool_tree_file *file, const struct pool_caller *caller);
+
 /* Whole, or an error: then part of it may be written. */
 mrmr_err pool_tree_file_write(
     struct pool_tree_file *file, uint64_t offset, const void *buf, size_t size);

@@ -503,6 +503,8 @@ struct pool_tree *tree_file_tree(const struct pool_tree_file *file);
 /* The node of an open file, which holds it. */
 struct tree_node *tree_file_node(const struct pool_tree_file *file);
 size_t tree_file_drive(const struct pool_tree_file *file);
+/* As whom its bytes are written; NULL: as the process. */
+const struct pool_caller *tree_file_caller(const struct pool_tree_file *file);
 /* Its drive is back: open the original again, if it is what was opened. */
 void tree_file_open_again(struct pool_tree_file *file);
 /* It lies on another drive: whoever has it open opens it there. The tree's lock is held. */
@@ -633,6 +635,7 @@ mrmr_err tree_place_sync(struct pool_tree *tree, size_t drive, const char *path)
 /* To the end of the block, ops of this thread act as the caller, if that is another than the
  * process. */
 void tree_act_begin(const struct pool_caller *caller);
+void tree_act_bytes_begin(const struct pool_caller *caller); /* the same for bytes of open files */
 void tree_act_end(const int *unused);
 #define tree_act_as(caller)                                                                        \
     __attribute__((cleanup(tree_act_end), unused)) int tree_acting = 0;                            \

@@ -37,7 +37,9 @@ struct pool_tree_file {
     _Atomic int64_t btime;  /* of the inode */
     struct tree_node *node; /* counted */
     struct tree_spot spot;  /* when it was opened */
-    int64_t mtime;          /* of the content that was opened */
+    bool acts;              /* its bytes are written as this user: */
+    struct pool_caller caller;
+    int64_t mtime; /* of the content that was opened */
     uint64_t size;
 
     pthread_mutex_t lock;
@@ -100,6 +102,18 @@ uint64_t tree_original_ino(const struct tree_original *original)
 struct tree_node *tree_file_node(const struct pool_tree_file *file)
 {
     return file->node;
+}
+
+void pool_tree_file_act(struct pool_tree_file *file, const struct pool_caller *caller)
+{
+    file->acts = caller;
+    if (caller)
+        file->caller = (struct pool_caller){.uid = caller->uid, .gid = caller->gid};
+}
+
+const struct pool_caller *tree_file_caller(const struct pool_tree_file *file)
+{
+    return file->acts ? &file->caller : NULL;
 }
 
 size_t tree_file_drive(const struct pool_tree_file *file)

@@ -21,7 +21,15 @@ void tree_act_begin(const struct pool_caller *caller)
 {
     if (!caller)
         return;
-    const struct drv_caller as = {caller->uid, caller->gid, caller->groups, caller->ngroups};
+    const struct drv_caller as = {caller->uid, caller->gid, caller->groups, caller->ngroups, false};
+    drv_act_as(&as);
+}
+
+void tree_act_bytes_begin(const struct pool_caller *caller)
+{
+    if (!caller)
+        return;
+    const struct drv_caller as = {.uid = caller->uid, .gid = caller->gid, .bytes = true};
     drv_act_as(&as);
 }
 
@@ -352,6 +360,8 @@ mrmr_err pool_tree_create(struct pool_tree *tree, const struct pool_caller *call
     mrmr_err err = make_in(&m, folder, &node);
     if (!err) {
         err = tree_file_made(tree, node, mrmr_steal(m.file), &m.stat, ret_file);
+        if (!err)
+            pool_tree_file_act(*ret_file, caller);
         if (!err)
             made_attr(&m, node, ret_attr);
         tree_put(tree, node);

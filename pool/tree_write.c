@@ -3,7 +3,8 @@
  * Bytes of open files that change: writes, sizes, holes, copies.
  *
  * Each is one change (tree_keep.c): among the writers, what counts of the part that it touches is
- * kept, the drive does it, and only then the caller is told. Nothing is held back.
+ * kept, the drive does it, and only then the caller is told. Nothing is held back. What is kept is
+ * kept as the process; bytes that may take room are written as whom the file was opened for.
  */
 #include "pool/tree.h"
 
@@ -14,8 +15,9 @@ struct change {
     struct pool_tree *tree;
     struct tree_node *node;
     size_t drive;
-    uint64_t from, to; /* bytes that are touched */
-    bool keeps;        /* what is there stays as it is */
+    uint64_t from, to;                /* bytes that are touched */
+    bool keeps;                       /* what is there stays as it is */
+    const struct pool_caller *caller; /* who needs the room; NULL: nobody, or the process */
     mrmr_err (*fn)(struct drv_file *file, void *arg);
     void *arg;
 };
@@ -27,11 +29,16 @@ void pool_tree_change_as(const struct pool_caller *caller)
     changing_as = caller;
 }
 
-/* The drive's own kernel knows best whose change costs a file its set-id bits. What is kept before is
- * none of the caller's business, and not done as the caller. */
-static mrmr_err change_as_caller(const struct change *change, struct drv_file *file)
+/* As who opened the file, so that it is his room that is taken; of one that may have set-id bits as who
+ * writes: the drive's own kernel knows best whose change costs them. What is kept before is none of
+ * the caller's business, and not done as the caller. */
+static mrmr_err change_as(const struct change *change, struct drv_file *file)
 {
-    tree_act_as(changing_as);
+    __attribute__((cleanup(tree_act_end), unused)) int acting = 0;
+    if (changing_as)
+        tree_act_begin(changing_as);
+    else
+        tree_act_bytes_begin(change->caller);
     return change->fn(file, change->arg);
 }
 
@@ -45,7 +52,7 @@ static mrmr_err change_made(
         change->keeps ? 0 : change->from, change->keeps ? 0 : change->to, epoch));
     tree_file_written(change->tree, change->node);
     tree_owe(change->tree, change->node, change->drive);
-    mrmr_err err = change_as_caller(change, file);
+    mrmr_err err = change_as(change, file);
     tree_owe(change->tree, change->node, change->drive);
     tree_own_node(change->tree, change->node);
     return err;
@@ -101,6 +108,7 @@ static mrmr_err change_file(struct pool_tree_file *file, struct change *change)
 {
     mrmr_err err = MRMR_OK;
     change->node = tree_file_node(file);
+    change->caller = tree_file_caller(file);
     for (size_t i = 0; i < change->tree->ndrives; i++) {
         struct mrmr_story story;
         err = change_stay(file, change);
@@ -232,6 +240,7 @@ mrmr_err pool_tree_file_copy(struct pool_tree_file *from, uint64_t from_offset,
         return mrmr_fail(MRMR_OFFLINE, "the drive of these files is away");
     tree_stay_begin(change.tree, tree_file_node(to));
     change.node = tree_file_node(to);
+    change.caller = tree_file_caller(to);
     mrmr_err err = tree_file_drive(from) == tree_file_drive(to)
                        ? change_once(to, &change)
                        : mrmr_fail(MRMR_CROSS_DEVICE, "the files lie on different drives");

@@ -355,6 +355,29 @@ static void an_impossible_caller_is_denied(void **state)
     assert_ok(drv_mkdir(c->drv, "d", 0755));
 }
 
+/* Without capabilities: else a set-id bit would stay. */
+static void bytes_are_written_as_the_caller(void **state)
+{
+    struct contract *c = *state;
+    struct drv_file *file;
+    if (!may_act(c))
+        return;
+    const struct drv_caller root = {.uid = 0, .gid = 77, .bytes = true};
+    const struct drv_caller user = {.uid = 1000, .gid = 1001, .bytes = true};
+    assert_ok(drv_file_open(c->drv, "f", CREATE, 0600, &file));
+    give(c, "f", 0, 0, 04755);
+    drv_act_as(&root);
+    assert_ok(drv_file_write(file, 0, "bytes", 5));
+    assert_int_equal(stat_of(c, "f").mode, 04755);
+    drv_act_as(&user);
+    assert_ok(drv_file_write(file, 0, "bytes", 5));
+    assert_is_root();
+    drv_act_as(NULL);
+    assert_int_equal(stat_of(c, "f").mode, 0755);
+    drv_file_close(file);
+    assert_is_root();
+}
+
 /* --- what folders hand down --- */
 
 static void make_all(struct contract *c, const char *folder, uint32_t mode, uint32_t how)
@@ -448,6 +471,7 @@ const struct CMUnitTest cases_act[] = {
     CASE(writing_clears_set_id_bits),
     CASE(threads_act_apart),
     CASE(an_impossible_caller_is_denied),
+    CASE(bytes_are_written_as_the_caller),
     CASE(set_gid_folders_hand_down),
     CASE(the_umask_is_the_processs),
     CASE(default_acls_hand_down),

@@ -176,3 +176,64 @@ def test_every_drive_is_full(mrmr, tmp_path, seeded):
         one.stop()
         mrmr.run("sync", code=(0, 3))
         world.all_there(mount("after").point)
+
+
+TAKE = """
+import errno, os, sys
+how, path = sys.argv[1:]
+try:
+    fd, taken = os.open(path, os.O_RDWR | os.O_CREAT, 0o600), 0
+except OSError as e:
+    assert e.errno == errno.ENOSPC, e
+    sys.exit()
+source = os.open("../source", os.O_RDONLY) if how == "copy" else -1
+step = 1 << 20
+while step >= 512:
+    try:
+        if how == "write":
+            taken += os.pwrite(fd, b"x" * step, taken)
+        elif how == "allocate":
+            os.posix_fallocate(fd, taken, step)
+            taken += step
+        else:
+            taken += os.copy_file_range(source, fd, step, 0, taken)
+        os.fsync(fd)
+    except OSError as e:
+        assert e.errno == errno.ENOSPC, e
+        step //= 2
+"""
+
+
+@pytest.mark.parametrize("how", ["write", "allocate", "copy"])
+def test_what_a_file_system_keeps_for_root(mrmr, tmp_path, seeded, how):
+    """Through a mount that is root's a user takes no more of it than on the drive itself; root does."""
+    with loops(tmp_path) as make, mounts(mrmr, tmp_path) as mount:
+        roots = []
+        for name in ("a", "b"):
+            drive = make(name, "ext4", 24)
+            drive.umount()
+            subprocess.run(["tune2fs", "-m", "30", drive.image], check=True, capture_output=True)
+            drive.mount()
+            roots.append(drive.root)
+            mrmr.run("add-drive", drive.root)
+        point = mount().point
+        (point / "source").write_bytes(seeded.randbytes(MIB))
+        (point / "users").mkdir(mode=0o777)
+        os.chmod(point / "users", 0o777)
+
+        def kept():
+            return [os.statvfs(root).f_bfree * os.statvfs(root).f_frsize for root in roots]
+
+        def take(path, **who):
+            subprocess.run(["/usr/bin/python3", "-c", TAKE, how, path], cwd=point / "users", check=True, timeout=120, **who)
+
+        for i in range(4): # as many as it takes: a file goes to the other drive when one is full
+            take("of a user %d" % i, user=1000, group=1000, extra_groups=[])
+        assert min(kept()) > 5 * MIB, kept()
+        full = kept()
+        if how == "write":
+            with open(point / "users/of a user 0", "r+b", buffering=0) as file:
+                for _ in range(4 * MIB >> 16):
+                    file.seek(0, os.SEEK_END)
+                    file.write(bytes(1 << 16))
+            assert sum(kept()) <= sum(full) - 3 * MIB

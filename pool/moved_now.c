@@ -13,13 +13,17 @@
  * what the catalog knows may have been moved into it: `unknown` is how much of a path is such a
  * folder, of which nothing is known but what was moved there.
  *
+ * What became of a path that is just a step's own is remembered with the step, so that thousands of
+ * renames of one thing forth and back cost no more each than one. How much is looked at for any other
+ * path is bounded, and so is how long it may become: beyond that it leads nowhere.
+ *
  * Threads: any; nothing changes once it is made but the stamp (pool_moved_now_same: one at a time).
  */
 #include "pool/moved.h"
 
 #include <string.h>
 
-enum { NONE = -1 };
+enum { NONE = -1, WORK_MOST = 1 << 20 };
 
 enum what { WHAT_STALE, WHAT_KNOWN, WHAT_UNKNOWN };
 
@@ -29,13 +33,14 @@ struct now_step {
     size_t size[2];
     enum what what[2]; /* what was at from, and at to if it is exchanged */
     bool counts;
-    char *now[2]; /* where that is now; NULL: nowhere, or not known */
+    char *origin[2]; /* where the catalog has that; NULL: nowhere */
+    char *now[2];    /* where that is now; NULL: nowhere */
 };
 
 struct now_side { /* a path of a step, in its bucket */
     size_t step;
     unsigned side;
-    ptrdiff_t next; /* earlier in the file, or NONE */
+    ptrdiff_t next; /* put in before, or NONE */
 };
 
 struct pool_moved_now {
@@ -43,7 +48,7 @@ struct pool_moved_now {
     int64_t drive, root;
     struct pool_moved_steps steps; /* owns the paths */
     struct now_step *step;
-    struct now_side *side; /* two for each step */
+    struct now_side *side; /* two for each step; in a bucket if it was put in */
     ptrdiff_t *bucket;
     size_t buckets; /* a power of two */
 };
@@ -58,16 +63,21 @@ static uint64_t hash_of(const char *path, size_t size)
     return hash ^ hash >> 32;
 }
 
-static void index_steps(struct pool_moved_now *now)
+static void index_clear(struct pool_moved_now *now)
 {
     for (size_t i = 0; i < now->buckets; i++)
         now->bucket[i] = NONE;
-    for (size_t i = 0; i < 2 * now->steps.n; i++) {
-        const struct now_step *step = &now->step[i / 2];
-        uint64_t hash = hash_of(step->path[i % 2], step->size[i % 2]);
+}
+
+/* Steps are put in in order, or in the other one. */
+static void index_put(struct pool_moved_now *now, size_t at)
+{
+    const struct now_step *step = &now->step[at];
+    for (unsigned side = 0; step->counts && side < 2; side++) {
+        uint64_t hash = hash_of(step->path[side], step->size[side]);
         ptrdiff_t *bucket = &now->bucket[hash & (now->buckets - 1)];
-        now->side[i] = (struct now_side){i / 2, i % 2, *bucket};
-        *bucket = (ptrdiff_t)i;
+        now->side[2 * at + side] = (struct now_side){at, side, *bucket};
+        *bucket = (ptrdiff_t)(2 * at + side);
     }
 }
 
@@ -77,29 +87,32 @@ struct found {
     unsigned side;
 };
 
-/* Of those that count within [from, to): the last one, or the first. */
-static void find_in(const struct pool_moved_now *now, const char *path, size_t size, size_t from,
-    size_t to, bool last, struct found *found)
+/* The latest that was put in of those before `to`; of the steps that were put in backwards the
+ * earliest, with last false, from `to` on. */
+static void find_in(const struct pool_moved_now *now, const char *path, size_t size, size_t to,
+    bool last, struct found *found, unsigned *work)
 {
     ptrdiff_t i = now->bucket[hash_of(path, size) & (now->buckets - 1)];
-    for (; i != NONE; i = now->side[i].next) {
+    for (; i != NONE && *work; i = now->side[i].next, --*work) {
         const struct now_side *side = &now->side[i];
         const struct now_step *step = &now->step[side->step];
         ptrdiff_t at = (ptrdiff_t)side->step;
-        bool better = found->step == NONE || (last ? at > found->step : at < found->step);
-        if (step->counts && side->step >= from && side->step < to && better &&
-            step->size[side->side] == size && memcmp(step->path[side->side], path, size) == 0)
+        if ((last ? side->step >= to : side->step < to) || step->size[side->side] != size ||
+            memcmp(step->path[side->side], path, size) != 0)
+            continue;
+        if (found->step == NONE || (last ? at > found->step : at < found->step))
             *found = (struct found){at, side->side};
+        return;
     }
 }
 
 static struct found find(
-    const struct pool_moved_now *now, const char *path, size_t from, size_t to, bool last)
+    const struct pool_moved_now *now, const char *path, size_t to, bool last, unsigned *work)
 {
     struct found found = {.step = NONE};
-    for (size_t size = 0; path[size];) {
+    for (size_t size = 0; path[size] && *work; --*work) {
         size += strcspn(path + size + 1, "/") + 1;
-        find_in(now, path, size, from, to, last, &found);
+        find_in(now, path, size, to, last, &found, work);
     }
     return found;
 }
@@ -107,6 +120,8 @@ static struct found find(
 static mrmr_err replace(struct mrmr_bytes *path, size_t size, const char *by, size_t by_size)
 {
     mrmr_autobytes struct mrmr_bytes other = MRMR_BYTES_INIT;
+    if (path->size - size + by_size > POOL_MOVED_PATH_MOST)
+        return mrmr_fail(MRMR_ABSENT, "there is no such path");
     MRMR_TRY(mrmr_bytes_add(&other, by, by_size));
     MRMR_TRY(mrmr_bytes_str(&other, path->data + size));
     mrmr_bytes_clear(path);
@@ -115,18 +130,29 @@ static mrmr_err replace(struct mrmr_bytes *path, size_t size, const char *by, si
 
 /* --- backwards --- */
 
+static mrmr_err become(struct mrmr_bytes *path, const char *other)
+{
+    if (!other)
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    mrmr_bytes_clear(path);
+    return mrmr_bytes_str(path, other);
+}
+
 /* The path before `to` steps were made. MRMR_ABSENT: what is there now is none of the catalog's. */
 static mrmr_err back(const struct pool_moved_now *now, struct mrmr_bytes *path, size_t to)
 {
+    unsigned work = WORK_MOST;
     size_t unknown = 0;
     for (;;) {
-        const struct found found = find(now, path->data, 0, to, true);
-        if (found.step == NONE)
-            return unknown ? mrmr_fail(MRMR_ABSENT, NULL) : MRMR_OK;
+        const struct found found = find(now, path->data, to, true, &work);
+        if (found.step == NONE || !work)
+            return unknown || !work ? mrmr_fail(MRMR_ABSENT, NULL) : MRMR_OK;
         const struct now_step *step = &now->step[found.step];
         unsigned was = !found.side;
         if (step->kind == POOL_MOVED_RENAME && found.side == 0)
             return mrmr_fail(MRMR_ABSENT, "it was renamed");
+        if (path->size == step->size[found.side])
+            return become(path, step->origin[was]);
         if (step->size[found.side] > unknown)
             unknown = step->what[was] == WHAT_UNKNOWN ? step->size[was] : 0;
         else
@@ -136,68 +162,80 @@ static mrmr_err back(const struct pool_moved_now *now, struct mrmr_bytes *path, 
     }
 }
 
-static mrmr_err judge(
-    struct pool_moved_now *now, size_t at, const char *from, uint64_t inode, enum what *ret_what)
+static mrmr_err judge(struct pool_moved_now *now, size_t at, unsigned side)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct now_step *step = &now->step[at];
+    uint64_t inode = now->steps.step[at].inode[side];
     struct meta *meta = now->pool->meta;
     struct meta_node node;
     size_t n = 0;
-    *ret_what = WHAT_STALE;
-    MRMR_TRY(mrmr_bytes_str(&path, from));
+    MRMR_TRY(mrmr_bytes_str(&path, step->path[side]));
     mrmr_err err = back(now, &path, at);
     if (!err)
         err = meta_lookup_path(meta, now->root, path.data, &node);
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
         return err;
-    if (!err && (!inode || !node.ino || node.ino == inode))
-        *ret_what = WHAT_KNOWN;
-    if (*ret_what == WHAT_KNOWN || !inode)
-        return MRMR_OK;
-    MRMR_TRY(meta_node_by_ino(meta, now->drive, inode, &node, 1, &n));
-    *ret_what = n ? WHAT_STALE : WHAT_UNKNOWN;
+    if (!err && (!inode || !node.ino || node.ino == inode)) {
+        step->what[side] = WHAT_KNOWN;
+        step->origin[side] = strdup(path.data);
+        return step->origin[side] ? MRMR_OK : mrmr_nomem();
+    }
+    if (inode)
+        MRMR_TRY(meta_node_by_ino(meta, now->drive, inode, &node, 1, &n));
+    step->what[side] = inode && !n ? WHAT_UNKNOWN : WHAT_STALE;
     return MRMR_OK;
 }
 
 static mrmr_err judge_all(struct pool_moved_now *now)
 {
+    index_clear(now);
     for (size_t i = 0; i < now->steps.n; i++) {
         struct now_step *step = &now->step[i];
-        const uint64_t *inode = now->steps.step[i].inode;
         bool both = step->kind == POOL_MOVED_EXCHANGE;
-        MRMR_TRY(judge(now, i, step->path[0], inode[0], &step->what[0]));
+        MRMR_TRY(judge(now, i, 0));
         if (both)
-            MRMR_TRY(judge(now, i, step->path[1], inode[1], &step->what[1]));
+            MRMR_TRY(judge(now, i, 1));
         step->counts = step->what[0] != WHAT_STALE && (!both || step->what[1] != WHAT_STALE);
+        index_put(now, i);
     }
     return MRMR_OK;
 }
 
 /* --- forwards --- */
 
-/* Where what the step took to this path is now. */
+/* Where what is at the path after `from` steps is now; NULL: nowhere. */
 static mrmr_err forth(const struct pool_moved_now *now, size_t from, const char *to, char **ret_now)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    unsigned work = WORK_MOST;
     MRMR_TRY(mrmr_bytes_str(&path, to));
     for (;;) {
-        const struct found found = find(now, path.data, from, now->steps.n, false);
-        if (found.step == NONE)
+        const struct found found = find(now, path.data, from, false, &work);
+        if (found.step == NONE || !work)
             break;
         const struct now_step *step = &now->step[found.step];
         if (step->kind == POOL_MOVED_RENAME && found.side == 1)
             return MRMR_OK; /* it was replaced */
-        MRMR_TRY(replace(
-            &path, step->size[found.side], step->path[!found.side], step->size[!found.side]));
+        if (path.size == step->size[found.side]) {
+            *ret_now = step->now[found.side] ? strdup(step->now[found.side]) : NULL;
+            return *ret_now || !step->now[found.side] ? MRMR_OK : mrmr_nomem();
+        }
+        mrmr_err err = replace(
+            &path, step->size[found.side], step->path[!found.side], step->size[!found.side]);
+        if (err)
+            return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
         from = (size_t)found.step + 1;
     }
-    *ret_now = strdup(path.data);
-    return *ret_now ? MRMR_OK : mrmr_nomem();
+    *ret_now = work ? strdup(path.data) : NULL;
+    return *ret_now || !work ? MRMR_OK : mrmr_nomem();
 }
 
+/* The last one first, so that those before it go on from it. */
 static mrmr_err lead_all(struct pool_moved_now *now)
 {
-    for (size_t i = 0; i < now->steps.n; i++) {
+    index_clear(now);
+    for (size_t i = now->steps.n; i-- > 0; index_put(now, i)) {
         struct now_step *step = &now->step[i];
         if (!step->counts)
             continue;
@@ -205,6 +243,9 @@ static mrmr_err lead_all(struct pool_moved_now *now)
         if (step->kind == POOL_MOVED_EXCHANGE)
             MRMR_TRY(forth(now, i + 1, step->path[0], &step->now[1]));
     }
+    index_clear(now);
+    for (size_t i = 0; i < now->steps.n; i++)
+        index_put(now, i);
     return MRMR_OK;
 }
 
@@ -227,7 +268,6 @@ static mrmr_err now_make(struct pool_moved_now *now)
             .path = {step->from, step->to},
             .size = {strlen(step->from), strlen(step->to)}};
     }
-    index_steps(now);
     MRMR_TRY(judge_all(now));
     return lead_all(now);
 }
@@ -256,8 +296,10 @@ void pool_moved_now_destroy(struct pool_moved_now *now)
     if (!now)
         return;
     for (size_t i = 0; now->step && i < now->steps.n; i++) {
-        free(now->step[i].now[0]);
-        free(now->step[i].now[1]);
+        for (unsigned side = 0; side < 2; side++) {
+            free(now->step[i].origin[side]);
+            free(now->step[i].now[side]);
+        }
     }
     free(now->step);
     free(now->side);

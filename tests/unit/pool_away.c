@@ -4,6 +4,7 @@
  * renamed has its new name, wherever it is read from or restored to.
  */
 #include "pool/gone.h"
+#include "pool/moved.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
@@ -582,6 +583,41 @@ static void test_renamed_then_removed(void **state)
     all_is_well(&w);
 }
 
+/* Thousands of times, alone and with what is in it: not slower than that takes, and right. */
+static void test_renamed_forth_and_back(void **state)
+{
+    enum { TIMES = 5000 };
+    struct world w;
+    int fd;
+    (void)state;
+    begin_away(&w, RIG_MEM, 448);
+    const int64_t drive = rig_pool_drive(w.rig, 0)->meta.id;
+    const uint64_t file[2] = {rig_node(w.rig, "f0").ino}, folder[2] = {0};
+    close_tree(&w);
+    rig_take_away(w.rig, 0);
+    rig_ok(pool_moved_open(w.rig->pool->dirfd, &fd));
+    for (unsigned i = 0; i < TIMES; i++)
+        for (unsigned back = 0; back < 2; back++) {
+            rig_ok(pool_moved_add_inodes(fd, drive, back ? "there" : "f0", back ? "f0" : "there",
+                POOL_MOVED_RENAME, file, false));
+            rig_ok(pool_moved_add_inodes(fd, drive, back ? "dir" : "folder",
+                back ? "folder" : "dir", POOL_MOVED_RENAME, folder, false));
+            rig_ok(pool_moved_add(fd, drive, "one", "one/one/one/one", POOL_MOVED_RENAME, false));
+        }
+    rig_ok(pool_moved_add_inodes(fd, drive, "f0", "there", POOL_MOVED_RENAME, file, false));
+    close(fd);
+    strcpy(rig_find(w.rig, "f0")->path, "there");
+    int64_t begun = mrmr_clock_monotonic();
+    open_tree(&w);
+    reads(&w, "there");
+    assert_int_equal(is_there(&w, "f0"), MRMR_ABSENT);
+    is_there(&w, "folder/two"); /* so long a way may be given up */
+    is_there(&w, "one/one/one/one");
+    assert_true(mrmr_clock_monotonic() - begun < 60 * MRMR_NS_PER_S);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 /* The drive did not make it: it is where it was. */
 static void test_not_renamed_then_away(void **state)
 {
@@ -719,6 +755,7 @@ int main(void)
         cmocka_unit_test(test_renamed_then_away_in_memory),
         cmocka_unit_test(test_renamed_scanned_and_away),
         cmocka_unit_test(test_renamed_then_removed),
+        cmocka_unit_test(test_renamed_forth_and_back),
         cmocka_unit_test(test_not_renamed_then_away),
         cmocka_unit_test(test_renamed_then_rebuilt),
         cmocka_unit_test(test_folders_are_synced_before_a_file_goes),

@@ -286,6 +286,7 @@ static void test_names_on_another_drive(void **state)
     begin(&w, RIG_MEM, 337);
     struct pool_tree_folder *root = open_folder(&w, POOL_ROOT);
     rig_ok(pool_tree_create(w.tree, NULL, POOL_ROOT, "new", 0600, &attr, &file));
+    pool_tree_file_close(file);
     unsigned has = 0;
     while (!rig_holds(w.rig, has, "new"))
         has++;

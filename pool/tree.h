@@ -277,6 +277,7 @@ struct tree_todo { /* for the monitor */
         TREE_LOAD,       /* the folder */
         TREE_TELL,       /* of the node once more: a lookup was under way when it changed */
         TREE_TELL_ATTRS, /* of the node's attributes */
+        TREE_TELL_NAME,  /* of the name in the folder */
     } kind;
     uint64_t number;
     char name[];

@@ -269,14 +269,24 @@ static void children_update_locked(struct pool_tree *tree, const struct tree_map
     }
 }
 
-/* changed (may be NULL): what to tell of. */
+/* A thread that serves a request tells nobody itself; and whoever reads the folder after it finds
+ * nothing changed any more. */
+static void tell_later_locked(
+    struct pool_tree *tree, uint64_t folder, const struct mrmr_bytes *names)
+{
+    for (size_t at = 0; at < names->size; at += strlen(names->data + at) + 1)
+        tree_later_locked(tree, TREE_TELL_NAME, folder, names->data + at);
+}
+
+/* changed: what to tell of; NULL: the monitor does. */
 static void load_take_locked(struct load *load, struct mrmr_bytes *changed)
 {
     struct tree_node *folder = load->folder;
     struct tree_map was = folder->map;
-    struct mrmr_bytes ignored = MRMR_BYTES_INIT;
-    map_compare_locked(load->tree, &load->map, &was, changed ? changed : &ignored);
-    mrmr_bytes_free(&ignored);
+    mrmr_autobytes struct mrmr_bytes found = MRMR_BYTES_INIT;
+    map_compare_locked(load->tree, &load->map, &was, changed ? changed : &found);
+    if (folder->loaded) /* else nobody was shown anything */
+        tell_later_locked(load->tree, folder->number, &found);
     folder->map = load->map;
     load->map = (struct tree_map){.bucket = NULL};
     map_touch_locked(&folder->map, &folder->touched);

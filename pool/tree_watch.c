@@ -304,6 +304,9 @@ static void todo_run(struct pool_tree *tree, const struct tree_todo *todo)
     case TREE_TELL_ATTRS:
         tree_tell_node(tree, todo->number, todo->kind == TREE_TELL);
         break;
+    case TREE_TELL_NAME:
+        tree_tell_name(tree, todo->number, todo->name);
+        break;
     }
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
         mrmr_log_story(MRMR_LOG_INFO, "looking at a folder anew");

@@ -104,17 +104,13 @@ static mrmr_err open_file(struct tree_parted *parted, struct pool_tree *tree, co
     parted->original = tree_original_of_node(tree, parted->node, true);
     if (parted->original)
         return MRMR_OK;
-    mrmr_err err = drv_file_open(drv, path, DRV_OPEN_READ | DRV_OPEN_WRITE, 0, &file);
-    if (err) {
+    if (drv_file_open_stat(drv, path, DRV_OPEN_READ | DRV_OPEN_WRITE, 0, &file, &stat)) {
         parted->writing = false;
-        MRMR_TRY(drv_file_open(drv, path, DRV_OPEN_READ, 0, &file));
+        MRMR_TRY(drv_file_open_stat(drv, path, DRV_OPEN_READ, 0, &file, &stat));
     }
-    err = drv_file_stat(file, &stat);
-    if (!err && tree_number(tree, parted->drive, stat.ino, "", "") != parted->node->number)
-        err = mrmr_fail(MRMR_CHANGED, "another file has its name");
-    if (err) {
+    if (tree_number(tree, parted->drive, stat.ino, "", "") != parted->node->number) {
         drv_file_close(file);
-        return err;
+        return mrmr_fail(MRMR_CHANGED, "another file has its name");
     }
     parted->original = tree_original_new(file, stat.ino);
     return parted->original ? MRMR_OK : mrmr_nomem();

@@ -63,7 +63,7 @@ static mrmr_err mount_run(struct cmd_call *call)
 const struct cmd cmd_mount = {
     .name = "mount",
     .args = "DIR",
-    .summary = "show the pool as one tree, to read",
+    .summary = "show the pool as one tree, to read and write",
     .text = "Mounts the pool on an empty folder: all drives as one tree, as it is on them at this "
             "moment, read-only\nso far. Files of a drive that is away are read by reconstruction. "
             "Options are those of mount(8) and\nfuse(8): allow_other, noexec, ... As root everyone "

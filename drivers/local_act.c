@@ -6,7 +6,7 @@
  * set attributes that are the system's, write into the room kept for root, and exceed a quota. So
  * the thread has no capability at all meanwhile. They stay permitted, and are taken up again.
  *
- * Bytes are written so as well. The room that ext4 keeps is for fsuid 0 as much as for
+ * Bytes are written so as well, but for the right to leave set-id bits alone. The room that ext4 keeps is for fsuid 0 as much as for
  * CAP_SYS_RESOURCE, so both must go; a quota is the file's owner's, and holds for whoever has not that
  * capability. Group and groups matter to neither (ext4's reserve is never for group 0), so they stay:
  * seven system calls instead of seventeen. Nor can a thread stay the user until the next op: most of
@@ -47,14 +47,17 @@ static bool caps_read(struct local_act *act)
     return syscall(SYS_capget, &head, act->caps) == 0;
 }
 
-/* The capabilities of before, or none in effect. */
+/* The capabilities of before, or none in effect; but who writes bytes keeps the one over set-id bits,
+ * which are taken away by whoever knows that a user writes, and that it is no page of a mapping. */
 static bool caps_set(const struct local_act *act, bool effective)
 {
+    const uint32_t keeps = act->grouped ? 0 : CAP_TO_MASK(CAP_FSETID);
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
     for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
         caps[i] = act->caps[i];
-        caps[i].effective = effective ? caps[i].effective : 0;
+        if (!effective)
+            caps[i].effective &= i == CAP_TO_INDEX(CAP_FSETID) ? keeps : 0;
     }
     return syscall(SYS_capset, &head, caps) == 0;
 }

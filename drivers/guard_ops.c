@@ -209,9 +209,22 @@ static mrmr_err file_close_run(struct guard_job *job)
 }
 
 /* Whoever opened it may have given up by then: the last to let go of the job closes the file. */
+/* Whoever wanted it was told that it failed, and may have made it elsewhere meanwhile, and written it:
+ * an empty one that comes late would be taken for the newer. */
+static void made_too_late(const struct guard_op *op)
+{
+    struct drv_stat made, there;
+    if (!(op->flags & DRV_OPEN_CREATE) || drv_file_stat(op->file, &made) || made.size || !made.ino)
+        return;
+    if (!drv_stat(op->job.drv, op->path, &there) && there.ino == made.ino)
+        drv_unlink(op->job.drv, op->path);
+}
+
 static void file_open_free(struct guard_job *job)
 {
     struct guard_op *op = (struct guard_op *)job;
+    if (op->file)
+        made_too_late(op);
     drv_file_close(op->file);
     op_free(job);
 }

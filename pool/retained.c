@@ -209,7 +209,7 @@ static bool save_is_there(
     struct drv_stat stat;
     mrmr_autofree void *buf = malloc(size ? size : 1);
     return buf && !drv_stat(drv, path, &stat) && stat.type == DRV_REG && stat.size == size &&
-           !pool_retained_read(drv, digest, buf, size);
+           !read_named(drv, digest, buf, size); /* that others have the bytes does not do */
 }
 
 mrmr_err pool_retained_save(
@@ -338,9 +338,10 @@ static mrmr_err point_at(struct drv *drv, const char *file, const struct pool_re
     }
     if (err != MRMR_EXISTS)
         return err;
-    if (!pool_retained_read(drv, &leaf->digest, buf, leaf->size))
+    if (!read_named(drv, &leaf->digest, buf, leaf->size))
         return retained_renew(drv, path);
-    /* It leads to a file that never came, or to other bytes. */
+    /* It leads to a file that never came, or to other bytes. What a pointer leads to is no answer: that
+     * may be let go of by itself. */
     snprintf(temp, sizeof temp, "%s~%s", path, strrchr(file, '/') + 1);
     MRMR_TRY(drv_symlink(drv, target, temp));
     return drv_rename(drv, temp, path, DRV_RENAME_REPLACE);

@@ -106,6 +106,7 @@ static void node_replaced(struct pool_tree *tree, uint64_t number, size_t drive)
             return;
         node->changes++;
         tree_files_brought_locked(node, drive, &old);
+        tree_parted_leave_locked(tree, node); /* from a name that it had besides */
         tree_later_locked(tree, TREE_TELL, number, "");
     }
     tree_originals_put(old);

@@ -19,7 +19,7 @@
  */
 #include "pool/tree.h"
 
-enum { REMEMBERED_MOST = 8192 };
+enum { REMEMBERED_MOST = 8192, SYNC_TRIES = 8 };
 
 struct pool_tree_folder {
     struct pool_tree *tree;
@@ -159,7 +159,8 @@ void pool_tree_folder_close(struct pool_tree_folder *folder)
     free(folder);
 }
 
-static mrmr_err folder_sync(struct pool_tree *tree, struct tree_node *folder)
+/* *ret_absent: a drive does not have it at its path. */
+static mrmr_err folder_sync_once(struct pool_tree *tree, struct tree_node *folder, bool *ret_absent)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     const struct tree_set on = tree_spot(tree, folder).on;
@@ -169,10 +170,25 @@ static mrmr_err folder_sync(struct pool_tree *tree, struct tree_node *folder)
             continue;
         err = mrmr_err_drive(
             drv_dir_sync(tree->drive[i].drive->drv, path.data), tree->drive[i].drive->meta.name);
-        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
-            err = MRMR_OK; /* it was removed: nothing to keep */
+        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT) {
+            *ret_absent = true;
+            err = MRMR_OK;
+        }
     }
     return err;
+}
+
+/* Where it is absent it was removed, and there is nothing to keep, or it has another path by now. */
+static mrmr_err folder_sync(struct pool_tree *tree, struct tree_node *folder)
+{
+    for (unsigned i = 0; i < SYNC_TRIES; i++) {
+        bool absent = false;
+        uint64_t moves = tree_moves(tree);
+        MRMR_TRY(folder_sync_once(tree, folder, &absent));
+        if (!absent || !tree_moved_since(tree, moves))
+            return MRMR_OK;
+    }
+    return mrmr_fail(MRMR_BUSY, "the folder is renamed again and again");
 }
 
 mrmr_err pool_tree_folder_sync(struct pool_tree_folder *folder)

@@ -68,6 +68,7 @@ static mrmr_err open_made(
     MRMR_TRY(tree_node_unnamed(n->tree, n->drive, &n->stat, &node));
     mrmr_err err = tree_file_made(n->tree, node, mrmr_steal(n->file), &n->stat, ret_file);
     if (!err) {
+        pool_tree_file_act(*ret_file, n->caller);
         tree_attr_from_stat(&n->stat, ret_attr);
         ret_attr->node = node->number;
         ret_attr->keep = tree_own_window;
@@ -111,10 +112,12 @@ mrmr_err tree_name_unnamed(struct pool_tree *tree, const struct pool_caller *cal
     if (!original)
         return mrmr_fail(MRMR_ABSENT, "it is not open any more");
     mrmr_err err;
+    tree_owe(tree, folder, spot.drive);
     {
         tree_act_as(caller);
         err = drv_file_link(tree_original_file(original), path.data);
     }
+    tree_owe(tree, folder, spot.drive);
     tree_original_put(original);
     MRMR_TRY(mrmr_err_drive(err, tree->drive[spot.drive].drive->meta.name));
     mrmr_locked(&tree->lock);

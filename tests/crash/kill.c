@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-static unsigned rounds = 2;
+static unsigned rounds = 1;
 
 static void tap_die(struct rig *rig, struct rig_drive *drive)
 {

@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static unsigned normally = 2;
+static unsigned normally = 1;
 
 /* The drive that a fault for good is of, and where in what is read, or how far from full: of the
  * round at hand. */

@@ -16,11 +16,14 @@ static void test_a_removal_that_fails(void **state)
 {
     const struct drv_fault_rule full = {
         .ops = DRV_FAULT_SYMLINK | DRV_FAULT_MKDIR, .prefix = ".mrmr/retained", .err = MRMR_SPACE};
+    const struct drv_fault_rule no_pointers = {
+        .ops = DRV_FAULT_FILE_OPEN, .prefix = ".mrmr/pointers", .err = MRMR_SPACE};
     struct world w;
     (void)state;
     begin(&w, RIG_MEM, 202);
     struct pool_tree_file *file = open_file(&w, "f0");
     rig_ok(drv_fault_add(w.rig->drive[0].fault, &full, NULL));
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &no_pointers, NULL));
     assert_int_equal(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"), MRMR_SPACE);
     rig_clear_faults(w.rig);
     write_part(&w, file, "f0", 10, 4);

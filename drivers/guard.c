@@ -30,8 +30,8 @@ static const int64_t caller_looks = 20 * 1000, worker_looks = 50 * 1000; /* ns *
 struct guard {
     struct drv drv;
     struct drv_guard_options options;
-    atomic_uint refs; /* the drive itself, and every inner drive */
-    atomic_uint stuck;
+    atomic_uint refs;        /* the drive itself, and every inner drive */
+    atomic_uint stuck, late; /* of them, those with a hold */
 
     pthread_mutex_t lock;
     /* Guarded by lock. */
@@ -191,8 +191,10 @@ static void worker_done(struct guard_inner *inner, struct guard_job *job, mrmr_e
 {
     {
         mrmr_locked(&inner->lock);
-        if (job->state == GUARD_GIVEN_UP)
+        if (job->state == GUARD_GIVEN_UP) {
             atomic_fetch_sub(&inner->guard->stuck, 1);
+            atomic_fetch_sub(&inner->guard->late, job->held);
+        }
         if (job->slow) {
             inner->slow--;
             inner->slow_ended = mrmr_clock_monotonic();
@@ -318,6 +320,11 @@ unsigned drv_guard_stuck(struct drv *drv)
     return atomic_load(&((struct guard *)drv)->stuck);
 }
 
+unsigned drv_guard_late(struct drv *drv)
+{
+    return atomic_load(&((struct guard *)drv)->late);
+}
+
 /* --- calls --- */
 
 /* The caller goes: a job that runs is left to its thread, one that does not is taken back. */
@@ -326,6 +333,7 @@ static void job_leave_locked(struct guard_inner *inner, struct guard_job *job)
     if (job->state == GUARD_RUNNING) {
         job->state = GUARD_GIVEN_UP;
         atomic_fetch_add(&inner->guard->stuck, 1);
+        atomic_fetch_add(&inner->guard->late, job->held);
         return;
     }
     struct guard_job **at = &inner->first;
@@ -430,6 +438,7 @@ mrmr_err guard_call(struct drv *drv, struct guard_inner *inner, struct guard_job
         return mrmr_fail(MRMR_OFFLINE, "the drive is out of service");
     job->drv = job->inner->drv;
     job->hold = drv_hold_share(drv_hold_own());
+    job->held = job->hold != NULL;
     return inner_call(job->inner, job);
 }
 

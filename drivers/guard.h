@@ -53,5 +53,8 @@ void drv_guard_cut(struct drv *guard, mrmr_err why);
 bool drv_guard_serves(struct drv *guard);
 /* Ops that were given up and have not come back. */
 unsigned drv_guard_stuck(struct drv *guard);
+/* Of these, the ones for which somebody holds (hold.h): changes. Whoever puts an inner drive in before
+ * they are over may have a later change overtaken by them. */
+unsigned drv_guard_late(struct drv *guard);
 
 #endif

@@ -28,6 +28,7 @@ struct guard_job {
     struct drv *drv;                        /* the inner drive; set by guard_call */
     atomic_uint_fast64_t progress;          /* run may count up: the deadline starts again */
     struct drv_act *act;                    /* as whom it runs: as its caller did; counted */
+    bool held;                              /* it had a hold */
     struct drv_hold *hold;                  /* that its caller began; counted, until it has run */
     bool slow;                              /* has GUARD_SLOW times the deadline */
 

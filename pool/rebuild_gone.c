@@ -240,21 +240,32 @@ static mrmr_err settle(struct forgetting *f)
                       : MRMR_OK;
 }
 
-static mrmr_err forget(struct forgetting *f)
+/* Writers stand still: what they recorded goes by the names that the catalog has until then. */
+static mrmr_err forget_all(struct forgetting *f)
 {
     struct rebuild *rebuild = f->rebuild;
     int64_t drive = rebuild->drive->meta.id;
     MRMR_TRY(pool_gone_refresh(rebuild->gone));
     MRMR_TRY(pool_gone_list(rebuild->gone, drive, true, &f->over));
     MRMR_TRY(pool_gone_list(rebuild->gone, drive, false, &f->gone));
-    if (pool_moved_any(rebuild->pool)) {
-        MRMR_TRY(pool_moved_size(rebuild->pool, rebuild->job, &f->moved_size));
+    if (f->moved_size)
         MRMR_TRY(pool_moved_steps(rebuild->pool, drive, &f->moved));
-    }
     if (!f->over.n && !f->gone.n && !f->moved.n)
         return MRMR_OK;
-    MRMR_TRY(meta_atomically(rebuild->pool->meta, forget_in, f));
-    return settle(f);
+    MRMR_TRY(pool_writers_new_epoch(rebuild->pool->writers));
+    return meta_atomically(rebuild->pool->meta, forget_in, f);
+}
+
+static mrmr_err forget(struct forgetting *f)
+{
+    struct rebuild *rebuild = f->rebuild;
+    if (pool_moved_any(rebuild->pool))
+        MRMR_TRY(pool_moved_size(rebuild->pool, rebuild->job, &f->moved_size));
+    MRMR_TRY(pool_writers_stop(rebuild->pool->writers, rebuild->job));
+    mrmr_err err = forget_all(f);
+    pool_writers_go(rebuild->pool->writers);
+    MRMR_TRY(err);
+    return f->over.n || f->gone.n || f->moved.n ? settle(f) : MRMR_OK;
 }
 
 mrmr_err pool_rebuild_forget(struct rebuild *rebuild)

@@ -409,6 +409,7 @@ static void table_free(struct pool_tree *tree)
             tree_times_free(&at->times);
             mrmr_bytes_free(&at->touched);
             tree_counted_free(at->counted);
+            free(at->known);
             free(at->last);
             free(at);
         }

@@ -182,12 +182,18 @@ static bool probe_wanted(struct tree_drive *drive)
     return drive->drive->meta.state != META_DRIVE_RETIRED && (drive->suspect || !tree_live(drive));
 }
 
-bool tree_drive_look(struct tree_drive *drive, bool may_start)
+/* A change that was given up may land after a later one: until it is over the drive is away. */
+static bool probe_may_start(struct tree_drive *drive)
 {
     enum { STUCK_MOST = 32 };
+    struct drv *guard = drive->drive->drv;
+    return drv_guard_stuck(guard) < STUCK_MOST && (tree_live(drive) || !drv_guard_late(guard));
+}
+
+bool tree_drive_look(struct tree_drive *drive, bool may_start)
+{
     struct tree_probe *probe = drive->probe;
-    if (!probe && may_start && probe_wanted(drive) &&
-        drv_guard_stuck(drive->drive->drv) < STUCK_MOST)
+    if (!probe && may_start && probe_wanted(drive) && probe_may_start(drive))
         probe_start(drive);
     if (!probe || !atomic_load(&probe->done))
         return drive->probe != NULL;

@@ -302,6 +302,7 @@ static void load_take_locked(struct load *load, struct mrmr_bytes *changed)
     folder->lost = false;
     folder->version++;
     tree_known_void_all_locked(folder);
+    folder->acl = TREE_ACL_UNKNOWN;
     if (folder->valid)
         children_update_locked(load->tree, &folder->map);
 }

@@ -6,8 +6,10 @@
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
+#include "drivers/guard.h"
 #include <semaphore.h>
 #include <string.h>
+#include <time.h>
 
 enum { MOMENT_MS = 100, LONG_S = 20 };
 
@@ -147,12 +149,89 @@ static void test_keeping_hangs(void **state)
     end_hanging(&w, &hang);
 }
 
+static void moment(void)
+{
+    const struct timespec wait = {.tv_nsec = 10 * 1000 * 1000};
+    nanosleep(&wait, NULL);
+}
+
+static void wait_live(struct world *w, size_t drive)
+{
+    for (unsigned i = 0; i < 3000 && !tree_live(&w->tree->drive[drive]); i++)
+        moment();
+    assert_true(tree_live(&w->tree->drive[drive]));
+}
+
+/* It answers again, but what is written now could be overtaken by what was given up: the monitor, which
+ * looks every three seconds, does not take it back. */
+static void test_a_drive_stays_away_meanwhile(void **state)
+{
+    struct world w;
+    struct hang hang;
+    (void)state;
+    begin_hanging(&w, &hang, 304);
+    write_that_hangs(&w, &hang);
+    for (unsigned i = 0; i < 400; i++, moment())
+        assert_false(tree_live(&w.tree->drive[0]));
+    assert_int_equal(drv_guard_late(w.tree->drive[0].drive->drv), 1);
+    sem_post(&hang.go_on);
+    wait_live(&w, 0);
+    assert_int_equal(drv_guard_late(w.tree->drive[0].drive->drv), 0);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    write_part(&w, file, "f0", 3000, 4); /* over what came late */
+    pool_tree_file_close(file);
+    close_tree(&w);
+    end_hanging(&w, &hang);
+}
+
+/* Who was told that it failed has made it elsewhere, and it is not empty. */
+static void test_a_create_comes_late(void **state)
+{
+    struct world w;
+    struct hang hang;
+    struct pool_attr attr;
+    struct pool_tree_file *file;
+    struct drv_stat stat;
+    (void)state;
+    begin_hanging(&w, &hang, 305);
+    rig_ok(pool_tree_create(w.tree, NULL, POOL_ROOT, "probe", 0644, &attr, &file));
+    size_t drive = tree_file_drive(file);
+    pool_tree_file_close(file);
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_CREATE,
+        .prefix = "new",
+        .times = 1,
+        .action = DRV_FAULT_HOOK,
+        .hook = hang_here,
+        .arg = &hang};
+    rig_ok(drv_fault_add(w.rig->drive[drive].fault, &rule, NULL));
+    assert_int_not_equal(
+        pool_tree_create(w.tree, NULL, POOL_ROOT, "new", 0644, &attr, &file), MRMR_OK);
+    rig_ok(pool_tree_create(w.tree, NULL, POOL_ROOT, "new", 0644, &attr, &file));
+    assert_int_not_equal(tree_file_drive(file), drive);
+    rig_ok(pool_tree_file_write(file, 0, "precious", 8));
+    rig_ok(pool_tree_file_sync(file));
+    pool_tree_file_close(file);
+    while (drv_guard_stuck(w.tree->drive[drive].drive->drv) != 1)
+        moment();
+    sem_post(&hang.go_on);
+    while (drv_guard_stuck(w.tree->drive[drive].drive->drv) ||
+           drv_stat(w.rig->drive[drive].raw, "new", &stat) == MRMR_OK)
+        moment();
+    wait_live(&w, drive);
+    attr = look(&w, POOL_ROOT, "new");
+    assert_int_equal(attr.size, 8);
+    close_tree(&w);
+    end_hanging(&w, &hang);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_write_lands_late),
         cmocka_unit_test(test_the_tree_is_closed_meanwhile),
         cmocka_unit_test(test_keeping_hangs),
+        cmocka_unit_test(test_a_drive_stays_away_meanwhile),
+        cmocka_unit_test(test_a_create_comes_late),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_late", tests, NULL, NULL);

@@ -224,9 +224,38 @@ static void test_its_drive_is_away(void **state)
     end_open(&o);
 }
 
+/* What is kept of the name that went is of the inode in the quarantine by then. */
+static void test_one_of_its_names_was_removed(void **state)
+{
+    struct world w;
+    struct pool_attr attr;
+    struct drv_stat stat;
+    const struct pool_attr cut = {.size = 10};
+    (void)state;
+    begin(&w, RIG_LOCAL, 991);
+    close_tree(&w);
+    rig_ok(drv_link(w.rig->drive[0].raw, "f0", "linked"));
+    rig_sync(w.rig);
+    open_tree(&w);
+    uint64_t node = look(&w, POOL_ROOT, "f0").node;
+    rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"));
+    assert_int_equal(look(&w, POOL_ROOT, "linked").node, node);
+    rig_sync(w.rig);
+    rig_find(w.rig, "f0")->there = false;
+    rig_rot(w.rig, 0, "linked", RIG_MIB + 77);
+    assert_int_equal(rig_scrub(w.rig, true).repaired, 1);
+    assert_int_equal(look(&w, POOL_ROOT, "linked").node, node);
+    rig_ok(pool_tree_set(w.tree, NULL, node, NULL, POOL_SET_SIZE, &cut, &attr));
+    rig_ok(drv_stat(w.rig->drive[0].raw, "linked", &stat));
+    assert_int_equal(stat.size, 10);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_of_its_names_was_removed),
         cmocka_unit_test(test_it_is_read),
         cmocka_unit_test(test_it_is_written_to),
         cmocka_unit_test(test_it_is_cut_short),

@@ -332,9 +332,31 @@ static void test_too_many_to_remember(void **state)
     rig_destroy(w.rig);
 }
 
+static void test_named_later(void **state)
+{
+    struct world w;
+    struct pool_attr attr, named;
+    struct pool_tree_file *file;
+    (void)state;
+    begin(&w, RIG_LOCAL, 990);
+    rig_ok(pool_tree_create_unnamed(w.tree, NULL, POOL_ROOT, 0600, &attr, &file));
+    rig_ok(pool_tree_file_write(file, 0, "x", 1));
+    rig_ok(pool_tree_file_sync(file));
+    struct pool_tree_folder *folder = open_folder(&w, POOL_ROOT);
+    rig_ok(pool_tree_folder_sync(folder));
+    rig_ok(pool_tree_link(w.tree, NULL, attr.node, POOL_ROOT, "named", &named));
+    goes_and_returns(&w, (unsigned)tree_file_drive(file));
+    assert_int_equal(pool_tree_folder_sync(folder), MRMR_IO);
+    pool_tree_folder_close(folder);
+    pool_tree_file_close(file);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_named_later),
         cmocka_unit_test(test_through_another_file),
         cmocka_unit_test(test_it_was_closed),
         cmocka_unit_test(test_all_that_was_done),

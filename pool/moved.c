@@ -50,7 +50,7 @@ static mrmr_err record_make(int64_t drive, const char *from, const char *to,
 static bool head_fits(const struct moved_head *head, size_t left)
 {
     size_t paths = (size_t)head->from + head->to + 2;
-    return (head->kind == POOL_MOVED_RENAME || head->kind == POOL_MOVED_EXCHANGE) && head->from &&
+    return head->kind >= POOL_MOVED_RENAME && head->kind <= POOL_MOVED_UNDONE && head->from &&
            head->to && head->from <= POOL_MOVED_PATH_MOST && head->to <= POOL_MOVED_PATH_MOST &&
            (head->size == sizeof *head + paths ||
                head->size == sizeof *head + paths + MOVED_INODES) &&
@@ -134,6 +134,17 @@ mrmr_err pool_moved_open(int dirfd, int *ret_fd)
     return MRMR_OK;
 }
 
+/* The record is there, if not for certain, and its rename is not made. */
+static mrmr_err add_undone(
+    int fd, int64_t drive, const char *from, const char *to, const uint64_t inodes[2])
+{
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    if (pool_moved_add_inodes(fd, drive, from, to, POOL_MOVED_UNDONE, inodes, false))
+        mrmr_log_story(MRMR_LOG_WARN, "taking back the record of a rename");
+    return mrmr_story_restore(&story);
+}
+
 mrmr_err pool_moved_add_inodes(int fd, int64_t drive, const char *from, const char *to,
     enum pool_moved_kind kind, const uint64_t inodes[2], bool durable)
 {
@@ -151,9 +162,10 @@ mrmr_err pool_moved_add_inodes(int fd, int64_t drive, const char *from, const ch
     while (n < 0 && errno == EINTR);
     if (n != (ssize_t)record.size) /* a part of it is no record */
         return mrmr_fail_errno(n < 0 ? errno : ENOSPC, "write", MOVED_NAME);
-    if (durable && fdatasync(fd) < 0)
-        return mrmr_fail_errno(errno, "fdatasync", MOVED_NAME);
-    return MRMR_OK;
+    if (!durable || fdatasync(fd) == 0)
+        return MRMR_OK;
+    mrmr_err err = mrmr_fail_errno(errno, "fdatasync", MOVED_NAME);
+    return kind == POOL_MOVED_UNDONE ? err : add_undone(fd, drive, from, to, inodes);
 }
 
 mrmr_err pool_moved_add(int fd, int64_t drive, const char *from, const char *to,

@@ -24,8 +24,15 @@
  *
  * Who cannot look at the drive since it is away takes every record for done whose inode the catalog
  * has still where it was, and reads them backwards (moved_now.c). So a rename that is not made after
- * all is recorded once more, the other way round; after a cut between (1) and (2) the thing shows
- * under its new name as long as the drive is away.
+ * all is followed by a record that takes it back (POOL_MOVED_UNDONE): a rename the other way round
+ * would not do, since what had the new name would be gone by both. What was taken back is no step
+ * for them; who looks at the drive still tries it, after all else, since what a drive was asked for
+ * in vain may happen late. After a cut between (1) and (2), or before the taking back, the record
+ * stands alone: as long as the drive is away the thing shows under its new name, and if the drive
+ * never comes back it is restored under it, in the place of what had that. It is what somebody asked
+ * for, whole, and was not told of otherwise; so a rename is not answered before it is taken back.
+ * Where that cannot be recorded either it is answered with MRMR_IO, which says no more than that it
+ * may have been made or not, and it is tried again before anything else is recorded (tree_keep.c).
  *
  * A reader looks at the file again each time it has missed something, after it missed it: the record
  * is older than the rename. It looks at the catalog again, too: records go after their scan's commit.
@@ -40,6 +47,8 @@
 enum pool_moved_kind {
     POOL_MOVED_RENAME = 1, /* from became to; what was there before is elsewhere or gone */
     POOL_MOVED_EXCHANGE,   /* each became the other, in one step */
+    POOL_MOVED_UNDONE,     /* the last record before that has the same paths and inodes is of what
+                              was not made; of itself it is no rename */
 };
 enum {
     POOL_MOVED_MOST = 16, /* places at which one file is looked for */
@@ -81,7 +90,7 @@ mrmr_err pool_moved_concerns(
 
 /* --- for who cannot look at the drive: moved_now.c --- */
 
-/* A drive's records, in order, as they are at one moment. */
+/* A drive's records, in order, as they are at one moment; without those that were taken back. */
 struct pool_moved_steps {
     struct pool_moved_step {
         enum pool_moved_kind kind;

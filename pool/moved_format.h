@@ -5,6 +5,10 @@
  * renamed, and of what it is exchanged for (0: not known, as where there are none). Numbers are as
  * this machine has them: the file does not leave it, as the catalog beside it does not.
  *
+ * A version of MRMR that does not know of POOL_MOVED_UNDONE takes such a record for none, and the one
+ * before it for a rename that may have been made. Files that have none are read as ever: there what
+ * was not made is followed by a rename the other way round.
+ *
  * Whoever reads looks for the magic, and takes what follows it only if sizes and digest are right;
  * else it looks for the next magic. So a record that was torn, and what else does not belong there,
  * costs itself alone, wherever it is. Neither path can contain a whole record: a record has NULs.

@@ -6,8 +6,9 @@
  * A path is led through the records in order: the next one that is of it, or of a folder above it, is
  * taken as done, and the way without it is put aside. The end of the first way is where the file is
  * if every rename was made; then come those without the latest one, and so on: a record whose rename
- * failed, and records that are older than what the catalog knows, are on some of these ways. How many
- * steps are taken is bounded, and so is how many ends are looked at.
+ * failed, and records that are older than what the catalog knows, are on some of these ways. One that
+ * was taken back is taken for not done first, and the way with it is put aside. How many steps are
+ * taken is bounded, and so is how many ends are looked at.
  */
 #include "pool/moved.h"
 
@@ -32,6 +33,7 @@ struct moved_entry {
     uint64_t record; /* its number; an exchange is two entries */
     uint64_t inode[2];
     bool exchange, back; /* back: the second of the two */
+    bool undone;         /* it is recorded that it was not made */
     size_t next;         /* in its bucket, 1 and up, later in the file; 0: none */
 };
 
@@ -159,8 +161,36 @@ static mrmr_err map_add_entry(
     return MRMR_OK;
 }
 
+static bool is_of(const struct pool_moved *map, const struct moved_entry *entry,
+    const struct moved_record *record)
+{
+    return entry->drive == record->drive && entry->inode[0] == record->inode[0] &&
+           entry->inode[1] == record->inode[1] &&
+           strcmp(map->text.data + entry->from, record->from) == 0 &&
+           strcmp(map->text.data + entry->to, record->to) == 0;
+}
+
+/* Mostly it is the last one: whoever renames takes it back at once. Both are dropped together, so that
+ * it is there. To be told of it twice does not change it. */
+static void map_undo(struct pool_moved *map, const struct moved_record *record)
+{
+    for (size_t i = map->n; i-- > 0;) {
+        struct moved_entry *entry = &map->entry[i];
+        if (entry->back || !is_of(map, entry, record))
+            continue;
+        entry->undone = true;
+        if (entry->exchange)
+            map->entry[i + 1].undone = true;
+        return;
+    }
+}
+
 static mrmr_err map_add(struct pool_moved *map, const struct moved_record *record)
 {
+    if (record->kind == POOL_MOVED_UNDONE) {
+        map_undo(map, record);
+        return MRMR_OK;
+    }
     size_t from = map->text.size;
     MRMR_TRY(mrmr_bytes_add(&map->text, record->from, strlen(record->from) + 1));
     size_t to = map->text.size;
@@ -352,8 +382,10 @@ static mrmr_err search_step(struct search *search)
         search_end(search, way.path);
         return MRMR_OK;
     }
+    if (led && entry->undone)
+        search_push(search, led, entry->record + 1);
     search_push(search, way.path, entry->record + 1);
-    if (led)
+    if (led && !entry->undone)
         search_push(search, led, entry->record + 1);
     return MRMR_OK;
 }
@@ -465,17 +497,22 @@ static mrmr_err steps_add(
     return step.from && step.to ? MRMR_OK : mrmr_nomem();
 }
 
+static bool is_step(const struct moved_entry *entry, int64_t drive)
+{
+    return entry->drive == drive && !entry->back && !entry->undone;
+}
+
 static mrmr_err steps_locked(
     const struct pool_moved *map, int64_t drive, struct pool_moved_steps *steps)
 {
     size_t n = 0;
     for (size_t i = 0; i < map->n; i++)
-        n += map->entry[i].drive == drive && !map->entry[i].back;
+        n += is_step(&map->entry[i], drive);
     steps->stamp = map->stamp;
     steps->step = calloc(n + 1, sizeof *steps->step);
     mrmr_err err = steps->step ? MRMR_OK : mrmr_nomem();
     for (size_t i = 0; !err && i < map->n; i++)
-        if (map->entry[i].drive == drive && !map->entry[i].back)
+        if (is_step(&map->entry[i], drive))
             err = steps_add(steps, map, &map->entry[i]);
     return err;
 }

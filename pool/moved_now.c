@@ -6,8 +6,8 @@
  *
  * A record counts unless the catalog has come to know of its rename: then the inode that was renamed
  * is not where it was renamed from, and is known elsewhere. Each record is judged so by those before
- * it. A record whose rename failed counts wrongly until the next scan, and so may one that a power cut
- * parted from its rename: the thing shows under the name that its user wanted to give it.
+ * it. One that was taken back is none of them (moved.h). One that a power cut parted from its rename
+ * may count wrongly until the next scan: the thing shows under the name that its user wanted to give it.
  *
  * A folder that was made after the last scan is no node of the catalog. It may have been renamed, and
  * what the catalog knows may have been moved into it: `unknown` is how much of a path is such a

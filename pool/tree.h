@@ -584,6 +584,10 @@ mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *pa
  * needs its bytes finds them until the scan has seen it (moved.h). */
 mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
     const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch);
+/* The same, when it was not made after all. On failure it is tried again before anything else is
+ * recorded; until then who cannot look at the drive takes it for made. */
+mrmr_err tree_keep_not_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch);
 void tree_counted_free(struct tree_counted *counted); /* NULL-safe */
 
 /* A record says that it was changed through us since the catalog has seen it. */

@@ -36,6 +36,15 @@ _Static_assert((int)TREE_KEPT_PATH == (int)POOL_RETAINED_PATH, "a path to what i
 
 #define MOUNTED_NAME "mounted"
 
+/* Taking back a record of a rename that could not be written yet. */
+struct undone {
+    struct undone *next;
+    int64_t drive;
+    uint64_t inode[2];
+    const char *to; /* in the text */
+    char text[];    /* from, to */
+};
+
 struct tree_keeper {
     struct pool_writers *writers;
     int mounted; /* its lock: nobody else changes drives through a tree of this pool; -1: none */
@@ -43,6 +52,7 @@ struct tree_keeper {
     /* Guarded by lock. */
     int touched, moved; /* -1: not open */
     uint64_t files_epoch;
+    struct undone *undone;
 };
 
 /* What stripes count on of one inode. */
@@ -69,12 +79,53 @@ static void keeper_files_close(struct tree_keeper *keeper)
     keeper->touched = keeper->moved = -1;
 }
 
+/* What an earlier epoch had open may be another file by now. */
+static void keeper_files_now_locked(struct tree_keeper *keeper, uint64_t epoch)
+{
+    if (keeper->files_epoch != epoch)
+        keeper_files_close(keeper);
+    keeper->files_epoch = epoch;
+}
+
+/* The file is open afterwards, and nothing is owed to it. */
+static mrmr_err moved_ready_locked(struct pool_tree *tree, uint64_t epoch)
+{
+    struct tree_keeper *keeper = tree->keeper;
+    keeper_files_now_locked(keeper, epoch);
+    if (keeper->moved < 0)
+        MRMR_TRY(pool_moved_open(tree->pool->dirfd, &keeper->moved));
+    for (struct undone *u; (u = keeper->undone) != NULL; free(u)) {
+        MRMR_TRY(pool_moved_add_inodes(
+            keeper->moved, u->drive, u->text, u->to, POOL_MOVED_UNDONE, u->inode, true));
+        keeper->undone = u->next;
+    }
+    return MRMR_OK;
+}
+
+/* The last chance for what could not be written before. */
+static void keeper_settle(struct pool_tree *tree)
+{
+    struct tree_keeper *keeper = tree->keeper;
+    uint64_t epoch;
+    mrmr_err err = keeper->undone ? pool_writers_begin(keeper->writers, &epoch) : MRMR_OK;
+    if (!err && keeper->undone) {
+        mrmr_locked(&keeper->lock);
+        err = moved_ready_locked(tree, epoch);
+        pool_writers_end();
+    }
+    if (err)
+        mrmr_log_story(MRMR_LOG_WARN, "taking back the record of a rename");
+    for (struct undone *u; (u = keeper->undone) != NULL; free(u))
+        keeper->undone = u->next;
+}
+
 void tree_keep_stop(struct pool_tree *tree)
 {
     struct tree_keeper *keeper = tree->keeper;
-    tree->keeper = NULL;
     if (!keeper)
         return;
+    keeper_settle(tree);
+    tree->keeper = NULL;
     pool_writers_close(keeper->writers);
     keeper_files_close(keeper);
     if (keeper->mounted >= 0)
@@ -238,14 +289,6 @@ void tree_keep_unknown(struct pool_tree *tree, struct tree_node *node)
 
 /* --- the scan shall know that it was us (I5) --- */
 
-/* What an earlier epoch had open may be another file by now. */
-static void keeper_files_now_locked(struct tree_keeper *keeper, uint64_t epoch)
-{
-    if (keeper->files_epoch != epoch)
-        keeper_files_close(keeper);
-    keeper->files_epoch = epoch;
-}
-
 static mrmr_err touch(struct pool_tree *tree, const struct tree_inode *inode, uint64_t epoch)
 {
     struct tree_keeper *keeper = tree->keeper;
@@ -262,11 +305,35 @@ static mrmr_err moved(struct pool_tree *tree, size_t drive, const char *from, co
     const uint64_t inodes[] = {stat->ino, exchanged ? exchanged->ino : 0};
     struct tree_keeper *keeper = tree->keeper;
     mrmr_locked(&keeper->lock);
-    keeper_files_now_locked(keeper, epoch);
-    if (keeper->moved < 0)
-        MRMR_TRY(pool_moved_open(tree->pool->dirfd, &keeper->moved));
+    MRMR_TRY(moved_ready_locked(tree, epoch));
     return pool_moved_add_inodes(keeper->moved, tree->drive[drive].drive->meta.id, from, to,
         exchanged ? POOL_MOVED_EXCHANGE : POOL_MOVED_RENAME, inodes, durable);
+}
+
+static mrmr_err undone_owe_locked(struct tree_keeper *keeper, int64_t drive, const char *from,
+    const char *to, const uint64_t inodes[2])
+{
+    size_t nfrom = strlen(from) + 1, nto = strlen(to) + 1;
+    struct undone *u = malloc(sizeof *u + nfrom + nto);
+    if (!u)
+        return mrmr_nomem();
+    *u = (struct undone){.next = keeper->undone, .drive = drive, .inode = {inodes[0], inodes[1]}};
+    memcpy(u->text, from, nfrom);
+    memcpy(u->text + nfrom, to, nto);
+    u->to = u->text + nfrom;
+    keeper->undone = u;
+    return MRMR_OK;
+}
+
+/* Until it is written no rename is recorded, so that its record is the last one of its kind. */
+static mrmr_err undone(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch)
+{
+    const uint64_t inodes[] = {stat->ino, exchanged ? exchanged->ino : 0};
+    struct tree_keeper *keeper = tree->keeper;
+    mrmr_locked(&keeper->lock);
+    MRMR_TRY(undone_owe_locked(keeper, tree->drive[drive].drive->meta.id, from, to, inodes));
+    return moved_ready_locked(tree, epoch);
 }
 
 static mrmr_err counted_touch(struct pool_tree *tree, const struct tree_inode *inode,
@@ -468,6 +535,17 @@ mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from,
         MRMR_TRY(whether_known(tree, drive, exchanged, &known, &counts));
     /* What the catalog has not nobody needs to find. */
     return known ? moved(tree, drive, from, to, stat, exchanged, counts, epoch) : MRMR_OK;
+}
+
+/* Durable in any case: what had the new name may count where what was to have it does not. */
+mrmr_err tree_keep_not_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch)
+{
+    bool known = false, counts = false;
+    if (whether_known(tree, drive, stat, &known, &counts) ||
+        (exchanged && whether_known(tree, drive, exchanged, &known, &counts)))
+        known = true; /* of what was not recorded it says nothing */
+    return known ? undone(tree, drive, from, to, stat, exchanged, epoch) : MRMR_OK;
 }
 
 mrmr_err tree_keep_folder(struct pool_tree *tree, size_t drive, const char *path, uint64_t epoch)

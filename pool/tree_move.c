@@ -201,7 +201,55 @@ static mrmr_err rename_as_caller(struct moving *m, size_t drive, unsigned flags)
     return err;
 }
 
-static mrmr_err rename_over(struct moving *m, size_t drive, const struct drv_stat *stat)
+/* It is recorded, and was not made: nobody is to look for it under a name that it never had, nor to
+ * take what has that name for replaced. */
+static mrmr_err not_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    const struct drv_stat *a, const struct drv_stat *b, uint64_t epoch)
+{
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    if (!tree_keep_not_moved(tree, drive, from, to, a, b, epoch))
+        return mrmr_story_restore(&story);
+    mrmr_log_story(MRMR_LOG_WARN, "taking back the record of a rename");
+    mrmr_story_restore(&story);
+    mrmr_log_story(MRMR_LOG_WARN, "the rename itself");
+    return mrmr_fail(MRMR_IO, "a rename failed, and its record could not be taken back");
+}
+
+/* from: what is renamed. */
+static mrmr_err record_move(struct moving *m, size_t drive, const struct drv_stat *from)
+{
+    return tree_keep_moved(
+        m->tree, drive, m->from_path.data, m->to_path.data, from, NULL, m->epoch);
+}
+
+static mrmr_err record_not_moved(struct moving *m, size_t drive, const struct drv_stat *from)
+{
+    return not_moved(m->tree, drive, m->from_path.data, m->to_path.data, from, NULL, m->epoch);
+}
+
+/* Nothing is there, as far as is known. */
+static mrmr_err rename_to_free(struct moving *m, size_t drive, const struct drv_stat *from)
+{
+    MRMR_TRY(record_move(m, drive, from));
+    mrmr_err err = rename_as_caller(m, drive, DRV_RENAME_NOREPLACE);
+    if (err == MRMR_UNSUPPORTED)
+        err = rename_as_caller(m, drive, DRV_RENAME_REPLACE);
+    return err ? record_not_moved(m, drive, from) : MRMR_OK;
+}
+
+/* Two names of one file: the old one goes. */
+static mrmr_err rename_to_itself(struct moving *m, size_t drive, const struct drv_stat *from)
+{
+    MRMR_TRY(record_move(m, drive, from));
+    mrmr_err err = tree_remove_copy(
+        m->tree, m->caller, m->from_folder, m->from_name, m->from_path.data, drive, m->epoch);
+    return err ? record_not_moved(m, drive, from) : MRMR_OK;
+}
+
+/* What may fail for want of room comes before the record. */
+static mrmr_err rename_over(
+    struct moving *m, size_t drive, const struct drv_stat *from, const struct drv_stat *stat)
 {
     struct drv *drv = m->tree->drive[drive].drive->drv;
     struct tree_node *node = node_at(m, drive, stat);
@@ -209,6 +257,9 @@ static mrmr_err rename_over(struct moving *m, size_t drive, const struct drv_sta
     bool goes = node && stat->nlink <= 1;
     bool parts = goes || (node && tree_node_parts(m->tree, node, m->to_folder, m->to_name));
     mrmr_err err = keep_replaced(m, drive, stat, node, kept);
+    if (!err)
+        err = record_move(m, drive, from);
+    bool recorded = !err;
     if (!err && parts)
         tree_parted_keep(m->tree, node, drive, m->to_path.data, stat);
     if (!err && goes)
@@ -223,6 +274,8 @@ static mrmr_err rename_over(struct moving *m, size_t drive, const struct drv_sta
         tree_parted_drop(m->tree, node);
     if (!err && node)
         node_removed(m, node);
+    if (err && recorded)
+        err = record_not_moved(m, drive, from);
     if (err && kept[0]) {
         struct mrmr_story story;
         mrmr_story_save(&story);
@@ -233,27 +286,13 @@ static mrmr_err rename_over(struct moving *m, size_t drive, const struct drv_sta
     return err;
 }
 
-/* It is recorded, and was not made: as if it had been taken back, so that nobody looks for it under
- * a name that it never had (moved_now.c). */
-static mrmr_err not_moved(
-    struct moving *m, size_t drive, const struct drv_stat *a, const struct drv_stat *b)
-{
-    struct mrmr_story story;
-    mrmr_story_save(&story);
-    if (tree_keep_moved(m->tree, drive, m->to_path.data, m->from_path.data, a, b, m->epoch))
-        mrmr_log_story(MRMR_LOG_INFO, "taking back the record of a rename");
-    return mrmr_story_restore(&story);
-}
-
 static mrmr_err place_copy(struct moving *m, size_t drive, const struct drv_stat *from)
 {
     struct drv *drv = m->tree->drive[drive].drive->drv;
     struct drv_stat to;
     mrmr_err err = drv_stat(drv, m->to_path.data, &to);
     if (err == MRMR_ABSENT) {
-        err = rename_as_caller(m, drive, DRV_RENAME_NOREPLACE);
-        if (err == MRMR_UNSUPPORTED)
-            return rename_as_caller(m, drive, DRV_RENAME_REPLACE);
+        err = rename_to_free(m, drive, from);
         if (err != MRMR_EXISTS || m->flags & POOL_RENAME_NOREPLACE)
             return err;
         err = drv_stat(drv, m->to_path.data, &to); /* somebody made it just now */
@@ -263,10 +302,9 @@ static mrmr_err place_copy(struct moving *m, size_t drive, const struct drv_stat
         return mrmr_fail(MRMR_EXISTS, NULL);
     if (to.type == DRV_DIR)
         return mrmr_fail(MRMR_IS_DIR, "a folder lies there that does not show");
-    if (to.ino && to.ino == from->ino) /* two names of one file: the old one goes */
-        return tree_remove_copy(
-            m->tree, m->caller, m->from_folder, m->from_name, m->from_path.data, drive, m->epoch);
-    return rename_over(m, drive, &to);
+    if (to.ino && to.ino == from->ino)
+        return rename_to_itself(m, drive, from);
+    return rename_over(m, drive, from, &to);
 }
 
 static mrmr_err move_copy(struct moving *m, size_t drive)
@@ -277,10 +315,7 @@ static mrmr_err move_copy(struct moving *m, size_t drive)
     if (from.type == DRV_DIR)
         return mrmr_fail(MRMR_ABSENT, NULL);
     MRMR_TRY(tree_place_folder(m->tree, m->to_folder, drive, &folder));
-    MRMR_TRY(
-        tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &from, NULL, m->epoch));
-    mrmr_err err = place_copy(m, drive, &from);
-    return err ? not_moved(m, drive, &from, NULL) : MRMR_OK;
+    return place_copy(m, drive, &from);
 }
 
 static bool is_fine(mrmr_err err)
@@ -358,7 +393,8 @@ static mrmr_err exchange_on(struct moving *m, size_t drive)
     MRMR_TRY(drv_stat(drv, m->to_path.data, &b));
     MRMR_TRY(tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &a, &b, m->epoch));
     mrmr_err err = rename_as_caller(m, drive, DRV_RENAME_EXCHANGE);
-    return err ? not_moved(m, drive, &a, &b) : MRMR_OK;
+    return err ? not_moved(m->tree, drive, m->from_path.data, m->to_path.data, &a, &b, m->epoch)
+               : MRMR_OK;
 }
 
 static mrmr_err exchange(struct moving *m)
@@ -430,7 +466,10 @@ static mrmr_err folder_back_on(struct moving *m, size_t drive)
     MRMR_TRY(drv_stat(drv, m->to_path.data, &stat));
     MRMR_TRY(
         tree_keep_moved(m->tree, drive, m->to_path.data, m->from_path.data, &stat, NULL, m->epoch));
-    return drv_rename(drv, m->to_path.data, m->from_path.data, DRV_RENAME_NOREPLACE);
+    mrmr_err err = drv_rename(drv, m->to_path.data, m->from_path.data, DRV_RENAME_NOREPLACE);
+    return err ? not_moved(
+                     m->tree, drive, m->to_path.data, m->from_path.data, &stat, NULL, m->epoch)
+               : MRMR_OK;
 }
 
 /* Drives that renamed it already do so again, the other way round. */
@@ -450,10 +489,9 @@ static mrmr_err folder_on(struct moving *m, size_t drive)
     struct drv *drv = m->tree->drive[drive].drive->drv;
     struct drv_stat stat;
     MRMR_TRY(drv_stat(drv, m->from_path.data, &stat));
-    MRMR_TRY(
-        tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &stat, NULL, m->epoch));
+    MRMR_TRY(record_move(m, drive, &stat));
     mrmr_err err = rename_as_caller(m, drive, DRV_RENAME_REPLACE);
-    return err ? not_moved(m, drive, &stat, NULL) : MRMR_OK;
+    return err ? record_not_moved(m, drive, &stat) : MRMR_OK;
 }
 
 static mrmr_err folder_on_each(struct moving *m)
@@ -642,10 +680,13 @@ static mrmr_err finish_rename(
     struct pool_tree *tree = drive->tree;
     uint64_t epoch;
     MRMR_TRY(tree_change_begin(tree, &epoch));
-    mrmr_err err = tree_keep_moved(
-        tree, (size_t)(drive - tree->drive), record->from, record->to, stat, NULL, epoch);
-    if (!err)
+    size_t i = (size_t)(drive - tree->drive);
+    mrmr_err err = tree_keep_moved(tree, i, record->from, record->to, stat, NULL, epoch);
+    if (!err) {
         err = drv_rename(drive->drive->drv, record->from, record->to, DRV_RENAME_NOREPLACE);
+        if (err)
+            err = not_moved(tree, i, record->from, record->to, stat, NULL, epoch);
+    }
     tree_change_end(tree);
     return err;
 }

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 /* --- what users do --- */
@@ -644,6 +645,83 @@ static void test_not_renamed_then_away(void **state)
     rig_destroy(w.rig);
 }
 
+/* The same, where something has the name. */
+static void is_not_renamed_over(struct world *w, uint64_t seed)
+{
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_RENAME, .err = MRMR_SPACE};
+    begin_away(w, RIG_LOCAL, seed);
+    rig_ok(drv_fault_add(w->rig->drive[0].fault, &rule, NULL));
+    assert_int_equal(
+        pool_tree_rename(w->tree, NULL, POOL_ROOT, "over", POOL_ROOT, "another", 0), MRMR_SPACE);
+    rig_clear_faults(w->rig);
+}
+
+static void both_are_there(struct world *w)
+{
+    reads(w, "another");
+    reads(w, "over");
+    goes_away(w);
+    reads(w, "over");
+    lists(w, "", "over another", "nothing");
+    rig_ok(
+        is_there(w, "another")); /* its bytes were about to change: they are not read without it */
+    close_tree(w);
+    rig_reopen(w->rig);
+    rig_ok(try_rebuild(w, "d5", NULL));
+    assert_true(rig_holds(w->rig, 5, "over"));
+    assert_true(rig_holds(w->rig, 5, "another"));
+    rig_destroy(w->rig);
+}
+
+static void test_not_renamed_over_then_rebuilt(void **state)
+{
+    struct world w;
+    (void)state;
+    is_not_renamed_over(&w, 449);
+    both_are_there(&w);
+}
+
+/* Nor can that be recorded at once: it is as soon as it can. */
+static void no_file_grows(struct rig *rig, struct rig_drive *drive)
+{
+    const struct rlimit none = {0, RLIM_INFINITY};
+    (void)rig;
+    (void)drive;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+}
+
+static void not_recorded_that_it_failed(uint64_t seed, bool next)
+{
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_RENAME, .err = MRMR_SPACE};
+    struct world w;
+    struct rlimit was;
+    begin_away(&w, RIG_LOCAL, seed);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &rule, NULL));
+    rig_tap(w.rig, DRV_FAULT_RENAME, 0, false, no_file_grows);
+    mrmr_err err = pool_tree_rename(w.tree, NULL, POOL_ROOT, "over", POOL_ROOT, "another", 0);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    rig_untap(w.rig);
+    rig_clear_faults(w.rig);
+    signal(SIGXFSZ, handler);
+    assert_int_equal(err, MRMR_IO);
+    if (next) {
+        rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "f0", POOL_ROOT, "renamed", 0));
+    } else {
+        close_tree(&w);
+        open_tree(&w);
+    }
+    both_are_there(&w);
+}
+
+static void test_not_recorded_that_it_failed(void **state)
+{
+    (void)state;
+    not_recorded_that_it_failed(450, true);
+    not_recorded_that_it_failed(451, false);
+}
+
 static void renamed_then_rebuilt(enum rig_kind kind, uint64_t seed, const char *onto)
 {
     struct world w;
@@ -757,6 +835,8 @@ int main(void)
         cmocka_unit_test(test_renamed_then_removed),
         cmocka_unit_test(test_renamed_forth_and_back),
         cmocka_unit_test(test_not_renamed_then_away),
+        cmocka_unit_test(test_not_renamed_over_then_rebuilt),
+        cmocka_unit_test(test_not_recorded_that_it_failed),
         cmocka_unit_test(test_renamed_then_rebuilt),
         cmocka_unit_test(test_folders_are_synced_before_a_file_goes),
     };

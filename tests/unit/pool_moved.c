@@ -106,6 +106,11 @@ static void test_records_without_a_rename(void **state)
     record(m, "f0a", "never", POOL_MOVED_RENAME);
     record(m, "in", "f0b", POOL_MOVED_EXCHANGE);
     reads_all(m);
+    record(m, "f0b", "in", POOL_MOVED_UNDONE); /* of none */
+    record(m, "in", "f0b", POOL_MOVED_UNDONE);
+    record(m, "f0a", "never", POOL_MOVED_UNDONE);
+    record(m, "f0a", "never", POOL_MOVED_UNDONE);
+    reads_all(m);
     move(m, "f0b", "never");
     record(m, "f0a", "neither", POOL_MOVED_RENAME);
     move(m, "f0a", "there");

@@ -263,7 +263,8 @@ static void map_touch_locked(struct tree_map *map, const struct mrmr_bytes *name
 static void children_update_locked(struct pool_tree *tree, const struct tree_map *map)
 {
     for (struct tree_name *at = tree_map_at(map, 0); at; at = tree_map_at(map, at->place + 1)) {
-        struct tree_node *node = at->kind == POOL_DIR ? tree_find_locked(tree, at->number) : NULL;
+        const bool sure = at->kind == POOL_DIR && !at->unsure; /* else who looks at it tells */
+        struct tree_node *node = sure ? tree_find_locked(tree, at->number) : NULL;
         if (node)
             tree_lies_on_locked(tree, node, &at->on);
     }
@@ -490,7 +491,7 @@ static mrmr_err name_take_locked(struct load *load, const char *name)
         old->unsure = true;
     }
     struct tree_node *node =
-        old->kind == POOL_DIR ? tree_find_locked(load->tree, old->number) : NULL;
+        sure && old->kind == POOL_DIR ? tree_find_locked(load->tree, old->number) : NULL;
     if (node)
         tree_lies_on_locked(load->tree, node, &old->on);
     return MRMR_OK;

@@ -224,7 +224,8 @@ static void step_taken(struct pool_tree *tree, const struct step *step, size_t d
     struct tree_set on = step->node->on;
     tree_set_add(&on, drive);
     tree_lies_on_locked(tree, step->node, &on);
-    struct tree_name *name = tree_map_find(&step->above->map, step->name);
+    /* Whoever looks at the name, or at all of them, at this moment may not have seen it there. */
+    struct tree_name *name = tree_name_touch_locked(step->above, step->name);
     if (name && name->number == step->node->number)
         tree_set_add(&name->on, drive);
     if (name)

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the files of the live tree share: tree.c (nodes, paths, life), tree_number.c,
- * tree_map.c (a folder's names),
- * tree_load.c (the names, found on the drives), tree_times.c (whether they still are),
- * tree_catalog.c (or known of them), tree_look.c (lookup, attributes, lists), tree_known.c (what drives
- * said of a folder), tree_find.c (nodes by number), tree_parted.c (what lost its name and is held),
- * tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c (open
- * files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
- * tree_place.c (where new files go), tree_make.c (names), tree_unnamed.c (files without one), tree_move.c (renames), tree_set.c
- * (attributes), tree_write.c (bytes), tree_gone.c (removals from drives that are away),
- * tree_replaced.c (files that a repair replaced), tree_sync.c (what is not durable yet).
+ * What the files of the live tree share: tree.c (nodes, paths, life), tree_number.c, tree_map.c (a
+ * folder's names), tree_load.c (the names, found on the drives), tree_times.c (whether they still
+ * are), tree_catalog.c (or known of them), tree_look.c (lookup, attributes, lists), tree_known.c (what
+ * drives said of a folder), tree_find.c (nodes by number), tree_parted.c (what lost its name and is
+ * held), tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c
+ * (open files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
+ * tree_place.c (where new files go), tree_make.c and tree_remove.c (names), tree_unnamed.c (files
+ * without one), tree_move.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone.c
+ * (removals from drives that are away), tree_replaced.c (files that a repair replaced), tree_sync.c
+ * (what is not durable yet).
  *
  * A node is in the table while the kernel holds it, or anything here does. A folder's map says for
  * each name on which drives it lies and what it shows; it is made at the first look into the folder,
@@ -654,14 +654,6 @@ void tree_name_shows_locked(
     struct tree_node *folder, const char *name, const struct tree_name *shows);
 /* Before and after the node is changed through us. */
 void tree_own_node(struct pool_tree *tree, struct tree_node *node);
-/* Before the last name of what has this stat goes, and if it did not. */
-void tree_node_goes(struct pool_tree *tree, struct tree_node *node, const struct drv_stat *stat);
-void tree_node_stays(struct pool_tree *tree, struct tree_node *node);
-/* No other name of it is known than this one. */
-bool tree_node_parts(struct pool_tree *tree, const struct tree_node *node,
-    const struct tree_node *folder, const char *name);
-/* It has gone: what has its number from now on is another. */
-void tree_node_went(struct pool_tree *tree, struct tree_node *node);
 /* What the name shows, and its node, counted, which is not brought elsewhere until it is let go of. */
 mrmr_err tree_name_stay(struct pool_tree *tree, struct tree_node *folder, const char *name,
     struct tree_name *ret_shows, struct tree_node **ret_node);
@@ -674,6 +666,17 @@ mrmr_err tree_node_unnamed(
 /* The folder hands down a default ACL, which takes the place of the caller's umask. */
 bool tree_hands_down(
     struct pool_tree *tree, struct tree_node *folder, size_t drive, const char *path);
+
+/* --- tree_remove.c --- */
+
+/* Before the last name of what has this stat goes, and if it did not. */
+void tree_node_goes(struct pool_tree *tree, struct tree_node *node, const struct drv_stat *stat);
+void tree_node_stays(struct pool_tree *tree, struct tree_node *node);
+/* No other name of it is known than this one. */
+bool tree_node_parts(struct pool_tree *tree, const struct tree_node *node,
+    const struct tree_node *folder, const char *name);
+/* It has gone: what has its number from now on is another. */
+void tree_node_went(struct pool_tree *tree, struct tree_node *node);
 /* Remove one drive's copy of a name, not of a folder; from a drive that is away, when it is back.
  * Among the writers. */
 mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *caller,

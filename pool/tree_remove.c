@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Names that go.
+ *
+ * A name is removed from all drives that have it, the copy that shows last: a cut in between leaves
+ * the one that everybody saw. A copy on a drive that is away is recorded instead (gone.h), as what
+ * the catalog has of it.
+ */
+#include "pool/tree.h"
+
+#include <string.h>
+
+enum { REMOVE_TRIES = 3 };
+
+/* --- removing --- */
+
+/* The node of an inode of a drive, counted; NULL: nobody holds it. */
+static struct tree_node *node_of(
+    struct pool_tree *tree, size_t drive, const struct drv_stat *stat, const char *name)
+{
+    mrmr_locked(&tree->lock);
+    struct tree_node *node = tree_find_locked(tree, tree_number(tree, drive, stat->ino, "", name));
+    if (node)
+        tree_ref_locked(node);
+    return node;
+}
+
+static mrmr_err remove_held(struct pool_tree *tree, struct tree_node *node, size_t drive,
+    const struct drv_stat *stat, uint64_t epoch)
+{
+    const struct tree_inode inode = {drive, stat->ino};
+    /* Whether or not it is open for writing now: it may be opened until its name is gone. */
+    return node && stat->nlink <= 1 && stat->type == DRV_REG
+               ? tree_keep_known(tree, node, &inode, epoch)
+               : MRMR_OK;
+}
+
+/* Before its last name goes: once that is gone, its number may be another's. */
+void tree_node_goes(struct pool_tree *tree, struct tree_node *node, const struct drv_stat *stat)
+{
+    struct pool_attr *last = malloc(sizeof *last);
+    if (last)
+        tree_attr_from_stat(stat, last);
+    mrmr_locked(&tree->lock);
+    free(node->last);
+    node->last = last;
+    node->gone = node->going = true;
+}
+
+void tree_node_went(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    node->going = false;
+}
+
+/* It did not. */
+void tree_node_stays(struct pool_tree *tree, struct tree_node *node)
+{
+    {
+        mrmr_locked(&tree->lock);
+        node->gone = node->going = false;
+    }
+    if (node->kind == POOL_REG)
+        tree_keep_unknown(tree, node);
+}
+
+bool tree_node_parts(struct pool_tree *tree, const struct tree_node *node,
+    const struct tree_node *folder, const char *name)
+{
+    mrmr_locked(&tree->lock);
+    for (const struct tree_link *link = node->links; link; link = link->next)
+        if (link->parent != folder || strcmp(link->name, name) != 0)
+            return false;
+    return true;
+}
+
+static void removed(struct pool_tree *tree, struct tree_node *node, struct tree_node *folder,
+    const char *name, const struct drv_stat *stat)
+{
+    if (!node)
+        return;
+    if (stat->nlink > 1)
+        tree_own_node(tree, node);
+    mrmr_locked(&tree->lock);
+    tree_unlink_locked(tree, node, folder, name);
+}
+
+static mrmr_err remove_now(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const char *name, const char *path, size_t drive, uint64_t epoch)
+{
+    struct drv *drv = tree->drive[drive].drive->drv;
+    struct drv_stat stat;
+    MRMR_TRY(mrmr_err_drive(drv_stat(drv, path, &stat), tree->drive[drive].drive->meta.name));
+    if (stat.type == DRV_DIR)
+        return mrmr_fail(MRMR_IS_DIR, NULL);
+    struct tree_node *node = node_of(tree, drive, &stat, name);
+    bool goes = node && stat.nlink <= 1;
+    bool parts = goes || (node && tree_node_parts(tree, node, folder, name));
+    mrmr_err err = remove_held(tree, node, drive, &stat, epoch);
+    if (!err && parts)
+        tree_parted_keep(tree, node, drive, path, &stat);
+    if (!err && goes)
+        tree_node_goes(tree, node, &stat);
+    tree_owe(tree, folder, drive);
+    if (!err)
+        err = tree_keep_removed(tree, caller, drive, path, &stat, epoch);
+    tree_owe(tree, folder, drive);
+    if (err && goes)
+        tree_node_stays(tree, node);
+    else if (goes)
+        tree_node_went(tree, node);
+    if (err && parts)
+        tree_parted_drop(tree, node);
+    if (!err)
+        removed(tree, node, folder, name, &stat);
+    if (!err && goes)
+        tree_number_forget(tree, drive, stat.ino);
+    tree_put(tree, node);
+    return err;
+}
+
+/* When the drive is back. */
+static mrmr_err remove_later(struct pool_tree *tree, struct tree_node *folder, const char *name,
+    const char *path, size_t drive)
+{
+    struct meta_node known;
+    MRMR_TRY(tree_gone_known(tree, drive, path, &known));
+    if (known.type == META_DIR)
+        return mrmr_fail(MRMR_IS_DIR, NULL);
+    MRMR_TRY(tree_gone_add(tree, drive, path, &known));
+    const struct drv_stat stat = {.ino = known.ino, .nlink = known.nlink};
+    struct tree_node *node = node_of(tree, drive, &stat, name);
+    removed(tree, node, folder, name, &stat);
+    tree_put(tree, node);
+    return MRMR_OK;
+}
+
+mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const char *name, const char *path, size_t drive, uint64_t epoch)
+{
+    struct tree_drive *own = &tree->drive[drive];
+    mrmr_err err = tree_live(own) ? remove_now(tree, caller, folder, name, path, drive, epoch)
+                                  : mrmr_fail(MRMR_OFFLINE, NULL);
+    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || tree_live(own))
+        return err;
+    err = remove_later(tree, folder, name, path, drive);
+    return err == MRMR_CHANGED ? remove_now(tree, caller, folder, name, path, drive, epoch) : err;
+}
+
+/* The copies that do not show, then the one that does. */
+static mrmr_err unlink_copies(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const struct tree_name *shows, const char *name, const char *path,
+    uint64_t epoch)
+{
+    const struct tree_set on = tree_spot(tree, folder).on;
+    size_t shown = tree_set_first(&shows->on);
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        if (i == shown || !tree_set_has(&on, i) || (!shows->several && tree_live(&tree->drive[i])))
+            continue;
+        mrmr_err err = tree_remove_copy(tree, caller, folder, name, path, i, epoch);
+        if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_IS_DIR &&
+            err != MRMR_NOT_DIR)
+            return err;
+    }
+    return tree_remove_copy(tree, caller, folder, name, path, shown, epoch);
+}
+
+static mrmr_err unlink_shown(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const struct tree_name *shows, const char *name)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    uint64_t epoch;
+    if (shows->kind == POOL_DIR)
+        return mrmr_fail(MRMR_IS_DIR, NULL);
+    MRMR_TRY(tree_path(tree, folder, &path));
+    if (path.size)
+        MRMR_TRY(mrmr_bytes_add(&path, "/", 1));
+    MRMR_TRY(mrmr_bytes_str(&path, name));
+    MRMR_TRY(tree_change_begin(tree, &epoch));
+    mrmr_err err = unlink_copies(tree, caller, folder, shows, name, path.data, epoch);
+    tree_change_end(tree);
+    return err;
+}
+
+static mrmr_err unlink_in(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const char *name)
+{
+    struct tree_name shows;
+    mrmr_err err = MRMR_OK;
+    MRMR_TRY(tree_folder_ready(tree, folder));
+    for (unsigned i = 0; i < REMOVE_TRIES; i++) {
+        struct tree_node *node;
+        MRMR_TRY(tree_name_stay(tree, folder, name, &shows, &node));
+        tree_own_name(tree, folder, name);
+        err = unlink_shown(tree, caller, folder, &shows, name);
+        tree_own_name(tree, folder, name);
+        tree_known_taken(tree, folder, &shows);
+        tree_name_leave(tree, node);
+        if (mrmr_class_of(err) != MRMR_CLASS_ABSENT) /* else the name is another thing by now */
+            break;
+    }
+    return err;
+}
+
+mrmr_err pool_tree_unlink(
+    struct pool_tree *tree, const struct pool_caller *caller, uint64_t number, const char *name)
+{
+    struct tree_node *folder;
+    MRMR_TRY(tree_node(tree, number, true, &folder));
+    mrmr_err err = unlink_in(tree, caller, folder, name);
+    tree_put(tree, folder);
+    return err;
+}
+
+/* --- folders --- */
+
+static bool any_entry(const struct pool_dir_entry *entry, void *arg)
+{
+    (void)entry;
+    *(bool *)arg = true;
+    return false;
+}
+
+mrmr_err tree_folder_empty(struct pool_tree *tree, struct tree_node *folder)
+{
+    bool any = false;
+    MRMR_TRY(pool_tree_list(tree, folder->number, 0, false, any_entry, &any));
+    return any ? mrmr_fail(MRMR_NOT_EMPTY, NULL) : MRMR_OK;
+}
+
+static mrmr_err rmdir_now(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
+    const char *path, uint64_t epoch)
+{
+    struct pool_drive *own = tree->drive[drive].drive;
+    MRMR_TRY(mrmr_err_drive(tree_keep_folder(tree, drive, path, epoch), own->meta.name));
+    tree_act_as(caller);
+    return mrmr_err_drive(drv_rmdir(own->drv, path), own->meta.name);
+}
+
+static mrmr_err rmdir_later(struct pool_tree *tree, size_t drive, const char *path)
+{
+    struct meta_node known;
+    MRMR_TRY(tree_gone_known(tree, drive, path, &known));
+    if (known.type != META_DIR)
+        return mrmr_fail(MRMR_ABSENT, "it is no folder");
+    return tree_gone_add(tree, drive, path, &known);
+}
+
+mrmr_err tree_remove_folder(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
+    const char *path, uint64_t epoch)
+{
+    struct tree_drive *own = &tree->drive[drive];
+    mrmr_err err = tree_live(own) ? rmdir_now(tree, caller, drive, path, epoch)
+                                  : mrmr_fail(MRMR_OFFLINE, NULL);
+    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || tree_live(own))
+        return err;
+    err = rmdir_later(tree, drive, path);
+    return err == MRMR_CHANGED ? rmdir_now(tree, caller, drive, path, epoch) : err;
+}
+
+/* Drives that are away come last: what is not empty after all is found on the others. */
+static mrmr_err rmdir_on(struct pool_tree *tree, const struct pool_caller *caller,
+    const struct tree_set *on, const char *path, uint64_t epoch)
+{
+    struct tree_set left = *on;
+    bool any = false;
+    for (unsigned away = 0; away < 2; away++)
+        for (size_t i = 0; i < tree->ndrives; i++) {
+            if (!tree_set_has(&left, i) || (!away && !tree_live(&tree->drive[i])))
+                continue;
+            mrmr_err err = tree_remove_folder(tree, caller, i, path, epoch);
+            any = any || !err;
+            if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+                return err;
+            tree_set_remove(&left, i);
+        }
+    return any ? MRMR_OK : mrmr_fail(MRMR_ABSENT, NULL);
+}
+
+/* What is seen of it last; nothing, if all its drives are away. */
+void tree_folder_stat(
+    struct pool_tree *tree, const struct tree_set *on, const char *path, struct drv_stat *stat)
+{
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree_set_has(on, i) && tree_live(&tree->drive[i]) &&
+            !drv_stat(tree->drive[i].drive->drv, path, stat))
+            return;
+}
+
+static mrmr_err rmdir_shown(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, struct tree_node *child, const char *name)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    const struct tree_set on = tree_spot(tree, child).on;
+    struct drv_stat stat = {.type = DRV_DIR};
+    uint64_t epoch;
+    MRMR_TRY(tree_folder_empty(tree, child));
+    MRMR_TRY(tree_path(tree, child, &path));
+    MRMR_TRY(tree_change_begin(tree, &epoch));
+    tree_folder_stat(tree, &on, path.data, &stat);
+    tree_node_goes(tree, child, &stat);
+    tree_owe_live(tree, folder, &on);
+    mrmr_err err = rmdir_on(tree, caller, &on, path.data, epoch);
+    tree_owe_live(tree, folder, &on);
+    tree_change_end(tree);
+    if (err) {
+        tree_node_stays(tree, child);
+        return err;
+    }
+    tree_node_went(tree, child);
+    mrmr_locked(&tree->lock);
+    tree_unlink_locked(tree, child, folder, name);
+    return MRMR_OK;
+}
+
+static mrmr_err rmdir_in(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const char *name)
+{
+    struct pool_attr attr;
+    struct tree_node *child;
+    int64_t keep;
+    if (!pool_tree_writable(tree))
+        return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
+    MRMR_TRY(pool_tree_lookup(tree, folder->number, name, &attr, &keep));
+    mrmr_err err = tree_node(tree, attr.node, true, &child);
+    pool_tree_forget(tree, attr.node, 1);
+    MRMR_TRY(err);
+    tree_own_name(tree, folder, name);
+    err = rmdir_shown(tree, caller, folder, child, name);
+    tree_own_name(tree, folder, name);
+    tree_put(tree, child);
+    return err;
+}
+
+mrmr_err pool_tree_rmdir(
+    struct pool_tree *tree, const struct pool_caller *caller, uint64_t number, const char *name)
+{
+    struct tree_node *folder;
+    MRMR_TRY(tree_node(tree, number, true, &folder));
+    mrmr_err err = rmdir_in(tree, caller, folder, name);
+    tree_put(tree, folder);
+    return err;
+}

@@ -59,6 +59,7 @@ tests git command git
 tests fio command fio
 tests samba command smbd
 tests smbclient command smbclient
+tests mergerfs command mergerfs
 END
 }
 

@@ -17,6 +17,7 @@
 #include "drivers/fault.h"
 #include "drivers/guard.h"
 #include "drivers/mem.h"
+#include "tests/support/pause.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -77,7 +78,7 @@ static int teardown(void **state)
     struct world *w = *state;
     drv_fault_clear(w->fault);
     while (drv_guard_stuck(w->guard))
-        sched_yield();
+        pause_a_while();
     drv_close(w->guard);
     drv_fault_destroy(w->fault);
     drv_mem_reset_all();
@@ -249,7 +250,7 @@ static void test_late_read(void **state)
     free(buf);
     drv_file_close(file);
     while (drv_guard_stuck(w->guard))
-        sched_yield();
+        pause_a_while();
 }
 
 /* An open that was given up leaves no file open: teardown's sanitizer run would tell. */
@@ -347,7 +348,7 @@ static void test_late_changes(void **state)
         assert_int_equal(changes[i](w), MRMR_TIMEOUT);
     }
     while (drv_guard_stuck(w->guard))
-        sched_yield();
+        pause_a_while();
     drv_fault_clear(w->fault);
     put(w);
     assert_ok(drv_read_all(w->guard, "folder/c", 100, &b));
@@ -373,10 +374,10 @@ static void test_late_create(void **state)
     assert_int_equal(drv_file_open(w->guard, "new", CREATE, 0600, &file), MRMR_TIMEOUT);
     assert_null(file);
     while (drv_guard_stuck(w->guard))
-        sched_yield();
+        pause_a_while();
     put(w);
     while (drv_stat(w->guard, "new", &stat) == MRMR_OK)
-        sched_yield();
+        pause_a_while();
     assert_int_equal(drv_stat(w->guard, "new", &stat), MRMR_ABSENT);
 }
 

@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/durable.h"
-#include <sched.h>
+#include "tests/support/pause.h"
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -496,7 +496,7 @@ static void comes_back(struct world *w)
     rig_bring_back(w->rig, 0);
     while (!tree_live(&w->tree->drive[0])) {
         assert_true(mrmr_clock_monotonic() < end);
-        sched_yield();
+        pause_a_while();
     }
 }
 

@@ -2,7 +2,7 @@
 #include "tests/unit/pool_gone_world.h"
 
 #include "base/cleanup.h"
-#include <sched.h>
+#include "tests/support/pause.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -163,7 +163,7 @@ void comes_back(struct world *w, const char *removed)
         assert_true(mrmr_clock_monotonic() < end);
         if (removed)
             assert_int_equal(is_there(w, removed), MRMR_ABSENT);
-        sched_yield();
+        pause_a_while();
     }
     if (removed)
         assert_int_equal(is_there(w, removed), MRMR_ABSENT);

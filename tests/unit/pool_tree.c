@@ -4,12 +4,12 @@
  * drives, byte for byte, whichever calls fail and whichever drives go, also under open files; and
  * whatever was held is let go of.
  */
+#include "tests/support/pause.h"
 #include "tests/support/rig.h"
 
 #include "base/cleanup.h"
 #include "pool/tree.h"
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -179,7 +179,7 @@ static bool walk_entry(const struct pool_dir_entry *entry, void *arg)
 static void check_let_go(struct world *w)
 {
     int64_t end = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
-    for (bool idle = false; !idle; sched_yield()) {
+    for (bool idle = false; !idle; pause_a_while()) {
         mrmr_locked(&w->tree->lock);
         idle = w->tree->n == 1 && w->tree->root->refs == 0;
         assert_true(mrmr_clock_monotonic() < end);
@@ -311,7 +311,7 @@ static void test_drives_go_and_come(void **state)
         for (size_t i = 0; i < w->tree->ndrives; i++)
             while (!tree_live(&w->tree->drive[i])) {
                 assert_true(mrmr_clock_monotonic() < end);
-                sched_yield();
+                pause_a_while();
             }
         for (unsigned i = 0; i < 2; i++)
             rig_ok(read_all(file[i], want[i]));
@@ -369,7 +369,7 @@ static void test_changes_show(void **state)
     rig_edit(w->rig, "shared/zero", 100, 5000);
     while (find(w, "shared/new", &attr)) {
         assert_true(mrmr_clock_monotonic() < end);
-        sched_yield();
+        pause_a_while();
     }
     assert_true(mrmr_clock_monotonic() - begin >= 2 * MRMR_NS_PER_S);
     assert_true(attr.keep <= 2 * MRMR_NS_PER_S);
@@ -400,7 +400,7 @@ static uint64_t lists_in_a_while(struct world *w)
     while (mrmr_clock_monotonic() < end) {
         rig_ok(find(w, "shared/zero", &attr));
         pool_tree_forget(w->tree, attr.node, 1);
-        sched_yield();
+        pause_a_while();
     }
     return lists_so_far(w) - before;
 }
@@ -426,7 +426,7 @@ static void test_folder_times(void **state)
     /* Who was shown the folder is told of both, though a request found them. */
     while (atomic_load(&w->names) < told + 2) {
         assert_true(mrmr_clock_monotonic() < end);
-        sched_yield();
+        pause_a_while();
     }
     pool_tree_forget(w->tree, held.node, 1);
     check_lists(w);

@@ -7,8 +7,8 @@
 #include "tests/unit/pool_drive_world.h"
 
 #include "pool/tree.h"
+#include "tests/support/pause.h"
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -196,12 +196,12 @@ static void test_another_drive_meanwhile(void **state)
     world_write(on_drive(&l, other, "dir/name"), "of somebody else");
     assert_int_equal(utimensat(AT_FDCWD, on_drive(&l, other, "dir/name"), later, 0), 0);
     do { /* until the event is here; the test's time limit ends it */
-        sched_yield();
+        pause_a_while();
         assert_ok(find(&l, "name", &attr));
     } while (attr.size != strlen("of somebody else"));
     assert_int_equal(utimensat(AT_FDCWD, on_drive(&l, other, "dir"), later, 0), 0);
     do {
-        sched_yield();
+        pause_a_while();
         assert_ok(pool_tree_attr(l.tree, l.folder, &attr));
     } while (attr.mtime != 4000000000 * MRMR_NS_PER_S);
     leave(&l);

@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-BIG = {"files": 5, "size": 20_000_000}
+BIG = {"files": 5, "size": 20_000_000}  # takes long enough to be seen, and met, in the middle
+SMALL = {"files": 2, "size": 1_000_000}
 
 
 def on_terminal(mrmr, columns, *args):
@@ -49,7 +50,7 @@ def drawn(seen):
 
 
 def test_a_terminal_gets_a_bar_with_rate_and_eta(mrmr):
-    big_pool(mrmr, files=15)
+    big_pool(mrmr, files=10)
     seen, code = on_terminal(mrmr, 80, "sync")
     lines = [line for line in drawn(seen) if line.startswith("protect")]
     assert code == 0 and len(lines) >= 3, seen
@@ -67,19 +68,19 @@ def test_a_narrow_terminal_is_never_wrapped(mrmr):
 
 
 def test_a_terminal_and_quiet(mrmr):
-    big_pool(mrmr)
+    big_pool(mrmr, **SMALL)
     assert on_terminal(mrmr, 80, "sync", "--quiet") == ("", 0)
 
 
 def test_a_dumb_terminal_gets_plain_lines(mrmr):
-    big_pool(mrmr)
+    big_pool(mrmr, **SMALL)
     mrmr.env["TERM"] = "dumb"
     seen, code = on_terminal(mrmr, 80, "sync")
     assert code == 0 and "\x1b" not in seen and seen.startswith("mrmr: scan: ")
 
 
 def test_elsewhere_there_are_few_plain_lines(mrmr):
-    big_pool(mrmr)
+    big_pool(mrmr, **SMALL)
     start = time.monotonic()
     done = mrmr.run("sync")
     seconds = time.monotonic() - start
@@ -137,7 +138,7 @@ def test_an_ignored_signal_stays_ignored(mrmr):
 
 
 def test_work_goes_on_when_nobody_reads_its_notices(mrmr):
-    big_pool(mrmr)
+    big_pool(mrmr, **SMALL)
     process = mrmr.start("sync", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     process.stderr.close()
     assert process.wait(timeout=120) == 0

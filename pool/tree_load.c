@@ -423,7 +423,8 @@ static mrmr_err load_name(struct load *load, const char *name)
         load->looked = false;
         mrmr_err err = tree_live(drive) ? drv_stat(drive->drive->drv, path.data, &stat)
                                         : mrmr_fail(MRMR_OFFLINE, NULL);
-        if (!err)
+        const bool answered = !err;
+        if (answered)
             err = load_stat(load, name, &stat);
         else if (tree_silent(drive, err))
             err = tree_catalog(load->tree, load->drive, path.data, &node) == MRMR_OK
@@ -431,7 +432,7 @@ static mrmr_err load_name(struct load *load, const char *name)
                       : MRMR_OK;
         if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
             return mrmr_err_drive(err, drive->drive->meta.name);
-        const struct tree_name *shows = err ? NULL : tree_map_find(&load->map, name);
+        const struct tree_name *shows = answered && !err ? tree_map_find(&load->map, name) : NULL;
         if (shows && shows->kind != POOL_DIR && tree_set_first(&shows->on) == load->drive)
             load->seen = (struct tree_seen){true, load->drive, stat};
     }

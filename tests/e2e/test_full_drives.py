@@ -190,7 +190,8 @@ def test_all_full_and_a_file_is_edited(tmp_path, make):
 
 def test_repair_and_rebuild_without_room(tmp_path, make):
     """No room for a copy: said so, nothing lost, and done when there is room."""
-    pool, contents = build(tmp_path, make, seed_of("repair without room"), [40, 40, 40, 40], [12, 12, 12, 12])
+    pool, contents = build(tmp_path, make, seed_of("repair without room"), [40, 40, 40, 40], [12, 12, 12, 12],
+                           files_of=400_000)  # of ten files or fewer none are too many
     pool.well()
     before = pool.record()
     names = sorted(p for p in contents if p.startswith("d1/"))

@@ -116,6 +116,32 @@ mrmr_err pool_attrs_each(const void *blob, size_t size, drv_xattr_fn fn, void *a
     return MRMR_OK;
 }
 
+struct attrs_changing {
+    struct attrs attrs;
+    const char *but;
+};
+
+static mrmr_err attrs_collect_but(const char *name, const void *value, size_t size, void *arg)
+{
+    struct attrs_changing *changing = arg;
+    return strcmp(name, changing->but) == 0 ? MRMR_OK
+                                            : attrs_collect(name, value, size, &changing->attrs);
+}
+
+mrmr_err pool_attrs_with(const void *blob, size_t size, const char *name, const void *value,
+    size_t value_size, struct mrmr_bytes *ret_blob)
+{
+    struct attrs_changing changing = {{MRMR_BYTES_INIT, MRMR_BYTES_INIT}, name};
+    mrmr_err err = pool_attrs_each(blob, size, attrs_collect_but, &changing);
+    if (!err && value)
+        err = attrs_collect(name, value, value_size, &changing.attrs);
+    if (!err)
+        err = attrs_encode(&changing.attrs, ret_blob);
+    mrmr_bytes_free(&changing.attrs.text);
+    mrmr_bytes_free(&changing.attrs.list);
+    return err;
+}
+
 struct attrs_writing {
     struct drv *drv;
     const char *path;

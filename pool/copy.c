@@ -167,13 +167,11 @@ static mrmr_err copy_file(struct pool *pool, const struct pool_job *job,
 
 /* --- Attributes and kinds --- */
 
-mrmr_err pool_copy_attrs(
-    struct pool *pool, const struct meta_node *node, struct pool_drive *drive, const char *path)
+mrmr_err pool_copy_attrs_and(const struct meta_node *node, const struct mrmr_bytes *attrs,
+    struct pool_drive *drive, const char *path)
 {
     struct drv_stat stat = {
         .mode = node->mode, .uid = node->uid, .gid = node->gid, .mtime = node->mtime};
-    mrmr_autobytes struct mrmr_bytes attrs = MRMR_BYTES_INIT;
-    MRMR_TRY(meta_attr_get(pool->meta, node->id, &attrs));
     mrmr_err err = drv_set_attr(drive->drv, path, DRV_ATTR_OWNER, &stat);
     /* An ordinary user cannot give files away: they stay that user's. */
     if (err && mrmr_class_of(err) != MRMR_CLASS_DENIED &&
@@ -181,10 +179,18 @@ mrmr_err pool_copy_attrs(
         return mrmr_err_drive(err, drive->meta.name);
     MRMR_TRY(
         mrmr_err_drive(drv_set_attr(drive->drv, path, DRV_ATTR_MODE, &stat), drive->meta.name));
-    if (attrs.size)
+    if (attrs->size)
         MRMR_TRY(mrmr_err_drive(
-            pool_attrs_write(drive->drv, path, attrs.data, attrs.size), drive->meta.name));
+            pool_attrs_write(drive->drv, path, attrs->data, attrs->size), drive->meta.name));
     return mrmr_err_drive(drv_set_attr(drive->drv, path, DRV_ATTR_MTIME, &stat), drive->meta.name);
+}
+
+mrmr_err pool_copy_attrs(
+    struct pool *pool, const struct meta_node *node, struct pool_drive *drive, const char *path)
+{
+    mrmr_autobytes struct mrmr_bytes attrs = MRMR_BYTES_INIT;
+    MRMR_TRY(meta_attr_get(pool->meta, node->id, &attrs));
+    return pool_copy_attrs_and(node, &attrs, drive, path);
 }
 
 static mrmr_err copy_other(

@@ -210,6 +210,9 @@ void pool_row_close(struct pool_row_reader *reader); /* NULL-safe */
 mrmr_err pool_attrs_read(struct drv *drv, const char *path,
     struct mrmr_bytes *blob); /* appends; nothing if there are none or the drive has none */
 mrmr_err pool_attrs_each(const void *blob, size_t size, drv_xattr_fn fn, void *arg);
+/* Appends a blob that has this value of the name, too, or (NULL) does not have the name. */
+mrmr_err pool_attrs_with(const void *blob, size_t size, const char *name, const void *value,
+    size_t value_size, struct mrmr_bytes *ret_blob);
 mrmr_err pool_attrs_write(struct drv *drv, const char *path, const void *blob,
     size_t size); /* best effort on foreign namespaces; says so */
 
@@ -432,6 +435,9 @@ mrmr_err pool_copy_make(struct pool *pool, const struct pool_job *job, const str
  * user can. */
 mrmr_err pool_copy_attrs(
     struct pool *pool, const struct meta_node *node, struct pool_drive *drive, const char *path);
+/* The same with these in the place of the catalog's extended attributes. */
+mrmr_err pool_copy_attrs_and(const struct meta_node *node, const struct mrmr_bytes *attrs,
+    struct pool_drive *drive, const char *path);
 
 /* --- catalog_copy.c, catalog_restore.c: copies of the catalog on the drives (I8) --- */
 

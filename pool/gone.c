@@ -115,19 +115,42 @@ static mrmr_err table_grow(struct pool_gone *gone)
     return MRMR_OK;
 }
 
+/* What a record has besides its header: a removal has its path alone. */
+struct body {
+    struct gone_later later;
+    const char *path; /* without a NUL; the rest comes after it */
+};
+
+static size_t head_size(uint64_t magic)
+{
+    return sizeof(struct gone_header) + (magic == GONE_LATER_MAGIC ? sizeof(struct gone_later) : 0);
+}
+
+static struct body body_of(const struct gone_header *header)
+{
+    struct body body = {
+        .later = {POOL_GONE_REMOVED, 0}, .path = (const char *)header + head_size(header->magic)};
+    if (header->magic == GONE_LATER_MAGIC)
+        memcpy(&body.later, header + 1, sizeof body.later);
+    return body;
+}
+
 /* The record is whole. */
 static mrmr_err table_add(struct pool_gone *gone, const struct gone_header *header)
 {
+    const struct body body = body_of(header);
     if (gone->n == gone->room)
         MRMR_TRY(table_grow(gone));
-    struct entry *entry = malloc(sizeof *entry + header->path_size + 1);
+    struct entry *entry = malloc(sizeof *entry + header->path_size + 1 + body.later.extra_size);
     if (!entry)
         return mrmr_nomem();
-    memcpy(entry->path, (const char *)(header + 1), header->path_size);
+    char *extra = entry->path + header->path_size + 1;
+    memcpy(entry->path, body.path, header->path_size);
     entry->path[header->path_size] = '\0';
-    entry->record =
-        (struct pool_gone_record){header->id, header->drive, (enum meta_type)header->type,
-            header->size, header->ino, header->mtime, header->btime, header->over, entry->path};
+    memcpy(extra, body.path + header->path_size, body.later.extra_size);
+    entry->record = (struct pool_gone_record){(enum pool_gone_kind)body.later.kind, header->id,
+        header->drive, (enum meta_type)header->type, header->size, header->ino, header->mtime,
+        header->btime, header->over, entry->path, extra, body.later.extra_size};
     table_put(gone, entry);
     gone->entry[gone->n] = entry;
     gone->n++;
@@ -147,12 +170,24 @@ static struct mrmr_digest record_digest(const struct gone_header *header)
     return mrmr_digest_of((const char *)header + before, header->length - before);
 }
 
+static bool body_fits(const struct gone_header *header)
+{
+    const struct body body = body_of(header);
+    if (header->magic == GONE_LATER_MAGIC &&
+        (body.later.kind == POOL_GONE_REMOVED || body.later.kind > POOL_GONE_SET ||
+            body.later.extra_size > GONE_EXTRA_MOST))
+        return false;
+    return header->length ==
+           aligned(head_size(header->magic) + (size_t)header->path_size + body.later.extra_size);
+}
+
 /* What lies here, in `size` bytes, is a whole record. */
 static bool record_is_whole(const struct gone_header *header, size_t size)
 {
-    if (size < sizeof *header || header->magic != GONE_MAGIC || !header->path_size ||
-        header->path_size > GONE_PATH_MOST || header->length > size ||
-        header->length != aligned(sizeof *header + header->path_size) ||
+    if (size < sizeof *header ||
+        (header->magic != GONE_MAGIC && header->magic != GONE_LATER_MAGIC) ||
+        size < head_size(header->magic) || (!header->path_size && header->magic == GONE_MAGIC) ||
+        header->path_size > GONE_PATH_MOST || header->length > size || !body_fits(header) ||
         header->type > META_BLOCK || header->over > 1)
         return false;
     const struct mrmr_digest digest = record_digest(header);
@@ -162,7 +197,7 @@ static bool record_is_whole(const struct gone_header *header, size_t size)
 static bool record_path_is_fine(const struct gone_header *header)
 {
     char path[GONE_PATH_MOST + 1];
-    memcpy(path, (const char *)(header + 1), header->path_size);
+    memcpy(path, body_of(header).path, header->path_size);
     path[header->path_size] = '\0';
     return strlen(path) == header->path_size && !drv_path_check(path);
 }
@@ -170,10 +205,13 @@ static bool record_path_is_fine(const struct gone_header *header)
 static mrmr_err record_append(const struct pool_gone_record *record, struct mrmr_bytes *bytes)
 {
     static const char zeros[ALIGN];
+    const struct gone_later later = {record->kind, (uint32_t)record->extra_size};
+    const uint64_t magic = record->kind == POOL_GONE_REMOVED ? GONE_MAGIC : GONE_LATER_MAGIC;
     size_t path_size = strlen(record->path), at = bytes->size;
+    size_t used = head_size(magic) + path_size + record->extra_size;
     struct gone_header header = {
-        .magic = GONE_MAGIC,
-        .length = (uint32_t)aligned(sizeof header + path_size),
+        .magic = magic,
+        .length = (uint32_t)aligned(used),
         .path_size = (uint32_t)path_size,
         .id = record->id,
         .drive = record->drive,
@@ -184,12 +222,16 @@ static mrmr_err record_append(const struct pool_gone_record *record, struct mrmr
         .type = record->type,
         .over = record->over,
     };
-    if (!path_size || path_size > GONE_PATH_MOST)
+    if ((!path_size && magic == GONE_MAGIC) || path_size > GONE_PATH_MOST)
         return mrmr_fail(MRMR_NAME_TOO_LONG, NULL);
+    if (record->extra_size > GONE_EXTRA_MOST)
+        return mrmr_fail(MRMR_NAME_TOO_LONG, "it is too much to be recorded");
     MRMR_TRY(mrmr_bytes_reserve(bytes, header.length));
     MRMR_TRY(mrmr_bytes_add(bytes, &header, sizeof header));
+    MRMR_TRY(mrmr_bytes_add(bytes, &later, head_size(magic) - sizeof header));
     MRMR_TRY(mrmr_bytes_add(bytes, record->path, path_size));
-    MRMR_TRY(mrmr_bytes_add(bytes, zeros, header.length - sizeof header - path_size));
+    MRMR_TRY(mrmr_bytes_add(bytes, record->extra, record->extra_size));
+    MRMR_TRY(mrmr_bytes_add(bytes, zeros, header.length - used));
     struct gone_header *put = (struct gone_header *)(void *)(bytes->data + at);
     const struct mrmr_digest digest = record_digest(put);
     memcpy(put->digest, digest.bytes, sizeof digest.bytes);
@@ -324,16 +366,18 @@ static const struct entry *first_locked(
     return gone->n ? gone->bucket[bucket_of(gone, drive, path)] : NULL;
 }
 
-static bool is_at(const struct entry *entry, int64_t drive, const char *path)
+static bool is_at(
+    const struct entry *entry, enum pool_gone_kind kind, int64_t drive, const char *path)
 {
-    return entry->record.drive == drive && strcmp(entry->path, path) == 0;
+    return entry->record.kind == kind && entry->record.drive == drive &&
+           strcmp(entry->path, path) == 0;
 }
 
 bool pool_gone_has(struct pool_gone *gone, const char *path, const struct meta_node *node)
 {
     mrmr_locked(&gone->lock);
     for (const struct entry *at = first_locked(gone, node->drive, path); at; at = at->next)
-        if (is_at(at, node->drive, path) && is_node(&at->record, node))
+        if (is_at(at, POOL_GONE_REMOVED, node->drive, path) && is_node(&at->record, node))
             return true;
     return false;
 }
@@ -343,7 +387,7 @@ bool pool_gone_waits(struct pool_gone *gone, const struct pool_drive *drive, con
 {
     mrmr_locked(&gone->lock);
     for (const struct entry *at = first_locked(gone, drive->meta.id, path); at; at = at->next)
-        if (!at->record.over && is_at(at, drive->meta.id, path) &&
+        if (!at->record.over && is_at(at, POOL_GONE_REMOVED, drive->meta.id, path) &&
             pool_gone_is(&at->record, &drive->info, stat))
             return true;
     return false;
@@ -359,11 +403,16 @@ void pool_gone_list_free(struct pool_gone_list *list)
 
 static mrmr_err list_add(struct pool_gone_list *list, const struct pool_gone_record *record)
 {
-    char *path = strdup(record->path);
+    size_t size = strlen(record->path) + 1;
+    char *path = malloc(size + record->extra_size);
     if (!path)
         return mrmr_nomem();
-    list->record[list->n] = *record;
-    list->record[list->n++].path = path;
+    memcpy(path, record->path, size);
+    memcpy(path + size, record->extra, record->extra_size);
+    struct pool_gone_record *copy = &list->record[list->n++];
+    *copy = *record;
+    copy->path = path;
+    copy->extra = path + size;
     return MRMR_OK;
 }
 
@@ -383,6 +432,33 @@ mrmr_err pool_gone_list(
     else
         *ret_list = list;
     return err;
+}
+
+/* What is in a bucket has the latest first. */
+static mrmr_err each_locked(const struct pool_gone *gone, const struct entry *at,
+    enum pool_gone_kind kind, const char *path, const struct meta_node *node, pool_gone_fn fn,
+    void *arg)
+{
+    const size_t n = gone->n; /* no bucket has more */
+    mrmr_autofree const struct entry **found = NULL;
+    size_t nfound = 0;
+    for (; at; at = at->next) {
+        if (!is_at(at, kind, node->drive, path) || !is_node(&at->record, node))
+            continue;
+        if (!found && !(found = calloc(n, sizeof(struct entry *))))
+            return mrmr_nomem();
+        found[nfound++] = at;
+    }
+    while (nfound > 0)
+        MRMR_TRY(fn(&found[--nfound]->record, arg));
+    return MRMR_OK;
+}
+
+mrmr_err pool_gone_each(struct pool_gone *gone, enum pool_gone_kind kind, const char *path,
+    const struct meta_node *node, pool_gone_fn fn, void *arg)
+{
+    mrmr_locked(&gone->lock);
+    return each_locked(gone, first_locked(gone, node->drive, path), kind, path, node, fn, arg);
 }
 
 /* --- writing --- */
@@ -426,28 +502,40 @@ static bool waits_locked(
     const struct pool_gone *gone, const char *path, const struct meta_node *node)
 {
     for (const struct entry *at = first_locked(gone, node->drive, path); at; at = at->next)
-        if (!at->record.over && is_at(at, node->drive, path) && is_node(&at->record, node))
+        if (!at->record.over && is_at(at, POOL_GONE_REMOVED, node->drive, path) &&
+            is_node(&at->record, node))
             return true;
     return false;
 }
 
-static mrmr_err add_locked(struct pool_gone *gone, const char *path, const struct meta_node *node)
+static struct pool_gone_record record_of(
+    enum pool_gone_kind kind, const char *path, const struct meta_node *node)
 {
-    mrmr_autobytes struct mrmr_bytes bytes = MRMR_BYTES_INIT;
-    struct pool_gone_record record = {.drive = node->drive,
+    return (struct pool_gone_record){.kind = kind,
+        .drive = node->drive,
         .type = node->type,
         .size = node->size,
         .ino = node->ino,
         .mtime = node->mtime,
         .btime = node->btime,
         .path = (char *)(uintptr_t)path};
-    MRMR_TRY(refresh_locked(gone));
-    if (waits_locked(gone, path, node))
-        return MRMR_OK;
-    MRMR_TRY(mrmr_random(&record.id, sizeof record.id));
-    MRMR_TRY(record_append(&record, &bytes));
+}
+
+static mrmr_err add_locked(struct pool_gone *gone, struct pool_gone_record *record)
+{
+    mrmr_autobytes struct mrmr_bytes bytes = MRMR_BYTES_INIT;
+    MRMR_TRY(mrmr_random(&record->id, sizeof record->id));
+    MRMR_TRY(record_append(record, &bytes));
     MRMR_TRY(journal_append(gone, &bytes));
     return refresh_locked(gone);
+}
+
+static mrmr_err add_once_locked(
+    struct pool_gone *gone, const char *path, const struct meta_node *node)
+{
+    struct pool_gone_record record = record_of(POOL_GONE_REMOVED, path, node);
+    MRMR_TRY(refresh_locked(gone));
+    return waits_locked(gone, path, node) ? MRMR_OK : add_locked(gone, &record);
 }
 
 mrmr_err pool_gone_add(struct pool_gone *gone, const char *path, const struct meta_node *node)
@@ -455,8 +543,26 @@ mrmr_err pool_gone_add(struct pool_gone *gone, const char *path, const struct me
     MRMR_TRY(drv_path_check(path));
     mrmr_locked(&gone->lock);
     MRMR_TRY(lock_set(gone, LOCK_JOURNAL, F_WRLCK));
-    mrmr_err err = add_locked(gone, path, node);
+    mrmr_err err = add_once_locked(gone, path, node);
     lock_set(gone, LOCK_JOURNAL, F_UNLCK);
+    return err;
+}
+
+mrmr_err pool_gone_add_later(struct pool_gone *gone, enum pool_gone_kind kind, const char *path,
+    const struct meta_node *node, const void *extra, size_t size, uint64_t *ret_id)
+{
+    struct pool_gone_record record = record_of(kind, path, node);
+    record.extra = extra;
+    record.extra_size = size;
+    MRMR_TRY(drv_path_check(path));
+    mrmr_locked(&gone->lock);
+    MRMR_TRY(lock_set(gone, LOCK_JOURNAL, F_WRLCK));
+    mrmr_err err = refresh_locked(gone);
+    if (!err)
+        err = add_locked(gone, &record);
+    lock_set(gone, LOCK_JOURNAL, F_UNLCK);
+    if (!err)
+        *ret_id = record.id;
     return err;
 }
 

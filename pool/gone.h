@@ -21,6 +21,9 @@
  * the same size and time from the one that was removed. So that such a file is not removed again nothing is applied
  * twice but after a crash.
  *
+ * What else was asked of a folder of such a drive lies in the same journal, so that all of it has one
+ * order (later.h): new names, and new attributes.
+ *
  * Processes. The mount adds; whoever takes a drive into service, and the scan, apply. The file
  * `gone-lock` has two locks, the kernel's (F_OFD_SETLK): one over each change of the journal, one for whoever
  * applies. Readers need none of them for what is whole, since what is torn is not believed.
@@ -55,7 +58,10 @@ bool pool_gone_waits(struct pool_gone *gone, const struct pool_drive *drive, con
 /* The catalog's node of this path on its drive, which is away, is removed: durable on return. */
 mrmr_err pool_gone_add(struct pool_gone *gone, const char *path, const struct meta_node *node);
 
+enum pool_gone_kind { POOL_GONE_REMOVED, POOL_GONE_RENAMED, POOL_GONE_SET };
+
 struct pool_gone_record {
+    enum pool_gone_kind kind;
     uint64_t id;
     int64_t drive;
     enum meta_type type;
@@ -63,19 +69,30 @@ struct pool_gone_record {
     int64_t mtime, btime;
     bool over;
     char *path;
+    const void *extra; /* later.c's; behind the path */
+    size_t extra_size;
 };
+/* What is asked of a folder of a drive that is away: durable on return. */
+mrmr_err pool_gone_add_later(struct pool_gone *gone, enum pool_gone_kind kind, const char *path,
+    const struct meta_node *node, const void *extra, size_t size, uint64_t *ret_id);
 struct pool_gone_list {
     struct pool_gone_record *record; /* in the journal's order */
     size_t n;
 };
-/* Those of a drive (0: of all) that wait, or are over. */
+/* Those of a drive (0: of all) that wait, or are over; of each kind. */
 mrmr_err pool_gone_list(
     struct pool_gone *gone, int64_t drive, bool over, struct pool_gone_list *ret_list);
 void pool_gone_list_free(struct pool_gone_list *list);
 /* The ids are put in order. Ids that are not there any more are fine. */
 mrmr_err pool_gone_settle(struct pool_gone *gone, uint64_t ids[], size_t n, bool drop);
 
-/* What lies at the record's path is what was removed. */
+/* Calls fn with each record of this kind of what the catalog has at this path, in order, whether it waits
+ * or is over; under the lock. */
+typedef mrmr_err (*pool_gone_fn)(const struct pool_gone_record *record, void *arg);
+mrmr_err pool_gone_each(struct pool_gone *gone, enum pool_gone_kind kind, const char *path,
+    const struct meta_node *node, pool_gone_fn fn, void *arg);
+
+/* What lies at the record's path is what the record is of. */
 bool pool_gone_is(const struct pool_gone_record *record, const struct drv_info *info,
     const struct drv_stat *stat);
 

@@ -13,8 +13,9 @@
  *
  * Each removal runs among the writers, and the scan is told of it before (touched.h): it holds nothing
  * for it. Then the folders that the names lay in are synced, and then the records are over (gone.h).
+ * After that comes what else was asked of folders (later.h).
  */
-#include "pool/gone.h"
+#include "pool/later.h"
 #include "pool/moved.h"
 #include "pool/retained.h"
 #include "pool/touched.h"
@@ -226,6 +227,8 @@ static mrmr_err apply_list(struct applying *a)
 {
     for (size_t i = 0; i < a->list.n; i++) {
         MRMR_TRY(pool_job_poll(a->job));
+        if (a->list.record[i].kind != POOL_GONE_REMOVED)
+            continue;
         mrmr_err err = apply_one(a, &a->list.record[i]);
         if (!err)
             continue;
@@ -264,6 +267,24 @@ static void applying_free(struct applying *a)
     mrmr_bytes_free(&a->unsynced);
 }
 
+/* And what else was asked of folders, between looking at them and the end. */
+static mrmr_err apply_all(struct applying *a, struct pool_gone *gone, size_t *ret_left)
+{
+    struct pool_later *later;
+    size_t removals = 0, left = 0;
+    for (size_t i = 0; i < a->list.n; i++)
+        removals += a->list.record[i].kind == POOL_GONE_REMOVED;
+    MRMR_TRY(pool_later_begin(a->pool, a->job, gone, a->drive, a->writers, &a->list, &later));
+    mrmr_err err = apply_run(a, gone);
+    *ret_left -= a->ids.size / sizeof(uint64_t);
+    if (!err) {
+        err = pool_later_run(later, &left);
+        *ret_left = removals - a->ids.size / sizeof(uint64_t) + left;
+    }
+    pool_later_end(later);
+    return err;
+}
+
 /* Another process may have applied them meanwhile: the list is made once nobody does. */
 static mrmr_err apply_alone(struct applying *a, struct pool_gone *gone, size_t *ret_left)
 {
@@ -275,9 +296,7 @@ static mrmr_err apply_alone(struct applying *a, struct pool_gone *gone, size_t *
     if (a->pool->access == POOL_OWN)
         MRMR_TRY(pool_drive_attach(a->pool, a->drive));
     MRMR_TRY(pool_writers_open(a->pool->dirfd, &a->writers));
-    mrmr_err err = apply_run(a, gone);
-    *ret_left = a->list.n - a->ids.size / sizeof(uint64_t);
-    return err;
+    return apply_all(a, gone, ret_left);
 }
 
 static bool any_waits(struct pool_gone *gone, int64_t drive)

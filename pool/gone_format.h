@@ -14,14 +14,15 @@
 #include "base/digest.h"
 #include <assert.h>
 
-#define GONE_MAGIC UINT64_C(0x31656e6f67726d01) /* "\1mrgone1" */
+#define GONE_MAGIC UINT64_C(0x31656e6f67726d01)       /* "\1mrgone1" */
+#define GONE_LATER_MAGIC UINT64_C(0x32656e6f67726d01) /* "\1mrgone2" */
 
-enum { GONE_PATH_MOST = 4096, GONE_MOST = 256 << 20 };
+enum { GONE_PATH_MOST = 4096, GONE_EXTRA_MOST = 1 << 18, GONE_MOST = 256 << 20 };
 
 struct gone_header {
     uint64_t magic;
     uint8_t digest[MRMR_DIGEST_SIZE]; /* of the rest of the record */
-    uint32_t length;                  /* of the record, with its path and up to 7 zeros */
+    uint32_t length;                  /* of the record, with all that it has and up to 7 zeros */
     uint32_t path_size;               /* without a NUL */
     uint64_t id;                      /* random */
     int64_t drive;                    /* in the catalog */
@@ -31,5 +32,12 @@ struct gone_header {
     uint32_t over; /* 1: it has been applied */
 };
 static_assert(sizeof(struct gone_header) == 104, "a record's header");
+
+/* Between a record's header and its path, if it has the second magic. */
+struct gone_later {
+    uint32_t kind;       /* enum pool_gone_kind, and no removal */
+    uint32_t extra_size; /* bytes after the path */
+};
+static_assert(sizeof(struct gone_later) == 8, "what a later record has more");
 
 #endif

@@ -3,7 +3,8 @@
  * What was done through the mount to a drive that never comes back is done to the catalog, before
  * anything of it is restored and once more afterwards: what was removed while it was away (gone.h) is
  * out of it, so that no old copy comes back to life; what was renamed since its last scan (moved.h)
- * has its new name, under which it is restored. Of a drive that may come back both stay as they are.
+ * has its new name, under which it is restored; and folders whose attributes were changed while it was
+ * away (later.h) have those. Of a drive that may come back both stay as they are.
  *
  * Crash argument. All that is done to the catalog is one transaction, and only after its commit the
  * records go, each kind in one durable step. A cut before the commit leaves everything to the next
@@ -17,6 +18,7 @@
  * run begins with taking it out of the catalog, and a copy that has its name by then and is in no catalog is somebody's new
  * file, as after any cut between a batch's names and its commit.
  */
+#include "pool/later.h"
 #include "pool/moved.h"
 #include "pool/rebuild.h"
 #include "pool/writers.h"
@@ -98,6 +100,8 @@ static mrmr_err forget_one(struct forgetting *f, const struct pool_gone_record *
     struct meta *meta = f->rebuild->pool->meta;
     struct name_at at;
     bool found, full;
+    if (record->kind != POOL_GONE_REMOVED)
+        return MRMR_OK;
     MRMR_TRY(find(meta, f->rebuild->drive->meta.root, record->path, &at, &found));
     if (!found || !pool_gone_has(f->rebuild->gone, record->path, &at.node))
         return MRMR_OK;
@@ -208,19 +212,59 @@ static mrmr_err rename_one(struct forgetting *f, const struct pool_moved_step *s
     return free ? rename_to(f, &from, step->to) : MRMR_OK;
 }
 
-/* --- both --- */
+/* A rename that the drive has not made: its record in `moved` may be missing after a cut. */
+static mrmr_err rename_waiting(struct forgetting *f, const struct pool_gone_record *record)
+{
+    struct pool_later_rename rename;
+    if (!pool_later_rename(record, &rename))
+        return MRMR_OK;
+    const struct pool_moved_step step = {.kind = POOL_MOVED_RENAME,
+        .from = (char *)(uintptr_t)rename.from,
+        .to = (char *)(uintptr_t)rename.to,
+        .inode = {record->ino, 0}};
+    return rename_one(f, &step);
+}
 
-/* Paths of removals are the catalog's, so they come first. */
+/* --- attributes of folders --- */
+
+/* All that was asked of the folder, in order, by its first record. */
+static mrmr_err set_folder(struct forgetting *f, const struct pool_gone_record *record)
+{
+    struct pool *pool = f->rebuild->pool;
+    mrmr_autobytes struct mrmr_bytes attrs = MRMR_BYTES_INIT;
+    struct meta_node node;
+    if (record->kind != POOL_GONE_SET)
+        return MRMR_OK;
+    mrmr_err err = meta_lookup_path(pool->meta, f->rebuild->drive->meta.root, record->path, &node);
+    if (err)
+        return is_absent(err) ? MRMR_OK : err;
+    if (node.type != META_DIR || node.ino != record->ino || node.btime != record->btime)
+        return MRMR_OK;
+    MRMR_TRY(pool_later_attrs(pool, f->rebuild->gone, record->path, &node, &attrs));
+    MRMR_TRY(pool_later_node(f->rebuild->gone, record->path, &node));
+    MRMR_TRY(meta_node_store(pool->meta, &node));
+    return meta_attr_set(pool->meta, node.id, attrs.data, attrs.size);
+}
+
+/* --- all of it --- */
+
+/* Paths of removals are the catalog's, so they come first; and those of attributes before them. */
 static mrmr_err forget_in(struct meta *meta, void *arg)
 {
     struct forgetting *f = arg;
     (void)meta;
+    for (size_t i = 0; i < f->over.n; i++)
+        MRMR_TRY(set_folder(f, &f->over.record[i]));
+    for (size_t i = 0; i < f->gone.n; i++)
+        MRMR_TRY(set_folder(f, &f->gone.record[i]));
     for (size_t i = 0; i < f->over.n; i++)
         MRMR_TRY(forget_one(f, &f->over.record[i]));
     for (size_t i = 0; i < f->gone.n; i++)
         MRMR_TRY(forget_one(f, &f->gone.record[i]));
     for (size_t i = 0; i < f->moved.n; i++)
         MRMR_TRY(rename_one(f, &f->moved.step[i]));
+    for (size_t i = 0; i < f->gone.n; i++)
+        MRMR_TRY(rename_waiting(f, &f->gone.record[i]));
     return MRMR_OK;
 }
 

@@ -8,7 +8,7 @@
  * (open files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
  * tree_place.c (where new files go), tree_make.c and tree_remove.c (names), tree_unnamed.c (files
  * without one), tree_move.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone.c
- * (removals from drives that are away), tree_replaced.c (files that a repair replaced), tree_sync.c
+ * and tree_later.c (removals from drives that are away, and changes of folders there), tree_replaced.c (files that a repair replaced), tree_sync.c
  * (what is not durable yet).
  *
  * A node is in the table while the kernel holds it, or anything here does. A folder's map says for
@@ -611,6 +611,28 @@ mrmr_err tree_gone_add(
 /* The drive serves again, and is returning: what was removed goes, and it is live. The monitor's. */
 void tree_gone_return(struct tree_drive *drive);
 
+/* --- tree_later.c: folders that are changed while a drive of theirs is away (later.h) --- */
+
+/* Among the writers; of a drive that is away. Durable on return. MRMR_CHANGED: it is back. MRMR_ABSENT:
+ * the folder is not known to be there. */
+mrmr_err tree_later_rename(
+    struct pool_tree *tree, size_t drive, const char *from, const char *to, uint64_t epoch);
+/* It is taken back. MRMR_CHANGED: too late. */
+mrmr_err tree_later_not_renamed(
+    struct pool_tree *tree, size_t drive, const char *from, const char *to, uint64_t epoch);
+/* One that may be recorded, of a folder that had this inode, after a cut. */
+mrmr_err tree_later_rename_again(struct pool_tree *tree, size_t drive, const char *from,
+    const char *to, uint64_t ino, uint64_t epoch);
+/* What was set on `model`, which is there: enum drv_attr, or an extended attribute that was set or removed.
+ * Fine if the catalog knows of no such folder. MRMR_CHANGED: the drive is back. */
+mrmr_err tree_later_set(struct pool_tree *tree, size_t drive, size_t model, const char *path,
+    unsigned what, const char *xattr);
+/* The catalog's node of this path of a drive as it shows, and its extended attributes. */
+mrmr_err tree_later_shows(
+    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *node);
+mrmr_err tree_later_attrs(struct pool_tree *tree, size_t drive, const char *path,
+    const struct meta_node *node, struct mrmr_bytes *ret_blob);
+
 /* --- tree_replaced.c: files that a repair replaced (replaced.h) --- */
 
 mrmr_err tree_replaced_start(struct pool_tree *tree);
@@ -632,6 +654,8 @@ mrmr_err tree_copy_attrs(
 /* The folder is on this drive, with those above it, as they are elsewhere. Appends its path. */
 mrmr_err tree_place_folder(
     struct pool_tree *tree, struct tree_node *folder, size_t drive, struct mrmr_bytes *path);
+/* It counts as being on this drive, which is away: something will be put into it there. */
+mrmr_err tree_place_away(struct pool_tree *tree, struct tree_node *folder, size_t drive);
 /* What is in the folder is durable, and so are the folders above it, whoever made them. */
 mrmr_err tree_place_sync(struct pool_tree *tree, size_t drive, const char *path);
 
@@ -710,6 +734,18 @@ mrmr_err tree_brings_finish(struct pool_tree *tree);
 
 /* --- tree_move.c --- */
 
+/* A rename is recorded, and was not made: nobody is to look for it under a name that it never had, nor
+ * to take what has that name for replaced. Returns the error of the moment. */
+mrmr_err tree_not_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    const struct drv_stat *a, const struct drv_stat *b, uint64_t epoch);
+
+/* --- tree_move_record.c --- */
+
+enum { TREE_RECORD_NAME = 24 };
+/* Before a folder is renamed on these drives: durable. It stays for who opens the tree next. */
+mrmr_err tree_move_record(struct pool_tree *tree, const struct tree_set *on, const char *from,
+    const char *to, char ret_name[TREE_RECORD_NAME]);
+void tree_move_record_remove(struct pool_tree *tree, const char *name); /* "": none */
 /* Each record in the pool's folder whose name begins so; what fails is told, and stays. */
 mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
     mrmr_err (*fn)(struct pool_tree *tree, const char *name));
@@ -718,7 +754,7 @@ mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
 uint64_t tree_moves(struct pool_tree *tree);
 bool tree_moved_since(struct pool_tree *tree, uint64_t moves);
 /* Folders that were being renamed on several drives when the tree was last closed: all of their
- * copies that are there go to the new name. */
+ * copies go to the new name, of drives that are away when they are back. */
 mrmr_err tree_moves_finish(struct pool_tree *tree);
 
 /* --- tree_write.c --- */

@@ -42,7 +42,7 @@ static mrmr_err xattrs_catalog(const struct listing *listing, const char *path)
     mrmr_autobytes struct mrmr_bytes blob = MRMR_BYTES_INIT;
     struct meta_node node;
     MRMR_TRY(tree_catalog(listing->tree, listing->spot.drive, path, &node));
-    MRMR_TRY(meta_attr_get(listing->tree->pool->meta, node.id, &blob));
+    MRMR_TRY(tree_later_attrs(listing->tree, listing->spot.drive, path, &node, &blob));
     return pool_attrs_each(blob.data, blob.size, xattr_entry, (void *)(uintptr_t)listing);
 }
 

@@ -80,6 +80,7 @@ mrmr_err tree_gone_known(
     tree_gone_refresh(tree);
     if (is_gone(tree, drive, path, &node))
         return mrmr_fail(MRMR_ABSENT, "it was removed");
+    MRMR_TRY(tree_later_shows(tree, drive, path, &node));
     *ret_node = node;
     return MRMR_OK;
 }

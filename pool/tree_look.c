@@ -153,6 +153,7 @@ static mrmr_err look_at(
     mrmr_err known = tree_catalog(look->tree, drive, path, &node);
     if (known)
         return mrmr_class_of(known) == MRMR_CLASS_ABSENT ? mrmr_story_restore(&story) : known;
+    MRMR_TRY(tree_later_shows(look->tree, drive, path, &node));
     attr_from_node(&node, ret_attr);
     return MRMR_OK;
 }

@@ -9,24 +9,15 @@
  * Of a folder on several drives: which drives and which names is written down first, durably, in a
  * file `rename-<16 hex>` of the pool's folder; then each drive renames; then the file goes. A cut in
  * between leaves the folder under both names, every file in one of them. Whoever opens the tree next
- * renames what is left (tree_moves_finish): a copy that is still under the old name, where nothing is
- * under the new one. What cannot be finished since a drive is away waits for the next time; where
- * both names are there by then, somebody made one of them, and both stay.
+ * renames what is left (tree_move_record.c).
+ *
+ * A drive of the folder that is away has its part recorded, and makes it when it is back (later.h): it
+ * shows under the new name, and the old one is free. If a part can neither be made nor recorded, those that
+ * were are taken back.
  */
 #include "pool/tree.h"
 
-#include "base/durable.h"
-#include "base/text.h"
-#include "base/uuid.h"
-#include <dirent.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-
-#define RECORD_PREFIX "rename-"
-enum { RECORD_NAME = 24, RECORD_MOST = 64 << 10 };
 
 struct moving {
     struct pool_tree *tree;
@@ -43,6 +34,7 @@ struct moving {
 
 /* --- what may be --- */
 
+/* Of a folder what is away is renamed when it is back; of anything else a copy that is there. */
 static mrmr_err live_all(struct pool_tree *tree, const struct tree_set *on)
 {
     for (size_t i = 0; i < tree->ndrives; i++)
@@ -66,13 +58,22 @@ static mrmr_err folder_at_empty(struct moving *m)
     return err;
 }
 
+/* Both names would have to change at one moment, and who records what is to be done later has no way to
+ * promise that: as where two drives would have to. */
+static mrmr_err may_exchange(struct moving *m)
+{
+    if (!live_all(m->tree, &m->from->on) && !live_all(m->tree, &m->to->on))
+        return MRMR_OK;
+    return mrmr_fail(MRMR_CROSS_DEVICE, "one of them lies on a drive that is away");
+}
+
 static mrmr_err may_replace(struct moving *m)
 {
     bool from_folder = m->from->kind == POOL_DIR, to_folder = m->to->kind == POOL_DIR;
     if (m->flags & POOL_RENAME_NOREPLACE)
         return mrmr_fail(MRMR_EXISTS, NULL);
     if (m->flags & POOL_RENAME_EXCHANGE)
-        return MRMR_OK;
+        return may_exchange(m);
     if (from_folder != to_folder)
         return mrmr_fail(from_folder ? MRMR_NOT_DIR : MRMR_IS_DIR, NULL);
     return to_folder ? folder_at_empty(m) : MRMR_OK;
@@ -89,12 +90,9 @@ static mrmr_err look(struct moving *m)
     m->replaces = !err;
     if (!m->replaces && m->flags & POOL_RENAME_EXCHANGE)
         return mrmr_fail(MRMR_ABSENT, NULL);
-    MRMR_TRY(live_all(m->tree, &m->from->on));
-    if (!m->replaces)
-        return MRMR_OK;
-    if (m->flags & POOL_RENAME_EXCHANGE)
-        MRMR_TRY(live_all(m->tree, &m->to->on));
-    return may_replace(m);
+    if (m->from->kind != POOL_DIR)
+        MRMR_TRY(live_all(m->tree, &m->from->on));
+    return m->replaces ? may_replace(m) : MRMR_OK;
 }
 
 static mrmr_err path_below(
@@ -201,9 +199,7 @@ static mrmr_err rename_as_caller(struct moving *m, size_t drive, unsigned flags)
     return err;
 }
 
-/* It is recorded, and was not made: nobody is to look for it under a name that it never had, nor to
- * take what has that name for replaced. */
-static mrmr_err not_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+mrmr_err tree_not_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
     const struct drv_stat *a, const struct drv_stat *b, uint64_t epoch)
 {
     struct mrmr_story story;
@@ -225,7 +221,7 @@ static mrmr_err record_move(struct moving *m, size_t drive, const struct drv_sta
 
 static mrmr_err record_not_moved(struct moving *m, size_t drive, const struct drv_stat *from)
 {
-    return not_moved(m->tree, drive, m->from_path.data, m->to_path.data, from, NULL, m->epoch);
+    return tree_not_moved(m->tree, drive, m->from_path.data, m->to_path.data, from, NULL, m->epoch);
 }
 
 /* Nothing is there, as far as is known. */
@@ -393,7 +389,8 @@ static mrmr_err exchange_on(struct moving *m, size_t drive)
     MRMR_TRY(drv_stat(drv, m->to_path.data, &b));
     MRMR_TRY(tree_keep_moved(m->tree, drive, m->from_path.data, m->to_path.data, &a, &b, m->epoch));
     mrmr_err err = rename_as_caller(m, drive, DRV_RENAME_EXCHANGE);
-    return err ? not_moved(m->tree, drive, m->from_path.data, m->to_path.data, &a, &b, m->epoch)
+    return err ? tree_not_moved(
+                     m->tree, drive, m->from_path.data, m->to_path.data, &a, &b, m->epoch)
                : MRMR_OK;
 }
 
@@ -414,47 +411,14 @@ static mrmr_err exchange(struct moving *m)
 
 /* --- folders --- */
 
-static mrmr_err record_drive(struct moving *m, size_t drive, struct mrmr_bytes *text)
-{
-    const struct pool_drive *own = m->tree->drive[drive].drive;
-    struct drv_stat stat;
-    MRMR_TRY(drv_stat(own->drv, m->from_path.data, &stat));
-    return mrmr_bytes_fmt(
-        text, "%lld:%llu ", (long long)own->meta.id, (unsigned long long)stat.ino);
-}
-
-/* Each line NUL-terminated: the drives, by id and the folder's inode there, so that another folder
- * which has the name later is not taken for it; the old path, the new one. */
-static mrmr_err record_write(struct moving *m, char name[RECORD_NAME])
-{
-    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-    uint64_t random;
-    MRMR_TRY(mrmr_random(&random, sizeof random));
-    snprintf(name, RECORD_NAME, RECORD_PREFIX "%016" PRIx64, random);
-    for (size_t i = 0; i < m->tree->ndrives; i++)
-        if (tree_set_has(&m->from->on, i))
-            MRMR_TRY(record_drive(m, i, &text));
-    MRMR_TRY(mrmr_bytes_add(&text, "", 1));
-    MRMR_TRY(mrmr_bytes_add(&text, m->from_path.data, m->from_path.size + 1));
-    MRMR_TRY(mrmr_bytes_add(&text, m->to_path.data, m->to_path.size + 1));
-    if (text.size > RECORD_MOST)
-        return mrmr_fail(MRMR_NAME_TOO_LONG, "the folder lies too deep to be renamed");
-    return mrmr_durable_replace(m->tree->pool->dirfd, name, text.data, text.size, 0600);
-}
-
-static void record_remove(struct pool_tree *tree, const char *name)
-{
-    if (name[0])
-        unlinkat(tree->pool->dirfd, name, 0);
-    /* One that comes to life after a cut finds other inodes, or nothing left to do. */
-}
-
 static mrmr_err place_everywhere(struct moving *m)
 {
     for (size_t i = 0; i < m->tree->ndrives; i++) {
         mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
         if (tree_set_has(&m->from->on, i))
-            MRMR_TRY(tree_place_folder(m->tree, m->to_folder, i, &folder));
+            MRMR_TRY(tree_live(&m->tree->drive[i])
+                         ? tree_place_folder(m->tree, m->to_folder, i, &folder)
+                         : tree_place_away(m->tree, m->to_folder, i));
     }
     return MRMR_OK;
 }
@@ -463,11 +427,13 @@ static mrmr_err folder_back_on(struct moving *m, size_t drive)
 {
     struct drv *drv = m->tree->drive[drive].drive->drv;
     struct drv_stat stat;
+    if (!tree_live(&m->tree->drive[drive]))
+        return tree_later_not_renamed(m->tree, drive, m->from_path.data, m->to_path.data, m->epoch);
     MRMR_TRY(drv_stat(drv, m->to_path.data, &stat));
     MRMR_TRY(
         tree_keep_moved(m->tree, drive, m->to_path.data, m->from_path.data, &stat, NULL, m->epoch));
     mrmr_err err = drv_rename(drv, m->to_path.data, m->from_path.data, DRV_RENAME_NOREPLACE);
-    return err ? not_moved(
+    return err ? tree_not_moved(
                      m->tree, drive, m->to_path.data, m->from_path.data, &stat, NULL, m->epoch)
                : MRMR_OK;
 }
@@ -494,20 +460,56 @@ static mrmr_err folder_on(struct moving *m, size_t drive)
     return err ? record_not_moved(m, drive, &stat) : MRMR_OK;
 }
 
-static mrmr_err folder_on_each(struct moving *m)
+/* When the drive is back. What an empty folder leaves there goes first. */
+static mrmr_err folder_later(struct moving *m, size_t drive)
 {
-    struct tree_set done = {{0}};
+    if (m->replaces && tree_set_has(&m->to->on, drive)) {
+        mrmr_err err = tree_remove_folder(m->tree, NULL, drive, m->to_path.data, m->epoch);
+        if (!is_fine(err))
+            return err;
+    }
+    return tree_later_rename(m->tree, drive, m->from_path.data, m->to_path.data, m->epoch);
+}
+
+/* Of one that goes at this moment nobody knows whether it has renamed it. */
+static mrmr_err folder_now_or_later(struct moving *m, size_t drive)
+{
+    const struct tree_drive *own = &m->tree->drive[drive];
+    mrmr_err err = tree_live(own) ? folder_on(m, drive) : MRMR_OFFLINE;
+    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || tree_live(own))
+        return err;
+    err = folder_later(m, drive);
+    return err == MRMR_CHANGED ? folder_on(m, drive) : err;
+}
+
+/* Those that are there first: they refuse who may not. */
+static mrmr_err folder_on_these(struct moving *m, bool live, struct tree_set *done)
+{
     for (size_t i = 0; i < m->tree->ndrives; i++) {
-        if (!tree_set_has(&m->from->on, i))
+        if (!tree_set_has(&m->from->on, i) || tree_set_has(done, i) ||
+            (live && !tree_live(&m->tree->drive[i])))
             continue;
-        mrmr_err err = folder_on(m, i);
-        if (err) {
-            folder_back(m, &done);
-            return mrmr_err_drive(err, m->tree->drive[i].drive->meta.name);
-        }
-        tree_set_add(&done, i);
+        mrmr_err err = folder_now_or_later(m, i);
+        if (!live && mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+            continue; /* the catalog has it not: it is not known to lie there */
+        MRMR_TRY(mrmr_err_drive(err, m->tree->drive[i].drive->meta.name));
+        tree_set_add(done, i);
     }
     return MRMR_OK;
+}
+
+static mrmr_err folder_on_each(struct moving *m)
+{
+    static const struct tree_set none = {{0}};
+    struct tree_set done = none;
+    mrmr_err err = folder_on_these(m, true, &done);
+    if (!err)
+        err = folder_on_these(m, false, &done);
+    if (err)
+        folder_back(m, &done);
+    else if (tree_set_equal(&done, &none))
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    return err;
 }
 
 /* The empty folder that was replaced, on drives where nothing took its place. */
@@ -521,23 +523,34 @@ static void folder_replaced(struct moving *m)
         }
 }
 
-static bool on_several(const struct tree_set *on)
+/* More than one thing is to be done: on several drives, or in two records. */
+static bool takes_several(const struct moving *m)
 {
+    const struct tree_set *on = &m->from->on;
     struct tree_set alone = {{0}};
     tree_set_add(&alone, tree_set_first(on));
-    return !tree_set_equal(on, &alone);
+    return !tree_set_equal(on, &alone) || !tree_live(&m->tree->drive[tree_set_first(on)]);
+}
+
+static bool is_below(const char *path, const char *folder)
+{
+    size_t size = strlen(folder);
+    return strncmp(path, folder, size) == 0 && path[size] == '/';
 }
 
 static mrmr_err folder_rename(struct moving *m)
 {
-    char record[RECORD_NAME] = "";
+    char record[TREE_RECORD_NAME] = "";
+    if (is_below(m->to_path.data, m->from_path.data))
+        return mrmr_fail(MRMR_INVALID, "a folder cannot be moved into itself");
     MRMR_TRY(place_everywhere(m));
-    if (on_several(&m->from->on))
-        MRMR_TRY(record_write(m, record));
+    if (takes_several(m))
+        MRMR_TRY(
+            tree_move_record(m->tree, &m->from->on, m->from_path.data, m->to_path.data, record));
     mrmr_err err = folder_on_each(m);
     if (!err)
         folder_replaced(m);
-    record_remove(m->tree, record);
+    tree_move_record_remove(m->tree, record);
     return err;
 }
 
@@ -634,133 +647,4 @@ mrmr_err pool_tree_rename(struct pool_tree *tree, const struct pool_caller *call
     tree_put(tree, m.to_folder);
     tree_put(tree, m.from_folder);
     return err;
-}
-
-/* --- after a crash --- */
-
-struct record {
-    const char *drives, *from, *to;
-};
-
-static bool record_parse(const struct mrmr_bytes *text, struct record *ret_record)
-{
-    const char *end = text->data + text->size, *at = text->data;
-    const char **field[] = {&ret_record->drives, &ret_record->from, &ret_record->to};
-    for (size_t i = 0; i < sizeof field / sizeof *field; i++) {
-        const char *nul = at < end ? memchr(at, '\0', (size_t)(end - at)) : NULL;
-        if (!nul)
-            return false;
-        *field[i] = at;
-        at = nul + 1;
-    }
-    return at == end && !drv_path_check(ret_record->from) && !drv_path_check(ret_record->to);
-}
-
-/* Whether it names a drive, and the folder's inode there. */
-static bool record_names(const struct record *record, int64_t id, uint64_t *ret_ino)
-{
-    const char *at = record->drives;
-    for (char *end; *at; at = end + (*end == ' ')) {
-        long long one = strtoll(at, &end, 10);
-        if (end == at || *end != ':')
-            return false;
-        at = end + 1;
-        *ret_ino = strtoull(at, &end, 10);
-        if (end == at)
-            return false;
-        if (one == id)
-            return true;
-    }
-    return false;
-}
-
-static mrmr_err finish_rename(
-    struct tree_drive *drive, const struct record *record, const struct drv_stat *stat)
-{
-    struct pool_tree *tree = drive->tree;
-    uint64_t epoch;
-    MRMR_TRY(tree_change_begin(tree, &epoch));
-    size_t i = (size_t)(drive - tree->drive);
-    mrmr_err err = tree_keep_moved(tree, i, record->from, record->to, stat, NULL, epoch);
-    if (!err) {
-        err = drv_rename(drive->drive->drv, record->from, record->to, DRV_RENAME_NOREPLACE);
-        if (err)
-            err = not_moved(tree, i, record->from, record->to, stat, NULL, epoch);
-    }
-    tree_change_end(tree);
-    return err;
-}
-
-static mrmr_err finish_on(struct tree_drive *drive, const struct record *record, uint64_t ino)
-{
-    struct drv *drv = drive->drive->drv;
-    struct drv_stat stat;
-    mrmr_err err = drv_stat(drv, record->from, &stat);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
-        return MRMR_OK;
-    if (!err && stat.ino != ino)
-        return MRMR_OK; /* another folder: it was renamed */
-    if (!err)
-        err = finish_rename(drive, record, &stat);
-    if (err == MRMR_EXISTS || mrmr_class_of(err) == MRMR_CLASS_ABSENT) {
-        mrmr_log_story(MRMR_LOG_WARN, "a folder keeps its old name on one drive");
-        return MRMR_OK;
-    }
-    return mrmr_err_drive(err, drive->drive->meta.name);
-}
-
-/* False: a drive is away, and the record is needed still. */
-static bool record_finish(struct pool_tree *tree, const struct record *record)
-{
-    bool all = true;
-    for (size_t i = 0; i < tree->ndrives; i++) {
-        uint64_t ino;
-        if (!record_names(record, tree->drive[i].drive->meta.id, &ino))
-            continue;
-        if (!tree_live(&tree->drive[i])) {
-            all = false;
-        } else if (finish_on(&tree->drive[i], record, ino)) {
-            mrmr_log_story(MRMR_LOG_WARN, "finishing the rename of a folder");
-            all = false;
-        }
-    }
-    return all;
-}
-
-static mrmr_err record_take_up(struct pool_tree *tree, const char *name)
-{
-    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-    struct record record;
-    MRMR_TRY(mrmr_durable_read(tree->pool->dirfd, name, RECORD_MOST, &text));
-    if (!record_parse(&text, &record))
-        return mrmr_err_path(mrmr_fail(MRMR_FORMAT, "not the record of a rename"), name);
-    if (record_finish(tree, &record))
-        record_remove(tree, name);
-    return MRMR_OK;
-}
-
-mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
-    mrmr_err (*fn)(struct pool_tree *tree, const char *name))
-{
-    int fd = openat(tree->pool->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!dir) {
-        mrmr_err err = mrmr_fail_errno(errno, "list", tree->pool->dir);
-        if (fd >= 0)
-            close(fd);
-        return err;
-    }
-    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
-        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
-            strlen(entry->d_name) == RECORD_NAME - strlen(RECORD_PREFIX) - 1 + strlen(prefix) &&
-            fn(tree, entry->d_name))
-            mrmr_log_story(MRMR_LOG_WARN, "finishing what was under way");
-    closedir(dir);
-    return MRMR_OK;
-}
-
-mrmr_err tree_moves_finish(struct pool_tree *tree)
-{
-    return pool_tree_writable(tree) ? tree_records_each(tree, RECORD_PREFIX, record_take_up)
-                                    : MRMR_OK;
 }

@@ -168,12 +168,15 @@ static mrmr_err copy_attrs(
     struct pool_tree *tree, const struct tree_set *on, size_t drive, const char *path)
 {
     struct pool_drive *to = tree->drive[drive].drive;
+    mrmr_autobytes struct mrmr_bytes attrs = MRMR_BYTES_INIT;
+    const size_t first = tree_set_first(on);
     struct meta_node known;
     for (size_t i = 0; i < tree->ndrives; i++)
         if (tree_set_has(on, i) && tree_live(&tree->drive[i]))
             return tree_copy_attrs(tree->drive[i].drive->drv, path, to->drv, path);
-    MRMR_TRY(tree_gone_known(tree, tree_set_first(on), path, &known));
-    return pool_copy_attrs(tree->pool, &known, to, path);
+    MRMR_TRY(tree_gone_known(tree, first, path, &known));
+    MRMR_TRY(tree_later_attrs(tree, first, path, &known, &attrs));
+    return pool_copy_attrs_and(&known, &attrs, to, path);
 }
 
 static mrmr_err make_copy(struct pool_tree *tree, const struct tree_set *on, size_t drive,
@@ -265,6 +268,20 @@ mrmr_err tree_place_folder(
         MRMR_TRY(err);
     }
     return tree_path(tree, folder, path);
+}
+
+mrmr_err tree_place_away(struct pool_tree *tree, struct tree_node *folder, size_t drive)
+{
+    struct step step;
+    bool there;
+    MRMR_TRY(step_of(tree, folder, drive, &step, &there));
+    if (there)
+        return MRMR_OK;
+    mrmr_err err = tree_place_away(tree, step.above, drive);
+    if (!err)
+        step_taken(tree, &step, drive);
+    tree_put(tree, step.above);
+    return err;
 }
 
 mrmr_err tree_place_sync(struct pool_tree *tree, size_t drive, const char *path)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Attributes that change: of a file on its drive, of a folder on all drives where it lies.
+ * Attributes that change: of a file on its drive, of a folder on all drives where it lies; on those
+ * that are away it is recorded, and done when they are back (later.h).
  *
  * A file that is open is reached through its descriptor, if no name leads to it any more.
  */
@@ -20,6 +21,8 @@ struct setting {
     struct tree_spot spot;
     mrmr_err (*fn)(struct drv *drv, const char *path, void *arg);
     void *arg;
+    unsigned what;     /* of it: enum drv_attr */
+    const char *xattr; /* likewise: NULL, or the name of one */
 };
 
 static mrmr_err set_at(const struct setting *setting, size_t drive, const char *path)
@@ -41,26 +44,61 @@ static mrmr_err set_at(const struct setting *setting, size_t drive, const char *
     return mrmr_err_drive(err, own->drive->meta.name);
 }
 
-/* On all of its drives: with one of them away it would show there what it was, and be that again. */
+/* On those of its drives that are away it is set when they are back (later.h). */
+static mrmr_err set_later(
+    const struct setting *setting, const struct tree_set *away, size_t model, const char *path)
+{
+    for (size_t i = 0; i < setting->tree->ndrives; i++) {
+        if (!tree_set_has(away, i))
+            continue;
+        mrmr_err err = tree_later_set(setting->tree, i, model, path, setting->what, setting->xattr);
+        if (err == MRMR_CHANGED)
+            err = set_at(setting, i, path);
+        if (mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+            MRMR_TRY(err);
+    }
+    return MRMR_OK;
+}
+
+/* On all of its drives; the first ones refuse who may not. */
 static mrmr_err set_folder(const struct setting *setting, const char *path)
 {
+    struct tree_set away = {{0}};
     mrmr_err err = MRMR_ABSENT;
-    bool any = false;
-    for (size_t i = 0; i < setting->tree->ndrives; i++)
-        if (tree_set_has(&setting->spot.on, i) && !tree_live(&setting->tree->drive[i]))
-            return mrmr_err_drive(
-                mrmr_fail(MRMR_OFFLINE, "the folder lies on a drive that is away"),
-                setting->tree->drive[i].drive->meta.name);
+    size_t model = TREE_DRIVES_MAX;
     for (size_t i = 0; i < setting->tree->ndrives; i++) {
-        if (!tree_set_has(&setting->spot.on, i) || !tree_live(&setting->tree->drive[i]))
+        if (!tree_set_has(&setting->spot.on, i))
             continue;
         mrmr_err one = set_at(setting, i, path);
-        any = any || !one;
+        if (mrmr_class_of(one) == MRMR_CLASS_UNAVAILABLE && !tree_live(&setting->tree->drive[i])) {
+            tree_set_add(&away, i);
+            err = one;
+            continue;
+        }
+        if (!one && model == TREE_DRIVES_MAX)
+            model = i;
         if (one && mrmr_class_of(one) != MRMR_CLASS_ABSENT)
             return one;
         err = one ? one : err;
     }
-    return any ? MRMR_OK : err;
+    return model < TREE_DRIVES_MAX ? set_later(setting, &away, model, path) : err;
+}
+
+/* It lies on a drive that is there, as it does on those that are away. */
+static mrmr_err folder_is_there(struct setting *setting)
+{
+    struct pool_tree *tree = setting->tree;
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    size_t drive;
+    if (setting->spot.kind != POOL_DIR)
+        return MRMR_OK;
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree_set_has(&setting->spot.on, i) && tree_live(&tree->drive[i]))
+            return MRMR_OK;
+    MRMR_TRY(tree_place_choose(tree, &setting->spot.on, 0, &drive));
+    MRMR_TRY(tree_place_folder(tree, setting->node, drive, &path));
+    setting->spot = tree_spot(tree, setting->node);
+    return MRMR_OK;
 }
 
 static mrmr_err set_path(const char *path, void *arg)
@@ -149,7 +187,10 @@ static mrmr_err set_attrs(struct setting *setting, unsigned what, const struct p
         return MRMR_OK;
     setting->fn = attrs_now;
     setting->arg = &attrs;
-    mrmr_err err = tree_by_path(setting->tree, setting->node, set_path, setting);
+    setting->what = attrs.what;
+    mrmr_err err = folder_is_there(setting);
+    if (!err)
+        err = tree_by_path(setting->tree, setting->node, set_path, setting);
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? attrs_open(setting, &attrs) : err;
 }
 
@@ -338,7 +379,9 @@ static mrmr_err xattr_once(struct setting *setting)
 {
     tree_stay_begin(setting->tree, setting->node);
     setting->spot = tree_spot(setting->tree, setting->node);
-    mrmr_err err = tree_by_path(setting->tree, setting->node, set_path, setting);
+    mrmr_err err = folder_is_there(setting);
+    if (!err)
+        err = tree_by_path(setting->tree, setting->node, set_path, setting);
     tree_stay_end(setting->tree, setting->node);
     return err;
 }
@@ -367,7 +410,8 @@ mrmr_err pool_tree_set_xattr(struct pool_tree *tree, const struct pool_caller *c
     uint64_t number, const char *name, const void *value, size_t size, unsigned flags)
 {
     struct xattr xattr = {name, value, size, flags, false};
-    struct setting setting = {.tree = tree, .caller = caller, .fn = xattr_now, .arg = &xattr};
+    struct setting setting = {
+        .tree = tree, .caller = caller, .fn = xattr_now, .arg = &xattr, .xattr = name};
     MRMR_TRY(tree_node(tree, number, false, &setting.node));
     setting.spot = tree_spot(tree, setting.node);
     mrmr_err err = xattr_allowed(&setting, name);

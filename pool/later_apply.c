@@ -50,11 +50,26 @@ static void tell(struct pool_later *l, const char *path, const char *other, cons
 
 /* --- where a folder is --- */
 
-static bool is_at(struct pool_later *l, const struct pool_gone_record *record, const char *path,
-    struct drv_stat *ret_stat)
+/* Not to know whether it is there is not to know that it is gone. */
+static mrmr_err is_at(struct pool_later *l, const struct pool_gone_record *record, const char *path,
+    struct drv_stat *ret_stat, bool *ret_is)
 {
-    return drv_stat(l->drive->drv, path, ret_stat) == MRMR_OK &&
-           pool_gone_is(record, &l->drive->info, ret_stat);
+    mrmr_err err = drv_stat(l->drive->drv, path, ret_stat);
+    *ret_is = !err && pool_gone_is(record, &l->drive->info, ret_stat);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ? MRMR_OK : err;
+}
+
+static mrmr_err find_in(struct pool_later *l, const struct pool_gone_record *record,
+    const struct pool_moved_paths *moved, const char **ret_path, struct drv_stat *ret_stat)
+{
+    bool is;
+    MRMR_TRY(is_at(l, record, record->path, ret_stat, &is));
+    *ret_path = is ? record->path : NULL;
+    for (size_t i = 0; !is && i < moved->n; i++) {
+        MRMR_TRY(is_at(l, record, moved->path[i], ret_stat, &is));
+        *ret_path = is ? moved->path[i] : NULL;
+    }
+    return MRMR_OK;
 }
 
 /* At the catalog's path, or where records of renames lead. *ret_path NULL: it is not there. */
@@ -62,17 +77,15 @@ static mrmr_err find(struct pool_later *l, const struct pool_gone_record *record
     struct drv_stat *ret_stat)
 {
     struct pool_moved_paths moved = {.n = 0};
-    const char *found = is_at(l, record, record->path, ret_stat) ? record->path : NULL;
-    *ret_path = NULL;
-    if (!found && *record->path && pool_moved_any(l->pool))
+    const char *found;
+    if (*record->path && pool_moved_any(l->pool))
         MRMR_TRY(pool_moved_paths(l->pool, record->drive, record->path, &moved));
-    for (size_t i = 0; !found && i < moved.n; i++)
-        if (is_at(l, record, moved.path[i], ret_stat))
-            found = moved.path[i];
-    if (found)
-        *ret_path = strdup(found);
+    mrmr_err err = find_in(l, record, &moved, &found, ret_stat);
+    *ret_path = !err && found ? strdup(found) : NULL;
+    if (!err && found && !*ret_path)
+        err = mrmr_nomem();
     pool_moved_paths_free(&moved);
-    return !found || *ret_path ? MRMR_OK : mrmr_nomem();
+    return err;
 }
 
 /* --- names --- */
@@ -209,11 +222,13 @@ static mrmr_err rename_among(struct pool_later *l, const struct pool_gone_record
     const struct pool_later_rename *rename, enum outcome *ret_outcome)
 {
     struct drv_stat stat;
-    bool has;
+    bool has, is;
     *ret_outcome = OUT_DONE;
-    if (is_at(l, record, rename->to, &stat) && strcmp(rename->from, rename->to) != 0)
+    MRMR_TRY(is_at(l, record, rename->to, &stat, &is));
+    if (is)
         return MRMR_OK; /* before a cut */
-    if (!is_at(l, record, rename->from, &stat)) {
+    MRMR_TRY(is_at(l, record, rename->from, &stat, &is));
+    if (!is) {
         *ret_outcome = OUT_NOT_THERE;
         return MRMR_OK;
     }
@@ -225,6 +240,7 @@ static mrmr_err rename_among(struct pool_later *l, const struct pool_gone_record
         err = rename_free(l, rename);
     if (!err || is_unavailable(err))
         return err;
+    mrmr_log_story(MRMR_LOG_INFO, "a folder that was renamed while its drive was away");
     *ret_outcome = OUT_IN_THE_WAY;
     return MRMR_OK;
 }
@@ -267,7 +283,7 @@ static mrmr_err take_back(struct pool_later *l, const struct pool_gone_record *r
     if (!was_removed(l, record))
         tell(l, rename->from, rename->to,
             outcome == OUT_IN_THE_WAY
-                ? "it cannot have that name there, since something is in the way: it keeps its own"
+                ? "it cannot be given that name there, and keeps its own"
                 : "it is not there, or is another folder by now: nothing was renamed");
     return MRMR_OK;
 }

@@ -216,8 +216,14 @@ static mrmr_err rename_one(struct forgetting *f, const struct pool_moved_step *s
 static mrmr_err rename_waiting(struct forgetting *f, const struct pool_gone_record *record)
 {
     struct pool_later_rename rename;
+    struct name_at from;
+    bool found;
     if (!pool_later_rename(record, &rename))
         return MRMR_OK;
+    MRMR_TRY(
+        find(f->rebuild->pool->meta, f->rebuild->drive->meta.root, rename.from, &from, &found));
+    if (!found || from.node.ino != record->ino || from.node.btime != record->btime)
+        return MRMR_OK; /* mostly it has been done by now */
     const struct pool_moved_step step = {.kind = POOL_MOVED_RENAME,
         .from = (char *)(uintptr_t)rename.from,
         .to = (char *)(uintptr_t)rename.to,

@@ -21,8 +21,9 @@ struct setting {
     struct tree_spot spot;
     mrmr_err (*fn)(struct drv *drv, const char *path, void *arg);
     void *arg;
-    unsigned what;     /* of it: enum drv_attr */
-    const char *xattr; /* likewise: NULL, or the name of one */
+    unsigned what;       /* of it: enum drv_attr */
+    const char *xattr;   /* likewise: NULL, or the name of one */
+    const bool *nothing; /* NULL, or whether nothing was set after all */
 };
 
 static mrmr_err set_at(const struct setting *setting, size_t drive, const char *path)
@@ -48,6 +49,8 @@ static mrmr_err set_at(const struct setting *setting, size_t drive, const char *
 static mrmr_err set_later(
     const struct setting *setting, const struct tree_set *away, size_t model, const char *path)
 {
+    if (setting->nothing && *setting->nothing)
+        return MRMR_OK;
     for (size_t i = 0; i < setting->tree->ndrives; i++) {
         if (!tree_set_has(away, i))
             continue;
@@ -412,6 +415,8 @@ mrmr_err pool_tree_set_xattr(struct pool_tree *tree, const struct pool_caller *c
     struct xattr xattr = {name, value, size, flags, false};
     struct setting setting = {
         .tree = tree, .caller = caller, .fn = xattr_now, .arg = &xattr, .xattr = name};
+    if (value) /* what is not there to be removed may be there on another drive */
+        setting.nothing = &xattr.missing;
     MRMR_TRY(tree_node(tree, number, false, &setting.node));
     setting.spot = tree_spot(tree, setting.node);
     mrmr_err err = xattr_allowed(&setting, name);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The mount while drives go: missing from the start, dying under open files, hanging, reading wrong; and coming back."""
+import errno
 import fcntl
 import hashlib
 import os
@@ -166,6 +167,78 @@ def test_changes_while_a_drive_is_away(world):
     world.mrmr.run("sync")
     world.all_there()
     world.mrmr.run("scrub")
+
+
+def an_acl(uid):
+    """rwx for the owner, r-x for one more user and the group, nothing for others; as setfacl writes it."""
+    entries = ((1, 7, -1), (2, 5, uid), (4, 5, -1), (16, 5, -1), (32, 0, -1))
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+
+
+def test_folders_change_while_a_drive_is_away(world):
+    """A folder of a missing drive has another name and other attributes at once, and on the drive when it is back."""
+    acl, when = an_acl(1234), 1_234_567_890_000_000_005
+    of_red = sorted(path for path in world.content if path.startswith("red/deep/"))
+    world.mount = world.make_mount()
+    numbers = {path: os.stat(world.at(path)).st_ino for path in of_red}
+    world.mount.stop()
+    red = world.drives["red"]
+    red.umount()
+    world.mount.start()
+    os.mkdir(world.at("new"))
+    os.rename(world.at("red/deep"), world.at("new/of red")) # on the missing drive alone
+    os.rename(world.at("shared"), world.at("blue/shared")) # on all, into one that it has not
+    os.mkdir(world.at("shared"))
+    with pytest.raises(OSError) as refused:
+        os.rename(world.at("blue/shared"), world.at("new"))
+    assert refused.value.errno == errno.ENOTEMPTY
+    moved = {path: path.replace("red/deep/", "new/of red/").replace("shared/", "blue/shared/") for path in world.content}
+    content = {moved[path]: data for path, data in world.content.items()}
+    first, last = (moved[path] for path in (of_red[0], of_red[-1]))
+    os.unlink(world.at(last))
+    del content[last]
+    with open(world.at(first), "ab") as file:
+        file.write(b" and more")
+    content[first] += b" and more"
+    world.content = content
+    for path in ("new/of red", "blue/shared"):
+        os.chown(world.at(path), 1001, 1002)
+        os.chmod(world.at(path), 0o2770)
+        os.setxattr(world.at(path), "user.color", b"red")
+        os.setxattr(world.at(path), "system.posix_acl_access", acl)
+        os.utime(world.at(path), ns=(when, when))
+
+    os.chmod(world.at(), 0o711) # the tree's root, which lies on all
+
+    def attributes(path):
+        stat = os.stat(path)
+        return (oct(stat.st_mode), stat.st_uid, stat.st_gid, stat.st_mtime_ns, os.getxattr(path, "user.color"),
+            os.getxattr(path, "system.posix_acl_access"))
+
+    def as_it_should_be():
+        world.all_there()
+        for path in ("new/of red", "blue/shared"):
+            assert attributes(world.at(path)) == ("0o42750", 1001, 1002, when, b"red", acl)
+        assert os.stat(world.at()).st_mode & 0o7777 == 0o711
+        assert not os.path.exists(world.at("red/deep")) and os.listdir(world.at("shared")) == []
+        for path in of_red[:-1]:
+            assert os.stat(world.at(moved[path])).st_ino == numbers[path]
+    as_it_should_be()
+    world.mount.stop()
+    world.mount.start()
+    as_it_should_be()
+    red.mount()
+    until(lambda: os.path.isdir(os.path.join(red.root, "blue/shared")) and not os.path.exists(os.path.join(red.root, "red/deep")))
+    until(lambda: os.stat(os.path.join(red.root, "blue/shared")).st_mtime_ns == when)
+    as_it_should_be()
+    for path in ("new/of red", "blue/shared"):
+        assert attributes(os.path.join(red.root, path)) == ("0o42750", 1001, 1002, when, b"red", acl)
+    assert not os.path.exists(os.path.join(red.root, "shared"))
+    assert os.stat(red.root).st_mode & 0o7777 == 0o711
+    world.mrmr.run("sync")
+    as_it_should_be()
+    world.mrmr.run("scrub")
+    assert os.path.getsize(world.mrmr.dir / "gone") == 0
 
 
 def test_dying_under_open_files(world):

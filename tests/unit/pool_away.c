@@ -5,80 +5,21 @@
  */
 #include "pool/gone.h"
 #include "pool/moved.h"
-#include "tests/unit/pool_tree_world.h"
+#include "tests/unit/pool_tree_user.h"
 
 #include "base/cleanup.h"
 #include "base/durable.h"
-#include "tests/support/pause.h"
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-/* --- what users do --- */
+/* --- what is left of it --- */
 
-/* Held until the tree is closed. */
-static mrmr_err look_at(struct world *w, const char *path, struct pool_attr *ret_attr)
+static size_t all_records(struct world *w)
 {
-    mrmr_autofree char *copy = strdup(path);
-    char *rest = copy;
-    *ret_attr = (struct pool_attr){.node = POOL_ROOT};
-    for (char *name; (name = strsep(&rest, "/"));) {
-        int64_t keep;
-        MRMR_TRY(pool_tree_lookup(w->tree, ret_attr->node, name, ret_attr, &keep));
-    }
-    return MRMR_OK;
-}
-
-static mrmr_err is_there(struct world *w, const char *path)
-{
-    struct pool_attr attr;
-    return look_at(w, path, &attr);
-}
-
-/* And the name in it. */
-static uint64_t folder_of(struct world *w, const char *path, const char **ret_name)
-{
-    mrmr_autofree char *copy = strdup(path);
-    char *slash = strrchr(copy, '/');
-    struct pool_attr attr = {.node = POOL_ROOT};
-    *ret_name = slash ? path + (slash - copy) + 1 : path;
-    if (slash) {
-        *slash = '\0';
-        rig_ok(look_at(w, copy, &attr));
-    }
-    return attr.node;
-}
-
-/* The rig does not expect it any more. */
-static void removes(struct world *w, const char *path)
-{
-    const char *name;
-    uint64_t folder = folder_of(w, path, &name);
-    rig_ok(pool_tree_unlink(w->tree, NULL, folder, name));
-    rig_find(w->rig, path)->there = false;
-}
-
-static mrmr_err rmdir_at(struct world *w, const char *path)
-{
-    const char *name;
-    uint64_t folder = folder_of(w, path, &name);
-    return pool_tree_rmdir(w->tree, NULL, folder, name);
-}
-
-static size_t records(struct world *w)
-{
-    struct pool_gone *gone;
-    struct pool_gone_list waits, over;
-    rig_ok(pool_gone_open(w->rig->pool->dirfd, false, &gone));
-    rig_ok(pool_gone_list(gone, 0, false, &waits));
-    rig_ok(pool_gone_list(gone, 0, true, &over));
-    size_t n = waits.n + over.n;
-    pool_gone_list_free(&waits);
-    pool_gone_list_free(&over);
-    pool_gone_close(gone);
-    return n;
+    return records(w, false) + records(w, true);
 }
 
 static mrmr_err count_entries(const struct pool_entry *entry, void *arg)
@@ -168,7 +109,7 @@ static void they_stay_removed(struct world *w)
         assert_int_equal(where(w, removed[i]), MRMR_ABSENT);
     }
     rig_ok(where(w, "folder/two"));
-    assert_int_equal(records(w), 0);
+    assert_int_equal(all_records(w), 0);
 }
 
 static void rebuilt(enum rig_kind kind, uint64_t seed, const char *onto)
@@ -217,13 +158,13 @@ static void test_rebuilt_in_part(void **state)
     assert_true(drives_with(w.rig, "folder/two") >= 1);
     assert_int_equal(drives_with(w.rig, "f0"), 1); /* on the one that is away */
     assert_int_equal(drives_with(w.rig, "folder/in/one"), 1);
-    assert_int_equal(records(&w), 4);
+    assert_int_equal(all_records(&w), 4);
     rig_bring_back(w.rig, 0);
     rig_reopen(w.rig);
     rig_sync(w.rig);
     assert_int_equal(drives_with(w.rig, "f0"), 0);
     assert_int_equal(drives_with(w.rig, "folder/in"), 0);
-    assert_int_equal(records(&w), 0);
+    assert_int_equal(all_records(&w), 0);
     rig_destroy(w.rig);
 }
 
@@ -296,7 +237,7 @@ static void removed_meanwhile(uint64_t seed, const char *onto, uint32_t ops, uin
     for (unsigned d = 1; d < w.rig->n; d++)
         assert_false(rig_holds(w.rig, d, "f0"));
     assert_int_equal(where(&w, "f0"), MRMR_ABSENT);
-    assert_int_equal(records(&w), 0);
+    assert_int_equal(all_records(&w), 0);
     close_tree(&w);
     all_is_well(&w);
 }
@@ -369,23 +310,6 @@ static void test_killed_while_it_is_rebuilt(void **state)
 
 /* --- what was renamed, and not scanned since --- */
 
-static void renames(struct world *w, const char *from, const char *to, unsigned flags)
-{
-    const char *from_name, *to_name;
-    uint64_t from_folder = folder_of(w, from, &from_name), to_folder = folder_of(w, to, &to_name);
-    size_t size = strlen(from);
-    rig_ok(pool_tree_rename(w->tree, NULL, from_folder, from_name, to_folder, to_name, flags));
-    for (size_t i = 0; i < w->rig->files; i++) {
-        struct rig_file *file = &w->rig->file[i];
-        char rest[sizeof file->path];
-        if (!file->there || strncmp(file->path, from, size) != 0 ||
-            (file->path[size] && file->path[size] != '/'))
-            continue;
-        snprintf(rest, sizeof rest, "%s", file->path + size);
-        snprintf(file->path, sizeof file->path, "%.40s%.80s", to, rest);
-    }
-}
-
 static void makes(struct world *w, const char *path)
 {
     const struct pool_new folder = {.kind = POOL_DIR, .mode = 0755};
@@ -393,27 +317,6 @@ static void makes(struct world *w, const char *path)
     const char *name;
     uint64_t above = folder_of(w, path, &name);
     rig_ok(pool_tree_make(w->tree, NULL, above, name, &folder, &attr));
-}
-
-static void reads(struct world *w, const char *path)
-{
-    const struct rig_file *file = rig_find(w->rig, path);
-    mrmr_autofree uint8_t *got = malloc(file->size + 1), *expected = malloc(file->size + 1);
-    struct pool_tree_file *open;
-    struct pool_attr attr;
-    size_t n, done = 0;
-    bool same;
-    rig_ok(look_at(w, path, &attr));
-    assert_int_equal(attr.size, file->size);
-    rig_ok(pool_tree_file_open(w->tree, attr.node, false, &open, &same));
-    while (done < file->size) {
-        rig_ok(pool_tree_file_read(open, done, got + done, file->size - done, &n));
-        assert_true(n > 0);
-        done += n;
-    }
-    pool_tree_file_close(open);
-    rig_expected(file, 0, expected, file->size);
-    assert_memory_equal(got, expected, file->size);
 }
 
 static bool add_name(const struct pool_dir_entry *entry, void *arg)
@@ -490,16 +393,6 @@ static void they_have_new_names(struct world *w)
     lists(w, "made-again/in", "kept", "in");
 }
 
-static void comes_back(struct world *w)
-{
-    int64_t end = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
-    rig_bring_back(w->rig, 0);
-    while (!tree_live(&w->tree->drive[0])) {
-        assert_true(mrmr_clock_monotonic() < end);
-        pause_a_while();
-    }
-}
-
 static void renamed_then_away(enum rig_kind kind, uint64_t seed)
 {
     struct world w;
@@ -509,7 +402,7 @@ static void renamed_then_away(enum rig_kind kind, uint64_t seed)
     close_tree(&w);
     open_tree(&w); /* by the records alone */
     they_have_new_names(&w);
-    comes_back(&w);
+    comes_back(&w, NULL);
     they_have_new_names(&w);
     close_tree(&w);
     rig_reopen(w.rig);
@@ -569,7 +462,7 @@ static void test_renamed_then_removed(void **state)
         assert_int_equal(is_there(&w, "f0"), MRMR_ABSENT);
         assert_int_equal(is_there(&w, "other-folder/in"), MRMR_ABSENT);
         if (i == 0)
-            comes_back(&w);
+            comes_back(&w, NULL);
         else if (i == 1)
             goes_away(&w);
     }
@@ -580,7 +473,7 @@ static void test_renamed_then_removed(void **state)
     rig_reopen(w.rig);
     rig_sync(w.rig);
     assert_int_equal(w.rig->report.held, 0);
-    assert_int_equal(records(&w), 0);
+    assert_int_equal(all_records(&w), 0);
     all_is_well(&w);
 }
 
@@ -741,7 +634,7 @@ static void renamed_then_rebuilt(enum rig_kind kind, uint64_t seed, const char *
     reads(&w, "made-again/in/kept");
     reads(&w, "another");
     close_tree(&w);
-    assert_int_equal(records(&w), 0);
+    assert_int_equal(all_records(&w), 0);
     rig_sync(w.rig);
     assert_int_equal(w.rig->report.held, 0);
     all_is_well(&w);

@@ -334,6 +334,8 @@ static void job_leave_locked(struct guard_inner *inner, struct guard_job *job)
         job->state = GUARD_GIVEN_UP;
         atomic_fetch_add(&inner->guard->stuck, 1);
         atomic_fetch_add(&inner->guard->late, job->held);
+        if (job->held)
+            drv_hold_gave_up(inner->guard->options.id);
         return;
     }
     struct guard_job **at = &inner->first;

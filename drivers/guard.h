@@ -40,6 +40,7 @@
 struct drv_guard_options {
     unsigned threads; /* at once, for one inner drive */
     int64_t deadline; /* ns */
+    int64_t id;       /* the drive's, for whoever holds (drv_hold_gave_up); 0: none */
     /* Called once after each cut, from the thread that found it, without a lock. May be NULL. */
     void (*cut)(mrmr_err why, void *arg);
     void *arg;

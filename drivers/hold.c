@@ -9,6 +9,8 @@ void drv_hold_begin(struct drv_hold *hold, void (*ended)(struct drv_hold *hold))
 {
     hold->refs = 1;
     hold->ended = ended;
+    hold->ndrives = 0;
+    hold->more = false;
     hold_own = hold;
 }
 
@@ -27,6 +29,20 @@ struct drv_hold *drv_hold_own(void)
 bool drv_hold_goes_on(const struct drv_hold *hold)
 {
     return atomic_load(&hold->refs) > 1;
+}
+
+void drv_hold_gave_up(int64_t drive)
+{
+    struct drv_hold *hold = hold_own;
+    if (!hold)
+        return;
+    for (unsigned i = 0; i < hold->ndrives; i++)
+        if (hold->drive[i] == drive)
+            return;
+    if (!drive || hold->ndrives == DRV_HOLD_DRIVES)
+        hold->more = true;
+    else
+        hold->drive[hold->ndrives++] = drive;
 }
 
 struct drv_hold *drv_hold_share(struct drv_hold *hold)

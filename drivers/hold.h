@@ -17,10 +17,17 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
+
+enum { DRV_HOLD_DRIVES = 4 };
 
 struct drv_hold {
     atomic_uint refs; /* whoever began it, and each op */
     void (*ended)(struct drv_hold *hold);
+    /* Whose ops were given up, as their drivers name them; of the thread that began it. */
+    int64_t drive[DRV_HOLD_DRIVES];
+    unsigned ndrives;
+    bool more; /* and others, or one without a name */
 };
 
 void drv_hold_begin(struct drv_hold *hold, void (*ended)(struct drv_hold *hold));
@@ -30,7 +37,9 @@ struct drv_hold *drv_hold_own(void); /* this thread's; NULL: none */
  * does not change any more. */
 bool drv_hold_goes_on(const struct drv_hold *hold);
 
-/* For drivers. One more op is begun for it, and has ended; NULL is fine. */
+/* For drivers, on the thread that began it: an op on this drive was given up (0: one without a name). */
+void drv_hold_gave_up(int64_t drive);
+/* One more op is begun for it, and has ended; NULL is fine. */
 struct drv_hold *drv_hold_share(struct drv_hold *hold);
 void drv_hold_put(struct drv_hold *hold);
 

@@ -5,6 +5,7 @@
  * intended session found there is made durable (drive_session.c).
  */
 #include "pool/drive.h"
+#include "pool/hung.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -206,6 +207,10 @@ void pool_drive_look(struct pool *pool, struct pool_drive *drive)
             "go on with `mrmr rebuild %s`",
             drive->meta.name);
         pool_drive_verdict(drive, POOL_AWAY);
+        return;
+    }
+    if (pool_drive_hangs(pool, drive)) { /* and so might a look */
+        pool_drive_hung_verdict(drive);
         return;
     }
     mrmr_err err = drv_open(drive->meta.uri, &drive->drv);

@@ -28,6 +28,7 @@ struct pool_drive {
     struct meta_drive meta;
     _Atomic enum pool_presence presence;
     struct mrmr_story why; /* if not present */
+    bool hung;             /* because a change hangs on it: hung.h */
     struct drv *drv; /* NULL if the root could not be opened; open also when FOREIGN or DIVERGED */
     struct drv_info info;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/moved.h"
+#include "pool/hung.h"
 #include "pool/moved_format.h"
-#include "pool/writers.h"
 
 #include "base/durable.h"
 #include <errno.h>
@@ -210,7 +210,7 @@ mrmr_err pool_moved_size(struct pool *pool, const struct pool_job *job, uint64_t
 {
     struct stat st = {.st_size = 0};
     /* Who is in may have added a record and not renamed yet: the walk might see the old name. */
-    MRMR_TRY(pool_writers_stop(pool->writers, job));
+    MRMR_TRY(pool_stop_for_all(pool, job));
     int failed = fstatat(pool->dirfd, MOVED_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
     pool_writers_go(pool->writers);
     if (failed && failed != ENOENT)
@@ -254,12 +254,12 @@ static mrmr_err drop_rewrite(
     return pool_writers_new_epoch(pool->writers);
 }
 
-mrmr_err pool_moved_drop(struct pool *pool, const struct pool_job *job, uint64_t size,
-    const int64_t drives[], size_t ndrives)
+mrmr_err pool_moved_drop(
+    struct pool *pool, const struct pool_job *job, uint64_t size, int64_t drives[], size_t ndrives)
 {
     if (!size || !ndrives)
         return MRMR_OK;
-    MRMR_TRY(pool_writers_stop(pool->writers, job));
+    MRMR_TRY(pool_stop_for_some(pool, job, drives, &ndrives));
     mrmr_err err = drop_rewrite(pool, size, drives, ndrives);
     pool_writers_go(pool->writers);
     return err;

@@ -126,9 +126,10 @@ mrmr_err pool_moved_now_names(
 /* Bytes of records whose renames are done, or never will be. */
 mrmr_err pool_moved_size(struct pool *pool, const struct pool_job *job, uint64_t *ret_size);
 /* A scan has ended: records of these drives within the first `size` bytes are done with, and what is
- * no record. A new epoch begins if the file is another now. */
-mrmr_err pool_moved_drop(struct pool *pool, const struct pool_job *job, uint64_t size,
-    const int64_t drives[], size_t ndrives);
+ * no record. A new epoch begins if the file is another now. A drive on which a change hangs keeps its
+ * records, and drives[] is without it after. */
+mrmr_err pool_moved_drop(
+    struct pool *pool, const struct pool_job *job, uint64_t size, int64_t drives[], size_t ndrives);
 
 /* --- between moved.c and moved_map.c --- */
 

@@ -7,6 +7,7 @@
  * commits by itself (stripe.c's crash argument): interrupted anywhere, what was committed stays
  * protected, and the next run plans the rest anew.
  */
+#include "pool/hung.h"
 #include "pool/supply.h"
 
 #include "parity/planner.h"
@@ -353,7 +354,8 @@ static void task_note_failed_drives(struct protect *p, mrmr_err err)
     for (size_t i = 0; i < p->pool->ndrives; i++) {
         struct drv_space space;
         struct pool_drive *drive = p->pool->drives[i];
-        if (!pool_drive_readable(drive) || !drv_space(drive->drv, &space))
+        if (!pool_drive_readable(drive) ||
+            (!pool_drive_hangs(p->pool, drive) && !drv_space(drive->drv, &space)))
             continue;
         mrmr_locked(&p->lock);
         p->failed[i] = p->replan = true;
@@ -477,6 +479,10 @@ static void protect_retire_failed(struct protect *p)
         struct pool_drive *drive = p->pool->drives[i];
         if (!p->failed[i] || drive->presence == POOL_FAILED)
             continue;
+        if (pool_drive_hangs(p->pool, drive)) {
+            pool_hung_leave_out(p->pool, p->job);
+            continue;
+        }
         mrmr_err_hint(mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it stopped answering during a job"),
                           drive->meta.name),
             "look at its cable, its file system and the kernel's log");

@@ -18,10 +18,10 @@
  * run begins with taking it out of the catalog, and a copy that has its name by then and is in no catalog is somebody's new
  * file, as after any cut between a batch's names and its commit.
  */
+#include "pool/hung.h"
 #include "pool/later.h"
 #include "pool/moved.h"
 #include "pool/rebuild.h"
-#include "pool/writers.h"
 
 #include <string.h>
 
@@ -311,7 +311,7 @@ static mrmr_err forget(struct forgetting *f)
     struct rebuild *rebuild = f->rebuild;
     if (pool_moved_any(rebuild->pool))
         MRMR_TRY(pool_moved_size(rebuild->pool, rebuild->job, &f->moved_size));
-    MRMR_TRY(pool_writers_stop(rebuild->pool->writers, rebuild->job));
+    MRMR_TRY(pool_stop_for(rebuild->pool, rebuild->job, &rebuild->drive->meta.id, 1));
     mrmr_err err = forget_all(f);
     pool_writers_go(rebuild->pool->writers);
     MRMR_TRY(err);

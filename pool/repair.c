@@ -30,9 +30,9 @@
  * Nothing is ever deleted but copies of our own that were never in place.
  */
 #include "pool/engine.h"
+#include "pool/hung.h"
 #include "pool/replaced.h"
 #include "pool/touched.h"
-#include "pool/writers.h"
 
 #include "base/text.h"
 #include <stdio.h>
@@ -301,7 +301,7 @@ static mrmr_err repair_put(
 {
     struct repair_place place = {r, path};
     *ret_swapped = false;
-    MRMR_TRY(pool_writers_stop_after(r->pool->writers, r->job, repair_look, &place));
+    MRMR_TRY(pool_stop_for_after(r->pool, r->job, &r->drive->meta.id, 1, repair_look, &place));
     mrmr_err err = repair_swap(r, path, how, ret_swapped);
     pool_writers_go(r->pool->writers);
     r->placed = r->placed || *ret_swapped;
@@ -325,7 +325,7 @@ static void repair_take_back(struct repair *r, const char *path)
     struct drv *drv = r->drive->drv;
     struct drv_stat ours;
     struct repair_place place = {r, path};
-    mrmr_err err = pool_writers_stop_after(r->pool->writers, NULL, repair_look, &place);
+    mrmr_err err = pool_stop_for_after(r->pool, NULL, &r->drive->meta.id, 1, repair_look, &place);
     if (!err) {
         err = repair_swap_back(r, path);
         pool_writers_go(r->pool->writers);
@@ -503,7 +503,7 @@ static mrmr_err settle_pending_locked(struct repair *r)
 
 static mrmr_err settle_pending(struct repair *r)
 {
-    MRMR_TRY(pool_writers_stop(r->pool->writers, r->job));
+    MRMR_TRY(pool_stop_for(r->pool, r->job, &r->drive->meta.id, 1));
     mrmr_err err = settle_pending_locked(r);
     pool_writers_go(r->pool->writers);
     return err;

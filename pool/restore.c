@@ -16,8 +16,8 @@
  * A crash between any two costs the work of one batch, never a byte. A file of somebody else under
  * the same name is a conflict and stays.
  */
+#include "pool/hung.h"
 #include "pool/rebuild.h"
-#include "pool/writers.h"
 
 #include "pool/buffers.h"
 #include <stdio.h>
@@ -256,10 +256,10 @@ static mrmr_err restore_names_locked(struct restore *item, bool due)
 /* due: the copy gets its name; else only its further names are made. */
 static mrmr_err restore_names(struct restore *item, bool due)
 {
-    struct pool_writers *writers = item->rebuild->pool->writers;
-    MRMR_TRY(pool_writers_stop(writers, item->rebuild->job));
+    struct pool *pool = item->rebuild->pool;
+    MRMR_TRY(pool_stop_for(pool, item->rebuild->job, &item->target->meta.id, 1));
     mrmr_err err = restore_names_locked(item, due);
-    pool_writers_go(writers);
+    pool_writers_go(pool->writers);
     return err;
 }
 
@@ -526,7 +526,14 @@ static mrmr_err restore_look(void *arg)
 static mrmr_err restore_commit(struct rebuild *rebuild, struct restore_set *set)
 {
     struct pool_writers *writers = rebuild->pool->writers;
-    MRMR_TRY(pool_writers_stop_after(writers, rebuild->job, restore_look, set));
+    mrmr_autofree int64_t *targets = calloc(set->n + 1, sizeof *targets);
+    size_t n = 0;
+    if (!targets)
+        return mrmr_nomem();
+    for (size_t i = 0; i < set->n; i++)
+        if (restore_is_first_on(set->items, i))
+            targets[n++] = set->items[i].target->meta.id;
+    MRMR_TRY(pool_stop_for_after(rebuild->pool, rebuild->job, targets, n, restore_look, set));
     mrmr_err err = pool_writers_new_epoch(writers);
     if (!err)
         err = pool_gone_refresh(rebuild->gone);

@@ -6,9 +6,9 @@
  * came, or was needed anew, after the list was made has other times than on it, and stays for the
  * next job.
  */
+#include "pool/hung.h"
 #include "pool/pointers.h"
 #include "pool/retained.h"
-#include "pool/writers.h"
 
 #include "base/text.h"
 #include <stdio.h>
@@ -299,7 +299,7 @@ static mrmr_err release_leaves(
 {
     size_t n = leaf_count(d);
     for (size_t at = 0; at < n; at += RELEASE_BATCH) {
-        MRMR_TRY(pool_writers_stop(pool->writers, job));
+        MRMR_TRY(pool_stop_for(pool, job, &d->drive->meta.id, 1));
         mrmr_err err = MRMR_OK;
         for (size_t i = at; !err && i < n && i < at + RELEASE_BATCH; i++)
             if (!leaf_at(d, i)->needed)
@@ -344,7 +344,7 @@ static mrmr_err release_pointers(
     struct letting_go l = {.d = d};
     if (!d->pointers)
         return MRMR_OK;
-    MRMR_TRY(pool_writers_stop(pool->writers, job));
+    MRMR_TRY(pool_stop_for(pool, job, &d->drive->meta.id, 1));
     mrmr_err err = let_go_pointers(&l);
     pool_writers_go(pool->writers);
     mrmr_bytes_free(&l.left);
@@ -446,7 +446,7 @@ static mrmr_err release_drive(
 {
     if (!d->leaves.size && !d->files.size && !d->temps.size)
         return MRMR_OK;
-    MRMR_TRY(pool_writers_stop(pool->writers, job));
+    MRMR_TRY(pool_stop_for(pool, job, &d->drive->meta.id, 1));
     pool_writers_go(pool->writers);
     if (d->leaves.size)
         MRMR_TRY(look_at_drive(pool, job, d));

@@ -24,8 +24,8 @@
  * pinned generation is not removed in 5 but by the next settling.
  */
 #include "pool/stripe.h"
+#include "pool/hung.h"
 #include "pool/touched.h"
-#include "pool/writers.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -261,10 +261,22 @@ static mrmr_err run_ready_drive(struct pool_run *run, struct pool_drive *drive)
     return MRMR_OK;
 }
 
+/* The drives of whose files something is claimed: what is late on others makes no difference. */
+static size_t run_claimed(const struct pool_run *run, int64_t ret_drives[META_SLOTS_MAX])
+{
+    const struct meta_stripe *next = &run->change->next;
+    size_t n = 0;
+    for (size_t i = 0; i < next->blocks; i++)
+        if (run_claims_of(next, &next->block[i]))
+            ret_drives[n++] = next->block[i].drive;
+    return n;
+}
+
 /* Whoever writes from now on has come since. */
 static mrmr_err run_begin(struct pool_run *run)
 {
-    MRMR_TRY(pool_writers_stop(run->pool->writers, run->job));
+    int64_t claimed[META_SLOTS_MAX];
+    MRMR_TRY(pool_stop_for(run->pool, run->job, claimed, run_claimed(run, claimed)));
     mrmr_err err = pool_writers_turn(run->pool->writers, &run->turn);
     pool_writers_go(run->pool->writers);
     return err;
@@ -320,7 +332,9 @@ static mrmr_err run_claims_same(struct pool_run *run)
 static mrmr_err run_commit(struct pool_run *run, bool *ret_tried)
 {
     struct pool_writers *writers = run->pool->writers;
-    MRMR_TRY(pool_writers_stop_after(writers, run->job, run_may_commit, run));
+    int64_t claimed[META_SLOTS_MAX];
+    MRMR_TRY(pool_stop_for_after(
+        run->pool, run->job, claimed, run_claimed(run, claimed), run_may_commit, run));
     mrmr_err err = run_claims_same(run);
     if (!err)
         err = pool_writers_new_epoch(writers);

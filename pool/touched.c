@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/touched.h"
-#include "pool/writers.h"
+#include "pool/hung.h"
 
 #include "base/durable.h"
 #include <errno.h>
@@ -125,10 +125,10 @@ static mrmr_err touched_rewrite(
                : mrmr_durable_replace(pool->dirfd, TOUCHED_NAME, bytes.data, kept, 0600);
 }
 
-mrmr_err pool_touched_drop(struct pool *pool, const struct pool_job *job, uint64_t size,
-    const int64_t drives[], size_t ndrives)
+mrmr_err pool_touched_drop(
+    struct pool *pool, const struct pool_job *job, uint64_t size, int64_t drives[], size_t ndrives)
 {
-    MRMR_TRY(pool_writers_stop(pool->writers, job));
+    MRMR_TRY(pool_stop_for_some(pool, job, drives, &ndrives));
     mrmr_err err = pool_writers_new_epoch(pool->writers);
     if (!err && size && ndrives)
         err = touched_rewrite(pool, size, drives, ndrives);

@@ -50,8 +50,9 @@ mrmr_err pool_touched_may_hide(
     struct pool *pool, const struct pool_drive *drive, uint64_t ino, bool *ret_may);
 void pool_touched_free(struct pool_touched *touched);
 /* A scan has ended: records of these drives within the first `size` bytes are done with, and a new
- * epoch begins, since inodes may be other nodes now. POOL_OWN. */
-mrmr_err pool_touched_drop(struct pool *pool, const struct pool_job *job, uint64_t size,
-    const int64_t drives[], size_t ndrives);
+ * epoch begins, since inodes may be other nodes now. A drive on which a change hangs keeps its records,
+ * and drives[] is without it after. POOL_OWN. */
+mrmr_err pool_touched_drop(
+    struct pool *pool, const struct pool_job *job, uint64_t size, int64_t drives[], size_t ndrives);
 
 #endif

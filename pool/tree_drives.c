@@ -10,6 +10,7 @@
 
 #include "drivers/guard.h"
 #include "pool/drive.h"
+#include "pool/hung.h"
 #include <assert.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ static mrmr_err drive_guard(struct tree_drive *drive)
     struct drv *guard;
     const struct drv_guard_options options = {.threads = DRIVE_THREADS,
         .deadline = drive->tree->deadline,
+        .id = own->meta.id,
         .cut = drive_cut,
         .arg = drive};
     MRMR_TRY(drv_guard_create(&options, &guard));
@@ -187,7 +189,11 @@ static bool probe_may_start(struct tree_drive *drive)
 {
     enum { STUCK_MOST = 32 };
     struct drv *guard = drive->drive->drv;
-    return drv_guard_stuck(guard) < STUCK_MOST && (tree_live(drive) || !drv_guard_late(guard));
+    if (drv_guard_stuck(guard) >= STUCK_MOST)
+        return false;
+    /* Also one of a mount that was killed. */
+    return tree_live(drive) ||
+           (!drv_guard_late(guard) && !pool_drive_hangs(drive->tree->pool, drive->drive));
 }
 
 bool tree_drive_look(struct tree_drive *drive, bool may_start)

@@ -23,7 +23,23 @@ enum {
 static const int64_t look_lasts = MRMR_NS_PER_S / 2;
 
 /* Locks of an open file description (fcntl(2), F_OFD_SETLK), one byte each. */
-enum writers_lock { LOCK_GATE, LOCK_IN, LOCK_LATE };
+enum writers_lock { LOCK_GATE, LOCK_IN, LOCK_LATE /* on a drive that is not known */ };
+
+/* Of those that are late on a drive: the byte of its id. */
+#define LOCK_DRIVE ((off_t)1 << 32)
+#define LOCK_DRIVES ((off_t)1 << 40)
+
+/* Bytes of the file; n 0: to the end of all. */
+struct range {
+    off_t start, n;
+};
+static const struct range range_late = {LOCK_LATE, 0};
+
+static struct range range_of_drive(int64_t drive)
+{
+    bool has = drive > 0 && drive < LOCK_DRIVES;
+    return (struct range){has ? LOCK_DRIVE + drive : LOCK_LATE, 1};
+}
 
 enum writers_number { NUMBER_EPOCH, NUMBER_TURN };
 
@@ -36,17 +52,27 @@ struct pool_writers {
     /* Guarded by lock. */
     bool stopping; /* from stop to go: the lock on the file is the handle's, not a thread's */
     unsigned in;   /* the threads of this process share one lock on the file */
-    unsigned late; /* likewise */
+    struct late {  /* likewise, one a drive */
+        int64_t drive;
+        unsigned n;
+    } * late;
+    size_t nlate;
     uint64_t turn; /* the last of this handle; they begin at random, so that no other has them */
 };
 
-static mrmr_err lock_set(const struct pool_writers *writers, enum writers_lock which, short type)
+static mrmr_err range_set(const struct pool_writers *writers, struct range range, short type)
 {
-    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = which, .l_len = 1};
+    struct flock lock = {
+        .l_type = type, .l_whence = SEEK_SET, .l_start = range.start, .l_len = range.n};
     while (fcntl(writers->fd, F_OFD_SETLKW, &lock) < 0)
         if (errno != EINTR)
             return mrmr_fail_errno(errno, "lock", WRITERS_NAME);
     return MRMR_OK;
+}
+
+static mrmr_err lock_set(const struct pool_writers *writers, enum writers_lock which, short type)
+{
+    return range_set(writers, (struct range){which, 1}, type);
 }
 
 /* Without waiting. *ret_got: it is had. */
@@ -60,11 +86,11 @@ static mrmr_err lock_try(const struct pool_writers *writers, enum writers_lock w
 }
 
 /* By another handle. */
-static mrmr_err lock_is_had(
-    const struct pool_writers *writers, enum writers_lock which, bool *ret_had)
+static mrmr_err range_is_had(int fd, struct range range, bool *ret_had)
 {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = which, .l_len = 1};
-    if (fcntl(writers->fd, F_OFD_GETLK, &lock) < 0)
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = range.start, .l_len = range.n};
+    if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
         return mrmr_fail_errno(errno, "look at a lock of", WRITERS_NAME);
     *ret_had = lock.l_type != F_UNLCK;
     return MRMR_OK;
@@ -126,6 +152,7 @@ void pool_writers_close(struct pool_writers *writers)
         return;
     if (writers->fd >= 0)
         close(writers->fd);
+    free(writers->late);
     pthread_mutex_destroy(&writers->lock);
     pthread_cond_destroy(&writers->went);
     free(writers);
@@ -172,32 +199,78 @@ void pool_writers_leave(struct pool_writers *writers)
 struct change {
     struct drv_hold hold; /* first */
     struct pool_writers *writers;
-    bool outlives; /* its caller: an op of it goes on */
-    bool late;     /* has that lock; else it is in still */
+    bool outlives;  /* its caller: an op of it goes on */
+    unsigned nlate; /* drives whose locks it has; none: it is in still */
+    int64_t late[DRV_HOLD_DRIVES + 1];
 };
 
-static void late_leave(struct pool_writers *writers)
+static struct late *late_find_locked(struct pool_writers *writers, int64_t drive)
 {
-    mrmr_locked(&writers->lock);
-    if (--writers->late == 0)
-        lock_set(writers, LOCK_LATE, F_UNLCK);
+    for (size_t i = 0; i < writers->nlate; i++)
+        if (writers->late[i].drive == drive)
+            return &writers->late[i];
+    return NULL;
 }
 
-static mrmr_err late_enter(struct pool_writers *writers)
+static void late_leave(struct pool_writers *writers, int64_t drive)
 {
     mrmr_locked(&writers->lock);
-    if (!writers->late)
-        MRMR_TRY(lock_set(writers, LOCK_LATE, F_RDLCK));
-    writers->late++;
+    struct late *late = late_find_locked(writers, drive);
+    if (--late->n)
+        return;
+    range_set(writers, range_of_drive(drive), F_UNLCK);
+    *late = writers->late[--writers->nlate];
+}
+
+static mrmr_err late_enter(struct pool_writers *writers, int64_t drive)
+{
+    mrmr_locked(&writers->lock);
+    struct late *late = late_find_locked(writers, drive);
+    if (late) {
+        late->n++;
+        return MRMR_OK;
+    }
+    struct late *more = reallocarray(writers->late, writers->nlate + 1, sizeof *more);
+    if (!more)
+        return mrmr_nomem();
+    writers->late = more;
+    MRMR_TRY(range_set(writers, range_of_drive(drive), F_RDLCK));
+    more[writers->nlate++] = (struct late){drive, 1};
     return MRMR_OK;
+}
+
+/* On each drive that gave an op of it up; drive 0: on one that nobody knows. */
+static void change_late_leave(struct change *change)
+{
+    while (change->nlate)
+        late_leave(change->writers, change->late[--change->nlate]);
+}
+
+static mrmr_err change_late_enter(struct change *change)
+{
+    const struct drv_hold *hold = &change->hold;
+    mrmr_err err = MRMR_OK;
+    for (unsigned i = 0; !err && i < hold->ndrives; i++) {
+        err = late_enter(change->writers, hold->drive[i]);
+        if (!err)
+            change->late[change->nlate++] = hold->drive[i];
+    }
+    if (!err && (hold->more || !hold->ndrives)) {
+        err = late_enter(change->writers, 0);
+        if (!err)
+            change->late[change->nlate++] = 0;
+    }
+    if (err)
+        change_late_leave(change);
+    return err;
 }
 
 /* On the caller's thread, or on that of the last op that was given up. */
 static void change_ended(struct drv_hold *hold)
 {
     struct change *change = (struct change *)hold;
-    if (change->late)
-        late_leave(change->writers);
+    if (change->nlate)
+        change_late_leave(change);
     else
         pool_writers_leave(change->writers);
     if (change->outlives)
@@ -212,8 +285,7 @@ static void change_goes_on(struct change *change)
     mrmr_story_save(&story);
     atomic_fetch_add(&change->writers->refs, 1);
     change->outlives = true;
-    change->late = late_enter(change->writers) == MRMR_OK;
-    if (change->late)
+    if (change_late_enter(change) == MRMR_OK)
         pool_writers_leave(change->writers);
     else
         mrmr_log_story(
@@ -252,6 +324,7 @@ bool pool_writers_inside(void)
 struct waiting {
     struct pool_writers *writers;
     const struct pool_job *job;
+    const struct pool_writers_of *drives; /* NULL: all */
     int64_t end, pause;
     bool late; /* it is those that are late who are waited for */
 };
@@ -312,12 +385,34 @@ static mrmr_err lock_wait(struct waiting *waiting, enum writers_lock which, int6
     }
 }
 
+mrmr_err pool_writers_late_on(int dirfd, int64_t drive, bool *ret_late)
+{
+    mrmr_autoclose int fd =
+        openat(dirfd, WRITERS_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    *ret_late = false;
+    if (fd < 0)
+        return errno == ENOENT ? MRMR_OK : mrmr_fail_errno(errno, "open", WRITERS_NAME);
+    return range_is_had(fd, range_of_drive(drive), ret_late);
+}
+
+static mrmr_err late_is_there(const struct waiting *waiting, bool *ret_late)
+{
+    const struct pool_writers_of *drives = waiting->drives;
+    const int fd = waiting->writers->fd;
+    if (!drives)
+        return range_is_had(fd, range_late, ret_late);
+    MRMR_TRY(range_is_had(fd, range_of_drive(0), ret_late));
+    for (size_t i = 0; !*ret_late && i < drives->n; i++)
+        MRMR_TRY(range_is_had(fd, range_of_drive(drives->drive[i]), ret_late));
+    return MRMR_OK;
+}
+
 /* With the gate open. */
 static mrmr_err late_wait(struct waiting *waiting)
 {
     waiting->pause = PAUSE_NS / 2;
     for (;;) {
-        MRMR_TRY(lock_is_had(waiting->writers, LOCK_LATE, &waiting->late));
+        MRMR_TRY(late_is_there(waiting, &waiting->late));
         if (!waiting->late)
             return MRMR_OK;
         MRMR_TRY(waiting_sleep(waiting, PAUSE_MOST_NS));
@@ -358,33 +453,40 @@ static mrmr_err locks_take(struct waiting *waiting, bool *ret_late)
     MRMR_TRY(lock_wait(waiting, LOCK_GATE, PAUSE_GATE_NS));
     mrmr_err err = lock_wait(waiting, LOCK_IN, PAUSE_MOST_NS);
     if (!err)
-        err = lock_is_had(waiting->writers, LOCK_LATE, ret_late);
+        err = late_is_there(waiting, ret_late);
     if (err)
         locks_give_back(waiting->writers);
     return err;
 }
 
-static mrmr_err stop(struct waiting *waiting)
+/* *ret_late: nobody is stopped, for a change became late meanwhile. */
+static mrmr_err stop_try(struct waiting *waiting, bool *ret_late)
 {
-    for (;;) {
-        bool late;
-        MRMR_TRY(late_wait(waiting));
-        MRMR_TRY(locks_take(waiting, &late));
-        if (!late)
-            return MRMR_OK;
+    MRMR_TRY(stopping_begin(waiting));
+    mrmr_err err = locks_take(waiting, ret_late);
+    if (!err && *ret_late)
         locks_give_back(waiting->writers);
-    }
+    if (err || *ret_late)
+        stopping_end(waiting->writers);
+    return err;
 }
 
 mrmr_err pool_writers_stop(struct pool_writers *writers, const struct pool_job *job)
 {
+    return pool_writers_stop_of(writers, job, NULL);
+}
+
+mrmr_err pool_writers_stop_of(
+    struct pool_writers *writers, const struct pool_job *job, const struct pool_writers_of *drives)
+{
     struct waiting waiting = {
-        writers, job, mrmr_clock_monotonic() + writers->wait_most, PAUSE_NS, false};
-    MRMR_TRY(stopping_begin(&waiting));
-    mrmr_err err = stop(&waiting);
-    if (err)
-        stopping_end(writers);
-    return err;
+        writers, job, drives, mrmr_clock_monotonic() + writers->wait_most, PAUSE_NS, false};
+    bool late;
+    do { /* who waits for those that are late keeps no other thread from stopping for other drives */
+        MRMR_TRY(late_wait(&waiting));
+        MRMR_TRY(stop_try(&waiting, &late));
+    } while (late);
+    return MRMR_OK;
 }
 
 void pool_writers_go(struct pool_writers *writers)
@@ -393,13 +495,13 @@ void pool_writers_go(struct pool_writers *writers)
     stopping_end(writers);
 }
 
-mrmr_err pool_writers_stop_after(
-    struct pool_writers *writers, const struct pool_job *job, pool_writers_look look, void *arg)
+mrmr_err pool_writers_stop_after(struct pool_writers *writers, const struct pool_job *job,
+    const struct pool_writers_of *drives, pool_writers_look look, void *arg)
 {
     for (unsigned looks = 1;; looks++) {
         MRMR_TRY(look(arg));
         int64_t since = mrmr_clock_monotonic();
-        MRMR_TRY(pool_writers_stop(writers, job));
+        MRMR_TRY(pool_writers_stop_of(writers, job, drives));
         if (mrmr_clock_monotonic() - since < look_lasts)
             return MRMR_OK;
         /* Writers are slow, and what is asked answers. */

@@ -7,8 +7,8 @@
  * number at once; a commit stops them, looks once more at the files it claims, commits and lets them
  * go on. So does whoever puts another inode in the place of a file (repair.c, restore.c).
  *
- * The file `writers` in the pool's folder has three locks (one for the writers that are in, one at
- * which new ones wait while somebody wants to stop them, one for those that are late) and two
+ * The file `writers` in the pool's folder has locks (one for the writers that are in, one at which
+ * new ones wait while somebody wants to stop them, one a drive for those that are late on it) and two
  * numbers of 8 bytes:
  *
  *     epoch    what stripes count on may be another than before, and so may the inode that has a
@@ -16,8 +16,19 @@
  *     turn     another one for each writer that came: nobody has since, if it is the same
  *
  * A change is late when the guard of a drive (guard.h) gave an op of it up: the caller has his
- * answer, and what he wanted may happen yet, as long as the op hangs in the kernel. Until it has ended, however late, nobody stops the writers: whatever is claimed of the file
- * could be changed after that. Others write meanwhile; only whoever wants to stop them waits.
+ * answer, and what he wanted may happen yet, as long as the op hangs in the kernel. Until it has ended, however late, whatever is claimed of a file
+ * of that drive could be changed after that. So whoever stops the writers says for which drives, and
+ * waits for those that are late there. What is late on another drive changes nothing on these, nor what
+ * stripes count on there: what it overwrites was kept before it was issued, and its drive is claimed
+ * nothing of. A change of which ops of several drives were given up is late on each, until the last of
+ * them has ended. Where it is not known which drive it was, it is late for everybody.
+ *
+ * Lock order. Who writes takes the gate, then the lock of those that are in, shared, and gives the gate
+ * back; a change that becomes late takes its drives' locks, shared, while it is in. Who stops takes the
+ * gate, then the other. A drive's lock nobody takes but those that are late, and nobody waits for it
+ * with a lock: who stops asks for it, with the gate open, and once more when all stand still. So no two
+ * wait for each other, however many drives a change has, and a drive that is added needs no step: its
+ * lock is the byte of its id.
  *
  * The kernel gives the locks back when a process ends, however it ends. One that is killed ends when
  * its last thread has left the kernel, so what hangs uninterruptibly, as in a disk that does not
@@ -34,7 +45,8 @@
  * little after a drive's deadline (set drive-timeout). By then the guard of a drive has given up
  * whatever hung, and its writer has left, or is late; only a sync may take longer on a healthy drive,
  * and is not worth that all the others wait for it: the job ends, and can be run again. The wait for
- * those that are late ends likewise, and the gate is open meanwhile.
+ * those that are late ends likewise, and the gate is open meanwhile. Which drive it was late_on tells,
+ * and hung.h leaves such a drive out of the job.
  *
  * What was read before the wait is as old as the wait was long, and a drive that a writer hung with
  * is no drive to be asked while all wait: stop_after looks first, and again if it had to wait.
@@ -72,11 +84,21 @@ bool pool_writers_inside(void);
 /* Waits for those that are in; nobody enters until go. MRMR_BUSY: they did not leave in time;
  * MRMR_CANCELLED: the job (may be NULL) was. Then nobody is stopped. */
 mrmr_err pool_writers_stop(struct pool_writers *writers, const struct pool_job *job);
+/* The same for what concerns these drives of the catalog alone: what is late on others is not waited
+ * for. With none, it is for what concerns no file. */
+struct pool_writers_of {
+    const int64_t *drive;
+    size_t n;
+};
+mrmr_err pool_writers_stop_of(
+    struct pool_writers *writers, const struct pool_job *job, const struct pool_writers_of *drives);
+/* A change is late on the drive, in any process, now. Of a pool's folder without such a file: none. */
+mrmr_err pool_writers_late_on(int dirfd, int64_t drive, bool *ret_late);
 /* The same after a look, which is not older than a moment when they stand still: it is taken while
  * they write, and again if the stop had to wait. Its error is returned, and nobody is stopped. */
 typedef mrmr_err (*pool_writers_look)(void *arg);
-mrmr_err pool_writers_stop_after(
-    struct pool_writers *writers, const struct pool_job *job, pool_writers_look look, void *arg);
+mrmr_err pool_writers_stop_after(struct pool_writers *writers, const struct pool_job *job,
+    const struct pool_writers_of *drives, pool_writers_look look, void *arg);
 void pool_writers_go(struct pool_writers *writers);
 /* Both while they are stopped; before a commit. */
 mrmr_err pool_writers_new_epoch(struct pool_writers *writers);

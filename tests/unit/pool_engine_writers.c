@@ -4,8 +4,9 @@
  * is put there while they stand still, what they wrote before that stays, and the catalog knows of it
  * when they go on.
  */
+#include "drivers/hold.h"
+#include "pool/hung.h"
 #include "pool/identity.h"
-#include "pool/writers.h"
 #include "tests/support/rig.h"
 
 #include <stdatomic.h>
@@ -29,6 +30,7 @@ struct mount {
     atomic_bool started, in;
     uint64_t epoch; /* when it came in */
     bool known;     /* the catalog had the inode that was there by then */
+    struct drv_hold *hangs;
 };
 
 static int setup(void **state)
@@ -328,6 +330,133 @@ static void test_a_writer_hangs_when_a_file_is_restored(void **state)
     hangs_before(mount, REBUILD, DRV_FAULT_SYNC_ALL, NULL, 1);
 }
 
+/* --- one that hangs on one drive --- */
+
+/* The mount gives it up, and goes on. */
+static void comes_and_is_late(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct mount *mount = arg;
+    (void)op, (void)path;
+    if (atomic_exchange(&mount->in, true))
+        return;
+    rig_ok(pool_writers_begin(mount->writers, &mount->epoch));
+    mount->hangs = drv_hold_share(drv_hold_own());
+    drv_hold_gave_up(rig_pool_drive(mount->rig, 1)->meta.id);
+    pool_writers_end();
+}
+
+static void hang_on_drive_1(struct mount *mount, uint32_t ops, const char *prefix)
+{
+    pool_writers_wait_at_most(mount->rig->pool->writers, LONG_MS * INT64_C(1000000));
+    for (unsigned d = 0; d < mount->rig->n; d++)
+        hook_on(mount, d, ops, prefix, 0, true, comes_and_is_late);
+}
+
+static void it_ends(struct mount *mount)
+{
+    assert_true(mount->in);
+    drv_hold_put(mount->hangs);
+    mount->in = false;
+    rig_clear_faults(mount->rig);
+    assert_false(pool_drive_hangs(mount->rig->pool, rig_pool_drive(mount->rig, 1)));
+}
+
+static void drive_1_is_left_out(struct mount *mount)
+{
+    struct pool_drive *drive = rig_pool_drive(mount->rig, 1);
+    assert_true(mount->in);
+    assert_int_equal(drive->presence, POOL_FAILED);
+    assert_true(drive->hung);
+    assert_non_null(strstr(drive->why.text, "may be written yet"));
+    assert_string_equal(drive->why.drive, "d1");
+}
+
+/* The others are protected without it, and it when it answers. */
+static void test_a_drive_hangs_when_a_stripe_is_committed(void **state)
+{
+    struct mount *mount = *state;
+    struct rig *rig = mount->rig;
+    struct pool_job job = rig_job(rig);
+    for (unsigned d = 0; d < 4; d++) {
+        char path[16];
+        snprintf(path, sizeof path, "f%u", d);
+        rig_put(rig, d, path, 2 * RIG_MIB);
+    }
+    hang_on_drive_1(mount, DRV_FAULT_RENAME, ".mrmr/parity");
+    rig_ok(pool_sync(rig->pool, &job, false, &rig->report));
+    drive_1_is_left_out(mount);
+    assert_string_equal(rig_states(rig, "f0"), "LL");
+    assert_string_equal(rig_states(rig, "f2"), "LL");
+    assert_string_equal(rig_states(rig, "f3"), "LL");
+    assert_string_equal(rig_states(rig, "f1"), "");
+    rig_check_originals(rig);
+    it_ends(mount);
+    rig_protect_all(rig);
+    assert_string_equal(rig_states(rig, "f1"), "LL");
+    rig_check(rig);
+    rig_verify(rig, true);
+}
+
+/* What the catalog knows of it stays as it was: nothing vanished from it. */
+static void test_a_drive_hangs_when_a_scan_begins(void **state)
+{
+    struct mount *mount = *state;
+    struct rig *rig = mount->rig;
+    struct pool_job job = rig_job(rig);
+    rig_one_each(rig, 3, RIG_MIB);
+    rig_put(rig, 0, "new", RIG_MIB);
+    comes_and_is_late(mount, 0, NULL);
+    rig_ok(drv_unlink(rig->drive[1].raw, "f1")); /* it could be what hangs */
+    rig_ok(pool_sync(rig->pool, &job, false, &rig->report));
+    drive_1_is_left_out(mount);
+    assert_int_equal(rig->report.vanished, 0);
+    assert_string_equal(rig_states(rig, "f1"), "L");
+    assert_string_equal(rig_states(rig, "new"), "L");
+    it_ends(mount);
+    rig_ok(pool_sync(rig->pool, &job, true, &rig->report));
+    assert_int_equal(rig->report.vanished, 1);
+    rig_check(rig);
+}
+
+/* A process that opens the pool meanwhile does not touch the drive. */
+static void test_a_pool_is_opened_while_a_drive_hangs(void **state)
+{
+    struct mount *mount = *state;
+    struct rig *rig = mount->rig;
+    rig_one_each(rig, 3, RIG_MIB);
+    comes_and_is_late(mount, 0, NULL);
+    rig_close(rig);
+    unsigned counter = rig_count_reads(rig, 1, "");
+    rig_open(rig);
+    assert_int_equal(rig_reads(rig, 1, counter), 0);
+    drive_1_is_left_out(mount);
+    it_ends(mount);
+    rig_sync(rig);
+    assert_int_equal(rig_pool_drive(rig, 1)->presence, POOL_PRESENT);
+    rig_check(rig);
+}
+
+/* A file of another drive is repaired, and one of its own is left. */
+static void test_a_drive_hangs_when_files_are_repaired(void **state)
+{
+    struct mount *mount = *state;
+    struct rig *rig = mount->rig;
+    rig_one_each(rig, 3, 2 * RIG_MIB);
+    rig_rot(rig, 0, "f0", RIG_MIB + 1);
+    rig_rot(rig, 1, "f1", RIG_MIB + 1);
+    hang_on_drive_1(mount, DRV_FAULT_RENAME, ".mrmr/work");
+    struct pool_scrub_report report = rig_scrub(rig, true);
+    assert_true(mount->in);
+    assert_int_equal(report.repaired, 1);
+    assert_true(rig_original_is_right(rig, 0, rig_find(rig, "f0")));
+    assert_false(rig_original_is_right(rig, 1, rig_find(rig, "f1")));
+    it_ends(mount);
+    report = rig_scrub(rig, true);
+    assert_int_equal(report.repaired, 1);
+    rig_check_originals(rig);
+    rig_check(rig);
+}
+
 /* --- a drive that is another's when the writer has left --- */
 
 static void *take_drive(void *arg)
@@ -388,6 +517,10 @@ int main(void)
         mount_test(test_a_writer_hangs_when_stripes_are_mended),
         mount_test(test_a_writer_hangs_when_a_file_is_repaired),
         mount_test(test_a_writer_hangs_when_a_file_is_restored),
+        mount_test(test_a_drive_hangs_when_a_stripe_is_committed),
+        mount_test(test_a_drive_hangs_when_a_scan_begins),
+        mount_test(test_a_pool_is_opened_while_a_drive_hangs),
+        mount_test(test_a_drive_hangs_when_files_are_repaired),
         mount_test(test_a_drive_is_taken_while_a_commit_waits),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

@@ -2,7 +2,7 @@
  *
  * What a drive's guard gave up, and what happens yet: nothing is claimed of the file until it has.
  */
-#include "pool/writers.h"
+#include "pool/hung.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
@@ -84,18 +84,44 @@ static mrmr_err try_sync(struct world *w)
     return pool_sync(w->rig->pool, &job, false, &w->rig->report);
 }
 
-/* It goes on, and is waited for. */
+static void moment(void)
+{
+    const struct timespec wait = {.tv_nsec = 10 * 1000 * 1000};
+    nanosleep(&wait, NULL);
+}
+
+/* It goes on, and has ended. */
 static void it_ends(struct world *w, struct hang *hang)
 {
     sem_post(&hang->go_on);
-    pool_writers_wait_at_most(w->rig->pool->writers, LONG_S * MRMR_NS_PER_S);
+    while (pool_drive_hangs(w->rig->pool, rig_pool_drive(w->rig, 0)))
+        moment();
 }
 
-static void not_claimed(struct world *w)
+static mrmr_err find_hangs(const struct pool_event *event, void *arg)
 {
-    pool_writers_wait_at_most(w->rig->pool->writers, MOMENT_MS * INT64_C(1000000));
-    assert_int_equal(try_sync(w), MRMR_BUSY);
-    assert_non_null(strstr(mrmr_story_get()->text, "may be written yet"));
+    *(bool *)arg |= !strcmp(event->kind, "drive-hangs") && !strcmp(event->drive, "d0");
+    return MRMR_OK;
+}
+
+/* A sync does without the drive, tells so, and protects what is on the others. */
+static void not_claimed(struct world *w, const char *elsewhere)
+{
+    struct rig *rig = w->rig;
+    bool told = false;
+    const int64_t before = rig_node(rig, "f0").mtime;
+    assert_int_not_equal(before, rig_mtime(rig, "f0")); /* there is something to claim of it */
+    rig_put(rig, 1, elsewhere, RIG_MIB);
+    pool_writers_wait_at_most(rig->pool->writers, MOMENT_MS * INT64_C(1000000));
+    rig_ok(try_sync(w));
+    assert_int_equal(rig->report.drives_away, 1);
+    assert_int_equal(rig_pool_drive(rig, 0)->presence, POOL_FAILED);
+    assert_non_null(strstr(rig_pool_drive(rig, 0)->why.text, "may be written yet"));
+    rig_ok(pool_events(rig->pool, 0, 100, find_hangs, &told));
+    assert_true(told);
+    assert_int_equal(rig_node(rig, "f0").mtime, before);
+    assert_string_equal(rig_states(rig, elsewhere), "L");
+    rig_check(rig);
 }
 
 static void test_a_write_lands_late(void **state)
@@ -105,11 +131,12 @@ static void test_a_write_lands_late(void **state)
     (void)state;
     begin_hanging(&w, &hang, 301);
     write_that_hangs(&w, &hang);
-    not_claimed(&w);
+    not_claimed(&w, "one");
     overwrite(&w, "f1", 50, 1000); /* nobody else waits for it */
-    not_claimed(&w);
+    not_claimed(&w, "two");
     it_ends(&w, &hang);
-    rig_ok(try_sync(&w));
+    rig_protect_all(w.rig); /* the drive, too */
+    assert_int_equal(rig_node(w.rig, "f0").mtime, rig_mtime(w.rig, "f0"));
     close_tree(&w);
     end_hanging(&w, &hang);
 }
@@ -123,9 +150,10 @@ static void test_the_tree_is_closed_meanwhile(void **state)
     begin_hanging(&w, &hang, 302);
     write_that_hangs(&w, &hang);
     close_tree(&w);
-    not_claimed(&w);
+    not_claimed(&w, "one");
     it_ends(&w, &hang);
-    rig_ok(try_sync(&w));
+    rig_protect_all(w.rig); /* the drive, too */
+    assert_int_equal(rig_node(w.rig, "f0").mtime, rig_mtime(w.rig, "f0"));
     end_hanging(&w, &hang);
 }
 
@@ -142,17 +170,12 @@ static void test_keeping_hangs(void **state)
     assert_int_equal(mrmr_class_of(err), MRMR_CLASS_UNAVAILABLE);
     assert_int_equal(sem_trywait(&hang.begun), 0);
     pool_tree_file_close(file);
-    not_claimed(&w);
+    not_claimed(&w, "one");
     it_ends(&w, &hang);
-    rig_ok(try_sync(&w));
+    rig_protect_all(w.rig); /* the drive, too */
+    assert_int_equal(rig_node(w.rig, "f0").mtime, rig_mtime(w.rig, "f0"));
     close_tree(&w);
     end_hanging(&w, &hang);
-}
-
-static void moment(void)
-{
-    const struct timespec wait = {.tv_nsec = 10 * 1000 * 1000};
-    nanosleep(&wait, NULL);
 }
 
 static void wait_live(struct world *w, size_t drive)

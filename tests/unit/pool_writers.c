@@ -206,6 +206,126 @@ static void test_a_change_is_late(void **state)
     pool_writers_close(owner);
 }
 
+static mrmr_err stop_for(struct pool_writers *owner, int64_t drive)
+{
+    mrmr_err err = pool_writers_stop_of(owner, NULL, &(struct pool_writers_of){&drive, 1});
+    if (!err)
+        pool_writers_go(owner);
+    return err;
+}
+
+static bool is_late(int64_t drive)
+{
+    bool late;
+    ok(pool_writers_late_on(dirfd_of_folder, drive, &late));
+    return late;
+}
+
+/* What was given up of the change, before it ended. */
+static struct drv_hold *late_on(struct pool_writers *writer, const int64_t drives[], size_t n)
+{
+    uint64_t epoch;
+    ok(pool_writers_begin(writer, &epoch));
+    struct drv_hold *op = drv_hold_share(drv_hold_own());
+    for (size_t i = 0; i < n; i++)
+        drv_hold_gave_up(drives[i]);
+    pool_writers_end();
+    return op;
+}
+
+/* Only who stops them for that drive, or for all, waits. Two changes on one drive are late until both
+ * have ended, and one on two drives on either. */
+static void test_late_on_a_drive(void **state)
+{
+    (void)state;
+    struct pool_writers *writer, *owner;
+    ok(pool_writers_open(dirfd_of_folder, &writer));
+    ok(pool_writers_open(dirfd_of_folder, &owner));
+    pool_writers_wait_at_most(owner, WAIT_MS * INT64_C(1000000));
+    struct drv_hold *both = late_on(writer, (int64_t[]){7, 9, 7}, 3);
+    struct drv_hold *seven = late_on(writer, (int64_t[]){7}, 1);
+    alarm(ALARM_S);
+    assert_int_equal(stop_for(owner, 7), MRMR_BUSY);
+    assert_int_equal(stop_for(owner, 9), MRMR_BUSY);
+    int64_t begin = mrmr_clock_monotonic();
+    ok(stop_for(owner, 8));
+    ok(stop_for(owner, 10)); /* whichever is added */
+    ok(pool_writers_stop_of(owner, NULL, &(struct pool_writers_of){NULL, 0}));
+    pool_writers_go(owner);
+    assert_true(ms_since(begin) < WAIT_MS);
+    assert_int_equal(pool_writers_stop(owner, NULL), MRMR_BUSY);
+    assert_true(is_late(7) && is_late(9) && !is_late(8));
+    drv_hold_put(both);
+    assert_true(is_late(7) && !is_late(9));
+    ok(stop_for(owner, 9));
+    assert_int_equal(stop_for(owner, 7), MRMR_BUSY);
+    drv_hold_put(seven);
+    assert_false(is_late(7));
+    ok(pool_writers_stop(owner, NULL));
+    pool_writers_go(owner);
+    alarm(0);
+    pool_writers_close(writer);
+    pool_writers_close(owner);
+}
+
+static void *stop_for_7_run(void *arg)
+{
+    assert_int_equal(stop_for(arg, 7), MRMR_BUSY);
+    return NULL;
+}
+
+/* Nor does another thread of the owner, which commits for another drive, wait with the one that waits. */
+static void test_one_waits_and_another_commits(void **state)
+{
+    (void)state;
+    struct pool_writers *writer, *owner;
+    pthread_t thread;
+    ok(pool_writers_open(dirfd_of_folder, &writer));
+    ok(pool_writers_open(dirfd_of_folder, &owner));
+    pool_writers_wait_at_most(owner, LONG_MS * INT64_C(1000000));
+    struct drv_hold *op = late_on(writer, (int64_t[]){7}, 1);
+    alarm(ALARM_S);
+    int64_t begin = mrmr_clock_monotonic();
+    assert_int_equal(pthread_create(&thread, NULL, stop_for_7_run, owner), 0);
+    sleep_ms(WAIT_MS);
+    ok(stop_for(owner, 8));
+    assert_true(ms_since(begin) < LONG_MS);
+    pthread_join(thread, NULL);
+    assert_true(ms_since(begin) >= LONG_MS);
+    drv_hold_put(op);
+    alarm(0);
+    pool_writers_close(writer);
+    pool_writers_close(owner);
+}
+
+/* More drives than are remembered, or one that has no name: it could be any. */
+static void test_late_on_any_drive(void **state)
+{
+    (void)state;
+    struct pool_writers *writer, *owner;
+    ok(pool_writers_open(dirfd_of_folder, &writer));
+    ok(pool_writers_open(dirfd_of_folder, &owner));
+    pool_writers_wait_at_most(owner, WAIT_MS * INT64_C(1000000));
+    alarm(ALARM_S);
+    for (size_t n = 0; n <= DRV_HOLD_DRIVES + 1; n++) {
+        static const int64_t drives[DRV_HOLD_DRIVES + 1] = {1, 2, 3, 4, 5};
+        static const int64_t nameless = 0;
+        struct drv_hold *op = late_on(writer, drives, n);
+        bool any = n == 0 || n > DRV_HOLD_DRIVES;
+        assert_int_equal(stop_for(owner, 99), any ? MRMR_BUSY : MRMR_OK);
+        drv_hold_put(op);
+        ok(stop_for(owner, 99));
+        op = late_on(writer, &nameless, 1);
+        assert_int_equal(stop_for(owner, 99), MRMR_BUSY);
+        drv_hold_put(op);
+    }
+    ok(pool_writers_stop(owner, NULL));
+    pool_writers_go(owner);
+    alarm(0);
+    pool_writers_close(writer);
+    pool_writers_close(owner);
+}
+
 static void *late_run(void *arg)
 {
     struct pool_writers *writer = arg;
@@ -340,17 +460,18 @@ static void test_a_look_is_new(void **state)
     uint64_t epoch;
     ok(pool_writers_open(dirfd_of_folder, &looks.writers));
     ok(pool_writers_open(dirfd_of_folder, &writers));
-    ok(pool_writers_stop_after(writers, NULL, look, &looks));
+    ok(pool_writers_stop_after(writers, NULL, NULL, look, &looks));
     assert_int_equal(looks.n, 1);
     pool_writers_go(writers);
     ok(pool_writers_enter(looks.writers, &epoch));
     assert_int_equal(pthread_create(&thread, NULL, leave_run, &looks), 0);
-    ok(pool_writers_stop_after(writers, NULL, look, &looks));
+    ok(pool_writers_stop_after(writers, NULL, NULL, look, &looks));
     assert_int_equal(looks.n, 3);
     assert_true(looks.after);
     pool_writers_go(writers);
     pthread_join(thread, NULL);
-    assert_int_equal(pool_writers_stop_after(writers, NULL, look_fails, &looks), MRMR_DIVERGED);
+    assert_int_equal(
+        pool_writers_stop_after(writers, NULL, NULL, look_fails, &looks), MRMR_DIVERGED);
     ok(pool_writers_enter(looks.writers, &epoch));
     pool_writers_leave(looks.writers);
     pool_writers_close(writers);
@@ -413,6 +534,9 @@ int main(void)
         cmocka_unit_test(test_a_writer_hangs),
         cmocka_unit_test(test_a_change_is_late),
         cmocka_unit_test(test_a_change_becomes_late),
+        cmocka_unit_test(test_late_on_a_drive),
+        cmocka_unit_test(test_one_waits_and_another_commits),
+        cmocka_unit_test(test_late_on_any_drive),
         cmocka_unit_test(test_who_stops_hangs),
         cmocka_unit_test(test_the_job_is_cancelled),
         cmocka_unit_test(test_a_look_is_new),

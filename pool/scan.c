@@ -34,8 +34,7 @@ struct scan {
     struct pool_sync_report *report;
     struct pool_scan_excludes excludes;
     struct pool_touched touched, touched_first;
-    uint64_t touched_before; /* bytes of its file when the scan began */
-    uint64_t moved_before;   /* the same of what was renamed */
+    uint64_t moved_before; /* bytes of what was renamed, when the scan began */
     struct pool_gone *gone;
     struct pool_gone_list over; /* what had been applied when the scan began */
     struct pool_scan_drive *drive;
@@ -67,6 +66,7 @@ static mrmr_err scan_begin_drive(
         .excludes = &s->excludes,
         .touched = &s->touched,
         .touched_before = &s->touched_first,
+        .was_held = drive->meta.hold[0] != '\0',
         .accept = accept,
         .unclean = scan_was_unclean(drive),
         .replacing = drive->meta.state == META_DRIVE_REBUILDING,
@@ -111,7 +111,7 @@ static mrmr_err scan_begin(struct scan *s, bool accept)
         return mrmr_nomem();
     MRMR_TRY(pool_scan_excludes_load(s->pool, &s->excludes));
     MRMR_TRY(scan_apply_gone(s));
-    MRMR_TRY(pool_touched_size(s->pool, &s->touched_before));
+    MRMR_TRY(pool_touched_begin(s->pool, s->job));
     MRMR_TRY(pool_touched_load(s->pool, &s->touched_first));
     MRMR_TRY(pool_moved_size(s->pool, s->job, &s->moved_before));
     for (size_t i = 0; i < s->pool->ndrives; i++) {
@@ -219,7 +219,7 @@ static mrmr_err scan_drop_touched(struct scan *s)
         if (!s->worker[i].err && !s->drive[i].hold && scan_saw_touched(&s->drive[i]))
             drives[n++] = s->worker[i].drive->meta.id;
     MRMR_TRY(scan_drop_gone(s, drives, n));
-    return pool_touched_drop(s->pool, s->job, s->touched_before, drives, n);
+    return pool_touched_drop(s->pool, s->job, drives, n);
 }
 
 /* What was renamed before the scan began is known by its new name, on drives that were seen whole. */
@@ -239,12 +239,27 @@ static mrmr_err scan_drop_moved(struct scan *s)
     return pool_moved_drop(s->pool, s->job, s->moved_before, drives, n);
 }
 
+/* What was touched there is not known one by one: touched.h says what that costs. */
+static void scan_tell_marked(struct scan *s, const struct pool_drive *drive)
+{
+    if (pool_touched_all(&s->touched, drive->meta.id))
+        pool_tell(s->pool, s->job, true, "touched-all", drive,
+            "more files of drive %s were changed through the mount since its last scan than are "
+            "noted "
+            "one by one: whatever changed or vanished there by now counts as meant, and nothing of "
+            "it "
+            "is held",
+            drive->meta.name);
+}
+
 static mrmr_err scan_run(struct scan *s)
 {
     MRMR_TRY(pool_scan_team_run(s->pool, s->job, "scan", s->worker, s->n, scan_work));
     MRMR_TRY(pool_touched_load(s->pool, &s->touched));
-    for (size_t i = 0; i < s->n; i++)
+    for (size_t i = 0; i < s->n; i++) {
+        scan_tell_marked(s, s->worker[i].drive);
         MRMR_TRY(scan_judge(s, &s->worker[i]));
+    }
     MRMR_TRY(scan_drop_moved(s));
     MRMR_TRY(scan_drop_touched(s));
     struct meta_exposed_total exposed;

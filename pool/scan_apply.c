@@ -197,6 +197,9 @@ static mrmr_err apply_drop_names(struct pool_scan_drive *scan, int64_t node)
 
 bool pool_scan_is_touched(const struct pool_scan_drive *scan, const struct meta_node *node)
 {
+    /* A mark is nobody's word for what was held before it. */
+    if (scan->was_held && pool_touched_all(scan->touched, node->drive))
+        return false;
     return pool_touched_has(scan->touched, node->drive, node->ino);
 }
 

@@ -301,6 +301,18 @@ static mrmr_err run_claim_same(struct pool_run *run, struct pool_paths *paths,
     return MRMR_OK;
 }
 
+/* On some drive that it claims of a stat does not tell all (touched.h). */
+static bool run_claims_what_hides(struct pool_run *run)
+{
+    const struct meta_stripe *next = &run->change->next;
+    for (size_t i = 0; i < next->blocks; i++) {
+        const struct pool_drive *drive = pool_drive_by_id(run->pool, next->block[i].drive);
+        if (drive && !(drive->info.caps & DRV_CAP_STABLE_CTIME))
+            return true;
+    }
+    return false;
+}
+
 /* Writers stand still. What was written through them since the files were read cancels the claim: a
  * look at each file tells, for it was older than a clock tick when its first byte was read; or, where
  * a time that is set back would hide it, that it was touched since the last scan began. */
@@ -308,14 +320,15 @@ static mrmr_err run_claims_same(struct pool_run *run)
 {
     const struct meta_stripe *next = &run->change->next;
     struct pool_paths paths = {.parent = 0};
-    struct pool_touched touched;
+    struct pool_touched touched = {.n = 0};
     mrmr_err err = MRMR_OK;
     int64_t last = 0;
     uint64_t turn;
     MRMR_TRY(pool_writers_turn(run->pool->writers, &turn));
     if (turn == run->turn)
         return MRMR_OK;
-    MRMR_TRY(pool_touched_load(run->pool, &touched));
+    if (run_claims_what_hides(run))
+        MRMR_TRY(pool_touched_load(run->pool, &touched));
     for (size_t i = 0; !err && i < next->extents; i++) {
         if (next->extent[i].id || next->extent[i].node == last)
             continue;

@@ -5,47 +5,119 @@
 #include "base/durable.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define TOUCHED_NAME "touched"
-enum { RECORD = sizeof(struct pool_touched_inode), TOUCHED_MOST = 1 << 30 };
+#define TOUCHED_CUT "touched.cut"
+#define TOUCHED_OLD "touched.old"
+enum {
+    RECORD = sizeof(struct pool_touched_inode),
+    BATCH = 4096,               /* records */
+    TOUCHED_READ_MOST = 1 << 30 /* there was no bound once */
+};
+
+/* In the order in which a record goes through them. */
+static const char *const names[] = {TOUCHED_NAME, TOUCHED_CUT, TOUCHED_OLD};
+enum { NAMES = sizeof names / sizeof *names, SORTED = 2 };
+
+/* --- adding --- */
 
 mrmr_err pool_touched_open(int dirfd, int *ret_fd)
 {
     int fd =
-        openat(dirfd, TOUCHED_NAME, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        openat(dirfd, TOUCHED_NAME, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return mrmr_fail_errno(errno, "open", TOUCHED_NAME);
     *ret_fd = fd;
     return MRMR_OK;
 }
 
-mrmr_err pool_touched_add(int fd, int64_t drive, uint64_t ino)
+static mrmr_err record_add(int fd, const struct pool_touched_inode *record)
 {
-    const struct pool_touched_inode record = {drive, ino};
     ssize_t n;
     do
-        n = write(fd, &record, sizeof record);
+        n = write(fd, record, RECORD);
     while (n < 0 && errno == EINTR);
     return n == RECORD ? MRMR_OK : mrmr_fail_errno(n < 0 ? errno : ENOSPC, "write", TOUCHED_NAME);
 }
 
-mrmr_err pool_touched_size(struct pool *pool, uint64_t *ret_size)
+static mrmr_err records_read(int fd, const char *name, uint64_t offset,
+    struct pool_touched_inode records[], size_t most, size_t *ret_n)
 {
-    struct stat st;
-    *ret_size = 0;
-    if (fstatat(pool->dirfd, TOUCHED_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        *ret_size = (uint64_t)st.st_size;
-    else if (errno != ENOENT)
-        return mrmr_fail_errno(errno, "stat", TOUCHED_NAME);
+    ssize_t n;
+    do
+        n = pread(fd, records, most * RECORD, (off_t)offset);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return mrmr_fail_errno(errno, "read", name);
+    *ret_n = (size_t)n / RECORD;
     return MRMR_OK;
 }
 
-static mrmr_err touched_read(struct pool *pool, struct mrmr_bytes *bytes)
+/* From the offset on, one by one. */
+static mrmr_err records_have(int fd, const char *name, uint64_t offset,
+    const struct pool_touched_inode *wanted, bool *ret_has)
 {
-    mrmr_err err = mrmr_durable_read(pool->dirfd, TOUCHED_NAME, TOUCHED_MOST, bytes);
-    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
+    mrmr_autofree struct pool_touched_inode *records = malloc(BATCH * RECORD);
+    size_t n;
+    if (!records)
+        return mrmr_nomem();
+    do {
+        MRMR_TRY(records_read(fd, name, offset, records, BATCH, &n));
+        for (size_t i = 0; i < n && !*ret_has; i++)
+            *ret_has = records[i].drive == wanted->drive &&
+                       (records[i].ino == wanted->ino || records[i].ino == POOL_TOUCHED_ALL);
+        offset += n * RECORD;
+    } while (n && !*ret_has);
+    return MRMR_OK;
+}
+
+/* Beyond the bound there are marks alone, one a drive; or a few, where two processes were at it. */
+static mrmr_err mark_add(int fd, int64_t drive)
+{
+    const struct pool_touched_inode mark = {drive, POOL_TOUCHED_ALL};
+    bool has = false;
+    MRMR_TRY(records_have(fd, TOUCHED_NAME, POOL_TOUCHED_MOST, &mark, &has));
+    return has ? MRMR_OK : record_add(fd, &mark);
+}
+
+mrmr_err pool_touched_add(int fd, int64_t drive, uint64_t ino)
+{
+    struct stat st;
+    if (!ino)
+        return MRMR_OK;
+    if (fstat(fd, &st) < 0)
+        return mrmr_fail_errno(errno, "stat", TOUCHED_NAME);
+    if ((uint64_t)st.st_size >= POOL_TOUCHED_MOST)
+        return mark_add(fd, drive);
+    return record_add(fd, &(struct pool_touched_inode){drive, ino});
+}
+
+/* --- looking --- */
+
+static mrmr_err file_size(struct pool *pool, const char *name, uint64_t *ret_size)
+{
+    struct stat st;
+    *ret_size = 0;
+    if (fstatat(pool->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        *ret_size = (uint64_t)st.st_size;
+    else if (errno != ENOENT)
+        return mrmr_fail_errno(errno, "stat", name);
+    return MRMR_OK;
+}
+
+mrmr_err pool_touched_size(struct pool *pool, uint64_t *ret_size)
+{
+    uint64_t all = 0, size;
+    for (size_t i = 0; i < NAMES; i++) {
+        MRMR_TRY(file_size(pool, names[i], &size));
+        all += size;
+    }
+    *ret_size = all;
+    return MRMR_OK;
 }
 
 static int inode_compare(const void *a, const void *b)
@@ -56,45 +128,200 @@ static int inode_compare(const void *a, const void *b)
     return x->ino < y->ino ? -1 : x->ino > y->ino;
 }
 
-mrmr_err pool_touched_load(struct pool *pool, struct pool_touched *ret_touched)
+/* Each once, and of a drive with a mark, which is its last one, nothing else. */
+static void touched_tidy(struct pool_touched *touched)
+{
+    struct pool_touched_inode *inode = touched->inode;
+    size_t n = 0, first = 0; /* of the drive */
+    qsort(inode, touched->n, RECORD, inode_compare);
+    for (size_t i = 0; i < touched->n; i++) {
+        if (n && inode_compare(&inode[n - 1], &inode[i]) == 0)
+            continue;
+        if (n && inode[n - 1].drive != inode[i].drive)
+            first = n;
+        if (inode[i].ino == POOL_TOUCHED_ALL)
+            n = first;
+        inode[n++] = inode[i];
+    }
+    touched->n = n;
+}
+
+/* Of the files from the first on. */
+static mrmr_err touched_read(struct pool *pool, size_t first, struct pool_touched *ret_touched)
 {
     mrmr_autobytes struct mrmr_bytes bytes = MRMR_BYTES_INIT;
-    MRMR_TRY(touched_read(pool, &bytes));
-    struct pool_touched touched = {.n = bytes.size / RECORD};
-    touched.inode = malloc(touched.n * RECORD + 1);
-    if (!touched.inode)
-        return mrmr_nomem();
-    if (touched.n) {
-        memcpy(touched.inode, bytes.data, touched.n * RECORD);
-        qsort(touched.inode, touched.n, RECORD, inode_compare);
+    MRMR_TRY(mrmr_bytes_reserve(&bytes, RECORD));
+    for (size_t i = first; i < NAMES; i++) {
+        mrmr_err err = mrmr_durable_read(pool->dirfd, names[i], TOUCHED_READ_MOST, &bytes);
+        if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+            return err;
+        bytes.size -= bytes.size % RECORD; /* one that was cut short */
     }
-    *ret_touched = touched;
+    ret_touched->n = bytes.size / RECORD;
+    ret_touched->inode = (struct pool_touched_inode *)(void *)bytes.data;
+    bytes = (struct mrmr_bytes){0};
+    touched_tidy(ret_touched);
     return MRMR_OK;
+}
+
+mrmr_err pool_touched_load(struct pool *pool, struct pool_touched *ret_touched)
+{
+    return touched_read(pool, 0, ret_touched);
+}
+
+static bool has_record(const struct pool_touched *touched, int64_t drive, uint64_t ino)
+{
+    const struct pool_touched_inode wanted = {drive, ino};
+    return touched->n && bsearch(&wanted, touched->inode, touched->n, RECORD, inode_compare);
+}
+
+bool pool_touched_all(const struct pool_touched *touched, int64_t drive)
+{
+    return has_record(touched, drive, POOL_TOUCHED_ALL);
 }
 
 bool pool_touched_has(const struct pool_touched *touched, int64_t drive, uint64_t ino)
 {
+    return ino && (has_record(touched, drive, ino) || pool_touched_all(touched, drive));
+}
+
+static mrmr_err sorted_has(
+    int fd, const char *name, const struct pool_touched_inode *wanted, bool *ret_has)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return mrmr_fail_errno(errno, "stat", name);
+    uint64_t low = 0, high = (uint64_t)st.st_size / RECORD;
+    while (low < high && !*ret_has) {
+        struct pool_touched_inode record;
+        uint64_t middle = low + (high - low) / 2;
+        size_t n;
+        MRMR_TRY(records_read(fd, name, middle * RECORD, &record, 1, &n));
+        int order = n ? inode_compare(&record, wanted) : 1;
+        *ret_has = order == 0;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err file_has(
+    struct pool *pool, size_t which, const struct pool_touched_inode *wanted, bool *ret_has)
+{
+    const char *name = names[which];
+    const struct pool_touched_inode mark = {wanted->drive, POOL_TOUCHED_ALL};
+    mrmr_autoclose int fd =
+        openat(pool->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return errno == ENOENT ? MRMR_OK : mrmr_fail_errno(errno, "open", name);
+    if (which != SORTED)
+        return records_have(fd, name, 0, wanted, ret_has);
+    MRMR_TRY(sorted_has(fd, name, wanted, ret_has));
+    return *ret_has ? MRMR_OK : sorted_has(fd, name, &mark, ret_has);
+}
+
+mrmr_err pool_touched_find(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has)
+{
     const struct pool_touched_inode wanted = {drive, ino};
-    return ino && touched->n && bsearch(&wanted, touched->inode, touched->n, RECORD, inode_compare);
+    *ret_has = false;
+    for (size_t i = 0; ino && i < NAMES && !*ret_has; i++)
+        MRMR_TRY(file_has(pool, i, &wanted, ret_has));
+    return MRMR_OK;
 }
 
 mrmr_err pool_touched_may_hide(
     struct pool *pool, const struct pool_drive *drive, uint64_t ino, bool *ret_may)
 {
-    struct pool_touched touched;
     *ret_may = false;
-    if (drive->info.caps & DRV_CAP_STABLE_CTIME)
-        return MRMR_OK;
-    MRMR_TRY(pool_touched_load(pool, &touched));
-    *ret_may = pool_touched_hides(&touched, drive, ino);
-    pool_touched_free(&touched);
-    return MRMR_OK;
+    return drive->info.caps & DRV_CAP_STABLE_CTIME
+               ? MRMR_OK
+               : pool_touched_find(pool, drive->meta.id, ino, ret_may);
 }
 
 void pool_touched_free(struct pool_touched *touched)
 {
     free(touched->inode);
     *touched = (struct pool_touched){.n = 0};
+}
+
+/* --- the scan --- */
+
+/* The drive with most records gets a mark for them. */
+static void touched_mark_one(struct pool_touched *touched)
+{
+    struct pool_touched_inode *inode = touched->inode;
+    size_t first = 0, most = 0, from = 0;
+    for (size_t i = 0; i < touched->n; i++) {
+        if (inode[i].drive != inode[first].drive)
+            first = i;
+        if (i - first + 1 > most) {
+            most = i - first + 1;
+            from = first;
+        }
+    }
+    inode[from].ino = POOL_TOUCHED_ALL;
+    memmove(&inode[from + 1], &inode[from + most], (touched->n - from - most) * RECORD);
+    touched->n -= most - 1;
+}
+
+static mrmr_err old_replace(struct pool *pool, const struct pool_touched *touched)
+{
+    return mrmr_durable_replace(
+        pool->dirfd, TOUCHED_OLD, touched->inode, touched->n * RECORD, 0600);
+}
+
+/* What was set aside goes into the old ones. Nobody adds to it. */
+static mrmr_err cut_take_in(struct pool *pool)
+{
+    struct pool_touched touched = {.n = 0};
+    uint64_t size;
+    MRMR_TRY(file_size(pool, TOUCHED_CUT, &size));
+    if (!size)
+        return MRMR_OK;
+    MRMR_TRY(touched_read(pool, 1, &touched));
+    while (touched.n > POOL_TOUCHED_MOST / RECORD)
+        touched_mark_one(&touched);
+    mrmr_err err = old_replace(pool, &touched);
+    pool_touched_free(&touched);
+    MRMR_TRY(err);
+    if (unlinkat(pool->dirfd, TOUCHED_CUT, 0) < 0)
+        return mrmr_fail_errno(errno, "remove", TOUCHED_CUT);
+    return MRMR_OK;
+}
+
+/* Writers stand still. */
+static mrmr_err set_aside(struct pool *pool)
+{
+    if (renameat(pool->dirfd, TOUCHED_NAME, pool->dirfd, TOUCHED_CUT) < 0 && errno != ENOENT)
+        return mrmr_fail_errno(errno, "set aside", TOUCHED_NAME);
+    return pool_writers_new_epoch(pool->writers);
+}
+
+static mrmr_err stand_still(struct pool *pool, const struct pool_job *job)
+{
+    MRMR_TRY(pool_stop_for(pool, job, NULL, 0));
+    mrmr_err err = pool_writers_new_epoch(pool->writers);
+    pool_writers_go(pool->writers);
+    return err;
+}
+
+mrmr_err pool_touched_begin(struct pool *pool, const struct pool_job *job)
+{
+    uint64_t size, left;
+    MRMR_TRY(file_size(pool, TOUCHED_NAME, &size));
+    MRMR_TRY(file_size(pool, TOUCHED_CUT, &left));
+    if (left) { /* of one that was cut short: somebody may be adding to it yet */
+        MRMR_TRY(stand_still(pool, job));
+        MRMR_TRY(cut_take_in(pool));
+    }
+    if (!size)
+        return MRMR_OK;
+    MRMR_TRY(pool_stop_for(pool, job, NULL, 0));
+    mrmr_err err = set_aside(pool);
+    pool_writers_go(pool->writers);
+    return err ? err : cut_take_in(pool);
 }
 
 static bool is_one_of(int64_t drive, const int64_t drives[], size_t n)
@@ -105,33 +332,26 @@ static bool is_one_of(int64_t drive, const int64_t drives[], size_t n)
     return false;
 }
 
-/* Nobody adds meanwhile.. */
-static mrmr_err touched_rewrite(
-    struct pool *pool, uint64_t size, const int64_t drives[], size_t ndrives)
+static mrmr_err old_drop(struct pool *pool, const int64_t drives[], size_t ndrives)
 {
-    mrmr_autobytes struct mrmr_bytes bytes = MRMR_BYTES_INIT;
+    struct pool_touched touched = {.n = 0};
     size_t kept = 0;
-    MRMR_TRY(touched_read(pool, &bytes));
-    for (size_t at = 0; at + RECORD <= bytes.size; at += RECORD) {
-        struct pool_touched_inode record;
-        memcpy(&record, bytes.data + at, RECORD);
-        if (at < size && is_one_of(record.drive, drives, ndrives))
-            continue;
-        memmove(bytes.data + kept, &record, RECORD);
-        kept += RECORD;
-    }
-    return kept == bytes.size
-               ? MRMR_OK
-               : mrmr_durable_replace(pool->dirfd, TOUCHED_NAME, bytes.data, kept, 0600);
+    MRMR_TRY(touched_read(pool, SORTED, &touched));
+    for (size_t i = 0; i < touched.n; i++)
+        if (!is_one_of(touched.inode[i].drive, drives, ndrives))
+            touched.inode[kept++] = touched.inode[i];
+    bool same = kept == touched.n;
+    touched.n = kept;
+    mrmr_err err = same ? MRMR_OK : old_replace(pool, &touched);
+    pool_touched_free(&touched);
+    return err;
 }
 
 mrmr_err pool_touched_drop(
-    struct pool *pool, const struct pool_job *job, uint64_t size, int64_t drives[], size_t ndrives)
+    struct pool *pool, const struct pool_job *job, int64_t drives[], size_t ndrives)
 {
     MRMR_TRY(pool_stop_for_some(pool, job, drives, &ndrives));
     mrmr_err err = pool_writers_new_epoch(pool->writers);
-    if (!err && size && ndrives)
-        err = touched_rewrite(pool, size, drives, ndrives);
     pool_writers_go(pool->writers);
-    return err;
+    return err || !ndrives ? err : old_drop(pool, drives, ndrives);
 }

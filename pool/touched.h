@@ -8,8 +8,36 @@
  * where one is lost, the worst that comes of it is a hold that asks the user.
  *
  * Whoever adds is among the writers (writers.h), opens the file anew at each epoch that it has not
- * seen, and adds before it makes the change. The scan loads the records after it has walked the
- * drives, and drops those that were there before it began.
+ * seen, and adds before it makes the change. A scan begins with setting the file aside while they
+ * stand still, as `touched.cut`, and a new epoch; then it makes one of that and of what earlier scans
+ * did not come to an end with: `touched.old`, sorted, each inode once. It loads the records after it
+ * has walked the drives, and drops from `touched.old` those of the drives that it has judged. What is
+ * touched meanwhile is in `touched` again, for the next.
+ *
+ * Crash argument. A record is in one of the three files from when it was added until it is dropped:
+ *
+ *  1  renaming touched to touched.cut. Before: nothing has changed. After: all read both. It is done
+ *     only where no touched.cut is left.
+ *  2  the new epoch. If it cannot be written the scan ends, and writers go on adding to touched.cut,
+ *     which the next scan takes in after they stood still once more.
+ *  3  touched.old replaced, durably, by the two together. Before: as 1. After: what is in touched.cut
+ *     is there twice, which says nothing more.
+ *  4  removing touched.cut. Not synced: if it comes back, its records are taken for newer than they
+ *     are, once more. What that does: no hold for a file that was changed through MRMR before.
+ *
+ * Who reads without being the owner reads in this order, too: a record that moves on is seen.
+ *
+ * Bounds. `touched` takes POOL_TOUCHED_MOST bytes of records, some 4 million, and `touched.old` as
+ * much. Beyond that there is a mark instead, one a drive: anything may have been touched there. In
+ * `touched.old` the drive with most records gets it.
+ * What a mark costs. The next scan of that drive holds nothing for what vanished or changed there,
+ * since nobody can tell any more what of it was the user's word: a real mass loss that comes between
+ * two scans together with millions of changes through the mount is taken for the user's. It is told
+ * of, as an event with the drive's name. It does so once: the scan that has judged the drive drops the
+ * mark like any record, and one that is made meanwhile is for the next. A hold that was there before
+ * is not lifted by it: there the mark, which stays as long as the hold does, excuses nothing. On a
+ * drive without a stable ctime all files are read and compared in that scan, and until then stripes
+ * claim nothing there.
  *
  * Where a drive has no stable ctime, a time that is set back hides a write: there a file whose inode
  * is here is never unchanged by its stat alone. A stripe claims nothing of it, the next scan has it
@@ -26,18 +54,26 @@ struct pool_touched_inode {
     uint64_t ino;
 };
 
-/* To add: a descriptor, to be closed by the caller. */
+#define POOL_TOUCHED_MOST (UINT64_C(64) << 20) /* bytes */
+/* The inode of a mark. */
+#define POOL_TOUCHED_ALL UINT64_MAX
+
+/* To add: a descriptor, to be closed by the caller. An inode without a number is not recorded. */
 mrmr_err pool_touched_open(int dirfd, int *ret_fd);
 mrmr_err pool_touched_add(int fd, int64_t drive, uint64_t ino);
 
 struct pool_touched {
-    struct pool_touched_inode *inode; /* sorted */
+    struct pool_touched_inode *inode; /* sorted, each once; of a drive with a mark that alone */
     size_t n;
 };
-/* Bytes of records; 0 if there are none. */
+/* Bytes of records in all files; 0 if there are none. */
 mrmr_err pool_touched_size(struct pool *pool, uint64_t *ret_size);
 mrmr_err pool_touched_load(struct pool *pool, struct pool_touched *ret_touched);
 bool pool_touched_has(const struct pool_touched *touched, int64_t drive, uint64_t ino);
+/* There is a mark. */
+bool pool_touched_all(const struct pool_touched *touched, int64_t drive);
+/* The same as has, where nothing is loaded: what is sorted is searched, and not read. */
+mrmr_err pool_touched_find(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has);
 /* By its stat the file may be unchanged, and it is not to be believed: see above. */
 static inline bool pool_touched_hides(
     const struct pool_touched *touched, const struct pool_drive *drive, uint64_t ino)
@@ -49,10 +85,12 @@ static inline bool pool_touched_hides(
 mrmr_err pool_touched_may_hide(
     struct pool *pool, const struct pool_drive *drive, uint64_t ino, bool *ret_may);
 void pool_touched_free(struct pool_touched *touched);
-/* A scan has ended: records of these drives within the first `size` bytes are done with, and a new
- * epoch begins, since inodes may be other nodes now. A drive on which a change hangs keeps its records,
- * and drives[] is without it after. POOL_OWN. */
+/* A scan begins: what is recorded so far is set aside. POOL_OWN. */
+mrmr_err pool_touched_begin(struct pool *pool, const struct pool_job *job);
+/* It has ended: what was set aside of these drives is done with, and a new epoch begins, since inodes
+ * may be other nodes now. A drive on which a change hangs keeps its records, and drives[] is without
+ * it after. POOL_OWN. */
 mrmr_err pool_touched_drop(
-    struct pool *pool, const struct pool_job *job, uint64_t size, int64_t drives[], size_t ndrives);
+    struct pool *pool, const struct pool_job *job, int64_t drives[], size_t ndrives);
 
 #endif

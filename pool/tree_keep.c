@@ -348,14 +348,10 @@ static mrmr_err counted_touch(struct pool_tree *tree, const struct tree_inode *i
 
 mrmr_err tree_keep_touched(struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched)
 {
-    struct pool_touched touched;
     *ret_touched = false;
-    if (!tree->keeper)
-        return MRMR_OK;
-    MRMR_TRY(pool_touched_load(tree->pool, &touched));
-    *ret_touched = pool_touched_has(&touched, tree->drive[drive].drive->meta.id, ino);
-    pool_touched_free(&touched);
-    return MRMR_OK;
+    return tree->keeper
+               ? pool_touched_find(tree->pool, tree->drive[drive].drive->meta.id, ino, ret_touched)
+               : MRMR_OK;
 }
 
 /* --- bytes --- */

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The record of what was touched: set aside by scans, bounded, and nothing of it lost at any cut.
+ */
+#include "pool/touched.h"
+#include "tests/support/rig.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { RECORD = sizeof(struct pool_touched_inode), OTHER = 99 };
+
+static struct rig *rig;
+static int64_t a, b; /* drives */
+
+static int setup(void **state)
+{
+    (void)state;
+    rig = rig_create(&(struct rig_spec){.seed = 71});
+    a = rig_pool_drive(rig, 0)->meta.id;
+    b = rig_pool_drive(rig, 1)->meta.id;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    rig_destroy(rig);
+    return 0;
+}
+
+static void add(int64_t drive, uint64_t ino)
+{
+    int fd;
+    rig_ok(pool_touched_open(rig->pool->dirfd, &fd));
+    rig_ok(pool_touched_add(fd, drive, ino));
+    close(fd);
+}
+
+/* As those who load it see it, and those who look for one. */
+static bool has(int64_t drive, uint64_t ino)
+{
+    struct pool_touched touched;
+    bool found;
+    rig_ok(pool_touched_load(rig->pool, &touched));
+    rig_ok(pool_touched_find(rig->pool, drive, ino, &found));
+    assert_int_equal(found, pool_touched_has(&touched, drive, ino));
+    pool_touched_free(&touched);
+    return found;
+}
+
+static uint64_t size_of(const char *name)
+{
+    struct stat st;
+    return fstatat(rig->pool->dirfd, name, &st, 0) ? 0 : (uint64_t)st.st_size;
+}
+
+static void drop(int64_t drive)
+{
+    rig_ok(pool_touched_drop(rig->pool, NULL, &drive, 1));
+}
+
+/* What comes after a scan began outlasts it, and so does what is of a drive that was not judged. */
+static void test_what_a_scan_takes(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        for (uint64_t ino = 9; ino >= 3; ino -= 2) {
+            add(b, ino);
+            add(a, ino);
+        }
+    rig_ok(pool_touched_begin(rig->pool, NULL));
+    assert_int_equal(size_of("touched.old"), 8 * RECORD); /* each once */
+    assert_int_equal(size_of("touched") + size_of("touched.cut"), 0);
+    assert_true(has(a, 3) && has(a, 9) && has(b, 5) && !has(a, 4) && !has(a, 1) && !has(a, 11));
+    add(a, 4);
+    add(a, 5);
+    drop(a);
+    assert_true(has(a, 4) && has(a, 5) && !has(a, 3) && !has(a, 9));
+    assert_true(has(b, 3) && has(b, 9));
+    assert_int_equal(size_of("touched.old"), 4 * RECORD);
+    rig_ok(pool_touched_begin(rig->pool, NULL));
+    drop(a);
+    assert_true(!has(a, 4) && !has(a, 5) && has(b, 9));
+    assert_false(has(a, 0)); /* no number: nothing is known of it */
+    add(a, 0);
+    assert_int_equal(size_of("touched"), 0);
+}
+
+/* As many as there may be, of another drive. */
+static void fill(const char *name)
+{
+    const size_t n = POOL_TOUCHED_MOST / RECORD;
+    struct pool_touched_inode *record = calloc(n, RECORD);
+    int fd = openat(rig->pool->dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(record && fd >= 0);
+    for (size_t i = 0; i < n; i++)
+        record[i] = (struct pool_touched_inode){OTHER, i + 1};
+    assert_int_equal(write(fd, record, n * RECORD), n * RECORD);
+    close(fd);
+    free(record);
+}
+
+static void test_the_bound(void **state)
+{
+    (void)state;
+    fill("touched");
+    for (uint64_t ino = 1; ino < 50; ino++) {
+        add(a, ino);
+        add(b, ino);
+    }
+    assert_int_equal(size_of("touched"), POOL_TOUCHED_MOST + 2 * RECORD); /* a mark each */
+    assert_true(has(a, 12345) && has(b, 1) && has(OTHER, 7) && !has(OTHER + 1, 7));
+    rig_ok(pool_touched_begin(rig->pool, NULL));
+    assert_int_equal(size_of("touched.old"), 3 * RECORD);
+    assert_true(has(a, 12345) && has(b, 1) && has(OTHER, UINT64_C(1) << 60));
+    assert_false(has(OTHER + 1, 7));
+    add(a, 77);
+    assert_int_equal(size_of("touched"), RECORD); /* one by one again */
+    drop(a);
+    assert_true(has(a, 77) && !has(a, 78) && has(b, 1));
+}
+
+/* What earlier scans left and what is new are no more together: who has most has a mark, and those who
+ * have few keep them. */
+static void test_the_bound_of_old_ones(void **state)
+{
+    (void)state;
+    fill("touched.old");
+    add(a, 5);
+    add(b, 6);
+    rig_ok(pool_touched_begin(rig->pool, NULL));
+    assert_int_equal(size_of("touched.old"), 3 * RECORD);
+    assert_true(has(a, 5) && !has(a, 6) && has(b, 6) && !has(b, 5) && has(OTHER, 1));
+}
+
+static void rename_to(const char *from, const char *to)
+{
+    assert_int_equal(renameat(rig->pool->dirfd, from, rig->pool->dirfd, to), 0);
+}
+
+/* The scan before was cut: at the rename, whoever adds still has the file open; at the replacement; at
+ * the removal. */
+static void test_a_scan_was_cut(void **state)
+{
+    (void)state;
+    int fd;
+    add(b, 1);
+    rig_ok(pool_touched_begin(rig->pool, NULL));
+    add(a, 2);
+    rig_ok(pool_touched_open(rig->pool->dirfd, &fd));
+    rename_to("touched", "touched.cut");
+    assert_true(has(a, 2) && has(b, 1));
+    rig_ok(pool_touched_add(fd, a, 3));
+    close(fd);
+    add(a, 4);
+    assert_true(has(a, 2) && has(a, 3) && has(a, 4) && has(b, 1));
+    rig_ok(pool_touched_begin(rig->pool, NULL));
+    assert_true(has(a, 2) && has(a, 3) && has(a, 4) && has(b, 1));
+    assert_int_equal(size_of("touched.old"), 4 * RECORD);
+    add(a, 4); /* again, as what the replacement has taken in */
+    rename_to("touched", "touched.cut");
+    rig_ok(pool_touched_begin(rig->pool, NULL));
+    assert_int_equal(size_of("touched.old"), 4 * RECORD);
+    assert_int_equal(size_of("touched.cut"), 0);
+    drop(a);
+    assert_true(!has(a, 2) && !has(a, 3) && !has(a, 4) && has(b, 1));
+}
+
+/* --- what a mark costs --- */
+
+static void all_vanish(const char *what, unsigned round)
+{
+    char path[32];
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(path, sizeof path, "%s%u/%u", what, round, i);
+        rig_put(rig, 0, path, 3000);
+    }
+    rig_protect_all(rig);
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(path, sizeof path, "%s%u/%u", what, round, i);
+        rig_unlink(rig, path);
+    }
+}
+
+static mrmr_err count_told(const struct pool_event *event, void *arg)
+{
+    *(unsigned *)arg += !strcmp(event->kind, "touched-all") && !strcmp(event->drive, "d0");
+    return MRMR_OK;
+}
+
+static void mark_a(void)
+{
+    fill("touched");
+    add(a, 1);
+}
+
+/* It lifts a hold once, of its drive, and says so. */
+static void test_a_mark_holds_nothing_once(void **state)
+{
+    (void)state;
+    unsigned told = 0;
+    rig_put(rig, 1, "one", 3000);
+    all_vanish("f", 0);
+    mark_a();
+    rig_sync(rig);
+    assert_int_equal(rig->report.vanished, 40);
+    assert_int_equal(rig->report.drives_held, 0);
+    rig_ok(pool_events(rig->pool, 0, 100, count_told, &told));
+    assert_int_equal(told, 1);
+    assert_false(has(a, 1));
+    all_vanish("f", 1);
+    rig_sync(rig);
+    assert_int_equal(rig->report.drives_held, 1);
+    rig_ok(pool_events(rig->pool, 0, 100, count_told, &told));
+    assert_int_equal(told, 2); /* the one from before */
+    mark_a();
+    rig_sync(rig); /* nor does it lift one that is there */
+    assert_int_equal(rig->report.drives_held, 1);
+    rig_check(rig);
+}
+
+int main(void)
+{
+#define touched_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    static const struct CMUnitTest tests[] = {
+        touched_test(test_what_a_scan_takes),
+        touched_test(test_the_bound),
+        touched_test(test_the_bound_of_old_ones),
+        touched_test(test_a_scan_was_cut),
+        touched_test(test_a_mark_holds_nothing_once),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_touched", tests, NULL, NULL);
+}

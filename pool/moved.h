@@ -117,9 +117,11 @@ mrmr_err pool_moved_now_origin(
     const struct pool_moved_now *now, const char *path, struct mrmr_bytes *ret_path);
 /* Something that the catalog knows was moved to somewhere below this folder. */
 bool pool_moved_now_leads(const struct pool_moved_now *now, const char *folder);
-/* Names in the folder to which such things lead, each with its NUL, some more than once. */
+/* Names in the folder to which such things lead, each with its NUL, sorted, once. */
 mrmr_err pool_moved_now_names(
     const struct pool_moved_now *now, const char *folder, struct mrmr_bytes *names);
+/* How much both have looked at so far: not more than n log n, of what lies below the folder. */
+uint64_t pool_moved_now_looks(const struct pool_moved_now *now);
 
 /* --- for the scan; POOL_OWN --- */
 

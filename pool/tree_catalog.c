@@ -177,24 +177,12 @@ static mrmr_err children_of(const struct children *c, const struct meta_node *fo
     return MRMR_OK;
 }
 
-static bool is_before(const struct mrmr_bytes *names, size_t end, const char *name)
-{
-    for (size_t at = 0; at < end; at += strlen(names->data + at) + 1)
-        if (strcmp(names->data + at, name) == 0)
-            return true;
-    return false;
-}
-
-/* One that was moved here, or a folder that was made here, once. */
-static mrmr_err child_moved(
-    const struct children *c, const struct mrmr_bytes *names, size_t at, bool in_catalog)
+/* One that was moved here, or a folder that was made here. */
+static mrmr_err child_moved(const struct children *c, const char *name, bool in_catalog)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    const char *name = names->data + at;
     struct meta_node node;
     bool still = false;
-    if (is_before(names, at, name))
-        return MRMR_OK;
     MRMR_TRY(tree_join(c->folder, name, &path));
     mrmr_err err = catalog_locked(c->drive, path.data, &node);
     if (!err && node.id && in_catalog)
@@ -216,7 +204,7 @@ static mrmr_err children_locked(struct children *c)
     if (c->now)
         MRMR_TRY(pool_moved_now_names(c->now, c->folder, &names));
     for (size_t at = 0; at < names.size; at += strlen(names.data + at) + 1)
-        MRMR_TRY(child_moved(c, &names, at, node.id != 0));
+        MRMR_TRY(child_moved(c, names.data + at, node.id != 0));
     return MRMR_OK;
 }
 

@@ -23,3 +23,4 @@ mrmr_cmocka(pool_moved_walk pool_moved_walk.c pool_moved_world.c LIBS mrmr_rig T
 mrmr_cmocka(pool_moved_file pool_moved_file.c pool_moved_world.c LIBS mrmr_rig TIMEOUT 300)
 mrmr_cmocka(pool_writers pool_writers.c LIBS mrmr_pool mrmr_base LABELS threads)
 mrmr_cmocka(pool_touched pool_touched.c LIBS mrmr_rig TIMEOUT 300)
+mrmr_cmocka(pool_moved_now pool_moved_now.c LIBS mrmr_rig TIMEOUT 300)

@@ -2,6 +2,8 @@
 #include "pool/pointers.h"
 #include "pool/pointers_format.h"
 
+#include "base/cleanup.h"
+#include <pthread.h>
 #include <string.h>
 
 MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
@@ -69,6 +71,66 @@ static mrmr_err records_each(
     return MRMR_OK;
 }
 
+/* --- where they end --- */
+
+/* What was found or added last, so that it is not read again for each file that is kept. Only what was
+ * synced is here: all before it is in the file, without a gap, for as long as the last record of it lies
+ * where it was. One that was replaced (by its owner, without gaps) or cut to nothing has others there, or
+ * none: a record is of a file with a random name. */
+enum { ENDS = 64 };
+struct end {
+    const struct drv *drv; /* which may be another by now: nothing is believed of it but to look */
+    uint64_t at;
+    struct pointers_record last;
+};
+static pthread_mutex_t ends_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct end ends[ENDS]; /* guarded by that */
+static size_t ends_next;
+
+static bool end_get(const struct drv *drv, struct end *ret_end)
+{
+    mrmr_locked(&ends_lock);
+    for (size_t i = 0; i < ENDS; i++)
+        if (ends[i].drv == drv) {
+            *ret_end = ends[i];
+            return true;
+        }
+    return false;
+}
+
+static void end_put(const struct end *end)
+{
+    mrmr_locked(&ends_lock);
+    for (size_t i = 0; i < ENDS; i++)
+        if (ends[i].drv == end->drv) {
+            ends[i] = *end;
+            return;
+        }
+    ends[ends_next++ % ENDS] = *end;
+}
+
+static mrmr_err end_is_there(struct drv_file *file, const struct end *end, bool *ret_there)
+{
+    struct pointers_record around[2] = {{.digest = {0}}};
+    size_t got;
+    MRMR_TRY(drv_file_read(file, end->at - RECORD, around, sizeof around, &got));
+    *ret_there = got >= RECORD && memcmp(&around[0], &end->last, RECORD) == 0 &&
+                 (got < sizeof around || !record_is_one(&around[1]));
+    return MRMR_OK;
+}
+
+static mrmr_err records_end(const struct drv *drv, struct drv_file *file, uint64_t *ret_end)
+{
+    struct end end;
+    bool there = false;
+    if (end_get(drv, &end))
+        MRMR_TRY(end_is_there(file, &end, &there));
+    if (!there)
+        return records_each(file, NULL, NULL, ret_end);
+    *ret_end = end.at;
+    return MRMR_OK;
+}
+
 mrmr_err pool_pointers_each(struct drv *drv, pool_pointer_fn fn, void *arg)
 {
     MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
@@ -108,9 +170,11 @@ mrmr_err pool_pointers_add(struct drv *drv, const struct pool_retained_leaf leav
     for (size_t i = 0; i < n; i++)
         records[i] = record_of(&leaves[i].digest, name, leaves[i].leaf);
     MRMR_TRY(pointers_open(drv, &file));
-    MRMR_TRY(records_each(file, NULL, NULL, &end));
+    MRMR_TRY(records_end(drv, file, &end));
     MRMR_TRY(drv_file_write(file, end, records, n * RECORD));
-    return drv_file_sync(file);
+    MRMR_TRY(drv_file_sync(file));
+    end_put(&(struct end){drv, end + n * RECORD, records[n - 1]});
+    return MRMR_OK;
 }
 
 mrmr_err pool_pointers_replace(struct drv *drv, const struct pool_pointer pointers[], size_t n)
@@ -142,7 +206,7 @@ mrmr_err pool_pointers_give(struct drv *drv, bool *ret_gave)
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         return MRMR_OK;
     MRMR_TRY(err);
-    MRMR_TRY(records_each(file, NULL, NULL, &end));
+    MRMR_TRY(records_end(drv, file, &end));
     MRMR_TRY(drv_file_stat(file, &stat));
     uint64_t room = stat.size > end ? stat.size - end : 0;
     uint64_t give = room / give_of_room > give_least ? room / give_of_room : give_least;

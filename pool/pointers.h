@@ -13,6 +13,9 @@
  * cutting it to nothing: a cut leaves more than are needed. Room that is taken or given back is
  * behind the records.
  *
+ * Where the records end is remembered for each drive, and looked at before it is believed: adding to
+ * a long file reads two records of it.
+ *
  * Threads: add and give are for the one tree that changes the pool, one at a time on a drive. The
  * others are for anyone; replacing while no writer is on its way (pool_writers_stop).
  * Errors: the drive's own. A file that is not there has no records.

@@ -117,10 +117,9 @@ static bool list_may_skip(mrmr_err err)
 }
 
 /* What is in a folder that cannot be read stays, and keeps nothing else from being let go of. */
-static mrmr_err list_drive(struct retained_drive *d)
+static mrmr_err list_folders(struct retained_drive *d)
 {
     mrmr_autobytes struct mrmr_bytes folders = MRMR_BYTES_INIT;
-    MRMR_TRY(pool_pointers_each(d->drive->drv, list_pointer, d));
     mrmr_err err = drv_list(d->drive->drv, POOL_RETAINED, list_name, &folders);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         return MRMR_OK;
@@ -136,6 +135,12 @@ static mrmr_err list_drive(struct retained_drive *d)
         d->skipped = true;
     }
     return MRMR_OK;
+}
+
+static mrmr_err list_drive(struct retained_drive *d)
+{
+    MRMR_TRY(pool_pointers_each(d->drive->drv, list_pointer, d));
+    return list_folders(d);
 }
 
 mrmr_err pool_retained_list(struct pool *pool, struct pool_retained **ret_retained)
@@ -401,7 +406,7 @@ static int name_compare(const void *a, const void *b)
 static mrmr_err files_in_use(struct retained_drive *d, struct mrmr_bytes *names, bool *ret_all)
 {
     struct retained_drive now = {.drive = d->drive};
-    mrmr_err err = list_drive(&now);
+    mrmr_err err = list_folders(&now);
     for (size_t i = 0; !err && i < leaf_count(&now); i++)
         err = file_in_use(d, leaf_at(&now, i), names);
     if (!err)

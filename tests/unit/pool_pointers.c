@@ -201,6 +201,86 @@ static void test_power_cuts(void **state)
     printf("%" PRIu64 " cuts\n", cuts);
 }
 
+/* --- how much is read --- */
+
+enum { MANY_LEAVES = 20000, MANY_AT_ONCE = 100 };
+
+static void add_many(struct drv *drv, unsigned from, unsigned n)
+{
+    struct pool_retained_leaf leaves[MANY_AT_ONCE];
+    uint8_t name[POOL_POINTERS_FILE] = {(uint8_t)from, (uint8_t)(from >> 8), 1};
+    for (unsigned i = 0; i < n; i++) {
+        leaves[i] = (struct pool_retained_leaf){.leaf = i, .size = META_LEAF};
+        memset(leaves[i].digest.bytes, 1, sizeof leaves[i].digest.bytes);
+        memcpy(leaves[i].digest.bytes, &(unsigned){from + i}, sizeof from);
+    }
+    rig_ok(pool_pointers_add(drv, leaves, n, name));
+}
+
+struct in_order {
+    unsigned next;
+    struct pool_pointer first;
+};
+
+static mrmr_err is_next(const struct pool_pointer *pointer, void *arg)
+{
+    struct in_order *order = arg;
+    if (!order->next)
+        order->first = *pointer;
+    assert_memory_equal(pointer->digest.bytes, &order->next, sizeof order->next);
+    order->next++;
+    return MRMR_OK;
+}
+
+static unsigned all_in_order(struct rig *rig)
+{
+    struct in_order order = {.next = 0};
+    rig_ok(pool_pointers_each(rig->drive[0].raw, is_next, &order));
+    return order.next;
+}
+
+static uint64_t reads_to_add(struct rig *rig, struct drv *drv, unsigned from, unsigned n)
+{
+    unsigned counter = rig_count_reads(rig, 0, POOL_POINTERS);
+    add_many(drv, from, n);
+    uint64_t reads = rig_reads(rig, 0, counter);
+    rig_clear_faults(rig);
+    return reads;
+}
+
+/* Each addition reads the end, and not all. What another process made of the file is seen. */
+static void test_long(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 307);
+    struct drv *drv = rig_pool_drive(rig, 0)->drv;
+    bool gave;
+    for (unsigned i = 0; i < MANY_LEAVES; i += MANY_AT_ONCE)
+        assert_true(reads_to_add(rig, drv, i, MANY_AT_ONCE) <= 2);
+    assert_int_equal(all_in_order(rig), MANY_LEAVES);
+    unsigned counter = rig_count_reads(rig, 0, POOL_POINTERS);
+    rig_ok(pool_pointers_give(drv, &gave));
+    assert_true(rig_reads(rig, 0, counter) <= 2);
+    rig_clear_faults(rig);
+    assert_int_equal(all_in_order(rig), MANY_LEAVES);
+
+    /* The owner has let go of all but the first one. */
+    struct in_order order = {.next = 0};
+    rig_ok(pool_pointers_each(rig->drive[0].raw, is_next, &order));
+    rig_ok(pool_pointers_replace(rig->drive[0].raw, &order.first, 1));
+    add_many(drv, 1, 7);
+    assert_int_equal(all_in_order(rig), 8);
+    /* Somebody added behind what is remembered. */
+    add_many(rig->drive[0].raw, 8, 3);
+    add_many(drv, 11, 2);
+    assert_int_equal(all_in_order(rig), 13);
+    /* Of all. */
+    rig_ok(pool_pointers_replace(rig->drive[0].raw, NULL, 0));
+    add_many(drv, 0, 5);
+    assert_int_equal(all_in_order(rig), 5);
+    rig_destroy(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_no_room_for_a_name),
         cmocka_unit_test(test_not_believed),
         cmocka_unit_test(test_power_cuts),
+        cmocka_unit_test(test_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

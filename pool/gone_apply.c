@@ -102,7 +102,13 @@ static mrmr_err judge_taken(struct applying *a, const struct pool_gone_record *r
 {
     struct drv *drv = a->drive->drv;
     struct drv_stat stat;
-    MRMR_TRY(drv_stat(drv, taken, &stat));
+    mrmr_err err = drv_stat(drv, taken, &stat);
+    if (err) {
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        pool_retained_put_back(drv, taken, a->path); /* it could be anyone's */
+        return mrmr_story_restore(&story);
+    }
     *ret_kept = !pool_gone_is(record, &a->drive->info, &stat);
     if (*ret_kept)
         return pool_retained_put_back(drv, taken, a->path);

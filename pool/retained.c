@@ -445,16 +445,45 @@ mrmr_err pool_retained_keep(struct drv *drv, const char *path,
     return keep_named(drv, path, how, ret_kept);
 }
 
+static mrmr_err to_quarantine(
+    struct drv *drv, const char *kept, const char *name, char ret_to[POOL_RETAINED_PATH])
+{
+    snprintf(ret_to, POOL_RETAINED_PATH, POOL_QUARANTINE "/" POOL_RETAINED_SAVED "%.40s", name);
+    MRMR_TRY(drv_mkdirs(drv, POOL_QUARANTINE, FOLDER_MODE));
+    return drv_rename(drv, kept, ret_to, DRV_RENAME_REPLACE);
+}
+
 mrmr_err pool_retained_put_back(struct drv *drv, const char *kept, const char *path)
 {
     char to[POOL_RETAINED_PATH];
-    mrmr_err err = drv_rename(drv, kept, path, DRV_RENAME_NOREPLACE);
-    if (err != MRMR_EXISTS && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
-        return err;
-    snprintf(to, sizeof to, POOL_QUARANTINE "/saved-%s", strrchr(kept, '/') + 1);
-    mrmr_log(MRMR_LOG_WARN, "what somebody saved as '%s' is now %s", path, to);
-    MRMR_TRY(drv_mkdirs(drv, POOL_QUARANTINE, FOLDER_MODE));
-    return drv_rename(drv, kept, to, DRV_RENAME_REPLACE);
+    const char *name = strrchr(kept, '/') + 1;
+    if (!drv_rename(drv, kept, path, DRV_RENAME_NOREPLACE))
+        return MRMR_OK;
+    mrmr_err err = to_quarantine(drv, kept, name, to);
+    if (err) { /* where it lies, under a name that nothing is let go of by */
+        snprintf(to, sizeof to, POOL_RETAINED_FILES "/" POOL_RETAINED_SAVED "%.40s", name);
+        err = drv_rename(drv, kept, to, DRV_RENAME_REPLACE);
+    }
+    if (!err)
+        mrmr_log(MRMR_LOG_WARN, "what somebody saved as '%s' is now %s", path, to);
+    return err;
+}
+
+mrmr_err pool_retained_settle_saved(
+    struct pool *pool, const struct pool_job *job, struct pool_drive *drive, const char *name)
+{
+    char kept[POOL_RETAINED_PATH], to[POOL_RETAINED_PATH];
+    const size_t prefix = strlen(POOL_RETAINED_SAVED);
+    if (strncmp(name, POOL_RETAINED_SAVED, prefix) != 0 ||
+        snprintf(kept, sizeof kept, POOL_RETAINED_FILES "/%s", name) >= (int)sizeof kept)
+        return MRMR_OK;
+    MRMR_TRY(to_quarantine(drive->drv, kept, name + prefix, to));
+    pool_tell(pool, job, true, "saved-aside", drive,
+        "somebody saved a file on drive %s while it was being removed, and it could not be put "
+        "back "
+        "in its place: it is %s there",
+        drive->meta.name, to);
+    return MRMR_OK;
 }
 
 /* --- what the scan makes of it --- */

@@ -101,9 +101,14 @@ struct pool_retained_kept {
 mrmr_err pool_retained_note(struct pool *pool, const struct pool_job *job,
     const struct meta_node *node, struct pool_retained_kept *kept);
 void pool_retained_kept_free(struct pool_retained_kept *kept);
-/* What was taken to `kept` is not what was meant, and goes back to its path; if something has that by
- * now, to the quarantine, which nothing clears away (I1). */
+/* What was taken to `kept` is not what was meant, or nobody can tell, and goes back to its path; if that
+ * cannot be, as when something has it by now, to the quarantine, which nothing clears away (I1). If that
+ * cannot be either it gets a name beside, by which nothing is let go of, and settle_saved takes it to
+ * the quarantine later, and tells so; of other names nothing. On failure of all it is where it was. */
+#define POOL_RETAINED_SAVED "saved-"
 mrmr_err pool_retained_put_back(struct drv *drv, const char *kept, const char *path);
+mrmr_err pool_retained_settle_saved(
+    struct pool *pool, const struct pool_job *job, struct pool_drive *drive, const char *name);
 
 /* Inside the caller's transaction: the node's file goes. Leaves of it that were noted become STALE,
  * without a node; all others are left to the caller. Nothing is read. */

@@ -444,6 +444,16 @@ static mrmr_err release_files(struct retained_drive *d)
     return MRMR_OK;
 }
 
+/* One that cannot be moved now stays, and is tried again the next time. */
+static void settle_saved(struct pool *pool, const struct pool_job *job, struct retained_drive *d)
+{
+    for (size_t at = 0; at < d->files.size; at += strlen(d->files.data + at) + 1)
+        if (pool_retained_settle_saved(pool, job, d->drive, d->files.data + at)) {
+            mrmr_err_drive(mrmr_story_get()->err, d->drive->meta.name);
+            mrmr_log_story(MRMR_LOG_WARN, "what somebody saved stays where it is");
+        }
+}
+
 /* Writers stand still once after the list was made: what they saved before that, they have written
  * over by now, so that the look sees it; and none of their temporary files is on the list. */
 static mrmr_err release_drive(
@@ -460,6 +470,7 @@ static mrmr_err release_drive(
     MRMR_TRY(release_leaves(pool, job, d));
     MRMR_TRY(release_pointers(pool, job, d));
     MRMR_TRY(release_temps(d));
+    settle_saved(pool, job, d);
     MRMR_TRY(release_files(d));
     /* What was given away comes from what is free now. */
     if (pool_drive_slack_keep(pool, d->drive))

@@ -475,7 +475,13 @@ static mrmr_err take(struct tree_drive *drive, const struct tree_counted *counte
     struct drv_stat taken;
     mrmr_locked(&drive->keeping);
     MRMR_TRY(pool_retained_keep(drv, path, counted->leaf, counted->n, POOL_RETAINED_MOVE, to));
-    MRMR_TRY(drv_stat(drv, to, &taken));
+    mrmr_err err = drv_stat(drv, to, &taken);
+    if (err) {
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        pool_retained_put_back(drv, to, path); /* it could be anyone's */
+        return mrmr_story_restore(&story);
+    }
     if (taken.ino != stat->ino || taken.size != stat->size || taken.mtime != stat->mtime) {
         MRMR_TRY(pool_retained_put_back(drv, to, path));
         return mrmr_fail(MRMR_CHANGED, "it was changed on its drive meanwhile");

@@ -201,6 +201,54 @@ static void test_power_cuts(void **state)
     printf("%" PRIu64 " cuts\n", cuts);
 }
 
+/* --- what somebody saved --- */
+
+static mrmr_err count_saved(const struct pool_event *event, void *arg)
+{
+    *(unsigned *)arg += !strcmp(event->kind, "saved-aside") && strstr(event->text, "quarantine");
+    return MRMR_OK;
+}
+
+/* What was taken by mistake, and can go neither back nor to the quarantine, is not let go of. */
+static void test_what_was_saved_stays(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 308);
+    struct drv *drv = rig_pool_drive(rig, 0)->drv;
+    const char *kept = POOL_RETAINED_FILES "/00112233445566aa";
+    struct rig_file *other = rig_find(rig, "other");
+    unsigned told = 0;
+    rig_ok(drv_mkdirs(drv, POOL_RETAINED_FILES, 0700));
+    rig_ok(drv_rename(rig->drive[0].raw, "other", kept, DRV_RENAME_REPLACE));
+    for (unsigned i = 0; i < 2; i++) { /* each time the third try is the one that works */
+        const struct drv_fault_rule rule = {
+            .ops = DRV_FAULT_RENAME, .prefix = kept, .err = MRMR_DENIED, .times = 2};
+        rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
+        rig_ok(pool_retained_put_back(drv, kept, "other"));
+        rig_clear_faults(rig);
+        assert_false(rig_holds(rig, 0, kept));
+        const char *name = POOL_RETAINED_FILES "/" POOL_RETAINED_SAVED "00112233445566aa";
+        assert_true(rig_holds(rig, 0, name));
+        if (!i)
+            rig_ok(drv_rename(rig->drive[0].raw, name, kept, DRV_RENAME_REPLACE));
+    }
+    other->there = false;
+    rig_sync(rig);
+    assert_true(rig_holds(rig, 0, POOL_QUARANTINE "/saved-00112233445566aa"));
+    rig_ok(pool_events(rig->pool, 0, 100, count_saved, &told));
+    assert_int_equal(told, 1);
+    /* Denied its place for another reason than that it is taken, it goes to the quarantine at once. */
+    rig_ok(drv_rename(
+        rig->drive[0].raw, POOL_QUARANTINE "/saved-00112233445566aa", kept, DRV_RENAME_REPLACE));
+    const struct drv_fault_rule once = {
+        .ops = DRV_FAULT_RENAME, .prefix = kept, .err = MRMR_DENIED, .times = 1};
+    rig_ok(drv_fault_add(rig->drive[0].fault, &once, NULL));
+    rig_ok(pool_retained_put_back(drv, kept, "other"));
+    rig_clear_faults(rig);
+    assert_true(rig_holds(rig, 0, POOL_QUARANTINE "/saved-00112233445566aa"));
+    rig_destroy(rig);
+}
+
 /* --- how much is read --- */
 
 enum { MANY_LEAVES = 20000, MANY_AT_ONCE = 100 };
@@ -276,6 +324,7 @@ static void test_long(void **state)
     assert_int_equal(all_in_order(rig), 13);
     /* Of all. */
     rig_ok(pool_pointers_replace(rig->drive[0].raw, NULL, 0));
+    rig_ok(pool_pointers_make(rig->drive[0].raw, 128 << 10)); /* with room behind */
     add_many(drv, 0, 5);
     assert_int_equal(all_in_order(rig), 5);
     rig_destroy(rig);
@@ -289,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_no_room_for_a_name),
         cmocka_unit_test(test_not_believed),
         cmocka_unit_test(test_power_cuts),
+        cmocka_unit_test(test_what_was_saved_stays),
         cmocka_unit_test(test_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

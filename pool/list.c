@@ -2,7 +2,7 @@
  *
  * ls and where: the trees of all drives merged by name. Copies of one path come newest first by the
  * catalog's own sequence (I9). Of a folder that lies on several drives ls shows one entry, the
- * newest; where shows each. What was removed while its drive was away is not shown (gone.h).
+ * newest; where shows each, by the name that it has now, also if no scan has seen its rename. What was removed while its drive was away is not shown (gone.h).
  *
  * Memory: one folder of each drive. What is shown is read in several steps: beside a writer two
  * lines may be of two moments.
@@ -10,6 +10,7 @@
 #include "pool/gone.h"
 #include "pool/margin.h"
 #include "pool/merge.h"
+#include "pool/moved.h"
 
 #include <string.h>
 
@@ -89,8 +90,33 @@ static int list_newest_first(const void *a, const void *b)
     return x->sequence < y->sequence ? 1 : x->sequence > y->sequence ? -1 : 0;
 }
 
-/* The nodes of a path on all drives, newest first; MRMR_ABSENT if there are none. free(). */
-static mrmr_err list_copies(struct pool *pool, struct pool_gone *gone, const char *path,
+/* By the name that it has now, whether a scan has seen that or not. *ret_origin: the catalog's path. */
+static mrmr_err list_lookup_moved(struct pool *pool, const struct meta_drive *meta,
+    const char *path, struct mrmr_bytes *ret_origin, struct meta_node *ret_node)
+{
+    struct pool_moved_now *now = NULL;
+    MRMR_TRY(pool_moved_now_create(pool, meta->id, meta->root, &now));
+    mrmr_err err = pool_moved_now_origin(now, path, ret_origin);
+    pool_moved_now_destroy(now);
+    MRMR_TRY(err);
+    return meta_lookup_path(pool->meta, meta->root, ret_origin->data, ret_node);
+}
+
+/* As it is shown: without what was removed. */
+static mrmr_err list_lookup(struct pool *pool, struct pool_gone *gone,
+    const struct meta_drive *meta, const char *path, bool moved, struct meta_node *ret_node)
+{
+    mrmr_autobytes struct mrmr_bytes origin = MRMR_BYTES_INIT;
+    if (moved && pool_moved_any(pool))
+        MRMR_TRY(list_lookup_moved(pool, meta, path, &origin, ret_node));
+    else
+        MRMR_TRY(meta_lookup_path(pool->meta, meta->root, path, ret_node));
+    return pool_gone_has(gone, origin.data ? origin.data : path, ret_node) ? MRMR_ABSENT : MRMR_OK;
+}
+
+/* The nodes of a path on all drives, newest first; MRMR_ABSENT if there are none. moved: by the names
+ * that things have now, else by those that the last scan saw. free(). */
+static mrmr_err list_copies(struct pool *pool, struct pool_gone *gone, const char *path, bool moved,
     struct meta_node **ret_nodes, size_t *ret_n)
 {
     mrmr_autofree struct meta_node *nodes = calloc(pool->ndrives + 1, sizeof *nodes);
@@ -103,9 +129,9 @@ static mrmr_err list_copies(struct pool *pool, struct pool_gone *gone, const cha
         MRMR_TRY(pool_drive_is_over(pool, pool->drives[i], &over));
         if (over)
             continue;
-        mrmr_err err = meta_lookup_path(pool->meta, meta->root, path, &nodes[n]);
+        mrmr_err err = list_lookup(pool, gone, meta, path, moved, &nodes[n]);
         if (!err)
-            n += !pool_gone_has(gone, path, &nodes[n]);
+            n++;
         else if (mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
             return err;
     }
@@ -130,7 +156,7 @@ mrmr_err pool_where(struct pool *pool, const char *path, pool_entry_fn fn, void 
     pool_drives_still(pool);
     MRMR_TRY(list_normalise(path, &clean));
     MRMR_TRY(pool_gone_open(pool->dirfd, false, &gone));
-    MRMR_TRY(list_copies(pool, gone, clean, &nodes, &n));
+    MRMR_TRY(list_copies(pool, gone, clean, true, &nodes, &n));
     MRMR_TRY(pool_margins_create(pool, &margins));
     for (size_t i = 0; i < n; i++)
         MRMR_TRY(list_tell(margins, pool, clean, &nodes[i], fn, arg));
@@ -179,7 +205,7 @@ mrmr_err pool_ls(struct pool *pool, const char *path, pool_entry_fn fn, void *ar
     pool_drives_still(pool);
     MRMR_TRY(list_normalise(path, &clean));
     MRMR_TRY(pool_gone_open(pool->dirfd, false, &gone));
-    MRMR_TRY(list_copies(pool, gone, clean, &nodes, &n));
+    MRMR_TRY(list_copies(pool, gone, clean, false, &nodes, &n));
     mrmr_autofree int64_t *folders = calloc(n, sizeof *folders);
     if (!folders)
         return mrmr_nomem();

@@ -190,6 +190,45 @@ static void test_older_records(void **state)
     renames_harm_nobody(m);
 }
 
+static mrmr_err count_copy(const struct pool_entry *entry, void *arg)
+{
+    assert_string_equal(entry->drive, "d0");
+    ++*(unsigned *)arg;
+    return MRMR_OK;
+}
+
+static void is_where(struct pool *pool, const char *path, bool there)
+{
+    unsigned n = 0;
+    assert_int_equal(pool_where(pool, path, count_copy, &n), there ? MRMR_OK : MRMR_ABSENT);
+    assert_int_equal(n, there);
+}
+
+/* A file is found by the name that it has now, before and after a scan has seen it. */
+static void test_where(void **state)
+{
+    (void)state;
+    struct mount *m = begin(37);
+    move(m, "f0a", "renamed");
+    move(m, "in", "out");
+    move(m, "out/1", "out/deep/one");
+    exchange(m, "out/2", "f0b");
+    for (unsigned scanned = 0; scanned < 2; scanned++) {
+        struct pool *pools[] = {m->pool, m->rig->pool};
+        for (unsigned i = 0; i < 2; i++) {
+            static const char *const now[] = {
+                "renamed", "out", "out/0", "out/deep/er", "out/deep/one", "f0b", "out/2"};
+            static const char *const before[] = {"f0a", "in", "in/0", "in/deep/er", "out/1"};
+            for (unsigned j = 0; j < sizeof now / sizeof *now; j++)
+                is_where(pools[i], now[j], true);
+            for (unsigned j = 0; j < sizeof before / sizeof *before; j++)
+                is_where(pools[i], before[j], false);
+        }
+        rig_sync(m->rig);
+    }
+    end(m);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -199,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_what_is_dropped),
         cmocka_unit_test(test_older_records),
+        cmocka_unit_test(test_where),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_moved_file", tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -90,16 +91,21 @@ static void is_absent(struct world *w, const char *path)
         fail_msg("'%s' shows", path);
 }
 
-static void some_are_renamed(struct world *w)
+static void makes(struct world *w, const char *name)
 {
     const struct pool_new folder = {.kind = POOL_DIR, .mode = 0755};
     struct pool_attr attr;
+    rig_ok(pool_tree_make(w->tree, NULL, POOL_ROOT, name, &folder, &attr));
+}
+
+static void some_are_renamed(struct world *w)
+{
     renames(w, "a", "empty", 0); /* over it */
     renames(w, "empty/sub", "empty/below", 0);
     renames(w, "empty", "far/b", 0); /* where the drive has no folder */
     removes(w, "far/b/one");
     renames(w, "deep", "a", 0); /* whose name is free */
-    rig_ok(pool_tree_make(w->tree, NULL, POOL_ROOT, "deep", &folder, &attr));
+    makes(w, "deep");
     renames(w, "a/in", "deep/in", 0);
 }
 
@@ -207,25 +213,42 @@ static void test_changes_below_a_new_name(void **state)
     end_well(&w);
 }
 
-/* And removed in the end: neither name comes back to life. */
-static void test_renamed_then_removed(void **state)
+/* And removed in the end: neither name comes back to life; nor does a folder through which it went. By
+ * the mount, or by a scan, which tells. */
+static void renamed_then_removed(uint64_t seed, bool scanned)
 {
     struct world w;
-    (void)state;
-    begin_folders(&w, RIG_MEM, 505);
+    begin_folders(&w, RIG_MEM, seed);
+    makes(&w, "new");
+    renames(&w, "a", "new/a", 0);
+    renames(&w, "new/a", "a", 0);
+    rig_ok(rmdir_at(&w, "new"));
     renames(&w, "deep", "far/deep", 0);
     removes(&w, "far/deep/in/it");
     rig_ok(rmdir_at(&w, "far/deep/in"));
     rig_ok(rmdir_at(&w, "far/deep"));
     renames(&w, "a", "far/deep", 0);
-    comes_back(&w, NULL);
-    assert_false(rig_holds(w.rig, 0, "deep"));
-    assert_false(rig_holds(w.rig, 0, "far/deep/in"));
-    reads(&w, "far/deep/one");
+    if (!scanned) {
+        comes_back(&w, NULL);
+        reads(&w, "far/deep/one");
+    } else {
+        rig_bring_back(w.rig, 0);
+    }
     close_tree(&w);
     all_is_well(&w);
+    assert_false(rig_holds(w.rig, 0, "deep"));
+    assert_false(rig_holds(w.rig, 0, "far/deep/in"));
+    assert_false(rig_holds(w.rig, 0, "new"));
+    assert_true(rig_holds(w.rig, 0, "far/deep/one"));
     assert_int_equal(count_conflicts(&w), 0);
     rig_destroy(w.rig);
+}
+
+static void test_renamed_then_removed(void **state)
+{
+    (void)state;
+    renamed_then_removed(505, false);
+    renamed_then_removed(505, true);
 }
 
 static void test_refused(void **state)
@@ -235,7 +258,7 @@ static void test_refused(void **state)
     begin_folders(&w, RIG_MEM, 506);
     assert_int_equal(rename_at(&w, "a", "empty", POOL_RENAME_NOREPLACE), MRMR_EXISTS);
     assert_int_equal(rename_at(&w, "a", "deep", 0), MRMR_NOT_EMPTY);
-    assert_int_equal(rename_at(&w, "a", "empty", POOL_RENAME_EXCHANGE), MRMR_CROSS_DEVICE);
+    assert_int_equal(rename_at(&w, "deep", "empty", POOL_RENAME_EXCHANGE), MRMR_CROSS_DEVICE);
     assert_int_equal(rename_at(&w, "deep", "far/away", 0), MRMR_NOT_DIR);
     assert_int_equal(rename_at(&w, "deep", "deep/in/deep", 0), MRMR_INVALID);
     renames(&w, "a", "free", POOL_RENAME_NOREPLACE);
@@ -273,16 +296,56 @@ static void test_not_recorded(void **state)
     (void)state;
     not_recorded(507, "a", "gone");
     not_recorded(508, "deep", "gone");
-    not_recorded(509, "deep", "moved");
+}
+
+/* Nor can the second of its records. */
+static void test_not_recorded_twice(void **state)
+{
+    enum { MOST = 1 << 16 };
+    const struct rlimit most = {MOST, RLIM_INFINITY};
+    struct rlimit was;
+    struct world w;
+    (void)state;
+    begin_folders(&w, RIG_MEM, 509);
+    rig_ok(is_there(&w, "deep"));
+    mrmr_autofree char *zeros = calloc(1, MOST); /* no record at all, and no room for one */
+    rig_ok(mrmr_durable_replace(w.rig->pool->dirfd, "moved", zeros, MOST, 0600));
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &most), 0);
+    mrmr_err err = pool_tree_rename(w.tree, NULL, POOL_ROOT, "deep", POOL_ROOT, "z", 0);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    signal(SIGXFSZ, handler);
+    assert_int_not_equal(err, MRMR_OK);
+    assert_int_equal(records(&w, false), 0);
+    comes_back(&w, NULL);
+    reads(&w, "deep/in/it");
+    is_absent(&w, "z");
+    end_well(&w);
 }
 
 /* --- the drive comes back changed --- */
 
-static void test_something_has_the_name(void **state)
+static void each_has_its_own(struct world *w)
+{
+    static const char *const has[] = {"a/one", "z", "deep", "moved/in/it"};
+    for (size_t i = 0; i < sizeof has / sizeof *has; i++)
+        assert_true(rig_holds(w->rig, 0, has[i]));
+    assert_false(rig_holds(w->rig, 0, "y"));
+    rig_take_away(w->rig, 0);
+    remount(w);
+    reads(w, "a/one");
+    reads(w, "z/three");
+    is_absent(w, "y");
+    close_tree(w);
+    rig_bring_back(w->rig, 0);
+}
+
+/* Something has the new name, and something else the old one. */
+static void something_has_the_name(uint64_t seed, bool scanned)
 {
     struct world w;
-    (void)state;
-    begin_folders(&w, RIG_MEM, 510);
+    begin_folders(&w, RIG_MEM, seed);
     renames(&w, "a", "z", 0);
     renames(&w, "deep", "y", 0);
     close_tree(&w);
@@ -291,26 +354,24 @@ static void test_something_has_the_name(void **state)
     rig_ok(drv_mkdir(w.rig->drive[0].raw, "deep", 0700)); /* another one */
     rig_bring_back(w.rig, 0);
     rig_reopen(w.rig);
-    rig_sync(w.rig);
-    assert_int_equal(count_conflicts(&w), 2);
-    assert_true(rig_holds(w.rig, 0, "a/one"));
-    assert_true(rig_holds(w.rig, 0, "z"));
-    assert_true(rig_holds(w.rig, 0, "deep"));
-    assert_true(rig_holds(w.rig, 0, "moved/in/it"));
-    assert_false(rig_holds(w.rig, 0, "y"));
+    if (scanned)
+        rig_sync(w.rig);
+    open_tree(&w);
+    assert_int_equal(records(&w, false), 0);
     strcpy(rig_find(w.rig, "z/one")->path, "a/one"); /* what the drive has is so */
     strcpy(rig_find(w.rig, "z/sub/two")->path, "a/sub/two");
     strcpy(rig_find(w.rig, "y/in/it")->path, "moved/in/it");
-    rig_take_away(w.rig, 0);
-    open_tree(&w);
-    reads(&w, "a/one");
-    reads(&w, "z/three");
-    reads(&w, "moved/in/it");
-    is_absent(&w, "y");
-    close_tree(&w);
-    rig_bring_back(w.rig, 0);
+    each_has_its_own(&w);
     all_is_well(&w);
+    assert_int_equal(count_conflicts(&w), scanned ? 2 : 0); /* the log of a mount tells */
     rig_destroy(w.rig);
+}
+
+static void test_something_has_the_name(void **state)
+{
+    (void)state;
+    something_has_the_name(510, true);
+    something_has_the_name(510, false);
 }
 
 /* --- attributes --- */
@@ -710,6 +771,7 @@ int main(void)
         cmocka_unit_test(test_renamed_then_removed),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_not_recorded),
+        cmocka_unit_test(test_not_recorded_twice),
         cmocka_unit_test(test_something_has_the_name),
         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_attributes_changed_meanwhile),

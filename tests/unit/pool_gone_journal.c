@@ -4,6 +4,7 @@
  * process dies that applies it.
  */
 #include "pool/gone_format.h"
+#include "pool/later.h"
 #include "tests/unit/pool_gone_world.h"
 
 #include "base/cleanup.h"
@@ -96,6 +97,89 @@ static void test_journal(void **state)
     rig_destroy(w.rig);
 }
 
+/* --- what is asked of folders, in the same journal --- */
+
+static bool is_right(const struct pool_gone_record *record, unsigned at)
+{
+    struct pool_later_rename rename;
+    struct pool_later_set set;
+    switch (at) {
+    case 0:
+        return record->kind == POOL_GONE_REMOVED && !pool_later_rename(record, &rename) &&
+               !pool_later_set(record, &set);
+    case 1:
+        return pool_later_rename(record, &rename) && !pool_later_set(record, &set) &&
+               strcmp(rename.from, "a/b") == 0 && strcmp(rename.to, "c") == 0;
+    default:
+        return pool_later_set(record, &set) && set.fixed.now.mode == 0751 &&
+               strcmp(set.name, "user.x") == 0 && set.size == 3 &&
+               memcmp(set.value, "v\0w", 3) == 0;
+    }
+}
+
+/* As bits: which of the three are there, whole. */
+static unsigned which(int dirfd)
+{
+    struct pool_gone *gone;
+    struct pool_gone_list list;
+    unsigned found = 0;
+    rig_ok(pool_gone_open(dirfd, false, &gone));
+    rig_ok(pool_gone_list(gone, 0, false, &list));
+    for (size_t i = 0; i < list.n; i++)
+        for (unsigned at = 0; at < 3; at++)
+            found |= is_right(&list.record[i], at) ? 1U << at : 0;
+    pool_gone_list_free(&list);
+    pool_gone_close(gone);
+    return found;
+}
+
+static void add_three(struct pool_gone *gone, uint64_t *ret_other)
+{
+    const struct meta_node node = {.drive = 1, .type = META_DIR, .ino = 7, .btime = 9};
+    struct pool_later_fixed fixed = {
+        .what = DRV_ATTR_MODE, .xattr = POOL_LATER_XATTR_SET, .now = {.mode = 0751}};
+    char extra[sizeof fixed + 10];
+    uint64_t id;
+    memcpy(extra, &fixed, sizeof fixed);
+    memcpy(extra + sizeof fixed, "user.x\0v\0w", 10);
+    rig_ok(pool_gone_add(gone, "some", &node));
+    rig_ok(pool_later_add_rename(gone, "a/b", &node, "a/b", "c", &id));
+    rig_ok(pool_gone_add_later(gone, POOL_GONE_SET, "", &node, extra, sizeof extra, &id));
+    /* Whole, and not to be believed. */
+    rig_ok(pool_gone_add_later(gone, POOL_GONE_RENAMED, "x", &node, "a/b\0../c", 9, ret_other));
+    rig_ok(pool_gone_add_later(gone, POOL_GONE_RENAMED, "x", &node, "a/b\0c", 5, ret_other));
+    rig_ok(pool_gone_add_later(gone, POOL_GONE_SET, "x", &node, extra, sizeof fixed, ret_other));
+    rig_ok(pool_gone_add_later(gone, POOL_GONE_SET, "x", &node, extra, 5, ret_other));
+}
+
+static void test_later_records(void **state)
+{
+    mrmr_autobytes struct mrmr_bytes whole = MRMR_BYTES_INIT;
+    struct world w = {
+        .rig = rig_create(&(struct rig_spec){.kind = RIG_MEM, .drives = 3, .seed = 319})};
+    struct pool_gone *gone;
+    uint64_t other;
+    (void)state;
+    int dirfd = scratch(&w);
+    rig_ok(pool_gone_open(dirfd, true, &gone));
+    add_three(gone, &other);
+    rig_ok(pool_gone_settle(gone, &other, 1, true)); /* all others are written anew */
+    pool_gone_close(gone);
+    assert_int_equal(which(dirfd), 7);
+    rig_ok(mrmr_durable_read(dirfd, "gone", 1 << 20, &whole));
+    unsigned counts[8] = {0};
+    for (size_t at = 0; at < whole.size; at++) {
+        whole.data[at] ^= 0x40;
+        rig_ok(mrmr_durable_replace(dirfd, "gone", whole.data, whole.size, 0600));
+        counts[which(dirfd)]++;
+        whole.data[at] ^= 0x40;
+    }
+    assert_int_equal(counts[6] + counts[5] + counts[3] + counts[7], whole.size);
+    assert_true(counts[6] > 100 && counts[5] > 100 && counts[3] > 200);
+    close(dirfd);
+    rig_destroy(w.rig);
+}
+
 /* Any garbage, also such that begins like a record, or names what must not be named. */
 static void test_garbage(void **state)
 {
@@ -108,7 +192,8 @@ static void test_garbage(void **state)
     for (unsigned round = 0; round < 200; round++) {
         for (size_t i = 0; i < SIZE / 8; i++)
             garbage[i] = rig_random(w.rig, 4)   ? rig_random(w.rig, UINT64_MAX)
-                         : rig_random(w.rig, 2) ? GONE_MAGIC
+                         : rig_random(w.rig, 3) ? GONE_MAGIC
+                         : rig_random(w.rig, 2) ? GONE_LATER_MAGIC
                                                 : rig_random(w.rig, 200);
         rig_ok(mrmr_durable_replace(dirfd, "gone", garbage, SIZE - rig_random(w.rig, 9), 0600));
         assert_int_equal(known(dirfd, 1), 0);
@@ -249,6 +334,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_journal),
+        cmocka_unit_test(test_later_records),
         cmocka_unit_test(test_garbage),
         cmocka_unit_test(test_two_handles),
         cmocka_unit_test(test_killed),

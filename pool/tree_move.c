@@ -415,10 +415,14 @@ static mrmr_err place_everywhere(struct moving *m)
 {
     for (size_t i = 0; i < m->tree->ndrives; i++) {
         mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
-        if (tree_set_has(&m->from->on, i))
-            MRMR_TRY(tree_live(&m->tree->drive[i])
-                         ? tree_place_folder(m->tree, m->to_folder, i, &folder)
-                         : tree_place_away(m->tree, m->to_folder, i));
+        if (!tree_set_has(&m->from->on, i))
+            continue;
+        mrmr_err err = tree_live(&m->tree->drive[i])
+                           ? tree_place_folder(m->tree, m->to_folder, i, &folder)
+                           : MRMR_OFFLINE;
+        if (mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE && !tree_live(&m->tree->drive[i]))
+            err = tree_place_away(m->tree, m->to_folder, i);
+        MRMR_TRY(err);
     }
     return MRMR_OK;
 }

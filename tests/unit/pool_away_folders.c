@@ -57,10 +57,18 @@ static void test_renamed_and_scanned(void **state)
     (void)state;
     begin_folders(&w, RIG_MEM, 503);
     some_are_renamed(&w);
+    sets(&w, "far/b", 0711, 0, some_time);
+    close_tree(&w);
+    rig_reopen(w.rig);
+    rig_sync(w.rig); /* of the others: what waits does so still */
+    open_tree(&w);
+    they_have_new_names(&w);
+    shows(&w, "far/b", 0711, 0, some_time);
     close_tree(&w);
     rig_bring_back(w.rig, 0);
     all_is_well(&w);
     the_drive_has_new_names(&w);
+    has_attrs(w.rig, 0, "far/b", 0711, 0, some_time);
     assert_int_equal(count_conflicts(&w), 0);
     rig_destroy(w.rig);
 }

@@ -422,6 +422,18 @@ mrmr_err drv_file_sync(struct drv_file *file)
     return file->drv->ops->file_sync(file);
 }
 
+mrmr_err drv_file_descriptor(struct drv_file *file, int *ret_fd)
+{
+    DRV_NEED(file->drv, file_descriptor, NULL);
+    return file->drv->ops->file_descriptor(file, ret_fd);
+}
+
+mrmr_err drv_file_is_written(struct drv_file *file, bool *ret_written)
+{
+    DRV_NEED(file->drv, file_is_written, NULL);
+    return file->drv->ops->file_is_written(file, ret_written);
+}
+
 /* --- wrappers: names and attributes --- */
 
 mrmr_err drv_dir_sync(struct drv *drv, const char *path)

@@ -224,6 +224,13 @@ struct drv_ops {
     /* (o) The file's bytes from offset to offset+size will be read soon, or, with drop, are not
      * needed in memory any more. */
     void (*file_advise)(struct drv_file *file, uint64_t offset, uint64_t size, bool drop);
+    /* (o) The system's own descriptor of it, a further one: the caller's to close, and for nothing but
+     * to be handed to the kernel. MRMR_UNSUPPORTED where the bytes are not a file of this system. */
+    mrmr_err (*file_descriptor)(struct drv_file *file, int *ret_fd);
+    /* (o) Whether anybody, in whatever process, has it open for writing, or mapped so that stores go to
+     * it, or had a moment ago; of a file that is open for reading only. MRMR_DENIED: only its owner and
+     * root are told. MRMR_UNSUPPORTED: the file system cannot tell. */
+    mrmr_err (*file_is_written)(struct drv_file *file, bool *ret_written);
     /* (o) appends */
     mrmr_err (*readlink)(struct drv *drv, const char *path, struct mrmr_bytes *target);
     /* (o) every one that may be read; of symlinks too */
@@ -349,6 +356,8 @@ mrmr_err drv_file_read(
 mrmr_err drv_file_next_data(struct drv_file *file, uint64_t offset, uint64_t *ret_start,
     uint64_t *ret_end); /* without the op: all is data */
 void drv_file_advise(struct drv_file *file, uint64_t offset, uint64_t size, bool drop);
+mrmr_err drv_file_descriptor(struct drv_file *file, int *ret_fd);
+mrmr_err drv_file_is_written(struct drv_file *file, bool *ret_written);
 mrmr_err drv_readlink(struct drv *drv, const char *path, struct mrmr_bytes *target);
 mrmr_err drv_xattr_list(struct drv *drv, const char *path, drv_xattr_fn fn, void *arg);
 mrmr_err drv_file_xattr_list(struct drv_file *file, drv_xattr_fn fn, void *arg);

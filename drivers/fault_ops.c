@@ -357,6 +357,16 @@ static mrmr_err fault_file_set_attr(
         f->rules, DRV_FAULT_SET_ATTR, f->path, NULL, 0, drv_file_set_attr(f->inner, what, attr));
 }
 
+static mrmr_err fault_file_descriptor(struct drv_file *file, int *ret_fd)
+{
+    return drv_file_descriptor(((struct fault_file *)file)->inner, ret_fd);
+}
+
+static mrmr_err fault_file_is_written(struct drv_file *file, bool *ret_written)
+{
+    return drv_file_is_written(((struct fault_file *)file)->inner, ret_written);
+}
+
 static mrmr_err fault_file_link(struct drv_file *file, const char *path)
 {
     struct fault_file *f = (struct fault_file *)file;
@@ -462,6 +472,8 @@ const struct drv_ops fault_ops = {
     .file_stat = fault_file_stat,
     .file_read = fault_file_read,
     .file_next_data = fault_file_next_data,
+    .file_descriptor = fault_file_descriptor,
+    .file_is_written = fault_file_is_written,
     .file_advise = fault_file_advise,
     .readlink = fault_readlink,
     .xattr_list = fault_xattr_list,

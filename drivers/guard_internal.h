@@ -75,6 +75,8 @@ struct guard_op {
     struct drv_space space;
     struct mrmr_bytes bytes; /* to write, or results of any length */
     bool remove;             /* an extended attribute */
+    bool answer;
+    int fd; /* of the system; 0: none */
     size_t got;
 };
 

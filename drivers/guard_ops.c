@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include <string.h>
+#include <unistd.h>
 
 void guard_op_put_auto(struct guard_op **op)
 {
@@ -359,6 +360,48 @@ static mrmr_err guard_file_next_data(
     return MRMR_OK;
 }
 
+/* What was given up keeps its result, and frees it. */
+static void descriptor_free(struct guard_job *job)
+{
+    struct guard_op *op = (struct guard_op *)job;
+    if (op->fd > 0)
+        close(op->fd);
+    op->fd = 0;
+    op_free(job);
+}
+
+static mrmr_err descriptor_run(struct guard_job *job)
+{
+    struct guard_op *op = (struct guard_op *)job;
+    return drv_file_descriptor(op->handle->own, &op->fd);
+}
+
+static mrmr_err guard_file_descriptor(struct drv_file *file, int *ret_fd)
+{
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(NULL, descriptor_run, &op));
+    op->job.free = descriptor_free;
+    MRMR_TRY(guard_op_call_file(file, op));
+    *ret_fd = op->fd;
+    op->fd = 0;
+    return MRMR_OK;
+}
+
+static mrmr_err is_written_run(struct guard_job *job)
+{
+    struct guard_op *op = (struct guard_op *)job;
+    return drv_file_is_written(op->handle->own, &op->answer);
+}
+
+static mrmr_err guard_file_is_written(struct drv_file *file, bool *ret_written)
+{
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(NULL, is_written_run, &op));
+    MRMR_TRY(guard_op_call_file(file, op));
+    *ret_written = op->answer;
+    return MRMR_OK;
+}
+
 const struct drv_ops drv_guard_ops = {
     .scheme = "guard",
     .close = guard_close,
@@ -375,6 +418,8 @@ const struct drv_ops drv_guard_ops = {
     .file_stat = guard_file_stat,
     .file_read = guard_file_read,
     .file_next_data = guard_file_next_data,
+    .file_descriptor = guard_file_descriptor,
+    .file_is_written = guard_file_is_written,
     .file_write = guard_file_write,
     .file_truncate = guard_file_truncate,
     .file_allocate = guard_file_allocate,

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -218,6 +219,39 @@ void local_file_advise(struct drv_file *file, uint64_t offset, uint64_t size, bo
     if (offset == 0) /* a wider read-ahead window for all that follows */
         posix_fadvise(f->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     posix_fadvise(f->fd, (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
+}
+
+/* Never 0, which a program may take for none. */
+mrmr_err local_file_descriptor(struct drv_file *file, int *ret_fd)
+{
+    const struct local_file *f = (struct local_file *)file;
+    int fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return local_file_fail(f, errno, "open once more");
+    *ret_fd = fd;
+    return MRMR_OK;
+}
+
+/* A lease to read is had only where nobody writes (fcntl(2)): the kernel counts descriptors and
+ * mappings of every process alike. It is given back at once; who opens the file for writing in that
+ * moment waits for it, and the signal that this brings is one that nobody minds. */
+mrmr_err local_file_is_written(struct drv_file *file, bool *ret_written)
+{
+    const struct local_file *f = (struct local_file *)file;
+    if (fcntl(f->fd, F_SETSIG, SIGURG) < 0)
+        return local_file_fail(f, errno, "look who writes");
+    if (fcntl(f->fd, F_SETLEASE, F_RDLCK) == 0) {
+        fcntl(f->fd, F_SETLEASE, F_UNLCK);
+        *ret_written = false;
+        return MRMR_OK;
+    }
+    if (errno == EINVAL || errno == ENOLCK)
+        return mrmr_err_path(
+            mrmr_fail(MRMR_UNSUPPORTED, "the file system cannot tell who writes a file"), f->path);
+    if (errno != EAGAIN)
+        return local_file_fail(f, errno, "look who writes");
+    *ret_written = true;
+    return MRMR_OK;
 }
 
 /* --- writing --- */

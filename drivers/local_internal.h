@@ -118,6 +118,8 @@ mrmr_err local_file_read(
     struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got);
 mrmr_err local_file_next_data(
     struct drv_file *file, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end);
+mrmr_err local_file_descriptor(struct drv_file *file, int *ret_fd);
+mrmr_err local_file_is_written(struct drv_file *file, bool *ret_written);
 void local_file_advise(struct drv_file *file, uint64_t offset, uint64_t size, bool drop);
 mrmr_err local_file_write(struct drv_file *file, uint64_t offset, const void *buf, size_t size);
 mrmr_err local_file_truncate(struct drv_file *file, uint64_t size);

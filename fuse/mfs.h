@@ -2,7 +2,7 @@
  *
  * What the files of the mount share: mount.c (the program), options.c (its arguments), mountpoint.c
  * (where it may go), session.c (libfuse's session, its threads), ops.c (the kernel's requests),
- * ops_change.c (those that change something), caller.c (who asks), reply.c (their answers),
+ * ops_change.c (those that change something), caller.c (who asks), direct.c (files that the kernel uses without us), reply.c (their answers),
  * invalidate.c (what the kernel should forget).
  *
  * A number of the pool's tree is the kernel's node id and the st_ino that people see; the root is 1
@@ -22,6 +22,7 @@
 
 /* What libfuse has only since then. */
 #define MFS_HAS_TMPFILE (FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17))
+#define MFS_HAS_PASSTHROUGH (FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17))
 #ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
 #define MFS_KILLPRIV FUSE_CAP_HANDLE_KILLPRIV_V2
 #else
@@ -30,7 +31,9 @@
 
 struct mfs {
     struct fuse_session *session;
-    bool kills; /* set-id bits and capabilities are ours to take away (HANDLE_KILLPRIV_V2) */
+    bool passthrough; /* wanted, and the kernel has it */
+    bool refused;     /* wanted, and the kernel has it not: the session ends */
+    bool kills;       /* set-id bits and capabilities are ours to take away (HANDLE_KILLPRIV_V2) */
     struct pool_tree *tree; /* there before the session's first request */
 };
 
@@ -52,7 +55,7 @@ static inline struct pool_tree_folder *mfs_folder(const struct fuse_file_info *f
 struct mfs_options {
     char *pool;       /* its folder; owned */
     char *mountpoint; /* as it was given; owned */
-    bool foreground, verbose;
+    bool foreground, verbose, passthrough;
     struct fuse_args args; /* for libfuse; owned */
 };
 /* From the command's own arguments, or from mount(8)'s: SOURCE DIR -o … . MRMR_INVALID, told on
@@ -116,6 +119,18 @@ mrmr_err mfs_caller_of(fuse_req_t req, struct mfs_caller *ret_who);
 void mfs_caller_free(struct mfs_caller *who);
 /* What is written through a file that he opened takes his room. */
 void mfs_act_as_caller(fuse_req_t req, struct pool_tree_file *file);
+
+/* --- direct.c --- */
+
+/* MRMR_UNSUPPORTED or MRMR_DENIED, with the reason: not with this libfuse, user or kernel. */
+mrmr_err mfs_direct_check(void);
+/* At the kernel's first word. */
+void mfs_direct_init(struct mfs *mfs, struct fuse_conn_info *conn);
+/* The file was just opened, by who asks: the kernel may use it without us, and is told so. */
+void mfs_direct_open(fuse_req_t req, struct pool_tree_file *file, struct fuse_file_info *fi);
+/* Closes it. No request is needed: one that was answered in vain is gone. */
+void mfs_direct_close(const struct mfs *mfs, struct pool_tree_file *file);
+mrmr_err mfs_direct_refused(void); /* why the session ended, if it was refused */
 
 /* --- reply.c --- */
 

@@ -95,12 +95,14 @@ static void mount_ready(void *arg)
 static mrmr_err mount_in(struct pool *pool, struct mfs_options *options, int *pipe)
 {
     mrmr_autofree char *mountpoint = NULL;
-    struct mfs mfs = {.session = NULL};
+    struct mfs mfs = {.session = NULL, .passthrough = options->passthrough};
     struct pool_tree_events events = mfs_events;
     events.arg = &mfs;
     MRMR_TRY(mfs_mountpoint_check(pool, options, &mountpoint));
     MRMR_TRY(pool_tree_open(pool, &events, &mfs.tree));
-    mrmr_err err = mfs_session_run(&mfs, options, mountpoint, mount_ready, pipe);
+    mrmr_err err = options->passthrough ? pool_tree_direct(mfs.tree) : MRMR_OK;
+    if (!err)
+        err = mfs_session_run(&mfs, options, mountpoint, mount_ready, pipe);
     struct mrmr_story story;
     mrmr_story_save(&story);
     pool_tree_close(mfs.tree); /* if the session never came to it */
@@ -112,6 +114,8 @@ static mrmr_err mount_run(struct mfs_options *options)
     int pipe = -1;
     struct pool *pool = NULL;
     struct mrmr_story story;
+    if (options->passthrough)
+        MRMR_TRY(mfs_direct_check());
     if (!options->foreground)
         MRMR_TRY(detach(&pipe));
     MRMR_TRY(pool_open(options->pool, POOL_LOOK, "mount", &pool));

@@ -30,6 +30,7 @@ static void op_init(void *arg, struct fuse_conn_info *conn)
      * and says so, and asks for capabilities before each write. */
     mfs->kills = conn->capable & MFS_KILLPRIV;
     conn->want |= conn->capable & MFS_KILLPRIV;
+    mfs_direct_init(mfs, conn);
 }
 
 /* --- names --- */
@@ -199,6 +200,7 @@ static void op_readdirplus(
 
 static void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
+    const struct mfs *mfs = fuse_req_userdata(req);
     struct pool_tree_file *file;
     bool same = false, writing = (fi->flags & O_ACCMODE) != O_RDONLY;
     mrmr_err err = pool_tree_file_open(mfs_tree(req), node, writing, &file, &same);
@@ -208,14 +210,15 @@ static void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
         mfs_act_as_caller(req, file);
     fi->fh = (uintptr_t)file;
     fi->keep_cache = same;
+    mfs_direct_open(req, file, fi);
     if (fuse_reply_open(req, fi))
-        pool_tree_file_close(file);
+        mfs_direct_close(mfs, file);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
     (void)node;
-    pool_tree_file_close(mfs_file(fi));
+    mfs_direct_close(fuse_req_userdata(req), mfs_file(fi));
     fuse_reply_err(req, 0);
 }
 

@@ -78,14 +78,16 @@ static mrmr_err create(fuse_req_t req, fuse_ino_t folder, const char *name, mode
 static void reply_created(fuse_req_t req, mrmr_err err, const struct pool_attr *attr,
     struct pool_tree_file *file, struct fuse_file_info *fi)
 {
+    const struct mfs *mfs = fuse_req_userdata(req);
     struct pool_tree *tree = mfs_tree(req);
     struct fuse_entry_param entry;
     if (err)
         return mfs_reply_failed(req, err);
     mfs_entry(attr, &entry);
     fi->fh = (uintptr_t)file;
+    mfs_direct_open(req, file, fi);
     if (fuse_reply_create(req, &entry, fi)) {
-        pool_tree_file_close(file);
+        mfs_direct_close(mfs, file);
         pool_tree_forget(tree, attr->node, 1);
     }
 }

@@ -52,8 +52,8 @@ static mrmr_err add_list(struct mfs_options *options, const char *list)
         option[n] = '\0';
         list += n + (list[n] == ',');
         if (strcmp(option, "passthrough") == 0)
-            return usage_failed("passthrough is not there yet: mount without it");
-        if (*option && !only_for_fstab(option))
+            options->passthrough = true;
+        else if (*option && !only_for_fstab(option))
             MRMR_TRY(add(options, option));
     }
     return MRMR_OK;

@@ -66,6 +66,8 @@ mrmr_err mfs_session_run(struct mfs *mfs, struct mfs_options *options, const cha
         ready(arg);
         err = session_serve(mfs);
         fuse_session_unmount(session);
+        if (mfs->refused)
+            err = mfs_direct_refused();
     }
     fuse_remove_signal_handlers(session);
     /* The tree's threads may still tell: it is closed before the session is destroyed. */

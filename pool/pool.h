@@ -371,6 +371,26 @@ void pool_tree_file_close(struct pool_tree_file *file); /* NULL-safe */
 struct pool_caller;
 void pool_tree_file_act(struct pool_tree_file *file, const struct pool_caller *caller);
 
+/* --- Past the tree (passthrough) ---
+ *
+ * The kernel may read and write a file on its drive itself, without a word to the tree, if no stripe
+ * counts on any byte of it; and no stripe will, whoever protects the pool, until nobody uses it that way any
+ * more, through a mapping that outlived its descriptor included. Whoever asks for one open file of a
+ * node must ask for each: all that are open at a time are used in the same way. What the drive answers
+ * is what people get: errors, and a full disk; the file does not go to another drive meanwhile. */
+
+/* From now on, for as long as the tree is open. MRMR_READONLY: nothing may be changed in this pool. */
+mrmr_err pool_tree_direct(struct pool_tree *tree);
+/* For a file that was just opened: what give returned for it, or did for another one of the node that is
+ * in use directly; 0: it is used as any other. give is called with no lock held, with a descriptor that
+ * is open during the call only; it returns a number that stands for it, or 0: then it is used as any
+ * other. */
+int pool_tree_file_direct(
+    struct pool_tree_file *file, int (*give)(int descriptor, void *arg), void *arg);
+/* Before it is closed. The number, if this was the last file that it stood for, else 0: it is never
+ * given again. */
+int pool_tree_file_undirect(struct pool_tree_file *file);
+
 /* Whole, or an error: then part of it may be written. */
 mrmr_err pool_tree_file_write(
     struct pool_tree_file *file, uint64_t offset, const void *buf, size_t size);

@@ -7,6 +7,7 @@
  * commits by itself (stripe.c's crash argument): interrupted anywhere, what was committed stays
  * protected, and the next run plans the rest anew.
  */
+#include "pool/direct.h"
 #include "pool/hung.h"
 #include "pool/supply.h"
 
@@ -555,9 +556,27 @@ static mrmr_err protect_pass(struct protect *p, bool *ret_more)
     return err;
 }
 
+/* What is in use directly stays exposed in this run (direct.h). */
+static mrmr_err protect_leave_out(int64_t node, const struct pool_drive *drive, void *arg)
+{
+    struct protect *p = arg;
+    struct mrmr_story story;
+    int64_t unused;
+    uint64_t bytes;
+    mrmr_story_save(&story);
+    MRMR_TRY(protect_skipped_bytes(p, node, &unused, &bytes));
+    if (!bytes || pool_skips_has(&p->skips, node))
+        return MRMR_OK;
+    mrmr_story_restore(&story);
+    pool_tell_story(p->pool, p->job, false, "file-skipped", drive, "not protected in this run");
+    p->report->skipped++;
+    return pool_skips_add(&p->skips, node);
+}
+
 static mrmr_err protect_run(struct protect *p)
 {
     bool more = true;
+    MRMR_TRY(pool_direct_settle(p->pool, protect_leave_out, p));
     for (unsigned pass = 0; more && pass < PROTECT_PASSES; pass++)
         MRMR_TRY(protect_pass(p, &more));
     return MRMR_OK;

@@ -24,6 +24,7 @@
  * pinned generation is not removed in 5 but by the next settling.
  */
 #include "pool/stripe.h"
+#include "pool/direct.h"
 #include "pool/hung.h"
 #include "pool/touched.h"
 
@@ -272,12 +273,24 @@ static size_t run_claimed(const struct pool_run *run, int64_t ret_drives[META_SL
     return n;
 }
 
+/* Writers stand still. What is in use directly is not claimed, and not even read (direct.h). */
+static mrmr_err run_claims_direct(struct pool_run *run)
+{
+    int64_t node;
+    mrmr_err err = pool_direct_claims(run->pool, &run->change->next, &node);
+    if (err == MRMR_CHANGED)
+        run->change->unstable = node;
+    return err;
+}
+
 /* Whoever writes from now on has come since. */
 static mrmr_err run_begin(struct pool_run *run)
 {
     int64_t claimed[META_SLOTS_MAX];
     MRMR_TRY(pool_stop_for(run->pool, run->job, claimed, run_claimed(run, claimed)));
     mrmr_err err = pool_writers_turn(run->pool->writers, &run->turn);
+    if (!err)
+        err = run_claims_direct(run);
     pool_writers_go(run->pool->writers);
     return err;
 }
@@ -327,6 +340,7 @@ static mrmr_err run_claims_same(struct pool_run *run)
     MRMR_TRY(pool_writers_turn(run->pool->writers, &turn));
     if (turn == run->turn)
         return MRMR_OK;
+    MRMR_TRY(run_claims_direct(run));
     if (run_claims_what_hides(run))
         MRMR_TRY(pool_touched_load(run->pool, &touched));
     for (size_t i = 0; !err && i < next->extents; i++) {

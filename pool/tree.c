@@ -353,6 +353,7 @@ static mrmr_err tree_start(struct pool_tree *tree)
         return mrmr_nomem();
     MRMR_TRY(tree_drives_start(tree));
     MRMR_TRY(tree_keep_start(tree));
+    MRMR_TRY(tree_direct_start(tree));
     MRMR_TRY(tree_numbers_start(tree));
     MRMR_TRY(tree_replaced_start(tree));
     MRMR_TRY(tree_finder_start(tree));
@@ -421,6 +422,7 @@ void pool_tree_close(struct pool_tree *tree)
     if (!tree)
         return;
     tree_watch_stop(tree);
+    tree_direct_stop(tree);
     tree_parted_let_go(tree, TREE_DRIVES_MAX);
     leaf_cache_destroy(tree->leaves);
     /* The guards stay with the pool, which is of no use to anyone after this, and tell nothing more. */

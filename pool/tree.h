@@ -8,8 +8,9 @@
  * (open files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
  * tree_place.c (where new files go), tree_make.c and tree_remove.c (names), tree_unnamed.c (files
  * without one), tree_move.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone.c
- * and tree_later.c (removals from drives that are away, and changes of folders there), tree_replaced.c (files that a repair replaced), tree_sync.c
- * (what is not durable yet).
+ * and tree_later.c (removals from drives that are away, and changes of folders there),
+ * tree_replaced.c (files that a repair replaced), tree_sync.c (what is not durable yet),
+ * tree_direct.c (files that the kernel uses without asking).
  *
  * A node is in the table while the kernel holds it, or anything here does. A folder's map says for
  * each name on which drives it lies and what it shows; it is made at the first look into the folder,
@@ -237,6 +238,7 @@ struct tree_node {
     bool told;                  /* somebody was */
     bool remembered;            /* counted among those that stay for it */
     struct tree_parted *parted; /* tree_parted.c's; NULL: nothing is kept of it */
+    struct tree_direct *direct; /* tree_direct.c's; NULL: it is not in use directly */
 };
 
 struct tree_probe;
@@ -297,8 +299,9 @@ struct pool_tree {
     struct tree_numbers *numbers;
     struct tree_replaced *replaced; /* tree_replaced.c's; NULL: nothing may be changed */
     struct tree_finder *finder;
-    struct pool_gone *gone;    /* what was removed from drives that were away */
-    pthread_mutex_t gone_gate; /* tree_gone.c's */
+    struct tree_directs *directs; /* tree_direct.c's; NULL: nothing may be changed */
+    struct pool_gone *gone;       /* what was removed from drives that were away */
+    pthread_mutex_t gone_gate;    /* tree_gone.c's */
     pthread_t monitor;
     bool monitored;
 
@@ -516,6 +519,23 @@ uint64_t *tree_file_seen(struct pool_tree_file *file); /* for tree_sync_end */
 /* Bytes that are written, and not what the catalog knows of this content. */
 void tree_file_written(struct pool_tree *tree, struct tree_node *node);
 
+/* How an open file was given to whoever wanted it; guarded by the tree's lock. */
+enum tree_way {
+    TREE_WAY_OWN,      /* not at all: it is used here alone, or he does not say */
+    TREE_WAY_ORDINARY, /* he asks for each byte */
+    TREE_WAY_DIRECT,
+};
+enum tree_way *tree_file_way_locked(struct pool_tree_file *file);
+bool tree_node_ordinary_locked(const struct tree_node *node); /* some open file of it is that */
+bool tree_file_writes(const struct pool_tree_file *file);
+
+/* --- tree_direct.c: files that the kernel uses without asking --- */
+
+mrmr_err tree_direct_start(struct pool_tree *tree);
+void tree_direct_stop(struct pool_tree *tree);
+/* Somebody may write it now, and nobody sees it. */
+bool tree_direct_has(struct pool_tree *tree, const struct tree_node *node);
+
 /* --- tree_parted.c: what lost its name and is held --- */
 
 void tree_parted_start(struct pool_tree *tree);
@@ -556,6 +576,9 @@ struct tree_inode {
 mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, struct drv_file *file, uint64_t from, uint64_t to,
     uint64_t epoch);
+/* Whether a stripe counts on any of it. If none does, it is noted that it may change from now on. */
+mrmr_err tree_keep_counts(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, uint64_t epoch, bool *ret_counts);
 /* What stripes count on of the inode now counts for as long as its node is held: its name goes, and
  * the catalog will not know it any more. */
 mrmr_err tree_keep_known(

@@ -72,6 +72,15 @@ static void leave_end(struct pool_tree *tree, struct tree_node *node)
     pthread_cond_broadcast(&tree->moved);
 }
 
+/* What is written directly goes to the inode that the kernel has. Whoever begins to use it so waits
+ * until nobody is bringing it. */
+static mrmr_err not_direct(struct pool_tree *tree, struct tree_node *node)
+{
+    return tree_direct_has(tree, node)
+               ? mrmr_fail(MRMR_UNSUPPORTED, "a file that is in use directly stays on its drive")
+               : MRMR_OK;
+}
+
 /* --- the bytes --- */
 
 struct bringing {
@@ -370,7 +379,9 @@ mrmr_err tree_bring(struct pool_tree *tree, struct tree_node *node, size_t from,
     struct bringing b = {.tree = tree, .node = node, .from = from};
     if (!leave_begin(tree, node, from))
         return MRMR_OK;
-    mrmr_err err = bring(&b, more);
+    mrmr_err err = not_direct(tree, node);
+    if (!err)
+        err = bring(&b, more);
     if (err && err != MRMR_UNSUPPORTED)
         mrmr_log_story(MRMR_LOG_WARN, "a file cannot be brought to another drive");
     leave_end(tree, node);

@@ -28,6 +28,7 @@ struct pool_tree_file {
     struct pool_tree_file *next, **at;           /* among the tree's */
     struct pool_tree_file *node_next, **node_at; /* among the node's */
     bool writing;
+    enum tree_way way;
     uint64_t writes; /* of the node, when it was opened */
     uint32_t births; /* likewise */
     uint64_t seen;   /* the last loss of the node that a sync through this one told of, or had to */
@@ -132,6 +133,24 @@ struct tree_original *tree_original_of_node(
             return original;
     }
     return tree_parted_original_locked(node, writing);
+}
+
+enum tree_way *tree_file_way_locked(struct pool_tree_file *file)
+{
+    return &file->way;
+}
+
+bool tree_node_ordinary_locked(const struct tree_node *node)
+{
+    for (const struct pool_tree_file *file = node->files; file; file = file->node_next)
+        if (file->way == TREE_WAY_ORDINARY)
+            return true;
+    return false;
+}
+
+bool tree_file_writes(const struct pool_tree_file *file)
+{
+    return file->writing;
 }
 
 uint64_t *tree_file_seen(struct pool_tree_file *file)
@@ -442,6 +461,7 @@ void pool_tree_file_close(struct pool_tree_file *file)
 {
     if (!file)
         return;
+    pool_tree_file_undirect(file); /* whoever could be told of it has gone */
     file_unlink(file);
     if (file->made)
         leaf_cache_leave(file->tree->leaves, file->made);

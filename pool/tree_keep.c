@@ -21,6 +21,7 @@
  *
  * Locks: the node's counted.lock, then the drive's keeping, both over I/O; then none but the tree's.
  */
+#include "pool/direct.h"
 #include "pool/moved.h"
 #include "pool/retained.h"
 #include "pool/touched.h"
@@ -33,8 +34,6 @@
 #include <string.h>
 
 _Static_assert((int)TREE_KEPT_PATH == (int)POOL_RETAINED_PATH, "a path to what is kept");
-
-#define MOUNTED_NAME "mounted"
 
 /* Taking back a record of a rename that could not be written yet. */
 struct undone {
@@ -138,14 +137,14 @@ void tree_keep_stop(struct pool_tree *tree)
 static mrmr_err mounted_lock(struct pool_tree *tree, struct tree_keeper *keeper)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    keeper->mounted =
-        openat(tree->pool->dirfd, MOUNTED_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    keeper->mounted = openat(
+        tree->pool->dirfd, POOL_MOUNTED_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (keeper->mounted < 0)
-        return mrmr_fail_errno(errno, "open", MOUNTED_NAME);
+        return mrmr_fail_errno(errno, "open", POOL_MOUNTED_NAME);
     if (fcntl(keeper->mounted, F_OFD_SETLK, &lock) == 0)
         return MRMR_OK;
     if (errno != EAGAIN && errno != EACCES)
-        return mrmr_fail_errno(errno, "lock", MOUNTED_NAME);
+        return mrmr_fail_errno(errno, "lock", POOL_MOUNTED_NAME);
     return mrmr_err_hint(mrmr_fail(MRMR_BUSY, "this pool is mounted already"),
         "use that mount, or unmount it first (mrmr umount)");
 }
@@ -395,6 +394,19 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
                 tree->drive[inode->drive].drive->meta.name));
     /* Last: if something could not be kept nothing is changed, and it is as the catalog has it. */
     return counted_touch(tree, inode, counted, epoch);
+}
+
+mrmr_err tree_keep_counts(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, uint64_t epoch, bool *ret_counts)
+{
+    uint32_t births;
+    struct tree_counted *counted = counted_of(tree, node, &births);
+    if (!counted)
+        return mrmr_nomem();
+    mrmr_locked(&counted->lock);
+    MRMR_TRY(counted_now(tree, inode, births, counted, epoch));
+    *ret_counts = counted->n > 0;
+    return counted->n ? MRMR_OK : counted_touch(tree, inode, counted, epoch);
 }
 
 mrmr_err tree_keep_known(

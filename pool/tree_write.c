@@ -265,5 +265,7 @@ mrmr_err pool_tree_file_sync(struct pool_tree_file *file)
                             : mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
     tree_original_put(original);
     err = tree_sync_end(tree, node, owed, tree_file_seen(file), err);
+    if (tree_direct_has(tree, node)) /* what is written next is not seen */
+        tree_owe(tree, node, tree_file_drive(file));
     return mrmr_err_drive(err, tree->drive[tree_file_drive(file)].drive->meta.name);
 }

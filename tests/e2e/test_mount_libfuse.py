@@ -1,27 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the mount has from libfuse 3.17 on, and how it does without before: files without a name, set-id bits and capabilities that
 the kernel leaves to the file system. Tests ask the libfuse that is there."""
-import contextlib
 import errno
 import os
-import re
 import stat
-import subprocess
 
 import pytest
 
-from mounts import is_mounted, until
+from libfuse import NEW, counted
+from mounts import until
 from places import places
 
 OTHER = 61004
-
-
-def libfuse():
-    said = subprocess.run(["fusermount3", "--version"], capture_output=True, text=True, check=True).stdout
-    return tuple(int(number) for number in re.findall(r"\d+", said)[-3:])
-
-
-NEW = libfuse() >= (3, 17, 0) if os.path.exists("/dev/fuse") else False
 
 
 @pytest.fixture(name="place")
@@ -30,31 +20,6 @@ def make_place(mrmr, tmp_path):
         for name in ("red", "green", "blue"):
             place.add(name, "ext4")
         yield place
-
-
-@contextlib.contextmanager
-def counted(place):
-    """A mount that tells of each request: yields its point, and a function that gives opcode → count of what the kernel asked while
-    something was done."""
-    point, log = place.folder / "counted", place.folder / "requests"
-    point.mkdir()
-    with open(log, "ab") as file:
-        process = subprocess.Popen([os.path.join(os.path.dirname(place.mrmr.bin), "mrmr-mount"), "--pool", place.mrmr.dir,
-                                    "-f", "-v", "-o", "debug", point], stderr=file, stdin=subprocess.DEVNULL)
-
-    def requests(does):
-        at = os.path.getsize(log)
-        does()
-        counts = {}
-        for name in re.findall(r"opcode: (\w+)", log.read_bytes()[at:].decode(errors="replace")):
-            counts[name] = counts.get(name, 0) + 1
-        return counts
-    try:
-        until(lambda: is_mounted(point))
-        yield point, requests
-    finally:
-        subprocess.run(["umount", "-l", point], check=True)
-        process.wait(60)
 
 
 def test_what_small_writes_ask_for(place):
@@ -202,13 +167,3 @@ def test_files_without_a_name(place):
     st = os.stat(as_user_folder + "/mine")
     assert (st.st_uid, st.st_gid, st.st_size) == (OTHER, OTHER, 4)
     assert place.mount.process.poll() is None
-
-
-def test_passthrough_is_refused(place):
-    """It is not there, whatever libfuse could do: that is said, and nothing is mounted."""
-    point = place.folder / "never"
-    point.mkdir()
-    done = subprocess.run([place.mrmr.bin, "mount", "-f", point, "-o", "passthrough"], capture_output=True, text=True, check=False,
-                          env=place.mrmr.env, stdin=subprocess.DEVNULL, timeout=60)
-    assert done.returncode != 0 and "passthrough" in done.stderr and "without it" in done.stderr, done
-    assert not is_mounted(point)

@@ -38,6 +38,20 @@ static mrmr_err usage_failed(const char *why)
     return mrmr_fail(MRMR_INVALID, NULL);
 }
 
+/* With it the kernel keeps its own size and times of each file for as long as it has the inode, and takes
+ * no other word for them: what is edited on a drive would not be seen, and bytes that were appended there
+ * would be written over by the next append here. No notice of ours changes that. */
+static const char no_writeback[] = "writeback is refused: with it the kernel trusts its own sizes "
+                                   "and times, so that edits made on "
+                                   "the drives are not seen, and appends write over them; mount "
+                                   "without it (for writing at the speed "
+                                   "of the drive there is passthrough)";
+
+static bool is_writeback(const char *option)
+{
+    return strcmp(option, "writeback") == 0 || strcmp(option, "writeback_cache") == 0;
+}
+
 /* "a,b=c": a comma in a value is written "\,". */
 static mrmr_err add_list(struct mfs_options *options, const char *list)
 {
@@ -51,6 +65,8 @@ static mrmr_err add_list(struct mfs_options *options, const char *list)
         memcpy(option, list, n);
         option[n] = '\0';
         list += n + (list[n] == ',');
+        if (is_writeback(option))
+            return usage_failed(no_writeback);
         if (strcmp(option, "passthrough") == 0)
             options->passthrough = true;
         else if (*option && !only_for_fstab(option))

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -278,6 +279,53 @@ static void access_times_stay(void **state)
     assert_int_equal(after.st_atim.tv_sec, 1000);
 }
 
+/* --- who writes a file --- */
+
+static bool is_written(struct drv_file *file)
+{
+    bool written = false;
+    assert_ok(drv_file_is_written(file, &written));
+    return written;
+}
+
+/* Through descriptors and mappings of whatever process: not who reads, and not who wrote. */
+static void who_writes_a_file_is_told(void **state)
+{
+    struct contract *c = *state;
+    struct drv_file *file = NULL;
+    char text[4] = "";
+    make_file(c, "f", "abc");
+    const struct path path = below(c, "f");
+    assert_ok(drv_file_open(c->drv, "f", DRV_OPEN_READ, 0, &file));
+    assert_false(is_written(file));
+    int reads = open(path.text, O_RDONLY | O_CLOEXEC);
+    assert_false(is_written(file));
+    int writes = open(path.text, O_RDWR | O_CLOEXEC);
+    assert_true(is_written(file));
+    void *map = mmap(NULL, 3, PROT_READ | PROT_WRITE, MAP_SHARED, writes, 0);
+    assert_true(map != MAP_FAILED);
+    close(writes);
+    assert_true(is_written(file));
+    munmap(map, 3);
+    assert_false(is_written(file));
+    map = mmap(NULL, 3, PROT_READ, MAP_SHARED, reads, 0);
+    assert_true(map != MAP_FAILED);
+    assert_false(is_written(file));
+    munmap(map, 3);
+    close(reads);
+    /* Asking leaves nothing behind that would keep a writer waiting. */
+    writes = open(path.text, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+    assert_true(writes >= 0);
+    close(writes);
+    int own = -1;
+    assert_ok(drv_file_descriptor(file, &own));
+    drv_file_close(file);
+    assert_int_equal(pread(own, text, 3, 0), 3);
+    assert_string_equal(text, "abc");
+    assert_true(fcntl(own, F_GETFD) & FD_CLOEXEC);
+    close(own);
+}
+
 /* --- a user without rights --- */
 
 /* In a child that is nobody: 0 if all is as it should be, else the number of the check that failed.
@@ -404,6 +452,7 @@ const struct CMUnitTest cases_local[] = {
     CASE(a_swapped_symlink_leads_nowhere),
     CASE(a_bound_socket_is_not_opened),
     CASE(access_times_stay),
+    CASE(who_writes_a_file_is_told),
     CASE(rights_are_respected),
     CASE(a_file_system_that_was_shut_down_is_unavailable),
 };

@@ -34,12 +34,12 @@ def make_place(mrmr, tmp_path):
         yield place
 
 
-def refused(place, env=None, **how):
+def refused(place, options=ON, code=1, **how):
     point = place.folder / "never"
     point.mkdir(exist_ok=True)
-    done = subprocess.run([place.mrmr.bin, "mount", "-f", *ON, point], capture_output=True, text=True, check=False,
-                          env=env or place.mrmr.env, stdin=subprocess.DEVNULL, timeout=60, **how)
-    assert done.returncode == 1 and not is_mounted(point), done
+    done = subprocess.run([place.mrmr.bin, "mount", "-f", *options, point], capture_output=True, text=True, check=False,
+                          env=place.mrmr.env, stdin=subprocess.DEVNULL, timeout=60, **how)
+    assert done.returncode == code and not is_mounted(point), done
     return done.stderr
 
 
@@ -54,6 +54,12 @@ def test_where_it_is_refused(place):
     shutil.chown(place.mrmr.dir, OTHER, OTHER)
     said = refused(place, user=OTHER, group=OTHER)
     assert "root" in said and "without it" in said
+
+
+def test_the_writeback_cache_is_refused(place):
+    for name in ("writeback", "writeback_cache"):
+        said = refused(place, options=("-o", "noatime," + name), code=2)
+        assert "writeback is refused" in said and "without it" in said
 
 
 def sync(place, left=0):

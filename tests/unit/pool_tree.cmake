@@ -13,3 +13,4 @@ mrmr_cmocka(pool_tree_repaired pool_tree_repaired.c pool_tree_world.c LIBS mrmr_
 mrmr_cmocka(pool_tree_sync pool_tree_sync.c pool_tree_world.c LIBS mrmr_rig LABELS threads)
 mrmr_cmocka(pool_tree_races pool_tree_races.c pool_tree_world.c LIBS mrmr_rig LABELS threads)
 mrmr_cmocka(pool_tree_parted pool_tree_parted.c pool_tree_world.c LIBS mrmr_rig LABELS threads)
+mrmr_cmocka(pool_direct pool_direct.c pool_tree_world.c LIBS mrmr_rig LABELS threads TIMEOUT 300)

@@ -408,10 +408,10 @@ mrmr_err pool_direct_claims(struct pool *pool, const struct meta_stripe *next, i
     return err;
 }
 
-mrmr_err pool_direct_count(struct pool *pool, size_t *ret_n)
+mrmr_err pool_direct_count(struct pool *pool, uint64_t *ret_n)
 {
     struct records records = {.bytes = MRMR_BYTES_INIT};
-    size_t n = 0;
+    uint64_t n = 0;
     mrmr_err err = records_read(pool->dirfd, &records);
     for (size_t i = 0; i < records.n; i++)
         n += record_at(&records, i).state != DIRECT_NONE;

@@ -64,6 +64,6 @@ mrmr_err pool_direct_settle(struct pool *pool, pool_direct_fn fn, void *arg);
  * the node. */
 mrmr_err pool_direct_claims(struct pool *pool, const struct meta_stripe *next, int64_t *ret_node);
 /* How many are recorded. */
-mrmr_err pool_direct_count(struct pool *pool, size_t *ret_n);
+mrmr_err pool_direct_count(struct pool *pool, uint64_t *ret_n);
 
 #endif

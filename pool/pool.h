@@ -194,6 +194,7 @@ struct pool_status {
     uint64_t storable_bytes; /* what can still be stored and protected */
     uint64_t domain_unsafe;  /* stripes with more than r members in one domain */
     uint64_t conflicts;      /* paths that lie on several drives */
+    uint64_t direct_files;   /* in use through a mount's passthrough, or may be: left out by sync */
 };
 mrmr_err pool_status(struct pool *pool, struct pool_status *ret_status);
 

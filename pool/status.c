@@ -8,6 +8,7 @@
  */
 #include "parity/planner.h"
 #include "pool/conflict.h"
+#include "pool/direct.h"
 #include "pool/drive.h"
 #include "pool/margin.h"
 
@@ -253,6 +254,7 @@ static mrmr_err status_run(struct status_pass *pass)
     status->degraded_bytes -=
         pass->lost_away < status->degraded_bytes ? pass->lost_away : status->degraded_bytes;
     MRMR_TRY(status_storable(pass));
+    MRMR_TRY(pool_direct_count(pass->pool, &status->direct_files));
     return pool_conflicts(pass->pool, &status->conflicts);
 }
 

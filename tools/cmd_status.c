@@ -171,6 +171,7 @@ static mrmr_err status_json(struct cmd_call *call, const struct view *view)
     mrmr_json_number(&json, "storable_size", s->storable_bytes);
     mrmr_json_number(&json, "domain_unsafe", s->domain_unsafe);
     mrmr_json_number(&json, "conflicts", s->conflicts);
+    mrmr_json_number(&json, "direct_files", s->direct_files);
     mrmr_json_open(&json, "drives", '[');
     for (size_t i = 0; i < view->n; i++) {
         mrmr_json_open(&json, NULL, '{');
@@ -247,6 +248,10 @@ static void print_notes(const struct pool_status *s)
     if (s->conflicts)
         printf("Note: %s on several drives; the newest is shown (mrmr where PATH).\n",
             mrmr_print_count(s->conflicts, "path lies", "paths lie", count, sizeof count));
+    if (s->direct_files)
+        printf("Note: %s in use through the mount's passthrough: sync leaves them out until nobody "
+               "uses them so.\n",
+            mrmr_print_count(s->direct_files, "file is", "files are", count, sizeof count));
     if (s->domain_unsafe)
         printf("Note: %s more than %u members in one domain: losing all of it would cost bytes.\n",
             mrmr_print_count(s->domain_unsafe, "stripe has", "stripes have", count, sizeof count),

@@ -126,6 +126,8 @@ def test_what_is_open_is_left_out(place):
     said = sync(place, left=1)
     assert "'f': it is in use directly" in said
     assert exposed(place, "f") == 3 * MIB
+    assert place.mrmr.json("status", code=3)["direct_files"] == 1
+    assert "1 file is in use through the mount's passthrough" in place.run("status", code=3).stdout
     os.pwrite(fd, b"3" * MIB, MIB)
     reading = os.open(place.at("f"), os.O_RDONLY)
     os.close(fd)

@@ -70,15 +70,15 @@ static struct pool_tree_file *make_direct(struct world *w, const char *name, str
     return file;
 }
 
-static size_t recorded(struct world *w)
+static uint64_t recorded(struct world *w)
 {
-    size_t n;
+    uint64_t n;
     rig_ok(pool_direct_count(w->rig->pool, &n));
     return n;
 }
 
 /* Soon, but not at once: a thread looks. */
-static void recorded_comes_to(struct world *w, size_t n)
+static void recorded_comes_to(struct world *w, uint64_t n)
 {
     for (unsigned i = 0; i < 1000 && recorded(w) != n; i++)
         usleep(10 * 1000);
@@ -495,7 +495,7 @@ static void test_records_are_bounded_and_used_again(void **state)
     fd = openat(w.rig->pool->dirfd, "direct", O_RDWR);
     assert_int_equal(pwrite(fd, "?", 1, 0), 1);
     close(fd);
-    size_t n;
+    uint64_t n;
     assert_int_equal(pool_direct_count(w.rig->pool, &n), MRMR_CORRUPT);
     assert_int_equal(unlinkat(w.rig->pool->dirfd, "direct", 0), 0);
     end_after(&w);

@@ -62,6 +62,11 @@ def test_the_writeback_cache_is_refused(place):
         assert "writeback is refused" in said and "without it" in said
 
 
+def alone(fd, size):
+    """A mapping that has no descriptor: Python keeps one of its own otherwise."""
+    return mmap.mmap(fd, size, trackfd=False)
+
+
 def sync(place, left=0):
     """What is left out: its name is told, and the exit code says that something is exposed."""
     done = place.run("sync", code=3 if left else 0)
@@ -148,7 +153,7 @@ def test_a_mapping_outlives_its_descriptor(place):
     place.start(*ON)
     fd = os.open(place.at("f"), os.O_RDWR | os.O_CREAT, 0o644)
     os.truncate(fd, 2 * MIB)
-    mapped = mmap.mmap(fd, 2 * MIB)
+    mapped = alone(fd, 2 * MIB)
     os.close(fd)
     mapped[0:5] = b"first"
     time.sleep(2) # the drive was asked meanwhile, more than once
@@ -312,7 +317,7 @@ def test_a_full_drive_is_the_writers_own(place):
 MAPPER = """
 import mmap, os, sys
 fd = os.open(sys.argv[1], os.O_RDWR)
-mapped = mmap.mmap(fd, 1 << 20)
+mapped = mmap.mmap(fd, 1 << 20, trackfd=False)
 os.close(fd)
 print("mapped", flush=True)
 for line in sys.stdin:
@@ -391,7 +396,7 @@ def test_writers_beside_syncs(place):
                     os.pwrite(fd, more, at)
                     data.extend(bytes(max(0, at + len(more) - len(data))))
                     data[at:at + len(more)] = more
-                mapped = mmap.mmap(fd, len(data)) if data and rng.random() < 0.5 else None
+                mapped = alone(fd, len(data)) if data and rng.random() < 0.5 else None
                 os.close(fd)
                 for _ in range(rng.randrange(8) if mapped else 0):
                     at = rng.randrange(len(data))

@@ -155,6 +155,14 @@ struct drv_caller {
                    groups stay the process's own, which costs half */
 };
 
+/* A file whose name was given or taken, and what that did to the folder. */
+struct drv_named {
+    struct drv_file *file;  /* open; the caller closes it */
+    unsigned flags;         /* for DRV_OPEN_READ, or for both */
+    struct drv_stat stat;   /* when it had the name */
+    struct drv_stat folder; /* after that; of type DRV_DIR, else it is not known */
+};
+
 /* One entry of a folder. name is valid during the call only. stat is NULL if the entry could not be
  * looked at; err then says why (an entry that vanished in between is not reported). Return an error
  * to stop. */
@@ -209,6 +217,11 @@ struct drv_ops {
      * Without it the two are called one after the other. */
     mrmr_err (*file_open_stat)(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
         struct drv_file **ret_file, struct drv_stat *ret_stat);
+    /* (o) drv_file_make and drv_file_take (below) in one go, likewise. */
+    mrmr_err (*file_make)(
+        struct drv *drv, const char *path, uint32_t mode, struct drv_named *ret_named);
+    mrmr_err (*file_take)(
+        struct drv *drv, const char *path, uint64_t ino, struct drv_named *ret_named);
     /* (r) */
     void (*file_close)(struct drv_file *file);
     /* (r) */
@@ -216,6 +229,9 @@ struct drv_ops {
     /* (r) Up to size bytes; short only at the end of the file. *ret_got is set even on failure
      * (bytes that did arrive). */
     mrmr_err (*file_read)(
+        struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got);
+    /* (o) drv_file_read_sure (below) in one go. */
+    mrmr_err (*file_read_sure)(
         struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got);
     /* (o) The next run of data at or after offset: [*ret_start, *ret_end). At or past the last data
      * both are the size. */
@@ -396,6 +412,18 @@ void drv_watch_remove(struct drv_watch *watch, uint64_t key);
 
 /* Built on the ops, the same for every backend. */
 
+/* Make a file and open it for reading and writing, as drv_file_open_stat does. */
+mrmr_err drv_file_make(
+    struct drv *drv, const char *path, uint32_t mode, struct drv_named *ret_named);
+/* Take its only name from the regular file that has this inode, and have it open, for writing where
+ * that can be had. The thread acts as another user (drv_act_as) only to take the name. MRMR_CHANGED:
+ * something else is at the path, or it has more names, or cannot be opened; nothing was done then. */
+mrmr_err drv_file_take(
+    struct drv *drv, const char *path, uint64_t ino, struct drv_named *ret_named);
+
+/* As drv_file_read; MRMR_TRUNCATED if less comes than there is by the file's size. */
+mrmr_err drv_file_read_sure(
+    struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got);
 /* Exactly size bytes, or an error: MRMR_TRUNCATED if the file ends before. */
 mrmr_err drv_file_read_exact(struct drv_file *file, uint64_t offset, void *buf, size_t size);
 /* A whole small file, appended to b; MRMR_SPACE if it is longer than most. */

@@ -8,11 +8,100 @@
 #include "drivers/driver.h"
 
 #include "base/cleanup.h"
+#include "drivers/act.h"
 #include <string.h>
 
 #define DRV_READ_CHUNK 65536
 
 MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
+
+/* --- names, with the file opened --- */
+
+/* As the process itself; without an answer the type is another. */
+static void folder_look(struct drv *drv, const char *path, struct drv_stat *ret_stat)
+{
+    const char *slash = strrchr(path, '/');
+    mrmr_autofree char *folder = strndup(path, slash ? (size_t)(slash - path) : 0);
+    struct drv_act *as = drv_act_share(drv_act_own());
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    drv_act_set(NULL);
+    if (!folder || drv_stat(drv, folder, ret_stat) || ret_stat->type != DRV_DIR)
+        *ret_stat = (struct drv_stat){.type = DRV_REG};
+    drv_act_set(as);
+    drv_act_put(as);
+    mrmr_story_restore(&story);
+}
+
+mrmr_err drv_file_make(
+    struct drv *drv, const char *path, uint32_t mode, struct drv_named *ret_named)
+{
+    struct drv_named named = {.flags = DRV_OPEN_READ | DRV_OPEN_WRITE};
+    if (drv->ops->file_make)
+        return drv->ops->file_make(drv, path, mode, ret_named);
+    MRMR_TRY(drv_file_open_stat(
+        drv, path, named.flags | DRV_OPEN_CREATE, mode, &named.file, &named.stat));
+    folder_look(drv, path, &named.folder);
+    *ret_named = named;
+    return MRMR_OK;
+}
+
+/* For reading and writing, or else for reading. As the process itself. */
+static mrmr_err take_open(struct drv *drv, const char *path, struct drv_named *ret_named)
+{
+    struct drv_act *as = drv_act_share(drv_act_own());
+    drv_act_set(NULL);
+    ret_named->flags = DRV_OPEN_READ | DRV_OPEN_WRITE;
+    mrmr_err err =
+        drv_file_open_stat(drv, path, ret_named->flags, 0, &ret_named->file, &ret_named->stat);
+    if (err && mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE) {
+        ret_named->flags = DRV_OPEN_READ;
+        err =
+            drv_file_open_stat(drv, path, ret_named->flags, 0, &ret_named->file, &ret_named->stat);
+    }
+    drv_act_set(as);
+    drv_act_put(as);
+    if (err && mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE)
+        return mrmr_fail(MRMR_CHANGED, "it cannot be opened");
+    return err;
+}
+
+mrmr_err drv_file_take(struct drv *drv, const char *path, uint64_t ino, struct drv_named *ret_named)
+{
+    struct drv_named named;
+    if (drv->ops->file_take)
+        return drv->ops->file_take(drv, path, ino, ret_named);
+    MRMR_TRY(take_open(drv, path, &named));
+    mrmr_err err = named.stat.ino == ino && named.stat.nlink == 1
+                       ? drv_unlink(drv, path)
+                       : mrmr_fail(MRMR_CHANGED, "it is another file, or has more names");
+    if (err) {
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        drv_file_close(named.file);
+        return mrmr_story_restore(&story);
+    }
+    folder_look(drv, path, &named.folder);
+    *ret_named = named;
+    return MRMR_OK;
+}
+
+/* --- bytes --- */
+
+mrmr_err drv_file_read_sure(
+    struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
+{
+    struct drv_stat stat;
+    if (file->drv->ops->file_read_sure)
+        return file->drv->ops->file_read_sure(file, offset, buf, size, ret_got);
+    MRMR_TRY(drv_file_read(file, offset, buf, size, ret_got));
+    if (*ret_got == size)
+        return MRMR_OK;
+    MRMR_TRY(drv_file_stat(file, &stat));
+    return stat.size <= offset + *ret_got
+               ? MRMR_OK
+               : mrmr_fail(MRMR_TRUNCATED, "the drive gave less than there is");
+}
 
 mrmr_err drv_file_read_exact(struct drv_file *file, uint64_t offset, void *buf, size_t size)
 {

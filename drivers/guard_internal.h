@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * guard.c runs jobs with a deadline; guard_ops.c, guard_write.c and guard_watch.c make one of each
- * op.
+ * guard.c runs jobs with a deadline; guard_ops.c, guard_named.c, guard_write.c and guard_watch.c make
+ * one of each op.
  *
  * A job is shared between its caller and a thread: whoever lets go last frees it. So all that the
  * inner op reads or writes lies in the job, and the caller copies results out only after the job was
@@ -65,13 +65,13 @@ struct guard_op {
     struct guard_handle *handle, *to; /* counted; of the files that the op is on */
     struct drv_file *file;            /* that it opened */
     uint64_t offset, to_offset, size;
-    uint64_t start, end;
-    unsigned flags; /* of an open or a rename; the attributes to set */
+    uint64_t start, end; /* start: also an inode that is wanted */
+    unsigned flags;      /* of an open or a rename; the attributes to set */
     uint32_t mode;
     enum drv_type type;
     enum drv_range range;
     uint64_t rdev;
-    struct drv_stat stat;
+    struct drv_stat stat, folder;
     struct drv_space space;
     struct mrmr_bytes bytes; /* to write, or results of any length */
     bool remove;             /* an extended attribute */
@@ -85,6 +85,10 @@ void guard_op_put_auto(struct guard_op **op);
 /* path is copied; NULL: none. */
 mrmr_err guard_op_create(
     const char *path, mrmr_err (*run)(struct guard_job *), struct guard_op **ret_op);
+/* One that leaves an open file in op->file, which is closed if nobody waits for it any more: the file. */
+mrmr_err guard_op_create_open(
+    const char *path, mrmr_err (*run)(struct guard_job *), struct guard_op **ret_op);
+mrmr_err guard_op_call_open(struct drv *drv, struct guard_op *op, struct drv_file **ret_file);
 /* Run it on the drive, or on the inner drive of an open file, which becomes op->handle. */
 mrmr_err guard_op_call(struct drv *drv, struct guard_op *op);
 mrmr_err guard_op_call_file(struct drv_file *file, struct guard_op *op);
@@ -104,6 +108,12 @@ void guard_inner_put(struct guard_inner *inner);
 
 void guard_close(struct drv *drv);
 mrmr_err guard_info(struct drv *drv, struct drv_info *ret_info);
+
+/* guard_named.c */
+mrmr_err guard_file_make(
+    struct drv *drv, const char *path, uint32_t mode, struct drv_named *ret_named);
+mrmr_err guard_file_take(
+    struct drv *drv, const char *path, uint64_t ino, struct drv_named *ret_named);
 
 /* guard_write.c */
 mrmr_err guard_file_write(struct drv_file *file, uint64_t offset, const void *buf, size_t size);

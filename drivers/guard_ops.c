@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The guard's ops that look, and the table of all: each puts its arguments into a job, and copies
- * what the job brought out of it. guard_write.c has those that change something, guard_watch.c those
- * of a watch.
+ * what the job brought out of it. guard_write.c has those that change something, guard_named.c two that
+ * open a file as well, guard_watch.c those of a watch.
  */
 #include "drivers/guard_internal.h"
 
@@ -248,18 +248,20 @@ static mrmr_err file_open_unnamed_run(struct guard_job *job)
     return drv_file_open_unnamed(job->drv, op->path, op->flags, op->mode, &op->file);
 }
 
-static mrmr_err file_open(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
-    mrmr_err (*run)(struct guard_job *), struct drv_file **ret_file, struct drv_stat *ret_stat)
+mrmr_err guard_op_create_open(
+    const char *path, mrmr_err (*run)(struct guard_job *), struct guard_op **ret_op)
 {
-    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(path, run, ret_op));
+    (*ret_op)->job.free = file_open_free;
+    return MRMR_OK;
+}
+
+mrmr_err guard_op_call_open(struct drv *drv, struct guard_op *op, struct drv_file **ret_file)
+{
     mrmr_autofree struct guard_file *file = calloc(1, sizeof *file);
     mrmr_autofree struct guard_handle *handle = calloc(1, sizeof *handle);
     if (!file || !handle)
         return mrmr_nomem();
-    MRMR_TRY(guard_op_create(path, run, &op));
-    op->job.free = file_open_free;
-    op->flags = flags;
-    op->mode = mode;
     MRMR_TRY(guard_op_call(drv, op));
     file->file.drv = drv;
     file->inner = guard_inner_get(op->job.inner);
@@ -267,6 +269,17 @@ static mrmr_err file_open(struct drv *drv, const char *path, unsigned flags, uin
     handle->own = mrmr_steal(op->file);
     file->handle = mrmr_steal(handle);
     *ret_file = &mrmr_steal(file)->file;
+    return MRMR_OK;
+}
+
+static mrmr_err file_open(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
+    mrmr_err (*run)(struct guard_job *), struct drv_file **ret_file, struct drv_stat *ret_stat)
+{
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create_open(path, run, &op));
+    op->flags = flags;
+    op->mode = mode;
+    MRMR_TRY(guard_op_call_open(drv, op, ret_file));
     *ret_stat = op->stat;
     return MRMR_OK;
 }
@@ -326,11 +339,18 @@ static mrmr_err file_read_run(struct guard_job *job)
     return drv_file_read(op->handle->own, op->offset, op->bytes.data, (size_t)op->size, &op->got);
 }
 
-static mrmr_err guard_file_read(
-    struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
+static mrmr_err file_read_sure_run(struct guard_job *job)
+{
+    struct guard_op *op = (struct guard_op *)job;
+    return drv_file_read_sure(
+        op->handle->own, op->offset, op->bytes.data, (size_t)op->size, &op->got);
+}
+
+static mrmr_err file_read(struct drv_file *file, uint64_t offset, void *buf, size_t size,
+    mrmr_err (*run)(struct guard_job *), size_t *ret_got)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(NULL, file_read_run, &op));
+    MRMR_TRY(guard_op_create(NULL, run, &op));
     MRMR_TRY(mrmr_bytes_reserve(&op->bytes, size));
     op->offset = offset;
     op->size = size;
@@ -340,6 +360,18 @@ static mrmr_err guard_file_read(
     memcpy(buf, op->bytes.data, op->got);
     *ret_got = op->got;
     return err;
+}
+
+static mrmr_err guard_file_read(
+    struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
+{
+    return file_read(file, offset, buf, size, file_read_run, ret_got);
+}
+
+static mrmr_err guard_file_read_sure(
+    struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
+{
+    return file_read(file, offset, buf, size, file_read_sure_run, ret_got);
 }
 
 static mrmr_err next_data_run(struct guard_job *job)
@@ -414,9 +446,12 @@ const struct drv_ops drv_guard_ops = {
     .file_xattr_list = guard_file_xattr_list,
     .file_open = guard_file_open,
     .file_open_stat = guard_file_open_stat,
+    .file_make = guard_file_make,
+    .file_take = guard_file_take,
     .file_close = guard_file_close,
     .file_stat = guard_file_stat,
     .file_read = guard_file_read,
+    .file_read_sure = guard_file_read_sure,
     .file_next_data = guard_file_next_data,
     .file_descriptor = guard_file_descriptor,
     .file_is_written = guard_file_is_written,

@@ -6,10 +6,10 @@
  * drives said of a folder), tree_find.c (nodes by number), tree_parted.c (what lost its name and is
  * held), tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c
  * (open files), leaf_cache.c; and what changes the drives: tree_keep.c (before originals change),
- * tree_place.c (where new files go), tree_make.c and tree_remove.c (names), tree_unnamed.c (files
- * without one), tree_move.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone.c
- * and tree_later.c (removals from drives that are away, and changes of folders there),
- * tree_replaced.c (files that a repair replaced), tree_sync.c (what is not durable yet),
+ * tree_place.c (where new files go), tree_make.c, tree_remove.c and tree_take.c (names),
+ * tree_unnamed.c (files without one), tree_move.c (renames), tree_set.c (attributes), tree_write.c
+ * (bytes), tree_gone.c and tree_later.c (removals from drives that are away, and changes of folders
+ * there), tree_replaced.c (files that a repair replaced), tree_sync.c (what is not durable yet),
  * tree_direct.c (files that the kernel uses without asking).
  *
  * A node is in the table while the kernel holds it, or anything here does. A folder's map says for
@@ -206,8 +206,8 @@ struct tree_node {
     enum tree_acl { TREE_ACL_UNKNOWN, TREE_ACL_NONE, TREE_ACL_HAS } acl; /* a default one */
     int64_t acl_at; /* monotonic: when that was found out */
 
-    struct tree_known *known; /* tree_known.c's; NULL: nothing */
-    uint32_t owns, voids;
+    struct tree_known *known;     /* tree_known.c's; NULL: nothing */
+    uint32_t owns, voids, others; /* others: voids that are not of our doing */
 
     int64_t own_until; /* monotonic: events about it are of our own doing */
     bool kept;         /* somebody was told that he may keep its attributes for long */
@@ -224,6 +224,7 @@ struct tree_node {
     uint64_t writes;        /* through us, so far */
     bool gone;              /* its last name was removed through us */
     bool going;             /* it is being removed */
+    unsigned taking;        /* likewise, and tree_take.c opens it in the same op */
     bool unnamed;           /* gone, since it never had a name: it may get one */
     uint32_t births;        /* inodes that had this number while the node was held */
     struct pool_attr *last; /* of one that is gone, and is no open file; NULL: not kept */
@@ -433,8 +434,14 @@ bool tree_known_get(struct pool_tree *tree, const struct tree_node *folder, size
     struct pool_attr *ret_attr, struct tree_known_ticket *ret_ticket);
 void tree_known_put(struct pool_tree *tree, struct tree_node *folder, size_t drive,
     const struct pool_attr *attr, const struct tree_known_ticket *ticket);
-/* The drive's copy changed. */
+/* Inside of a change by one name, between the two calls of tree_own_name: before the op; and after all
+ * of it was settled, what the op said of the drive's copy. */
+struct tree_known_ticket tree_known_change(struct pool_tree *tree, const struct tree_node *folder);
+void tree_known_brought(struct pool_tree *tree, struct tree_node *folder, size_t drive,
+    const struct drv_stat *stat, const struct tree_known_ticket *ticket);
+/* The drive's copy changed; by an event that is taken for ours. */
 void tree_known_void_locked(struct tree_node *folder, size_t drive);
+void tree_known_own_event_locked(struct tree_node *folder, size_t drive);
 void tree_known_void_all_locked(struct tree_node *folder);
 /* After tree_own_name was called before and after one name was made or taken: on this drive alone. */
 void tree_known_settle_locked(struct tree_node *folder, size_t drive);
@@ -543,6 +550,9 @@ void tree_parted_start(struct pool_tree *tree);
  * if that can be. What has this stat is at the path. No lock is held. */
 void tree_parted_keep(struct pool_tree *tree, struct tree_node *node, size_t drive,
     const char *path, const struct drv_stat *stat);
+/* The same after it went: takes the open file. */
+void tree_parted_take(
+    struct pool_tree *tree, struct tree_node *node, size_t drive, struct drv_named *named);
 /* The name did not go. */
 void tree_parted_drop(struct pool_tree *tree, struct tree_node *node);
 /* The drive went; TREE_DRIVES_MAX: all of them. */
@@ -583,6 +593,10 @@ mrmr_err tree_keep_counts(struct pool_tree *tree, struct tree_node *node,
  * the catalog will not know it any more. */
 mrmr_err tree_keep_known(
     struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch);
+/* Before the only name of what has this inode goes. *ret_counts: stripes count on it, and nothing was
+ * done. Else the scan is told, and nothing will count on it as long as its node is held. */
+mrmr_err tree_keep_nothing(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, uint64_t epoch, bool *ret_counts);
 /* Before a file is made, and once it is there: nothing counts on it, until something is committed. */
 mrmr_err tree_keep_epoch(struct pool_tree *tree, uint64_t *ret_epoch);
 void tree_keep_new(
@@ -736,6 +750,14 @@ void tree_folder_stat(
     struct pool_tree *tree, const struct tree_set *on, const char *path, struct drv_stat *stat);
 /* Nothing in it shows. MRMR_NOT_EMPTY. */
 mrmr_err tree_folder_empty(struct pool_tree *tree, struct tree_node *folder);
+
+/* --- tree_take.c --- */
+
+/* Take the file's name in one op, if it is one with which that can be: MRMR_CHANGED, and nothing was done.
+ * Among the writers. *ret_folder: what the folder is on the drive then; another type: not known. */
+mrmr_err tree_take(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, struct tree_node *node, const char *name, const char *path,
+    size_t drive, uint64_t epoch, struct drv_stat *ret_folder);
 
 /* --- tree_unnamed.c --- */
 

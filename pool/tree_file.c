@@ -122,17 +122,25 @@ size_t tree_file_drive(const struct pool_tree_file *file)
     return file->drive;
 }
 
-struct tree_original *tree_original_of_node(
-    struct pool_tree *tree, struct tree_node *node, bool writing)
+static struct tree_original *original_open_locked(const struct tree_node *node, bool writing)
 {
-    mrmr_locked(&tree->lock);
     for (struct pool_tree_file *file = node->files; file; file = file->node_next) {
         struct tree_original *original =
             file->writing || !writing ? tree_original_of_file(file) : NULL;
         if (original)
             return original;
     }
-    return tree_parted_original_locked(node, writing);
+    return NULL;
+}
+
+struct tree_original *tree_original_of_node(
+    struct pool_tree *tree, struct tree_node *node, bool writing)
+{
+    mrmr_locked(&tree->lock);
+    struct tree_original *original;
+    while (!(original = original_open_locked(node, writing)) && node->taking)
+        pthread_cond_wait(&tree->moved, &tree->lock); /* as long as a drive may take */
+    return original ? original : tree_parted_original_locked(node, writing);
 }
 
 enum tree_way *tree_file_way_locked(struct pool_tree_file *file)
@@ -515,15 +523,9 @@ static mrmr_err read_original(
     struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
 {
     struct tree_original *original = tree_original_of_file(file);
-    struct drv_stat stat;
     if (!original)
         return mrmr_fail(MRMR_OFFLINE, "the drive was not there when it was opened");
-    mrmr_err err = drv_file_read(original->file, offset, buf, size, ret_got);
-    if (!err && *ret_got < size) { /* its end, or a drive that brings less than there is */
-        err = drv_file_stat(original->file, &stat);
-        if (!err && stat.size > offset + *ret_got)
-            err = mrmr_fail(MRMR_TRUNCATED, "the drive gave less than there is");
-    }
+    mrmr_err err = drv_file_read_sure(original->file, offset, buf, size, ret_got);
     tree_original_put(original);
     return err;
 }

@@ -422,6 +422,23 @@ mrmr_err tree_keep_known(
     return MRMR_OK;
 }
 
+mrmr_err tree_keep_nothing(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, uint64_t epoch, bool *ret_counts)
+{
+    uint32_t births;
+    struct tree_counted *counted = counted_of(tree, node, &births);
+    if (!counted)
+        return mrmr_nomem();
+    mrmr_locked(&counted->lock);
+    MRMR_TRY(counted_now(tree, inode, births, counted, epoch));
+    *ret_counts = counted->n > 0;
+    if (*ret_counts)
+        return MRMR_OK;
+    MRMR_TRY(counted_touch(tree, inode, counted, epoch));
+    counted->for_ever = true;
+    return MRMR_OK;
+}
+
 /* --- whole files --- */
 
 static mrmr_err move_away(

@@ -11,6 +11,11 @@
  * anew or is not watched, and when we change the folder otherwise than by one name on one drive: each
  * change of ours counts up node->owns before and after, and who knows which drive it touched says so
  * (tree_known_settle_locked), which is believed if nothing else of ours came in between.
+ *
+ * An op that gives or takes a name brings the folder's attributes along (struct drv_named), so the
+ * drive is not asked after it at all. The event about that op may come later, and is no reason to ask:
+ * while the name's events count as ours (tree_own_window) they leave such a word alone, and it is not
+ * believed for longer. Any other event makes it void.
  */
 #include "pool/tree.h"
 
@@ -20,7 +25,10 @@ struct tree_known {
     uint32_t owns; /* the node's, when this was true */
     size_t n;
     struct tree_set has;
-    struct pool_attr attr[]; /* by drive */
+    struct tree_word {
+        struct pool_attr attr;
+        int64_t until; /* monotonic: an op of ours brought it along; 0: the drive was asked */
+    } word[];          /* by drive */
 };
 
 static bool usable_locked(const struct tree_node *folder)
@@ -36,7 +44,10 @@ bool tree_known_get(struct pool_tree *tree, const struct tree_node *folder, size
     *ret_ticket = (struct tree_known_ticket){folder->owns, folder->voids};
     if (!usable_locked(folder) || !tree_set_has(&folder->known->has, drive))
         return false;
-    *ret_attr = folder->known->attr[drive];
+    const struct tree_word *word = &folder->known->word[drive];
+    if (word->until && word->until < mrmr_clock_monotonic())
+        return false;
+    *ret_attr = word->attr;
     return true;
 }
 
@@ -49,7 +60,7 @@ static struct tree_known *known_ready_locked(const struct pool_tree *tree, struc
     if (!folder->owns || !folder->valid || !folder->watched)
         return NULL;
     free(folder->known);
-    folder->known = calloc(1, sizeof *folder->known + n * sizeof *folder->known->attr);
+    folder->known = calloc(1, sizeof *folder->known + n * sizeof *folder->known->word);
     if (!folder->known)
         return NULL;
     folder->known->owns = folder->owns;
@@ -66,27 +77,66 @@ void tree_known_put(struct pool_tree *tree, struct tree_node *folder, size_t dri
     struct tree_known *known = known_ready_locked(tree, folder);
     if (!known || drive >= known->n)
         return;
-    known->attr[drive] = *attr;
+    known->word[drive] = (struct tree_word){.attr = *attr};
     tree_set_add(&known->has, drive);
 }
 
-void tree_known_void_locked(struct tree_node *folder, size_t drive)
+struct tree_known_ticket tree_known_change(struct pool_tree *tree, const struct tree_node *folder)
+{
+    mrmr_locked(&tree->lock);
+    return (struct tree_known_ticket){folder->owns, folder->others};
+}
+
+void tree_known_brought(struct pool_tree *tree, struct tree_node *folder, size_t drive,
+    const struct drv_stat *stat, const struct tree_known_ticket *ticket)
+{
+    if (stat->type != DRV_DIR)
+        return;
+    mrmr_locked(&tree->lock);
+    /* This change ended since, no other one of ours, and nobody else did anything. */
+    if (ticket->owns + 1 != folder->owns || ticket->voids != folder->others)
+        return;
+    struct tree_known *known = known_ready_locked(tree, folder);
+    if (!known || drive >= known->n)
+        return;
+    struct tree_word *word = &known->word[drive];
+    tree_attr_from_stat(stat, &word->attr);
+    word->until = mrmr_clock_monotonic() + tree_own_window;
+    tree_set_add(&known->has, drive);
+}
+
+static void void_locked(struct tree_node *folder, size_t drive)
 {
     folder->voids++;
     if (folder->known)
         tree_set_remove(&folder->known->has, drive);
 }
 
+void tree_known_void_locked(struct tree_node *folder, size_t drive)
+{
+    folder->others++;
+    void_locked(folder, drive);
+}
+
+void tree_known_own_event_locked(struct tree_node *folder, size_t drive)
+{
+    const struct tree_known *known = folder->known;
+    bool brought = known && tree_set_has(&known->has, drive) && known->word[drive].until;
+    if (!brought)
+        void_locked(folder, drive);
+}
+
 void tree_known_void_all_locked(struct tree_node *folder)
 {
     folder->voids++;
+    folder->others++;
     free(mrmr_steal(folder->known));
 }
 
 void tree_known_settle_locked(struct tree_node *folder, size_t drive)
 {
     struct tree_known *known = folder->known;
-    tree_known_void_locked(folder, drive);
+    void_locked(folder, drive);
     if (known && known->owns + 2 == folder->owns) /* before and after this change */
         known->owns = folder->owns;
 }

@@ -168,10 +168,10 @@ struct making {
     const char *name;
     const struct pool_new *what;
     size_t drive;
-    uint64_t epoch; /* before it was made */
-    bool asked;     /* it was told to make it */
-    struct drv_stat stat;
-    struct drv_file *file; /* of a regular file */
+    uint64_t epoch;           /* before it was made */
+    bool asked;               /* it was told to make it */
+    struct drv_stat stat, in; /* in: the folder after that, of a regular file */
+    struct drv_file *file;    /* of a regular file */
 };
 
 static mrmr_err acl_seen(const char *name, const void *value, size_t size, void *arg)
@@ -201,14 +201,23 @@ bool tree_hands_down(
     return has;
 }
 
+static mrmr_err make_file(struct making *m, struct drv *drv, const char *path, uint32_t mode)
+{
+    struct drv_named named;
+    MRMR_TRY(drv_file_make(drv, path, mode, &named));
+    m->file = named.file;
+    m->stat = named.stat;
+    m->in = named.folder;
+    return MRMR_OK;
+}
+
 static mrmr_err make_thing(struct making *m, struct drv *drv, const char *path, uint32_t mode)
 {
     const struct pool_new *what = m->what;
     tree_act_as(m->caller);
     switch (what->kind) {
     case POOL_REG:
-        return drv_file_open_stat(
-            drv, path, DRV_OPEN_READ | DRV_OPEN_WRITE | DRV_OPEN_CREATE, mode, &m->file, &m->stat);
+        return make_file(m, drv, path, mode);
     case POOL_DIR:
         return drv_mkdir(drv, path, mode);
     case POOL_LNK:
@@ -300,6 +309,7 @@ static mrmr_err make(struct making *m, struct tree_node **ret_node)
     MRMR_TRY(name_is_free(m));
     MRMR_TRY(tree_keep_epoch(m->tree, &m->epoch));
     tree_own_name(m->tree, m->folder, m->name);
+    const struct tree_known_ticket ticket = tree_known_change(m->tree, m->folder);
     mrmr_err err = make_somewhere(m);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT) {
         folder_is_old(m->tree, m->folder);
@@ -309,6 +319,7 @@ static mrmr_err make(struct making *m, struct tree_node **ret_node)
     tree_own_name(m->tree, m->folder, m->name);
     MRMR_TRY(err);
     MRMR_TRY(tree_node_new(m->tree, m->folder, m->name, m->drive, &m->stat, ret_node));
+    tree_known_brought(m->tree, m->folder, m->drive, &m->in, &ticket);
     if (m->what->kind == POOL_REG)
         made_file(m, *ret_node);
     return MRMR_OK;

@@ -8,7 +8,8 @@
  * kernel lets go of it at once when nobody has it open); of a symlink the target is read. Who opens
  * the node then gets a descriptor of this one (tree_original_of_node).
  *
- * It is opened before the name goes: at no moment is there neither. Nothing is written, so there is
+ * It is opened before the name goes, or by the same op, whose end is waited for (tree_take.c): at no
+ * moment is there neither. Nothing is written, so there is
  * nothing that a power cut could lose. Without a descriptor to spare, or without an answer of the
  * drive, it is not kept, and who comes too late is told that the node is stale: the kernel looks the
  * name up again, once. At most a quarter of the descriptors that this process may have are used so,
@@ -153,6 +154,29 @@ void tree_parted_keep(struct pool_tree *tree, struct tree_node *node, size_t dri
         tree_parted_clear(parted);
         return;
     }
+    {
+        mrmr_locked(&tree->lock);
+        tree_parted_leave_locked(tree, node);
+        put_in_locked(tree, parted);
+        list = tree_let_go_take_locked(tree);
+    }
+    tree_parted_clear(list);
+}
+
+void tree_parted_take(
+    struct pool_tree *tree, struct tree_node *node, size_t drive, struct drv_named *named)
+{
+    struct tree_parted *parted = calloc(1, sizeof *parted), *list;
+    struct tree_original *original = tree_original_new(named->file, named->stat.ino);
+    if (!parted || !original) {
+        free(parted);
+        tree_original_put(original);
+        return;
+    }
+    *parted = (struct tree_parted){.node = node,
+        .drive = drive,
+        .writing = named->flags & DRV_OPEN_WRITE,
+        .original = original};
     {
         mrmr_locked(&tree->lock);
         tree_parted_leave_locked(tree, node);

@@ -147,55 +147,85 @@ mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *call
     return err == MRMR_CHANGED ? remove_now(tree, caller, folder, name, path, drive, epoch) : err;
 }
 
-/* The copies that do not show, then the one that does. */
-static mrmr_err unlink_copies(struct pool_tree *tree, const struct pool_caller *caller,
-    struct tree_node *folder, const struct tree_name *shows, const char *name, const char *path,
-    uint64_t epoch)
+/* A name that goes. */
+struct unlinking {
+    struct pool_tree *tree;
+    const struct pool_caller *caller;
+    struct tree_node *folder, *node;
+    const struct tree_name *shows;
+    const char *name, *path;
+    uint64_t epoch;
+    struct drv_stat in; /* the folder on the drive of what showed, after it went; or another type */
+};
+
+static mrmr_err unlink_last(struct unlinking *u)
 {
-    const struct tree_set on = tree_spot(tree, folder).on;
-    size_t shown = tree_set_first(&shows->on);
+    const size_t drive = tree_set_first(&u->shows->on);
+    mrmr_err err = tree_take(
+        u->tree, u->caller, u->folder, u->node, u->name, u->path, drive, u->epoch, &u->in);
+    if (!err || (err != MRMR_CHANGED && tree_live(&u->tree->drive[drive])))
+        return err;
+    return tree_remove_copy(u->tree, u->caller, u->folder, u->name, u->path, drive, u->epoch);
+}
+
+/* The copies that do not show, then the one that does. */
+static mrmr_err unlink_copies(struct unlinking *u)
+{
+    struct pool_tree *tree = u->tree;
+    const struct tree_set on = tree_spot(tree, u->folder).on;
+    size_t shown = tree_set_first(&u->shows->on);
     for (size_t i = 0; i < tree->ndrives; i++) {
-        if (i == shown || !tree_set_has(&on, i) || (!shows->several && tree_live(&tree->drive[i])))
+        if (i == shown || !tree_set_has(&on, i) ||
+            (!u->shows->several && tree_live(&tree->drive[i])))
             continue;
-        mrmr_err err = tree_remove_copy(tree, caller, folder, name, path, i, epoch);
+        mrmr_err err = tree_remove_copy(tree, u->caller, u->folder, u->name, u->path, i, u->epoch);
         if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_IS_DIR &&
             err != MRMR_NOT_DIR)
             return err;
     }
-    return tree_remove_copy(tree, caller, folder, name, path, shown, epoch);
+    return unlink_last(u);
 }
 
-static mrmr_err unlink_shown(struct pool_tree *tree, const struct pool_caller *caller,
-    struct tree_node *folder, const struct tree_name *shows, const char *name)
+static mrmr_err unlink_shown(struct unlinking *u)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    uint64_t epoch;
-    if (shows->kind == POOL_DIR)
+    if (u->shows->kind == POOL_DIR)
         return mrmr_fail(MRMR_IS_DIR, NULL);
-    MRMR_TRY(tree_path(tree, folder, &path));
+    MRMR_TRY(tree_path(u->tree, u->folder, &path));
     if (path.size)
         MRMR_TRY(mrmr_bytes_add(&path, "/", 1));
-    MRMR_TRY(mrmr_bytes_str(&path, name));
-    MRMR_TRY(tree_change_begin(tree, &epoch));
-    mrmr_err err = unlink_copies(tree, caller, folder, shows, name, path.data, epoch);
-    tree_change_end(tree);
+    MRMR_TRY(mrmr_bytes_str(&path, u->name));
+    u->path = path.data;
+    MRMR_TRY(tree_change_begin(u->tree, &u->epoch));
+    mrmr_err err = unlink_copies(u);
+    tree_change_end(u->tree);
+    return err;
+}
+
+static mrmr_err unlink_once(struct unlinking *u)
+{
+    struct tree_name shows;
+    MRMR_TRY(tree_name_stay(u->tree, u->folder, u->name, &shows, &u->node));
+    u->shows = &shows;
+    u->in.type = DRV_REG;
+    tree_own_name(u->tree, u->folder, u->name);
+    const struct tree_known_ticket ticket = tree_known_change(u->tree, u->folder);
+    mrmr_err err = unlink_shown(u);
+    tree_own_name(u->tree, u->folder, u->name);
+    tree_known_taken(u->tree, u->folder, &shows);
+    tree_known_brought(u->tree, u->folder, tree_set_first(&shows.on), &u->in, &ticket);
+    tree_name_leave(u->tree, u->node);
     return err;
 }
 
 static mrmr_err unlink_in(struct pool_tree *tree, const struct pool_caller *caller,
     struct tree_node *folder, const char *name)
 {
-    struct tree_name shows;
+    struct unlinking u = {.tree = tree, .caller = caller, .folder = folder, .name = name};
     mrmr_err err = MRMR_OK;
     MRMR_TRY(tree_folder_ready(tree, folder));
     for (unsigned i = 0; i < REMOVE_TRIES; i++) {
-        struct tree_node *node;
-        MRMR_TRY(tree_name_stay(tree, folder, name, &shows, &node));
-        tree_own_name(tree, folder, name);
-        err = unlink_shown(tree, caller, folder, &shows, name);
-        tree_own_name(tree, folder, name);
-        tree_known_taken(tree, folder, &shows);
-        tree_name_leave(tree, node);
+        err = unlink_once(&u);
         if (mrmr_class_of(err) != MRMR_CLASS_ABSENT) /* else the name is another thing by now */
             break;
     }

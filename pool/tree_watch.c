@@ -71,9 +71,12 @@ static void event_name(struct tree_drive *drive, uint64_t number, const char *na
         struct tree_node *folder = tree_find_locked(tree, number);
         if (!folder || folder->kind != POOL_DIR)
             return;
-        tree_known_void_locked(folder, (size_t)(drive - tree->drive));
         const struct tree_name *old = folder->valid ? tree_map_find(&folder->map, name) : NULL;
         own = old && old->own_until > mrmr_clock_monotonic();
+        if (own)
+            tree_known_own_event_locked(folder, (size_t)(drive - tree->drive));
+        else
+            tree_known_void_locked(folder, (size_t)(drive - tree->drive));
         /* The monitor looks at what may be a folder, once for all that happens until then. */
         if (folder->valid && !(old && old->unsure) &&
             (!old || !old->number || old->kind == POOL_DIR))

@@ -316,7 +316,94 @@ static void opened_and_looked_at(void **state)
     drv_file_close(file);
 }
 
+/* What an op says of the folder is what is there after it. */
+static void assert_folder(struct contract *c, const char *path, const struct drv_stat *said)
+{
+    const struct drv_stat is = stat_of(c, path);
+    assert_int_equal(said->type, DRV_DIR);
+    assert_int_equal(said->ino, is.ino);
+    assert_int_equal(said->mtime, is.mtime);
+    assert_int_equal(said->ctime, is.ctime);
+}
+
+static void made_and_opened(void **state)
+{
+    struct contract *c = *state;
+    struct drv_named named = {.file = NULL};
+    assert_ok(drv_mkdir(c->drv, "in", 0700));
+    assert_ok(drv_file_make(c->drv, "in/f", 0600, &named));
+    assert_folder(c, "in", &named.folder);
+    assert_int_equal(named.stat.ino, stat_of(c, "in/f").ino);
+    put(named.file, 0, 3, 'a');
+    assert_bytes(named.file, 0, 3, 'a');
+    drv_file_close(mrmr_steal(named.file));
+    assert_err(drv_file_make(c->drv, "in/f", 0600, &named), MRMR_EXISTS);
+    assert_err(drv_file_make(c->drv, "none/f", 0600, &named), MRMR_ABSENT);
+    assert_null(named.file);
+    assert_ok(drv_file_make(c->drv, "top", 0600, &named));
+    assert_folder(c, "", &named.folder);
+    drv_file_close(named.file);
+}
+
+/* The name goes from just that inode, and what had it can be read and written. */
+static void taken_and_opened(void **state)
+{
+    struct contract *c = *state;
+    struct drv_named named = {.file = NULL};
+    CONTRACT_NEEDS(c, DRV_CAP_STABLE_INO);
+    assert_ok(drv_mkdir(c->drv, "in", 0700));
+    make_file(c, "in/f", "text");
+    make_file(c, "in/g", "other");
+    const uint64_t ino = stat_of(c, "in/f").ino;
+    assert_err(drv_file_take(c->drv, "in/g", ino, &named), MRMR_CHANGED);
+    assert_err(drv_file_take(c->drv, "in/none", ino, &named), MRMR_CHANGED);
+    assert_err(drv_file_take(c->drv, "in", stat_of(c, "in").ino, &named), MRMR_CHANGED);
+    assert_null(named.file);
+    assert_text(c, "in/g", "other");
+    assert_ok(drv_file_take(c->drv, "in/f", ino, &named));
+    assert_absent(c, "in/f");
+    assert_folder(c, "in", &named.folder);
+    assert_int_equal(named.stat.ino, ino);
+    assert_int_equal(named.stat.size, 4);
+    assert_int_equal(named.flags, BOTH);
+    put(named.file, 0, 2, 'x');
+    assert_bytes(named.file, 0, 2, 'x');
+    drv_file_close(named.file);
+}
+
+static void one_with_more_names_is_not_taken(void **state)
+{
+    struct contract *c = *state;
+    struct drv_named named = {.file = NULL};
+    CONTRACT_NEEDS(c, DRV_CAP_STABLE_INO | DRV_CAP_HARDLINK);
+    make_file(c, "f", "text");
+    assert_ok(drv_link(c->drv, "f", "g"));
+    assert_err(drv_file_take(c->drv, "f", stat_of(c, "f").ino, &named), MRMR_CHANGED);
+    assert_null(named.file);
+    assert_text(c, "f", "text");
+}
+
+static void reads_to_the_end_are_sure(void **state)
+{
+    struct contract *c = *state;
+    struct drv_file *file;
+    char buf[16];
+    size_t got;
+    make_file(c, "f", "text");
+    file = open_file(c, "f", DRV_OPEN_READ);
+    assert_ok(drv_file_read_sure(file, 1, buf, sizeof buf, &got));
+    assert_int_equal(got, 3);
+    assert_memory_equal(buf, "ext", 3);
+    assert_ok(drv_file_read_sure(file, 9, buf, sizeof buf, &got));
+    assert_int_equal(got, 0);
+    drv_file_close(file);
+}
+
 const struct CMUnitTest cases_open[] = {
+    CASE(made_and_opened),
+    CASE(taken_and_opened),
+    CASE(one_with_more_names_is_not_taken),
+    CASE(reads_to_the_end_are_sure),
     CASE(opened_and_looked_at),
     CASE(room_is_reserved),
     CASE(holes_are_punched),

@@ -226,6 +226,8 @@ enum pool_same pool_stat_same(
     const struct drv_info *info, const struct meta_node *node, const struct drv_stat *stat);
 void pool_node_from_stat(
     struct meta_node *node, const struct drv_stat *stat); /* all but id, drive, version, sequence */
+/* A change at this moment or later gives it another time than it has. */
+bool pool_tick_over(const struct drv_info *info, const struct drv_stat *stat, int64_t now);
 /* Wait (bounded) until a change of the file now could not hide behind the same time stamp (I4). */
 mrmr_err pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat);
 mrmr_err pool_compare(

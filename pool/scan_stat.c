@@ -50,6 +50,11 @@ static int64_t tick_left(const struct drv_info *info, const struct drv_stat *sta
     return grains - age;
 }
 
+bool pool_tick_over(const struct drv_info *info, const struct drv_stat *stat, int64_t now)
+{
+    return tick_left(info, stat, now) == 0;
+}
+
 mrmr_err pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat)
 {
     /* A clock that is set back again and again must not keep us here. */

@@ -215,6 +215,7 @@ struct tree_node {
     /* Files: what the last open found. */
     int64_t open_mtime, open_ctime;
     uint64_t open_size, open_changes;
+    bool open_late; /* no change after it leaves these times behind */
     uint64_t changes;             /* events about its bytes */
     struct pool_tree_file *files; /* that are open */
     unsigned writers;             /* of them, those for writing */

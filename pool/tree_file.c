@@ -237,6 +237,7 @@ struct opening {
     struct drv_stat stat;
     struct meta_node known;
     size_t drive;  /* that was asked */
+    int64_t asked; /* before that; real */
     bool answered; /* by the drive; else known says what it was */
 };
 
@@ -274,6 +275,7 @@ static mrmr_err opening_path(const char *path, void *arg)
     struct pool_tree_file *file = opening->file;
     struct tree_spot spot = file->spot;
     spot.drive = opening->drive = file->drive;
+    opening->asked = mrmr_clock_real();
     struct tree_drive *own = &file->tree->drive[spot.drive];
     drv_file_close(opening->original);
     opening->original = NULL;
@@ -309,16 +311,27 @@ static mrmr_err opening_take(struct opening *opening)
     return there ? MRMR_OK : mrmr_fail(MRMR_OFFLINE, "it was brought elsewhere just now");
 }
 
+/* Whoever changes it from now on gives it other times than it has. Of a drive that tells nothing, as
+ * one of another machine, nobody knows how its clock goes. */
+static bool opened_late(const struct opening *opening)
+{
+    const struct tree_drive *drive = &opening->file->tree->drive[opening->drive];
+    if (drive->silent)
+        return opening->asked - opening->stat.mtime > 2 * tree_second;
+    return pool_tick_over(&drive->drive->info, &opening->stat, opening->asked);
+}
+
 /* Nothing has changed since the last open, as far as events and attributes tell. Two changes in quick
- * succession may leave the same times behind. */
+ * succession may leave the same times behind: what the last open found must have been older then. */
 static bool opened_same(struct opening *opening)
 {
     struct tree_node *node = opening->file->node;
+    const bool late = opening->answered && opened_late(opening);
     mrmr_locked(&opening->file->tree->lock);
-    bool old = mrmr_clock_real() - opening->stat.mtime > 2 * tree_second;
-    bool same = opening->answered && old && node->open_mtime == opening->stat.mtime &&
+    bool same = opening->answered && node->open_late && node->open_mtime == opening->stat.mtime &&
                 node->open_ctime == opening->stat.ctime && node->open_size == opening->stat.size &&
                 node->open_changes == node->changes;
+    node->open_late = late;
     node->open_mtime = opening->stat.mtime;
     node->open_ctime = opening->answered ? opening->stat.ctime : -1;
     node->open_size = opening->stat.size;
@@ -333,6 +346,8 @@ static mrmr_err opening_share(struct opening *opening)
     struct tree_original *original = tree_original_of_node(file->tree, file->node, file->writing);
     if (!original)
         return mrmr_fail(MRMR_ABSENT, NULL);
+    opening->drive = file->drive;
+    opening->asked = mrmr_clock_real();
     mrmr_err err = drv_file_stat(original->file, &opening->stat);
     opening->answered = !err;
     if (err) {

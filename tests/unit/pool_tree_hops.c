@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * How often a change waits for a thread of a drive: counted, since a rate says less on a machine that
+ * How often somebody waits for a thread of a drive: counted, since a rate says less on a machine that
  * others use. And that what is done in one op is as good as what was done in several: whoever holds a
  * file that loses its name finds it at each moment.
  */
@@ -233,9 +233,57 @@ static void test_what_is_not_taken_at_once(void **state)
     leave(&l);
 }
 
+static bool opened_same(struct lived *l, uint64_t node)
+{
+    struct pool_tree_file *file;
+    bool same;
+    assert_ok(pool_tree_file_open(l->tree, node, false, &file, &same));
+    pool_tree_file_close(file);
+    return same;
+}
+
+static uint64_t changes(struct lived *l, uint64_t node)
+{
+    mrmr_locked(&l->tree->lock);
+    return tree_find_locked(l->tree, node)->changes;
+}
+
+/* What was read is kept, if it was opened when its times could tell of any later change; how long ago
+ * that was does not matter. */
+static void test_what_is_read_again(void **state)
+{
+    const struct timespec moment = {.tv_nsec = 50000000};
+    struct lived l;
+    live(&l, *state);
+    const int64_t grains = 2 * l.tree->drive[0].drive->info.time_grain;
+    const uint64_t node = find(&l, "old").node;
+    bool hit = false;
+    assert_true(grains < moment.tv_nsec);
+    for (unsigned i = 0; !hit && i < 1000; i++) {
+        const uint64_t before = changes(&l, node);
+        const int64_t start = mrmr_clock_real();
+        world_write(on_drive(&l, 0, "dir/old"), i % 2 ? "new" : "old");
+        while (
+            changes(&l, node) < before + 2 && mrmr_clock_real() < start + grains) /* cut, written */
+            sched_yield();
+        opened_same(&l, node);
+        hit = mrmr_clock_real() < start + grains / 2;
+        const uint64_t seen = changes(&l, node);
+        nanosleep(&moment, NULL);
+        hit = hit && seen == changes(&l, node);
+    }
+    assert_true(hit);
+    assert_false(
+        opened_same(&l, node)); /* it could have changed once more, and have the same times */
+    assert_true(opened_same(&l, node));
+    assert_true(opened_same(&l, node));
+    leave(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_what_is_read_again, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_one_op_each, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_it_is_there_all_the_time, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(

@@ -215,7 +215,7 @@ struct tree_node {
     /* Files: what the last open found. */
     int64_t open_mtime, open_ctime;
     uint64_t open_size, open_changes;
-    bool open_late; /* no change after it leaves these times behind */
+    bool open_late;               /* no change after it leaves these times behind */
     uint64_t changes;             /* events about its bytes */
     struct pool_tree_file *files; /* that are open */
     unsigned writers;             /* of them, those for writing */
@@ -598,6 +598,8 @@ mrmr_err tree_keep_known(
  * done. Else the scan is told, and nothing will count on it as long as its node is held. */
 mrmr_err tree_keep_nothing(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, uint64_t epoch, bool *ret_counts);
+/* Inside of a change: pool_writers_stays(). */
+uint64_t tree_keep_stays(struct pool_tree *tree);
 /* Before a file is made, and once it is there: nothing counts on it, until something is committed. */
 mrmr_err tree_keep_epoch(struct pool_tree *tree, uint64_t *ret_epoch);
 void tree_keep_new(

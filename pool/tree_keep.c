@@ -35,6 +35,9 @@
 
 _Static_assert((int)TREE_KEPT_PATH == (int)POOL_RETAINED_PATH, "a path to what is kept");
 
+/* Several changes in a row, and not what a commit would notice. */
+static const int64_t stay_in = 2 * 1000 * 1000; /* ns */
+
 /* Taking back a record of a rename that could not be written yet. */
 struct undone {
     struct undone *next;
@@ -158,8 +161,10 @@ mrmr_err tree_keep_start(struct pool_tree *tree)
     pthread_mutex_init(&keeper->lock, NULL);
     tree->keeper = keeper;
     mrmr_err err = pool_writers_open(tree->pool->dirfd, &keeper->writers);
-    if (!err)
+    if (!err) {
+        pool_writers_stay(keeper->writers, stay_in);
         err = mounted_lock(tree, keeper);
+    }
     if (mrmr_class_of(err) != MRMR_CLASS_DENIED)
         return err;
     mrmr_log_story(
@@ -256,6 +261,11 @@ static mrmr_err counted_now(struct pool_tree *tree, const struct tree_inode *ino
 mrmr_err tree_keep_epoch(struct pool_tree *tree, uint64_t *ret_epoch)
 {
     return pool_writers_epoch(tree->keeper->writers, ret_epoch);
+}
+
+uint64_t tree_keep_stays(struct pool_tree *tree)
+{
+    return pool_writers_stays(tree->keeper->writers);
 }
 
 /* Only a commit can make something count on it, and that begins another epoch. What the catalog has

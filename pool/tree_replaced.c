@@ -22,8 +22,9 @@
 
 struct tree_replaced {
     int fd;
-    _Atomic uint64_t seen; /* bytes of records */
-    atomic_bool waits;     /* some record does, for its drive */
+    _Atomic uint64_t seen;  /* bytes of records */
+    atomic_bool waits;      /* some record does, for its drive */
+    _Atomic uint64_t stays; /* of the writers, when all that was there had been looked at */
     pthread_mutex_t look;
     struct mrmr_bytes waiting; /* guarded by look: struct pool_replaced each */
 };
@@ -188,18 +189,26 @@ static bool any_new(struct pool_tree *tree)
            (replaced->waits && any_returned(tree));
 }
 
+/* None comes as long as they cannot have stood still. */
 mrmr_err tree_replaced_look_among(struct pool_tree *tree)
 {
-    return any_new(tree) ? look(tree) : MRMR_OK;
+    struct tree_replaced *replaced = tree->replaced;
+    const uint64_t stays = replaced ? tree_keep_stays(tree) : 0;
+    if (!replaced || (stays == replaced->stays && !replaced->waits))
+        return MRMR_OK;
+    if (any_new(tree))
+        MRMR_TRY(look(tree));
+    replaced->stays = stays;
+    return MRMR_OK;
 }
 
 mrmr_err tree_replaced_look(struct pool_tree *tree)
 {
     uint64_t epoch;
+    if (pool_writers_inside())
+        return tree_replaced_look_among(tree);
     if (!any_new(tree))
         return MRMR_OK;
-    if (pool_writers_inside())
-        return look(tree);
     MRMR_TRY(tree_change_begin(tree, &epoch)); /* which looks */
     tree_change_end(tree);
     return MRMR_OK;

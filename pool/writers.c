@@ -58,6 +58,16 @@ struct pool_writers {
     } * late;
     size_t nlate;
     uint64_t turn; /* the last of this handle; they begin at random, so that no other has them */
+
+    /* Staying in; guarded by lock, but for stay, which is set before others use the handle. */
+    int64_t stay;        /* ns */
+    bool has;            /* the lock LOCK_IN; if anybody is in */
+    int64_t until;       /* monotonic: until then nobody goes through the gate */
+    uint64_t epoch;      /* as long as it has */
+    uint64_t stays;      /* times that it was taken */
+    pthread_cond_t left; /* nobody is in, and it has the lock; or it ends */
+    bool leaver_runs, leaver_waits, ends;
+    pthread_t leaver;
 };
 
 static mrmr_err range_set(const struct pool_writers *writers, struct range range, short type)
@@ -116,6 +126,63 @@ static mrmr_err number_put(
     return mrmr_fail_errno(n < 0 ? errno : ENOSPC, "write", WRITERS_NAME);
 }
 
+/* --- staying in, and going --- */
+
+static void in_give_locked(struct pool_writers *writers)
+{
+    writers->has = false;
+    lock_set(writers, LOCK_IN, F_UNLCK);
+}
+
+static bool stays_locked(const struct pool_writers *writers)
+{
+    return writers->has && mrmr_clock_monotonic() < writers->until;
+}
+
+/* Gives the lock back, if nobody comes who does. */
+static void *leaver_run(void *arg)
+{
+    struct pool_writers *writers = arg;
+    mrmr_locked(&writers->lock);
+    while (!writers->ends) {
+        if (!writers->has || writers->in) {
+            writers->leaver_waits = true;
+            pthread_cond_wait(&writers->left, &writers->lock);
+            writers->leaver_waits = false;
+        } else if (stays_locked(writers)) {
+            struct timespec ts = mrmr_clock_to_timespec(writers->until);
+            pthread_cond_timedwait(&writers->left, &writers->lock, &ts);
+        } else {
+            in_give_locked(writers);
+        }
+    }
+    return NULL;
+}
+
+/* False: there is no thread for it. */
+static bool leaver_ready_locked(struct pool_writers *writers)
+{
+    if (!writers->leaver_runs)
+        writers->leaver_runs = pthread_create(&writers->leaver, NULL, leaver_run, writers) == 0;
+    if (writers->leaver_waits)
+        pthread_cond_signal(&writers->left);
+    return writers->leaver_runs;
+}
+
+/* Nobody uses the handle any more. */
+static void leaver_end(struct pool_writers *writers)
+{
+    {
+        mrmr_locked(&writers->lock);
+        writers->ends = true;
+        pthread_cond_signal(&writers->left);
+    }
+    if (writers->leaver_runs)
+        pthread_join(writers->leaver, NULL);
+}
+
+/* --- life --- */
+
 static mrmr_err writers_start(struct pool_writers *writers, int dirfd)
 {
     writers->fd = openat(dirfd, WRITERS_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -136,6 +203,7 @@ mrmr_err pool_writers_open(int dirfd, struct pool_writers **ret_writers)
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&writers->went, &monotonic);
+    pthread_cond_init(&writers->left, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&writers->lock, NULL);
     mrmr_err err = writers_start(writers, dirfd);
@@ -150,9 +218,11 @@ void pool_writers_close(struct pool_writers *writers)
 {
     if (!writers || atomic_fetch_sub(&writers->refs, 1) != 1)
         return;
+    leaver_end(writers);
     if (writers->fd >= 0)
         close(writers->fd);
     free(writers->late);
+    pthread_cond_destroy(&writers->left);
     pthread_mutex_destroy(&writers->lock);
     pthread_cond_destroy(&writers->went);
     free(writers);
@@ -163,35 +233,89 @@ void pool_writers_wait_at_most(struct pool_writers *writers, int64_t ns)
     writers->wait_most = ns;
 }
 
+/* --- coming and going --- */
+
+void pool_writers_stay(struct pool_writers *writers, int64_t ns)
+{
+    writers->stay = ns;
+}
+
+/* With the gate passed. */
+static mrmr_err in_take_locked(struct pool_writers *writers)
+{
+    if (writers->has)
+        return MRMR_OK;
+    uint64_t epoch;
+    MRMR_TRY(lock_set(writers, LOCK_IN, F_RDLCK));
+    mrmr_err err = number_put(writers, NUMBER_TURN, ++writers->turn);
+    if (!err)
+        err = number_get(writers, NUMBER_EPOCH, &epoch);
+    if (err) {
+        lock_set(writers, LOCK_IN, F_UNLCK);
+        return err;
+    }
+    writers->has = true;
+    writers->epoch = epoch;
+    writers->stays++;
+    return MRMR_OK;
+}
+
+/* Who is in, or was a moment ago, asks nobody. */
+static bool enter_at_once(struct pool_writers *writers, uint64_t *ret_epoch)
+{
+    if (!writers->stay)
+        return false;
+    mrmr_locked(&writers->lock);
+    if (!writers->has || mrmr_clock_monotonic() >= writers->until)
+        return false;
+    writers->in++;
+    *ret_epoch = writers->epoch;
+    return true;
+}
+
 mrmr_err pool_writers_enter(struct pool_writers *writers, uint64_t *ret_epoch)
 {
+    if (enter_at_once(writers, ret_epoch))
+        return MRMR_OK;
     /* Through the gate, which a thread of this process may open again while another is in it: that
      * does no harm, it is held for nothing. */
     MRMR_TRY(lock_set(writers, LOCK_GATE, F_RDLCK));
     mrmr_locked(&writers->lock);
-    mrmr_err err = writers->in ? MRMR_OK : lock_set(writers, LOCK_IN, F_RDLCK);
-    if (!err)
-        err = number_put(writers, NUMBER_TURN, ++writers->turn);
-    if (!err)
-        err = number_get(writers, NUMBER_EPOCH, ret_epoch);
-    if (!err)
+    mrmr_err err = in_take_locked(writers);
+    if (!err) {
         writers->in++;
-    else if (!writers->in)
-        lock_set(writers, LOCK_IN, F_UNLCK);
+        writers->until = mrmr_clock_monotonic() + writers->stay;
+        *ret_epoch = writers->epoch;
+    }
     lock_set(writers, LOCK_GATE, F_UNLCK);
     return err;
 }
 
-mrmr_err pool_writers_epoch(const struct pool_writers *writers, uint64_t *ret_epoch)
+mrmr_err pool_writers_epoch(struct pool_writers *writers, uint64_t *ret_epoch)
 {
+    {
+        mrmr_locked(&writers->lock);
+        if (writers->has) {
+            *ret_epoch = writers->epoch;
+            return MRMR_OK;
+        }
+    }
     return number_get(writers, NUMBER_EPOCH, ret_epoch);
+}
+
+uint64_t pool_writers_stays(struct pool_writers *writers)
+{
+    mrmr_locked(&writers->lock);
+    return writers->stays;
 }
 
 void pool_writers_leave(struct pool_writers *writers)
 {
     mrmr_locked(&writers->lock);
-    if (--writers->in == 0)
-        lock_set(writers, LOCK_IN, F_UNLCK);
+    if (--writers->in > 0)
+        return;
+    if (!stays_locked(writers) || !leaver_ready_locked(writers))
+        in_give_locked(writers);
 }
 
 /* --- changes that may be late --- */

@@ -13,7 +13,8 @@
  *
  *     epoch    what stripes count on may be another than before, and so may the inode that has a
  *              file's name: who holds it open finds that in replaced.h
- *     turn     another one for each writer that came: nobody has since, if it is the same
+ *     turn     another one for each writer that came, or whose process stayed in: nobody has since, if
+ *              it is the same
  *
  * A change is late when the guard of a drive (guard.h) gave an op of it up: the caller has his
  * answer, and what he wanted may happen yet, as long as the op hangs in the kernel. Until it has ended, however late, whatever is claimed of a file
@@ -36,6 +37,15 @@
  * still lie with a server, and be carried out after a commit. To the pool that is a change made
  * directly on the drive: the next scan finds it, its stripes have a margin less until then, and what
  * they counted on before was saved before the write was issued.
+ *
+ * A process that writes again and again would take and give its lock each time, for more than the
+ * change itself costs. So a handle may stay in for a moment (pool_writers_stay): the lock is kept for so
+ * long after the gate was passed last, though nobody is in, and given back then, by a thread of the
+ * handle. Whoever comes meanwhile is in at once: nobody can have stopped the writers since, so the epoch
+ * is the same, and the turn, which only those compare who stop, is another one for each time that
+ * the lock was taken. Whoever stops them waits for that moment, too, and no longer: after it all go
+ * through the gate. A process that is killed in it has no lock; one that is frozen in it (a
+ * signal, a freezer) keeps whoever stops waiting, as one that is frozen inside of a change does.
  *
  * The numbers need not survive anything: they are compared within the life of one process. They are
  * read and written as a file is, and not mapped: a full disk is an error then, and no signal.
@@ -68,12 +78,17 @@ void pool_writers_close(struct pool_writers *writers); /* NULL-safe */
 /* How long a stop waits at most, ns; before others use the handle. */
 void pool_writers_wait_at_most(struct pool_writers *writers, int64_t ns);
 
+/* How long it stays in, ns; 0, the default: not at all. Likewise before others use the handle. */
+void pool_writers_stay(struct pool_writers *writers, int64_t ns);
+
 /* Until leave, nothing that was not counted on becomes so. *ret_epoch: what was found out at the
  * same epoch before still holds. */
 mrmr_err pool_writers_enter(struct pool_writers *writers, uint64_t *ret_epoch);
 void pool_writers_leave(struct pool_writers *writers);
+/* For who is in: another number for each time in between which they may have stood still. */
+uint64_t pool_writers_stays(struct pool_writers *writers);
 /* For who is not in: if an enter says the same later, nothing has been committed since. */
-mrmr_err pool_writers_epoch(const struct pool_writers *writers, uint64_t *ret_epoch);
+mrmr_err pool_writers_epoch(struct pool_writers *writers, uint64_t *ret_epoch);
 /* The same around a change whose ops go through guards, on one thread: what of it was given up is late,
  * from end until it has ended. Never one inside another. */
 mrmr_err pool_writers_begin(struct pool_writers *writers, uint64_t *ret_epoch);

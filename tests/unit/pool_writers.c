@@ -54,14 +54,15 @@ static void *writer_run(void *arg)
     return NULL;
 }
 
-static void test_they_stand_still(void **state)
+static void they_stand_still(int64_t stay)
 {
-    (void)state;
     struct bench bench = {.in = 0};
     pthread_t thread[WRITERS];
-    uint64_t epoch, before, after;
+    uint64_t first, epoch, before, after;
     for (unsigned i = 0; i < 2; i++)
         ok(pool_writers_open(dirfd_of_folder, &bench.writers[i]));
+    pool_writers_stay(bench.writers[0], stay);
+    ok(pool_writers_epoch(bench.writers[1], &first));
     for (unsigned i = 0; i < WRITERS; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, writer_run, &bench), 0);
     for (unsigned i = 0; i < STOPS; i++) {
@@ -79,14 +80,28 @@ static void test_they_stand_still(void **state)
     atomic_store(&bench.end, true);
     for (unsigned i = 0; i < WRITERS; i++)
         pthread_join(thread[i], NULL);
+    ok(pool_writers_stop(bench.writers[1], NULL));
     ok(pool_writers_turn(bench.writers[1], &before));
+    pool_writers_go(bench.writers[1]);
     ok(pool_writers_enter(bench.writers[0], &epoch));
-    assert_int_equal(epoch, STOPS);
+    assert_int_equal(epoch, first + STOPS);
     pool_writers_leave(bench.writers[0]);
     ok(pool_writers_turn(bench.writers[1], &after));
     assert_true(after != before);
     for (unsigned i = 0; i < 2; i++)
         pool_writers_close(bench.writers[i]);
+}
+
+static void test_they_stand_still(void **state)
+{
+    (void)state;
+    they_stand_still(0);
+}
+
+static void test_they_stand_still_and_stay_in(void **state)
+{
+    (void)state;
+    they_stand_still(2 * 1000 * 1000);
 }
 
 /* Threads of one owner commit side by side: while one of them has stopped the writers, neither a
@@ -525,10 +540,102 @@ static int remove_folder(void **state)
     return rmdir(folder);
 }
 
+static uint64_t turn_in_file(void)
+{
+    uint64_t turn = 0;
+    int fd = openat(dirfd_of_folder, "writers", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(pread(fd, &turn, sizeof turn, sizeof turn), sizeof turn);
+    close(fd);
+    return turn;
+}
+
+/* Writes to the file, and so its locks, are as many as moments, not as changes; who stops them waits for
+ * the moment, and not for those who come and come. */
+static void test_who_writes_stays_in(void **state)
+{
+    enum { LOOKS = 200, STAY_MS = 100 };
+    struct pool_writers *writer, *stopper;
+    uint64_t epoch, next, turn = 0, turns = 0;
+    (void)state;
+    ok(pool_writers_open(dirfd_of_folder, &writer));
+    ok(pool_writers_open(dirfd_of_folder, &stopper));
+    pool_writers_stay(writer, STAY_MS * INT64_C(1000000));
+    const int64_t start = mrmr_clock_monotonic();
+    for (unsigned i = 0; i < LOOKS; i++) {
+        ok(pool_writers_enter(writer, &epoch));
+        pool_writers_leave(writer);
+        turns += turn != turn_in_file();
+        turn = turn_in_file();
+    }
+    const int64_t took = mrmr_clock_monotonic() - start;
+    assert_in_range(turns, 1, 1 + took / (STAY_MS * INT64_C(1000000)));
+    ok(pool_writers_enter(writer, &epoch));
+    const uint64_t stays = pool_writers_stays(writer);
+    pool_writers_leave(writer);
+    ok(pool_writers_stop(stopper, NULL)); /* nobody comes who would give the lock back */
+    ok(pool_writers_new_epoch(stopper));
+    turn = turn_in_file();
+    pool_writers_go(stopper);
+    ok(pool_writers_enter(writer, &next));
+    assert_int_equal(next, epoch + 1);
+    assert_int_not_equal(turn_in_file(), turn);
+    assert_int_not_equal(pool_writers_stays(writer), stays);
+    pool_writers_leave(writer);
+    pool_writers_close(writer);
+    ok(pool_writers_stop(stopper, NULL));
+    pool_writers_go(stopper);
+    pool_writers_close(stopper);
+}
+
+/* Stays in until another one has come after it, or for a moment. */
+static void *relay_run(void *arg)
+{
+    struct bench *bench = arg;
+    uint64_t epoch;
+    while (!atomic_load(&bench->end)) {
+        ok(pool_writers_enter(bench->writers[0], &epoch));
+        const int64_t until = mrmr_clock_monotonic() + MRMR_NS_PER_S / 2;
+        const uint64_t mine = atomic_fetch_add(&bench->entries, 1) + 1;
+        while (atomic_load(&bench->entries) == mine && mrmr_clock_monotonic() < until)
+            sched_yield();
+        pool_writers_leave(bench->writers[0]);
+    }
+    return NULL;
+}
+
+/* At each moment somebody is in; who stops them is not kept out by that. */
+static void test_there_is_always_one_in(void **state)
+{
+    (void)state;
+    struct bench bench = {.in = 0};
+    pthread_t thread[2];
+    for (unsigned i = 0; i < 2; i++)
+        ok(pool_writers_open(dirfd_of_folder, &bench.writers[i]));
+    pool_writers_stay(bench.writers[0], 2 * 1000 * 1000);
+    pool_writers_wait_at_most(bench.writers[1], 3 * MRMR_NS_PER_S);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, relay_run, &bench), 0);
+    mrmr_err err = MRMR_OK;
+    for (unsigned i = 0; !err && i < 3; i++) {
+        err = pool_writers_stop(bench.writers[1], NULL);
+        if (!err)
+            pool_writers_go(bench.writers[1]);
+    }
+    atomic_store(&bench.end, true);
+    for (unsigned i = 0; i < 2; i++)
+        pthread_join(thread[i], NULL);
+    ok(err);
+    for (unsigned i = 0; i < 2; i++)
+        pool_writers_close(bench.writers[i]);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_they_stand_still),
+        cmocka_unit_test(test_they_stand_still_and_stay_in),
+        cmocka_unit_test(test_who_writes_stays_in),
+        cmocka_unit_test(test_there_is_always_one_in),
         cmocka_unit_test(test_two_stop_them),
         cmocka_unit_test(test_a_process_ends),
         cmocka_unit_test(test_a_writer_hangs),

@@ -372,6 +372,7 @@ const struct drv_ops drv_local_ops = {
     .stat = local_stat,
     .list = local_list,
     .file_open = local_file_open,
+    .file_open_stat = local_file_open_stat,
     .file_close = local_file_close,
     .file_stat = local_file_stat,
     .file_read = local_file_read,

@@ -39,11 +39,11 @@ static mrmr_err check_regular_name(
     return err ? local_fail(local, err, "open", path) : not_regular(stat.type, path);
 }
 
-static mrmr_err check_regular_fd(struct local *local, int fd, const char *path)
+static mrmr_err check_regular_fd(
+    struct local *local, int fd, const char *path, struct drv_stat *ret_stat)
 {
-    struct drv_stat stat;
-    int err = local_statx(local, fd, "", &stat);
-    return err ? local_fail(local, err, "open", path) : not_regular(stat.type, path);
+    int err = local_statx(local, fd, "", ret_stat);
+    return err ? local_fail(local, err, "open", path) : not_regular(ret_stat->type, path);
 }
 
 static int open_flags(unsigned flags)
@@ -53,8 +53,8 @@ static int open_flags(unsigned flags)
 }
 
 /* Open an existing regular file at the place. */
-static mrmr_err open_existing(
-    struct local *local, const struct local_place *place, int flags, const char *path, int *ret_fd)
+static mrmr_err open_existing(struct local *local, const struct local_place *place, int flags,
+    const char *path, int *ret_fd, struct drv_stat *ret_stat)
 {
     MRMR_TRY(check_regular_name(local, place, path));
     mrmr_autoclose int fd = local_place_open(place, flags | O_NOATIME, 0);
@@ -62,7 +62,7 @@ static mrmr_err open_existing(
         fd = local_place_open(place, flags, 0);
     if (fd < 0)
         return local_fail(local, errno, "open", path);
-    MRMR_TRY(check_regular_fd(local, fd, path));
+    MRMR_TRY(check_regular_fd(local, fd, path, ret_stat));
     *ret_fd = mrmr_steal_fd(&fd);
     return MRMR_OK;
 }
@@ -107,8 +107,9 @@ static mrmr_err file_create(struct drv *drv, const char *path, int *fd, struct d
     return MRMR_OK;
 }
 
-mrmr_err local_file_open(
-    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
+/* *ret_stat: of a file that was there. */
+static mrmr_err file_open(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
+    struct drv_file **ret_file, struct drv_stat *ret_stat)
 {
     struct local *local = (struct local *)drv;
     local_autoplace struct local_place place = LOCAL_PLACE_INIT;
@@ -117,11 +118,34 @@ mrmr_err local_file_open(
     LOCAL_ACT("open", path);
     MRMR_TRY(local_place_get(local, "open", path, &place));
     MRMR_TRY(flags & DRV_OPEN_CREATE ? open_new(local, &place, how, mode, path, &fd)
-                                     : open_existing(local, &place, how, path, &fd));
+                                     : open_existing(local, &place, how, path, &fd, ret_stat));
     mrmr_err err = file_create(drv, path, &fd, ret_file);
     if (err && (flags & DRV_OPEN_CREATE))
         unlinkat(place.dir_fd, place.name, 0);
     return err;
+}
+
+mrmr_err local_file_open(
+    struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
+{
+    struct drv_stat unused;
+    return file_open(drv, path, flags, mode, ret_file, &unused);
+}
+
+mrmr_err local_file_open_stat(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
+    struct drv_file **ret_file, struct drv_stat *ret_stat)
+{
+    struct drv_file *file;
+    struct drv_stat stat;
+    MRMR_TRY(file_open(drv, path, flags, mode, &file, &stat));
+    mrmr_err err = flags & DRV_OPEN_CREATE ? local_file_stat(file, &stat) : MRMR_OK;
+    if (err) {
+        local_file_close(file);
+        return err;
+    }
+    *ret_file = file;
+    *ret_stat = stat;
+    return MRMR_OK;
 }
 
 mrmr_err local_file_open_unnamed(
@@ -294,11 +318,12 @@ mrmr_err local_clone(struct drv *drv, const char *from, const char *to)
     struct local *local = (struct local *)drv;
     local_autoplace struct local_place src = LOCAL_PLACE_INIT, dst = LOCAL_PLACE_INIT;
     mrmr_autoclose int src_fd = -1, dst_fd = -1;
+    struct drv_stat stat;
     struct stat st;
     LOCAL_ACT("clone", from);
     MRMR_TRY(local_place_get(local, "clone", from, &src));
     MRMR_TRY(local_place_get(local, "clone to", to, &dst));
-    MRMR_TRY(open_existing(local, &src, O_RDONLY | O_NONBLOCK, from, &src_fd));
+    MRMR_TRY(open_existing(local, &src, O_RDONLY | O_NONBLOCK, from, &src_fd, &stat));
     if (fstat(src_fd, &st) < 0)
         return local_fail(local, errno, "clone", from);
     MRMR_TRY(open_new(local, &dst, O_WRONLY, st.st_mode & 07777, to, &dst_fd));

@@ -112,6 +112,8 @@ mrmr_err local_xattr_set(
 
 mrmr_err local_file_open(
     struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file);
+mrmr_err local_file_open_stat(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
+    struct drv_file **ret_file, struct drv_stat *ret_stat);
 void local_file_close(struct drv_file *file);
 mrmr_err local_file_stat(struct drv_file *file, struct drv_stat *ret_stat);
 mrmr_err local_file_read(

@@ -311,6 +311,9 @@ struct drv_ops {
      * skipped). */
     mrmr_err (*set_attr)(
         struct drv *drv, const char *path, unsigned what, const struct drv_stat *attr);
+    /* (o) drv_set_attr_of (below) in one go. */
+    mrmr_err (*set_attr_of)(struct drv *drv, const char *path, const struct drv_stat *of,
+        unsigned what, const struct drv_stat *attr, struct drv_stat *ret_stat);
     /* (o) size 0 with value NULL removes the attribute: MRMR_ABSENT if it is not there. */
     mrmr_err (*xattr_set)(
         struct drv *drv, const char *path, const char *name, const void *value, size_t size);
@@ -421,6 +424,10 @@ mrmr_err drv_file_make(
 mrmr_err drv_file_take(
     struct drv *drv, const char *path, uint64_t ino, struct drv_named *ret_named);
 
+/* Set attributes of what has the type and the inode of `of`, and say what it is then. MRMR_CHANGED:
+ * something else is at the path, and nothing was done. */
+mrmr_err drv_set_attr_of(struct drv *drv, const char *path, const struct drv_stat *of,
+    unsigned what, const struct drv_stat *attr, struct drv_stat *ret_stat);
 /* As drv_file_read; MRMR_TRUNCATED if less comes than there is by the file's size. */
 mrmr_err drv_file_read_sure(
     struct drv_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got);

@@ -86,6 +86,21 @@ mrmr_err drv_file_take(struct drv *drv, const char *path, uint64_t ino, struct d
     return MRMR_OK;
 }
 
+/* --- attributes --- */
+
+mrmr_err drv_set_attr_of(struct drv *drv, const char *path, const struct drv_stat *of,
+    unsigned what, const struct drv_stat *attr, struct drv_stat *ret_stat)
+{
+    struct drv_stat stat;
+    if (drv->ops->set_attr_of)
+        return drv->ops->set_attr_of(drv, path, of, what, attr, ret_stat);
+    MRMR_TRY(drv_stat(drv, path, &stat));
+    if (stat.type != of->type || stat.ino != of->ino)
+        return mrmr_fail(MRMR_CHANGED, "something else has this name");
+    MRMR_TRY(drv_set_attr(drv, path, what, attr));
+    return drv_stat(drv, path, ret_stat);
+}
+
 /* --- bytes --- */
 
 mrmr_err drv_file_read_sure(

@@ -71,7 +71,7 @@ struct guard_op {
     enum drv_type type;
     enum drv_range range;
     uint64_t rdev;
-    struct drv_stat stat, folder;
+    struct drv_stat stat, folder, of; /* of: what must be there */
     struct drv_space space;
     struct mrmr_bytes bytes; /* to write, or results of any length */
     bool remove;             /* an extended attribute */
@@ -140,6 +140,8 @@ mrmr_err guard_mknod(
     struct drv *drv, const char *path, enum drv_type type, uint32_t mode, uint64_t rdev);
 mrmr_err guard_set_attr(
     struct drv *drv, const char *path, unsigned what, const struct drv_stat *attr);
+mrmr_err guard_set_attr_of(struct drv *drv, const char *path, const struct drv_stat *of,
+    unsigned what, const struct drv_stat *attr, struct drv_stat *ret_stat);
 mrmr_err guard_xattr_set(
     struct drv *drv, const char *path, const char *name, const void *value, size_t size);
 mrmr_err guard_clone(struct drv *drv, const char *from, const char *to);

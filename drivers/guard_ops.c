@@ -475,6 +475,7 @@ const struct drv_ops drv_guard_ops = {
     .symlink = guard_symlink,
     .mknod = guard_mknod,
     .set_attr = guard_set_attr,
+    .set_attr_of = guard_set_attr_of,
     .xattr_set = guard_xattr_set,
     .clone = guard_clone,
     .watch_open = guard_watch_open,

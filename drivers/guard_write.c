@@ -337,6 +337,25 @@ mrmr_err guard_set_attr(
     return guard_op_call(drv, op);
 }
 
+static mrmr_err set_attr_of_run(struct guard_job *job)
+{
+    struct guard_op *op = (struct guard_op *)job;
+    return drv_set_attr_of(job->drv, op->path, &op->of, op->flags, &op->stat, &op->stat);
+}
+
+mrmr_err guard_set_attr_of(struct drv *drv, const char *path, const struct drv_stat *of,
+    unsigned what, const struct drv_stat *attr, struct drv_stat *ret_stat)
+{
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(path, set_attr_of_run, &op));
+    op->of = *of;
+    op->flags = what;
+    op->stat = *attr;
+    MRMR_TRY(guard_op_call(drv, op));
+    *ret_stat = op->stat;
+    return MRMR_OK;
+}
+
 static mrmr_err xattr_set_run(struct guard_job *job)
 {
     struct guard_op *op = (struct guard_op *)job;

@@ -157,6 +157,8 @@ uint64_t tree_number(
 /* From now on this inode has another file's number and generation: it is that file, here. */
 mrmr_err tree_number_keep(
     struct pool_tree *tree, size_t drive, uint64_t ino, uint64_t number, uint64_t generation);
+/* The inode that a node of this number has on this drive. False: it has none there, or none is known. */
+bool tree_number_inode(struct pool_tree *tree, uint64_t number, size_t drive, uint64_t *ret_ino);
 /* A number that nothing has. */
 uint64_t tree_number_other(struct pool_tree *tree, size_t drive, uint64_t ino);
 /* It was removed, or is another file. */
@@ -423,6 +425,10 @@ bool tree_silent(struct tree_drive *drive, mrmr_err err);
 
 /* The node's attributes now. */
 mrmr_err tree_look(struct pool_tree *tree, struct tree_node *node, struct pool_attr *ret_attr);
+
+/* What they are, by what was seen at this name. False: that is not of this node. */
+bool tree_look_seen(struct pool_tree *tree, struct tree_node *node, const char *name,
+    const struct tree_seen *seen, struct pool_attr *ret_attr);
 
 /* --- tree_known.c --- */
 

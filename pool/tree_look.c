@@ -334,8 +334,7 @@ static mrmr_err lookup_node(struct pool_tree *tree, struct tree_node *folder, co
     return *ret_node ? MRMR_OK : mrmr_nomem();
 }
 
-/* False: what was seen is not of this node, or may be too old for it. */
-static bool look_seen(struct pool_tree *tree, struct tree_node *node, const char *name,
+bool tree_look_seen(struct pool_tree *tree, struct tree_node *node, const char *name,
     const struct tree_seen *seen, struct pool_attr *ret_attr)
 {
     struct look look = {.tree = tree, .node = node, .spot = tree_spot(tree, node)};
@@ -376,7 +375,7 @@ static mrmr_err lookup_once(
     uint64_t changes = changes_before(tree, folder, name);
     MRMR_TRY(lookup_node(tree, folder, name, &node, &seen));
     mrmr_err err = MRMR_OK;
-    if (!look_seen(tree, node, name, &seen, ret_attr))
+    if (!tree_look_seen(tree, node, name, &seen, ret_attr))
         err = look_node(tree, node, false, ret_attr);
     mrmr_locked(&tree->lock);
     if (!err) {

@@ -298,3 +298,15 @@ uint64_t tree_number(
     pthread_rwlock_unlock(&numbers->lock);
     return taken ? number_made(record.drive, ino, true, folder, name) : number;
 }
+
+bool tree_number_inode(struct pool_tree *tree, uint64_t number, size_t drive, uint64_t *ret_ino)
+{
+    int64_t id;
+    uint64_t ino;
+    tree_number_where(tree, number, &id, &ino);
+    if (!ino || id != tree->drive[drive].drive->meta.id ||
+        tree_number(tree, drive, ino, "", "") != number)
+        return false;
+    *ret_ino = ino;
+    return true;
+}

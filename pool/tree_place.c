@@ -229,6 +229,7 @@ static void step_taken(struct pool_tree *tree, const struct step *step, size_t d
     tree_lies_on_locked(tree, step->node, &on);
     /* Whoever looks at the name, or at all of them, at this moment may not have seen it there. */
     struct tree_name *name = tree_name_touch_locked(step->above, step->name);
+    tree_known_void_locked(step->above, drive);
     if (name && name->number == step->node->number)
         tree_set_add(&name->on, drive);
     if (name)

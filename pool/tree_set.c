@@ -21,9 +21,10 @@ struct setting {
     struct tree_spot spot;
     mrmr_err (*fn)(struct drv *drv, const char *path, void *arg);
     void *arg;
-    unsigned what;       /* of it: enum drv_attr */
-    const char *xattr;   /* likewise: NULL, or the name of one */
-    const bool *nothing; /* NULL, or whether nothing was set after all */
+    unsigned what;         /* of it: enum drv_attr */
+    const char *xattr;     /* likewise: NULL, or the name of one */
+    const bool *nothing;   /* NULL, or whether nothing was set after all */
+    struct tree_seen seen; /* after its attributes were set in one op */
 };
 
 static mrmr_err set_at(const struct setting *setting, size_t drive, const char *path)
@@ -124,6 +125,26 @@ static mrmr_err attrs_now(struct drv *drv, const char *path, void *arg)
     return drv_set_attr(drv, path, attrs->what, &attrs->stat);
 }
 
+/* In one op, if it is known which inode the drive should have there: that says what it is then. */
+static mrmr_err attrs_path(const char *path, void *arg)
+{
+    struct setting *setting = arg;
+    const struct attrs *attrs = setting->arg;
+    const size_t drive = setting->spot.drive;
+    struct tree_drive *own = &setting->tree->drive[drive];
+    struct drv_stat of = {.type = (enum drv_type)setting->spot.kind};
+    if (setting->caller || of.type == DRV_DIR || !tree_live(own) ||
+        !tree_number_inode(setting->tree, setting->spot.number, drive, &of.ino))
+        return set_path(path, arg);
+    setting->seen = (struct tree_seen){.drive = drive};
+    tree_owe(setting->tree, setting->node, drive);
+    mrmr_err err =
+        drv_set_attr_of(own->drive->drv, path, &of, attrs->what, &attrs->stat, &setting->seen.stat);
+    tree_owe(setting->tree, setting->node, drive);
+    setting->seen.is = !err;
+    return err == MRMR_CHANGED ? set_path(path, arg) : mrmr_err_drive(err, own->drive->meta.name);
+}
+
 static struct attrs attrs_of(unsigned what, const struct pool_attr *set)
 {
     static const unsigned pairs[][2] = {
@@ -193,7 +214,7 @@ static mrmr_err set_attrs(struct setting *setting, unsigned what, const struct p
     setting->what = attrs.what;
     mrmr_err err = folder_is_there(setting);
     if (!err)
-        err = tree_by_path(setting->tree, setting->node, set_path, setting);
+        err = tree_by_path(setting->tree, setting->node, attrs_path, setting);
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? attrs_open(setting, &attrs) : err;
 }
 
@@ -317,7 +338,7 @@ mrmr_err pool_tree_set(struct pool_tree *tree, const struct pool_caller *caller,
     struct setting setting = {.tree = tree, .caller = caller};
     MRMR_TRY(tree_node(tree, number, false, &setting.node));
     mrmr_err err = set_all(&setting, file, what, set);
-    if (!err)
+    if (!err && !tree_look_seen(tree, setting.node, "", &setting.seen, ret_attr))
         err = tree_look(tree, setting.node, ret_attr);
     tree_put(tree, setting.node);
     return err;

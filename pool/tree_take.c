@@ -25,20 +25,6 @@ struct taking {
     const char *path;
 };
 
-/* The inode is known, and on the drive. */
-static bool inode_of(struct pool_tree *tree, const struct tree_node *node, size_t drive,
-    struct tree_inode *ret_inode)
-{
-    int64_t id;
-    uint64_t ino;
-    tree_number_where(tree, node->number, &id, &ino);
-    if (id != tree->drive[drive].drive->meta.id ||
-        tree_number(tree, drive, ino, "", "") != node->number)
-        return false;
-    *ret_inode = (struct tree_inode){drive, ino};
-    return true;
-}
-
 static void taking_begin(const struct taking *taking)
 {
     mrmr_locked(&taking->tree->lock);
@@ -80,11 +66,12 @@ mrmr_err tree_take(struct pool_tree *tree, const struct pool_caller *caller,
     struct tree_node *folder, struct tree_node *node, const char *name, const char *path,
     size_t drive, uint64_t epoch, struct drv_stat *ret_folder)
 {
-    struct taking taking = {tree, caller, node, {0, 0}, path};
+    struct taking taking = {tree, caller, node, {drive, 0}, path};
     struct drv_named named;
     bool counts;
     if (node->kind != POOL_REG || !tree_live(&tree->drive[drive]) ||
-        !inode_of(tree, node, drive, &taking.inode) || !tree_node_parts(tree, node, folder, name))
+        !tree_number_inode(tree, node->number, drive, &taking.inode.ino) ||
+        !tree_node_parts(tree, node, folder, name))
         return MRMR_CHANGED;
     MRMR_TRY(tree_keep_nothing(tree, node, &taking.inode, epoch, &counts));
     if (counts)

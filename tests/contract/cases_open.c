@@ -383,6 +383,28 @@ static void one_with_more_names_is_not_taken(void **state)
     assert_text(c, "f", "text");
 }
 
+static void attributes_of_just_this_one(void **state)
+{
+    struct contract *c = *state;
+    const struct drv_stat set = {.mtime = INT64_C(1000000000000000000)};
+    CONTRACT_NEEDS(c, DRV_CAP_STABLE_INO);
+    make_file(c, "f", "text");
+    make_file(c, "g", "other");
+    const struct drv_stat f = stat_of(c, "f"), g = stat_of(c, "g");
+    struct drv_stat is = {.size = 1}, folder = f;
+    folder.type = DRV_DIR;
+    assert_err(drv_set_attr_of(c->drv, "f", &g, DRV_ATTR_MTIME, &set, &is), MRMR_CHANGED);
+    assert_err(drv_set_attr_of(c->drv, "f", &folder, DRV_ATTR_MTIME, &set, &is), MRMR_CHANGED);
+    assert_err(drv_set_attr_of(c->drv, "none", &f, DRV_ATTR_MTIME, &set, &is), MRMR_ABSENT);
+    assert_int_equal(is.size, 1);
+    assert_int_equal(stat_of(c, "f").mtime, f.mtime);
+    assert_ok(drv_set_attr_of(c->drv, "f", &f, DRV_ATTR_MTIME, &set, &is));
+    assert_int_equal(is.mtime, set.mtime);
+    assert_int_equal(is.ino, f.ino);
+    assert_int_equal(is.size, 4);
+    assert_int_equal(stat_of(c, "f").mtime, set.mtime);
+}
+
 static void reads_to_the_end_are_sure(void **state)
 {
     struct contract *c = *state;
@@ -404,6 +426,7 @@ const struct CMUnitTest cases_open[] = {
     CASE(taken_and_opened),
     CASE(one_with_more_names_is_not_taken),
     CASE(reads_to_the_end_are_sure),
+    CASE(attributes_of_just_this_one),
     CASE(opened_and_looked_at),
     CASE(room_is_reserved),
     CASE(holes_are_punched),

@@ -104,11 +104,12 @@ static void look_at_folder(struct lived *l)
     assert_ok(pool_tree_attr(l->tree, l->folder, &attr));
 }
 
-/* A file that is made, written, closed, and loses its name: one op each, and none for the folder's
+/* A file that is made, written, set to a time, closed, and loses its name: one op each, and none for the folder's
  * attributes, which the kernel asks for after each of these. */
 static void test_one_op_each(void **state)
 {
-    unsigned creates = 0, writes = 0, reads = 0, unlinks = 0, folders = 0;
+    unsigned creates = 0, writes = 0, reads = 0, sets = 0, unlinks = 0, folders = 0;
+    struct pool_attr attr = {.mtime = INT64_C(1000000000000000000)};
     char name[32], buf[16];
     struct lived l;
     live(&l, *state);
@@ -117,7 +118,7 @@ static void test_one_op_each(void **state)
         size_t got;
         if (i ==
             2) /* where new files go was asked, and what all drives said of the folder is known */
-            creates = writes = reads = unlinks = folders = 0;
+            creates = writes = reads = sets = unlinks = folders = 0;
         snprintf(name, sizeof name, "file %u", i);
         hops();
         struct pool_tree_file *file = make(&l, name, &node);
@@ -129,6 +130,11 @@ static void test_one_op_each(void **state)
         assert_ok(pool_tree_file_read(file, 0, buf, sizeof buf, &got));
         assert_int_equal(got, 4);
         reads += hops();
+        assert_ok(pool_tree_set(l.tree, NULL, node, file, POOL_SET_MTIME, &attr, &attr));
+        sets += hops();
+        assert_int_equal(attr.node, node);
+        assert_int_equal(attr.size, 4);
+        assert_int_equal(attr.mtime, INT64_C(1000000000000000000));
         pool_tree_file_close(file);
         find(&l, name);
         hops();
@@ -145,6 +151,7 @@ static void test_one_op_each(void **state)
     assert_int_equal(creates, TIMES);
     assert_int_equal(writes, TIMES);
     assert_int_equal(reads, TIMES);
+    assert_int_equal(sets, TIMES);
     assert_int_equal(unlinks, TIMES);
     assert_int_equal(folders, 0);
     leave(&l);

@@ -700,6 +700,9 @@ mrmr_err tree_copy_attrs(
 /* The folder is on this drive, with those above it, as they are elsewhere. Appends its path. */
 mrmr_err tree_place_folder(
     struct pool_tree *tree, struct tree_node *folder, size_t drive, struct mrmr_bytes *path);
+/* A drive had nothing where the folder should be: on which drives it lies, and those above it, is looked
+ * at anew. MRMR_ABSENT: on none. */
+mrmr_err tree_place_anew(struct pool_tree *tree, struct tree_node *folder);
 /* It counts as being on this drive, which is away: something will be put into it there. */
 mrmr_err tree_place_away(struct pool_tree *tree, struct tree_node *folder, size_t drive);
 /* What is in the folder is durable, and so are the folders above it, whoever made them. */

@@ -259,13 +259,6 @@ static bool elsewhere(const struct making *m, mrmr_err err)
            err == MRMR_READONLY || mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED;
 }
 
-/* What is known of the folder may be old: one of its copies was removed directly. */
-static void folder_is_old(struct pool_tree *tree, struct tree_node *folder)
-{
-    mrmr_locked(&tree->lock);
-    folder->valid = false;
-}
-
 static mrmr_err make_somewhere(struct making *m)
 {
     struct tree_set but = {{0}};
@@ -312,7 +305,7 @@ static mrmr_err make(struct making *m, struct tree_node **ret_node)
     const struct tree_known_ticket ticket = tree_known_change(m->tree, m->folder);
     mrmr_err err = make_somewhere(m);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT) {
-        folder_is_old(m->tree, m->folder);
+        MRMR_TRY(tree_place_anew(m->tree, m->folder));
         MRMR_TRY(name_is_free(m));
         err = make_somewhere(m);
     }
@@ -460,6 +453,12 @@ static mrmr_err link_in(struct linking *linking, struct tree_node *node, struct 
     tree_own_name(linking->tree, linking->folder, linking->name);
     tree_own_node(linking->tree, node);
     mrmr_err err = link_stay(linking, node);
+    if (mrmr_class_of(linking->placed) == MRMR_CLASS_ABSENT) {
+        MRMR_TRY(tree_place_anew(linking->tree, linking->folder));
+        MRMR_TRY(name_is_free(&m));
+        linking->placed = MRMR_OK;
+        err = link_stay(linking, node);
+    }
     tree_own_name(linking->tree, linking->folder, linking->name);
     MRMR_TRY(err);
     return pool_tree_lookup(linking->tree, linking->folder->number, linking->name, ret_attr, &keep);

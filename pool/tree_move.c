@@ -311,6 +311,12 @@ static mrmr_err move_copy(struct moving *m, size_t drive)
     if (from.type == DRV_DIR)
         return mrmr_fail(MRMR_ABSENT, NULL);
     MRMR_TRY(tree_place_folder(m->tree, m->to_folder, drive, &folder));
+    mrmr_err err = place_copy(m, drive, &from);
+    if (mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+        return err;
+    mrmr_bytes_clear(&folder); /* its copy on this drive may have been removed directly */
+    MRMR_TRY(tree_place_anew(m->tree, m->to_folder));
+    MRMR_TRY(tree_place_folder(m->tree, m->to_folder, drive, &folder));
     return place_copy(m, drive, &from);
 }
 

@@ -17,6 +17,7 @@
 #include "pool/drive.h"
 #include "pool/tree.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const uint64_t room_spare = 64; /* of a drive's total is left free while others have room */
@@ -269,6 +270,49 @@ mrmr_err tree_place_folder(
         MRMR_TRY(err);
     }
     return tree_path(tree, folder, path);
+}
+
+/* The one that the folder lies in, counted, and its name there; NULL: it is the root. */
+static mrmr_err above_of(struct pool_tree *tree, struct tree_node *folder,
+    char ret_name[META_NAME_MAX + 1], struct tree_node **ret_above)
+{
+    mrmr_locked(&tree->lock);
+    *ret_above = NULL;
+    folder->valid = false;
+    if (folder == tree->root)
+        return MRMR_OK;
+    if (!folder->links)
+        return mrmr_fail(MRMR_ABSENT, "it was removed");
+    *ret_above = folder->links->parent;
+    snprintf(ret_name, META_NAME_MAX + 1, "%s", folder->links->name);
+    tree_ref_locked(*ret_above);
+    return MRMR_OK;
+}
+
+static mrmr_err name_anew(struct pool_tree *tree, struct tree_node *above, const char *name)
+{
+    struct tree_name shows;
+    MRMR_TRY(tree_place_anew(tree, above));
+    MRMR_TRY(tree_folder_ready(tree, above));
+    {
+        mrmr_locked(&tree->lock);
+        struct tree_name *known = tree_map_find(&above->map, name);
+        if (known)
+            tree_name_doubt_all(known);
+    }
+    return tree_name_get(tree, above, name, &shows);
+}
+
+mrmr_err tree_place_anew(struct pool_tree *tree, struct tree_node *folder)
+{
+    char name[META_NAME_MAX + 1];
+    struct tree_node *above;
+    MRMR_TRY(above_of(tree, folder, name, &above));
+    if (!above)
+        return MRMR_OK;
+    mrmr_err err = name_anew(tree, above, name);
+    tree_put(tree, above);
+    return err;
 }
 
 mrmr_err tree_place_away(struct pool_tree *tree, struct tree_node *folder, size_t drive)

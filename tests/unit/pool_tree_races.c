@@ -112,6 +112,45 @@ static void test_brought_and_no_answer(void **state)
     rig_destroy(w.rig);
 }
 
+/* The copy of a folder on the file's drive was removed directly, and nobody has told of it yet. */
+static uint64_t copy_went(struct world *w, uint64_t seed)
+{
+    begin(w, RIG_MEM, seed);
+    rig_put(w->rig, 0, "both/a", 10);
+    rig_put(w->rig, 1, "both/b", 10);
+    uint64_t folder = look(w, POOL_ROOT, "both").node;
+    look(w, folder, "b");
+    rig_unlink(w->rig, "both/a");
+    rig_ok(drv_rmdir(w->rig->drive[0].raw, "both"));
+    return folder;
+}
+
+static void test_linked_into_a_copy_that_went(void **state)
+{
+    struct pool_attr attr;
+    struct world w;
+    (void)state;
+    uint64_t folder = copy_went(&w, 208);
+    rig_ok(pool_tree_link(w.tree, NULL, look(&w, POOL_ROOT, "f0").node, folder, "x", &attr));
+    assert_true(rig_holds(w.rig, 0, "both/x"));
+    assert_int_equal(look(&w, folder, "x").node, attr.node);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+static void test_renamed_into_a_copy_that_went(void **state)
+{
+    struct world w;
+    (void)state;
+    uint64_t folder = copy_went(&w, 209);
+    uint64_t node = look(&w, POOL_ROOT, "f0").node;
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "f0", folder, "x", 0));
+    assert_true(rig_holds(w.rig, 0, "both/x"));
+    assert_int_equal(look(&w, folder, "x").node, node);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 /* Somebody saves directly while the copy gets its name: what he saved stays. */
 static void save_now(void *arg, enum drv_fault_op op, const char *path)
 {
@@ -486,6 +525,8 @@ int main(void)
         cmocka_unit_test(test_opened_while_it_is_removed),
         cmocka_unit_test(test_a_shared_descriptor),
         cmocka_unit_test(test_brought_and_no_answer),
+        cmocka_unit_test(test_linked_into_a_copy_that_went),
+        cmocka_unit_test(test_renamed_into_a_copy_that_went),
         cmocka_unit_test(test_saved_while_it_is_brought),
         cmocka_unit_test(test_not_replaced),
         cmocka_unit_test(test_time_set_back),

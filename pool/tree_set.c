@@ -64,12 +64,33 @@ static mrmr_err set_later(
     return MRMR_OK;
 }
 
+/* A folder that is on a drive that is away, and was made after the last scan, is one that nothing can be
+ * recorded of: it would come back as it was. */
+static mrmr_err away_is_known(const struct setting *setting, const char *path)
+{
+    struct meta_node node;
+    for (size_t i = 0; i < setting->tree->ndrives; i++) {
+        struct tree_drive *own = &setting->tree->drive[i];
+        if (!tree_set_has(&setting->spot.on, i) || tree_live(own))
+            continue;
+        mrmr_err err = tree_gone_known(setting->tree, i, path, &node);
+        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+            err = mrmr_err_hint(
+                mrmr_fail(MRMR_OFFLINE,
+                    "the drive is away, and the folder was made on it after the last sync"),
+                "try again when the drive is back");
+        MRMR_TRY(mrmr_err_drive(err, own->drive->meta.name));
+    }
+    return MRMR_OK;
+}
+
 /* On all of its drives; the first ones refuse who may not. */
 static mrmr_err set_folder(const struct setting *setting, const char *path)
 {
     struct tree_set away = {{0}};
     mrmr_err err = MRMR_ABSENT;
     size_t model = TREE_DRIVES_MAX;
+    MRMR_TRY(away_is_known(setting, path));
     for (size_t i = 0; i < setting->tree->ndrives; i++) {
         if (!tree_set_has(&setting->spot.on, i))
             continue;

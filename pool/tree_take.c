@@ -29,7 +29,7 @@ static void taking_begin(const struct taking *taking)
 {
     mrmr_locked(&taking->tree->lock);
     taking->node->taking++;
-    taking->node->gone = taking->node->going = true;
+    taking->node->going = true; /* gone it is only then: it may have another name */
 }
 
 static void taking_end(const struct taking *taking)

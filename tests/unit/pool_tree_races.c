@@ -193,6 +193,43 @@ static void test_saved_while_it_is_brought(void **state)
     rig_destroy(w.rig);
 }
 
+/* One name of a file goes that has another, of which nobody knows yet: it is never a file without a
+ * name, or the kernel gives it none any more. */
+static struct pool_tree_file *asked;
+static uint64_t asked_nlink;
+
+static void ask_now(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct pool_attr attr;
+    (void)arg, (void)op, (void)path;
+    rig_ok(pool_tree_file_attr(asked, &attr));
+    asked_nlink = attr.nlink;
+}
+
+static void test_asked_while_a_name_goes(void **state)
+{
+    const struct drv_fault_rule hook = {.ops = DRV_FAULT_FILE_OPEN,
+        .prefix = "n",
+        .action = DRV_FAULT_HOOK,
+        .hook = ask_now,
+        .times = 1};
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 215);
+    rig_put(w.rig, 0, "n", 1000)->there = false;
+    uint64_t node = look(&w, POOL_ROOT, "n").node;
+    asked = open_node(&w, node);
+    rig_ok(drv_link(w.rig->drive[0].raw, "n", "of the same"));
+    asked_nlink = 0;
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &hook, NULL));
+    rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "n"));
+    rig_clear_faults(w.rig);
+    assert_int_equal(asked_nlink, 2);
+    pool_tree_file_close(asked);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 /* What the tree has not seen yet is not replaced, if it must not be. */
 static void test_not_replaced(void **state)
 {
@@ -276,7 +313,7 @@ static void test_a_drive_that_is_read_only(void **state)
     rig_destroy(w.rig);
 }
 
-/* A folder's mode is the same on all of its drives, or it is not changed. */
+/* A folder's mode is the same on all of its drives, or it is not changed: no scan has seen this one. */
 static void test_a_folder_of_a_drive_that_is_away(void **state)
 {
     const struct pool_attr mode = {.mode = 0700};
@@ -528,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_linked_into_a_copy_that_went),
         cmocka_unit_test(test_renamed_into_a_copy_that_went),
         cmocka_unit_test(test_saved_while_it_is_brought),
+        cmocka_unit_test(test_asked_while_a_name_goes),
         cmocka_unit_test(test_not_replaced),
         cmocka_unit_test(test_time_set_back),
         cmocka_unit_test(test_a_create_without_an_answer),

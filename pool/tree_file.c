@@ -311,6 +311,24 @@ static mrmr_err opening_take(struct opening *opening)
     return there ? MRMR_OK : mrmr_fail(MRMR_OFFLINE, "it was brought elsewhere just now");
 }
 
+/* A store through a mapping changes no times where the page is to be written back already. */
+static const int64_t stores_hide = 60 * MRMR_NS_PER_S;
+
+/* Somebody may be changing it through what he has open. Old as before where the drive cannot tell. */
+static bool opened_written(const struct opening *opening)
+{
+    const int64_t age = opening->asked - opening->stat.mtime;
+    struct tree_original *original = tree_original_now(opening->file);
+    bool written = true;
+    if (age > stores_hide) {
+        written = false;
+    } else if (original && drv_file_is_written(original->file, &written)) {
+        written = age <= 2 * tree_second;
+    }
+    tree_original_put(original);
+    return written;
+}
+
 /* Whoever changes it from now on gives it other times than it has. Of a drive that tells nothing, as
  * one of another machine, nobody knows how its clock goes. */
 static bool opened_late(const struct opening *opening)
@@ -318,7 +336,8 @@ static bool opened_late(const struct opening *opening)
     const struct tree_drive *drive = &opening->file->tree->drive[opening->drive];
     if (drive->silent)
         return opening->asked - opening->stat.mtime > 2 * tree_second;
-    return pool_tick_over(&drive->drive->info, &opening->stat, opening->asked);
+    return pool_tick_over(&drive->drive->info, &opening->stat, opening->asked) &&
+           !opened_written(opening);
 }
 
 /* Nothing has changed since the last open, as far as events and attributes tell. Two changes in quick

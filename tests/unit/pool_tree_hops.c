@@ -8,9 +8,11 @@
 
 #include "drivers/guard_internal.h"
 #include "pool/tree.h"
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 enum { DRIVES = 3, TIMES = 20 };
@@ -287,6 +289,32 @@ static void test_what_is_read_again(void **state)
     leave(&l);
 }
 
+/* A store through a mapping on the drive changes no times where the page is dirty already, and no event
+ * tells of it: as long as somebody may store, what was read is read anew. */
+static void test_mapped_on_the_drive(void **state)
+{
+    const struct timespec moment = {.tv_nsec = 100000000};
+    struct lived l;
+    live(&l, *state);
+    const uint64_t node = find(&l, "old").node;
+    int fd = open(on_drive(&l, 0, "dir/old"), O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    char *bytes = mmap(NULL, 2, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(bytes != MAP_FAILED);
+    close(fd);
+    bytes[0] = '1';
+    for (unsigned i = 0; i < 3; i++) {
+        nanosleep(&moment, NULL);
+        assert_false(opened_same(&l, node));
+        bytes[0]++;
+    }
+    assert_int_equal(munmap(bytes, 2), 0);
+    nanosleep(&moment, NULL);
+    opened_same(&l, node);
+    assert_true(opened_same(&l, node));
+    leave(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +323,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_it_is_there_all_the_time, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(
             test_what_is_not_taken_at_once, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_mapped_on_the_drive, world_setup, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

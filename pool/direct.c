@@ -204,6 +204,24 @@ mrmr_err pool_direct_add(
     return MRMR_OK;
 }
 
+mrmr_err pool_direct_has(struct pool_direct *direct, int64_t drive, uint64_t ino, bool *ret_has)
+{
+    struct records records = {.bytes = MRMR_BYTES_INIT};
+    *ret_has = false;
+    {
+        mrmr_locked(&direct->lock);
+        if (direct->fd < 0)
+            return MRMR_OK;
+    }
+    mrmr_err err = records_read(direct->dirfd, &records);
+    for (size_t i = 0; !err && !*ret_has && i < records.n; i++) {
+        const struct direct_record record = record_at(&records, i);
+        *ret_has = record.state != DIRECT_NONE && record.drive == drive && record.ino == ino;
+    }
+    mrmr_bytes_free(&records.bytes);
+    return err;
+}
+
 void pool_direct_remove(struct pool_direct *direct, unsigned place)
 {
     const struct direct_record none = {.state = DIRECT_NONE};

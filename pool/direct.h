@@ -49,6 +49,8 @@ void pool_direct_close(struct pool_direct *direct); /* NULL-safe; what is record
 /* Among the writers. MRMR_SPACE: too many are in use. */
 mrmr_err pool_direct_add(
     struct pool_direct *direct, int64_t drive, uint64_t ino, unsigned *ret_place);
+/* Somebody uses it, of this mount or of one before, as far as is recorded. */
+mrmr_err pool_direct_has(struct pool_direct *direct, int64_t drive, uint64_t ino, bool *ret_has);
 /* Nobody uses it, for sure. A record that cannot be taken away stays, and leaves the file out. */
 void pool_direct_remove(struct pool_direct *direct, unsigned place);
 /* Who uses it will not be known any more. */

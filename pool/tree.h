@@ -549,6 +549,9 @@ mrmr_err tree_direct_start(struct pool_tree *tree);
 void tree_direct_stop(struct pool_tree *tree);
 /* Somebody may write it now, and nobody sees it. */
 bool tree_direct_has(struct pool_tree *tree, const struct tree_node *node);
+/* The same of an inode, also of what an earlier mount left behind. */
+mrmr_err tree_direct_recorded(
+    struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_recorded);
 
 /* --- tree_parted.c: what lost its name and is held --- */
 

@@ -197,6 +197,11 @@ static mrmr_err source_look(struct bringing *b)
     }
     if (b->stat.type != DRV_REG || b->stat.nlink > 1)
         return mrmr_fail(MRMR_UNSUPPORTED, "a file with several names stays on its drive");
+    bool
+        recorded; /* of a mount before this one, too: who has it mapped still goes on writing there */
+    MRMR_TRY(tree_direct_recorded(b->tree, b->from, b->stat.ino, &recorded));
+    if (recorded)
+        return mrmr_fail(MRMR_UNSUPPORTED, "a file that is in use directly stays on its drive");
     b->generation = tree_generation(b->tree, b->node->number, b->generation);
     return MRMR_OK;
 }

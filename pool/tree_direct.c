@@ -323,6 +323,15 @@ bool tree_direct_has(struct pool_tree *tree, const struct tree_node *node)
     return node->direct;
 }
 
+mrmr_err tree_direct_recorded(
+    struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_recorded)
+{
+    *ret_recorded = false;
+    return tree->directs ? pool_direct_has(tree->directs->records,
+                               tree->drive[drive].drive->meta.id, ino, ret_recorded)
+                         : MRMR_OK;
+}
+
 /* --- whether it still is --- */
 
 /* *ret_written: wait on. Else its record is not needed any more, or is left behind. */

@@ -126,6 +126,7 @@ mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const c
     struct tree_node *node = tree_get_locked(tree, folder, name, &shows);
     if (!node)
         return mrmr_nomem();
+    tree_name_touch_locked(folder, name); /* who looked just before knew nothing of its number */
     tree_name_shows_locked(folder, name, &shows);
     tree_name_made_locked(folder, name, drive);
     node->own_until = mrmr_clock_monotonic() + tree_own_window;

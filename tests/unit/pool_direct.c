@@ -458,6 +458,38 @@ static void test_it_stays_on_its_drive(void **state)
     rig_destroy(w.rig);
 }
 
+/* Nor is what was left behind, by a mount that does not even use anything directly. */
+static void test_what_is_left_behind_stays(void **state)
+{
+    struct world w;
+    struct kernel kernel = {.given = 0};
+    const char byte = 'x';
+    (void)state;
+    begin_direct(&w, 411);
+    struct pool_tree_file *file = make_direct(&w, "new", &kernel);
+    uint8_t *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, kernel.file, 0);
+    assert_true(map != MAP_FAILED);
+    close(kernel.file);
+    close_direct(file, 1);
+    close_tree(&w);
+    open_tree(&w);
+    file = open_new(&w, "new");
+    drive_is_full(w.rig, 0);
+    assert_int_equal(pool_tree_file_write(file, 2 * RIG_MIB, &byte, 1), MRMR_SPACE);
+    assert_int_equal(drives_with(w.rig, "new"), 1);
+    munmap(map, 4096);
+    pool_tree_file_close(file);
+    rig_clear_faults(w.rig);
+    rig_sync(w.rig); /* and is brought when it is known that nobody has it */
+    file = open_new(&w, "new");
+    drive_is_full(w.rig, 0);
+    rig_ok(pool_tree_file_write(file, 2 * RIG_MIB, &byte, 1));
+    pool_tree_file_close(file);
+    rig_clear_faults(w.rig);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 /* --- the records --- */
 
 static void test_records_are_bounded_and_used_again(void **state)
@@ -513,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_used_before_a_stripe_is_made),
         cmocka_unit_test(test_a_mapping_is_waited_for),
         cmocka_unit_test(test_what_is_left_behind),
+        cmocka_unit_test(test_what_is_left_behind_stays),
         cmocka_unit_test(test_one_way_at_a_time),
         cmocka_unit_test(test_it_stays_on_its_drive),
         cmocka_unit_test(test_records_are_bounded_and_used_again),

@@ -33,7 +33,7 @@ void pool_drive_hung_verdict(struct pool_drive *drive)
     drive->hung = true;
 }
 
-static void leave_out(struct pool *pool, const struct pool_job *job, struct pool_drive *drive)
+void pool_drive_leave_out(struct pool *pool, const struct pool_job *job, struct pool_drive *drive)
 {
     pool_drive_hung_verdict(drive);
     pool_tell(pool, job, true, "drive-hangs", drive,
@@ -50,9 +50,10 @@ void pool_hung_leave_out(struct pool *pool, const struct pool_job *job)
         if (drive->meta.state == META_DRIVE_RETIRED || (!drive->hung && !pool_drive_present(drive)))
             continue;
         if (pool_drive_hangs(pool, drive)) {
-            leave_out(pool, job, drive);
+            pool_drive_leave_out(pool, job, drive);
         } else if (drive->hung) {
             drive->hung = false;
+            pool_views_forget(pool, 0); /* they hold rows as they were opened before */
             pool_drive_look(pool, drive);
         }
     }
@@ -119,6 +120,6 @@ mrmr_err pool_stop_for_all(struct pool *pool, const struct pool_job *job)
             return err;
         for (size_t i = 0; i < pool->ndrives; i++)
             if (pool_drive_present(pool->drives[i]) && pool_drive_hangs(pool, pool->drives[i]))
-                leave_out(pool, job, pool->drives[i]);
+                pool_drive_leave_out(pool, job, pool->drives[i]);
     }
 }

@@ -4,7 +4,9 @@
  * after its deadline (guard.h), and it may be carried out yet (writers.h). No such drive takes part in
  * what the owner of the pool does: nothing of it is scanned, claimed, let go of or replaced, its files
  * and what is kept of them stay as they are, and the other drives are protected without it. It counts
- * as one that failed, for as long as the change hangs, or until the job after that.
+ * as one that failed, for as long as the change hangs, or until the job after that: within a job there
+ * are verdicts only. What is open on the drive stays so until the next one begins, and a drive that answers
+ * again was not scanned in this one.
  *
  * Nothing here asks the drive, which might not answer: the kernel is asked for the locks of those that
  * are late.
@@ -21,8 +23,10 @@
 bool pool_drive_hangs(const struct pool *pool, const struct pool_drive *drive);
 /* The verdict on a drive that hangs: it has failed. */
 void pool_drive_hung_verdict(struct pool_drive *drive);
-/* A job begins: drives that hang are left out of it, and told of; one that hung before and does not
- * any more is looked at again. */
+/* In a job: it hangs, and is left out of the rest, which is told. */
+void pool_drive_leave_out(struct pool *pool, const struct pool_job *job, struct pool_drive *drive);
+/* A job begins, nobody holds a view, and nothing else is open on a drive: drives that hang are left
+ * out of it, and told of; one that hung before and does not any more is looked at again. */
 void pool_hung_leave_out(struct pool *pool, const struct pool_job *job);
 
 /* Writers stand still for what concerns these drives alone. MRMR_OFFLINE, with the drive: a change

@@ -478,10 +478,12 @@ static void protect_retire_failed(struct protect *p)
     p->replan = false;
     for (size_t i = 0; i < p->pool->ndrives; i++) {
         struct pool_drive *drive = p->pool->drives[i];
-        if (!p->failed[i] || drive->presence == POOL_FAILED)
+        const bool failed = p->failed[i];
+        p->failed[i] = false;
+        if (!failed || drive->presence == POOL_FAILED)
             continue;
         if (pool_drive_hangs(p->pool, drive)) {
-            pool_hung_leave_out(p->pool, p->job);
+            pool_drive_leave_out(p->pool, p->job, drive);
             continue;
         }
         mrmr_err_hint(mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it stopped answering during a job"),

@@ -7,6 +7,7 @@
 #include "drivers/hold.h"
 #include "pool/hung.h"
 #include "pool/identity.h"
+#include "pool/view.h"
 #include "tests/support/rig.h"
 
 #include <stdatomic.h>
@@ -27,7 +28,7 @@ struct mount {
     struct pool_writers *writers;
     pthread_t thread;
     const char *path;
-    atomic_bool started, in;
+    atomic_bool started, in, both;
     uint64_t epoch; /* when it came in */
     bool known;     /* the catalog had the inode that was there by then */
     struct drv_hold *hangs;
@@ -397,6 +398,99 @@ static void test_a_drive_hangs_when_a_stripe_is_committed(void **state)
     rig_verify(rig, true);
 }
 
+static void is_late_on(struct mount *mount, unsigned d)
+{
+    rig_ok(pool_writers_begin(mount->writers, &mount->epoch));
+    mount->hangs = drv_hold_share(drv_hold_own());
+    drv_hold_gave_up(rig_pool_drive(mount->rig, d)->meta.id);
+    pool_writers_end();
+}
+
+/* First on drive 1; when that is left out it ends, and another hangs on drive 2. */
+static void hangs_on_one_then_the_other(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct mount *mount = arg;
+    (void)op, (void)path;
+    if (!atomic_exchange(&mount->in, true)) {
+        is_late_on(mount, 1);
+    } else if (rig_pool_drive(mount->rig, 1)->presence == POOL_FAILED &&
+               !atomic_exchange(&mount->both, true)) {
+        drv_hold_put(mount->hangs);
+        is_late_on(mount, 2);
+    }
+}
+
+static void nothing_stopped_answering(bool warning, const char *text, void *arg)
+{
+    (void)warning, (void)arg;
+    if (strstr(text, "stopped answering"))
+        fail_msg("%s", text);
+}
+
+/* A view that nobody holds, with all of its rows open. */
+static void view_of_each_row(struct rig *rig, const char *path)
+{
+    struct meta_extent *extents = NULL;
+    struct pool_row_reader *reader;
+    struct pool_view *view;
+    bool has = false;
+    size_t n;
+    rig_ok(meta_extents_of(rig->pool->meta, rig_node(rig, path).id, &extents, &n));
+    assert_true(n > 0);
+    rig_ok(pool_view_get(rig->pool, extents[0].stripe, &view));
+    for (unsigned i = 0; i < view->image.rows; i++) {
+        rig_ok(pool_view_row(rig->pool, view, view->image.row[i].index, &reader));
+        has = has || view->image.row[i].drive == rig_pool_drive(rig, 1)->meta.id;
+    }
+    assert_true(has);
+    pool_view_put(rig->pool, view);
+    free(extents);
+}
+
+/* The first stays left out for the rest of the job, in which it was not scanned since, with what is
+ * open on it. */
+static void test_two_drives_hang_one_after_the_other(void **state)
+{
+    struct mount *mount = *state;
+    struct rig *rig = mount->rig;
+    struct pool_job job = rig_job(rig);
+    struct pool_sync_report report = {0};
+    job.notice = nothing_stopped_answering;
+    rig_put(rig, 0, "old", 2 * RIG_MIB);
+    rig_put(rig, 2, "old2", 2 * RIG_MIB);
+    rig_put(rig, 3, "old3", 2 * RIG_MIB);
+    rig_put(rig, 4, "old4", 2 * RIG_MIB);
+    rig_protect_all(rig);
+    for (unsigned d = 0; d < rig->n; d++) {
+        char path[16];
+        snprintf(path, sizeof path, "f%u", d);
+        rig_put(rig, d, path, 8 * RIG_MIB);
+    }
+    rig_ok(pool_scan(rig->pool, &job, false, &report));
+    view_of_each_row(rig, "old");
+    pool_writers_wait_at_most(rig->pool->writers, LONG_MS * INT64_C(1000000));
+    for (unsigned d = 0; d < rig->n; d++) {
+        const struct drv_fault_rule rule = {.ops = DRV_FAULT_RENAME,
+            .prefix = ".mrmr/parity",
+            .late = true,
+            .action = DRV_FAULT_HOOK,
+            .hook = hangs_on_one_then_the_other,
+            .arg = mount};
+        rig_ok(drv_fault_add(rig->drive[d].fault, &rule, NULL));
+    }
+    rig_ok(pool_protect(rig->pool, &job, &report));
+    assert_true(mount->both);
+    drive_1_is_left_out(mount);
+    assert_int_equal(rig_pool_drive(rig, 2)->presence, POOL_FAILED);
+    assert_string_equal(rig_states(rig, "f1"), "");
+    pool_views_forget(rig->pool, 0);
+    it_ends(mount);
+    rig_protect_all(rig);
+    rig_check_originals(rig);
+    rig_check(rig);
+    rig_verify(rig, true);
+}
+
 /* What the catalog knows of it stays as it was: nothing vanished from it. */
 static void test_a_drive_hangs_when_a_scan_begins(void **state)
 {
@@ -518,6 +612,7 @@ int main(void)
         mount_test(test_a_writer_hangs_when_a_file_is_repaired),
         mount_test(test_a_writer_hangs_when_a_file_is_restored),
         mount_test(test_a_drive_hangs_when_a_stripe_is_committed),
+        mount_test(test_two_drives_hang_one_after_the_other),
         mount_test(test_a_drive_hangs_when_a_scan_begins),
         mount_test(test_a_pool_is_opened_while_a_drive_hangs),
         mount_test(test_a_drive_hangs_when_files_are_repaired),

@@ -254,12 +254,26 @@ static mrmr_err drop_rewrite(
     return pool_writers_new_epoch(pool->writers);
 }
 
+/* What hangs on a drive that was given up is not waited for. */
+static mrmr_err drop_stop(
+    struct pool *pool, const struct pool_job *job, int64_t drives[], size_t *ndrives)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < *ndrives; i++) {
+        const struct pool_drive *drive = pool_drive_by_id(pool, drives[i]);
+        if (drive && drive->meta.state != META_DRIVE_RETIRED)
+            drives[n++] = drives[i];
+    }
+    *ndrives = n;
+    return pool_stop_for_some(pool, job, drives, ndrives);
+}
+
 mrmr_err pool_moved_drop(
     struct pool *pool, const struct pool_job *job, uint64_t size, int64_t drives[], size_t ndrives)
 {
     if (!size || !ndrives)
         return MRMR_OK;
-    MRMR_TRY(pool_stop_for_some(pool, job, drives, &ndrives));
+    MRMR_TRY(drop_stop(pool, job, drives, &ndrives));
     mrmr_err err = drop_rewrite(pool, size, drives, ndrives);
     pool_writers_go(pool->writers);
     return err;

@@ -311,7 +311,10 @@ static mrmr_err forget(struct forgetting *f)
     struct rebuild *rebuild = f->rebuild;
     if (pool_moved_any(rebuild->pool))
         MRMR_TRY(pool_moved_size(rebuild->pool, rebuild->job, &f->moved_size));
-    MRMR_TRY(pool_stop_for(rebuild->pool, rebuild->job, &rebuild->drive->meta.id, 1));
+    /* What hangs on a drive that never comes back, perhaps for ever, changes nothing any more; what is
+     * recorded is in the catalog's names whether it was done there or not. */
+    MRMR_TRY(pool_stop_for(
+        rebuild->pool, rebuild->job, &rebuild->drive->meta.id, rebuild->away ? 0 : 1));
     mrmr_err err = forget_all(f);
     pool_writers_go(rebuild->pool->writers);
     MRMR_TRY(err);

@@ -7,6 +7,7 @@
 #include "drivers/hold.h"
 #include "pool/hung.h"
 #include "pool/identity.h"
+#include "pool/moved.h"
 #include "pool/view.h"
 #include "tests/support/rig.h"
 
@@ -530,6 +531,46 @@ static void test_a_pool_is_opened_while_a_drive_hangs(void **state)
     rig_check(rig);
 }
 
+static bool any_drive_has(struct rig *rig, const char *path, uint64_t size)
+{
+    struct drv_stat stat;
+    for (unsigned d = 0; d < rig->n; d++)
+        if (d != 1 && !drv_stat(rig->drive[d].raw, path, &stat) && stat.size == size)
+            return true;
+    return false;
+}
+
+/* It is given up, and what hangs on it for good is not waited for; a rename of a file of it that was
+ * recorded is done, once. */
+static void test_a_drive_that_hangs_for_good_is_rebuilt_elsewhere(void **state)
+{
+    struct mount *mount = *state;
+    struct rig *rig = mount->rig;
+    struct pool_job job = rig_job(rig);
+    struct pool_rebuild_report report;
+    int moved;
+    rig_one_each(rig, 3, RIG_MIB);
+    rig_put(rig, 1, "other", RIG_MIB / 2);
+    rig_protect_all(rig);
+    const int64_t drive = rig_pool_drive(rig, 1)->meta.id;
+    const uint64_t inodes[2] = {rig_node(rig, "f1").ino, rig_node(rig, "other").ino};
+    rig_ok(pool_moved_open(rig->pool->dirfd, &moved));
+    rig_ok(pool_moved_add_inodes(moved, drive, "f1", "other", POOL_MOVED_EXCHANGE, inodes, true));
+    close(moved);
+    comes_and_is_late(mount, 0, NULL);
+    rig_close(rig);
+    rig_open(rig);
+    drive_1_is_left_out(mount);
+    pool_writers_wait_at_most(rig->pool->writers, LONG_MS * INT64_C(1000000));
+    const int64_t began = mrmr_clock_monotonic();
+    rig_ok(pool_rebuild(rig->pool, &job, &(struct pool_rebuild_options){.drive = "d1"}, &report));
+    assert_true(mrmr_clock_monotonic() - began < LONG_MS * INT64_C(1000000));
+    assert_int_equal(report.files, 2);
+    assert_true(any_drive_has(rig, "f1", RIG_MIB / 2) && any_drive_has(rig, "other", RIG_MIB));
+    drv_hold_put(mount->hangs);
+    rig_check(rig);
+}
+
 /* A file of another drive is repaired, and one of its own is left. */
 static void test_a_drive_hangs_when_files_are_repaired(void **state)
 {
@@ -615,6 +656,7 @@ int main(void)
         mount_test(test_two_drives_hang_one_after_the_other),
         mount_test(test_a_drive_hangs_when_a_scan_begins),
         mount_test(test_a_pool_is_opened_while_a_drive_hangs),
+        mount_test(test_a_drive_that_hangs_for_good_is_rebuilt_elsewhere),
         mount_test(test_a_drive_hangs_when_files_are_repaired),
         mount_test(test_a_drive_is_taken_while_a_commit_waits),
     };

@@ -37,6 +37,8 @@ enum pool_session_kind pool_session_judge(
 mrmr_err pool_session_adopt(struct pool *pool, struct pool_drive *drive);
 /* The story of a drive whose session is strange; returns MRMR_DIVERGED. */
 mrmr_err pool_session_diverged(const struct meta_drive *meta, const struct meta_session *session);
+/* Why not, for a drive that is out of service, or only read, whether it is attached or not. */
+mrmr_err pool_drive_may_write(const struct pool *pool, struct pool_drive *drive);
 /* A scan has judged the drive: an attachment that ended uncleanly before it is history. */
 void pool_session_boot_judged(struct meta_drive *meta, bool attached);
 

@@ -247,7 +247,7 @@ static void session_set_attached(struct pool_drive *drive, bool attached)
     drive->attached = attached;
 }
 
-static mrmr_err session_may_write(struct pool *pool, struct pool_drive *drive)
+mrmr_err pool_drive_may_write(const struct pool *pool, struct pool_drive *drive)
 {
     if (pool->access != POOL_OWN)
         return mrmr_fail(MRMR_READONLY, "the pool was opened to look only");
@@ -288,7 +288,7 @@ mrmr_err pool_drive_attach(struct pool *pool, struct pool_drive *drive)
     mrmr_locked(&drive->gate);
     if (session_attached(drive))
         return MRMR_OK;
-    MRMR_TRY(session_may_write(pool, drive));
+    MRMR_TRY(pool_drive_may_write(pool, drive));
     MRMR_TRY(session_ready(pool, drive));
     MRMR_TRY(session_change_full(pool, drive, true));
     session_set_attached(drive, true);
@@ -304,7 +304,7 @@ mrmr_err pool_drive_detach(struct pool *pool, struct pool_drive *drive)
     if (!session_attached(drive))
         return MRMR_OK;
     session_set_attached(drive, false);
-    MRMR_TRY(session_may_write(pool, drive));
+    MRMR_TRY(pool_drive_may_write(pool, drive));
     MRMR_TRY(session_ready(pool, drive));
     return session_change_full(pool, drive, false);
 }
@@ -312,7 +312,7 @@ mrmr_err pool_drive_detach(struct pool *pool, struct pool_drive *drive)
 mrmr_err pool_drive_still_ours(struct pool *pool, struct pool_drive *drive)
 {
     enum pool_session_kind kind;
-    MRMR_TRY(session_may_write(pool, drive));
+    MRMR_TRY(pool_drive_may_write(pool, drive));
     if (session_read(pool, drive, &kind) == MRMR_OK)
         return MRMR_OK;
     /* Another thread's attach may have come between the reading of the drive and of its entry: look

@@ -190,16 +190,23 @@ mrmr_err pool_drive_slack_keep_locked(struct pool *pool, struct pool_drive *driv
     return mrmr_err_drive(err, drive->meta.name);
 }
 
+/* One that was left out of the job since it was attached is not asked: it may hang, or be another's. */
+static mrmr_err slack_ready(struct pool *pool, struct pool_drive *drive)
+{
+    MRMR_TRY(pool_drive_may_write(pool, drive));
+    return pool_drive_attach(pool, drive);
+}
+
 mrmr_err pool_drive_slack_keep(struct pool *pool, struct pool_drive *drive)
 {
-    MRMR_TRY(pool_drive_attach(pool, drive));
+    MRMR_TRY(slack_ready(pool, drive));
     mrmr_locked(&drive->gate);
     return pool_drive_slack_keep_locked(pool, drive);
 }
 
 mrmr_err pool_drive_slack_give(struct pool *pool, struct pool_drive *drive)
 {
-    MRMR_TRY(pool_drive_attach(pool, drive));
+    MRMR_TRY(slack_ready(pool, drive));
     mrmr_locked(&drive->gate);
     return slack_remove(drive);
 }

@@ -255,6 +255,10 @@ static void test_still_ours(void **state)
     assert_int_equal(pool_drive_still_ours(w->pool, a), MRMR_DIVERGED);
     assert_int_equal(
         pool_drive_attach(w->pool, a), MRMR_OK); /* attached it was; nothing is written */
+    assert_int_equal(unlink(world_path(w, "a/.mrmr/slack")), 0);
+    assert_int_equal(pool_drive_slack_keep(w->pool, a), MRMR_DIVERGED);
+    assert_int_equal(pool_drive_slack_give(w->pool, a), MRMR_DIVERGED);
+    assert_int_not_equal(access(world_path(w, "a/.mrmr/slack"), F_OK), 0);
 
     assert_int_equal(unlink(world_path(w, "b/.mrmr/drive")), 0);
     expect_failure(pool_drive_still_ours(w->pool, b), MRMR_DIVERGED, "removed");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "drivers/hold.h"
 
-#include <stddef.h>
+#include <stdlib.h>
 
 static _Thread_local struct drv_hold *hold_own;
 
@@ -9,6 +9,7 @@ void drv_hold_begin(struct drv_hold *hold, void (*ended)(struct drv_hold *hold))
 {
     hold->refs = 1;
     hold->ended = ended;
+    hold->drive = NULL;
     hold->ndrives = 0;
     hold->more = false;
     hold_own = hold;
@@ -31,18 +32,24 @@ bool drv_hold_goes_on(const struct drv_hold *hold)
     return atomic_load(&hold->refs) > 1;
 }
 
-void drv_hold_gave_up(int64_t drive)
+static void gave_up(struct drv_hold *hold, int64_t drive)
 {
-    struct drv_hold *hold = hold_own;
-    if (!hold)
-        return;
-    for (unsigned i = 0; i < hold->ndrives; i++)
+    for (size_t i = 0; i < hold->ndrives; i++)
         if (hold->drive[i] == drive)
             return;
-    if (!drive || hold->ndrives == DRV_HOLD_DRIVES)
+    int64_t *more = drive ? reallocarray(hold->drive, hold->ndrives + 1, sizeof *more) : NULL;
+    if (!more) {
         hold->more = true;
-    else
-        hold->drive[hold->ndrives++] = drive;
+        return;
+    }
+    hold->drive = more;
+    more[hold->ndrives++] = drive;
+}
+
+void drv_hold_gave_up(int64_t drive)
+{
+    if (hold_own)
+        gave_up(hold_own, drive);
 }
 
 struct drv_hold *drv_hold_share(struct drv_hold *hold)
@@ -54,6 +61,9 @@ struct drv_hold *drv_hold_share(struct drv_hold *hold)
 
 void drv_hold_put(struct drv_hold *hold)
 {
-    if (hold && atomic_fetch_sub(&hold->refs, 1) == 1)
-        hold->ended(hold);
+    if (!hold || atomic_fetch_sub(&hold->refs, 1) != 1)
+        return;
+    free(hold->drive);
+    hold->drive = NULL;
+    hold->ended(hold);
 }

@@ -17,17 +17,16 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-
-enum { DRV_HOLD_DRIVES = 4 };
 
 struct drv_hold {
     atomic_uint refs; /* whoever began it, and each op */
     void (*ended)(struct drv_hold *hold);
-    /* Whose ops were given up, as their drivers name them; of the thread that began it. */
-    int64_t drive[DRV_HOLD_DRIVES];
-    unsigned ndrives;
-    bool more; /* and others, or one without a name */
+    /* Whose ops were given up, as their drivers name them, each once; of the thread that began it. */
+    int64_t *drive; /* freed before it ends */
+    size_t ndrives;
+    bool more; /* and one without a name, or one that there was no memory for */
 };
 
 void drv_hold_begin(struct drv_hold *hold, void (*ended)(struct drv_hold *hold));

@@ -323,9 +323,9 @@ void pool_writers_leave(struct pool_writers *writers)
 struct change {
     struct drv_hold hold; /* first */
     struct pool_writers *writers;
-    bool outlives;  /* its caller: an op of it goes on */
-    unsigned nlate; /* drives whose locks it has; none: it is in still */
-    int64_t late[DRV_HOLD_DRIVES + 1];
+    bool outlives; /* its caller: an op of it goes on */
+    size_t nlate;  /* drives whose locks it has; none: it is in still */
+    int64_t *late; /* owned */
 };
 
 static struct late *late_find_locked(struct pool_writers *writers, int64_t drive)
@@ -370,20 +370,24 @@ static void change_late_leave(struct change *change)
         late_leave(change->writers, change->late[--change->nlate]);
 }
 
+static mrmr_err change_late_on(struct change *change, int64_t drive)
+{
+    MRMR_TRY(late_enter(change->writers, drive));
+    change->late[change->nlate++] = drive;
+    return MRMR_OK;
+}
+
 static mrmr_err change_late_enter(struct change *change)
 {
     const struct drv_hold *hold = &change->hold;
     mrmr_err err = MRMR_OK;
-    for (unsigned i = 0; !err && i < hold->ndrives; i++) {
-        err = late_enter(change->writers, hold->drive[i]);
-        if (!err)
-            change->late[change->nlate++] = hold->drive[i];
-    }
-    if (!err && (hold->more || !hold->ndrives)) {
-        err = late_enter(change->writers, 0);
-        if (!err)
-            change->late[change->nlate++] = 0;
-    }
+    change->late = calloc(hold->ndrives + 1, sizeof *change->late);
+    if (!change->late)
+        return mrmr_nomem();
+    for (size_t i = 0; !err && i < hold->ndrives; i++)
+        err = change_late_on(change, hold->drive[i]);
+    if (!err && (hold->more || !hold->ndrives))
+        err = change_late_on(change, 0);
     if (err)
         change_late_leave(change);
     return err;
@@ -399,6 +403,7 @@ static void change_ended(struct drv_hold *hold)
         pool_writers_leave(change->writers);
     if (change->outlives)
         pool_writers_close(change->writers);
+    free(change->late);
     free(change);
 }
 

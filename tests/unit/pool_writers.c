@@ -313,26 +313,48 @@ static void test_one_waits_and_another_commits(void **state)
     pool_writers_close(owner);
 }
 
-/* More drives than are remembered, or one that has no name: it could be any. */
-static void test_late_on_any_drive(void **state)
+/* However many drives gave ops of it up, it is late on those and no other. */
+static void test_late_on_many_drives(void **state)
 {
     (void)state;
+    enum { MANY = 70 };
     struct pool_writers *writer, *owner;
+    int64_t drives[MANY];
     ok(pool_writers_open(dirfd_of_folder, &writer));
     ok(pool_writers_open(dirfd_of_folder, &owner));
     pool_writers_wait_at_most(owner, WAIT_MS * INT64_C(1000000));
     alarm(ALARM_S);
-    for (size_t n = 0; n <= DRV_HOLD_DRIVES + 1; n++) {
-        static const int64_t drives[DRV_HOLD_DRIVES + 1] = {1, 2, 3, 4, 5};
-        static const int64_t nameless = 0;
+    for (size_t i = 0; i < MANY; i++)
+        drives[i] = (int64_t)i + 1;
+    for (size_t n = 1; n <= MANY; n += 3) {
         struct drv_hold *op = late_on(writer, drives, n);
-        bool any = n == 0 || n > DRV_HOLD_DRIVES;
-        assert_int_equal(stop_for(owner, 99), any ? MRMR_BUSY : MRMR_OK);
+        assert_int_equal(stop_for(owner, MANY + 1), MRMR_OK);
+        assert_int_equal(stop_for(owner, (int64_t)n), MRMR_BUSY);
+        for (size_t i = 0; i < MANY; i++)
+            assert_int_equal(is_late(drives[i]), i < n);
         drv_hold_put(op);
-        ok(stop_for(owner, 99));
-        op = late_on(writer, &nameless, 1);
+        ok(stop_for(owner, (int64_t)n));
+    }
+    alarm(0);
+    pool_writers_close(writer);
+    pool_writers_close(owner);
+}
+
+/* One that has no name could be any. */
+static void test_late_on_any_drive(void **state)
+{
+    (void)state;
+    struct pool_writers *writer, *owner;
+    static const int64_t some[] = {1, 0};
+    ok(pool_writers_open(dirfd_of_folder, &writer));
+    ok(pool_writers_open(dirfd_of_folder, &owner));
+    pool_writers_wait_at_most(owner, WAIT_MS * INT64_C(1000000));
+    alarm(ALARM_S);
+    for (size_t i = 0; i < 3; i++) {
+        struct drv_hold *op = late_on(writer, i == 0 ? NULL : &some[i - 1], i == 0 ? 0 : 3 - i);
         assert_int_equal(stop_for(owner, 99), MRMR_BUSY);
         drv_hold_put(op);
+        ok(stop_for(owner, 99));
     }
     ok(pool_writers_stop(owner, NULL));
     pool_writers_go(owner);
@@ -643,6 +665,7 @@ int main(void)
         cmocka_unit_test(test_a_change_becomes_late),
         cmocka_unit_test(test_late_on_a_drive),
         cmocka_unit_test(test_one_waits_and_another_commits),
+        cmocka_unit_test(test_late_on_many_drives),
         cmocka_unit_test(test_late_on_any_drive),
         cmocka_unit_test(test_who_stops_hangs),
         cmocka_unit_test(test_the_job_is_cancelled),

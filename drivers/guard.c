@@ -208,11 +208,23 @@ static void worker_done(struct guard_inner *inner, struct guard_job *job, mrmr_e
     pthread_cond_signal(&job->changed);
 }
 
-static mrmr_err worker_do(struct guard_job *job)
+/* False: nobody can give it up any more. */
+static bool job_is_late(struct guard_inner *inner, struct guard_job *job)
+{
+    mrmr_locked(&inner->lock);
+    if (job->state == GUARD_GIVEN_UP)
+        return true;
+    job->state = GUARD_ENDING;
+    return false;
+}
+
+static mrmr_err worker_do(struct guard_inner *inner, struct guard_job *job)
 {
     drv_act_set(job->act);
     mrmr_err err = job->run(job);
     drv_act_set(NULL);
+    if (job->late && job_is_late(inner, job))
+        job->late(job);
     drv_hold_put(mrmr_steal(job->hold)); /* before its caller is told, who ends it as a rule */
     return err;
 }
@@ -221,7 +233,7 @@ static void *worker_run(void *arg)
 {
     struct guard_inner *inner = arg;
     for (struct guard_job *job; (job = worker_next(inner));) {
-        worker_done(inner, job, worker_do(job));
+        worker_done(inner, job, worker_do(inner, job));
         guard_job_put(job);
     }
     guard_inner_put(inner);
@@ -376,10 +388,15 @@ static bool job_wait_locked(struct guard_inner *inner, struct guard_job *job)
 {
     uint64_t progress = atomic_load(&job->progress);
     int64_t from = mrmr_clock_monotonic();
-    while (job->state != GUARD_DONE && !inner->cut) {
+    while (job->state != GUARD_DONE && !(inner->cut && job->state != GUARD_ENDING)) {
+        if (job->state == GUARD_ENDING) {
+            pthread_cond_wait(&job->changed, &inner->lock);
+            continue;
+        }
         struct timespec at = mrmr_clock_to_timespec(job_until_locked(inner, job, from));
         pthread_cond_timedwait(&job->changed, &inner->lock, &at);
-        if (mrmr_clock_monotonic() < job_until_locked(inner, job, from))
+        if (job->state == GUARD_ENDING ||
+            mrmr_clock_monotonic() < job_until_locked(inner, job, from))
             continue;
         uint64_t now = atomic_load(&job->progress);
         if (now == progress && !job_behind_slow_locked(inner, job, from))
@@ -440,7 +457,7 @@ mrmr_err guard_call(struct drv *drv, struct guard_inner *inner, struct guard_job
         return mrmr_fail(MRMR_OFFLINE, "the drive is out of service");
     job->drv = job->inner->drv;
     job->hold = drv_hold_share(drv_hold_own());
-    job->held = job->hold != NULL;
+    job->held = job->changes || job->hold;
     return inner_call(job->inner, job);
 }
 

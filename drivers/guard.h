@@ -24,7 +24,8 @@
  * A change that was given up, or was under way when the drive was cut off, may or may not have
  * happened, or may happen yet, as long as drv_guard_stuck() counts its thread. It reads nothing of
  * the caller's by then. Whoever must know when it is over begins a hold (hold.h) before the op: that
- * lasts until the op has come back from the inner drive, however late.
+ * lasts until the op has come back from the inner drive, however late. A file that is made too late goes
+ * again before that, if it is still empty: its caller may have made it elsewhere.
  *
  * Ops run as the caller that their thread acts as (drv_act_as).
  *
@@ -54,7 +55,7 @@ void drv_guard_cut(struct drv *guard, mrmr_err why);
 bool drv_guard_serves(struct drv *guard);
 /* Ops that were given up and have not come back. */
 unsigned drv_guard_stuck(struct drv *guard);
-/* Of these, the ones for which somebody holds (hold.h): changes. Whoever puts an inner drive in before
+/* Of these, changes, and all for which somebody holds (hold.h). Whoever puts an inner drive in before
  * they are over may have a later change overtaken by them. */
 unsigned drv_guard_late(struct drv *guard);
 

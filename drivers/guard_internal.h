@@ -20,7 +20,8 @@ enum { GUARD_SLOW = 10 }; /* deadlines of a slow op: guard.h */
 
 struct guard_inner; /* an inner drive with its threads and its queue; counted */
 
-enum guard_job_state { GUARD_QUEUED, GUARD_RUNNING, GUARD_DONE, GUARD_GIVEN_UP };
+/* ending: it has run, and cannot be given up any more. */
+enum guard_job_state { GUARD_QUEUED, GUARD_RUNNING, GUARD_ENDING, GUARD_DONE, GUARD_GIVEN_UP };
 
 struct guard_job {
     mrmr_err (*run)(struct guard_job *job); /* on a thread of the inner drive */
@@ -28,9 +29,12 @@ struct guard_job {
     struct drv *drv;                        /* the inner drive; set by guard_call */
     atomic_uint_fast64_t progress;          /* run may count up: the deadline starts again */
     struct drv_act *act;                    /* as whom it runs: as its caller did; counted */
-    bool held;                              /* it had a hold */
-    struct drv_hold *hold;                  /* that its caller began; counted, until it has run */
-    bool slow;                              /* has GUARD_SLOW times the deadline */
+    /* After run, if it was given up, and before anybody may take it to be over; NULL: nothing. */
+    void (*late)(struct guard_job *job);
+    bool changes;          /* something on the drive */
+    bool held;             /* it does, or had a hold */
+    struct drv_hold *hold; /* that its caller began; counted, until it has run */
+    bool slow;             /* has GUARD_SLOW times the deadline */
 
     struct guard_inner *inner;
     atomic_uint refs;
@@ -85,9 +89,13 @@ void guard_op_put_auto(struct guard_op **op);
 /* path is copied; NULL: none. */
 mrmr_err guard_op_create(
     const char *path, mrmr_err (*run)(struct guard_job *), struct guard_op **ret_op);
+/* The same of one that changes something on the drive. */
+mrmr_err guard_op_create_change(
+    const char *path, mrmr_err (*run)(struct guard_job *), struct guard_op **ret_op);
 /* One that leaves an open file in op->file, which is closed if nobody waits for it any more: the file. */
 mrmr_err guard_op_create_open(
     const char *path, mrmr_err (*run)(struct guard_job *), struct guard_op **ret_op);
+void guard_op_makes(struct guard_op *op); /* it makes the file: it goes again if it came too late */
 mrmr_err guard_op_call_open(struct drv *drv, struct guard_op *op, struct drv_file **ret_file);
 /* Run it on the drive, or on the inner drive of an open file, which becomes op->handle. */
 mrmr_err guard_op_call(struct drv *drv, struct guard_op *op);

@@ -28,6 +28,9 @@ static mrmr_err named_call(struct drv *drv, const char *path, mrmr_err (*run)(st
     op->start = wants->start;
     op->mode = wants->mode;
     op->flags = wants->flags;
+    op->job.changes = true;
+    if (op->flags & DRV_OPEN_CREATE)
+        guard_op_makes(op);
     MRMR_TRY(guard_op_call_open(drv, op, &ret_named->file));
     ret_named->flags = op->flags & (DRV_OPEN_READ | DRV_OPEN_WRITE);
     ret_named->stat = op->stat;

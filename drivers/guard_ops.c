@@ -50,6 +50,14 @@ mrmr_err guard_op_create(
     return MRMR_OK;
 }
 
+mrmr_err guard_op_create_change(
+    const char *path, mrmr_err (*run)(struct guard_job *), struct guard_op **ret_op)
+{
+    MRMR_TRY(guard_op_create(path, run, ret_op));
+    (*ret_op)->job.changes = true;
+    return MRMR_OK;
+}
+
 mrmr_err guard_op_call(struct drv *drv, struct guard_op *op)
 {
     return mrmr_err_path(guard_call(drv, NULL, &op->job), op->path);
@@ -209,25 +217,31 @@ static mrmr_err file_close_run(struct guard_job *job)
     return MRMR_OK;
 }
 
-/* Whoever opened it may have given up by then: the last to let go of the job closes the file. */
 /* Whoever wanted it was told that it failed, and may have made it elsewhere meanwhile, and written it:
- * an empty one that comes late would be taken for the newer. */
-static void made_too_late(const struct guard_op *op)
+ * an empty one that comes late would be taken for the newer. As long as this has not ended the drive is
+ * away, so nobody else writes to it through a mount. */
+static void made_too_late(struct guard_job *job)
 {
+    const struct guard_op *op = (struct guard_op *)job;
     struct drv_stat made, there;
-    if (!(op->flags & DRV_OPEN_CREATE) || drv_file_stat(op->file, &made) || made.size || !made.ino)
+    if (!op->file || drv_file_stat(op->file, &made) || made.size || !made.ino)
         return;
-    if (!drv_stat(op->job.drv, op->path, &there) && there.ino == made.ino)
-        drv_unlink(op->job.drv, op->path);
+    if (!drv_stat(job->drv, op->path, &there) && there.ino == made.ino)
+        drv_unlink(job->drv, op->path);
 }
 
+/* Whoever opened it may have given up by then: the last to let go of the job closes the file. */
 static void file_open_free(struct guard_job *job)
 {
     struct guard_op *op = (struct guard_op *)job;
-    if (op->file)
-        made_too_late(op);
     drv_file_close(op->file);
     op_free(job);
+}
+
+void guard_op_makes(struct guard_op *op)
+{
+    op->job.changes = true;
+    op->job.late = made_too_late;
 }
 
 static mrmr_err file_open_run(struct guard_job *job)
@@ -279,6 +293,8 @@ static mrmr_err file_open(struct drv *drv, const char *path, unsigned flags, uin
     MRMR_TRY(guard_op_create_open(path, run, &op));
     op->flags = flags;
     op->mode = mode;
+    if (flags & DRV_OPEN_CREATE)
+        guard_op_makes(op);
     MRMR_TRY(guard_op_call_open(drv, op, ret_file));
     *ret_stat = op->stat;
     return MRMR_OK;

@@ -28,7 +28,7 @@ static mrmr_err file_write_run(struct guard_job *job)
 mrmr_err guard_file_write(struct drv_file *file, uint64_t offset, const void *buf, size_t size)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(NULL, file_write_run, &op));
+    MRMR_TRY(guard_op_create_change(NULL, file_write_run, &op));
     MRMR_TRY(mrmr_bytes_add(&op->bytes, buf, size));
     op->offset = offset;
     op->size = size;
@@ -44,7 +44,7 @@ static mrmr_err file_truncate_run(struct guard_job *job)
 mrmr_err guard_file_truncate(struct drv_file *file, uint64_t size)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(NULL, file_truncate_run, &op));
+    MRMR_TRY(guard_op_create_change(NULL, file_truncate_run, &op));
     op->size = size;
     return guard_op_call_file(file, op);
 }
@@ -58,7 +58,7 @@ static mrmr_err file_allocate_run(struct guard_job *job)
 mrmr_err guard_file_allocate(struct drv_file *file, uint64_t size)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(NULL, file_allocate_run, &op));
+    MRMR_TRY(guard_op_create_change(NULL, file_allocate_run, &op));
     op->size = size;
     return guard_op_call_file(file, op);
 }
@@ -73,7 +73,7 @@ mrmr_err guard_file_range(
     struct drv_file *file, enum drv_range what, uint64_t offset, uint64_t size)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(NULL, file_range_run, &op));
+    MRMR_TRY(guard_op_create_change(NULL, file_range_run, &op));
     op->range = what;
     op->offset = offset;
     op->size = size;
@@ -106,7 +106,7 @@ mrmr_err guard_file_copy(struct drv_file *from, uint64_t from_offset, struct drv
     uint64_t to_offset, uint64_t size, uint64_t *ret_copied)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(NULL, file_copy_run, &op));
+    MRMR_TRY(guard_op_create_change(NULL, file_copy_run, &op));
     op->size = size < GUARD_COPY_MOST ? size : GUARD_COPY_MOST;
     MRMR_TRY(call_two(from, from_offset, to, to_offset, op));
     *ret_copied = op->end;
@@ -123,7 +123,7 @@ mrmr_err guard_file_clone_range(struct drv_file *from, uint64_t from_offset, str
     uint64_t to_offset, uint64_t size)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(NULL, file_clone_range_run, &op));
+    MRMR_TRY(guard_op_create_change(NULL, file_clone_range_run, &op));
     op->size = size;
     return call_two(from, from_offset, to, to_offset, op);
 }
@@ -139,7 +139,7 @@ static mrmr_err file_set_attr_run(struct guard_job *job)
 mrmr_err guard_file_set_attr(struct drv_file *file, unsigned what, const struct drv_stat *attr)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(NULL, file_set_attr_run, &op));
+    MRMR_TRY(guard_op_create_change(NULL, file_set_attr_run, &op));
     op->flags = what;
     op->stat = *attr;
     return guard_op_call_file(file, op);
@@ -154,7 +154,7 @@ static mrmr_err file_link_run(struct guard_job *job)
 mrmr_err guard_file_link(struct drv_file *file, const char *path)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(path, file_link_run, &op));
+    MRMR_TRY(guard_op_create_change(path, file_link_run, &op));
     return guard_op_call_file(file, op);
 }
 
@@ -212,7 +212,7 @@ static mrmr_err mkdir_run(struct guard_job *job)
 mrmr_err guard_mkdir(struct drv *drv, const char *path, uint32_t mode)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(path, mkdir_run, &op));
+    MRMR_TRY(guard_op_create_change(path, mkdir_run, &op));
     op->mode = mode;
     return guard_op_call(drv, op);
 }
@@ -226,7 +226,7 @@ static mrmr_err unlink_run(struct guard_job *job)
 mrmr_err guard_unlink(struct drv *drv, const char *path)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(path, unlink_run, &op));
+    MRMR_TRY(guard_op_create_change(path, unlink_run, &op));
     return guard_op_call(drv, op);
 }
 
@@ -239,7 +239,7 @@ static mrmr_err rmdir_run(struct guard_job *job)
 mrmr_err guard_rmdir(struct drv *drv, const char *path)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(path, rmdir_run, &op));
+    MRMR_TRY(guard_op_create_change(path, rmdir_run, &op));
     return guard_op_call(drv, op);
 }
 
@@ -248,7 +248,7 @@ static mrmr_err call_paths(struct drv *drv, const char *from, const char *to, un
     mrmr_err (*run)(struct guard_job *))
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(from, run, &op));
+    MRMR_TRY(guard_op_create_change(from, run, &op));
     MRMR_TRY(text_copy(to, &op->other));
     op->flags = flags;
     return guard_op_call(drv, op);
@@ -285,7 +285,7 @@ static mrmr_err clone_run(struct guard_job *job)
 mrmr_err guard_clone(struct drv *drv, const char *from, const char *to)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(from, clone_run, &op));
+    MRMR_TRY(guard_op_create_change(from, clone_run, &op));
     MRMR_TRY(text_copy(to, &op->other));
     op->job.slow = true; /* as in call_two */
     return guard_op_call(drv, op);
@@ -312,7 +312,7 @@ mrmr_err guard_mknod(
     struct drv *drv, const char *path, enum drv_type type, uint32_t mode, uint64_t rdev)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(path, mknod_run, &op));
+    MRMR_TRY(guard_op_create_change(path, mknod_run, &op));
     op->type = type;
     op->mode = mode;
     op->rdev = rdev;
@@ -331,7 +331,7 @@ mrmr_err guard_set_attr(
     struct drv *drv, const char *path, unsigned what, const struct drv_stat *attr)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(path, set_attr_run, &op));
+    MRMR_TRY(guard_op_create_change(path, set_attr_run, &op));
     op->flags = what;
     op->stat = *attr;
     return guard_op_call(drv, op);
@@ -347,7 +347,7 @@ mrmr_err guard_set_attr_of(struct drv *drv, const char *path, const struct drv_s
     unsigned what, const struct drv_stat *attr, struct drv_stat *ret_stat)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(path, set_attr_of_run, &op));
+    MRMR_TRY(guard_op_create_change(path, set_attr_of_run, &op));
     op->of = *of;
     op->flags = what;
     op->stat = *attr;
@@ -367,7 +367,7 @@ mrmr_err guard_xattr_set(
     struct drv *drv, const char *path, const char *name, const void *value, size_t size)
 {
     guard_auto_op *op = NULL;
-    MRMR_TRY(guard_op_create(path, xattr_set_run, &op));
+    MRMR_TRY(guard_op_create_change(path, xattr_set_run, &op));
     MRMR_TRY(text_copy(name, &op->other));
     MRMR_TRY(mrmr_bytes_add(&op->bytes, value, size));
     op->remove = !value;

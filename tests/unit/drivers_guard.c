@@ -30,7 +30,7 @@ static const unsigned CREATE = DRV_OPEN_READ | DRV_OPEN_WRITE | DRV_OPEN_CREATE;
 struct world {
     struct drv_fault *fault;
     struct drv *guard;
-    atomic_uint cuts;
+    atomic_uint cuts, removals;
 };
 
 static void cut(mrmr_err why, void *arg)
@@ -247,6 +247,7 @@ static void test_late_read(void **state)
     delay(w, DRV_FAULT_FILE_READ, 600 * ms);
     char *buf = malloc(10);
     assert_int_equal(drv_file_read(file, 0, buf, 10, &got), MRMR_TIMEOUT);
+    assert_int_equal(drv_guard_late(w->guard), 0); /* it changes nothing */
     free(buf);
     drv_file_close(file);
     while (drv_guard_stuck(w->guard))
@@ -346,6 +347,10 @@ static void test_late_changes(void **state)
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         put(w);
         assert_int_equal(changes[i](w), MRMR_TIMEOUT);
+        assert_true(drv_guard_late(w->guard) > 0); /* though nobody holds for it */
+        while (drv_guard_stuck(w->guard))
+            pause_a_while();
+        assert_int_equal(drv_guard_late(w->guard), 0);
     }
     while (drv_guard_stuck(w->guard))
         pause_a_while();
@@ -362,23 +367,55 @@ static void test_late_changes(void **state)
     assert_string_equal(target.data, "target");
 }
 
+static mrmr_err create_open(struct world *w)
+{
+    struct drv_file *file = NULL;
+    mrmr_err err = drv_file_open(w->guard, "new", CREATE, 0600, &file);
+    assert_null(file);
+    return err;
+}
+
+static mrmr_err create_make(struct world *w)
+{
+    struct drv_named named = {.file = NULL};
+    mrmr_err err = drv_file_make(w->guard, "new", 0600, &named);
+    assert_null(named.file);
+    return err;
+}
+
+static void removing(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct world *w = arg;
+    (void)op, (void)path;
+    atomic_fetch_add(&w->removals, drv_guard_late(w->guard));
+    pause_a_while();
+}
+
 /* A file that was made, but too late, is closed and removed: whoever wanted it was told that it was
- * not made. */
+ * not made. The op is late until that has happened, so that the drive is away meanwhile. */
 static void test_late_create(void **state)
 {
     struct world *w = *state;
-    struct drv_file *file = NULL;
+    static mrmr_err (*const creates[])(struct world *) = {create_open, create_make};
+    struct drv *raw = NULL;
     struct drv_stat stat;
-    put(w);
-    delay(w, DRV_FAULT_CREATE, 600 * ms);
-    assert_int_equal(drv_file_open(w->guard, "new", CREATE, 0600, &file), MRMR_TIMEOUT);
-    assert_null(file);
-    while (drv_guard_stuck(w->guard))
-        pause_a_while();
-    put(w);
-    while (drv_stat(w->guard, "new", &stat) == MRMR_OK)
-        pause_a_while();
-    assert_int_equal(drv_stat(w->guard, "new", &stat), MRMR_ABSENT);
+    assert_ok(drv_open("mem://guarded?size=64M", &raw));
+    for (unsigned i = 0; i < sizeof creates / sizeof *creates; i++) {
+        const struct drv_fault_rule rule = {
+            .ops = DRV_FAULT_UNLINK, .action = DRV_FAULT_HOOK, .hook = removing, .arg = w};
+        put(w);
+        delay(w, DRV_FAULT_CREATE, 600 * ms);
+        assert_ok(drv_fault_add(w->fault, &rule, NULL));
+        assert_int_equal(creates[i](w), MRMR_TIMEOUT);
+        assert_int_equal(drv_guard_late(w->guard), 1);
+        while (drv_guard_late(w->guard))
+            pause_a_while();
+        assert_int_equal(drv_stat(raw, "new", &stat), MRMR_ABSENT);
+        assert_int_equal(w->removals, i + 1);
+        drv_fault_clear(w->fault);
+        assert_int_equal(drv_guard_stuck(w->guard), 0);
+    }
+    drv_close(raw);
 }
 
 struct syncer {

@@ -109,6 +109,14 @@ static void end_put(const struct end *end)
     ends[ends_next++ % ENDS] = *end;
 }
 
+void pool_pointers_forget(const struct drv *drv)
+{
+    mrmr_locked(&ends_lock);
+    for (size_t i = 0; i < ENDS; i++)
+        if (ends[i].drv == drv)
+            ends[i].drv = NULL;
+}
+
 static mrmr_err end_is_there(struct drv_file *file, const struct end *end, bool *ret_there)
 {
     struct pointers_record around[2] = {{.digest = {0}}};

@@ -14,7 +14,8 @@
  * behind the records.
  *
  * Where the records end is remembered for each drive, and looked at before it is believed: adding to
- * a long file reads two records of it.
+ * a long file reads two records of it. A drive that was out of service may come back with another file, or
+ * an older one, whose record there is the same: it is read anew.
  *
  * Threads: add and give are for the one tree that changes the pool, one at a time on a drive. The
  * others are for anyone; replacing while no writer is on its way (pool_writers_stop).
@@ -42,6 +43,8 @@ mrmr_err pool_pointers_each(struct drv *drv, pool_pointer_fn fn, void *arg);
 /* Durable on return. */
 mrmr_err pool_pointers_add(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
     const uint8_t file[POOL_POINTERS_FILE]);
+/* The drive is out of service, or comes back: the next add reads all of the file. */
+void pool_pointers_forget(const struct drv *drv);
 /* Some of the room goes back to the drive. *ret_gave false: there is none left. */
 mrmr_err pool_pointers_give(struct drv *drv, bool *ret_gave);
 

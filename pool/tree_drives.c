@@ -11,6 +11,7 @@
 #include "drivers/guard.h"
 #include "pool/drive.h"
 #include "pool/hung.h"
+#include "pool/pointers.h"
 #include <assert.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@ static void drive_cut(mrmr_err why, void *arg)
 {
     struct tree_drive *drive = arg;
     (void)why;
+    pool_pointers_forget(drive->drive->drv);
     tree_catalog_forget(drive);
     {
         mrmr_locked(&drive->tree->lock);
@@ -136,6 +138,7 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
     struct drv *drv = mrmr_steal(probe->drv);
     drive->dev = probe->root.dev; /* before anyone lists it */
     drive->returning = true;
+    pool_pointers_forget(own->drv);
     {
         mrmr_locked(
             &drive->tree->lock); /* before anything can be synced there, whoever was faster */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Whoever syncs is told, once, that what was acknowledged before may be lost with a drive; and nobody
- * else is.
+ * else is. And what else is remembered of a drive does not outlast its being out of service.
  */
 #include "drivers/guard.h"
+#include "pool/pointers.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
@@ -353,6 +354,49 @@ static void test_named_later(void **state)
     rig_destroy(w.rig);
 }
 
+/* --- what is remembered of a drive --- */
+
+static void add_pointers(struct world *w, uint8_t which)
+{
+    struct pool_retained_leaf leaf[2] = {{.leaf = 0, .size = META_LEAF}, {.leaf = 1}};
+    const uint8_t file[POOL_POINTERS_FILE] = {which};
+    for (unsigned i = 0; i < 2; i++)
+        memset(leaf[i].digest.bytes, which, sizeof leaf[i].digest.bytes);
+    rig_ok(pool_pointers_add(w->tree->drive[0].drive->drv, leaf, 2, file));
+}
+
+static mrmr_err count_pointers(const struct pool_pointer *pointer, void *arg)
+{
+    (void)pointer;
+    ++*(unsigned *)arg;
+    return MRMR_OK;
+}
+
+/* The drive lost the first of what it had said was synced, and has the last: what is added after it is
+ * back is found, which nothing behind a gap is. */
+static void test_pointers_with_a_gap(void **state)
+{
+    static const uint8_t nothing[48];
+    struct drv_file *file;
+    struct world w;
+    unsigned n = 0;
+    (void)state;
+    begin(&w, RIG_MEM, 229);
+    struct drv *raw = w.rig->drive[0].raw;
+    add_pointers(&w, 1);
+    add_pointers(&w, 2);
+    drive_goes(&w, 0);
+    rig_ok(drv_file_open(raw, POOL_POINTERS, DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_write(file, 0, nothing, sizeof nothing));
+    drv_file_close(file);
+    drive_returns(&w, 0);
+    add_pointers(&w, 3);
+    rig_ok(pool_pointers_each(raw, count_pointers, &n));
+    assert_true(n >= 2);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -365,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_names_on_another_drive),
         cmocka_unit_test(test_too_many_to_remember),
+        cmocka_unit_test(test_pointers_with_a_gap),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_sync", tests, NULL, NULL);

@@ -13,7 +13,9 @@
  * in which they were asked for, and after all removals: those go by the catalog's paths, and find what
  * was renamed meanwhile as they find all that was. So a rename onto the name of an empty folder records
  * that one's removal first. One that cannot be made since another thing has the name now, or the
- * folder is not there, is taken back in `moved`: nothing is replaced, and nothing is put together.
+ * folder is not there, is taken back in `moved`: nothing is replaced, and nothing is put together. Whatever
+ * else a drive answers, as that it is full, read-only, or busy, says nothing for ever: the record waits, and
+ * those that come after it.
  *
  * Attributes. The last word counts: each value is set that was asked for. What somebody set directly on
  * the drive after that (its ctime is later, or the drive has none that can be trusted), and is neither

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct seen { /* a folder before anything was done: for who judges what others changed */
     bool is;
@@ -56,7 +57,9 @@ static mrmr_err is_at(struct pool_later *l, const struct pool_gone_record *recor
 {
     mrmr_err err = drv_stat(l->drive->drv, path, ret_stat);
     *ret_is = !err && pool_gone_is(record, &l->drive->info, ret_stat);
-    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ? MRMR_OK : err;
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR || err == MRMR_LOOP
+               ? MRMR_OK
+               : err;
 }
 
 static mrmr_err find_in(struct pool_later *l, const struct pool_gone_record *record,
@@ -90,10 +93,22 @@ static mrmr_err find(struct pool_later *l, const struct pool_gone_record *record
 
 /* --- names --- */
 
-static bool is_unavailable(mrmr_err err)
+/* Who asks again gets the same answer, until somebody changes what lies there. Anything else may pass:
+ * a drive that is full, busy, read-only, or not this user's. */
+static bool is_final(mrmr_err err)
 {
-    return mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || err == MRMR_NOMEM ||
-           err == MRMR_CANCELLED;
+    switch (err) {
+    case MRMR_EXISTS:
+    case MRMR_NOT_EMPTY:
+    case MRMR_NOT_DIR:
+    case MRMR_IS_DIR:
+    case MRMR_LOOP:
+    case MRMR_NAME_TOO_LONG:
+    case MRMR_INVALID:
+        return true;
+    default:
+        return mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED;
+    }
 }
 
 static bool is_step(
@@ -238,7 +253,7 @@ static mrmr_err rename_among(struct pool_later *l, const struct pool_gone_record
     mrmr_err err = make_above(l, rename->to);
     if (!err)
         err = rename_free(l, rename);
-    if (!err || is_unavailable(err))
+    if (!err || !is_final(err))
         return err;
     mrmr_log_story(MRMR_LOG_INFO, "a folder that was renamed while its drive was away");
     *ret_outcome = OUT_IN_THE_WAY;
@@ -433,6 +448,26 @@ static mrmr_err set_at(struct pool_later *l, size_t i, const struct pool_later_s
     return mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED ? MRMR_OK : err;
 }
 
+/* The drive has no such attribute, or not for this user, or has room for none of that size: the last is
+ * an answer only where there is room for anything else. */
+static bool is_final_of(struct pool_later *l, const struct pool_later_set *set, const char *path,
+    const struct drv_stat *is, mrmr_err err)
+{
+    enum { ROOM = 1 << 20 };
+    const uint32_t caps = l->drive->info.caps;
+    const bool owner = set->fixed.what & DRV_ATTR_OWNER;
+    struct drv_space space;
+    if (err == MRMR_DENIED)
+        return (owner && !(caps & DRV_CAP_OWNER)) ||
+               (set->fixed.what & DRV_ATTR_MODE && !(caps & DRV_CAP_MODE)) ||
+               (geteuid() != 0 && (owner || (caps & DRV_CAP_OWNER && is->uid != geteuid())));
+    if (err == MRMR_SPACE && set->fixed.xattr == POOL_LATER_XATTR_SET)
+        return !drv_space(l->drive->drv, &space) && space.avail >= ROOM &&
+               !drv_dir_sync(l->drive->drv, path);
+    return is_final(err);
+}
+
+/* Records of one folder are in order: none is done before one that waits. */
 static mrmr_err set_one(struct pool_later *l, size_t i)
 {
     const struct pool_gone_record *record = &l->list->record[i];
@@ -442,9 +477,13 @@ static mrmr_err set_one(struct pool_later *l, size_t i)
     if (pool_later_set(record, &set)) {
         MRMR_TRY(find(l, record, &path, &is));
         mrmr_err err = path ? set_at(l, i, &set, path, &is) : MRMR_OK;
-        if (is_unavailable(err))
-            return mrmr_err_path(err, record->path);
-        if (err) { /* the drive cannot have it, or not for this user */
+        if (err) {
+            struct mrmr_story story;
+            mrmr_story_save(&story);
+            bool final = is_final_of(l, &set, path, &is, err);
+            mrmr_story_restore(&story);
+            if (!final)
+                return mrmr_err_path(err, record->path);
             mrmr_log_story(MRMR_LOG_WARN, "an attribute that was set while its drive was away");
             tell(l, path, NULL, "an attribute cannot be set there, and is what it was");
         } else if (!path && !was_removed(l, record)) {

@@ -132,6 +132,18 @@ static bool probe_is_ours(struct tree_drive *drive, const struct tree_probe *pro
     return ours;
 }
 
+/* It may be writable now, or not any more. Others may look at what they know of it all the while. */
+static void info_take(struct pool_drive *own)
+{
+    struct drv_info now;
+    if (drv_info(own->drv, &now))
+        return;
+    if (own->presence != POOL_PRESENT)
+        own->info = now;
+    else if (own->info.caps != now.caps)
+        own->info.caps = now.caps;
+}
+
 static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
 {
     struct pool_drive *own = drive->drive;
@@ -148,8 +160,7 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
         drive->returning = false;
         return;
     }
-    if (own->presence != POOL_PRESENT)
-        drv_info(own->drv, &own->info);
+    info_take(own);
     tree_catalog_forget(drive);
     pool_views_forget(drive->tree->pool, 0); /* they hold rows as they were opened before */
     tree_watch_drive(drive);

@@ -7,6 +7,8 @@ mrmr_cmocka(pool_away_folders pool_away_folders.c pool_away_folders_world.c pool
   LIBS mrmr_rig TIMEOUT 300)
 mrmr_cmocka(pool_away_folders_cuts pool_away_folders_cuts.c pool_away_folders_world.c pool_tree_user.c pool_tree_world.c
   LIBS mrmr_rig TIMEOUT 300)
+mrmr_cmocka(pool_away_folders_return pool_away_folders_return.c pool_away_folders_world.c pool_tree_user.c
+  pool_tree_world.c LIBS mrmr_rig TIMEOUT 300)
 mrmr_cmocka(pool_tree_write pool_tree_write.c pool_tree_world.c LIBS mrmr_rig TIMEOUT 600)
 mrmr_cmocka(pool_tree_late pool_tree_late.c pool_tree_world.c LIBS mrmr_rig LABELS threads)
 mrmr_cmocka(pool_tree_repaired pool_tree_repaired.c pool_tree_world.c LIBS mrmr_rig LABELS threads)

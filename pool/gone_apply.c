@@ -14,6 +14,12 @@
  * Each removal runs among the writers, and the scan is told of it before (touched.h): it holds nothing
  * for it. Then the folders that the names lay in are synced, and then the records are over (gone.h).
  * After that comes what else was asked of folders (later.h).
+ *
+ * A folder that is not empty may have in it what was renamed before it was removed, and is to be done yet. So
+ * its record waits, is tried once more before each rename onto its name and after all of them, and only
+ * then it is told of that it is kept. What goes so is synced, and its record over, before the rename: a cut
+ * before that finds nothing there, or an empty folder that is removed again, and one after it does not take
+ * what has the name by then for it.
  */
 #include "pool/later.h"
 #include "pool/moved.h"
@@ -29,10 +35,14 @@ struct applying {
     const struct pool_job *job;
     struct pool_drive *drive;
     pthread_mutex_t *keeping;
+    struct pool_gone *gone;
     struct pool_writers *writers;
     struct pool_gone_list list;
-    const char *path;           /* at which the record's file lies */
-    struct mrmr_bytes ids;      /* of what is over */
+    const char *path;      /* at which the record's file lies */
+    struct mrmr_bytes ids; /* of what is over */
+    size_t settled;        /* of these, and recorded so */
+    size_t *full;          /* places in the list, in order: folders that were not empty */
+    size_t nfull;
     struct mrmr_bytes folder;   /* of the last name that was removed; to be synced */
     struct mrmr_bytes unsynced; /* ids whose names lay in it */
     bool folder_used;
@@ -147,13 +157,12 @@ static mrmr_err remove_file(struct applying *a, const struct pool_gone_record *r
     return err;
 }
 
-static mrmr_err remove_folder(struct applying *a, const struct drv_stat *stat, bool *ret_kept)
+/* MRMR_NOT_EMPTY: it waits for renames. */
+static mrmr_err remove_folder(struct applying *a, const struct drv_stat *stat)
 {
     if (stat->ino)
         MRMR_TRY(touch(a, stat->ino));
-    mrmr_err err = drv_rmdir(a->drive->drv, a->path);
-    *ret_kept = err == MRMR_NOT_EMPTY;
-    return *ret_kept ? MRMR_OK : err;
+    return drv_rmdir(a->drive->drv, a->path);
 }
 
 static mrmr_err apply_among_writers(
@@ -168,7 +177,7 @@ static mrmr_err apply_among_writers(
     case DRV_REG:
         return remove_file(a, record, &stat, ret_kept);
     case DRV_DIR:
-        return remove_folder(a, &stat, ret_kept);
+        return remove_folder(a, &stat);
     default:
         return drv_unlink(a->drive->drv, a->path);
     }
@@ -236,7 +245,9 @@ static mrmr_err apply_list(struct applying *a)
         if (a->list.record[i].kind != POOL_GONE_REMOVED)
             continue;
         mrmr_err err = apply_one(a, &a->list.record[i]);
-        if (!err)
+        if (err == MRMR_NOT_EMPTY)
+            a->full[a->nfull++] = i;
+        if (!err || err == MRMR_NOT_EMPTY)
             continue;
         mrmr_err_path(mrmr_err_drive(err, a->drive->meta.name), a->list.record[i].path);
         if (ends_it(err))
@@ -251,58 +262,103 @@ static mrmr_err apply_list(struct applying *a)
 }
 
 /* What is durable by now is over, however it ended. */
-static mrmr_err apply_run(struct applying *a, struct pool_gone *gone)
+static mrmr_err settle_after(struct applying *a, mrmr_err err)
 {
     struct mrmr_story story;
-    mrmr_err err = apply_list(a);
+    size_t n = a->ids.size / sizeof(uint64_t);
     if (err)
         mrmr_story_save(&story);
     mrmr_err settled = pool_gone_settle(
-        gone, (uint64_t *)(void *)a->ids.data, a->ids.size / sizeof(uint64_t), false);
-    if (err)
-        return mrmr_story_restore(&story);
-    return settled;
+        a->gone, (uint64_t *)(void *)a->ids.data + a->settled, n - a->settled, false);
+    if (!settled)
+        a->settled = n;
+    return err ? mrmr_story_restore(&story) : settled;
+}
+
+/* --- folders that were not empty --- */
+
+static bool full_is_at(const struct applying *a, const char *path, const struct drv_stat *stat)
+{
+    const bool known = a->drive->info.caps & DRV_CAP_STABLE_INO;
+    for (size_t i = 0; i < a->nfull; i++) {
+        const struct pool_gone_record *record = &a->list.record[a->full[i]];
+        if (pool_gone_is(record, &a->drive->info, stat) &&
+            ((known && record->ino) || strcmp(record->path, path) == 0))
+            return true;
+    }
+    return false;
+}
+
+/* In order, so that what lies in one goes before it. */
+static mrmr_err full_again(struct applying *a, bool last)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < a->nfull; i++) {
+        const struct pool_gone_record *record = &a->list.record[a->full[i]];
+        mrmr_err err = apply_one(a, record);
+        if (err == MRMR_NOT_EMPTY && last) {
+            tell_kept(a, record);
+            err = mrmr_bytes_add(&a->unsynced, &record->id, sizeof record->id);
+        } else if (err == MRMR_NOT_EMPTY) {
+            a->full[left++] = a->full[i];
+            err = MRMR_OK;
+        }
+        MRMR_TRY(err); /* what has gone by now finds nothing there the next time */
+    }
+    a->nfull = left;
+    return folder_sync(a);
+}
+
+/* later.h: their names are asked for. What is removed is durable, and over, before that. */
+static mrmr_err full_before(void *arg, const char *to)
+{
+    struct applying *a = arg;
+    struct drv_stat stat;
+    if (!a->nfull || (to && (drv_stat(a->drive->drv, to, &stat) || !full_is_at(a, to, &stat))))
+        return MRMR_OK;
+    return settle_after(a, full_again(a, !to));
 }
 
 static void applying_free(struct applying *a)
 {
     pool_writers_close(a->writers);
     pool_gone_list_free(&a->list);
+    free(a->full);
     mrmr_bytes_free(&a->ids);
     mrmr_bytes_free(&a->folder);
     mrmr_bytes_free(&a->unsynced);
 }
 
 /* And what else was asked of folders, between looking at them and the end. */
-static mrmr_err apply_all(struct applying *a, struct pool_gone *gone, size_t *ret_left)
+static mrmr_err apply_all(struct applying *a, size_t *ret_left)
 {
     struct pool_later *later;
     size_t removals = 0, left = 0;
     for (size_t i = 0; i < a->list.n; i++)
         removals += a->list.record[i].kind == POOL_GONE_REMOVED;
-    MRMR_TRY(pool_later_begin(a->pool, a->job, gone, a->drive, a->writers, &a->list, &later));
-    mrmr_err err = apply_run(a, gone);
-    *ret_left -= a->ids.size / sizeof(uint64_t);
-    if (!err) {
-        err = pool_later_run(later, &left);
-        *ret_left = removals - a->ids.size / sizeof(uint64_t) + left;
-    }
+    MRMR_TRY(pool_later_begin(a->pool, a->job, a->gone, a->drive, a->writers, &a->list, &later));
+    mrmr_err err = settle_after(a, apply_list(a));
+    left = a->list.n - removals;
+    if (!err)
+        err = pool_later_run(later, full_before, a, &left);
+    *ret_left = removals - a->settled + left;
     pool_later_end(later);
     return err;
 }
 
 /* Another process may have applied them meanwhile: the list is made once nobody does. */
-static mrmr_err apply_alone(struct applying *a, struct pool_gone *gone, size_t *ret_left)
+static mrmr_err apply_alone(struct applying *a, size_t *ret_left)
 {
-    MRMR_TRY(pool_gone_refresh(gone));
-    MRMR_TRY(pool_gone_list(gone, a->drive->meta.id, false, &a->list));
+    MRMR_TRY(pool_gone_refresh(a->gone));
+    MRMR_TRY(pool_gone_list(a->gone, a->drive->meta.id, false, &a->list));
     *ret_left = a->list.n;
     if (!a->list.n)
         return MRMR_OK;
     if (a->pool->access == POOL_OWN)
         MRMR_TRY(pool_drive_attach(a->pool, a->drive));
     MRMR_TRY(pool_writers_open(a->pool->dirfd, &a->writers));
-    return apply_all(a, gone, ret_left);
+    a->full = calloc(a->list.n, sizeof *a->full);
+    return a->full ? apply_all(a, ret_left) : mrmr_nomem();
 }
 
 static bool any_waits(struct pool_gone *gone, int64_t drive)
@@ -318,7 +374,8 @@ static bool any_waits(struct pool_gone *gone, int64_t drive)
 mrmr_err pool_gone_apply(struct pool *pool, const struct pool_job *job, struct pool_gone *gone,
     struct pool_drive *drive, pthread_mutex_t *keeping, size_t *ret_left)
 {
-    struct applying a = {.pool = pool, .job = job, .drive = drive, .keeping = keeping};
+    struct applying a = {
+        .pool = pool, .job = job, .gone = gone, .drive = drive, .keeping = keeping};
     size_t left = 0;
     MRMR_TRY(pool_gone_refresh(gone));
     if (!any_waits(gone, drive->meta.id)) {
@@ -327,7 +384,7 @@ mrmr_err pool_gone_apply(struct pool *pool, const struct pool_job *job, struct p
         return MRMR_OK;
     }
     MRMR_TRY(pool_gone_apply_begin(gone));
-    mrmr_err err = apply_alone(&a, gone, &left);
+    mrmr_err err = apply_alone(&a, &left);
     pool_gone_apply_end(gone);
     applying_free(&a);
     if (ret_left)

@@ -10,7 +10,7 @@
  * Names. A rename is a record here, with both paths as they were when it was asked for, and one in the file
  * `moved` (moved.h), as of a rename that was made: by that the catalog's paths are found under the new
  * ones, also by who removes something there, reads it by reconstruction, or restores it. They are made in the order
- * in which they were asked for, and after all removals: those go by the catalog's paths, and find what
+ * in which they were asked for, and after all removals but of folders that hold yet what is to be renamed: those go by the catalog's paths, and find what
  * was renamed meanwhile as they find all that was. So a rename onto the name of an empty folder records
  * that one's removal first. One that cannot be made since another thing has the name now, or the
  * folder is not there, is taken back in `moved`: nothing is replaced, and nothing is put together. Whatever
@@ -26,7 +26,8 @@
  * if he may not; then it is recorded for those that are away. It is acknowledged only after that. A rename has
  * a record of its own in the pool's folder from before the first drive makes it until the last one is
  * done or recorded (tree_move_record.c): a cut in between is finished by who opens the tree next. (1) A
- * cut between the two records of a rename: the same; rebuild goes by either. (2) While it is made on the
+ * cut between the two records of a rename, that in `moved` first: the same, also of a drive that was there
+ * and may have renamed it or not; rebuild goes by either. (2) While it is made on the
  * drive: a record of it in `moved` is there already, so blocks are found by either path. The rename is
  * durable (both folders synced) before its record is over. A cut before that finds the folder at its
  * new name, or at the old one, and goes on from there; one after it has nothing to do. (3) A cut
@@ -99,8 +100,12 @@ struct pool_later;
 mrmr_err pool_later_begin(struct pool *pool, const struct pool_job *job, struct pool_gone *gone,
     struct pool_drive *drive, struct pool_writers *writers, const struct pool_gone_list *list,
     struct pool_later **ret_later);
-/* After that. *ret_left: of its records, those that wait still. */
-mrmr_err pool_later_run(struct pool_later *later, size_t *ret_left);
+/* After that. `before` is called ahead of each rename, with the new name: something that was removed may have it
+ * still; and with NULL after the last one. Not among the writers. *ret_left: of its records, those
+ * that wait still. */
+typedef mrmr_err (*pool_later_fn)(void *arg, const char *to);
+mrmr_err pool_later_run(
+    struct pool_later *later, pool_later_fn before, void *arg, size_t *ret_left);
 void pool_later_end(struct pool_later *later); /* NULL-safe */
 
 #endif

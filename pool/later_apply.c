@@ -28,6 +28,8 @@ struct pool_later {
     struct mrmr_bytes made; /* folders that were made above new names, each with its NUL */
     struct mrmr_bytes ids;  /* of attributes that are durable */
     size_t done;            /* records that are over */
+    pool_later_fn before;
+    void *arg;
 };
 
 /* --- telling --- */
@@ -310,6 +312,7 @@ static mrmr_err rename_one(struct pool_later *l, const struct pool_gone_record *
     uint64_t epoch;
     if (!pool_later_rename(record, &rename))
         return over(l, record);
+    MRMR_TRY(l->before(l->arg, rename.to));
     MRMR_TRY(pool_writers_begin(l->writers, &epoch));
     mrmr_err err = rename_among(l, record, &rename, &outcome);
     if (!err && outcome != OUT_DONE)
@@ -536,16 +539,19 @@ static mrmr_err run(struct pool_later *l)
         if (l->list->record[i].kind == POOL_GONE_RENAMED)
             MRMR_TRY(rename_one(l, &l->list->record[i]));
     unmake(l);
+    MRMR_TRY(l->before(l->arg, NULL));
     for (size_t i = 0; i < l->list->n; i++)
         if (l->list->record[i].kind == POOL_GONE_SET)
             MRMR_TRY(set_one(l, i));
     return MRMR_OK;
 }
 
-mrmr_err pool_later_run(struct pool_later *l, size_t *ret_left)
+mrmr_err pool_later_run(struct pool_later *l, pool_later_fn before, void *arg, size_t *ret_left)
 {
     struct mrmr_story story;
     size_t n = 0;
+    l->before = before;
+    l->arg = arg;
     for (size_t i = 0; i < l->list->n; i++)
         n += l->list->record[i].kind != POOL_GONE_REMOVED;
     mrmr_err err = mrmr_err_drive(run(l), l->drive->meta.name);

@@ -93,6 +93,7 @@ struct forgetting {
     struct pool_gone_list gone, over;
     struct pool_moved_steps moved;
     uint64_t moved_size;
+    struct mrmr_bytes full; /* ids of nodes, in order */
 };
 
 static mrmr_err forget_one(struct forgetting *f, const struct pool_gone_record *record)
@@ -106,8 +107,38 @@ static mrmr_err forget_one(struct forgetting *f, const struct pool_gone_record *
     if (!found || !pool_gone_has(f->rebuild->gone, record->path, &at.node))
         return MRMR_OK;
     MRMR_TRY(has_children(meta, &at.node, &full));
-    if (full) /* it was not empty after all, as far as was known: what is in it comes back */
+    if (full) /* what is in it is renamed yet, or was not known: then it comes back */
+        return mrmr_bytes_add(&f->full, &at.node.id, sizeof at.node.id);
+    f->rebuild->removed++;
+    return take_out(meta, &at);
+}
+
+static mrmr_err name_of(int64_t parent, const char *name, void *arg)
+{
+    struct name_at *at = arg;
+    if (at->name) /* a folder has one */
         return MRMR_OK;
+    at->parent = parent;
+    at->name = strdup(name);
+    return at->name ? MRMR_OK : mrmr_nomem();
+}
+
+/* A folder that is empty by now, wherever it is. */
+static mrmr_err forget_emptied(struct forgetting *f, int64_t id)
+{
+    struct meta *meta = f->rebuild->pool->meta;
+    struct name_at at = {.name = NULL};
+    bool full;
+    mrmr_err err = meta_node_get(meta, id, &at.node);
+    if (err)
+        return is_absent(err) ? MRMR_OK : err;
+    MRMR_TRY(has_children(meta, &at.node, &full));
+    if (full)
+        return MRMR_OK;
+    err = meta_names(meta, id, name_of, &at);
+    mrmr_autofree char *name = (char *)(uintptr_t)at.name;
+    if (err || !name)
+        return err;
     f->rebuild->removed++;
     return take_out(meta, &at);
 }
@@ -254,7 +285,8 @@ static mrmr_err set_folder(struct forgetting *f, const struct pool_gone_record *
 
 /* --- all of it --- */
 
-/* Paths of removals are the catalog's, so they come first; and those of attributes before them. */
+/* Paths of removals are the catalog's, so they come first; and those of attributes before them. A folder
+ * from which something is renamed is empty only after that. */
 static mrmr_err forget_in(struct meta *meta, void *arg)
 {
     struct forgetting *f = arg;
@@ -271,6 +303,11 @@ static mrmr_err forget_in(struct meta *meta, void *arg)
         MRMR_TRY(rename_one(f, &f->moved.step[i]));
     for (size_t i = 0; i < f->gone.n; i++)
         MRMR_TRY(rename_waiting(f, &f->gone.record[i]));
+    for (size_t at = 0; at < f->full.size; at += sizeof(int64_t)) {
+        int64_t id;
+        memcpy(&id, f->full.data + at, sizeof id);
+        MRMR_TRY(forget_emptied(f, id));
+    }
     return MRMR_OK;
 }
 
@@ -323,13 +360,14 @@ static mrmr_err forget(struct forgetting *f)
 
 mrmr_err pool_rebuild_forget(struct rebuild *rebuild)
 {
-    struct forgetting f = {.rebuild = rebuild};
+    struct forgetting f = {.rebuild = rebuild, .full = MRMR_BYTES_INIT};
     if (rebuild->drive->meta.state == META_DRIVE_ACTIVE)
         return MRMR_OK;
     mrmr_err err = forget(&f);
     pool_gone_list_free(&f.gone);
     pool_gone_list_free(&f.over);
     pool_moved_steps_free(&f.moved);
+    mrmr_bytes_free(&f.full);
     return err;
 }
 

@@ -61,10 +61,101 @@ static void test_refused_for_now(void **state)
     }
 }
 
+/* --- a folder that was emptied by renames --- */
+
+/* And its name is another's by then, if asked for. */
+static void begin_emptied(struct world *w, uint64_t seed, bool again)
+{
+    begin_folders(w, RIG_MEM, seed);
+    renames(w, "deep/in", "z", 0);
+    rig_ok(rmdir_at(w, "deep"));
+    if (again)
+        renames(w, "a", "deep", 0);
+}
+
+static void has_emptied(struct world *w, bool again)
+{
+    reads(w, "z/it");
+    is_absent(w, again ? "a" : "deep");
+    is_absent(w, "deep/in");
+    if (again)
+        reads(w, "deep/one");
+    if (again)
+        reads(w, "deep/three");
+}
+
+static void emptied(uint64_t seed, bool again, bool scanned)
+{
+    struct world w;
+    begin_emptied(&w, seed, again);
+    has_emptied(&w, again);
+    if (scanned) {
+        rig_bring_back(w.rig, 0);
+    } else {
+        comes_back(&w, NULL);
+        has_emptied(&w, again);
+    }
+    close_tree(&w);
+    all_is_well(&w);
+    assert_int_equal(rig_holds(w.rig, 0, "deep"), again);
+    assert_int_equal(rig_holds(w.rig, 0, "deep/sub/two"), again);
+    assert_true(rig_holds(w.rig, 0, "z/it"));
+    assert_int_equal(count_conflicts(&w), 0);
+    rig_destroy(w.rig);
+}
+
+static void test_emptied(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)
+        emptied(543, i & 1, i & 2);
+}
+
+/* Somebody put something into it: it is kept, and told of once. */
+static void test_not_emptied(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_emptied(&w, 544, false);
+    close_tree(&w);
+    rig_put(w.rig, 0, "deep/new", 100);
+    rig_bring_back(w.rig, 0);
+    all_is_well(&w);
+    assert_int_equal(count_conflicts(&w), 1);
+    open_tree(&w);
+    reads(&w, "deep/new");
+    is_absent(&w, "deep/in");
+    end_well(&w);
+}
+
+static void test_emptied_and_rebuilt(void **state)
+{
+    struct world w;
+    (void)state;
+    for (unsigned again = 0; again < 2; again++) {
+        begin_emptied(&w, 545, again);
+        close_tree(&w);
+        rig_add_drive(w.rig);
+        rig_reopen(w.rig);
+        struct pool_job job = rig_job(w.rig);
+        const struct pool_rebuild_options options = {.drive = "d0", .onto = "d5"};
+        struct pool_rebuild_report report;
+        rig_ok(pool_rebuild(w.rig->pool, &job, &options, &report));
+        assert_true(rig_holds(w.rig, 5, "z/it"));
+        assert_false(rig_holds(w.rig, 5, "deep/in"));
+        assert_int_equal(rig_holds(w.rig, 5, "deep"), again);
+        assert_int_equal(rig_holds(w.rig, 5, "deep/sub/two"), again);
+        rig_destroy(w.rig);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_for_now),
+        cmocka_unit_test(test_emptied),
+        cmocka_unit_test(test_not_emptied),
+        cmocka_unit_test(test_emptied_and_rebuilt),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_away_folders_return", tests, NULL, NULL);

@@ -94,26 +94,25 @@ void some_are_renamed(struct world *w)
     renames(w, "deep", "a", 0); /* whose name is free */
     makes(w, "deep");
     renames(w, "a/in", "deep/in", 0);
+    rig_ok(rmdir_at(w, "a")); /* which is empty by that alone */
 }
 
 void they_have_new_names(struct world *w)
 {
     static const char *const gone[] = {
-        "empty", "a/one", "a/sub", "a/three", "far/b/one", "far/b/sub", "deep/it", "a/in"};
+        "empty", "a/one", "a/sub", "a/three", "far/b/one", "far/b/sub", "deep/it", "a"};
     reads(w, "far/b/below/two");
     reads(w, "far/b/three");
     reads(w, "far/away");
     reads(w, "deep/in/it");
-    rig_ok(is_there(w, "a"));
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
         is_absent(w, gone[i]);
 }
 
 void the_drive_has_new_names(struct world *w)
 {
-    static const char *const has[] = {"far/b/below/two", "deep/in/it", "a"};
-    static const char *const has_not[] = {
-        "empty", "a/one", "a/sub", "a/in", "far/b/one", "far/b/sub"};
+    static const char *const has[] = {"far/b/below/two", "deep/in/it"};
+    static const char *const has_not[] = {"empty", "a", "far/b/one", "far/b/sub"};
     for (size_t i = 0; i < sizeof has / sizeof *has; i++)
         assert_true(rig_holds(w->rig, 0, has[i]));
     for (size_t i = 0; i < sizeof has_not / sizeof *has_not; i++)

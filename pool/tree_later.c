@@ -48,22 +48,21 @@ static mrmr_err find_waiting(struct pool_tree *tree, int64_t drive, const char *
     return MRMR_OK;
 }
 
-static mrmr_err drop(struct pool_tree *tree, uint64_t id)
+static mrmr_err add_rename(struct pool_tree *tree, const char *known, const struct meta_node *node,
+    const char *from, const char *to)
 {
-    struct mrmr_story story;
-    mrmr_story_save(&story);
-    if (pool_gone_settle(tree->gone, &id, 1, true))
-        mrmr_log_story(MRMR_LOG_WARN, "taking back the record of a rename");
-    return mrmr_story_restore(&story);
+    uint64_t id;
+    return pool_later_add_rename(tree->gone, known ? known : "", node, from, to, &id);
 }
 
+/* In `moved` first: what cannot be recorded after that is taken back there, now or by whoever records the
+ * next (tree_keep.c). A journal that is full could not be rid of a record any more. */
 mrmr_err tree_later_rename(
     struct pool_tree *tree, size_t drive, const char *from, const char *to, uint64_t epoch)
 {
     mrmr_autobytes struct mrmr_bytes known = MRMR_BYTES_INIT;
     struct tree_drive *own = &tree->drive[drive];
     struct meta_node node;
-    uint64_t id;
     mrmr_locked(&tree->gone_gate);
     MRMR_TRY(is_back(own));
     MRMR_TRY(tree_gone_known(tree, drive, from, &node));
@@ -77,9 +76,9 @@ mrmr_err tree_later_rename(
             "connect the drive");
     MRMR_TRY(tree_catalog_path(tree, drive, from, &known));
     const struct drv_stat stat = {.type = DRV_DIR, .ino = node.ino};
-    MRMR_TRY(pool_later_add_rename(tree->gone, known.data ? known.data : "", &node, from, to, &id));
-    mrmr_err err = tree_keep_moved(tree, drive, from, to, &stat, NULL, epoch);
-    return err ? drop(tree, id) : MRMR_OK;
+    MRMR_TRY(tree_keep_moved(tree, drive, from, to, &stat, NULL, epoch));
+    mrmr_err err = add_rename(tree, known.data, &node, from, to);
+    return err ? tree_not_moved(tree, drive, from, to, &stat, NULL, epoch) : MRMR_OK;
 }
 
 mrmr_err tree_later_not_renamed(

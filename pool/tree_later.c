@@ -97,7 +97,25 @@ mrmr_err tree_later_not_renamed(
     return pool_gone_settle(tree->gone, &id, 1, true);
 }
 
-/* After a cut: one of the two records may be there, or both. */
+/* After a cut: by its record in `moved` the folder has the new name, or had it on the drive, where it may
+ * not have become durable. */
+static mrmr_err rename_waits(
+    struct pool_tree *tree, size_t drive, const char *from, const char *to, uint64_t ino)
+{
+    mrmr_autobytes struct mrmr_bytes known = MRMR_BYTES_INIT;
+    struct meta_node node;
+    mrmr_locked(&tree->gone_gate);
+    MRMR_TRY(is_back(&tree->drive[drive]));
+    mrmr_err err = tree_gone_known(tree, drive, to, &node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT ||
+        (!err && (node.type != META_DIR || !node.id || node.ino != ino)))
+        return MRMR_OK;
+    MRMR_TRY(err);
+    MRMR_TRY(tree_catalog_path(tree, drive, to, &known));
+    return add_rename(tree, known.data, &node, from, to);
+}
+
+/* One of the two records may be there, or both. */
 mrmr_err tree_later_rename_again(struct pool_tree *tree, size_t drive, const char *from,
     const char *to, uint64_t ino, uint64_t epoch)
 {
@@ -108,7 +126,7 @@ mrmr_err tree_later_rename_again(struct pool_tree *tree, size_t drive, const cha
     MRMR_TRY(find_waiting(tree, tree->drive[drive].drive->meta.id, from, to, &id, &found));
     mrmr_err err = tree_gone_known(tree, drive, from, &node);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || (!err && node.ino != ino))
-        return MRMR_OK; /* both are there, or it had been renamed on the drive */
+        return found ? MRMR_OK : rename_waits(tree, drive, from, to, ino);
     MRMR_TRY(err);
     if (!found)
         return tree_later_rename(tree, drive, from, to, epoch);

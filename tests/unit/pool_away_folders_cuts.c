@@ -137,7 +137,7 @@ static void begin_cut(struct world *w, uint64_t seed, unsigned has_records)
 
 static void test_cut_between_records(void **state)
 {
-    static const unsigned cuts[] = {HAS_INTENT, HAS_INTENT | HAS_WAITING,
+    static const unsigned cuts[] = {HAS_INTENT, HAS_INTENT | HAS_WAITING, HAS_INTENT | HAS_MOVED,
         HAS_INTENT | HAS_WAITING | HAS_MOVED, HAS_WAITING | HAS_MOVED};
     (void)state;
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {

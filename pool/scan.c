@@ -222,6 +222,20 @@ static mrmr_err scan_drop_touched(struct scan *s)
     return pool_touched_drop(s->pool, s->job, drives, n);
 }
 
+/* A rename that the drive has not made yet is shown by its record. */
+static mrmr_err scan_renames_wait(struct scan *s, int64_t drive, bool *ret_wait)
+{
+    struct pool_gone_list list;
+    *ret_wait = false;
+    if (!pool_gone_any(s->gone))
+        return MRMR_OK;
+    MRMR_TRY(pool_gone_list(s->gone, drive, false, &list));
+    for (size_t i = 0; i < list.n; i++)
+        *ret_wait = *ret_wait || list.record[i].kind == POOL_GONE_RENAMED;
+    pool_gone_list_free(&list);
+    return MRMR_OK;
+}
+
 /* What was renamed before the scan began is known by its new name, on drives that were seen whole. */
 static mrmr_err scan_drop_moved(struct scan *s)
 {
@@ -230,10 +244,11 @@ static mrmr_err scan_drop_moved(struct scan *s)
     if (!drives)
         return mrmr_nomem();
     for (size_t i = 0; i < s->n; i++) {
-        bool done = false;
+        bool done = false, wait;
         if (!s->worker[i].err)
             MRMR_TRY(pool_scan_is_done_with_moves(&s->drive[i], &done));
-        if (done)
+        MRMR_TRY(scan_renames_wait(s, s->worker[i].drive->meta.id, &wait));
+        if (done && !wait)
             drives[n++] = s->worker[i].drive->meta.id;
     }
     return pool_moved_drop(s->pool, s->job, s->moved_before, drives, n);

@@ -265,12 +265,14 @@ struct tree_drive {
 
     atomic_bool
         gone_left; /* it is live, and something that was removed could not be taken from it */
-    atomic_bool returning;   /* it serves, and what was removed meanwhile is taken from it first */
-    pthread_mutex_t placing; /* over making a folder on it, I/O included */
-    pthread_mutex_t keeping; /* over making something retained on it, I/O included */
-    struct tree_room {       /* guarded by lock */
-        uint64_t used;       /* bytes, when it was last looked */
-        uint64_t avail;      /* bytes that originals may take */
+    atomic_bool returning;         /* it serves, and what was asked of it meanwhile is done first */
+    int64_t again_at, again_after; /* monotonic, ns: when that is tried again; the monitor's */
+    bool told_waits;               /* that it cannot be done now; the monitor's */
+    pthread_mutex_t placing;       /* over making a folder on it, I/O included */
+    pthread_mutex_t keeping;       /* over making something retained on it, I/O included */
+    struct tree_room {             /* guarded by lock */
+        uint64_t used;             /* bytes, when it was last looked */
+        uint64_t avail;            /* bytes that originals may take */
         bool known;
     } room;
     _Atomic uint64_t placed; /* bytes written since */
@@ -657,8 +659,9 @@ mrmr_err tree_gone_known(
 /* That is removed: durable on return. MRMR_CHANGED: the drive is back. */
 mrmr_err tree_gone_add(
     struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *node);
-/* The drive serves again, and is returning: what was removed goes, and it is live. The monitor's. */
-void tree_gone_return(struct tree_drive *drive);
+/* The drive serves again, and is returning: what was removed goes, what was changed is, and it is live. False:
+ * that cannot be done now, and it is returning still. The monitor's. */
+bool tree_gone_return(struct tree_drive *drive);
 
 /* --- tree_later.c: folders that are changed while a drive of theirs is away (later.h) --- */
 

@@ -144,10 +144,12 @@ static void info_take(struct pool_drive *own)
         own->info.caps = now.caps;
 }
 
-static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
+/* Everything on it is done anew: it has been away, or can do other things than before. */
+static bool probe_put_to_use(struct tree_drive *drive, struct tree_probe *probe)
 {
     struct pool_drive *own = drive->drive;
     struct drv *drv = mrmr_steal(probe->drv);
+    const bool was = drive->returning;
     drive->dev = probe->root.dev; /* before anyone lists it */
     drive->returning = true;
     pool_pointers_forget(own->drv);
@@ -157,20 +159,48 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
         tree_lost_locked(drive->tree, (size_t)(drive - drive->tree->drive));
     }
     if (drv_guard_put(own->drv, drv)) {
-        drive->returning = false;
-        return;
+        drive->returning = was;
+        return false;
     }
     info_take(own);
+    own->presence = POOL_PRESENT;
+    return true;
+}
+
+static bool is_returning(const struct tree_drive *drive)
+{
+    return drive->returning && drive->drive->presence == POOL_PRESENT &&
+           drv_guard_serves(drive->drive->drv);
+}
+
+/* It serves already, and has something to do first (tree_gone.c): it may be possible now. */
+static bool probe_is_same(const struct tree_drive *drive, const struct tree_probe *probe)
+{
+    struct drv_info now;
+    return is_returning(drive) && !drv_info(probe->drv, &now) &&
+           now.caps == drive->drive->info.caps && probe->root.dev == drive->dev;
+}
+
+static void is_changed(struct tree_drive *drive)
+{
+    mrmr_locked(&drive->tree->lock);
+    drive->changed = true;
+}
+
+static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
+{
+    if (!probe_is_same(drive, probe)) {
+        if (!probe_put_to_use(drive, probe))
+            return;
+        is_changed(drive);
+    }
     tree_catalog_forget(drive);
     pool_views_forget(drive->tree->pool, 0); /* they hold rows as they were opened before */
     tree_watch_drive(drive);
-    {
-        mrmr_locked(&drive->tree->lock);
-        drive->changed = true;
-    }
-    own->presence = POOL_PRESENT;
-    tree_gone_return(drive);
-    mrmr_log(MRMR_LOG_INFO, "drive %s: it is back", own->meta.name);
+    if (!tree_gone_return(drive))
+        return;
+    is_changed(drive);
+    mrmr_log(MRMR_LOG_INFO, "drive %s: it is back", drive->drive->meta.name);
 }
 
 /* A drive that gave errors, and whose identity cannot be read any more, is of no use. One that can
@@ -194,6 +224,8 @@ static void probe_judge(struct tree_drive *drive, struct tree_probe *probe)
 
 static bool probe_wanted(struct tree_drive *drive)
 {
+    if (is_returning(drive) && mrmr_clock_monotonic() < drive->again_at)
+        return false;
     mrmr_locked(&drive->tree->lock);
     return drive->drive->meta.state != META_DRIVE_RETIRED && (drive->suspect || !tree_live(drive));
 }

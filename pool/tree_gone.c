@@ -5,8 +5,11 @@
  *
  * A drive that comes back serves first, so that every op on it has its deadline, and is not live until
  * what is recorded for it was applied: nothing is shown from it before. Recording and becoming live
- * exclude each other (gone_gate), so no record is made for a drive that nobody applies any more. What could not be
- * applied stays hidden by its record, as long as it is what was removed.
+ * exclude each other (gone_gate), so no record is made for a drive that nobody applies any more. A removal that could
+ * not be applied stays hidden by its record, as long as it is what was removed. A name or an attribute that could
+ * not be changed would show as it was: such a drive goes on returning, for as long as it takes. What it has
+ * shows by the catalog and the records, as that of a drive that is away, and is read from it by the
+ * paths that it has, or by reconstruction; changes are recorded, too. The monitor tries again.
  *
  * gone_gate is held over a record's being written, and taken before the tree's lock. Who holds it never
  * enters the writers: they wait for whoever waits for it.
@@ -87,25 +90,39 @@ mrmr_err tree_gone_known(
 
 /* --- coming back --- */
 
-static size_t waiting(struct pool_tree *tree, const struct tree_drive *drive)
+struct waiting {
+    size_t n, later; /* later: of these, names and attributes */
+};
+
+/* Without memory to count them something may wait. */
+static struct waiting waiting(struct pool_tree *tree, const struct tree_drive *drive)
 {
     struct pool_gone_list list;
-    if (!pool_gone_any(tree->gone) ||
-        pool_gone_list(tree->gone, drive->drive->meta.id, false, &list))
-        return 0;
-    size_t n = list.n;
+    struct waiting w = {0, 0};
+    if (!pool_gone_any(tree->gone))
+        return w;
+    if (pool_gone_list(tree->gone, drive->drive->meta.id, false, &list))
+        return (struct waiting){1, 1};
+    w.n = list.n;
+    for (size_t i = 0; i < list.n; i++)
+        w.later += list.record[i].kind != POOL_GONE_REMOVED;
     pool_gone_list_free(&list);
-    return n;
+    return w;
 }
 
-/* True: nothing was recorded meanwhile, and the drive is live from now on. */
-static bool becomes_live(struct tree_drive *drive, size_t left)
+enum back { BACK_LIVE, BACK_AGAIN, BACK_WAITS };
+
+/* Live: nothing was recorded meanwhile but what is hidden, from now on. Again: there is more to do. */
+static enum back becomes_live(struct tree_drive *drive, size_t left)
 {
     mrmr_locked(&drive->tree->gone_gate);
-    if (waiting(drive->tree, drive) > left)
-        return false;
+    const struct waiting w = waiting(drive->tree, drive);
+    if (w.n > left)
+        return BACK_AGAIN;
+    if (w.later)
+        return BACK_WAITS;
     drive->returning = false;
-    return true;
+    return BACK_LIVE;
 }
 
 static mrmr_err apply(struct tree_drive *drive, size_t *ret_left)
@@ -113,27 +130,54 @@ static mrmr_err apply(struct tree_drive *drive, size_t *ret_left)
     struct pool_tree *tree = drive->tree;
     *ret_left = SIZE_MAX;
     drive->gone_left = true;
-    if (!tree->keeper || !(drive->drive->info.caps & DRV_CAP_WRITABLE))
+    if (!tree->keeper || !(drive->drive->info.caps & DRV_CAP_WRITABLE)) {
+        tree_gone_refresh(tree);
         return MRMR_OK;
+    }
     mrmr_err err =
         pool_gone_apply(tree->pool, NULL, tree->gone, drive->drive, &drive->keeping, ret_left);
     if (err)
-        mrmr_log_story(MRMR_LOG_WARN, "removing what was removed while a drive was away");
+        mrmr_log_story(MRMR_LOG_WARN, "what was asked of a drive while it was away");
     else
         drive->gone_left = *ret_left > 0;
     return err;
 }
 
-void tree_gone_return(struct tree_drive *drive)
+/* As often as a drive that is out of service is looked for, and then less and less. */
+static void try_again_later(struct tree_drive *drive)
 {
-    for (unsigned i = 0; i < GONE_ROUNDS; i++) {
+    static const int64_t least = 3 * MRMR_NS_PER_S, most = 60 * MRMR_NS_PER_S;
+    int64_t after = 2 * drive->again_after;
+    drive->again_after = after < least ? least : after > most ? most : after;
+    drive->again_at = mrmr_clock_monotonic() + drive->again_after;
+    if (!drive->told_waits)
+        mrmr_log(MRMR_LOG_WARN,
+            "drive %s: it is there, but names and attributes that were changed while it was away "
+            "cannot be changed on it%s: until they are, nothing is written to it, and what it has "
+            "is read by the catalog, under the new names",
+            drive->drive->meta.name,
+            drive->drive->info.caps & DRV_CAP_WRITABLE ? "" : ", which is read-only");
+    drive->told_waits = true;
+}
+
+bool tree_gone_return(struct tree_drive *drive)
+{
+    enum back back = BACK_AGAIN;
+    for (unsigned i = 0; back == BACK_AGAIN && i < GONE_ROUNDS; i++) {
         size_t left;
         if (apply(drive, &left))
             left = SIZE_MAX;
-        if (becomes_live(drive, left))
-            return;
+        back = becomes_live(drive, left);
     }
-    becomes_live(drive, SIZE_MAX); /* whoever removes on and on: the rest is hidden */
+    if (back == BACK_AGAIN) /* whoever removes on and on: the rest is hidden */
+        back = becomes_live(drive, SIZE_MAX);
+    if (back != BACK_LIVE) {
+        try_again_later(drive);
+        return false;
+    }
+    drive->again_at = drive->again_after = 0;
+    drive->told_waits = false;
+    return true;
 }
 
 /* --- life --- */
@@ -141,11 +185,11 @@ void tree_gone_return(struct tree_drive *drive)
 mrmr_err tree_gone_start(struct pool_tree *tree)
 {
     MRMR_TRY(pool_gone_open(tree->pool->dirfd, tree->keeper != NULL, &tree->gone));
-    for (size_t i = 0; i < tree->ndrives; i++) {
-        size_t left;
-        if (tree_live(&tree->drive[i]))
-            apply(&tree->drive[i], &left);
-    }
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree_live(&tree->drive[i])) {
+            tree->drive[i].returning = true;
+            tree_gone_return(&tree->drive[i]);
+        }
     return MRMR_OK;
 }
 

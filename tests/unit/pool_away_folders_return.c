@@ -6,6 +6,7 @@
 #include "tests/unit/pool_away_folders_world.h"
 
 #include <string.h>
+#include <unistd.h>
 
 static unsigned fails(struct world *w, uint32_t ops, mrmr_err err)
 {
@@ -22,10 +23,20 @@ static void is_done(struct world *w)
     has_attrs(w->rig, 0, "deep", 0700, 0, some_time);
 }
 
+/* Never as it was. */
+static void all_shows(struct world *w)
+{
+    reads(w, "z/one");
+    reads(w, "z/three");
+    is_absent(w, "a");
+    shows(w, "deep", 0700, 0, some_time);
+    reads(w, "deep/in/it");
+}
+
 /* --- it refuses for now --- */
 
 /* Whatever says nothing for ever: it waits, over mounts and scans, until it can be done. */
-static void refused_for_now(uint64_t seed, uint32_t ops, mrmr_err err)
+static void refused_for_now(uint64_t seed, uint32_t ops, mrmr_err err, bool scanned)
 {
     struct world w;
     begin_attributes(&w, RIG_MEM, seed);
@@ -37,12 +48,22 @@ static void refused_for_now(uint64_t seed, uint32_t ops, mrmr_err err)
     unsigned rule = fails(&w, ops, err);
     open_tree(&w);
     assert_true(records(&w, false) > 0 && records(&w, false) <= n);
+    all_shows(&w);
     close_tree(&w);
+    if (scanned) {
+        rig_reopen(w.rig);
+        rig_sync(w.rig);
+        assert_true(records(&w, false) > 0);
+        rig_take_away(w.rig, 0); /* nobody asks it before it shows */
+        open_tree(&w);
+        all_shows(&w);
+        close_tree(&w);
+        rig_bring_back(w.rig, 0);
+    }
     drv_fault_remove(w.rig->drive[0].fault, rule);
     open_tree(&w);
     assert_int_equal(records(&w, false), 0);
-    reads(&w, "z/one");
-    shows(&w, "deep", 0700, 0, some_time);
+    all_shows(&w);
     is_done(&w);
     close_tree(&w);
     all_is_well(&w);
@@ -56,9 +77,50 @@ static void test_refused_for_now(void **state)
         MRMR_SPACE, MRMR_READONLY, MRMR_DENIED, MRMR_BUSY, MRMR_TIMEOUT};
     (void)state;
     for (size_t i = 0; i < sizeof errs / sizeof *errs; i++) {
-        refused_for_now(541, DRV_FAULT_RENAME, errs[i]);
-        refused_for_now(542, DRV_FAULT_SET_ATTR, errs[i]);
+        refused_for_now(541, DRV_FAULT_RENAME, errs[i], i == 0);
+        refused_for_now(542, DRV_FAULT_SET_ATTR, errs[i], false);
     }
+}
+
+/* The mount sees it come back, and goes on trying. */
+static void refused_for_a_while(uint64_t seed, uint32_t ops, mrmr_err err)
+{
+    struct world w;
+    begin_attributes(&w, RIG_MEM, seed);
+    renames(&w, "a", "z", 0);
+    sets(&w, "deep", 0700, 0, some_time);
+    unsigned rule = fails(&w, ops, err);
+    rig_bring_back(w.rig, 0);
+    int64_t end = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+    while (!drv_fault_hits(w.rig->drive[0].fault, rule)) {
+        all_shows(&w);
+        assert_true(mrmr_clock_monotonic() < end);
+        usleep(10000);
+    }
+    usleep(300000);
+    assert_false(tree_live(&w.tree->drive[0]));
+    all_shows(&w);
+    renames(&w, "z/sub", "z/below", 0); /* it waits, too */
+    removes(&w, "z/below/two");
+    drv_fault_remove(w.rig->drive[0].fault, rule);
+    while (!tree_live(&w.tree->drive[0])) {
+        all_shows(&w);
+        assert_true(mrmr_clock_monotonic() < end);
+        usleep(10000);
+    }
+    all_shows(&w);
+    assert_int_equal(records(&w, false), 0);
+    assert_true(rig_holds(w.rig, 0, "z/below"));
+    assert_false(rig_holds(w.rig, 0, "z/below/two"));
+    is_done(&w);
+    end_well(&w);
+}
+
+static void test_refused_for_a_while(void **state)
+{
+    (void)state;
+    refused_for_a_while(546, DRV_FAULT_RENAME, MRMR_SPACE);
+    refused_for_a_while(546, DRV_FAULT_SET_ATTR, MRMR_READONLY);
 }
 
 /* --- a folder that was emptied by renames --- */
@@ -153,6 +215,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_for_now),
+        cmocka_unit_test(test_refused_for_a_while),
         cmocka_unit_test(test_emptied),
         cmocka_unit_test(test_not_emptied),
         cmocka_unit_test(test_emptied_and_rebuilt),

@@ -808,7 +808,10 @@ enum { TREE_RECORD_NAME = 24 };
 /* Before a folder is renamed on these drives: durable. It stays for who opens the tree next. */
 mrmr_err tree_move_record(struct pool_tree *tree, const struct tree_set *on, const char *from,
     const char *to, char ret_name[TREE_RECORD_NAME]);
-void tree_move_record_remove(struct pool_tree *tree, const char *name); /* "": none */
+/* It goes (""; none) once the rename is durable on these drives, which made it; if that fails, and it was
+ * not taken back, it stays for who opens the tree next. Keeps the story. */
+void tree_move_record_end(struct pool_tree *tree, const char *name, const struct tree_set *on,
+    const char *from, const char *to, bool made);
 /* Each record in the pool's folder whose name begins so; what fails is told, and stays. */
 mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
     mrmr_err (*fn)(struct pool_tree *tree, const char *name));

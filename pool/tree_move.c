@@ -7,8 +7,9 @@
  * it is durable: a cut in between leaves both, and the one that was renamed shows, being new to the catalog.
  *
  * Of a folder on several drives: which drives and which names is written down first, durably, in a
- * file `rename-<16 hex>` of the pool's folder; then each drive renames; then the file goes. A cut in
- * between leaves the folder under both names, every file in one of them. Whoever opens the tree next
+ * file `rename-<16 hex>` of the pool's folder; then each drive renames, and has its folders synced; then
+ * the file goes. A cut in between leaves the folder under both names, every file in one of them; a power cut may
+ * take the rename back on one drive and not on another only as long as the file is there. Whoever opens the tree next
  * renames what is left (tree_move_record.c).
  *
  * A drive of the folder that is away has its part recorded, and makes it when it is back (later.h): it
@@ -29,6 +30,7 @@ struct moving {
     struct tree_node *from_node, *to_node;
     bool replaces; /* to shows something */
     struct mrmr_bytes from_path, to_path;
+    struct tree_set waits; /* drives that rename it when they are back */
     uint64_t epoch;
 };
 
@@ -478,7 +480,9 @@ static mrmr_err folder_later(struct moving *m, size_t drive)
         if (!is_fine(err))
             return err;
     }
-    return tree_later_rename(m->tree, drive, m->from_path.data, m->to_path.data, m->epoch);
+    MRMR_TRY(tree_later_rename(m->tree, drive, m->from_path.data, m->to_path.data, m->epoch));
+    tree_set_add(&m->waits, drive);
+    return MRMR_OK;
 }
 
 /* Of one that goes at this moment nobody knows whether it has renamed it. */
@@ -508,16 +512,16 @@ static mrmr_err folder_on_these(struct moving *m, bool live, struct tree_set *do
     return MRMR_OK;
 }
 
-static mrmr_err folder_on_each(struct moving *m)
+static mrmr_err folder_on_each(struct moving *m, struct tree_set *done)
 {
     static const struct tree_set none = {{0}};
-    struct tree_set done = none;
-    mrmr_err err = folder_on_these(m, true, &done);
+    *done = none;
+    mrmr_err err = folder_on_these(m, true, done);
     if (!err)
-        err = folder_on_these(m, false, &done);
+        err = folder_on_these(m, false, done);
     if (err)
-        folder_back(m, &done);
-    else if (tree_set_equal(&done, &none))
+        folder_back(m, done);
+    else if (tree_set_equal(done, &none))
         return mrmr_fail(MRMR_ABSENT, NULL);
     return err;
 }
@@ -551,16 +555,20 @@ static bool is_below(const char *path, const char *folder)
 static mrmr_err folder_rename(struct moving *m)
 {
     char record[TREE_RECORD_NAME] = "";
+    struct tree_set done;
     if (is_below(m->to_path.data, m->from_path.data))
         return mrmr_fail(MRMR_INVALID, "a folder cannot be moved into itself");
     MRMR_TRY(place_everywhere(m));
     if (takes_several(m))
         MRMR_TRY(
             tree_move_record(m->tree, &m->from->on, m->from_path.data, m->to_path.data, record));
-    mrmr_err err = folder_on_each(m);
+    mrmr_err err = folder_on_each(m, &done);
     if (!err)
         folder_replaced(m);
-    tree_move_record_remove(m->tree, record);
+    for (size_t i = 0; i < m->tree->ndrives; i++)
+        if (tree_set_has(&m->waits, i))
+            tree_set_remove(&done, i);
+    tree_move_record_end(m->tree, record, &done, m->from_path.data, m->to_path.data, !err);
     return err;
 }
 

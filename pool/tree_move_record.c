@@ -5,8 +5,9 @@
  *
  * Crash argument. Whoever opens the tree next takes them up: a copy that is still under the old name,
  * and is the folder that was to be renamed, is renamed where nothing is under the new one; of a drive that is
- * away what is missing of its records is made up for (later.h), and it is renamed when it is back. Then
- * the file goes. A cut in between finds the same once more. Where both names are there by then, somebody
+ * away what is missing of its records is made up for (later.h), and it is renamed when it is back. The
+ * folders in which the names lie are synced on each drive that is there, also one that had renamed it
+ * before, and then the file goes. A cut in between finds the same once more. Where both names are there by then, somebody
  * made one of them, and both stay.
  */
 #include "pool/tree.h"
@@ -75,11 +76,60 @@ mrmr_err tree_move_record(struct pool_tree *tree, const struct tree_set *on, con
     return MRMR_OK;
 }
 
-void tree_move_record_remove(struct pool_tree *tree, const char *name)
+/* Who may not read a folder cannot sync it alone. */
+static mrmr_err sync_folder_of(struct drv *drv, const char *path)
 {
-    if (name[0])
-        unlinkat(tree->pool->dirfd, name, 0);
+    const char *slash = strrchr(path, '/');
+    mrmr_autofree char *folder = strndup(path, slash ? (size_t)(slash - path) : 0);
+    if (!folder)
+        return mrmr_nomem();
+    mrmr_err err = drv_dir_sync(drv, folder);
+    if (err == MRMR_DENIED)
+        err = drv_sync_all(drv);
+    return mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED ||
+                   mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR
+               ? MRMR_OK
+               : err;
+}
+
+/* The new name first: a cut after that leaves none or both. */
+static mrmr_err sync_names(struct tree_drive *drive, const char *from, const char *to)
+{
+    struct drv *drv = drive->drive->drv;
+    mrmr_err err = sync_folder_of(drv, to);
+    if (!err)
+        err = sync_folder_of(drv, from);
+    return mrmr_err_drive(err, drive->drive->meta.name);
+}
+
+static bool is_durable(
+    struct pool_tree *tree, const struct tree_set *on, const char *from, const char *to)
+{
+    bool all = true;
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree_set_has(on, i) && sync_names(&tree->drive[i], from, to)) {
+            mrmr_log_story(MRMR_LOG_WARN, "a folder's new name may not be durable yet");
+            all = false;
+        }
+    return all;
+}
+
+static void record_remove(struct pool_tree *tree, const char *name)
+{
+    unlinkat(tree->pool->dirfd, name, 0);
     /* One that comes to life after a cut finds other inodes, or nothing left to do. */
+}
+
+void tree_move_record_end(struct pool_tree *tree, const char *name, const struct tree_set *on,
+    const char *from, const char *to, bool made)
+{
+    struct mrmr_story story;
+    if (!name[0])
+        return;
+    mrmr_story_save(&story);
+    if (is_durable(tree, on, from, to) || !made)
+        record_remove(tree, name);
+    mrmr_story_restore(&story);
 }
 
 /* --- after a crash --- */
@@ -169,7 +219,10 @@ static mrmr_err finish_later(struct tree_drive *drive, const struct record *reco
 static mrmr_err finish_now_or_later(
     struct tree_drive *drive, const struct record *record, uint64_t ino)
 {
-    return tree_live(drive) ? finish_on(drive, record, ino) : finish_later(drive, record, ino);
+    if (!tree_live(drive))
+        return finish_later(drive, record, ino);
+    MRMR_TRY(finish_on(drive, record, ino));
+    return sync_names(drive, record->from, record->to);
 }
 
 /* False: the record is needed still. */
@@ -196,7 +249,7 @@ static mrmr_err record_take_up(struct pool_tree *tree, const char *name)
     if (!record_parse(&text, &record))
         return mrmr_err_path(mrmr_fail(MRMR_FORMAT, "not the record of a rename"), name);
     if (record_finish(tree, &record))
-        tree_move_record_remove(tree, name);
+        record_remove(tree, name);
     return MRMR_OK;
 }
 

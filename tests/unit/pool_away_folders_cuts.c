@@ -219,6 +219,62 @@ static void test_power_cuts(void **state)
     assert_true(n > 20);
 }
 
+/* A rename on two drives that are there, and the power goes just after it: on both, or on neither. */
+static void power_goes_after(uint64_t seed)
+{
+    struct world w;
+    begin_folders(&w, RIG_MEM_CUT, 536);
+    close_tree(&w);
+    rig_bring_back(w.rig, 0);
+    open_tree(&w);
+    renames(&w, "a", "far/z", 0);
+    close_tree(&w);
+    rig_close(w.rig);
+    rig_power_cut(w.rig, seed);
+    rig_open(w.rig);
+    open_tree(&w);
+    reads(&w, "far/z/one");
+    reads(&w, "far/z/three");
+    is_absent(&w, "a");
+    for (unsigned d = 0; d < 2; d++)
+        assert_true(rig_holds(w.rig, d, "far/z") && !rig_holds(w.rig, d, "a"));
+    end_well(&w);
+}
+
+static void test_power_cut_after_it(void **state)
+{
+    (void)state;
+    uint64_t seed = rig_seed("away_folders_power_after");
+    for (unsigned i = 0; i < 8; i++)
+        power_goes_after(seed + i);
+}
+
+/* It cannot be made durable now: its record stays, and the next one sees to it. */
+static void test_not_durable(void **state)
+{
+    const struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_DIR_SYNC | DRV_FAULT_SYNC_ALL, .err = MRMR_SPACE};
+    struct world w;
+    (void)state;
+    begin_folders(&w, RIG_MEM_CUT, 537);
+    close_tree(&w);
+    rig_bring_back(w.rig, 0);
+    open_tree(&w);
+    rig_ok(is_there(&w, "a"));
+    rig_ok(drv_fault_add(w.rig->drive[1].fault, &rule, NULL));
+    renames(&w, "a", "z", 0);
+    close_tree(&w);
+    rig_close(w.rig);
+    rig_clear_faults(w.rig);
+    rig_power_cut(w.rig, 1);
+    rig_open(w.rig);
+    open_tree(&w);
+    reads(&w, "z/one");
+    reads(&w, "z/three");
+    is_absent(&w, "a");
+    end_well(&w);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -227,6 +283,8 @@ int main(void)
         cmocka_unit_test(test_cut_between_records),
         cmocka_unit_test(test_cut_and_rebuilt),
         cmocka_unit_test(test_power_cuts),
+        cmocka_unit_test(test_power_cut_after_it),
+        cmocka_unit_test(test_not_durable),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_away_folders_cuts", tests, NULL, NULL);

@@ -71,6 +71,8 @@ static mrmr_err folder_sync(struct applying *a)
     if (!a->folder_used)
         return MRMR_OK;
     mrmr_err err = drv_dir_sync(a->drive->drv, a->folder.data ? a->folder.data : "");
+    if (err == MRMR_DENIED) /* who may not read a folder cannot sync it alone */
+        err = drv_sync_all(a->drive->drv);
     if (err && mrmr_class_of(err) != MRMR_CLASS_UNSUPPORTED &&
         mrmr_class_of(err) != MRMR_CLASS_ABSENT)
         return err;

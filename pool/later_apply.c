@@ -216,6 +216,15 @@ static mrmr_err rename_free(struct pool_later *l, const struct pool_later_rename
     return drv_rename(drv, rename->from, rename->to, DRV_RENAME_REPLACE);
 }
 
+/* Who may not read a folder cannot sync it alone. */
+static mrmr_err sync_folder(struct pool_later *l, const char *folder)
+{
+    mrmr_err err = drv_dir_sync(l->drive->drv, folder);
+    if (err == MRMR_DENIED)
+        err = drv_sync_all(l->drive->drv);
+    return mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED ? MRMR_OK : err;
+}
+
 static mrmr_err sync_above(struct pool_later *l, const char *path)
 {
     mrmr_autofree char *folder = strdup(path);
@@ -224,9 +233,8 @@ static mrmr_err sync_above(struct pool_later *l, const char *path)
     for (;;) {
         char *slash = strrchr(folder, '/');
         *(slash ? slash : folder) = '\0';
-        mrmr_err err = drv_dir_sync(l->drive->drv, folder);
-        if (err && mrmr_class_of(err) != MRMR_CLASS_UNSUPPORTED &&
-            mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
+        mrmr_err err = sync_folder(l, folder);
+        if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
             return err;
         if (!slash)
             return MRMR_OK;
@@ -447,8 +455,7 @@ static mrmr_err set_at(struct pool_later *l, size_t i, const struct pool_later_s
         MRMR_TRY(set_xattr(l, path, set, &l->seen[i]));
     if (set->fixed.what)
         MRMR_TRY(set_values(l, path, set, &l->seen[i], is));
-    mrmr_err err = drv_dir_sync(l->drive->drv, path);
-    return mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED ? MRMR_OK : err;
+    return sync_folder(l, path);
 }
 
 /* The drive has no such attribute, or not for this user, or has room for none of that size: the last is
@@ -505,7 +512,9 @@ static mrmr_err look_before(struct pool_later *l)
         mrmr_autofree char *path = NULL;
         if (l->list->record[i].kind != POOL_GONE_SET)
             continue;
-        MRMR_TRY(find(l, &l->list->record[i], &path, &l->seen[i].stat));
+        mrmr_err err = find(l, &l->list->record[i], &path, &l->seen[i].stat);
+        if (err && err != MRMR_DENIED) /* what was asked by who may look is done first */
+            return err;
         l->seen[i].is = path;
     }
     return MRMR_OK;

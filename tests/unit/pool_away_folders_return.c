@@ -123,6 +123,40 @@ static void test_refused_for_a_while(void **state)
     refused_for_a_while(546, DRV_FAULT_SET_ATTR, MRMR_READONLY);
 }
 
+/* A folder that its user may enter and not read cannot be synced alone; and one in such a one that he may not
+ * even enter cannot be looked at. */
+static void not_to_be_read(uint64_t seed, const char *prefix, uint32_t ops, uint64_t times)
+{
+    const struct drv_fault_rule rule = {
+        .ops = ops, .prefix = prefix, .times = times, .err = MRMR_DENIED};
+    struct world w;
+    unsigned id;
+    begin_attributes(&w, RIG_MEM, seed);
+    removes(&w, "a/sub/two");
+    renames(&w, "a", "far/z", 0);
+    sets(&w, "deep", 0700, 0, some_time);
+    close_tree(&w);
+    rig_bring_back(w.rig, 0);
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &rule, &id));
+    open_tree(&w);
+    assert_true(drv_fault_hits(w.rig->drive[0].fault, id) > 0);
+    assert_int_equal(records(&w, false), 0);
+    assert_true(rig_holds(w.rig, 0, "far/z/one"));
+    assert_false(rig_holds(w.rig, 0, "far/z/sub/two"));
+    has_attrs(w.rig, 0, "deep", 0700, 0, some_time);
+    rig_clear_faults(w.rig);
+    end_well(&w);
+}
+
+static void test_not_to_be_read(void **state)
+{
+    (void)state;
+    not_to_be_read(547, "a", DRV_FAULT_DIR_SYNC, 0);
+    not_to_be_read(547, "far", DRV_FAULT_DIR_SYNC, 0);
+    not_to_be_read(547, "deep", DRV_FAULT_DIR_SYNC, 0);
+    not_to_be_read(547, "deep", DRV_FAULT_STAT, 1);
+}
+
 /* --- a folder that was emptied by renames --- */
 
 /* And its name is another's by then, if asked for. */
@@ -216,6 +250,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_for_now),
         cmocka_unit_test(test_refused_for_a_while),
+        cmocka_unit_test(test_not_to_be_read),
         cmocka_unit_test(test_emptied),
         cmocka_unit_test(test_not_emptied),
         cmocka_unit_test(test_emptied_and_rebuilt),

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 struct seen { /* a folder before anything was done: for who judges what others changed */
@@ -200,11 +201,21 @@ static bool was_made(const struct pool_later *l, const char *path)
     return false;
 }
 
-/* Never over anything; a folder of our own making from just now, which is empty again, goes. */
-static mrmr_err rename_free(struct pool_later *l, const struct pool_later_rename *rename)
+/* On a drive to which both names are one, or as far as it is known there. */
+static bool is_other_case(const struct pool_later *l, const struct pool_later_rename *rename)
+{
+    return !(l->drive->info.caps & DRV_CAP_CASE_SENSITIVE) &&
+           strcasecmp(rename->from, rename->to) == 0;
+}
+
+/* Never over anything but itself; a folder of our own making from just now, which is empty again, goes. */
+static mrmr_err rename_free(
+    struct pool_later *l, const struct pool_later_rename *rename, bool itself)
 {
     struct drv *drv = l->drive->drv;
     struct drv_stat stat;
+    if (itself)
+        return drv_rename(drv, rename->from, rename->to, DRV_RENAME_REPLACE);
     if (was_made(l, rename->to))
         drv_rmdir(drv, rename->to);
     mrmr_err err = drv_rename(drv, rename->from, rename->to, DRV_RENAME_NOREPLACE);
@@ -246,23 +257,23 @@ enum outcome { OUT_DONE, OUT_NOT_THERE, OUT_IN_THE_WAY };
 static mrmr_err rename_among(struct pool_later *l, const struct pool_gone_record *record,
     const struct pool_later_rename *rename, enum outcome *ret_outcome)
 {
+    const bool known = l->drive->info.caps & DRV_CAP_STABLE_INO && record->ino;
     struct drv_stat stat;
-    bool has, is;
+    bool has, is, itself;
     *ret_outcome = OUT_DONE;
-    MRMR_TRY(is_at(l, record, rename->to, &stat, &is));
-    if (is)
-        return MRMR_OK; /* before a cut */
+    MRMR_TRY(is_at(l, record, rename->to, &stat, &itself));
     MRMR_TRY(is_at(l, record, rename->from, &stat, &is));
-    if (!is) {
-        *ret_outcome = OUT_NOT_THERE;
+    if (!is) { /* it was made before a cut, or by somebody else */
+        *ret_outcome = itself ? OUT_DONE : OUT_NOT_THERE;
         return MRMR_OK;
     }
+    itself = itself && (known || is_other_case(l, rename)); /* else it is some folder */
     MRMR_TRY(moved_has(l, rename, record->ino, &has));
     if (!has)
         MRMR_TRY(moved_add(l, rename, record->ino, POOL_MOVED_RENAME));
     mrmr_err err = make_above(l, rename->to);
     if (!err)
-        err = rename_free(l, rename);
+        err = rename_free(l, rename, itself);
     if (!err || !is_final(err))
         return err;
     mrmr_log_story(MRMR_LOG_INFO, "a folder that was renamed while its drive was away");

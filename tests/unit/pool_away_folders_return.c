@@ -3,6 +3,7 @@
  * The drive of folders that were changed while it was away is back, and cannot take what was asked of it:
  * for now, or at all; or only in another order.
  */
+#include "pool/gone.h"
 #include "tests/unit/pool_away_folders_world.h"
 
 #include <string.h>
@@ -157,6 +158,42 @@ static void test_not_to_be_read(void **state)
     not_to_be_read(547, "deep", DRV_FAULT_STAT, 1);
 }
 
+/* --- names that are not what they seem --- */
+
+/* The drive cannot tell one folder from another: one that has the new name is not the one that was renamed
+ * as long as the old name is there. */
+static void test_cannot_tell_folders(void **state)
+{
+    struct world w;
+    struct pool_gone *gone;
+    size_t left;
+    (void)state;
+    begin_folders(&w, RIG_MEM, 548);
+    renames(&w, "a", "z", 0);
+    renames(&w, "deep", "y", 0);
+    close_tree(&w);
+    rig_ok(drv_mkdir(w.rig->drive[0].raw, "z", 0700));
+    rig_ok(drv_rename(w.rig->drive[0].raw, "deep", "y", 0)); /* as before a cut */
+    rig_bring_back(w.rig, 0);
+    rig_reopen(w.rig);
+    struct pool_drive *drive = rig_pool_drive(w.rig, 0);
+    struct pool_job job = rig_job(w.rig);
+    drive->info.caps &= ~(uint32_t)(DRV_CAP_STABLE_INO | DRV_CAP_BTIME);
+    rig_ok(pool_gone_open(w.rig->pool->dirfd, true, &gone));
+    rig_ok(pool_gone_apply(w.rig->pool, &job, gone, drive, NULL, &left));
+    pool_gone_close(gone);
+    assert_int_equal(left, 0);
+    assert_int_equal(count_conflicts(&w), 1);
+    assert_true(rig_holds(w.rig, 0, "a/one"));
+    strcpy(rig_find(w.rig, "z/one")->path, "a/one");
+    strcpy(rig_find(w.rig, "z/sub/two")->path, "a/sub/two");
+    rig_reopen(w.rig);
+    open_tree(&w);
+    reads(&w, "a/one");
+    reads(&w, "y/in/it");
+    end_well(&w);
+}
+
 /* --- a folder that was emptied by renames --- */
 
 /* And its name is another's by then, if asked for. */
@@ -251,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_refused_for_now),
         cmocka_unit_test(test_refused_for_a_while),
         cmocka_unit_test(test_not_to_be_read),
+        cmocka_unit_test(test_cannot_tell_folders),
         cmocka_unit_test(test_emptied),
         cmocka_unit_test(test_not_emptied),
         cmocka_unit_test(test_emptied_and_rebuilt),

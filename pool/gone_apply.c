@@ -8,8 +8,9 @@
  * Only what is the version that was removed goes (I1). A file is looked at once more after it was
  * taken from its name, where nobody changes it by that name any more: what has come to be another one at
  * that moment is put back. So every file goes through the folder of what is retained, with symlinks
- * for the leaves that stripes count on (I3); one that nothing counts on is unlinked there, and after a cut
- * in between release does that.
+ * for the leaves that stripes count on (I3), under the name beside until it was looked at (retained.h);
+ * one that nothing counts on is unlinked there. After a cut in between it may be either, and goes to the
+ * quarantine.
  *
  * Each removal runs among the writers, and the scan is told of it before (touched.h): it holds nothing
  * for it. Then the folders that the names lay in are synced, and then the records are over (gone.h).
@@ -108,7 +109,7 @@ static mrmr_err touch(struct applying *a, uint64_t ino)
     return err;
 }
 
-/* It has a name where things are retained, and no other through which anyone could change it. */
+/* It has the name beside where things are retained, and no other through which anyone could change it. */
 static mrmr_err judge_taken(struct applying *a, const struct pool_gone_record *record,
     const char *taken, bool counted, bool *ret_kept)
 {
@@ -124,6 +125,8 @@ static mrmr_err judge_taken(struct applying *a, const struct pool_gone_record *r
     *ret_kept = !pool_gone_is(record, &a->drive->info, &stat);
     if (*ret_kept)
         return pool_retained_put_back(drv, taken, a->path);
+    if (counted)
+        MRMR_TRY(pool_retained_taken(drv, taken, a->path, a->keeping));
     MRMR_TRY(drv_dir_sync(drv, POOL_RETAINED_FILES));
     return counted ? MRMR_OK : drv_unlink(drv, taken);
 }
@@ -134,9 +137,10 @@ static mrmr_err take_file(struct applying *a, const struct pool_gone_record *rec
     struct drv *drv = a->drive->drv;
     char taken[POOL_RETAINED_PATH];
     if (a->keeping) {
-        MRMR_TRY(pool_retained_keep(drv, a->path, leaves, n, POOL_RETAINED_MOVE, taken));
+        MRMR_TRY(pool_retained_keep(drv, a->path, leaves, n, POOL_RETAINED_TAKE, taken));
     } else { /* a tree may be at work: on a full drive this one waits until there is room */
         MRMR_TRY(pool_retained_point(drv, leaves, n, taken));
+        pool_retained_beside(taken);
         MRMR_TRY(drv_rename(drv, a->path, taken, DRV_RENAME_REPLACE));
     }
     return judge_taken(a, record, taken, n > 0, ret_kept);

@@ -60,12 +60,32 @@ static mrmr_err leaf_place(
     return MRMR_OK;
 }
 
+/* The name beside of a whole file. */
+static void saved_path(const char *file, char ret_path[POOL_RETAINED_PATH])
+{
+    snprintf(ret_path, POOL_RETAINED_PATH, POOL_RETAINED_FILES "/" POOL_RETAINED_SAVED "%.40s",
+        strrchr(file, '/') + 1);
+}
+
+/* One that was taken has the name beside until it is judged, and for longer if that was broken off.
+ * Between the two looks it may have been given the other. */
+static mrmr_err whole_open(struct drv *drv, const char *path, struct drv_file **ret_file)
+{
+    char saved[POOL_RETAINED_PATH];
+    saved_path(path, saved);
+    mrmr_err err = drv_file_open(drv, path, DRV_OPEN_READ, 0, ret_file);
+    if (err == MRMR_ABSENT)
+        err = drv_file_open(drv, saved, DRV_OPEN_READ, 0, ret_file);
+    return err == MRMR_ABSENT ? drv_file_open(drv, path, DRV_OPEN_READ, 0, ret_file) : err;
+}
+
 static mrmr_err leaf_open(
     struct drv *drv, const char *path, struct drv_file **ret_file, uint64_t *ret_offset)
 {
     char at[POOL_RETAINED_PATH];
     MRMR_TRY(leaf_place(drv, path, at, ret_offset));
-    return drv_file_open(drv, at, DRV_OPEN_READ, 0, ret_file);
+    return strcmp(at, path) != 0 ? whole_open(drv, at, ret_file)
+                                 : drv_file_open(drv, at, DRV_OPEN_READ, 0, ret_file);
 }
 
 /* --- reading --- */
@@ -114,7 +134,7 @@ static mrmr_err find_pointed(const struct pool_pointer *pointer, void *arg)
         pointer->leaf > UINT64_MAX / META_LEAF - 1)
         return MRMR_OK;
     file_path(pointer->file, path);
-    mrmr_err err = drv_file_open(finding->drv, path, DRV_OPEN_READ, 0, &file);
+    mrmr_err err = whole_open(finding->drv, path, &file);
     if (!err)
         err = read_verified(
             file, pointer->leaf * META_LEAF, finding->digest, finding->buf, finding->size);
@@ -442,7 +462,38 @@ mrmr_err pool_retained_keep(struct drv *drv, const char *path,
     mrmr_story_save(&story);
     if (err)
         return err == MRMR_SPACE ? keep_failed(&story) : err;
+    if (how == POOL_RETAINED_TAKE)
+        pool_retained_beside(ret_kept);
     return keep_named(drv, path, how, ret_kept);
+}
+
+void pool_retained_beside(char kept[POOL_RETAINED_PATH])
+{
+    char saved[POOL_RETAINED_PATH];
+    saved_path(kept, saved);
+    memcpy(kept, saved, sizeof saved);
+}
+
+/* A name below the folder without what stands before it beside. */
+static const char *bare_name(const char *path)
+{
+    const char *name = strrchr(path, '/') + 1;
+    const size_t prefix = strlen(POOL_RETAINED_SAVED);
+    return strncmp(name, POOL_RETAINED_SAVED, prefix) ? name : name + prefix;
+}
+
+mrmr_err pool_retained_taken(struct drv *drv, const char *taken, const char *path, bool may_give)
+{
+    char kept[POOL_RETAINED_PATH];
+    struct mrmr_story story;
+    snprintf(kept, sizeof kept, POOL_RETAINED_FILES "/%.40s", bare_name(taken));
+    mrmr_err err = may_give ? keep_named(drv, taken, POOL_RETAINED_TAKE, kept)
+                            : drv_rename(drv, taken, kept, DRV_RENAME_REPLACE);
+    if (!err)
+        return MRMR_OK;
+    mrmr_story_save(&story);
+    pool_retained_put_back(drv, taken, path);
+    return mrmr_story_restore(&story);
 }
 
 static mrmr_err to_quarantine(
@@ -456,13 +507,13 @@ static mrmr_err to_quarantine(
 mrmr_err pool_retained_put_back(struct drv *drv, const char *kept, const char *path)
 {
     char to[POOL_RETAINED_PATH];
-    const char *name = strrchr(kept, '/') + 1;
+    const char *name = bare_name(kept);
     if (!drv_rename(drv, kept, path, DRV_RENAME_NOREPLACE))
         return MRMR_OK;
     mrmr_err err = to_quarantine(drv, kept, name, to);
     if (err) { /* where it lies, under a name that nothing is let go of by */
         snprintf(to, sizeof to, POOL_RETAINED_FILES "/" POOL_RETAINED_SAVED "%.40s", name);
-        err = drv_rename(drv, kept, to, DRV_RENAME_REPLACE);
+        err = strcmp(kept, to) != 0 ? drv_rename(drv, kept, to, DRV_RENAME_REPLACE) : MRMR_OK;
     }
     if (!err)
         mrmr_log(MRMR_LOG_WARN, "what somebody saved as '%s' is now %s", path, to);
@@ -477,11 +528,14 @@ mrmr_err pool_retained_settle_saved(
     if (strncmp(name, POOL_RETAINED_SAVED, prefix) != 0 ||
         snprintf(kept, sizeof kept, POOL_RETAINED_FILES "/%s", name) >= (int)sizeof kept)
         return MRMR_OK;
-    MRMR_TRY(to_quarantine(drive->drv, kept, name + prefix, to));
+    mrmr_err err = to_quarantine(drive->drv, kept, name + prefix, to);
+    if (err == MRMR_ABSENT) /* it was judged since */
+        return MRMR_OK;
+    MRMR_TRY(err);
     pool_tell(pool, job, true, "saved-aside", drive,
-        "somebody saved a file on drive %s while it was being removed, and it could not be put "
-        "back "
-        "in its place: it is %s there",
+        "a file on drive %s that was being removed may be one that somebody saved just then, and "
+        "was "
+        "not put back in its place: it is %s there",
         drive->meta.name, to);
     return MRMR_OK;
 }

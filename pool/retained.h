@@ -5,6 +5,7 @@
  *     .mrmr/retained/3f/<64 hex>       one leaf, named by its digest: its bytes, or a symlink
  *                                      "../files/<16 hex>#<leaf>" into a whole file
  *     .mrmr/retained/files/<16 hex>    a file that was deleted or replaced: the very inode
+ *     .mrmr/retained/files/saved-<16 hex>   the same, taken from its name and not judged yet
  *     .mrmr/pointers                   where leaves lie in such files, if the drive had no room for
  *                                      symlinks (pointers.h)
  *
@@ -24,6 +25,14 @@
  * the drive has hardly room for symlinks, pointers.h takes the place of (1), and if it has none for the
  * name either, what is free behind the pointers is given back to it, and (2) tried again: a cut leaves
  * less of that. When nothing is left to give it fails, and the file is as it was.
+ *
+ * Of taking one that may be another by now, since somebody saves to its name at any moment. The symlinks
+ * are as above. (2) The file is renamed to the name beside, saved-<16 hex>, which nothing is let go of by;
+ * (3) there, where nobody reaches it by its name any more, it is looked at; (4) it is renamed to the name
+ * that the symlinks lead to, or goes back. A cut between (2) and (4) leaves it beside, whatever it is: who
+ * reads looks there, too, and believes only digests, so what is counted on is found (I3); and when no
+ * symlink and no pointer leads to it any more it goes to the quarantine (I1), also if it was the right one.
+ * One that nothing counts on is removed after (3), from the name beside.
  *
  * Of release. A leaf is removed when the catalog, durably, has no stripe that counts on it, or only
  * such that have it in its place; a whole file when no symlink leads to it. A cut leaves some of them for the next time.
@@ -85,10 +94,20 @@ mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf le
  * means (above), and then it has the name in ret_kept, where it is moved to or linked. Not durable:
  * sync POOL_RETAINED_FILES where that matters. For the one tree that changes the pool, one at a time
  * on a drive. MRMR_SPACE: there is really no room. */
-enum pool_retained_how { POOL_RETAINED_MOVE, POOL_RETAINED_LINK };
+enum pool_retained_how {
+    POOL_RETAINED_MOVE,
+    POOL_RETAINED_LINK,
+    POOL_RETAINED_TAKE, /* moved to the name beside, to be judged: taken, put_back, or unlinked */
+};
 mrmr_err pool_retained_keep(struct drv *drv, const char *path,
     const struct pool_retained_leaf leaves[], size_t n, enum pool_retained_how how,
     char ret_kept[POOL_RETAINED_PATH]);
+
+/* The path that point gave becomes the one beside. */
+void pool_retained_beside(char kept[POOL_RETAINED_PATH]);
+/* What was taken to the name beside is what was meant, and gets its own. may_give: as keep on a full
+ * drive, by whom that may be called. On failure it is put back to the path. */
+mrmr_err pool_retained_taken(struct drv *drv, const char *taken, const char *path, bool may_give);
 
 /* What was found kept on one drive, and read. Zero-initialise. */
 struct pool_retained_kept {
@@ -103,8 +122,8 @@ mrmr_err pool_retained_note(struct pool *pool, const struct pool_job *job,
 void pool_retained_kept_free(struct pool_retained_kept *kept);
 /* What was taken to `kept` is not what was meant, or nobody can tell, and goes back to its path; if that
  * cannot be, as when something has it by now, to the quarantine, which nothing clears away (I1). If that
- * cannot be either it gets a name beside, by which nothing is let go of, and settle_saved takes it to
- * the quarantine later, and tells so; of other names nothing. On failure of all it is where it was. */
+ * cannot be either it gets a name beside, by which nothing is let go of (it may have that already), and settle_saved takes it to
+ * the quarantine later, once nothing leads to it, and tells so; of other names nothing. On failure of all it is where it was. */
 #define POOL_RETAINED_SAVED "saved-"
 mrmr_err pool_retained_put_back(struct drv *drv, const char *kept, const char *path);
 mrmr_err pool_retained_settle_saved(

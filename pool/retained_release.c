@@ -420,8 +420,43 @@ static mrmr_err files_in_use(struct retained_drive *d, struct mrmr_bytes *names,
     return err;
 }
 
+/* Something leads to the file of this name. */
+static bool file_is_used(const struct mrmr_bytes *used, const char *name)
+{
+    return used->size && bsearch(name, used->data, used->size / FILE_HEX, FILE_HEX, name_compare);
+}
+
+/* One that cannot be moved now stays, and is tried again the next time. */
+static void settle_saved(
+    struct pool *pool, const struct pool_job *job, struct retained_drive *d, const char *name)
+{
+    if (!pool_retained_settle_saved(pool, job, d->drive, name))
+        return;
+    mrmr_err_drive(mrmr_story_get()->err, d->drive->meta.name);
+    mrmr_log_story(MRMR_LOG_WARN, "what somebody saved stays where it is");
+}
+
+static mrmr_err release_file(struct pool *pool, const struct pool_job *job,
+    struct retained_drive *d, const struct mrmr_bytes *used, const char *name)
+{
+    const size_t prefix = strlen(POOL_RETAINED_SAVED);
+    const bool saved = strncmp(name, POOL_RETAINED_SAVED, prefix) == 0;
+    const char *bare = saved ? name + prefix : name;
+    char path[POOL_RETAINED_PATH];
+    if (is_file_name(bare) && file_is_used(used, bare))
+        return MRMR_OK;
+    if (saved)
+        settle_saved(pool, job, d, name);
+    if (!is_file_name(name))
+        return MRMR_OK;
+    snprintf(path, sizeof path, POOL_RETAINED_FILES "/%s", name);
+    mrmr_err err = drv_unlink(d->drive->drv, path);
+    return err == MRMR_ABSENT || err == MRMR_IS_DIR ? MRMR_OK : err;
+}
+
 /* A file on the list has all the symlinks and pointers that it will ever have. */
-static mrmr_err release_files(struct retained_drive *d)
+static mrmr_err release_files(
+    struct pool *pool, const struct pool_job *job, struct retained_drive *d)
 {
     mrmr_autobytes struct mrmr_bytes used = MRMR_BYTES_INIT;
     bool all;
@@ -430,28 +465,9 @@ static mrmr_err release_files(struct retained_drive *d)
     MRMR_TRY(files_in_use(d, &used, &all));
     if (!all)
         return MRMR_OK; /* what cannot be seen may lead to any of them */
-    for (size_t at = 0; at < d->files.size; at += strlen(d->files.data + at) + 1) {
-        const char *name = d->files.data + at;
-        char path[POOL_RETAINED_PATH];
-        if (!is_file_name(name) ||
-            (used.size && bsearch(name, used.data, used.size / FILE_HEX, FILE_HEX, name_compare)))
-            continue;
-        snprintf(path, sizeof path, POOL_RETAINED_FILES "/%s", name);
-        mrmr_err err = drv_unlink(d->drive->drv, path);
-        if (err && err != MRMR_ABSENT && err != MRMR_IS_DIR)
-            return err;
-    }
-    return MRMR_OK;
-}
-
-/* One that cannot be moved now stays, and is tried again the next time. */
-static void settle_saved(struct pool *pool, const struct pool_job *job, struct retained_drive *d)
-{
     for (size_t at = 0; at < d->files.size; at += strlen(d->files.data + at) + 1)
-        if (pool_retained_settle_saved(pool, job, d->drive, d->files.data + at)) {
-            mrmr_err_drive(mrmr_story_get()->err, d->drive->meta.name);
-            mrmr_log_story(MRMR_LOG_WARN, "what somebody saved stays where it is");
-        }
+        MRMR_TRY(release_file(pool, job, d, &used, d->files.data + at));
+    return MRMR_OK;
 }
 
 /* Writers stand still once after the list was made: what they saved before that, they have written
@@ -470,8 +486,7 @@ static mrmr_err release_drive(
     MRMR_TRY(release_leaves(pool, job, d));
     MRMR_TRY(release_pointers(pool, job, d));
     MRMR_TRY(release_temps(d));
-    settle_saved(pool, job, d);
-    MRMR_TRY(release_files(d));
+    MRMR_TRY(release_files(pool, job, d));
     /* What was given away comes from what is free now. */
     if (pool_drive_slack_keep(pool, d->drive))
         mrmr_log_story(MRMR_LOG_INFO, "keeping slack");

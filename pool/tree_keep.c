@@ -13,7 +13,8 @@
  * Crash argument. Of a write: each leaf that it touches and that counts is durable where it is kept
  * before the write is issued (retained.h). Of a removal: the symlinks, or what stands in for them on
  * a drive without room, are durable, then one rename
- * takes the file from its name to where it is kept. Of a replacement: the symlinks, then a link to
+ * takes the file from its name to where it is kept; of a copy that goes since the file was brought to
+ * another drive, to the name beside, where it is judged (retained.h). Of a replacement: the symlinks, then a link to
  * where it is kept, then the rename of the other file, made by the caller: the name is never missing,
  * and after a cut anywhere the bytes have one name or two. The link need not be durable: a cut that
  * loses it loses the rename, too, or, where a drive does not keep that order, is seen as a file that
@@ -513,7 +514,7 @@ static mrmr_err take(struct tree_drive *drive, const struct tree_counted *counte
     char to[POOL_RETAINED_PATH];
     struct drv_stat taken;
     mrmr_locked(&drive->keeping);
-    MRMR_TRY(pool_retained_keep(drv, path, counted->leaf, counted->n, POOL_RETAINED_MOVE, to));
+    MRMR_TRY(pool_retained_keep(drv, path, counted->leaf, counted->n, POOL_RETAINED_TAKE, to));
     mrmr_err err = drv_stat(drv, to, &taken);
     if (err) {
         struct mrmr_story story;
@@ -525,7 +526,7 @@ static mrmr_err take(struct tree_drive *drive, const struct tree_counted *counte
         MRMR_TRY(pool_retained_put_back(drv, to, path));
         return mrmr_fail(MRMR_CHANGED, "it was changed on its drive meanwhile");
     }
-    return counted->n ? MRMR_OK : drv_unlink(drv, to);
+    return counted->n ? pool_retained_taken(drv, to, path, true) : drv_unlink(drv, to);
 }
 
 mrmr_err tree_keep_taken(struct pool_tree *tree, size_t drive, const char *path,

@@ -225,18 +225,31 @@ static mrmr_err attrs_open(const struct setting *setting, const struct attrs *at
     return err;
 }
 
-static mrmr_err set_attrs(struct setting *setting, unsigned what, const struct pool_attr *set)
+static mrmr_err set_attrs_now(struct setting *setting, struct attrs *attrs)
 {
-    struct attrs attrs = attrs_of(what, set);
-    if (!attrs.what)
-        return MRMR_OK;
     setting->fn = attrs_now;
-    setting->arg = &attrs;
-    setting->what = attrs.what;
+    setting->arg = attrs;
+    setting->what = attrs->what;
     mrmr_err err = folder_is_there(setting);
     if (!err)
         err = tree_by_path(setting->tree, setting->node, attrs_path, setting);
-    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? attrs_open(setting, &attrs) : err;
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? attrs_open(setting, attrs) : err;
+}
+
+/* Of a file among the writers: what is given up may be done after what is set later, so the drive is late
+ * until it is over, also for whoever mounts the pool next. */
+static mrmr_err set_attrs(struct setting *setting, unsigned what, const struct pool_attr *set)
+{
+    struct attrs attrs = attrs_of(what, set);
+    uint64_t epoch;
+    if (!attrs.what)
+        return MRMR_OK;
+    if (setting->spot.kind == POOL_DIR)
+        return set_attrs_now(setting, &attrs);
+    MRMR_TRY(tree_change_begin(setting->tree, &epoch));
+    mrmr_err err = set_attrs_now(setting, &attrs);
+    tree_change_end(setting->tree);
+    return err;
 }
 
 /* --- size --- */

@@ -247,6 +247,35 @@ static void test_a_create_comes_late(void **state)
     end_hanging(&w, &hang);
 }
 
+static mrmr_err set_mode(struct world *w, uint32_t mode)
+{
+    const struct pool_attr set = {.mode = mode};
+    struct pool_attr attr = look(w, POOL_ROOT, "f0");
+    return pool_tree_set(w->tree, NULL, attr.node, NULL, POOL_SET_MODE, &set, &attr);
+}
+
+/* A mode that is set late does not take back the one that was set after it. */
+static void test_a_mode_is_set_late(void **state)
+{
+    struct world w;
+    struct hang hang;
+    struct drv_stat stat;
+    (void)state;
+    begin_hanging(&w, &hang, 234);
+    hang_once(&w, &hang, DRV_FAULT_SET_ATTR);
+    assert_int_equal(mrmr_class_of(set_mode(&w, 0600)), MRMR_CLASS_UNAVAILABLE);
+    assert_int_equal(sem_trywait(&hang.begun), 0);
+    assert_true(drv_guard_late(w.tree->drive[0].drive->drv) > 0);
+    assert_true(pool_drive_hangs(w.rig->pool, rig_pool_drive(w.rig, 0))); /* whoever asks */
+    it_ends(&w, &hang);
+    while (!tree_live(&w.tree->drive[0]))
+        moment();
+    rig_ok(set_mode(&w, 0640));
+    rig_ok(drv_stat(w.rig->drive[0].raw, "f0", &stat));
+    assert_int_equal(stat.mode, 0640);
+    end_hanging(&w, &hang);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -255,6 +284,7 @@ int main(void)
         cmocka_unit_test(test_keeping_hangs),
         cmocka_unit_test(test_a_drive_stays_away_meanwhile),
         cmocka_unit_test(test_a_create_comes_late),
+        cmocka_unit_test(test_a_mode_is_set_late),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_late", tests, NULL, NULL);

@@ -476,8 +476,11 @@ static mrmr_err write_at(int fd, const struct mrmr_bytes *bytes, uint64_t offset
     return fdatasync(fd) < 0 ? mrmr_fail_errno(errno, "sync", GONE_NAME) : MRMR_OK;
 }
 
-static mrmr_err journal_append(const struct pool_gone *gone, const struct mrmr_bytes *bytes)
+/* What was removed has room for itself whatever else was asked for. */
+static mrmr_err journal_append(
+    const struct pool_gone *gone, const struct mrmr_bytes *bytes, enum pool_gone_kind kind)
 {
+    const uint64_t most = kind == POOL_GONE_REMOVED ? GONE_MOST : GONE_LATER_MOST;
     struct stat st;
     mrmr_autoclose int fd =
         openat(gone->dirfd, GONE_NAME, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -486,9 +489,9 @@ static mrmr_err journal_append(const struct pool_gone *gone, const struct mrmr_b
     if (fstat(fd, &st) < 0)
         return mrmr_fail_errno(errno, "stat", GONE_NAME);
     uint64_t offset = aligned((size_t)st.st_size);
-    if (offset + bytes->size > GONE_MOST)
+    if (offset + bytes->size > most)
         return mrmr_err_hint(
-            mrmr_fail(MRMR_SPACE, "too much was removed from drives that are away"),
+            mrmr_fail(MRMR_SPACE, "too much was removed from drives that are away, or changed"),
             "connect them, or, if they are lost: mrmr rebuild");
     mrmr_err err = write_at(fd, bytes, offset);
     if (!err && !offset && fsync(gone->dirfd) < 0)
@@ -526,7 +529,7 @@ static mrmr_err add_locked(struct pool_gone *gone, struct pool_gone_record *reco
     mrmr_autobytes struct mrmr_bytes bytes = MRMR_BYTES_INIT;
     MRMR_TRY(mrmr_random(&record->id, sizeof record->id));
     MRMR_TRY(record_append(record, &bytes));
-    MRMR_TRY(journal_append(gone, &bytes));
+    MRMR_TRY(journal_append(gone, &bytes, record->kind));
     return refresh_locked(gone);
 }
 

@@ -18,6 +18,8 @@
 #define GONE_LATER_MAGIC UINT64_C(0x32656e6f67726d01) /* "\1mrgone2" */
 
 enum { GONE_PATH_MOST = 4096, GONE_EXTRA_MOST = 1 << 18, GONE_MOST = 256 << 20 };
+/* Of the file; names and attributes are added no further than this. */
+enum { GONE_LATER_MOST = GONE_MOST / 4 };
 
 struct gone_header {
     uint64_t magic;

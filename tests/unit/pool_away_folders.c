@@ -232,6 +232,25 @@ static void test_not_recorded_twice(void **state)
     not_recorded_twice(509, "gone");
 }
 
+/* The journal has room for what is removed, and for nothing else any more. */
+static void test_room_for_removals(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_folders(&w, RIG_MEM, 550);
+    removes(&w, "a/one");
+    mrmr_autoclose int fd = openat(w.rig->pool->dirfd, "gone", O_RDWR | O_CLOEXEC);
+    assert_int_equal(ftruncate(fd, 64 << 20), 0);
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "deep", POOL_ROOT, "z", 0), MRMR_SPACE);
+    reads(&w, "deep/in/it");
+    removes(&w, "deep/in/it");
+    assert_int_equal(records(&w, false), 2);
+    comes_back(&w, NULL);
+    assert_true(rig_holds(w.rig, 0, "deep/in"));
+    end_well(&w);
+}
+
 /* --- the drive comes back changed --- */
 
 static void each_has_its_own(struct world *w)
@@ -406,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_not_recorded),
         cmocka_unit_test(test_not_recorded_twice),
+        cmocka_unit_test(test_room_for_removals),
         cmocka_unit_test(test_something_has_the_name),
         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_attributes_changed_meanwhile),

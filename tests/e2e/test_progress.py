@@ -13,6 +13,8 @@ import time
 
 import pytest
 
+from some import some
+
 BIG = {"files": 5, "size": 20_000_000}  # takes long enough to be seen, and met, in the middle
 SMALL = {"files": 2, "size": 1_000_000}
 
@@ -108,7 +110,7 @@ def has_written_rows(mrmr):
     return False
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize("number, code", some([(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], 1))
 def test_interrupted_sync_goes_on_from_there(mrmr, number, code):
     made = big_pool(mrmr)
     process = mrmr.start("sync", "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE,

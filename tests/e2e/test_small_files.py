@@ -8,7 +8,7 @@ import subprocess
 from loops import loops, need_loops
 from test_bad_world import Pool, seed_of
 
-MANY = 40_000  # in memory; a quarter of it where there is not so much, and the medium would take long
+MANY = 10_000
 LEAST, MOST = 4 << 10, 200 << 10
 MEAN = (LEAST + MOST) // 2
 # Parts of all the data, in thousandths, and how large each drive is in the same unit. The fullest drive alone would ask for 200 rows; the small
@@ -76,7 +76,7 @@ def test_parity_is_near_the_optimum(tmp_path):
     rng = seed_of("small files")
     block = memoryview(rng.randbytes(16 << 20))
     quick = in_memory(2 * MANY * MEAN)
-    wanted = int(os.environ.get("MRMR_FILES") or (MANY if quick else MANY // 4))
+    wanted = int(os.environ.get("MRMR_FILES") or MANY)
     kind = "tmpfs" if quick else "ext4"
     unit = wanted * MEAN // sum(DATA)
     with loops(tmp_path) as make:

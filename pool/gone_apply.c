@@ -274,8 +274,10 @@ static mrmr_err settle_after(struct applying *a, mrmr_err err)
     size_t n = a->ids.size / sizeof(uint64_t);
     if (err)
         mrmr_story_save(&story);
-    mrmr_err settled = pool_gone_settle(
-        a->gone, (uint64_t *)(void *)a->ids.data + a->settled, n - a->settled, false);
+    mrmr_err settled = MRMR_OK;
+    if (n > a->settled)
+        settled = pool_gone_settle(
+            a->gone, (uint64_t *)(void *)a->ids.data + a->settled, n - a->settled, false);
     if (!settled)
         a->settled = n;
     return err ? mrmr_story_restore(&story) : settled;

@@ -364,7 +364,10 @@ static mrmr_err fault_file_descriptor(struct drv_file *file, int *ret_fd)
 
 static mrmr_err fault_file_is_written(struct drv_file *file, bool *ret_written)
 {
-    return drv_file_is_written(((struct fault_file *)file)->inner, ret_written);
+    struct fault_file *f = (struct fault_file *)file;
+    struct fault_turn turn;
+    MRMR_TRY(fault_begin(f->rules, DRV_FAULT_FILE_STAT, f->path, NULL, 0, &turn));
+    return fault_end(&turn, drv_file_is_written(f->inner, ret_written));
 }
 
 static mrmr_err fault_file_link(struct drv_file *file, const char *path)

@@ -318,13 +318,14 @@ static const int64_t stores_hide = 60 * MRMR_NS_PER_S;
 static bool opened_written(const struct opening *opening)
 {
     const int64_t age = opening->asked - opening->stat.mtime;
-    struct tree_original *original = tree_original_now(opening->file);
+    if (opening->file->writing)
+        return true;
+    struct tree_original *original = tree_original_of_file(opening->file);
     bool written = true;
-    if (age > stores_hide) {
+    if (age > stores_hide)
         written = false;
-    } else if (original && drv_file_is_written(original->file, &written)) {
+    else if (original && drv_file_is_written(original->file, &written))
         written = age <= 2 * tree_second;
-    }
     tree_original_put(original);
     return written;
 }

@@ -407,34 +407,9 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
     return counted_touch(tree, inode, counted, epoch);
 }
 
-mrmr_err tree_keep_counts(struct pool_tree *tree, struct tree_node *node,
-    const struct tree_inode *inode, uint64_t epoch, bool *ret_counts)
-{
-    uint32_t births;
-    struct tree_counted *counted = counted_of(tree, node, &births);
-    if (!counted)
-        return mrmr_nomem();
-    mrmr_locked(&counted->lock);
-    MRMR_TRY(counted_now(tree, inode, births, counted, epoch));
-    *ret_counts = counted->n > 0;
-    return counted->n ? MRMR_OK : counted_touch(tree, inode, counted, epoch);
-}
-
-mrmr_err tree_keep_known(
-    struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch)
-{
-    uint32_t births;
-    struct tree_counted *counted = counted_of(tree, node, &births);
-    if (!counted)
-        return mrmr_nomem();
-    mrmr_locked(&counted->lock);
-    MRMR_TRY(counted_now(tree, inode, births, counted, epoch));
-    counted->for_ever = true;
-    return MRMR_OK;
-}
-
-mrmr_err tree_keep_nothing(struct pool_tree *tree, struct tree_node *node,
-    const struct tree_inode *inode, uint64_t epoch, bool *ret_counts)
+/* for_ever: nobody will ask of this inode again. */
+static mrmr_err counts(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, uint64_t epoch, bool for_ever, bool *ret_counts)
 {
     uint32_t births;
     struct tree_counted *counted = counted_of(tree, node, &births);
@@ -446,6 +421,31 @@ mrmr_err tree_keep_nothing(struct pool_tree *tree, struct tree_node *node,
     if (*ret_counts)
         return MRMR_OK;
     MRMR_TRY(counted_touch(tree, inode, counted, epoch));
+    counted->for_ever = counted->for_ever || for_ever;
+    return MRMR_OK;
+}
+
+mrmr_err tree_keep_counts(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, uint64_t epoch, bool *ret_counts)
+{
+    return counts(tree, node, inode, epoch, false, ret_counts);
+}
+
+mrmr_err tree_keep_nothing(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, uint64_t epoch, bool *ret_counts)
+{
+    return counts(tree, node, inode, epoch, true, ret_counts);
+}
+
+mrmr_err tree_keep_known(
+    struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch)
+{
+    uint32_t births;
+    struct tree_counted *counted = counted_of(tree, node, &births);
+    if (!counted)
+        return mrmr_nomem();
+    mrmr_locked(&counted->lock);
+    MRMR_TRY(counted_now(tree, inode, births, counted, epoch));
     counted->for_ever = true;
     return MRMR_OK;
 }

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/durable.h"
+#include "tests/support/pause.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -355,7 +356,7 @@ static void test_attributes_changed_meanwhile(void **state)
     removes(&w, "a/one"); /* which is no change of somebody else's */
     sets(&w, "deep", 0701, 0, some_time);
     close_tree(&w);
-    usleep(20000); /* more than a clock's tick, that is no wait for anything */
+    a_tick_passes();
     rig_ok(drv_set_attr(w.rig->drive[0].raw, "a", DRV_ATTR_MODE | DRV_ATTR_MTIME, &stat));
     rig_ok(drv_rename(w.rig->drive[0].raw, "deep", "moved", DRV_RENAME_NOREPLACE));
     rig_ok(drv_mkdir(w.rig->drive[0].raw, "deep", 0500));

@@ -6,6 +6,7 @@
 #include "pool/gone.h"
 #include "tests/unit/pool_away_folders_world.h"
 
+#include "tests/support/pause.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -96,9 +97,12 @@ static void refused_for_a_while(uint64_t seed, uint32_t ops, mrmr_err err)
     while (!drv_fault_hits(w.rig->drive[0].fault, rule)) {
         all_shows(&w);
         assert_true(mrmr_clock_monotonic() < end);
-        usleep(10000);
+        pause_a_while();
     }
-    usleep(300000);
+    while (!__atomic_load_n(&w.tree->drive[0].told_waits, __ATOMIC_RELAXED)) {
+        assert_true(mrmr_clock_monotonic() < end);
+        pause_a_while();
+    }
     assert_false(tree_live(&w.tree->drive[0]));
     all_shows(&w);
     renames(&w, "z/sub", "z/below", 0); /* it waits, too */
@@ -107,7 +111,7 @@ static void refused_for_a_while(uint64_t seed, uint32_t ops, mrmr_err err)
     while (!tree_live(&w.tree->drive[0])) {
         all_shows(&w);
         assert_true(mrmr_clock_monotonic() < end);
-        usleep(10000);
+        pause_a_while();
     }
     all_shows(&w);
     assert_int_equal(records(&w, false), 0);

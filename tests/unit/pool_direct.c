@@ -9,6 +9,7 @@
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
+#include "tests/support/pause.h"
 
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -56,8 +57,8 @@ static uint64_t exposed(struct world *w, const char *path)
 /* Put on its drive a moment ago: events tell the tree. */
 static struct pool_tree_file *open_new(struct world *w, const char *name)
 {
-    for (unsigned i = 0; i < 500 && try_look(w, POOL_ROOT, name); i++)
-        usleep(10 * 1000);
+    for (unsigned i = 0; i < 10000 && try_look(w, POOL_ROOT, name); i++)
+        pause_a_while();
     return open_file(w, name);
 }
 
@@ -80,8 +81,8 @@ static uint64_t recorded(struct world *w)
 /* Soon, but not at once: a thread looks. */
 static void recorded_comes_to(struct world *w, uint64_t n)
 {
-    for (unsigned i = 0; i < 1000 && recorded(w) != n; i++)
-        usleep(10 * 1000);
+    for (unsigned i = 0; i < 20000 && recorded(w) != n; i++)
+        pause_a_while();
     assert_int_equal(recorded(w), n);
 }
 
@@ -342,6 +343,21 @@ static void test_used_before_a_stripe_is_made(void **state)
 
 /* --- mappings --- */
 
+/* Whether somebody writes it is asked more than once. */
+static void asked_again(struct world *w)
+{
+    const struct drv_fault_rule counts = {
+        .ops = DRV_FAULT_FILE_STAT, .prefix = "new", .action = DRV_FAULT_DELAY};
+    const int64_t end = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+    unsigned rule;
+    rig_ok(drv_fault_add(w->rig->drive[0].fault, &counts, &rule));
+    while (drv_fault_hits(w->rig->drive[0].fault, rule) < 2) {
+        assert_true(mrmr_clock_monotonic() < end);
+        pause_a_while();
+    }
+    drv_fault_remove(w->rig->drive[0].fault, rule);
+}
+
 static void test_a_mapping_is_waited_for(void **state)
 {
     struct world w;
@@ -353,7 +369,7 @@ static void test_a_mapping_is_waited_for(void **state)
     assert_true(map != MAP_FAILED);
     close(kernel.file);
     close_direct(file, 1);
-    usleep(1500 * 1000); /* it was looked at, more than once */
+    asked_again(&w);
     assert_int_equal(recorded(&w), 1);
     rig_sync(w.rig);
     assert_int_equal(exposed(&w, "new"), 2 * RIG_MIB);

@@ -5,7 +5,7 @@
  */
 #include "pool/later.h"
 #include "pool/moved.h"
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include "base/text.h"
 #include <stdio.h>

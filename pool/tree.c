@@ -2,7 +2,7 @@
  *
  * The live tree: its nodes, their paths, its life.
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include "drivers/guard.h"
 #include "pool/drive.h"

@@ -6,7 +6,7 @@
  * carry them along, and they would be wrong there.
  */
 #include "pool/margin.h"
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include <string.h>
 

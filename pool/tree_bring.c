@@ -17,7 +17,7 @@
  * change is acknowledged before (5): the copy that stays is the one that was changed.
  */
 #include "pool/retained.h"
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include "base/durable.h"
 #include "base/uuid.h"

@@ -23,7 +23,7 @@
  * for writing, or the drive would always say that somebody writes it.
  */
 #include "pool/direct.h"
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
 

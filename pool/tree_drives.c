@@ -6,7 +6,7 @@
  * which nobody waits for. A drive that was added to the pool since is one that is out of service at
  * first.
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include "drivers/guard.h"
 #include "pool/drive.h"

@@ -11,7 +11,7 @@
  * A file that was written through us is not what the catalog knows of it, whatever its size and time
  * are: from then on its descriptors have no bytes but the original's.
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include <string.h>
 

@@ -15,7 +15,7 @@
  * enters the writers: they wait for whoever waits for it.
  */
 #include "pool/gone.h"
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include <string.h>
 

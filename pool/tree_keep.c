@@ -26,7 +26,7 @@
 #include "pool/moved.h"
 #include "pool/retained.h"
 #include "pool/touched.h"
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 #include "pool/writers.h"
 
 #include <errno.h>

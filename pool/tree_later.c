@@ -9,7 +9,7 @@
  */
 #include "pool/later.h"
 #include "pool/moved.h"
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
  * read is told of: such names are unsure in the new map. A drive that is not live, or goes while it
  * is read, is answered for by the catalog.
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include <string.h>
 

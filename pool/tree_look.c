@@ -5,7 +5,7 @@
  * A node is reached by path: by the name that was seen last, then by the others it had. What is found
  * there must be the node (its drive, its inode), or the name is forgotten and the next one tried.
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
  * Whatever is done to a name is said to the tree before and after (tree_own_name): before, since the
  * drive's event about it may come first; after, so that whoever looks next looks at the drives.
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include <string.h>
 

@@ -16,7 +16,7 @@
  * shows under the new name, and the old one is free. If a part can neither be made nor recorded, those that
  * were are taken back.
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include <string.h>
 

@@ -10,7 +10,7 @@
  * before, and then the file goes. A cut in between finds the same once more. Where both names are there by then, somebody
  * made one of them, and both stay.
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include "base/durable.h"
 #include "base/uuid.h"

@@ -15,7 +15,7 @@
  * that leads to it (tree_place_sync).
  */
 #include "pool/drive.h"
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -6,7 +6,7 @@
  * the one that everybody saw. A copy on a drive that is away is recorded instead (gone.h), as what
  * the catalog has of it.
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include <string.h>
 

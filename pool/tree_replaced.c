@@ -14,7 +14,7 @@
  * Locks: look's, over I/O, inside a change and outside of the tree's.
  */
 #include "pool/replaced.h"
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 #include "pool/writers.h"
 
 #include <string.h>

@@ -5,7 +5,7 @@
  *
  * A file that is open is reached through its descriptor, if no name leads to it any more.
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include <string.h>
 

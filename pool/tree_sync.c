@@ -17,7 +17,7 @@
  *
  * Locks: the tree's.
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 enum { REMEMBERED_MOST = 8192, SYNC_TRIES = 8 };
 

@@ -15,7 +15,7 @@
  * bytes of its own, is gone. An op that was given up takes the name late, or never; it is a change that
  * is late (writers.h), and the caller was told that it failed, as with any unlink.
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 struct taking {
     struct pool_tree *tree;

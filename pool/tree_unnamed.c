@@ -11,7 +11,7 @@
  * bytes before a scan has seen them under a name; that its inode may be one that the catalog knows
  * of another file is taken care of at each write, as of any (tree_keep.c).
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include <string.h>
 

@@ -7,7 +7,7 @@
  * folders, so that a folder that gains or loses a copy is loaded anew; at all folders, after a drive
  * went or came or events were lost; and every few seconds at drives (tree_drives.c).
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include "drivers/guard.h"
 #include "pool/drive.h"

@@ -6,7 +6,7 @@
  * kept, the drive does it, and only then the caller is told. Nothing is held back. What is kept is
  * kept as the process; bytes that may take room are written as whom the file was opened for.
  */
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 
 #include <string.h>
 

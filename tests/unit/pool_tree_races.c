@@ -4,6 +4,7 @@
  * who opens, saves or asks at the wrong moment, a removal that fails: each of these once lost, or
  * showed, something. And several threads at once, with the owner's sync beside them.
  */
+#include "pool/tree_change.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What changes the drives, of the live tree (tree.h): tree_keep.c (before originals change),
+ * tree_place.c (where new files go), tree_make.c, tree_remove.c and tree_take.c (names),
+ * tree_unnamed.c (files without one), tree_bring.c (a file goes to another drive), tree_move.c and
+ * tree_move_record.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone.c and
+ * tree_later.c (removals from drives that are away, and changes of folders there), tree_replaced.c
+ * (files that a repair replaced), tree_sync.c (what is not durable yet).
+ *
+ * Threads, locks and errors: those of the tree, and those of who is among the writers (writers.h).
+ */
+#ifndef MRMR_POOL_TREE_CHANGE_H
+#define MRMR_POOL_TREE_CHANGE_H
+
+#include "pool/tree.h"
+
+/* --- tree_keep.c: before originals change (I3) --- */
+
+mrmr_err tree_keep_start(struct pool_tree *tree);
+void tree_keep_stop(struct pool_tree *tree);
+/* Around each change of bytes that a stripe may count on, and of what leads to them; never one inside
+ * another. What is open is asked for inside: a repair may have replaced it before. MRMR_READONLY: this pool cannot be written. */
+mrmr_err tree_change_begin(struct pool_tree *tree, uint64_t *ret_epoch);
+void tree_change_end(struct pool_tree *tree);
+
+struct tree_inode {
+    size_t drive;
+    uint64_t ino;
+};
+/* Before bytes [from, to) of an open file change, which was opened for reading, too. */
+mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, struct drv_file *file, uint64_t from, uint64_t to,
+    uint64_t epoch);
+/* Whether a stripe counts on any of it. If none does, it is noted that it may change from now on. */
+mrmr_err tree_keep_counts(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, uint64_t epoch, bool *ret_counts);
+/* What stripes count on of the inode now counts for as long as its node is held: its name goes, and
+ * the catalog will not know it any more. */
+mrmr_err tree_keep_known(
+    struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch);
+/* Before the only name of what has this inode goes. *ret_counts: stripes count on it, and nothing was
+ * done. Else the scan is told, and nothing will count on it as long as its node is held. */
+mrmr_err tree_keep_nothing(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, uint64_t epoch, bool *ret_counts);
+/* Inside of a change: pool_writers_stays(). */
+uint64_t tree_keep_stays(struct pool_tree *tree);
+/* Before a file is made, and once it is there: nothing counts on it, until something is committed. */
+mrmr_err tree_keep_epoch(struct pool_tree *tree, uint64_t *ret_epoch);
+void tree_keep_new(
+    struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch);
+/* It keeps its name after all, or is another inode: what counts is asked anew. */
+void tree_keep_unknown(struct pool_tree *tree, struct tree_node *node);
+/* The same as tree_keep_removed for a file that was copied elsewhere: it goes only if it is still what
+ * this stat says (MRMR_CHANGED). */
+mrmr_err tree_keep_taken(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch);
+/* Remove a name, not of a folder, of a file of this stat. Its bytes are kept if it was the last. */
+mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
+    const char *path, const struct drv_stat *stat, uint64_t epoch);
+/* Before an empty folder is removed: the scan takes it, with all that it held, for our doing. */
+mrmr_err tree_keep_folder(struct pool_tree *tree, size_t drive, const char *path, uint64_t epoch);
+/* Before another file takes the place of this one: it has a name where it is kept, ret_path, or ""
+ * if nothing counts on it. */
+enum { TREE_KEPT_PATH = 128 };
+mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH]);
+/* Before what has this stat is renamed (or exchanged for what has the other one; else NULL): whoever
+ * needs its bytes finds them until the scan has seen it (moved.h). */
+mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch);
+/* The same, when it was not made after all. On failure it is tried again before anything else is
+ * recorded; until then who cannot look at the drive takes it for made. */
+mrmr_err tree_keep_not_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch);
+void tree_counted_free(struct tree_counted *counted); /* NULL-safe */
+
+/* A record says that it was changed through us since the catalog has seen it. */
+mrmr_err tree_keep_touched(struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched);
+/* --- tree_gone.c: removed from drives that are away (gone.h) --- */
+
+mrmr_err tree_gone_start(struct pool_tree *tree);
+void tree_gone_stop(struct pool_tree *tree);
+/* What is recorded now hides names. */
+void tree_gone_refresh(struct pool_tree *tree);
+bool tree_gone_hides_node(struct pool_tree *tree, size_t drive, const char *folder,
+    const char *name, const struct meta_node *node);
+bool tree_gone_hides_stat(struct pool_tree *tree, size_t drive, const char *folder,
+    const char *name, const struct drv_stat *stat);
+/* What the catalog has at this path of a drive that is away. MRMR_ABSENT also if it was removed. */
+mrmr_err tree_gone_known(
+    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
+/* That is removed: durable on return. MRMR_CHANGED: the drive is back. */
+mrmr_err tree_gone_add(
+    struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *node);
+/* The drive serves again, and is returning: what was removed goes, what was changed is, and it is live. False:
+ * that cannot be done now, and it is returning still. The monitor's. */
+bool tree_gone_return(struct tree_drive *drive);
+
+/* --- tree_later.c: folders that are changed while a drive of theirs is away (later.h) --- */
+
+/* Among the writers; of a drive that is away. Durable on return. MRMR_CHANGED: it is back. MRMR_ABSENT:
+ * the folder is not known to be there. */
+mrmr_err tree_later_rename(
+    struct pool_tree *tree, size_t drive, const char *from, const char *to, uint64_t epoch);
+/* It is taken back. MRMR_CHANGED: too late. */
+mrmr_err tree_later_not_renamed(
+    struct pool_tree *tree, size_t drive, const char *from, const char *to, uint64_t epoch);
+/* One that may be recorded, of a folder that had this inode, after a cut. */
+mrmr_err tree_later_rename_again(struct pool_tree *tree, size_t drive, const char *from,
+    const char *to, uint64_t ino, uint64_t epoch);
+/* What was set on `model`, which is there: enum drv_attr, or an extended attribute that was set or removed.
+ * Fine if the catalog knows of no such folder. MRMR_CHANGED: the drive is back. */
+mrmr_err tree_later_set(struct pool_tree *tree, size_t drive, size_t model, const char *path,
+    unsigned what, const char *xattr);
+/* The catalog's node of this path of a drive as it shows, and its extended attributes. */
+mrmr_err tree_later_shows(
+    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *node);
+mrmr_err tree_later_attrs(struct pool_tree *tree, size_t drive, const char *path,
+    const struct meta_node *node, struct mrmr_bytes *ret_blob);
+
+/* --- tree_replaced.c: files that a repair replaced (replaced.h) --- */
+
+mrmr_err tree_replaced_start(struct pool_tree *tree);
+void tree_replaced_stop(struct pool_tree *tree);
+/* What was replaced until now has its number again, and is opened anew by whoever has it open. Without
+ * a lock; it may wait while the writers stand still. */
+mrmr_err tree_replaced_look(struct pool_tree *tree);
+mrmr_err tree_replaced_look_among(struct pool_tree *tree); /* the writers */
+
+/* --- tree_place.c --- */
+
+/* The least-used drive with room that is not among `but`. MRMR_SPACE; MRMR_OFFLINE: no drive that
+ * may take files is there. */
+mrmr_err tree_place_choose(
+    struct pool_tree *tree, const struct tree_set *but, uint64_t need, size_t *ret_drive);
+/* Owner, attributes, mode and times as they are elsewhere, as far as this user and drive can. */
+mrmr_err tree_copy_attrs(
+    struct drv *from, const char *from_path, struct drv *to, const char *to_path);
+/* The folder is on this drive, with those above it, as they are elsewhere. Appends its path. */
+mrmr_err tree_place_folder(
+    struct pool_tree *tree, struct tree_node *folder, size_t drive, struct mrmr_bytes *path);
+/* A drive had nothing where the folder should be: on which drives it lies, and those above it, is looked
+ * at anew. MRMR_ABSENT: on none. */
+mrmr_err tree_place_anew(struct pool_tree *tree, struct tree_node *folder);
+/* It counts as being on this drive, which is away: something will be put into it there. */
+mrmr_err tree_place_away(struct pool_tree *tree, struct tree_node *folder, size_t drive);
+/* What is in the folder is durable, and so are the folders above it, whoever made them. */
+mrmr_err tree_place_sync(struct pool_tree *tree, size_t drive, const char *path);
+
+/* --- tree_make.c --- */
+
+/* To the end of the block, ops of this thread act as the caller, if that is another than the
+ * process. */
+void tree_act_begin(const struct pool_caller *caller);
+void tree_act_bytes_begin(const struct pool_caller *caller); /* the same for bytes of open files */
+void tree_act_end(const int *unused);
+#define tree_act_as(caller)                                                                        \
+    __attribute__((cleanup(tree_act_end), unused)) int tree_acting = 0;                            \
+    tree_act_begin(caller)
+/* A name that users may give: not ours, not excluded, not too long. */
+mrmr_err tree_name_allowed(struct pool_tree *tree, struct tree_node *folder, const char *name);
+/* Before and after a name is given or taken through us. */
+void tree_own_name(struct pool_tree *tree, struct tree_node *folder, const char *name);
+/* What a name shows after it was given or taken: a folder's number is kept by that. */
+void tree_name_shows_locked(
+    struct tree_node *folder, const char *name, const struct tree_name *shows);
+/* Before and after the node is changed through us. */
+void tree_own_node(struct pool_tree *tree, struct tree_node *node);
+/* What the name shows, and its node, counted, which is not brought elsewhere until it is let go of. */
+mrmr_err tree_name_stay(struct pool_tree *tree, struct tree_node *folder, const char *name,
+    struct tree_name *ret_shows, struct tree_node **ret_node);
+void tree_name_leave(struct pool_tree *tree, struct tree_node *node); /* NULL-safe */
+/* What has been made at this name of the folder, counted: its node. */
+mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const char *name,
+    size_t drive, const struct drv_stat *stat, struct tree_node **ret_node);
+mrmr_err tree_node_unnamed(
+    struct pool_tree *tree, size_t drive, const struct drv_stat *stat, struct tree_node **ret_node);
+/* The folder hands down a default ACL, which takes the place of the caller's umask. */
+bool tree_hands_down(
+    struct pool_tree *tree, struct tree_node *folder, size_t drive, const char *path);
+
+/* --- tree_remove.c --- */
+
+/* Before the last name of what has this stat goes, and if it did not. */
+void tree_node_goes(struct pool_tree *tree, struct tree_node *node, const struct drv_stat *stat);
+void tree_node_stays(struct pool_tree *tree, struct tree_node *node);
+/* No other name of it is known than this one. */
+bool tree_node_parts(struct pool_tree *tree, const struct tree_node *node,
+    const struct tree_node *folder, const char *name);
+/* It has gone: what has its number from now on is another. */
+void tree_node_went(struct pool_tree *tree, struct tree_node *node);
+/* Remove one drive's copy of a name, not of a folder; from a drive that is away, when it is back.
+ * Among the writers. */
+mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, const char *name, const char *path, size_t drive, uint64_t epoch);
+/* The same of a folder in which nothing shows. */
+mrmr_err tree_remove_folder(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
+    const char *path, uint64_t epoch);
+/* What is seen of a folder on these drives; untouched, if all of them are away. */
+void tree_folder_stat(
+    struct pool_tree *tree, const struct tree_set *on, const char *path, struct drv_stat *stat);
+/* Nothing in it shows. MRMR_NOT_EMPTY. */
+mrmr_err tree_folder_empty(struct pool_tree *tree, struct tree_node *folder);
+
+/* --- tree_take.c --- */
+
+/* Take the file's name in one op, if it is one with which that can be: MRMR_CHANGED, and nothing was done.
+ * Among the writers. *ret_folder: what the folder is on the drive then; another type: not known. */
+mrmr_err tree_take(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *folder, struct tree_node *node, const char *name, const char *path,
+    size_t drive, uint64_t epoch, struct drv_stat *ret_folder);
+
+/* --- tree_unnamed.c --- */
+
+/* Give a node that was made without a name this one, which nothing has. MRMR_EXISTS. */
+mrmr_err tree_name_unnamed(struct pool_tree *tree, const struct pool_caller *caller,
+    struct tree_node *node, struct tree_node *folder, const char *name);
+
+/* --- tree_bring.c --- */
+
+/* Between these the node's file is not brought elsewhere. May nest. */
+void tree_stay_begin(struct pool_tree *tree, struct tree_node *node);
+void tree_stay_end(struct pool_tree *tree, struct tree_node *node);
+/* A regular file goes from a drive that is full or away to one with room for it and for `more`
+ * bytes, and stays the same node, also to those who have it open. Fine if it is not on `from` any
+ * more. MRMR_UNSUPPORTED: it has several names, or none. */
+mrmr_err tree_bring(struct pool_tree *tree, struct tree_node *node, size_t from, uint64_t more);
+/* What was brought and was not removed from where it came, when the tree was last closed. */
+mrmr_err tree_brings_finish(struct pool_tree *tree);
+
+/* --- tree_move.c --- */
+
+/* A rename is recorded, and was not made: nobody is to look for it under a name that it never had, nor
+ * to take what has that name for replaced. Returns the error of the moment. */
+mrmr_err tree_not_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    const struct drv_stat *a, const struct drv_stat *b, uint64_t epoch);
+
+/* --- tree_move_record.c --- */
+
+enum { TREE_RECORD_NAME = 24 };
+/* Before a folder is renamed on these drives: durable. It stays for who opens the tree next. */
+mrmr_err tree_move_record(struct pool_tree *tree, const struct tree_set *on, const char *from,
+    const char *to, char ret_name[TREE_RECORD_NAME]);
+/* It goes (""; none) once the rename is durable on these drives, which made it; if that fails, and it was
+ * not taken back, it stays for who opens the tree next. Keeps the story. */
+void tree_move_record_end(struct pool_tree *tree, const char *name, const struct tree_set *on,
+    const char *from, const char *to, bool made);
+/* Each record in the pool's folder whose name begins so; what fails is told, and stays. */
+mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
+    mrmr_err (*fn)(struct pool_tree *tree, const char *name));
+/* Renames so far; and whether what was not found since may have another path by now: after those that
+ * are under way. Not for who renames. */
+uint64_t tree_moves(struct pool_tree *tree);
+bool tree_moved_since(struct pool_tree *tree, uint64_t moves);
+/* Folders that were being renamed on several drives when the tree was last closed: all of their
+ * copies go to the new name, of drives that are away when they are back. */
+mrmr_err tree_moves_finish(struct pool_tree *tree);
+
+/* --- tree_write.c --- */
+
+/* Among the writers. */
+mrmr_err tree_truncate(struct pool_tree *tree, struct tree_node *node, size_t drive,
+    struct tree_original *original, uint64_t size, uint64_t epoch);
+
+/* --- tree_sync.c: what is not known to be durable --- */
+
+/* Before something of a node changes on a drive, and before that is acknowledged. */
+void tree_owe(struct pool_tree *tree, struct tree_node *node, size_t drive);
+void tree_owe_locked(struct tree_node *node, size_t drive);
+void tree_owe_live(struct pool_tree *tree, struct tree_node *node, const struct tree_set *on);
+/* Around a sync of all of it: what it returned. MRMR_IO, once for each place in which to keep what was
+ * seen: something was lost since. */
+uint64_t tree_sync_begin(struct pool_tree *tree, struct tree_node *node);
+mrmr_err tree_sync_end(
+    struct pool_tree *tree, struct tree_node *node, uint64_t owed, uint64_t *seen, mrmr_err err);
+/* For one that is opened now: what it needs not be told. */
+uint64_t tree_seen_locked(const struct tree_node *node);
+/* The drive has gone. */
+void tree_lost_locked(struct pool_tree *tree, size_t drive);
+/* Of a node that is new in the table and lies on these drives, as far as is known. */
+uint64_t tree_lost_of_locked(const struct pool_tree *tree, const struct tree_set *on);
+/* It stays in the table, though nobody holds it. */
+bool tree_remembers_locked(struct pool_tree *tree, struct tree_node *node);
+
+#endif

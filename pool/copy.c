@@ -165,7 +165,42 @@ static mrmr_err copy_file(struct pool *pool, const struct pool_job *job,
     return err;
 }
 
-/* --- Attributes and kinds --- */
+/* --- Attributes and kinds: as another drive has them, or the catalog --- */
+
+struct likening {
+    struct drv *to;
+    const char *path;
+};
+
+static mrmr_err copy_xattr(const char *name, const void *value, size_t size, void *arg)
+{
+    const struct likening *likening = arg;
+    mrmr_err err = drv_xattr_set(likening->to, likening->path, name, value, size);
+    enum mrmr_class class = mrmr_class_of(err);
+    /* What the drive or this user cannot have is not had; but without an ACL others would have more
+     * rights than with it. */
+    if (err == MRMR_UNSUPPORTED && strcmp(name, "system.posix_acl_access") == 0)
+        return err;
+    return class == MRMR_CLASS_UNSUPPORTED || class == MRMR_CLASS_DENIED ? MRMR_OK : err;
+}
+
+mrmr_err pool_copy_attrs_of(
+    struct drv *from, const char *from_path, struct drv *to, const char *to_path)
+{
+    struct likening likening = {to, to_path};
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(from, from_path, &stat));
+    mrmr_err err = drv_set_attr(to, to_path, DRV_ATTR_OWNER, &stat);
+    /* Of a user who is not root the owner stays. */
+    if (err && mrmr_class_of(err) != MRMR_CLASS_DENIED &&
+        mrmr_class_of(err) != MRMR_CLASS_UNSUPPORTED)
+        return err;
+    err = drv_xattr_list(from, from_path, copy_xattr, &likening);
+    if (err && err != MRMR_UNSUPPORTED)
+        return err;
+    return drv_set_attr(
+        to, to_path, DRV_ATTR_MODE | DRV_ATTR_MTIME | (stat.atime ? DRV_ATTR_ATIME : 0), &stat);
+}
 
 mrmr_err pool_copy_attrs_and(const struct meta_node *node, const struct mrmr_bytes *attrs,
     struct pool_drive *drive, const char *path)

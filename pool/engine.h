@@ -441,6 +441,9 @@ mrmr_err pool_copy_attrs(
 /* The same with these in the place of the catalog's extended attributes. */
 mrmr_err pool_copy_attrs_and(const struct meta_node *node, const struct mrmr_bytes *attrs,
     struct pool_drive *drive, const char *path);
+/* Owner, attributes, mode and times as what is at a path of another drive has them, as far as this user and drive can. */
+mrmr_err pool_copy_attrs_of(
+    struct drv *from, const char *from_path, struct drv *to, const char *to_path);
 
 /* --- catalog_copy.c, catalog_restore.c: copies of the catalog on the drives (I8) --- */
 

@@ -5,7 +5,6 @@
  */
 #include "pool/later.h"
 #include "pool/moved.h"
-#include "pool/tree_change.h"
 
 #include "base/text.h"
 #include <stdio.h>
@@ -156,9 +155,9 @@ static mrmr_err make_like(struct pool_later *l, const char *path, const char *ab
             other->meta.state == META_DRIVE_RETIRED || drv_stat(other->drv, path, &stat) ||
             stat.type != DRV_DIR)
             continue;
-        return tree_copy_attrs(other->drv, path, drv, path);
+        return pool_copy_attrs_of(other->drv, path, drv, path);
     }
-    return tree_copy_attrs(drv, above, drv, path);
+    return pool_copy_attrs_of(drv, above, drv, path);
 }
 
 static mrmr_err make_folder(struct pool_later *l, const char *path, const char *above)

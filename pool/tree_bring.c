@@ -137,7 +137,7 @@ static mrmr_err copy_attrs(struct bringing *b)
     struct tree_drive *to = &b->tree->drive[b->to];
     if (!b->live)
         return pool_copy_attrs(b->tree->pool, &b->known, to->drive, b->temp);
-    return tree_copy_attrs(
+    return pool_copy_attrs_of(
         b->tree->drive[b->from].drive->drv, b->path.data, to->drive->drv, b->temp);
 }
 

@@ -133,9 +133,6 @@ mrmr_err tree_replaced_look_among(struct pool_tree *tree); /* the writers */
  * may take files is there. */
 mrmr_err tree_place_choose(
     struct pool_tree *tree, const struct tree_set *but, uint64_t need, size_t *ret_drive);
-/* Owner, attributes, mode and times as they are elsewhere, as far as this user and drive can. */
-mrmr_err tree_copy_attrs(
-    struct drv *from, const char *from_path, struct drv *to, const char *to_path);
 /* The folder is on this drive, with those above it, as they are elsewhere. Appends its path. */
 mrmr_err tree_place_folder(
     struct pool_tree *tree, struct tree_node *folder, size_t drive, struct mrmr_bytes *path);

@@ -122,41 +122,6 @@ mrmr_err tree_place_choose(
 
 /* --- the folders above --- */
 
-struct copying {
-    struct drv *to;
-    const char *path;
-};
-
-static mrmr_err copy_xattr(const char *name, const void *value, size_t size, void *arg)
-{
-    const struct copying *copying = arg;
-    mrmr_err err = drv_xattr_set(copying->to, copying->path, name, value, size);
-    enum mrmr_class class = mrmr_class_of(err);
-    /* What the drive or this user cannot have is not had; but without an ACL others would have more
-     * rights than with it. */
-    if (err == MRMR_UNSUPPORTED && strcmp(name, "system.posix_acl_access") == 0)
-        return err;
-    return class == MRMR_CLASS_UNSUPPORTED || class == MRMR_CLASS_DENIED ? MRMR_OK : err;
-}
-
-mrmr_err tree_copy_attrs(
-    struct drv *from, const char *from_path, struct drv *to, const char *to_path)
-{
-    struct copying copying = {to, to_path};
-    struct drv_stat stat;
-    MRMR_TRY(drv_stat(from, from_path, &stat));
-    mrmr_err err = drv_set_attr(to, to_path, DRV_ATTR_OWNER, &stat);
-    /* Of a user who is not root the owner stays. */
-    if (err && mrmr_class_of(err) != MRMR_CLASS_DENIED &&
-        mrmr_class_of(err) != MRMR_CLASS_UNSUPPORTED)
-        return err;
-    err = drv_xattr_list(from, from_path, copy_xattr, &copying);
-    if (err && err != MRMR_UNSUPPORTED)
-        return err;
-    return drv_set_attr(
-        to, to_path, DRV_ATTR_MODE | DRV_ATTR_MTIME | (stat.atime ? DRV_ATTR_ATIME : 0), &stat);
-}
-
 /* The folder that a path lies in keeps its times. */
 static void keep_time(struct drv *drv, const char *folder, const struct drv_stat *before)
 {
@@ -174,7 +139,7 @@ static mrmr_err copy_attrs(
     struct meta_node known;
     for (size_t i = 0; i < tree->ndrives; i++)
         if (tree_set_has(on, i) && tree_live(&tree->drive[i]))
-            return tree_copy_attrs(tree->drive[i].drive->drv, path, to->drv, path);
+            return pool_copy_attrs_of(tree->drive[i].drive->drv, path, to->drv, path);
     MRMR_TRY(tree_gone_known(tree, first, path, &known));
     MRMR_TRY(tree_later_attrs(tree, first, path, &known, &attrs));
     return pool_copy_attrs_and(&known, &attrs, to, path);

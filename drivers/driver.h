@@ -183,10 +183,16 @@ enum drv_event {
     DRV_EVENT_END,   /* nothing more is told of it; watch it again */
     DRV_EVENT_LOST, /* too much happened at once: anything may have changed in any folder (no key) */
 };
+/* Who did it: this process, or any other. */
+enum drv_who { DRV_WHO_UNKNOWN, DRV_WHO_US, DRV_WHO_OTHERS };
 /* From a thread of the watch. It may call watch_add and watch_remove, nothing else of the driver. */
-typedef void (*drv_event_fn)(enum drv_event event, uint64_t key, const char *name, void *arg);
+typedef void (*drv_event_fn)(
+    enum drv_event event, enum drv_who who, uint64_t key, const char *name, void *arg);
 struct drv_watch { /* every backend's begins with this */
     struct drv *drv;
+    bool
+        tells_who; /* with each event of a name, of bytes and of attributes. What we do ourselves may
+                       be told some 20 ms late then */
 };
 
 /* (r) required, (w) required if DRV_CAP_WRITABLE may be reported, (o) optional. */

@@ -16,6 +16,10 @@
  * its job is done before it sleeps, and of the threads without a job one looks for the next for a
  * moment before it does. They look without the lock, and yield.
  *
+ * What nobody waits for (the closing of a file) is done by a thread that has looked for a job and found
+ * none, so that it is in nobody's way and wakes no thread in most cases; or by one more thread, if it
+ * becomes much.
+ *
  * Locks: the guard's, then an inner drive's. No op runs under either, and nobody is woken under it.
  */
 #include "drivers/guard_internal.h"
@@ -55,7 +59,11 @@ struct guard_inner {
     unsigned queued, slow; /* jobs that wait; slow ones that run */
     int64_t slow_ended;    /* when the last slow one came back */
     struct guard_job *first, **last;
+    struct guard_job *posted, **posted_last; /* nobody waits for them */
+    unsigned nposted;
 };
+
+enum { POSTED_MANY = 64 };
 
 /* --- counted things --- */
 
@@ -168,22 +176,56 @@ static void worker_idle_locked(struct guard_inner *inner, bool *looked)
     inner->idle--;
 }
 
-/* The next job; NULL: end. */
-static struct guard_job *worker_next(struct guard_inner *inner)
+static bool posted_is_due_locked(const struct guard_inner *inner, bool looked)
 {
-    bool looked = false;
-    mrmr_locked(&inner->lock);
-    while (!*job_ready_locked(inner) && !inner->cut)
-        worker_idle_locked(inner, &looked);
-    struct guard_job **at = job_ready_locked(inner);
-    if (!*at) {
-        inner->threads--;
-        return NULL;
-    }
-    struct guard_job *job = job_unlink_locked(inner, at);
+    return inner->posted && (looked || inner->cut || inner->nposted >= POSTED_MANY);
+}
+
+static void job_begin_locked(struct guard_inner *inner, struct guard_job *job)
+{
     job->state = GUARD_RUNNING;
     job->began = mrmr_clock_monotonic();
     inner->slow += job->slow;
+}
+
+/* The oldest that nobody waits for; NULL: none. */
+static struct guard_job *posted_take_locked(struct guard_inner *inner)
+{
+    struct guard_job *job = inner->posted;
+    if (!job)
+        return NULL;
+    inner->posted = job->next;
+    if (!inner->posted)
+        inner->posted_last = &inner->posted;
+    job->next = NULL;
+    inner->nposted--;
+    job_begin_locked(inner, job);
+    return job;
+}
+
+/* One that somebody waits for comes first; NULL: none. */
+static struct guard_job *job_take_locked(struct guard_inner *inner)
+{
+    struct guard_job **at = job_ready_locked(inner);
+    if (!*at)
+        return posted_take_locked(inner);
+    struct guard_job *job = job_unlink_locked(inner, at);
+    job_begin_locked(inner, job);
+    return job;
+}
+
+/* The next job; NULL: end. looked: it has looked for one since it did what somebody waited for. */
+static struct guard_job *worker_next(struct guard_inner *inner, bool *looked)
+{
+    mrmr_locked(&inner->lock);
+    while (!*job_ready_locked(inner) && !posted_is_due_locked(inner, *looked) && !inner->cut)
+        worker_idle_locked(inner, looked);
+    struct guard_job *job = job_take_locked(inner);
+    if (!job) {
+        inner->threads--;
+        return NULL;
+    }
+    *looked = !job->waited;
     return job;
 }
 
@@ -229,13 +271,31 @@ static mrmr_err worker_do(struct guard_inner *inner, struct guard_job *job)
     return err;
 }
 
+static void worker_job(struct guard_inner *inner, struct guard_job *job)
+{
+    worker_done(inner, job, worker_do(inner, job));
+    guard_job_put(job);
+}
+
+static struct guard_job *posted_take(struct guard_inner *inner)
+{
+    mrmr_locked(&inner->lock);
+    return posted_take_locked(inner);
+}
+
+void guard_posted_run(struct guard_job *on)
+{
+    for (struct guard_job *job; (job = posted_take(on->inner));)
+        worker_job(on->inner, job);
+    drv_act_set(on->act);
+}
+
 static void *worker_run(void *arg)
 {
     struct guard_inner *inner = arg;
-    for (struct guard_job *job; (job = worker_next(inner));) {
-        worker_done(inner, job, worker_do(inner, job));
-        guard_job_put(job);
-    }
+    bool looked = false;
+    for (struct guard_job *job; (job = worker_next(inner, &looked));)
+        worker_job(inner, job);
     guard_inner_put(inner);
     return NULL;
 }
@@ -269,6 +329,24 @@ static bool job_push_locked(struct guard_inner *inner, struct guard_job *job, bo
     atomic_fetch_add(&job->refs, 1);
     atomic_fetch_add(&inner->pushed, 1);
     *ret_wake = inner->queued++ > 0 || !inner->looking;
+    return true;
+}
+
+/* A thread comes by soon without being woken: one looks, or runs what does not take long. */
+static bool worker_comes_locked(const struct guard_inner *inner)
+{
+    bool long_ones = inner->slow > 0 || atomic_load(&inner->guard->stuck) > 0;
+    return inner->looking || (inner->threads > inner->idle && !long_ones);
+}
+
+static bool job_post_locked(struct guard_inner *inner, struct guard_job *job, bool *ret_wake)
+{
+    if (!inner->threads && !worker_start_locked(inner))
+        return false;
+    *inner->posted_last = job;
+    inner->posted_last = &job->next;
+    atomic_fetch_add(&job->refs, 1);
+    *ret_wake = ++inner->nposted % POSTED_MANY == 0 || !worker_comes_locked(inner);
     return true;
 }
 
@@ -468,7 +546,7 @@ void guard_post(struct guard_inner *inner, struct guard_job *job)
     bool pushed, wake = false;
     {
         mrmr_locked(&inner->lock);
-        pushed = job_push_locked(inner, job, &wake);
+        pushed = job_post_locked(inner, job, &wake);
     }
     if (wake)
         pthread_cond_signal(&inner->work);
@@ -507,6 +585,7 @@ mrmr_err drv_guard_put(struct drv *drv, struct drv *own)
     inner->drv = own;
     inner->refs = 1;
     inner->last = &inner->first;
+    inner->posted_last = &inner->posted;
     pthread_mutex_init(&inner->lock, NULL);
     pthread_cond_init(&inner->work, NULL);
     atomic_fetch_add(&guard->refs, 1);

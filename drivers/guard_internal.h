@@ -109,6 +109,8 @@ void *guard_job_create(
 mrmr_err guard_call(struct drv *guard, struct guard_inner *inner, struct guard_job *job);
 /* Run it some time, and do not wait; takes the reference. */
 void guard_post(struct guard_inner *inner, struct guard_job *job);
+/* From a job that runs: what was posted before it is done. */
+void guard_posted_run(struct guard_job *on);
 void guard_job_put(struct guard_job *job);
 
 struct guard_inner *guard_inner_get(struct guard_inner *inner);

@@ -42,12 +42,13 @@ static void watch_handle_put(struct watch_handle *handle)
     free(handle);
 }
 
-static void watch_tell(enum drv_event event, uint64_t key, const char *name, void *arg)
+static void watch_tell(
+    enum drv_event event, enum drv_who who, uint64_t key, const char *name, void *arg)
 {
     struct watch_handle *handle = arg;
     pthread_rwlock_rdlock(&handle->telling);
     if (!handle->closed)
-        handle->fn(event, key, name, handle->arg);
+        handle->fn(event, who, key, name, handle->arg);
     pthread_rwlock_unlock(&handle->telling);
 }
 
@@ -109,6 +110,7 @@ mrmr_err guard_watch_open(struct drv *drv, drv_event_fn fn, void *arg, struct dr
         return err;
     }
     watch->watch.drv = drv;
+    watch->watch.tells_who = handle->own->tells_who;
     watch->inner = guard_inner_get(op->job.inner);
     watch->handle = handle;
     guard_job_put(&op->job);

@@ -7,7 +7,10 @@
  * handle, which holds the inode's generation: a folder that is made with the inode of one that was
  * removed is another. What lies outside of the root, or in a folder that nobody looked into, costs
  * the making of an event, and one look into a table for many of them at once. Reading is not told of at all. Several things
- * that happen to one name before anyone reads of them are one event of several bits.
+ * that one process does to one name before anyone reads of them are one event of several bits.
+ *
+ * Each event names the process (the thread group) whose system call it was. What the kernel does for a
+ * file that a user of the mount has in passthrough counts as that user's.
  *
  * inotify tells of a folder's attributes in the folder above, too; this does not.
  */
@@ -62,6 +65,8 @@ static mrmr_err fanotify_source_open(struct local_watch *w)
     if (fanotify_mark(w->fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FANOTIFY_MASK, AT_FDCWD,
             local_fd_name(local->root_fd).text) < 0)
         return mrmr_fail_errno(errno, "watch file system", local->root);
+    w->watch.tells_who = true;
+    w->self = getpid();
     int err = fanotify_source_add(w, local->root_fd, &root);
     return err ? mrmr_fail_errno(err, "watch file system", local->root) : MRMR_OK;
 }
@@ -93,27 +98,28 @@ static bool place_of(const struct fanotify_event_metadata *event, const char *ra
 }
 
 /* Of the folder itself. */
-static void tell_folder(struct local_watch *w, uint64_t mask, uint64_t key)
+static void tell_folder(struct local_watch *w, uint64_t mask, enum drv_who who, uint64_t key)
 {
     if (mask & FAN_DELETE_SELF)
-        w->fn(DRV_EVENT_END, key, NULL, w->arg);
+        w->fn(DRV_EVENT_END, who, key, NULL, w->arg);
     else if (mask & FAN_MOVE_SELF)
-        w->fn(DRV_EVENT_MOVED, key, NULL, w->arg);
+        w->fn(DRV_EVENT_MOVED, who, key, NULL, w->arg);
     else if (mask & FAN_ATTRIB)
-        w->fn(DRV_EVENT_ATTRS, key, NULL, w->arg);
+        w->fn(DRV_EVENT_ATTRS, who, key, NULL, w->arg);
 }
 
-static void tell_name(struct local_watch *w, uint64_t mask, uint64_t key, const char *name)
+static void tell_name(
+    struct local_watch *w, uint64_t mask, enum drv_who who, uint64_t key, const char *name)
 {
     if (mask & FANOTIFY_NAMES)
-        w->fn(DRV_EVENT_NAME, key, name, w->arg);
+        w->fn(DRV_EVENT_NAME, who, key, name, w->arg);
     if (mask & FANOTIFY_BYTES)
-        w->fn(DRV_EVENT_BYTES, key, name, w->arg);
+        w->fn(DRV_EVENT_BYTES, who, key, name, w->arg);
     if (mask & FAN_ATTRIB)
-        w->fn(DRV_EVENT_ATTRS, key, name, w->arg);
+        w->fn(DRV_EVENT_ATTRS, who, key, name, w->arg);
 }
 
-/* False: it is of no folder that is watched. */
+/* False: it is of no folder that is watched, or of our own doing. */
 static bool tell(
     struct local_watch *w, const struct fanotify_event_metadata *event, const char *raw)
 {
@@ -121,17 +127,18 @@ static bool tell(
     const char *name;
     uint64_t key;
     if (event->mask & FAN_Q_OVERFLOW || !place_of(event, raw, &id, &name)) {
-        w->fn(DRV_EVENT_LOST, 0, NULL, w->arg);
+        w->fn(DRV_EVENT_LOST, DRV_WHO_UNKNOWN, 0, NULL, w->arg);
         return true;
     }
+    const enum drv_who who = event->pid == w->self ? DRV_WHO_US : DRV_WHO_OTHERS;
     bool itself = strcmp(name, ".") == 0;
     if (!local_watch_key(w, &id, itself && event->mask & FAN_DELETE_SELF, &key))
         return false;
     if (itself)
-        tell_folder(w, event->mask, key);
+        tell_folder(w, event->mask, who, key);
     else
-        tell_name(w, event->mask, key, name);
-    return true;
+        tell_name(w, event->mask, who, key, name);
+    return who != DRV_WHO_US;
 }
 
 static bool fanotify_source_take(struct local_watch *w, const char *buf, size_t size)

@@ -53,19 +53,19 @@ static void tell(struct local_watch *w, const struct inotify_event *event)
     const char *name = event->len ? event->name : NULL;
     uint64_t key = 0;
     if (event->mask & IN_Q_OVERFLOW)
-        w->fn(DRV_EVENT_LOST, 0, NULL, w->arg);
+        w->fn(DRV_EVENT_LOST, DRV_WHO_UNKNOWN, 0, NULL, w->arg);
     if (event->wd < 0 || !local_watch_key(w, &id, event->mask & IN_IGNORED, &key))
         return;
     if (event->mask & IN_IGNORED)
-        w->fn(DRV_EVENT_END, key, NULL, w->arg);
+        w->fn(DRV_EVENT_END, DRV_WHO_UNKNOWN, key, NULL, w->arg);
     else if (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT))
-        w->fn(DRV_EVENT_MOVED, key, NULL, w->arg);
+        w->fn(DRV_EVENT_MOVED, DRV_WHO_UNKNOWN, key, NULL, w->arg);
     else if (name && event->mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO))
-        w->fn(DRV_EVENT_NAME, key, name, w->arg);
+        w->fn(DRV_EVENT_NAME, DRV_WHO_UNKNOWN, key, name, w->arg);
     else if (name && event->mask & (IN_MODIFY | IN_CLOSE_WRITE))
-        w->fn(DRV_EVENT_BYTES, key, name, w->arg);
+        w->fn(DRV_EVENT_BYTES, DRV_WHO_UNKNOWN, key, name, w->arg);
     else if (event->mask & IN_ATTRIB)
-        w->fn(DRV_EVENT_ATTRS, key, name, w->arg);
+        w->fn(DRV_EVENT_ATTRS, DRV_WHO_UNKNOWN, key, name, w->arg);
 }
 
 static bool inotify_source_take(struct local_watch *w, const char *buf, size_t size)

@@ -31,6 +31,7 @@ struct local_watch {
     drv_event_fn fn;
     void *arg;
     int fd, stop_fd; /* fd: the source's events are read from it */
+    pid_t self;      /* this process, as the kernel names it to the source */
     pthread_t thread;
 
     pthread_mutex_t lock;
@@ -46,7 +47,8 @@ struct watch_source {
     int (*add)(struct local_watch *w, int folder_fd, struct watch_id *ret_id);
     /* They need not be told any more; the id may be unknown by now. */
     void (*drop)(struct local_watch *w, const struct watch_id *id);
-    /* What was read from the fd. False: nothing in it was of a folder that is watched. */
+    /* What was read from the fd. False: nothing in it was of a folder that is watched, and of others'
+     * doing. */
     bool (*take)(struct local_watch *w, const char *buf, size_t size);
 };
 

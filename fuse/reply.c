@@ -53,7 +53,7 @@ void mfs_entry(const struct pool_attr *attr, struct fuse_entry_param *ret_entry)
         .ino = attr->node,
         .generation = attr->generation,
         .attr_timeout = mfs_seconds(attr->keep),
-        .entry_timeout = mfs_seconds(attr->keep),
+        .entry_timeout = mfs_seconds(attr->keep_name),
     };
     mfs_stat(attr, &ret_entry->attr);
 }

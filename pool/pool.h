@@ -301,6 +301,8 @@ struct pool_attr {
     uint64_t size, allocated, rdev;
     int64_t mtime, ctime, atime;
     int64_t keep; /* ns that all of this may be kept */
+    int64_t
+        keep_name; /* of what was found or made by its name: ns that the name is known to lead to it */
 };
 
 struct pool_tree_events {

@@ -34,7 +34,8 @@ enum { TREE_DRIVES_MAX = 256 };
 static const int64_t tree_second = MRMR_NS_PER_S;
 /* For so long after a change of ours the drives' events about the same thing are taken for ours, and
  * nobody is told; and what is answered meanwhile may be kept for no longer. So whatever somebody else
- * does at that moment is seen within twice of it. */
+ * does at that moment is seen within twice of it. Where events tell who did it (tree_tells_who) others'
+ * never are, and what is answered may be kept as long as ever. */
 static const int64_t tree_own_window = MRMR_NS_PER_S / 2;
 
 /* Drives, by their place in pool->drives. */
@@ -250,6 +251,7 @@ struct tree_drive {
     struct drv_watch *watch; /* NULL: none. Changed by the monitor only, under the lock */
     unsigned watch_users;    /* guarded by lock */
     atomic_bool silent;      /* no events can be had of it, ever: set remote-ttl */
+    atomic_bool tells_who;   /* its events say whether we did it */
     bool changed;            /* it went or came, or events of it were lost; guarded by lock */
     bool suspect;            /* it gave an error: is it still there? guarded by lock */
     bool forgot;   /* that something was owed on it, by a node that is no more; guarded by lock */
@@ -368,6 +370,8 @@ mrmr_err tree_folder_ready(struct pool_tree *tree, struct tree_node *folder);
 mrmr_err tree_folder_reload(struct pool_tree *tree, struct tree_node *folder);
 /* How long a map that was just made is good; POOL_KEEP: until an event says otherwise. */
 int64_t tree_folder_ttl_locked(const struct tree_node *folder);
+/* Of what we changed a moment ago: nothing less, or tree_own_window if events do not tell who did it. */
+int64_t tree_own_ttl(const struct pool_tree *tree, const struct tree_set *on, int64_t ttl);
 /* The name is looked at on the drives, if it is unsure. A copy of what it shows, then: MRMR_ABSENT. */
 mrmr_err tree_name_get(
     struct pool_tree *tree, struct tree_node *folder, const char *name, struct tree_name *ret_name);
@@ -380,9 +384,13 @@ struct tree_seen {
 /* The same, with that. */
 mrmr_err tree_name_see(struct pool_tree *tree, struct tree_node *folder, const char *name,
     struct tree_name *ret_name, struct tree_seen *ret_seen);
+struct tree_known_ticket { /* of a folder, before something is asked or done */
+    uint32_t owns, voids;
+};
 /* A change of ours made it on this drive, where no drive had anything: another one has something only
- * if its events say so. */
-void tree_name_made_locked(struct tree_node *folder, const char *name, size_t drive);
+ * if its events say so. ticket: of tree_known_change. */
+void tree_name_made_locked(const struct pool_tree *tree, struct tree_node *folder, const char *name,
+    size_t drive, const struct tree_known_ticket *ticket);
 
 /* --- tree_catalog.c --- */
 
@@ -430,9 +438,6 @@ bool tree_look_seen(struct pool_tree *tree, struct tree_node *node, const char *
 
 /* --- tree_known.c --- */
 
-struct tree_known_ticket { /* to be had before a drive is asked */
-    uint32_t owns, voids;
-};
 /* What the drive said of its copy of the folder, if that holds still. Else it is asked, and what it
  * says is kept if nothing happened since the ticket. */
 bool tree_known_get(struct pool_tree *tree, const struct tree_node *folder, size_t drive,

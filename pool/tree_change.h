@@ -169,7 +169,8 @@ mrmr_err tree_name_stay(struct pool_tree *tree, struct tree_node *folder, const 
 void tree_name_leave(struct pool_tree *tree, struct tree_node *node); /* NULL-safe */
 /* What has been made at this name of the folder, counted: its node. */
 mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const char *name,
-    size_t drive, const struct drv_stat *stat, struct tree_node **ret_node);
+    size_t drive, const struct drv_stat *stat, const struct tree_known_ticket *ticket,
+    struct tree_node **ret_node);
 mrmr_err tree_node_unnamed(
     struct pool_tree *tree, size_t drive, const struct drv_stat *stat, struct tree_node **ret_node);
 /* The folder hands down a default ACL, which takes the place of the caller's umask. */

@@ -401,7 +401,8 @@ static void file_link(struct pool_tree_file *file)
     if (!file->writing)
         return;
     /* Events tell nothing of it from now on: whoever was told to keep its attributes asks again. */
-    if (!node->writers++ && node->kept)
+    if (!node->writers++ && node->kept &&
+        tree_own_ttl(file->tree, &node->on, POOL_KEEP) != POOL_KEEP)
         tree_later_locked(tree, TREE_TELL_ATTRS, node->number, "");
     node->kept = false;
 }

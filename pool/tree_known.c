@@ -15,7 +15,7 @@
  * An op that gives or takes a name brings the folder's attributes along (struct drv_named), so the
  * drive is not asked after it at all. The event about that op may come later, and is no reason to ask:
  * while the name's events count as ours (tree_own_window) they leave such a word alone, and it is not
- * believed for longer. Any other event makes it void.
+ * believed for longer. Any other event makes it void. Where events tell who did it, ours say nothing.
  */
 #include "pool/tree.h"
 

@@ -223,28 +223,42 @@ static void keep_number_locked(
         name->number = old->number;
 }
 
+static bool tells_who(const struct pool_tree *tree, const struct tree_set *on)
+{
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree_set_has(on, i) && !tree->drive[i].tells_who)
+            return false;
+    return true;
+}
+
+int64_t tree_own_ttl(const struct pool_tree *tree, const struct tree_set *on, int64_t ttl)
+{
+    return ttl <= tree_own_window || tells_who(tree, on) ? ttl : tree_own_window;
+}
+
 static bool name_differs(const struct tree_name *a, const struct tree_name *b)
 {
     return a->number != b->number || a->kind != b->kind || !tree_set_equal(&a->on, &b->on);
 }
 
 /* Names that one of two maps has and the other has not, or otherwise; each with its NUL. */
-static void map_compare_locked(struct pool_tree *tree, struct tree_map *now,
-    const struct tree_map *was, struct mrmr_bytes *names)
+static void map_compare_locked(struct pool_tree *tree, const struct tree_set *on,
+    struct tree_map *now, const struct tree_map *was, struct mrmr_bytes *names)
 {
-    int64_t clock = mrmr_clock_monotonic();
+    const int64_t clock = mrmr_clock_monotonic();
+    const bool exact = tells_who(tree, on); /* what is ours may be kept for long, too */
     for (struct tree_name *at = tree_map_at(now, 0); at; at = tree_map_at(now, at->place + 1)) {
         const struct tree_name *old = tree_map_find(was, at->name);
         keep_number_locked(tree, at, old);
         if (old)
             at->own_until = old->own_until;
-        if (at->own_until > clock)
+        if (at->own_until > clock && !exact)
             continue;
         if (!old || old->unsure || name_differs(at, old))
             mrmr_bytes_add(names, at->name, strlen(at->name) + 1);
     }
     for (const struct tree_name *at = tree_map_at(was, 0); at; at = tree_map_at(was, at->place + 1))
-        if (!tree_map_find(now, at->name) && at->own_until <= clock)
+        if (!tree_map_find(now, at->name) && (at->own_until <= clock || exact))
             mrmr_bytes_add(names, at->name, strlen(at->name) + 1);
 }
 
@@ -285,7 +299,7 @@ static void load_take_locked(struct load *load, struct mrmr_bytes *changed)
     struct tree_node *folder = load->folder;
     struct tree_map was = folder->map;
     mrmr_autobytes struct mrmr_bytes found = MRMR_BYTES_INIT;
-    map_compare_locked(load->tree, &load->map, &was, changed ? changed : &found);
+    map_compare_locked(load->tree, &folder->on, &load->map, &was, changed ? changed : &found);
     if (folder->loaded) /* else nobody was shown anything */
         tell_later_locked(load->tree, folder->number, &found);
     folder->map = load->map;
@@ -454,7 +468,16 @@ static bool only_one_locked(const struct tree_node *folder, const struct tree_na
     return !old->number || (old->kind != POOL_DIR && tree_set_has(&old->on, drive));
 }
 
-void tree_name_made_locked(struct tree_node *folder, const char *name, size_t drive)
+/* Nobody else did anything in the folder, as far as was told, and we nothing but this one change. */
+static bool undisturbed_locked(const struct pool_tree *tree, const struct tree_node *folder,
+    const struct tree_known_ticket *ticket)
+{
+    return folder->watched && tells_who(tree, &folder->on) && ticket->voids == folder->others &&
+           ticket->owns + 1 == folder->owns;
+}
+
+void tree_name_made_locked(const struct pool_tree *tree, struct tree_node *folder, const char *name,
+    size_t drive, const struct tree_known_ticket *ticket)
 {
     struct tree_name *made = tree_map_find(&folder->map, name);
     tree_known_settle_locked(folder, drive);
@@ -462,6 +485,10 @@ void tree_name_made_locked(struct tree_node *folder, const char *name, size_t dr
         return;
     made->own = false;
     tree_name_doubt(made, drive);
+    if (!undisturbed_locked(tree, folder, ticket))
+        return;
+    made->unsure = false;
+    made->doubt = TREE_DOUBT_NONE;
 }
 
 /* The folder's map gets what was found; it stays unsure if an event came meanwhile. */

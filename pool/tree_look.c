@@ -220,8 +220,8 @@ static int64_t keep_locked(const struct look *look)
     if (node->kind != POOL_DIR && look->attr.nlink != 1 &&
         !look->tree->drive[look->spot.drive].silent && keep > tree_second)
         keep = tree_second;
-    if (own && keep > tree_own_window)
-        keep = tree_own_window;
+    if (own)
+        keep = tree_own_ttl(look->tree, &node->on, keep);
     node->kept = node->kept || keep > tree_second;
     return keep;
 }
@@ -263,7 +263,7 @@ static void look_done_locked(struct look *look, struct pool_attr *ret_attr)
     look->attr.node = node->number;
     look->attr.generation =
         tree_generation(look->tree, node->number, look->attr.generation) + node->births;
-    look->attr.keep = keep_locked(look);
+    look->attr.keep = look->attr.keep_name = keep_locked(look);
     *ret_attr = look->attr;
 }
 
@@ -319,7 +319,7 @@ static int64_t name_keep(
         keep = keep < 0 ? 0 : keep;
     }
     if (shows && shows->own_until > mrmr_clock_monotonic())
-        keep = tree_own_window;
+        keep = tree_own_ttl(tree, &folder->on, keep);
     return keep < most ? keep : most;
 }
 
@@ -426,7 +426,7 @@ mrmr_err pool_tree_lookup(struct pool_tree *tree, uint64_t number, const char *n
     busy_add(tree, folder, -1);
     *ret_keep = name_keep(tree, folder, name, err ? POOL_KEEP : ret_attr->keep);
     if (!err)
-        ret_attr->keep = *ret_keep;
+        ret_attr->keep = ret_attr->keep_name = *ret_keep;
     tree_put(tree, folder);
     return err;
 }

@@ -118,7 +118,8 @@ mrmr_err tree_node_unnamed(
 }
 
 mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const char *name,
-    size_t drive, const struct drv_stat *stat, struct tree_node **ret_node)
+    size_t drive, const struct drv_stat *stat, const struct tree_known_ticket *ticket,
+    struct tree_node **ret_node)
 {
     struct tree_name shows;
     MRMR_TRY(number_new(tree, drive, stat, name, &shows));
@@ -128,7 +129,7 @@ mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const c
         return mrmr_nomem();
     tree_name_touch_locked(folder, name); /* who looked just before knew nothing of its number */
     tree_name_shows_locked(folder, name, &shows);
-    tree_name_made_locked(folder, name, drive);
+    tree_name_made_locked(tree, folder, name, drive, ticket);
     node->own_until = mrmr_clock_monotonic() + tree_own_window;
     tree_owe_locked(node, drive);
     tree_owe_locked(folder, drive);
@@ -173,6 +174,7 @@ struct making {
     bool asked;               /* it was told to make it */
     struct drv_stat stat, in; /* in: the folder after that, of a regular file */
     struct drv_file *file;    /* of a regular file */
+    int64_t keep_name;        /* how long it may be kept that the name leads to it */
 };
 
 static mrmr_err acl_seen(const char *name, const void *value, size_t size, void *arg)
@@ -295,6 +297,12 @@ static void made_file(struct making *m, struct tree_node *node)
         node->uncapped_at = mrmr_clock_monotonic();
 }
 
+static void made_name(struct making *m)
+{
+    mrmr_locked(&m->tree->lock);
+    m->keep_name = tree_own_ttl(m->tree, &m->folder->on, tree_folder_ttl_locked(m->folder));
+}
+
 static mrmr_err make(struct making *m, struct tree_node **ret_node)
 {
     if (!pool_tree_writable(m->tree))
@@ -312,8 +320,9 @@ static mrmr_err make(struct making *m, struct tree_node **ret_node)
     }
     tree_own_name(m->tree, m->folder, m->name);
     MRMR_TRY(err);
-    MRMR_TRY(tree_node_new(m->tree, m->folder, m->name, m->drive, &m->stat, ret_node));
+    MRMR_TRY(tree_node_new(m->tree, m->folder, m->name, m->drive, &m->stat, &ticket, ret_node));
     tree_known_brought(m->tree, m->folder, m->drive, &m->in, &ticket);
+    made_name(m);
     if (m->what->kind == POOL_REG)
         made_file(m, *ret_node);
     return MRMR_OK;
@@ -325,6 +334,7 @@ static void made_attr(struct making *m, struct tree_node *node, struct pool_attr
     tree_attr_from_stat(&m->stat, ret_attr);
     ret_attr->node = node->number;
     ret_attr->keep = tree_own_window;
+    ret_attr->keep_name = m->keep_name;
     mrmr_locked(&m->tree->lock);
     ret_attr->generation += node->births;
     node->held++;

@@ -62,7 +62,14 @@ bool tree_silent(struct tree_drive *drive, mrmr_err err)
 
 /* --- events --- */
 
-static void event_name(struct tree_drive *drive, uint64_t number, const char *name)
+/* Whether it is of our own doing, as far as is told. */
+static bool event_own(enum drv_who who, int64_t own_until)
+{
+    return who != DRV_WHO_OTHERS && own_until > mrmr_clock_monotonic();
+}
+
+static void event_name(
+    struct tree_drive *drive, enum drv_who who, uint64_t number, const char *name)
 {
     struct pool_tree *tree = drive->tree;
     bool own = false;
@@ -72,7 +79,9 @@ static void event_name(struct tree_drive *drive, uint64_t number, const char *na
         if (!folder || folder->kind != POOL_DIR)
             return;
         const struct tree_name *old = folder->valid ? tree_map_find(&folder->map, name) : NULL;
-        own = old && old->own_until > mrmr_clock_monotonic();
+        own = old && event_own(who, old->own_until);
+        if (own && who == DRV_WHO_US) /* whoever did it said all there is to say */
+            return;
         if (own)
             tree_known_own_event_locked(folder, (size_t)(drive - tree->drive));
         else
@@ -93,7 +102,8 @@ static void event_name(struct tree_drive *drive, uint64_t number, const char *na
 }
 
 /* Something of what has this name changed. */
-static void event_thing(struct tree_drive *drive, uint64_t number, const char *name, bool bytes)
+static void event_thing(
+    struct tree_drive *drive, enum drv_who who, uint64_t number, const char *name, bool bytes)
 {
     struct pool_tree *tree = drive->tree;
     uint64_t changed = 0;
@@ -111,8 +121,10 @@ static void event_thing(struct tree_drive *drive, uint64_t number, const char *n
             node->uncapped_at = node->plain_at = 0;
             node->attr_events = mrmr_clock_monotonic();
         }
-        /* While it is written through us, or was a moment ago, this is what we did. */
-        if (node && (node->writers || node->own_until > mrmr_clock_monotonic()))
+        /* While it is written through us, or was a moment ago, this is what we did; and who has it in
+         * passthrough writes in his own name. */
+        if (node && (node->direct || (node->writers && who != DRV_WHO_OTHERS) ||
+                        event_own(who, node->own_until)))
             return;
         if (node)
             node->changes++;
@@ -124,7 +136,7 @@ static void event_thing(struct tree_drive *drive, uint64_t number, const char *n
 }
 
 /* The folder's own attributes. */
-static void event_attrs(struct tree_drive *drive, uint64_t number)
+static void event_attrs(struct tree_drive *drive, enum drv_who who, uint64_t number)
 {
     struct pool_tree *tree = drive->tree;
     {
@@ -134,7 +146,7 @@ static void event_attrs(struct tree_drive *drive, uint64_t number)
             folder->acl = TREE_ACL_UNKNOWN;
             tree_known_void_locked(folder, (size_t)(drive - tree->drive));
         }
-        if (folder && folder->own_until > mrmr_clock_monotonic())
+        if (folder && event_own(who, folder->own_until))
             return;
     }
     tree_tell_node(tree, number, false);
@@ -172,19 +184,20 @@ static void event_lost(struct tree_drive *drive)
     pthread_cond_signal(&tree->monitor_wake);
 }
 
-static void tree_event(enum drv_event event, uint64_t key, const char *name, void *arg)
+static void tree_event(
+    enum drv_event event, enum drv_who who, uint64_t key, const char *name, void *arg)
 {
     struct tree_drive *drive = arg;
     switch (event) {
     case DRV_EVENT_NAME:
-        event_name(drive, key, name);
+        event_name(drive, who, key, name);
         return;
     case DRV_EVENT_BYTES:
     case DRV_EVENT_ATTRS:
         if (name)
-            event_thing(drive, key, name, event == DRV_EVENT_BYTES);
+            event_thing(drive, who, key, name, event == DRV_EVENT_BYTES);
         else
-            event_attrs(drive, key);
+            event_attrs(drive, who, key);
         return;
     case DRV_EVENT_MOVED:
     case DRV_EVENT_END:
@@ -249,6 +262,7 @@ void tree_watch_drive(struct tree_drive *drive)
     struct drv_watch *watch = NULL;
     mrmr_err err = drv_watch_open(drive->drive->drv, tree_event, drive, &watch);
     drive->silent = err == MRMR_UNSUPPORTED;
+    drive->tells_who = watch && watch->tells_who;
     if (drive->silent)
         mrmr_log(MRMR_LOG_INFO, "drive %s: it tells of no changes: they are seen after remote-ttl",
             drive->drive->meta.name);

@@ -18,9 +18,13 @@
 #include "drivers/guard.h"
 #include "drivers/mem.h"
 #include "tests/support/pause.h"
+#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define assert_ok(expr) assert_int_equal(expr, MRMR_OK)
 
@@ -252,6 +256,51 @@ static void test_late_read(void **state)
     drv_file_close(file);
     while (drv_guard_stuck(w->guard))
         pause_a_while();
+}
+
+static unsigned descriptors(void)
+{
+    unsigned n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+/* What is closed is closed soon, though nobody waits for it and nothing else happens: much at once, one
+ * alone, and what was closed just before the drive is cut off. */
+static void test_closes(void **state)
+{
+    enum { FILES = 200 };
+    struct world *w = *state;
+    struct drv_file *file[FILES];
+    struct drv *local;
+    char root[] = "/tmp/mrmr-guard-XXXXXX";
+    assert_non_null(mkdtemp(root));
+    assert_ok(drv_open(root, &local));
+    assert_ok(drv_guard_put(w->guard, local));
+    assert_ok(drv_file_open(w->guard, "f", CREATE, 0600, &file[0]));
+    drv_file_close(file[0]);
+    assert_ok(drv_file_open(w->guard, "f", DRV_OPEN_READ, 0, &file[0]));
+    const unsigned before = descriptors();
+    for (unsigned turn = 0; turn < 3; turn++) {
+        const unsigned n = turn == 1 ? 2 : FILES;
+        for (unsigned i = 1; i < n; i++)
+            assert_ok(drv_file_open(w->guard, "f", DRV_OPEN_READ, 0, &file[i]));
+        for (unsigned i = 1; i < n; i++)
+            drv_file_close(file[i]);
+        if (turn == 2)
+            drv_guard_cut(w->guard, MRMR_OFFLINE);
+        while (descriptors() > before) /* the test's time limit ends it */
+            pause_a_while();
+    }
+    drv_file_close(file[0]);
+    char path[64];
+    snprintf(path, sizeof path, "%s/f", root);
+    unlink(path);
+    rmdir(root);
 }
 
 /* An open that was given up leaves no file open: teardown's sanitizer run would tell. */
@@ -633,6 +682,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_hangs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_closes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_open, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_create, setup, teardown),

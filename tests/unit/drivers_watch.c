@@ -14,6 +14,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "drivers/driver.h"
+#include "tests/support/elsewhere.h"
+#include "tests/support/rights.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -32,6 +34,7 @@ static bool with_fanotify; /* this run of the tests */
 
 struct told {
     enum drv_event event;
+    enum drv_who who;
     uint64_t key;
     char name[32];
 };
@@ -48,7 +51,8 @@ struct world {
     bool block, lost;
 };
 
-static void on_event(enum drv_event event, uint64_t key, const char *name, void *arg)
+static void on_event(
+    enum drv_event event, enum drv_who who, uint64_t key, const char *name, void *arg)
 {
     struct world *w = arg;
     mrmr_locked(&w->lock);
@@ -56,7 +60,7 @@ static void on_event(enum drv_event event, uint64_t key, const char *name, void 
         pthread_cond_wait(&w->more, &w->lock);
     w->lost = w->lost || event == DRV_EVENT_LOST;
     if (w->n < TOLD_MOST) {
-        w->told[w->n] = (struct told){.event = event, .key = key};
+        w->told[w->n] = (struct told){.event = event, .who = who, .key = key};
         snprintf(w->told[w->n].name, sizeof w->told->name, "%s", name ? name : "");
         w->n++;
     }
@@ -99,13 +103,6 @@ static void take_right(bool back)
     else
         data[0].effective &= ~(1U << CAP_SYS_ADMIN);
     assert_int_equal(syscall(SYS_capset, &head, data), 0);
-}
-
-static bool may_administer(void)
-{
-    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-    return syscall(SYS_capget, &head, data) == 0 && data[0].effective >> CAP_SYS_ADMIN & 1;
 }
 
 /* This process has a descriptor of this kind. */
@@ -303,6 +300,45 @@ static void test_too_much(void **state)
     pthread_mutex_unlock(&w->lock);
 }
 
+/* The last event of this name said who did it. */
+static enum drv_who who_of(struct world *w, const char *name)
+{
+    enum drv_who who = DRV_WHO_UNKNOWN;
+    mrmr_locked(&w->lock);
+    for (size_t i = 0; i < w->n; i++)
+        if (strcmp(w->told[i].name, name) == 0)
+            who = w->told[i].who;
+    return who;
+}
+
+static void make_elsewhere(struct world *w, const char *path, const char *text)
+{
+    if (elsewhere()) {
+        make(w, path, text);
+        _exit(0);
+    }
+}
+
+/* What we do is told apart from what others do to the same file, also if nobody reads of it in between. */
+static void test_who(void **state)
+{
+    struct world *w = *state;
+    const bool tells = w->watch->tells_who;
+    assert_int_equal(tells, with_fanotify);
+    assert_ok(drv_watch_add(w->watch, "a", 1));
+    make_elsewhere(w, "a/theirs", "one");
+    expect(w, DRV_EVENT_BYTES, 1, "theirs");
+    assert_int_equal(who_of(w, "theirs"), tells ? DRV_WHO_OTHERS : DRV_WHO_UNKNOWN);
+    make(w, "a/ours", "one");
+    expect(w, DRV_EVENT_BYTES, 1, "ours");
+    assert_int_equal(who_of(w, "ours"), tells ? DRV_WHO_US : DRV_WHO_UNKNOWN);
+    make(w, "a/both", "one");
+    make_elsewhere(w, "a/both", "two");
+    make(w, "a/end", "");
+    expect(w, DRV_EVENT_BYTES, 1, "end");
+    assert_int_equal(who_of(w, "both"), tells ? DRV_WHO_OTHERS : DRV_WHO_UNKNOWN);
+}
+
 /* Nothing is told of what lies elsewhere, or where something was that is no more. */
 static void test_others(void **state)
 {
@@ -345,6 +381,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_folder_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(test_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who, setup, teardown),
         cmocka_unit_test_setup_teardown(test_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_much, setup, teardown),
     };

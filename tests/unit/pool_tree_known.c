@@ -7,7 +7,9 @@
 #include "tests/unit/pool_drive_world.h"
 
 #include "pool/tree.h"
+#include "tests/support/elsewhere.h"
 #include "tests/support/pause.h"
+#include "tests/support/rights.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +34,17 @@ struct lived {
     struct pool_tree *tree;
     uint64_t folder;
 };
+
+static atomic_uint told; /* that what is called "name" may be another thing */
+
+static void name_changed(uint64_t folder, const char *name, void *arg)
+{
+    (void)folder;
+    (void)arg;
+    atomic_fetch_add(&told, strcmp(name, "name") == 0);
+}
+
+static const struct pool_tree_events events = {.name_changed = name_changed};
 
 static const char *on_drive(struct lived *l, unsigned drive, const char *name)
 {
@@ -60,7 +73,7 @@ static void live(struct lived *l, struct world *w)
     }
     struct pool_attr attr;
     assert_ok(pool_open(world_path(w, "pool"), POOL_LOOK, "test", &l->pool));
-    assert_ok(pool_tree_open(l->pool, NULL, &l->tree));
+    assert_ok(pool_tree_open(l->pool, &events, &l->tree));
     assert_ok(find(l, "dir", &attr));
     l->folder = attr.node;
     assert_ok(find(l, "of 0", &attr));
@@ -182,7 +195,10 @@ static void test_the_same_drive_meanwhile(void **state)
     folder_is_right(&l);
     make(&l, "name");
     const unsigned d = drive_with(&l, "dir/name");
-    world_write(on_drive(&l, d, "dir/name of somebody else"), "");
+    if (elsewhere()) {
+        world_write(on_drive(&l, d, "dir/name of somebody else"), "");
+        _exit(0);
+    }
     assert_int_equal(stat(on_drive(&l, d, "dir"), &st), 0);
     const int64_t until = mrmr_clock_monotonic() + tree_own_window / 2;
     do { /* until the event is here, and not only until it is not believed any more */
@@ -238,17 +254,52 @@ static void test_another_drive_meanwhile(void **state)
     folder_is_right(&l); /* what all of them said is known */
     make(&l, "name");
     const unsigned other = drive_with(&l, "dir/name") ? 0 : 1;
-    world_write(on_drive(&l, other, "dir/name"), "of somebody else");
-    assert_int_equal(utimensat(AT_FDCWD, on_drive(&l, other, "dir/name"), later, 0), 0);
+    if (elsewhere()) {
+        world_write(on_drive(&l, other, "dir/name"), "of somebody else");
+        _exit(utimensat(AT_FDCWD, on_drive(&l, other, "dir/name"), later, 0));
+    }
     do { /* until the event is here; the test's time limit ends it */
         pause_a_while();
         assert_ok(find(&l, "name", &attr));
     } while (attr.size != strlen("of somebody else"));
-    assert_int_equal(utimensat(AT_FDCWD, on_drive(&l, other, "dir"), later, 0), 0);
+    if (elsewhere())
+        _exit(utimensat(AT_FDCWD, on_drive(&l, other, "dir"), later, 0));
     do {
         pause_a_while();
         assert_ok(pool_tree_attr(l.tree, l.folder, &attr));
     } while (attr.mtime != 4000000000 * MRMR_NS_PER_S);
+    leave(&l);
+}
+
+/* Somebody puts another file in the place of one that we made just now: whoever may keep its name for
+ * long is told. */
+static void test_the_same_name_meanwhile(void **state)
+{
+    struct lived l;
+    struct pool_attr attr;
+    live(&l, *state);
+    make(&l, "first");
+    for (unsigned round = 0; round < 3; round++) {
+        const uint64_t made = make(&l, "name");
+        const unsigned d = drive_with(&l, "dir/name"), before = atomic_load(&told);
+        assert_ok(find(&l, "name", &attr));
+        const bool kept = attr.keep_name > tree_own_window;
+        assert_int_equal(kept, may_administer()); /* then events tell who did it */
+        if (elsewhere()) {
+            world_write(on_drive(&l, d, "dir/other"), "of somebody else");
+            char from[300];
+            strcpy(from, on_drive(&l, d, "dir/other"));
+            _exit(rename(from, on_drive(&l, d, "dir/name")));
+        }
+        const int64_t until = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+        do {
+            assert_true(mrmr_clock_monotonic() < until);
+            pause_a_while();
+            assert_ok(find(&l, "name", &attr));
+        } while (attr.node == made || (kept && atomic_load(&told) == before));
+        assert_int_equal(attr.size, strlen("of somebody else"));
+        assert_ok(pool_tree_unlink(l.tree, NULL, l.folder, "name"));
+    }
     leave(&l);
 }
 
@@ -262,6 +313,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_same_drive_meanwhile, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_right_after_each_change, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_another_drive_meanwhile, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_the_same_name_meanwhile, world_setup, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

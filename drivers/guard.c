@@ -14,11 +14,12 @@
  *
  * A thread that sleeps takes longer to wake than most ops do. So a caller looks for a moment whether
  * its job is done before it sleeps, and of the threads without a job one looks for the next for a
- * moment before it does. They look without the lock, and yield.
+ * moment before it does: for longer where that was worth it the last time. They look without the lock,
+ * and yield.
  *
- * What nobody waits for (the closing of a file) is done by a thread that has looked for a job and found
- * none, so that it is in nobody's way and wakes no thread in most cases; or by one more thread, if it
- * becomes much.
+ * What nobody waits for (the closing of a file) is done by a thread that is awake and has nothing
+ * better to do. Whoever hands over a job just then wakes another thread only if the first is not done
+ * when he has looked for his moment.
  *
  * Locks: the guard's, then an inner drive's. No op runs under either, and nobody is woken under it.
  */
@@ -29,7 +30,8 @@
 #include <sched.h>
 #include <string.h>
 
-static const int64_t caller_looks = 20 * 1000, worker_looks = 50 * 1000; /* ns */
+static const int64_t caller_looks = 20 * 1000; /* ns */
+static const int64_t worker_looks = 50 * 1000, worker_looks_most = 400 * 1000;
 
 struct guard {
     struct drv drv;
@@ -55,12 +57,13 @@ struct guard_inner {
     mrmr_err why;
     unsigned threads, idle;
     bool looking;          /* one of the idle ones looks at pushed */
-    atomic_uint pushed;    /* jobs so far */
+    int64_t looks;         /* ns: for so long */
+    atomic_uint pushed;    /* jobs so far, and what was posted */
     unsigned queued, slow; /* jobs that wait; slow ones that run */
     int64_t slow_ended;    /* when the last slow one came back */
     struct guard_job *first, **last;
     struct guard_job *posted, **posted_last; /* nobody waits for them */
-    unsigned nposted;
+    unsigned nposted, posting;               /* of those: that wait; that run */
 };
 
 enum { POSTED_MANY = 64 };
@@ -150,12 +153,31 @@ static struct guard_job **job_ready_locked(struct guard_inner *inner)
     return at;
 }
 
-/* For a moment, or until a job is pushed. */
-static void look_for_work(const struct guard_inner *inner, unsigned pushed)
+/* For so many ns, or until a job is pushed: true. */
+static bool look_for_work(const struct guard_inner *inner, unsigned pushed, int64_t ns)
 {
-    const int64_t until = mrmr_clock_monotonic() + worker_looks;
-    while (atomic_load(&inner->pushed) == pushed && mrmr_clock_monotonic() < until)
+    const int64_t until = mrmr_clock_monotonic() + ns;
+    while (atomic_load(&inner->pushed) == pushed) {
+        if (mrmr_clock_monotonic() >= until)
+            return false;
         sched_yield();
+    }
+    return true;
+}
+
+static void worker_look_locked(struct guard_inner *inner)
+{
+    const unsigned pushed = atomic_load(&inner->pushed);
+    const int64_t ns = inner->looks;
+    inner->looking = true;
+    pthread_mutex_unlock(&inner->lock);
+    const bool found = look_for_work(inner, pushed, ns);
+    pthread_mutex_lock(&inner->lock);
+    inner->looking = false;
+    if (found)
+        inner->looks = 2 * ns < worker_looks_most ? 2 * ns : worker_looks_most;
+    else
+        inner->looks = ns / 2 > worker_looks ? ns / 2 : worker_looks;
 }
 
 /* Until a job may be ready. One that looks is not woken for a job (job_push_locked). */
@@ -166,19 +188,10 @@ static void worker_idle_locked(struct guard_inner *inner, bool *looked)
         pthread_cond_wait(&inner->work, &inner->lock);
         *looked = false;
     } else {
-        const unsigned pushed = atomic_load(&inner->pushed);
-        inner->looking = *looked = true;
-        pthread_mutex_unlock(&inner->lock);
-        look_for_work(inner, pushed);
-        pthread_mutex_lock(&inner->lock);
-        inner->looking = false;
+        *looked = true;
+        worker_look_locked(inner);
     }
     inner->idle--;
-}
-
-static bool posted_is_due_locked(const struct guard_inner *inner, bool looked)
-{
-    return inner->posted && (looked || inner->cut || inner->nposted >= POSTED_MANY);
 }
 
 static void job_begin_locked(struct guard_inner *inner, struct guard_job *job)
@@ -199,33 +212,32 @@ static struct guard_job *posted_take_locked(struct guard_inner *inner)
         inner->posted_last = &inner->posted;
     job->next = NULL;
     inner->nposted--;
+    inner->posting++;
     job_begin_locked(inner, job);
     return job;
 }
 
-/* One that somebody waits for comes first; NULL: none. */
+/* One that somebody waits for comes first, if the others are not many; NULL: none. */
 static struct guard_job *job_take_locked(struct guard_inner *inner)
 {
     struct guard_job **at = job_ready_locked(inner);
-    if (!*at)
+    if (!*at || inner->nposted >= POSTED_MANY)
         return posted_take_locked(inner);
     struct guard_job *job = job_unlink_locked(inner, at);
     job_begin_locked(inner, job);
     return job;
 }
 
-/* The next job; NULL: end. looked: it has looked for one since it did what somebody waited for. */
-static struct guard_job *worker_next(struct guard_inner *inner, bool *looked)
+/* The next job; NULL: end. */
+static struct guard_job *worker_next(struct guard_inner *inner)
 {
+    bool looked = false;
     mrmr_locked(&inner->lock);
-    while (!*job_ready_locked(inner) && !posted_is_due_locked(inner, *looked) && !inner->cut)
-        worker_idle_locked(inner, looked);
+    while (!*job_ready_locked(inner) && !inner->posted && !inner->cut)
+        worker_idle_locked(inner, &looked);
     struct guard_job *job = job_take_locked(inner);
-    if (!job) {
+    if (!job)
         inner->threads--;
-        return NULL;
-    }
-    *looked = !job->waited;
     return job;
 }
 
@@ -241,6 +253,7 @@ static void worker_done(struct guard_inner *inner, struct guard_job *job, mrmr_e
             inner->slow--;
             inner->slow_ended = mrmr_clock_monotonic();
         }
+        inner->posting -= !job->waited;
         job->err = err;
         if (err)
             mrmr_story_save(&job->story);
@@ -293,8 +306,7 @@ void guard_posted_run(struct guard_job *on)
 static void *worker_run(void *arg)
 {
     struct guard_inner *inner = arg;
-    bool looked = false;
-    for (struct guard_job *job; (job = worker_next(inner, &looked));)
+    for (struct guard_job *job; (job = worker_next(inner));)
         worker_job(inner, job);
     guard_inner_put(inner);
     return NULL;
@@ -319,7 +331,8 @@ static bool worker_start_locked(struct guard_inner *inner)
     return started || inner->threads > 0;
 }
 
-/* *ret_wake: somebody is to be woken for it, without the lock. */
+/* *ret_wake: somebody is to be woken for it, without the lock. Nobody if one looks, or does what nobody
+ * waits for: then job_run looks after it. */
 static bool job_push_locked(struct guard_inner *inner, struct guard_job *job, bool *ret_wake)
 {
     if (!worker_start_locked(inner))
@@ -328,7 +341,7 @@ static bool job_push_locked(struct guard_inner *inner, struct guard_job *job, bo
     inner->last = &job->next;
     atomic_fetch_add(&job->refs, 1);
     atomic_fetch_add(&inner->pushed, 1);
-    *ret_wake = inner->queued++ > 0 || !inner->looking;
+    *ret_wake = inner->queued++ > 0 || !(inner->looking || inner->posting);
     return true;
 }
 
@@ -346,6 +359,7 @@ static bool job_post_locked(struct guard_inner *inner, struct guard_job *job, bo
     *inner->posted_last = job;
     inner->posted_last = &job->next;
     atomic_fetch_add(&job->refs, 1);
+    atomic_fetch_add(&inner->pushed, 1);
     *ret_wake = ++inner->nposted % POSTED_MANY == 0 || !worker_comes_locked(inner);
     return true;
 }
@@ -510,6 +524,8 @@ static mrmr_err job_run(struct guard_inner *inner, struct guard_job *job)
     MRMR_TRY(job_hand_over(inner, job));
     look_whether_over(job);
     mrmr_locked(&inner->lock);
+    if (job->state == GUARD_QUEUED)
+        pthread_cond_signal(&inner->work);
     if (job_wait_locked(inner, job))
         return job->err ? mrmr_story_restore(&job->story) : MRMR_OK;
     if (inner->cut)
@@ -586,6 +602,7 @@ mrmr_err drv_guard_put(struct drv *drv, struct drv *own)
     inner->refs = 1;
     inner->last = &inner->first;
     inner->posted_last = &inner->posted;
+    inner->looks = worker_looks;
     pthread_mutex_init(&inner->lock, NULL);
     pthread_cond_init(&inner->work, NULL);
     atomic_fetch_add(&guard->refs, 1);

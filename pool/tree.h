@@ -391,6 +391,9 @@ struct tree_known_ticket { /* of a folder, before something is asked or done */
  * if its events say so. ticket: of tree_known_change. */
 void tree_name_made_locked(const struct pool_tree *tree, struct tree_node *folder, const char *name,
     size_t drive, const struct tree_known_ticket *ticket);
+/* A change of ours took it from all drives that had it. shows: what it was. */
+void tree_name_taken(struct pool_tree *tree, struct tree_node *folder, const char *name,
+    const struct tree_name *shows, const struct tree_known_ticket *ticket);
 
 /* --- tree_catalog.c --- */
 

@@ -491,6 +491,20 @@ void tree_name_made_locked(const struct pool_tree *tree, struct tree_node *folde
     made->doubt = TREE_DOUBT_NONE;
 }
 
+void tree_name_taken(struct pool_tree *tree, struct tree_node *folder, const char *name,
+    const struct tree_name *shows, const struct tree_known_ticket *ticket)
+{
+    mrmr_locked(&tree->lock);
+    struct tree_name *gone = tree_map_find(&folder->map, name);
+    if (!gone || !gone->own || shows->several || shows->kind == POOL_DIR)
+        return;
+    gone->own = false;
+    if (undisturbed_locked(tree, folder, ticket))
+        tree_map_remove(&folder->map, name);
+    else
+        tree_name_doubt(gone, tree_set_first(&shows->on));
+}
+
 /* The folder's map gets what was found; it stays unsure if an event came meanwhile. */
 static mrmr_err name_take_locked(struct load *load, const char *name)
 {

@@ -213,6 +213,8 @@ static mrmr_err unlink_once(struct unlinking *u)
     mrmr_err err = unlink_shown(u);
     tree_own_name(u->tree, u->folder, u->name);
     tree_known_taken(u->tree, u->folder, &shows);
+    if (!err)
+        tree_name_taken(u->tree, u->folder, u->name, &shows, &ticket);
     tree_known_brought(u->tree, u->folder, tree_set_first(&shows.on), &u->in, &ticket);
     tree_name_leave(u->tree, u->node);
     return err;

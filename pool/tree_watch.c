@@ -79,7 +79,8 @@ static void event_name(
         if (!folder || folder->kind != POOL_DIR)
             return;
         const struct tree_name *old = folder->valid ? tree_map_find(&folder->map, name) : NULL;
-        own = old && event_own(who, old->own_until);
+        own = old ? event_own(who, old->own_until) /* else we took it, and nothing was left */
+                  : who == DRV_WHO_US && event_own(who, folder->own_until);
         if (own && who == DRV_WHO_US) /* whoever did it said all there is to say */
             return;
         if (own)

@@ -8,13 +8,14 @@
 
 #include "drivers/guard_internal.h"
 #include "pool/tree.h"
-#include "tests/support/elsewhere.h"
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { DRIVES = 3, TIMES = 20 };
 
@@ -258,6 +259,28 @@ static uint64_t changes(struct lived *l, uint64_t node)
     return tree_find_locked(l->tree, node)->changes;
 }
 
+/* Another process that writes the file as soon as it is told to. */
+struct writer {
+    pid_t pid;
+    int go;
+};
+
+static struct writer writer_ready(const char *path, const char *text)
+{
+    int ends[2];
+    char byte;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    const struct writer writer = {fork(), ends[1]};
+    assert_true(writer.pid >= 0);
+    if (writer.pid == 0) {
+        if (read(ends[0], &byte, 1) == 1)
+            world_write(path, text);
+        _exit(0);
+    }
+    close(ends[0]);
+    return writer;
+}
+
 /* What was read is kept, if it was opened when its times could tell of any later change; how long ago
  * that was does not matter. */
 static void test_what_is_read_again(void **state)
@@ -271,11 +294,9 @@ static void test_what_is_read_again(void **state)
     assert_true(grains < moment.tv_nsec);
     for (unsigned i = 0; !hit && i < 1000; i++) {
         const uint64_t before = changes(&l, node);
+        struct writer writer = writer_ready(on_drive(&l, 0, "dir/old"), i % 2 ? "new" : "old");
         const int64_t start = mrmr_clock_real();
-        if (elsewhere()) {
-            world_write(on_drive(&l, 0, "dir/old"), i % 2 ? "new" : "old");
-            _exit(0);
-        }
+        assert_int_equal(write(writer.go, "", 1), 1);
         while (
             changes(&l, node) < before + 2 && mrmr_clock_real() < start + grains) /* cut, written */
             sched_yield();
@@ -284,6 +305,8 @@ static void test_what_is_read_again(void **state)
         const uint64_t seen = changes(&l, node);
         nanosleep(&moment, NULL);
         hit = hit && seen == changes(&l, node);
+        close(writer.go);
+        assert_int_equal(waitpid(writer.pid, NULL, 0), writer.pid);
     }
     assert_true(hit);
     assert_false(

@@ -86,6 +86,7 @@ static void node_free_locked(struct pool_tree *tree, struct tree_node *node)
     mrmr_bytes_free(&node->touched);
     tree_counted_free(node->counted);
     free(node->known);
+    tree_quiet_free(node->quiet);
     tree->remembered -= node->remembered;
     free(node->last);
     free(node);
@@ -411,6 +412,7 @@ static void table_free(struct pool_tree *tree)
             mrmr_bytes_free(&at->touched);
             tree_counted_free(at->counted);
             free(at->known);
+            tree_quiet_free(at->quiet);
             free(at->last);
             free(at);
         }

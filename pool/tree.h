@@ -171,6 +171,7 @@ bool tree_number_where(
 struct tree_node;
 struct tree_counted;
 struct tree_known;
+struct tree_quiet;
 struct tree_parted;
 
 struct tree_link { /* one name that led to the node */
@@ -207,6 +208,7 @@ struct tree_node {
 
     struct tree_known *known;     /* tree_known.c's; NULL: nothing */
     uint32_t owns, voids, others; /* others: voids that are not of our doing */
+    struct tree_quiet *quiet;     /* tree_quiet.c's; NULL: nothing */
 
     int64_t own_until; /* monotonic: events about it are of our own doing */
     bool kept;         /* somebody was told that he may keep its attributes for long */
@@ -461,6 +463,24 @@ void tree_known_settle_locked(struct tree_node *folder, size_t drive);
 /* The same after a name that showed this was taken. */
 void tree_known_taken(
     struct pool_tree *tree, struct tree_node *folder, const struct tree_name *shows);
+
+/* --- tree_quiet.c --- */
+
+/* Around making something in the folder's copy on a drive that is no change of the folder; one at a time
+ * on a drive. before, after: that copy (NULL: not known); after, with the mtime that it had before. */
+void tree_quiet_begin(
+    struct pool_tree *tree, struct tree_node *folder, size_t drive, const struct drv_stat *before);
+void tree_quiet_end(
+    struct pool_tree *tree, struct tree_node *folder, size_t drive, const struct drv_stat *after);
+/* A copy of it was made on this drive, of the one on another, which has it like that. */
+void tree_quiet_copy(struct pool_tree *tree, struct tree_node *folder, size_t drive,
+    const struct drv_stat *is, size_t source, const struct drv_stat *of);
+/* What the copy on a drive is said to be, as it is to be seen. */
+void tree_quiet_attr(
+    struct pool_tree *tree, const struct tree_node *folder, size_t drive, struct pool_attr *attr);
+/* Its attributes were changed through us. */
+void tree_quiet_changed(struct pool_tree *tree, struct tree_node *folder);
+void tree_quiet_free(struct tree_quiet *quiet); /* NULL-safe */
 
 /* --- tree_find.c --- */
 

@@ -185,6 +185,7 @@ static mrmr_err look_folder(struct look *look, const char *path)
             err = one ? one : err;
             continue;
         }
+        tree_quiet_attr(look->tree, look->node, i, &attr);
         if (!found)
             look->attr = attr;
         else if (attr.mtime > look->attr.mtime)
@@ -342,6 +343,8 @@ bool tree_look_seen(struct pool_tree *tree, struct tree_node *node, const char *
         tree_check_stat(tree, &look.spot, name, &seen->stat))
         return false;
     tree_attr_from_stat(&seen->stat, &look.attr);
+    if (look.spot.kind == POOL_DIR)
+        tree_quiet_attr(tree, node, seen->drive, &look.attr);
     mrmr_locked(&tree->lock);
     look_done_locked(&look, ret_attr);
     return true;

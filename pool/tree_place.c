@@ -9,8 +9,8 @@
  *
  * A folder that is made on a further drive has the mode, owner, attributes and times that it has on
  * the first; and the folder it is made in keeps its time, since nothing was put into it for anyone to
- * see. A cut may leave such a folder with mode 0700 and root's: it shows nowhere, since the first
- * drive's attributes show. It may leave none of it, either: making a folder syncs nothing. Whoever is
+ * see; the ctimes that both are left with do not show (tree_quiet.c). A cut may leave such a folder
+ * with mode 0700 and root's: it shows nowhere, since the first drive's attributes show. It may leave none of it, either: making a folder syncs nothing. Whoever is
  * about to remove something elsewhere since it is in that folder by now has it synced before, with all
  * that leads to it (tree_place_sync).
  */
@@ -129,46 +129,66 @@ static void keep_time(struct drv *drv, const char *folder, const struct drv_stat
         mrmr_log_story(MRMR_LOG_DEBUG, "the time of a folder");
 }
 
-/* As it is on a drive that is there, or as the catalog has it of one that is not. */
-static mrmr_err copy_attrs(
-    struct pool_tree *tree, const struct tree_set *on, size_t drive, const char *path)
-{
-    struct pool_drive *to = tree->drive[drive].drive;
-    mrmr_autobytes struct mrmr_bytes attrs = MRMR_BYTES_INIT;
-    const size_t first = tree_set_first(on);
-    struct meta_node known;
-    for (size_t i = 0; i < tree->ndrives; i++)
-        if (tree_set_has(on, i) && tree_live(&tree->drive[i]))
-            return pool_copy_attrs_of(tree->drive[i].drive->drv, path, to->drv, path);
-    MRMR_TRY(tree_gone_known(tree, first, path, &known));
-    MRMR_TRY(tree_later_attrs(tree, first, path, &known, &attrs));
-    return pool_copy_attrs_and(&known, &attrs, to, path);
-}
-
-static mrmr_err make_copy(struct pool_tree *tree, const struct tree_set *on, size_t drive,
-    const char *above, const char *path)
-{
-    struct drv *to = tree->drive[drive].drive->drv;
-    struct drv_stat before, there;
-    mrmr_locked(&tree->drive[drive].placing); /* nobody uses it before it has its attributes */
-    MRMR_TRY(drv_stat(to, above, &before));
-    mrmr_err err = drv_mkdir(to, path, 0700);
-    if (err == MRMR_EXISTS) {
-        MRMR_TRY(drv_stat(to, path, &there));
-        return there.type == DRV_DIR ? MRMR_OK : mrmr_fail(MRMR_NOT_DIR, "a file lies there");
-    }
-    if (!err)
-        err = copy_attrs(tree, on, drive, path);
-    if (!err)
-        keep_time(to, above, &before);
-    return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
-}
-
 struct step { /* one folder of the way down, counted */
     struct tree_node *node, *above;
     struct tree_set on;
     char name[META_NAME_MAX + 1];
 };
+
+/* As it is on a drive that is there, or as the catalog has it of one that is not. *ret_of: that one's
+ * times. */
+static mrmr_err copy_attrs(struct pool_tree *tree, const struct tree_set *on, size_t drive,
+    const char *path, size_t *ret_source, struct drv_stat *ret_of)
+{
+    struct pool_drive *to = tree->drive[drive].drive;
+    mrmr_autobytes struct mrmr_bytes attrs = MRMR_BYTES_INIT;
+    struct meta_node known;
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree_set_has(on, i) && tree_live(&tree->drive[i])) {
+            struct drv *drv = tree->drive[i].drive->drv;
+            *ret_source = i;
+            MRMR_TRY(drv_stat(drv, path, ret_of));
+            return pool_copy_attrs_of(drv, path, to->drv, path);
+        }
+    *ret_source = tree_set_first(on);
+    MRMR_TRY(tree_gone_known(tree, *ret_source, path, &known));
+    MRMR_TRY(tree_later_attrs(tree, *ret_source, path, &known, &attrs));
+    *ret_of = (struct drv_stat){.mtime = known.mtime, .ctime = known.ctime};
+    return pool_copy_attrs_and(&known, &attrs, to, path);
+}
+
+static mrmr_err make_quietly(
+    struct pool_tree *tree, const struct step *step, size_t drive, const char *path)
+{
+    struct drv *to = tree->drive[drive].drive->drv;
+    struct drv_stat of, is;
+    size_t source;
+    MRMR_TRY(drv_mkdir(to, path, 0700));
+    MRMR_TRY(copy_attrs(tree, &step->on, drive, path, &source, &of));
+    if (drv_stat(to, path, &is) == MRMR_OK)
+        tree_quiet_copy(tree, step->node, drive, &is, source, &of);
+    return MRMR_OK;
+}
+
+static mrmr_err make_copy(struct pool_tree *tree, const struct step *step, size_t drive,
+    const char *above, const char *path)
+{
+    struct drv *to = tree->drive[drive].drive->drv;
+    struct drv_stat before, after, there;
+    mrmr_locked(&tree->drive[drive].placing); /* nobody uses it before it has its attributes */
+    MRMR_TRY(drv_stat(to, above, &before));
+    tree_quiet_begin(tree, step->above, drive, &before);
+    mrmr_err err = make_quietly(tree, step, drive, path);
+    if (!err)
+        keep_time(to, above, &before);
+    bool known = (!err || err == MRMR_EXISTS) && drv_stat(to, above, &after) == MRMR_OK;
+    tree_quiet_end(tree, step->above, drive, known ? &after : NULL);
+    if (err == MRMR_EXISTS) {
+        MRMR_TRY(drv_stat(to, path, &there));
+        return there.type == DRV_DIR ? MRMR_OK : mrmr_fail(MRMR_NOT_DIR, "a file lies there");
+    }
+    return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
+}
 
 /* False: it is there already. */
 static mrmr_err step_of(struct pool_tree *tree, struct tree_node *folder, size_t drive,
@@ -216,7 +236,7 @@ static mrmr_err step_take(struct pool_tree *tree, const struct step *step, size_
     mrmr_autobytes struct mrmr_bytes above = MRMR_BYTES_INIT, path = MRMR_BYTES_INIT;
     MRMR_TRY(tree_place_folder(tree, step->above, drive, &above));
     MRMR_TRY(tree_join(above.data ? above.data : "", step->name, &path));
-    MRMR_TRY(make_copy(tree, &step->on, drive, above.data ? above.data : "", path.data));
+    MRMR_TRY(make_copy(tree, step, drive, above.data ? above.data : "", path.data));
     if (drive < tree_set_first(&step->on))
         MRMR_TRY(keep_number(tree, step, drive, path.data));
     step_taken(tree, step, drive);

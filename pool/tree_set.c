@@ -43,6 +43,8 @@ static mrmr_err set_at(const struct setting *setting, size_t drive, const char *
         err = setting->fn(own->drive->drv, path, setting->arg);
     }
     tree_owe(setting->tree, setting->node, drive);
+    if (!err && setting->spot.kind == POOL_DIR)
+        tree_quiet_changed(setting->tree, setting->node);
     return mrmr_err_drive(err, own->drive->meta.name);
 }
 

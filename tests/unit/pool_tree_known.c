@@ -303,6 +303,63 @@ static void test_the_same_name_meanwhile(void **state)
     leave(&l);
 }
 
+static struct pool_attr attr_of(struct lived *l, uint64_t folder)
+{
+    struct pool_attr attr;
+    assert_ok(pool_tree_attr(l->tree, folder, &attr));
+    return attr;
+}
+
+static void is_as_it_was(struct lived *l, uint64_t folder, const struct pool_attr *was)
+{
+    const struct pool_attr attr = attr_of(l, folder);
+    assert_int_equal(attr.mtime, was->mtime);
+    assert_int_equal(attr.ctime, was->ctime);
+}
+
+static uint64_t made_folder(struct lived *l, uint64_t in, const char *name)
+{
+    const struct pool_new what = {.kind = POOL_DIR, .mode = 0755};
+    struct pool_attr attr;
+    assert_ok(pool_tree_make(l->tree, NULL, in, name, &what, &attr));
+    return attr.node;
+}
+
+/* Folders come to be on one more drive, since something is put into the lowest of them there: to the
+ * others nothing happens, however they are looked at. What is done to them does show. */
+static void test_a_further_copy_is_no_change(void **state)
+{
+    struct timespec now;
+    struct pool_attr was, sub, low, set = {.mode = 0700};
+    struct lived l;
+    live(&l, *state);
+    const unsigned other = DRIVES - 1;
+    world_mkdir(on_drive(&l, other, "dir/sub"));
+    world_mkdir(on_drive(&l, other, "dir/sub/low"));
+    const uint64_t dir = l.folder;
+    while (find(&l, "sub", &sub)) /* until the event is here; the test's time limit ends it */
+        pause_a_while();
+    l.folder = sub.node;
+    assert_ok(find(&l, "low", &low));
+    was = attr_of(&l, dir);
+    sub = attr_of(&l, sub.node);
+    do { /* what is made from now on has another ctime */
+        clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    } while (ns_of(now) <= low.ctime);
+    made_folder(&l, low.node, "here");
+    assert_int_equal(drive_with(&l, "dir/sub/low/here"), 0);
+    is_as_it_was(&l, dir, &was);
+    is_as_it_was(&l, sub.node, &sub);
+    assert_true(attr_of(&l, low.node).ctime > low.ctime);
+    assert_int_equal(chmod(on_drive(&l, 0, "dir"), 0750), 0); /* it is another ctime: it shows */
+    do {
+        pause_a_while();
+    } while (attr_of(&l, dir).ctime == was.ctime);
+    assert_ok(pool_tree_set(l.tree, NULL, sub.node, NULL, POOL_SET_MODE, &set, &low));
+    assert_true(attr_of(&l, sub.node).ctime > sub.ctime);
+    leave(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +371,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_right_after_each_change, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_another_drive_meanwhile, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_the_same_name_meanwhile, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_further_copy_is_no_change, world_setup, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

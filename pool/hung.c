@@ -2,12 +2,25 @@
 #include "pool/hung.h"
 #include "pool/drive.h"
 
+#include <assert.h>
+#include <string.h>
+
+int64_t pool_drive_medium(const struct meta_drive *meta)
+{
+    uint64_t medium;
+    static_assert(sizeof medium <= sizeof meta->uuid.bytes, "a part of it");
+    memcpy(&medium, meta->uuid.bytes, sizeof medium);
+    medium &= POOL_WRITERS_DRIVES - 1;
+    return medium ? (int64_t)medium : 1;
+}
+
 bool pool_drive_hangs(const struct pool *pool, const struct pool_drive *drive)
 {
     bool late = false;
     struct mrmr_story story;
     mrmr_story_save(&story);
-    if (drive->meta.id > 0 && pool_writers_late_on(pool->dirfd, drive->meta.id, &late))
+    if (drive->meta.id > 0 &&
+        pool_writers_late_on(pool->dirfd, pool_drive_medium(&drive->meta), &late))
         mrmr_log_story(MRMR_LOG_WARN, "looking whether a change hangs on a drive");
     mrmr_story_restore(&story);
     return late;
@@ -70,17 +83,40 @@ static mrmr_err stop_why(struct pool *pool, mrmr_err err, const int64_t drives[]
     return err;
 }
 
+/* By their media, owned. */
+static mrmr_err media_of(
+    struct pool *pool, const int64_t drives[], size_t n, int64_t **ret_media, size_t *ret_n)
+{
+    int64_t *media = calloc(n + 1, sizeof *media);
+    if (!media)
+        return mrmr_nomem();
+    *ret_n = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct pool_drive *drive = pool_drive_by_id(pool, drives[i]);
+        if (drive)
+            media[(*ret_n)++] = pool_drive_medium(&drive->meta);
+    }
+    *ret_media = media;
+    return MRMR_OK;
+}
+
 mrmr_err pool_stop_for(
     struct pool *pool, const struct pool_job *job, const int64_t drives[], size_t n)
 {
-    const struct pool_writers_of of = {drives, n};
+    mrmr_autofree int64_t *media = NULL;
+    size_t nmedia;
+    MRMR_TRY(media_of(pool, drives, n, &media, &nmedia));
+    const struct pool_writers_of of = {media, nmedia};
     return stop_why(pool, pool_writers_stop_of(pool->writers, job, &of), drives, n);
 }
 
 mrmr_err pool_stop_for_after(struct pool *pool, const struct pool_job *job, const int64_t drives[],
     size_t n, pool_writers_look look, void *arg)
 {
-    const struct pool_writers_of of = {drives, n};
+    mrmr_autofree int64_t *media = NULL;
+    size_t nmedia;
+    MRMR_TRY(media_of(pool, drives, n, &media, &nmedia));
+    const struct pool_writers_of of = {media, nmedia};
     mrmr_err err = pool_writers_stop_after(pool->writers, job, &of, look, arg);
     return stop_why(pool, err, drives, n);
 }

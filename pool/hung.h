@@ -19,6 +19,10 @@
 #include "pool/engine.h"
 #include "pool/writers.h"
 
+/* What a change is late on: the medium that a drive is now, by its uuid, and not its place in the
+ * catalog. A fresh drive that takes over the place of one on which a change hangs for good
+ * (rebuild --onto) is another medium, on which nothing hangs. Positive. */
+int64_t pool_drive_medium(const struct meta_drive *meta);
 /* Now. If the locks cannot be looked at it does not, which is logged. */
 bool pool_drive_hangs(const struct pool *pool, const struct pool_drive *drive);
 /* The verdict on a drive that hangs: it has failed. */

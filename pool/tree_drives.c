@@ -45,7 +45,7 @@ static mrmr_err drive_guard(struct tree_drive *drive)
     struct drv *guard;
     const struct drv_guard_options options = {.threads = DRIVE_THREADS,
         .deadline = drive->tree->deadline,
-        .id = own->meta.id,
+        .id = pool_drive_medium(&own->meta),
         .cut = drive_cut,
         .arg = drive};
     MRMR_TRY(drv_guard_create(&options, &guard));

@@ -25,9 +25,8 @@ static const int64_t look_lasts = MRMR_NS_PER_S / 2;
 /* Locks of an open file description (fcntl(2), F_OFD_SETLK), one byte each. */
 enum writers_lock { LOCK_GATE, LOCK_IN, LOCK_LATE /* on a drive that is not known */ };
 
-/* Of those that are late on a drive: the byte of its id. */
+/* Of those that are late on a drive: the byte of its medium. */
 #define LOCK_DRIVE ((off_t)1 << 32)
-#define LOCK_DRIVES ((off_t)1 << 40)
 
 /* Bytes of the file; n 0: to the end of all. */
 struct range {
@@ -37,7 +36,7 @@ static const struct range range_late = {LOCK_LATE, 0};
 
 static struct range range_of_drive(int64_t drive)
 {
-    bool has = drive > 0 && drive < LOCK_DRIVES;
+    bool has = drive > 0 && (uint64_t)drive < POOL_WRITERS_DRIVES;
     return (struct range){has ? LOCK_DRIVE + drive : LOCK_LATE, 1};
 }
 

@@ -29,7 +29,7 @@
  * gate, then the other. A drive's lock nobody takes but those that are late, and nobody waits for it
  * with a lock: who stops asks for it, with the gate open, and once more when all stand still. So no two
  * wait for each other, however many drives a change has, and a drive that is added needs no step: its
- * lock is the byte of its id.
+ * lock is the byte that its medium names (pool_drive_medium, hung.h).
  *
  * The kernel gives the locks back when a process ends, however it ends. One that is killed ends when
  * its last thread has left the kernel, so what hangs uninterruptibly, as in a disk that does not
@@ -99,8 +99,9 @@ bool pool_writers_inside(void);
 /* Waits for those that are in; nobody enters until go. MRMR_BUSY: they did not leave in time;
  * MRMR_CANCELLED: the job (may be NULL) was. Then nobody is stopped. */
 mrmr_err pool_writers_stop(struct pool_writers *writers, const struct pool_job *job);
-/* The same for what concerns these drives of the catalog alone: what is late on others is not waited
- * for. With none, it is for what concerns no file. */
+/* The same for what concerns these drives alone, each by its medium (hung.h): what is late on others is
+ * not waited for. With none, it is for what concerns no file. */
+#define POOL_WRITERS_DRIVES (UINT64_C(1) << 62) /* a medium is below that, and above 0 */
 struct pool_writers_of {
     const int64_t *drive;
     size_t n;

@@ -343,7 +343,7 @@ static void comes_and_is_late(void *arg, enum drv_fault_op op, const char *path)
         return;
     rig_ok(pool_writers_begin(mount->writers, &mount->epoch));
     mount->hangs = drv_hold_share(drv_hold_own());
-    drv_hold_gave_up(rig_pool_drive(mount->rig, 1)->meta.id);
+    drv_hold_gave_up(pool_drive_medium(&rig_pool_drive(mount->rig, 1)->meta));
     pool_writers_end();
 }
 
@@ -403,7 +403,7 @@ static void is_late_on(struct mount *mount, unsigned d)
 {
     rig_ok(pool_writers_begin(mount->writers, &mount->epoch));
     mount->hangs = drv_hold_share(drv_hold_own());
-    drv_hold_gave_up(rig_pool_drive(mount->rig, d)->meta.id);
+    drv_hold_gave_up(pool_drive_medium(&rig_pool_drive(mount->rig, d)->meta));
     pool_writers_end();
 }
 
@@ -571,6 +571,39 @@ static void test_a_drive_that_hangs_for_good_is_rebuilt_elsewhere(void **state)
     rig_check(rig);
 }
 
+/* A fresh drive takes its place: nothing hangs on that one, and it takes part in all that comes after. */
+static void test_a_drive_that_hangs_for_good_is_rebuilt_onto_another(void **state)
+{
+    struct mount *mount = *state;
+    struct rig *rig = mount->rig;
+    struct pool_job job = rig_job(rig);
+    struct pool_rebuild_report report;
+    char name[8];
+    rig_one_each(rig, 3, RIG_MIB);
+    rig_protect_all(rig);
+    const struct meta_drive lost = rig_pool_drive(rig, 1)->meta;
+    comes_and_is_late(mount, 0, NULL);
+    rig_close(rig);
+    rig_open(rig);
+    drive_1_is_left_out(mount);
+    pool_writers_wait_at_most(rig->pool->writers, LONG_MS * INT64_C(1000000));
+    snprintf(name, sizeof name, "d%u", rig_add_drive(rig));
+    rig_ok(pool_rebuild(
+        rig->pool, &job, &(struct pool_rebuild_options){.drive = "d1", .onto = name}, &report));
+    assert_int_equal(report.files, 1);
+    const struct pool_drive *heir = pool_drive_by_name(rig->pool, name);
+    assert_int_equal(heir->meta.id, lost.id);
+    assert_false(pool_drive_hangs(rig->pool, heir));
+    rig_protect_all(rig);
+    assert_int_equal(heir->presence, POOL_PRESENT);
+    assert_string_equal(rig_states(rig, "f1"), "L");
+    bool late;
+    rig_ok(pool_writers_late_on(rig->pool->dirfd, pool_drive_medium(&lost), &late));
+    assert_true(late); /* it hangs yet */
+    drv_hold_put(mount->hangs);
+    rig_check(rig);
+}
+
 /* A file of another drive is repaired, and one of its own is left. */
 static void test_a_drive_hangs_when_files_are_repaired(void **state)
 {
@@ -656,6 +689,7 @@ int main(void)
         mount_test(test_two_drives_hang_one_after_the_other),
         mount_test(test_a_drive_hangs_when_a_scan_begins),
         mount_test(test_a_pool_is_opened_while_a_drive_hangs),
+        mount_test(test_a_drive_that_hangs_for_good_is_rebuilt_onto_another),
         mount_test(test_a_drive_that_hangs_for_good_is_rebuilt_elsewhere),
         mount_test(test_a_drive_hangs_when_files_are_repaired),
         mount_test(test_a_drive_is_taken_while_a_commit_waits),

@@ -81,13 +81,14 @@ enum drv_cap {
     DRV_CAP_WRITABLE = 1 << 17,
 };
 
+/* Atomic is what whoever keeps it of a drive that comes and goes may put right while others look. */
 struct drv_info {
-    uint32_t caps;      /* enum drv_cap, found by looking at this root, not assumed */
-    int64_t time_grain; /* ns: two changes closer than this may leave the same mtime */
-    char fs_name[16];   /* "ext4", "xfs", "btrfs", "mem"; for people */
+    _Atomic uint32_t caps;      /* enum drv_cap, found by looking at this root, not assumed */
+    _Atomic int64_t time_grain; /* ns: two changes closer than this may leave the same mtime */
+    char fs_name[16];           /* "ext4", "xfs", "btrfs", "mem"; for people */
     char fs_id[80]; /* names the file system and the root in it; the same at each mount of it; for
                        people and for telling two drives on one disk; may be "" */
-    bool is_mountpoint; /* the root is the top of a mounted file system */
+    _Atomic bool is_mountpoint; /* the root is the top of a mounted file system */
 };
 
 struct drv_space {

@@ -132,16 +132,20 @@ static bool probe_is_ours(struct tree_drive *drive, const struct tree_probe *pro
     return ours;
 }
 
-/* It may be writable now, or not any more. Others may look at what they know of it all the while. */
+/* It may be writable now, or not any more. Nobody looks at it before the drive was in service once; after
+ * that others may at any moment: what can change is atomic, and the rest stays, of the same file system. */
 static void info_take(struct pool_drive *own)
 {
     struct drv_info now;
     if (drv_info(own->drv, &now))
         return;
-    if (own->presence != POOL_PRESENT)
+    if (own->presence != POOL_PRESENT && own->presence != POOL_DIVERGED) {
         own->info = now;
-    else if (own->info.caps != now.caps)
-        own->info.caps = now.caps;
+        return;
+    }
+    own->info.caps = now.caps;
+    own->info.time_grain = now.time_grain;
+    own->info.is_mountpoint = now.is_mountpoint;
 }
 
 /* Everything on it is done anew: it has been away, or can do other things than before. */

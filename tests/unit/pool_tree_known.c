@@ -6,6 +6,7 @@
  */
 #include "tests/unit/pool_drive_world.h"
 
+#include "drivers/guard.h"
 #include "pool/tree.h"
 #include "tests/support/elsewhere.h"
 #include "tests/support/pause.h"
@@ -26,6 +27,18 @@ mrmr_err __wrap_drv_stat(struct drv *drv, const char *path, struct drv_stat *ret
     if (strcmp(drv->ops->scheme, "local") == 0)
         atomic_fetch_add(&asked, 1);
     return __real_drv_stat(drv, path, ret_stat);
+}
+
+/* Likewise: what a drive can do is another thing than it was. */
+static atomic_bool other_info;
+mrmr_err __real_drv_info(struct drv *drv, struct drv_info *ret_info);
+mrmr_err __wrap_drv_info(struct drv *drv, struct drv_info *ret_info);
+mrmr_err __wrap_drv_info(struct drv *drv, struct drv_info *ret_info)
+{
+    mrmr_err err = __real_drv_info(drv, ret_info);
+    if (strcmp(drv->ops->scheme, "local") == 0 && atomic_load(&other_info))
+        ret_info->caps ^= DRV_CAP_REFLINK;
+    return err;
 }
 
 struct lived {
@@ -360,6 +373,46 @@ static void test_a_further_copy_is_no_change(void **state)
     leave(&l);
 }
 
+/* --- what a drive can do --- */
+
+struct looking {
+    const struct pool_drive *drive;
+    atomic_bool ends;
+    uint32_t seen;
+};
+
+/* Nothing here orders it after, or before, what others do. */
+static void *look_on(void *arg)
+{
+    struct looking *looking = arg;
+    while (!atomic_load_explicit(&looking->ends, memory_order_relaxed)) {
+        looking->seen = looking->drive->info.caps;
+        pause_a_while();
+    }
+    return NULL;
+}
+
+/* It is found out anew when the drive comes back, while others look at it (ThreadSanitizer). */
+static void test_what_a_drive_can_do_is_asked_anew(void **state)
+{
+    struct lived l;
+    pthread_t thread;
+    live(&l, *state);
+    const struct tree_drive *drive = &l.tree->drive[0];
+    struct looking looking = {.drive = drive->drive};
+    const uint32_t was = drive->drive->info.caps;
+    assert_int_equal(pthread_create(&thread, NULL, look_on, &looking), 0);
+    atomic_store(&other_info, true);
+    drv_guard_cut(drive->drive->drv, MRMR_OFFLINE);
+    while (!tree_live(drive)) /* the test's time limit ends it */
+        pause_a_while();
+    atomic_store(&other_info, false);
+    atomic_store_explicit(&looking.ends, true, memory_order_relaxed);
+    pthread_join(thread, NULL);
+    assert_int_equal(drive->drive->info.caps, was ^ DRV_CAP_REFLINK);
+    leave(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +426,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_same_name_meanwhile, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(
             test_a_further_copy_is_no_change, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_what_a_drive_can_do_is_asked_anew, world_setup, world_teardown),
     };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,8 +14,14 @@
  * or a torn one, which nobody believes, and the name as it was. Applying removes one name after another
  * from the drive, syncs the folders they lay in, and only then are the records over: a cut anywhere
  * leaves some that wait still, and whoever applies them finds nothing there, or another file that got the
- * name since, and leaves it. Records become over, and are dropped, by a durable replace of the file
- * (base/durable.h): it is the old or the new one.
+ * name since, and leaves it. Records become over, and are dropped, by a mark that is appended and synced: a
+ * cut leaves none, or a torn one, and records that wait still. Now and then, when as much of the journal says nothing any
+ * more as says something, it is written anew without that (gone_compact.c), by a durable replace (base/durable.h): it is
+ * the old or the new one, and by both the same names are gone, and the same is asked of each folder.
+ *
+ * A record goes by the path that the catalog had. A scan that brings the catalog up to date with what was renamed
+ * gives the records that are left the new paths (gone_follow.c), after its commit and before it drops the records of
+ * renames (moved.h): a cut in between leaves the old paths and these, and the next scan does it.
  *
  * A drive that has neither inode numbers nor times of birth cannot tell a file that was put back with
  * the same size and time from the one that was removed. So that such a file is not removed again nothing is applied
@@ -83,8 +89,17 @@ struct pool_gone_list {
 mrmr_err pool_gone_list(
     struct pool_gone *gone, int64_t drive, bool over, struct pool_gone_list *ret_list);
 void pool_gone_list_free(struct pool_gone_list *list);
-/* The ids are put in order. Ids that are not there any more are fine. */
+/* They are over, or dropped: durable on return. Ids that are not there any more are fine; the array is used
+ * up. It costs as much as there are ids, and now and then, by what was added since, the journal. */
 mrmr_err pool_gone_settle(struct pool_gone *gone, uint64_t ids[], size_t n, bool drop);
+
+/* What the catalog has at the paths of these records has others now: they are given these, which are
+ * valid. The array is put in order. */
+struct pool_gone_path {
+    uint64_t id;
+    char *path;
+};
+mrmr_err pool_gone_repath(struct pool_gone *gone, struct pool_gone_path paths[], size_t n);
 
 /* Calls fn with each record of this kind of what the catalog has at this path, in order, whether it waits
  * or is over; under the lock. */
@@ -92,13 +107,23 @@ typedef mrmr_err (*pool_gone_fn)(const struct pool_gone_record *record, void *ar
 mrmr_err pool_gone_each(struct pool_gone *gone, enum pool_gone_kind kind, const char *path,
     const struct meta_node *node, pool_gone_fn fn, void *arg);
 
-/* What lies at the record's path is what the record is of. */
+/* What the catalog has, or what lies on the drive, is what the record is of. */
+bool pool_gone_is_node(const struct pool_gone_record *record, const struct meta_node *node);
 bool pool_gone_is(const struct pool_gone_record *record, const struct drv_info *info,
     const struct drv_stat *stat);
 
 /* For applying: one at a time, of all processes. */
 mrmr_err pool_gone_apply_begin(struct pool_gone *gone);
 void pool_gone_apply_end(struct pool_gone *gone);
+
+/* --- gone_follow.c --- */
+
+/* After a scan's commit: the drive's records have the paths that the catalog has now. */
+mrmr_err pool_gone_follow(
+    struct pool *pool, struct pool_gone *gone, const struct pool_drive *drive);
+/* Where the catalog has it, by its inode, owned; NULL: nowhere, or the drive has no inode numbers. */
+mrmr_err pool_gone_by_inode(
+    struct pool *pool, const struct pool_gone_record *record, char **ret_path);
 
 /* --- gone_apply.c --- */
 

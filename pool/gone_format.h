@@ -5,8 +5,9 @@
  * them. A reader takes what has the magic, a length that fits and the right digest, and looks on from
  * 8 bytes further where it finds anything else: a torn record, or rot, hides no other.
  *
- * A format that changes takes another magic: an old reader skips its records, and shows names that
- * were removed until their drives are back.
+ * A format that changes takes another magic, or another kind of the second one: an old reader skips its
+ * records, and shows names that were removed until their drives are back. To one that skips marks what they are about
+ * waits still: whoever applies it again finds nothing there, as after a cut.
  */
 #ifndef MRMR_POOL_GONE_FORMAT_H
 #define MRMR_POOL_GONE_FORMAT_H
@@ -35,9 +36,12 @@ struct gone_header {
 };
 static_assert(sizeof(struct gone_header) == 104, "a record's header");
 
+/* Kinds of records that say something of records before them: without a path, and followed by ids. */
+enum { GONE_MARK_OVER = 16, GONE_MARK_DROPPED = 17 };
+
 /* Between a record's header and its path, if it has the second magic. */
 struct gone_later {
-    uint32_t kind;       /* enum pool_gone_kind, and no removal */
+    uint32_t kind;       /* enum pool_gone_kind, and no removal; or a mark's */
     uint32_t extra_size; /* bytes after the path */
 };
 static_assert(sizeof(struct gone_later) == 8, "what a later record has more");

@@ -24,10 +24,11 @@ struct pool_later {
     struct pool_drive *drive;
     struct pool_writers *writers;
     const struct pool_gone_list *list;
-    struct seen *seen;      /* of each record of the list */
-    struct mrmr_bytes made; /* folders that were made above new names, each with its NUL */
-    struct mrmr_bytes ids;  /* of attributes that are durable */
-    size_t done;            /* records that are over */
+    struct seen *seen;             /* of each record of the list */
+    struct mrmr_bytes made;        /* folders that were made above new names, each with its NUL */
+    struct mrmr_bytes ids;         /* of attributes that are durable */
+    size_t done;                   /* records that are over */
+    struct pool_moved_steps steps; /* of the drive, as they were read last */
     pool_later_fn before;
     void *arg;
 };
@@ -77,7 +78,22 @@ static mrmr_err find_in(struct pool_later *l, const struct pool_gone_record *rec
     return MRMR_OK;
 }
 
-/* At the catalog's path, or where records of renames lead. *ret_path NULL: it is not there. */
+/* Where a scan has found it since, by its inode. */
+static mrmr_err find_by_inode(struct pool_later *l, const struct pool_gone_record *record,
+    char **ret_path, struct drv_stat *ret_stat)
+{
+    mrmr_autofree char *path = NULL;
+    bool is = false;
+    if (l->drive->info.caps & DRV_CAP_STABLE_INO)
+        MRMR_TRY(pool_gone_by_inode(l->pool, record, &path));
+    if (path)
+        MRMR_TRY(is_at(l, record, path, ret_stat, &is));
+    *ret_path = is ? mrmr_steal(path) : NULL;
+    return MRMR_OK;
+}
+
+/* At the catalog's path, or where records of renames lead, or where it was found since. *ret_path NULL: it is
+ * not there. */
 static mrmr_err find(struct pool_later *l, const struct pool_gone_record *record, char **ret_path,
     struct drv_stat *ret_stat)
 {
@@ -90,7 +106,7 @@ static mrmr_err find(struct pool_later *l, const struct pool_gone_record *record
     if (!err && found && !*ret_path)
         err = mrmr_nomem();
     pool_moved_paths_free(&moved);
-    return err;
+    return err || found ? err : find_by_inode(l, record, ret_path, ret_stat);
 }
 
 /* --- names --- */
@@ -120,15 +136,25 @@ static bool is_step(
            strcmp(step->from, rename->from) == 0 && strcmp(step->to, rename->to) == 0;
 }
 
+/* Read anew only if there are others by now. */
+static mrmr_err steps_read(struct pool_later *l)
+{
+    uint64_t stamp;
+    bool any;
+    MRMR_TRY(pool_moved_stamp(l->pool, &stamp, &any));
+    if (l->steps.stamp == stamp && any)
+        return MRMR_OK;
+    pool_moved_steps_free(&l->steps);
+    return pool_moved_steps(l->pool, l->drive->meta.id, &l->steps);
+}
+
 static mrmr_err moved_has(
     struct pool_later *l, const struct pool_later_rename *rename, uint64_t ino, bool *ret_has)
 {
-    struct pool_moved_steps steps = {.n = 0};
     *ret_has = false;
-    MRMR_TRY(pool_moved_steps(l->pool, l->drive->meta.id, &steps));
-    for (size_t i = 0; !*ret_has && i < steps.n; i++)
-        *ret_has = is_step(&steps.step[i], rename, ino);
-    pool_moved_steps_free(&steps);
+    MRMR_TRY(steps_read(l));
+    for (size_t i = 0; !*ret_has && i < l->steps.n; i++)
+        *ret_has = is_step(&l->steps.step[i], rename, ino);
     return MRMR_OK;
 }
 
@@ -508,7 +534,7 @@ static mrmr_err set_one(struct pool_later *l, size_t i)
             tell(l, path, NULL, "an attribute cannot be set there, and is what it was");
         } else if (!path && !was_removed(l, record)) {
             tell(l, record->path, NULL,
-                "it is not there, or is another folder by now: nothing was set");
+                "it is not found there, or is another folder by now: nothing was set");
         }
     }
     return mrmr_bytes_add(&l->ids, &record->id, sizeof record->id);
@@ -588,6 +614,7 @@ void pool_later_end(struct pool_later *l)
     if (!l)
         return;
     free(l->seen);
+    pool_moved_steps_free(&l->steps);
     mrmr_bytes_free(&l->made);
     mrmr_bytes_free(&l->ids);
     free(l);

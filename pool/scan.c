@@ -246,6 +246,8 @@ static mrmr_err scan_drop_moved(struct scan *s)
     for (size_t i = 0; i < s->n; i++) {
         bool done = false, wait;
         if (!s->worker[i].err)
+            MRMR_TRY(pool_gone_follow(s->pool, s->gone, s->worker[i].drive));
+        if (!s->worker[i].err)
             MRMR_TRY(pool_scan_is_done_with_moves(&s->drive[i], &done));
         MRMR_TRY(scan_renames_wait(s, s->worker[i].drive->meta.id, &wait));
         if (done && !wait)

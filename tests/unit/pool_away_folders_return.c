@@ -3,7 +3,7 @@
  * The drive of folders that were changed while it was away is back, and cannot take what was asked of it:
  * for now, or at all; or only in another order.
  */
-#include "pool/gone.h"
+#include "pool/later.h"
 #include "tests/unit/pool_away_folders_world.h"
 
 #include "tests/support/pause.h"
@@ -82,6 +82,70 @@ static void test_refused_for_now(void **state)
         refused_for_now(541, DRV_FAULT_RENAME, errs[i], i == 0);
         refused_for_now(542, DRV_FAULT_SET_ATTR, errs[i], false);
     }
+}
+
+static void opened_with_rule(struct world *w, const struct drv_fault_rule *rule, unsigned *ret_id)
+{
+    close_tree(w);
+    rig_bring_back(w->rig, 0);
+    rig_ok(drv_fault_add(w->rig->drive[0].fault, rule, ret_id));
+    open_tree(w);
+    close_tree(w);
+    rig_reopen(w->rig);
+    rig_sync(w->rig);
+    assert_true(rig_holds(w->rig, 0, "z"));
+}
+
+/* The drive has the new name, and a scan has seen it there, before it takes what was asked of the folder
+ * besides. */
+static void test_renamed_and_scanned_before_it_is_set(void **state)
+{
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_SET_ATTR, .err = MRMR_READONLY};
+    struct world w;
+    unsigned id;
+    (void)state;
+    begin_attributes(&w, RIG_MEM, 549);
+    renames(&w, "a", "z", 0);
+    sets(&w, "z", 0701, 0, some_time);
+    opened_with_rule(&w, &rule, &id);
+    assert_true(records(&w, false) > 0);
+    rig_take_away(w.rig, 0);
+    open_tree(&w);
+    shows(&w, "z", 0701, 0, some_time);
+    close_tree(&w);
+    rig_bring_back(w.rig, 0);
+    drv_fault_remove(w.rig->drive[0].fault, id);
+    open_tree(&w);
+    assert_int_equal(records(&w, false), 0);
+    shows(&w, "z", 0701, 0, some_time);
+    has_attrs(w.rig, 0, "z", 0701, 0, some_time);
+    end_well(&w);
+}
+
+/* And before it lets something in it be removed: that comes back to life nowhere. */
+static void test_renamed_and_scanned_before_it_is_removed(void **state)
+{
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_CHANGES, .part = "/one", .err = MRMR_BUSY};
+    struct world w;
+    unsigned id;
+    (void)state;
+    begin_folders(&w, RIG_MEM, 552);
+    removes(&w, "a/one");
+    renames(&w, "a", "z", 0);
+    opened_with_rule(&w, &rule, &id);
+    assert_true(rig_holds(w.rig, 0, "z/one"));
+    assert_int_equal(records(&w, false), 1);
+    rig_take_away(w.rig, 0);
+    open_tree(&w);
+    is_absent(&w, "z/one");
+    close_tree(&w);
+    rig_bring_back(w.rig, 0);
+    drv_fault_remove(w.rig->drive[0].fault, id);
+    open_tree(&w);
+    is_absent(&w, "z/one");
+    assert_false(rig_holds(w.rig, 0, "z/one"));
+    assert_int_equal(count_conflicts(&w), 0);
+    end_well(&w);
 }
 
 /* The mount sees it come back, and goes on trying. */
@@ -198,6 +262,41 @@ static void test_cannot_tell_folders(void **state)
     end_well(&w);
 }
 
+/* It was asked for by the path that the catalog had when a scan was about to find the folder elsewhere. */
+static void test_set_by_the_path_before_a_scan(void **state)
+{
+    struct world w;
+    struct pool_gone *gone;
+    struct meta_node node;
+    struct drv_stat stat;
+    size_t left;
+    (void)state;
+    begin_folders(&w, RIG_MEM, 553);
+    close_tree(&w);
+    rig_bring_back(w.rig, 0);
+    rig_ok(drv_rename(w.rig->drive[0].raw, "deep", "y", 0));
+    strcpy(rig_find(w.rig, "deep/in/it")->path, "y/in/it");
+    rig_reopen(w.rig);
+    rig_sync(w.rig);
+    struct pool *pool = w.rig->pool;
+    struct pool_drive *drive = rig_pool_drive(w.rig, 0);
+    struct pool_job job = rig_job(w.rig);
+    struct pool_later_set set = {
+        .fixed = {.asked = mrmr_clock_real(), .what = DRV_ATTR_MODE, .now = {.mode = 0705}}};
+    rig_ok(meta_lookup_path(pool->meta, drive->meta.root, "y", &node));
+    rig_ok(pool_gone_open(pool->dirfd, true, &gone));
+    rig_ok(pool_later_add_set(pool, gone, "deep", &node, &set));
+    rig_ok(pool_gone_apply(pool, &job, gone, drive, NULL, &left));
+    pool_gone_close(gone);
+    assert_int_equal(left, 0);
+    assert_int_equal(count_conflicts(&w), 0);
+    rig_ok(drv_stat(w.rig->drive[0].raw, "y", &stat));
+    assert_int_equal(stat.mode, 0705);
+    rig_reopen(w.rig);
+    open_tree(&w);
+    end_well(&w);
+}
+
 /* --- a folder that was emptied by renames --- */
 
 /* And its name is another's by then, if asked for. */
@@ -290,9 +389,12 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_for_now),
+        cmocka_unit_test(test_renamed_and_scanned_before_it_is_set),
+        cmocka_unit_test(test_renamed_and_scanned_before_it_is_removed),
         cmocka_unit_test(test_refused_for_a_while),
         cmocka_unit_test(test_not_to_be_read),
         cmocka_unit_test(test_cannot_tell_folders),
+        cmocka_unit_test(test_set_by_the_path_before_a_scan),
         cmocka_unit_test(test_emptied),
         cmocka_unit_test(test_not_emptied),
         cmocka_unit_test(test_emptied_and_rebuilt),

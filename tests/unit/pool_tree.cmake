@@ -3,6 +3,7 @@ mrmr_cmocka(pool_tree pool_tree.c LIBS mrmr_rig LABELS threads TIMEOUT 300)
 mrmr_cmocka(pool_gone pool_gone.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig TIMEOUT 300)
 mrmr_cmocka(pool_gone_cuts pool_gone_cuts.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig TIMEOUT 300)
 mrmr_cmocka(pool_gone_journal pool_gone_journal.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig TIMEOUT 300)
+mrmr_cmocka(pool_gone_compact pool_gone_compact.c LIBS mrmr_rig)
 mrmr_cmocka(pool_away pool_away.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig TIMEOUT 300)
 mrmr_cmocka(pool_away_folders pool_away_folders.c pool_away_folders_world.c pool_tree_user.c pool_tree_world.c
   LIBS mrmr_rig TIMEOUT 300)

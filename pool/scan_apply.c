@@ -72,6 +72,20 @@ mrmr_err pool_scan_extents_in(struct meta *meta, int64_t node, unsigned states, 
 
 /* --- Content --- */
 
+static mrmr_err apply_attrs(
+    struct pool_scan_drive *scan, int64_t node, const char *path, bool *ret_read)
+{
+    mrmr_autobytes struct mrmr_bytes attrs = MRMR_BYTES_INIT;
+    *ret_read = true;
+    if (!(scan->drive->info.caps & DRV_CAP_XATTR))
+        return MRMR_OK;
+    mrmr_err err = pool_attrs_read(scan->drive->drv, path, &attrs);
+    *ret_read = !err;
+    if (err)
+        return err == MRMR_NOMEM ? err : MRMR_OK;
+    return meta_attr_set(scan->pool->meta, node, attrs.data, attrs.size);
+}
+
 /* What the drive has beside the stat; what cannot be read now stays as the catalog has it. */
 static mrmr_err apply_details(
     struct pool_scan_drive *scan, const struct meta_node *node, bool all_of_it)
@@ -80,15 +94,9 @@ static mrmr_err apply_details(
     struct drv *drv = scan->drive->drv;
     const char *path;
     struct drv_stat stat;
+    bool read;
     MRMR_TRY(pool_paths_get(scan->pool, &scan->paths, node->id, &path));
-    mrmr_autobytes struct mrmr_bytes attrs = MRMR_BYTES_INIT;
-    if (scan->drive->info.caps & DRV_CAP_XATTR) {
-        mrmr_err err = pool_attrs_read(drv, path, &attrs);
-        if (err == MRMR_NOMEM)
-            return err;
-        if (!err)
-            MRMR_TRY(meta_attr_set(meta, node->id, attrs.data, attrs.size));
-    }
+    MRMR_TRY(apply_attrs(scan, node->id, path, &read));
     mrmr_err err = drv_stat(drv, path, &stat);
     if (err == MRMR_NOMEM)
         return err;
@@ -218,6 +226,26 @@ static mrmr_err apply_is_kept(struct pool_scan_drive *scan, const struct meta_no
     return pool_scan_extents_in(scan->pool->meta, node->id, POOL_SCAN_WANTED, ret_kept);
 }
 
+/* Its attributes may have been changed, too, and nothing would tell the next scan. Where they cannot be read, as
+ * where a folder above it has moved and is not in its place yet, that one finds another ctime. */
+static mrmr_err apply_moved_take(
+    struct pool_scan_drive *scan, struct meta_node *node, const struct meta_node *now, bool recheck)
+{
+    struct meta *meta = scan->pool->meta;
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    const int64_t ctime = node->ctime;
+    bool read = true;
+    if (!(scan->drive->info.caps & DRV_CAP_STABLE_CTIME) || ctime != now->ctime) {
+        MRMR_TRY(meta_path(meta, node->id, &path));
+        MRMR_TRY(apply_attrs(scan, node->id, path.data, &read));
+    }
+    pool_scan_node_take(node, now);
+    if (!read)
+        node->ctime = ctime;
+    node->recheck = recheck;
+    return meta_node_store(meta, node);
+}
+
 /* The node itself as it was seen under its new name; other content than before is judged like any
  * change. */
 static mrmr_err apply_moved_node(struct pool_scan_drive *scan, struct meta_node *node,
@@ -236,9 +264,7 @@ static mrmr_err apply_moved_node(struct pool_scan_drive *scan, struct meta_node 
     if (!recheck && node->type == META_REG && (scan->drive->info.caps & DRV_CAP_STABLE_CTIME) &&
         node->ctime != now->ctime)
         MRMR_TRY(pool_scan_expects_same(meta, node, &recheck));
-    pool_scan_node_take(node, now);
-    node->recheck = recheck;
-    return meta_node_store(meta, node);
+    return apply_moved_take(scan, node, now, recheck);
 }
 
 mrmr_err pool_scan_apply_move(

@@ -80,6 +80,50 @@ static void xattrs_are_recorded_and_follow_changes(void **state)
     mrmr_bytes_free(&there);
 }
 
+static void xattrs_are_known(struct scan_world *w, const char *path)
+{
+    struct mrmr_bytes known = MRMR_BYTES_INIT, there = MRMR_BYTES_INIT;
+    assert_ok(meta_attr_get(w->pool.meta, scan_world_node(w, path).id, &known));
+    assert_ok(pool_attrs_read(scan_world_drv(w), path, &there));
+    assert_true(known.size > 0 && known.size == there.size);
+    assert_memory_equal(known.data, there.data, known.size);
+    mrmr_bytes_free(&known);
+    mrmr_bytes_free(&there);
+}
+
+/* At once, or, if they cannot be read then, by the next scan. */
+static void xattrs_follow_what_is_moved(void **state)
+{
+    static const char *const moved[] = {"to/moved", "to/sub", "top/in", "top"};
+    struct scan_world *w = *state;
+    struct drv *drv = scan_world_drv(w);
+    const uint32_t needs = DRV_CAP_XATTR | DRV_CAP_STABLE_INO | DRV_CAP_STABLE_CTIME;
+    if ((w->drive[0]->info.caps & needs) != needs)
+        return;
+    scan_world_mkdir(w, "to");
+    scan_world_mkdir(w, "sub");
+    scan_world_mkdir(w, "old");
+    scan_world_file(w, "file", 5, 1);
+    scan_world_file(w, "other", 5, 2);
+    scan_world_scan(w);
+    scan_world_rename(w, "file", "to/moved");
+    scan_world_rename(w, "sub", "to/sub");
+    scan_world_rename(w, "other", "old/in");
+    scan_world_rename(w, "old", "top");
+    for (size_t i = 0; i < sizeof moved / sizeof *moved; i++)
+        assert_ok(drv_xattr_set(drv, moved[i], "user.colour", "blue", 4));
+    const struct drv_fault_rule once = {
+        .ops = DRV_FAULT_XATTR_LIST, .prefix = "to/moved", .times = 1, .err = MRMR_BUSY};
+    assert_ok(drv_fault_add(w->fault[0], &once, NULL));
+    scan_world_sync(w);
+    for (size_t i = 1; i < sizeof moved / sizeof *moved; i++)
+        xattrs_are_known(w, moved[i]);
+    scan_world_sync(w);
+    for (size_t i = 0; i < sizeof moved / sizeof *moved; i++)
+        xattrs_are_known(w, moved[i]);
+    scan_world_check(w);
+}
+
 static void a_scan_without_changes_writes_nothing(void **state)
 {
     struct scan_world *w = *state;
@@ -570,6 +614,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BOTH(all_kinds_of_entries_are_taken_in),
         BOTH(xattrs_are_recorded_and_follow_changes),
+        BOTH(xattrs_follow_what_is_moved),
         BOTH(a_scan_without_changes_writes_nothing),
         BOTH(what_is_moved_keeps_its_node_and_is_not_read),
         BOTH(folders_may_trade_places_and_be_turned_inside_out),
@@ -589,5 +634,6 @@ int main(void)
         BOTH(what_is_mounted_below_is_not_the_drives),
         BOTH(many_files_cross_checkpoints),
     };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -273,6 +273,8 @@ static mrmr_err settle_anew(struct pool_gone *gone, const uint64_t ids[], size_t
         struct gone_entry *entry = gone_by_id(gone, ids[i]);
         entry->dropped = drop;
         entry->record.over = true;
+        if (entry->record.kind != POOL_GONE_REMOVED)
+            entry->record.mtime = mrmr_clock_real();
     }
     return gone_compact(gone);
 }

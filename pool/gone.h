@@ -72,7 +72,7 @@ struct pool_gone_record {
     int64_t drive;
     enum meta_type type;
     uint64_t size, ino;
-    int64_t mtime, btime;
+    int64_t mtime, btime; /* mtime of what is no removal, and over: since when (real time) */
     bool over;
     char *path;
     const void *extra; /* later.c's; behind the path */

@@ -30,7 +30,8 @@ struct gone_header {
     uint64_t id;                      /* random */
     int64_t drive;                    /* in the catalog */
     uint64_t size, ino;               /* the version that was removed, as the catalog had it */
-    int64_t mtime, btime;
+    int64_t mtime,
+        btime;     /* mtime of a mark: when it was made; and so of what is no removal, and over */
     uint32_t type; /* enum meta_type */
     uint32_t over; /* 1: it has been applied */
 };

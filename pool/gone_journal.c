@@ -144,6 +144,14 @@ static bool is_mark(const struct gone_later *later)
     return later->kind == GONE_MARK_OVER || later->kind == GONE_MARK_DROPPED;
 }
 
+/* Of a folder's time nobody asks (gone_format.h). */
+static void table_over(struct gone_entry *entry, int64_t since)
+{
+    entry->record.over = true;
+    if (entry->record.kind != POOL_GONE_REMOVED)
+        entry->record.mtime = since;
+}
+
 /* Of what is not there any more it says nothing. */
 static void table_mark(struct pool_gone *gone, const struct gone_header *header)
 {
@@ -155,7 +163,7 @@ static void table_mark(struct pool_gone *gone, const struct gone_header *header)
         if (entry && body.later.kind == GONE_MARK_DROPPED)
             table_drop(gone, entry);
         else if (entry)
-            entry->record.over = true;
+            table_over(entry, header->mtime);
     }
     gone->dead += header->length;
 }
@@ -292,7 +300,7 @@ mrmr_err gone_marks_append(
         const size_t some = n - at < EACH ? n - at : EACH;
         const struct gone_later later = {
             mark == GONE_OVER ? GONE_MARK_OVER : GONE_MARK_DROPPED, (uint32_t)(some * sizeof *ids)};
-        struct gone_header header = {.magic = GONE_LATER_MAGIC};
+        struct gone_header header = {.magic = GONE_LATER_MAGIC, .mtime = mrmr_clock_real()};
         MRMR_TRY(append(&header, &later, "", ids + at, bytes));
     }
     return MRMR_OK;

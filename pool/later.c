@@ -109,20 +109,37 @@ mrmr_err pool_later_add_set(struct pool *pool, struct pool_gone *gone, const cha
 
 /* --- what is shown meanwhile --- */
 
+/* The drive has what is over, and the catalog may have it, too, or what somebody set there since: by
+ * its ctime, if that can be trusted, or since it is neither what was there before nor what was asked for. */
+static bool is_known(const struct pool_gone_record *record, const struct meta_node *known)
+{
+    return record->over && known->ctime >= record->mtime;
+}
+
+#define IS_TO_BE(bit, field)                                                                       \
+    (set.fixed.what & (bit) &&                                                                     \
+        (!record->over || node->field == set.fixed.was.field || node->field == now->field))
+
+struct showing {
+    const struct meta_node *known;
+    struct meta_node *node;
+};
+
 static mrmr_err set_node(const struct pool_gone_record *record, void *arg)
 {
-    struct meta_node *node = arg;
+    const struct showing *showing = arg;
+    struct meta_node *node = showing->node;
     struct pool_later_set set;
-    if (!pool_later_set(record, &set))
+    if (!pool_later_set(record, &set) || is_known(record, showing->known))
         return MRMR_OK;
     const struct pool_later_values *now = &set.fixed.now;
-    if (set.fixed.what & DRV_ATTR_MODE)
+    if (IS_TO_BE(DRV_ATTR_MODE, mode))
         node->mode = now->mode;
-    if (set.fixed.what & DRV_ATTR_UID)
+    if (IS_TO_BE(DRV_ATTR_UID, uid))
         node->uid = now->uid;
-    if (set.fixed.what & DRV_ATTR_GID)
+    if (IS_TO_BE(DRV_ATTR_GID, gid))
         node->gid = now->gid;
-    if (set.fixed.what & DRV_ATTR_MTIME)
+    if (IS_TO_BE(DRV_ATTR_MTIME, mtime))
         node->mtime = now->mtime;
     if (set.fixed.asked > node->ctime)
         node->ctime = set.fixed.asked;
@@ -134,15 +151,45 @@ mrmr_err pool_later_node(struct pool_gone *gone, const char *path, struct meta_n
     const struct meta_node known = *node;
     if (node->type != META_DIR || !node->id || !pool_gone_any(gone))
         return MRMR_OK;
-    return pool_gone_each(gone, POOL_GONE_SET, path, &known, set_node, node);
+    struct showing showing = {&known, node};
+    return pool_gone_each(gone, POOL_GONE_SET, path, &known, set_node, &showing);
+}
+
+struct showing_attrs {
+    const struct meta_node *known;
+    struct mrmr_bytes *blob;
+};
+
+/* As IS_TO_BE. */
+static mrmr_err attr_is_to_be(
+    const struct showing_attrs *showing, const struct pool_later_set *set, bool over, bool *ret_is)
+{
+    struct pool_later_fixed found = {.asked = 0};
+    struct finding finding = {set->name, &found};
+    static const uint8_t none[MRMR_DIGEST_SIZE];
+    const struct mrmr_digest digest = pool_later_digest(set->value, set->size);
+    const uint8_t *now = set->fixed.xattr == POOL_LATER_XATTR_SET ? digest.bytes : none;
+    *ret_is = true;
+    if (!over)
+        return MRMR_OK;
+    MRMR_TRY(pool_attrs_each(showing->blob->data, showing->blob->size, find_value, &finding));
+    *ret_is = memcmp(found.xattr_was, now, sizeof none) == 0 ||
+              memcmp(found.xattr_was, set->fixed.xattr_was, sizeof none) == 0;
+    return MRMR_OK;
 }
 
 static mrmr_err set_attr(const struct pool_gone_record *record, void *arg)
 {
-    struct mrmr_bytes *blob = arg;
+    const struct showing_attrs *showing = arg;
+    struct mrmr_bytes *blob = showing->blob;
     mrmr_autobytes struct mrmr_bytes other = MRMR_BYTES_INIT;
     struct pool_later_set set;
-    if (!pool_later_set(record, &set) || set.fixed.xattr == POOL_LATER_NONE)
+    bool is;
+    if (!pool_later_set(record, &set) || set.fixed.xattr == POOL_LATER_NONE ||
+        is_known(record, showing->known))
+        return MRMR_OK;
+    MRMR_TRY(attr_is_to_be(showing, &set, record->over, &is));
+    if (!is)
         return MRMR_OK;
     MRMR_TRY(pool_attrs_with(blob->data, blob->size, set.name,
         set.fixed.xattr == POOL_LATER_XATTR_SET ? set.value : NULL, set.size, &other));
@@ -153,8 +200,11 @@ static mrmr_err set_attr(const struct pool_gone_record *record, void *arg)
 mrmr_err pool_later_attrs(struct pool *pool, struct pool_gone *gone, const char *path,
     const struct meta_node *node, struct mrmr_bytes *ret_blob)
 {
+    struct meta_node known; /* the caller's may be as it is shown */
     MRMR_TRY(meta_attr_get(pool->meta, node->id, ret_blob));
     if (node->type != META_DIR || !node->id || !pool_gone_any(gone))
         return MRMR_OK;
-    return pool_gone_each(gone, POOL_GONE_SET, path, node, set_attr, ret_blob);
+    MRMR_TRY(meta_node_get(pool->meta, node->id, &known));
+    struct showing_attrs showing = {&known, ret_blob};
+    return pool_gone_each(gone, POOL_GONE_SET, path, node, set_attr, &showing);
 }

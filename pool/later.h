@@ -36,7 +36,10 @@
  * is put back before it is judged; a cut in between has it judged as changed later: it is left, and told of.
  * (4) Folders above a new name that the drive has not are made, as other drives have them; those
  * that are empty in the end go again; a cut may leave one, which is empty. (5) What is over stays
- * until a scan has seen the drive, as removals do; what a rebuild has taken over goes with them.
+ * until a scan has seen the drive, as removals do, and longer if that is cut before it lets go of it: so
+ * it shows, and is restored, only as long as the catalog has neither seen the folder since, by its ctime,
+ * nor values that are neither those from before nor those that were asked for. What a rebuild has taken
+ * over goes with removals.
  *
  * Threads, errors: those of the journal.
  */

@@ -6,6 +6,8 @@
 #include "pool/later.h"
 #include "tests/unit/pool_away_folders_world.h"
 
+#include "base/cleanup.h"
+#include "base/durable.h"
 #include "tests/support/pause.h"
 #include <string.h>
 #include <unistd.h>
@@ -297,6 +299,91 @@ static void test_set_by_the_path_before_a_scan(void **state)
     end_well(&w);
 }
 
+/* --- what the catalog has seen since --- */
+
+/* The latest of all copies shows. */
+#define OTHER_TIME (some_time + 77)
+
+/* The folder has what was asked of it, and then somebody sets something else there, or puts another in its
+ * place; a scan has seen that, and was cut before it let go of the records. */
+static void cut_after_the_scan(struct world *w, uint64_t seed, bool replaced)
+{
+    mrmr_autobytes struct mrmr_bytes journal = MRMR_BYTES_INIT;
+    const struct drv_stat other = {.mode = 0755, .mtime = OTHER_TIME};
+    begin_attributes(w, RIG_MEM, seed);
+    sets(w, "deep", 0700, 0, some_time);
+    close_tree(w);
+    rig_bring_back(w->rig, 0);
+    open_tree(w);
+    close_tree(w);
+    has_attrs(w->rig, 0, "deep", 0700, 0, some_time);
+    struct drv *drv = w->rig->drive[0].raw;
+    if (replaced) {
+        rig_ok(drv_rename(drv, "deep", "y", 0));
+        strcpy(rig_find(w->rig, "deep/in/it")->path, "y/in/it");
+        rig_ok(drv_mkdir(drv, "deep", 0755));
+    }
+    rig_ok(drv_set_attr(drv, "deep", DRV_ATTR_MODE | DRV_ATTR_MTIME, &other));
+    rig_ok(drv_xattr_set(drv, "deep", "user.one", "other", 5));
+    rig_ok(mrmr_durable_read(w->rig->pool->dirfd, "gone", 1 << 20, &journal));
+    assert_true(records(w, true) > 0);
+    rig_reopen(w->rig);
+    rig_sync(w->rig);
+    assert_int_equal(records(w, true), 0);
+    rig_ok(mrmr_durable_replace(w->rig->pool->dirfd, "gone", journal.data, journal.size, 0600));
+    assert_true(records(w, true) > 0);
+    rig_take_away(w->rig, 0);
+}
+
+static mrmr_err see_other(const char *name, const void *value, size_t size, void *arg)
+{
+    if (strcmp(name, "user.one") == 0)
+        *(bool *)arg = size == 5 && memcmp(value, "other", 5) == 0;
+    return MRMR_OK;
+}
+
+static void test_the_catalog_is_newer(void **state)
+{
+    (void)state;
+    for (unsigned replaced = 0; replaced < 2; replaced++) {
+        struct pool_attr attr;
+        struct world w;
+        bool other = false;
+        cut_after_the_scan(&w, 554, replaced);
+        open_tree(&w);
+        rig_ok(look_at(&w, "deep", &attr));
+        assert_int_equal(attr.mode, 0755);
+        assert_int_equal(attr.mtime, OTHER_TIME);
+        rig_ok(pool_tree_xattrs(w.tree, attr.node, see_other, &other));
+        assert_true(other);
+        if (replaced)
+            shows(&w, "y", 0700, 0, some_time);
+        comes_back(&w, NULL);
+        end_well(&w);
+    }
+}
+
+static void test_the_catalog_is_newer_and_rebuilt(void **state)
+{
+    struct world w;
+    struct drv_stat stat;
+    bool other = false;
+    (void)state;
+    cut_after_the_scan(&w, 555, false);
+    rig_add_drive(w.rig);
+    rig_reopen(w.rig);
+    struct pool_job job = rig_job(w.rig);
+    const struct pool_rebuild_options options = {.drive = "d0", .onto = "d5"};
+    struct pool_rebuild_report report;
+    rig_ok(pool_rebuild(w.rig->pool, &job, &options, &report));
+    rig_ok(drv_stat(w.rig->drive[5].raw, "deep", &stat));
+    assert_int_equal(stat.mode, 0755);
+    assert_int_equal(stat.mtime, OTHER_TIME);
+    rig_ok(drv_xattr_list(w.rig->drive[5].raw, "deep", see_other, &other));
+    assert_true(other);
+    rig_destroy(w.rig);
+}
+
 /* --- a folder that was emptied by renames --- */
 
 /* And its name is another's by then, if asked for. */
@@ -395,6 +482,8 @@ int main(void)
         cmocka_unit_test(test_not_to_be_read),
         cmocka_unit_test(test_cannot_tell_folders),
         cmocka_unit_test(test_set_by_the_path_before_a_scan),
+        cmocka_unit_test(test_the_catalog_is_newer),
+        cmocka_unit_test(test_the_catalog_is_newer_and_rebuilt),
         cmocka_unit_test(test_emptied),
         cmocka_unit_test(test_not_emptied),
         cmocka_unit_test(test_emptied_and_rebuilt),

@@ -10,18 +10,20 @@
  * are recorded, so paths are compared as a whole: whoever removes a folder has removed all that the
  * catalog knows in it before.
  *
- * Crash argument. A record is appended and synced before the caller is told; a cut leaves no record,
- * or a torn one, which nobody believes, and the name as it was. Applying removes one name after another
+ * Crash argument. A record is appended and synced before the caller is told; a cut leaves no record, or
+ * a torn one, which nobody believes, and the name as it was. Applying removes one name after another
  * from the drive, syncs the folders they lay in, and only then are the records over: a cut anywhere
- * leaves some that wait still, and whoever applies them finds nothing there, or another file that got the
- * name since, and leaves it. Records become over, and are dropped, by a mark that is appended and synced: a
- * cut leaves none, or a torn one, and records that wait still. Now and then, when as much of the journal says nothing any
- * more as says something, it is written anew without that (gone_compact.c), by a durable replace (base/durable.h): it is
- * the old or the new one, and by both the same names are gone, and the same is asked of each folder.
+ * leaves some that wait still, and whoever applies them finds nothing there, or another file that got
+ * the name since, and leaves it. Records become over, and are dropped, by a mark that is appended and
+ * synced: a cut leaves none, or a torn one, and records that wait still. Now and then, when as much of
+ * the journal says nothing any more as says something, it is written anew without that
+ * (gone_compact.c), by a durable replace (base/durable.h): it is the old or the new one, and by both
+ * the same names are gone, and the same is asked of each folder.
  *
- * A record goes by the path that the catalog had. A scan that brings the catalog up to date with what was renamed
- * gives the records that are left the new paths (gone_follow.c), after its commit and before it drops the records of
- * renames (moved.h): a cut in between leaves the old paths and these, and the next scan does it.
+ * A record goes by the path that the catalog had. A scan that brings the catalog up to date with what
+ * was renamed gives the records that are left the new paths (gone_follow.c), after its commit and
+ * before it drops the records of renames (moved.h): a cut in between leaves the old paths and these,
+ * and the next scan does it.
  *
  * A drive that has neither inode numbers nor times of birth cannot tell a file that was put back with
  * the same size and time from the one that was removed. So that such a file is not removed again nothing is applied

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The journal without what says nothing any more: marks and what was dropped, and attributes of a folder for
- * which a later record has other values.
+ * The journal without what says nothing any more: marks and what was dropped, and attributes of a
+ * folder for which a later record has other values.
  *
- * Attributes are set in the order in which they were asked for (later_apply.c), so of two records that set
- * the same ones the earlier one need not be there, if the later one takes over what it says of the values that were there
- * before: by these it is judged whether somebody changed the folder since. A record that sets a mode or
- * an owner stays if an extended attribute was set between the two: that may have needed it.
+ * Attributes are set in the order in which they were asked for (later_apply.c), so of two records that
+ * set the same ones the earlier one need not be there, if the later one takes over what it says of the
+ * values that were there before: by these it is judged whether somebody changed the folder since. A
+ * record that sets a mode or an owner stays if an extended attribute was set between the two: that may
+ * have needed it.
  *
- * A cut that came after an earlier record's values were set on the drive, and before it was over, leaves there what
- * the later one does not know. It was set before the later one was asked for, as its ctime says, and so is set again.
- * On a drive without ctimes that can be trusted it is left, and told of, as what anybody set there.
+ * A cut that came after an earlier record's values were set on the drive, and before it was over,
+ * leaves there what the later one does not know. It was set before the later one was asked for, as its
+ * ctime says, and so is set again. On a drive without ctimes that can be trusted it is left, and told
+ * of, as what anybody set there.
  */
 #include "pool/gone_format.h"
 #include "pool/gone_journal.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Records go by the catalog's paths, and a scan has brought those up to date (gone.h): what they are of is
- * found by the records of renames, and given the path that the catalog has now. What is to be set on a folder is found
- * by its inode, too, wherever somebody moved it; what is to be removed is not, since that one's word is the later one.
+ * Records go by the catalog's paths, and a scan has brought those up to date (gone.h): what they are of
+ * is found by the records of renames, and given the path that the catalog has now. What is to be set on
+ * a folder is found by its inode, too, wherever somebody moved it; what is to be removed is not, since
+ * that one's word is the later one.
  */
 #include "pool/gone.h"
 #include "pool/moved.h"

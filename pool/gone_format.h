@@ -6,8 +6,8 @@
  * 8 bytes further where it finds anything else: a torn record, or rot, hides no other.
  *
  * A format that changes takes another magic, or another kind of the second one: an old reader skips its
- * records, and shows names that were removed until their drives are back. To one that skips marks what they are about
- * waits still: whoever applies it again finds nothing there, as after a cut.
+ * records, and shows names that were removed until their drives are back. To one that skips marks what
+ * they are about waits still: whoever applies it again finds nothing there, as after a cut.
  */
 #ifndef MRMR_POOL_GONE_FORMAT_H
 #define MRMR_POOL_GONE_FORMAT_H

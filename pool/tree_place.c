@@ -7,12 +7,12 @@
  * of a folder on one what the catalog knows. It is looked at once a second; what is written
  * meanwhile is added.
  *
- * A folder that is made on a further drive has the mode, owner, attributes and times that it has on
- * the first; and the folder it is made in keeps its time, since nothing was put into it for anyone to
- * see; the ctimes that both are left with do not show (tree_quiet.c). A cut may leave such a folder
- * with mode 0700 and root's: it shows nowhere, since the first drive's attributes show. It may leave none of it, either: making a folder syncs nothing. Whoever is
- * about to remove something elsewhere since it is in that folder by now has it synced before, with all
- * that leads to it (tree_place_sync).
+ * A folder that is made on a further drive has the mode, owner, attributes and times that it has on the
+ * first; and the folder it is made in keeps its time, since nothing was put into it for anyone to see;
+ * the ctimes that both are left with do not show (tree_quiet.c). A cut may leave such a folder with
+ * mode 0700 and root's: it shows nowhere, since the first drive's attributes show. It may leave none of
+ * it, either: making a folder syncs nothing. Whoever is about to remove something elsewhere since it is
+ * in that folder by now has it synced before, with all that leads to it (tree_place_sync).
  */
 #include "pool/drive.h"
 #include "pool/tree_change.h"

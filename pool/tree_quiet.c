@@ -3,15 +3,17 @@
  * Times of a folder's copies that say nothing of the folder.
  *
  * A folder that is put on a further drive is made in the copy that the folder above it has there
- * (tree_place.c). Nobody sees that: the folder shows in the one above it as before. But that one's copy has other
- * times then. The mtime is put back; a ctime cannot be, and is the latest of all copies to whoever asks
- * for the folder. The new copy, too, has a ctime of now, of a folder that is as old as it was.
+ * (tree_place.c). Nobody sees that: the folder shows in the one above it as before. But that one's copy
+ * has other times then. The mtime is put back; a ctime cannot be, and is the latest of all copies to
+ * whoever asks for the folder. The new copy, too, has a ctime of now, of a folder that is as old as it
+ * was.
  *
  * So for as long as the node is known it is remembered which times such a copy was left with: as long
- * as it has just these, it counts with the ctime that it showed before. Any change by a name gives it another
- * mtime, and any other one another ctime, by whomever; one in the same tick of the drive's clock cannot be told by
- * that, so what is changed through us makes all of it forgotten. Nothing is kept on a drive: after the next mount the
- * ctimes are those of the copies, which is later than it was, and never earlier.
+ * as it has just these, it counts with the ctime that it showed before. Any change by a name gives it
+ * another mtime, and any other one another ctime, by whomever; one in the same tick of the drive's
+ * clock cannot be told by that, so what is changed through us makes all of it forgotten. Nothing is
+ * kept on a drive: after the next mount the ctimes are those of the copies, which is later than it was,
+ * and never earlier.
  */
 #include "pool/tree.h"
 

@@ -164,12 +164,7 @@ static void test_cut_and_rebuilt(void **state)
     struct world w;
     (void)state;
     begin_cut(&w, 535, HAS_WAITING);
-    rig_add_drive(w.rig);
-    rig_reopen(w.rig);
-    struct pool_job job = rig_job(w.rig);
-    const struct pool_rebuild_options options = {.drive = "d0", .onto = "d5"};
-    struct pool_rebuild_report report;
-    rig_ok(pool_rebuild(w.rig->pool, &job, &options, &report));
+    is_rebuilt_onto_d5(&w);
     assert_true(rig_holds(w.rig, 5, "z/in/it"));
     assert_false(rig_holds(w.rig, 5, "deep"));
     rig_destroy(w.rig);

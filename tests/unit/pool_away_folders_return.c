@@ -370,12 +370,7 @@ static void test_the_catalog_is_newer_and_rebuilt(void **state)
     bool other = false;
     (void)state;
     cut_after_the_scan(&w, 555, false);
-    rig_add_drive(w.rig);
-    rig_reopen(w.rig);
-    struct pool_job job = rig_job(w.rig);
-    const struct pool_rebuild_options options = {.drive = "d0", .onto = "d5"};
-    struct pool_rebuild_report report;
-    rig_ok(pool_rebuild(w.rig->pool, &job, &options, &report));
+    is_rebuilt_onto_d5(&w);
     rig_ok(drv_stat(w.rig->drive[5].raw, "deep", &stat));
     assert_int_equal(stat.mode, 0755);
     assert_int_equal(stat.mtime, OTHER_TIME);
@@ -458,12 +453,7 @@ static void test_emptied_and_rebuilt(void **state)
     for (unsigned again = 0; again < 2; again++) {
         begin_emptied(&w, 545, again);
         close_tree(&w);
-        rig_add_drive(w.rig);
-        rig_reopen(w.rig);
-        struct pool_job job = rig_job(w.rig);
-        const struct pool_rebuild_options options = {.drive = "d0", .onto = "d5"};
-        struct pool_rebuild_report report;
-        rig_ok(pool_rebuild(w.rig->pool, &job, &options, &report));
+        is_rebuilt_onto_d5(&w);
         assert_true(rig_holds(w.rig, 5, "z/it"));
         assert_false(rig_holds(w.rig, 5, "deep/in"));
         assert_int_equal(rig_holds(w.rig, 5, "deep"), again);

@@ -34,6 +34,16 @@ void remount(struct world *w)
     open_tree(w);
 }
 
+void is_rebuilt_onto_d5(struct world *w)
+{
+    rig_add_drive(w->rig);
+    rig_reopen(w->rig);
+    struct pool_job job = rig_job(w->rig);
+    const struct pool_rebuild_options options = {.drive = "d0", .onto = "d5"};
+    struct pool_rebuild_report report;
+    rig_ok(pool_rebuild(w->rig->pool, &job, &options, &report));
+}
+
 static unsigned conflicts;
 
 static mrmr_err count_conflict(const struct pool_event *event, void *arg)

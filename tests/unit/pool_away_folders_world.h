@@ -14,6 +14,8 @@ void remount(struct world *w);
 void all_is_well(struct world *w);
 /* The same, and the end; the tree is open. */
 void end_well(struct world *w);
+/* The first drive never comes back: a fresh one takes its place. */
+void is_rebuilt_onto_d5(struct world *w);
 /* Events of that kind, so far. */
 unsigned count_conflicts(struct world *w);
 

@@ -251,8 +251,8 @@ struct drv_ops {
      * to be handed to the kernel. MRMR_UNSUPPORTED where the bytes are not a file of this system. */
     mrmr_err (*file_descriptor)(struct drv_file *file, int *ret_fd);
     /* (o) Whether anybody, in whatever process, has it open for writing, or mapped so that stores go to
-     * it, or had a moment ago; of a file that is open for reading only. MRMR_DENIED: only its owner and
-     * root are told. MRMR_UNSUPPORTED: the file system cannot tell. */
+     * it, or had a moment ago; this process counts, too. Of a file that is open for reading only.
+     * MRMR_DENIED: only its owner and root are told. MRMR_UNSUPPORTED: the file system cannot tell. */
     mrmr_err (*file_is_written)(struct drv_file *file, bool *ret_written);
     /* (o) appends */
     mrmr_err (*readlink)(struct drv *drv, const char *path, struct mrmr_bytes *target);

@@ -258,7 +258,8 @@ mrmr_err local_file_descriptor(struct drv_file *file, int *ret_fd)
 
 /* A lease to read is had only where nobody writes (fcntl(2)): the kernel counts descriptors and
  * mappings of every process alike. It is given back at once; who opens the file for writing in that
- * moment waits for it, and the signal that this brings is one that nobody minds. */
+ * moment waits for it (or, with O_NONBLOCK, is told EWOULDBLOCK), and the signal that this brings is
+ * one that nobody minds. */
 mrmr_err local_file_is_written(struct drv_file *file, bool *ret_written)
 {
     const struct local_file *f = (struct local_file *)file;

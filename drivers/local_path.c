@@ -13,9 +13,12 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 #define LOCAL_PIECE_MAX                                                                            \
     4000 /* bytes of path for one openat2: below PATH_MAX (4,096) with room for a component */
+
+enum { TRIES_AT_ONCE = 100 };
 
 static int open_confined(int dir_fd, const char *path, int flags, unsigned mode)
 {
@@ -28,11 +31,14 @@ static int open_confined(int dir_fd, const char *path, int flags, unsigned mode)
         .mode = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? mode : 0,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
     };
-    for (;;) {
+    for (unsigned tries = 0;; tries++) {
         int fd = (int)syscall(SYS_openat2, dir_fd, *path ? path : ".", &how, sizeof how);
         if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
             return fd;
-        /* EAGAIN: a rename raced with the walk; the kernel wants to be asked again. */
+        /* EAGAIN: a rename raced with the walk; the kernel wants to be asked again. Or somebody has a lease
+         * on the file (local_file_is_written: we ourselves, for a moment), and was asked for it by this. */
+        if (tries >= TRIES_AT_ONCE)
+            nanosleep(&(const struct timespec){.tv_nsec = 1000 * 1000}, NULL);
     }
 }
 

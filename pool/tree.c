@@ -363,6 +363,7 @@ static mrmr_err tree_start(struct pool_tree *tree)
     MRMR_TRY(tree_gone_start(tree));
     MRMR_TRY(tree_moves_finish(tree));
     MRMR_TRY(tree_brings_finish(tree));
+    MRMR_TRY(tree_stores_start(tree));
     return tree_watch_start(tree);
 }
 
@@ -423,6 +424,7 @@ void pool_tree_close(struct pool_tree *tree)
 {
     if (!tree)
         return;
+    tree_stores_stop(tree);
     tree_watch_stop(tree);
     tree_direct_stop(tree);
     tree_parted_let_go(tree, TREE_DRIVES_MAX);

@@ -4,8 +4,8 @@
  * folder's names), tree_load.c (the names, found on the drives), tree_times.c (whether they still
  * are), tree_catalog.c (or known of them), tree_look.c (lookup, attributes, lists), tree_known.c (what
  * drives said of a folder), tree_find.c (nodes by number), tree_parted.c (what lost its name and is
- * held), tree_watch.c (events, and the monitor), tree_drives.c (drives that go and come), tree_file.c
- * (open files), leaf_cache.c, tree_direct.c (files that the kernel uses without asking). What changes the
+ * held), tree_watch.c (events, and the monitor), tree_stores.c (what no event tells of), tree_drives.c
+ * (drives that go and come), tree_file.c (open files), leaf_cache.c, tree_direct.c (files that the kernel uses without asking). What changes the
  * drives has a header of its own: tree_change.h.
  *
  * A node is in the table while the kernel holds it, or anything here does. A folder's map says for
@@ -217,6 +217,7 @@ struct tree_node {
     int64_t open_mtime, open_ctime;
     uint64_t open_size, open_changes;
     bool open_late;               /* no change after it leaves these times behind */
+    bool stored;                  /* others could store to it when it was looked at last */
     uint64_t changes;             /* events about its bytes */
     struct pool_tree_file *files; /* that are open */
     unsigned writers;             /* of them, those for writing */
@@ -306,6 +307,7 @@ struct pool_tree {
     struct tree_replaced *replaced; /* tree_replaced.c's; NULL: nothing may be changed */
     struct tree_finder *finder;
     struct tree_directs *directs; /* tree_direct.c's; NULL: nothing may be changed */
+    struct tree_stores *stores;   /* tree_stores.c's; NULL: nobody is to be told */
     struct pool_gone *gone;       /* what was removed from drives that were away */
     pthread_mutex_t gone_gate;    /* tree_gone.c's */
     pthread_t monitor;
@@ -318,7 +320,9 @@ struct pool_tree {
     struct tree_node **table;
     size_t n, buckets;
     struct tree_node *root;
-    struct pool_tree_file *files;                       /* that are open */
+    struct pool_tree_file *files; /* that are open */
+    struct pool_tree_file
+        *turn; /* of them, the one that tree_stores.c looks at next; NULL: it begins anew */
     struct tree_parted *parted, **parted_last, *let_go; /* tree_parted.c's */
     size_t nparted, parted_most;
     struct tree_todo *todo, **todo_last;
@@ -536,6 +540,17 @@ void tree_original_ref(struct tree_original *original);
 void tree_original_put(struct tree_original *original); /* NULL-safe */
 struct drv_file *tree_original_file(const struct tree_original *original);
 uint64_t tree_original_ino(const struct tree_original *original);
+/* What it was when it was opened, or looked at last; guarded by the tree's lock. */
+struct tree_seen_file {
+    bool is; /* false: nothing is known */
+    int64_t mtime;
+    uint64_t size, writes; /* writes: of its node, through us */
+};
+struct tree_seen_file *tree_original_seen(struct tree_original *original);
+/* Goes on to the next of the open files. Of one that stands for its node what it has open, counted, with the node
+ * and the drive; NULL: another stands for that, its drive is away or tells nothing, or it is used directly. */
+struct tree_original *tree_files_turn_locked(
+    struct pool_tree *tree, struct tree_node **ret_node, size_t *ret_drive);
 mrmr_err tree_open_original(struct drv *drv, const char *path, bool writing,
     struct drv_file **ret_file, struct drv_stat *ret_stat);
 /* A file that was just made, open for writing. Takes the original, also when it fails. */
@@ -578,6 +593,12 @@ bool tree_direct_has(struct pool_tree *tree, const struct tree_node *node);
 /* The same of an inode, also of what an earlier mount left behind. */
 mrmr_err tree_direct_recorded(
     struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_recorded);
+
+/* --- tree_stores.c: what others store into files that are open --- */
+
+mrmr_err tree_stores_start(struct pool_tree *tree);
+void tree_stores_stop(struct pool_tree *tree);
+void tree_stores_opened_locked(struct pool_tree *tree); /* a file was */
 
 /* --- tree_parted.c: what lost its name and is held --- */
 

@@ -19,6 +19,7 @@ struct tree_original { /* counted: a read may still be on it when it is given up
     atomic_uint refs;
     struct drv_file *file;
     uint64_t ino;
+    struct tree_seen_file seen; /* guarded by the tree's lock */
     struct tree_original *next;
 };
 
@@ -98,6 +99,11 @@ struct pool_tree *tree_file_tree(const struct pool_tree_file *file)
 uint64_t tree_original_ino(const struct tree_original *original)
 {
     return original->ino;
+}
+
+struct tree_seen_file *tree_original_seen(struct tree_original *original)
+{
+    return &original->seen;
 }
 
 struct tree_node *tree_file_node(const struct pool_tree_file *file)
@@ -231,6 +237,19 @@ void tree_files_brought_locked(struct tree_node *node, size_t drive, struct tree
     }
 }
 
+struct tree_original *tree_files_turn_locked(
+    struct pool_tree *tree, struct tree_node **ret_node, size_t *ret_drive)
+{
+    struct pool_tree_file *file = tree->turn;
+    struct tree_node *node = file->node;
+    tree->turn = file->next;
+    if (node->files != file || node->direct || tree->drive[file->drive].silent)
+        return NULL;
+    *ret_node = node;
+    *ret_drive = file->drive;
+    return tree_original_of_file(file);
+}
+
 struct opening {
     struct pool_tree_file *file;
     struct drv_file *original;
@@ -305,6 +324,8 @@ static mrmr_err opening_take(struct opening *opening)
         mrmr_locked(&file->lock);
         there = file->drive == opening->drive;
         old = there ? file->original : original;
+        original->seen = (struct tree_seen_file){
+            true, opening->stat.mtime, opening->stat.size, file->node->writes};
         file->original = there ? original : file->original;
     }
     tree_original_put(old);
@@ -398,6 +419,7 @@ static void file_link(struct pool_tree_file *file)
     file->births = node->births;
     file->seen = tree_seen_locked(node);
     file->drive = tree_set_first(&node->on);
+    tree_stores_opened_locked(tree);
     if (!file->writing)
         return;
     /* Events tell nothing of it from now on: whoever was told to keep its attributes asks again. */
@@ -413,6 +435,8 @@ static void file_unlink(struct pool_tree_file *file)
     if (!file->at)
         return;
     *file->at = file->next;
+    if (file->tree->turn == file)
+        file->tree->turn = file->next;
     if (file->next)
         file->next->at = file->at;
     *file->node_at = file->node_next;

@@ -8,8 +8,10 @@
 #include "tests/support/skip.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -328,6 +330,37 @@ static void who_writes_a_file_is_told(void **state)
     close(own);
 }
 
+/* Somebody holds a lease on the file, and gives it back on being asked: as whoever asks who writes. */
+static void *leased_for_a_moment(void *arg)
+{
+    int fd = *(int *)arg;
+    while (fcntl(fd, F_GETLEASE) == F_RDLCK)
+        pause_a_while();
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+    return NULL;
+}
+
+static void a_lease_is_waited_for(void **state)
+{
+    struct contract *c = *state;
+    struct drv_file *file = NULL;
+    pthread_t holder;
+    make_file(c, "f", "abc");
+    const struct path path = below(c, "f");
+    int fd = open(path.text, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fcntl(fd, F_SETSIG, SIGURG), 0); /* which does nothing */
+    while (fcntl(fd, F_SETLEASE, F_RDLCK) < 0) {      /* a guard's thread is closing it yet */
+        assert_int_equal(errno, EAGAIN);
+        pause_a_while();
+    }
+    assert_int_equal(pthread_create(&holder, NULL, leased_for_a_moment, &fd), 0);
+    assert_ok(drv_file_open(c->drv, "f", DRV_OPEN_READ | DRV_OPEN_WRITE, 0, &file));
+    pthread_join(holder, NULL);
+    drv_file_close(file);
+    close(fd);
+}
+
 /* --- a user without rights --- */
 
 /* In a child that is nobody: 0 if all is as it should be, else the number of the check that failed.
@@ -455,6 +488,7 @@ const struct CMUnitTest cases_local[] = {
     CASE(a_bound_socket_is_not_opened),
     CASE(access_times_stay),
     CASE(who_writes_a_file_is_told),
+    CASE(a_lease_is_waited_for),
     CASE(rights_are_respected),
     CASE(a_file_system_that_was_shut_down_is_unavailable),
 };

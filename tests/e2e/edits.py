@@ -2,14 +2,61 @@
 """Every kind of change made directly on a drive, and how long each takes to show through a mount of the pool.
 
 Run as a program, with the drives' roots and the mount's folder last, it is for users without any right of root's."""
+import concurrent.futures
 import contextlib
 import mmap
 import os
 import shutil
+import subprocess
 import sys
 import time
 
 from mounts import until
+
+
+class Storing:
+    """Another process that has a file mapped, and no descriptor of it, and stores to it as it is told."""
+
+    PROGRAM = """if True:
+        import ctypes, mmap, os, sys
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mmap.restype = ctypes.c_void_p
+        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+        fd = os.open(sys.argv[1], os.O_RDWR)
+        at = libc.mmap(None, os.fstat(fd).st_size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+        os.close(fd)
+        print("mapped", flush=True)
+        for line in sys.stdin:
+            ctypes.memmove(at, line.strip().encode(), len(line) - 1)
+            print("stored", flush=True)
+        """
+
+    def __init__(self, path):
+        self.path, self.process = path, None
+
+    def __enter__(self):
+        self.process = subprocess.Popen([sys.executable, "-c", self.PROGRAM, self.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "mapped\n"
+        return self
+
+    def store(self, text):
+        """At the begin of the file."""
+        self.process.stdin.write(text.decode() + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "stored\n"
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        assert self.process.wait(60) == 0
+        self.process.stdout.close()
+
+
+@contextlib.contextmanager
+def reading(path):
+    """A descriptor, and a mapping that shares the kernel's pages."""
+    with open(path, "rb", buffering=0) as file:
+        with mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ) as memory:
+            yield file.fileno(), memory
 
 
 class Edits:
@@ -17,7 +64,7 @@ class Edits:
 
     def __init__(self, root, point, folder):
         self.root, self.point, self.folder, self.took = root, point, folder, {}
-        for name in ("old", "renamed", "over", "gone", "linked", "mapped"):
+        for name in ("old", "renamed", "over", "gone", "linked", "mapped", "stored"):
             self.write(name, b"what it was")
         self.write("below/deep/file", b"deep")
         self.write("unseen/placeholder", b"") # nobody ever looks in here through the mount
@@ -129,6 +176,42 @@ class Edits:
         os.link(self.on("linked"), self.on("unseen/third"))
         self.seen("link count", lambda: os.stat(self.at("linked")).st_nlink == 3)
 
+    def read_on(self, what, reader, data):
+        """By who has it open all the time."""
+        fd, memory = reader
+        self.seen(what + ", by a descriptor", lambda: os.pread(fd, len(data), 0) == data)
+        self.seen(what + ", by a mapping", lambda: memory[:len(data)] == data)
+
+    def open_links(self):
+        """A name whose folder nobody watches, of a file that is open here."""
+        with reading(self.at("linked")) as reader:
+            with open(self.on("unseen/other"), "r+b") as file:
+                file.write(b"WRITTEN")
+            self.read_on("hard link", reader, b"WRITTEN")
+            with Storing(self.on("unseen/third")) as storing:
+                for text in (b"stored", b"STORED", b"at last"):
+                    storing.store(text)
+                    self.read_on("store by a hard link", reader, text)
+            assert os.stat(self.at("linked")).st_size == os.stat(self.on("linked")).st_size
+
+    def stores(self):
+        """Into a page that is to be written back already they change no time."""
+        with Storing(self.on("stored")) as storing, reading(self.at("stored")) as reader:
+            for text in (b"here", b"HERE", b"and here"):
+                storing.store(text)
+                self.read_on("store", reader, text)
+                self.seen("store, by who opens it then", lambda text=text: self.read(self.at("stored"))[:len(text)] == text)
+                self.seen("time of a store", lambda: os.stat(self.at("stored")).st_mtime_ns == os.stat(self.on("stored")).st_mtime_ns)
+            # Through the mount somebody may write, too: then times are all that tells.
+            with open(self.at("stored"), "r+b") as own, Storing(self.on("stored")) as other:
+                other.store(b"by another")
+                self.read_on("store beside a writer", reader, b"by another")
+                own.write(b"by one")
+                own.flush()
+                self.read_on("write", reader, b"by onether")
+            storing.store(b"at last, too")
+            self.read_on("store when he has left", reader, b"at last, too"[:11])
+
     def mapping(self):
         with open(self.on("mapped"), "r+b") as file:
             with mmap.mmap(file.fileno(), 0) as memory:
@@ -144,6 +227,8 @@ class Edits:
         self.attributes()
         self.folders()
         self.links()
+        self.open_links()
+        self.stores()
         self.mapping()
         return self.took
 
@@ -156,9 +241,16 @@ def all_in_time(took, drive):
     assert not late, late
 
 
+def run_all(edits):
+    """At the same time, by the drives' names: most of it is waiting."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for drive, took in [(drive, pool.submit(on_it.run)) for drive, on_it in edits.items()]:
+            all_in_time(took.result(), drive)
+
+
 if __name__ == "__main__":
     assert os.geteuid() != 0
-    for given in sys.argv[1:-1]:
-        edits = Edits(given, sys.argv[-1], "edits on " + os.path.basename(given))
-        edits.seen("a new folder", lambda edits=edits: os.path.exists(edits.at("unseen"))) # below the root, which is watched
-        all_in_time(edits.run(), os.path.basename(given))
+    own = {os.path.basename(given): Edits(given, sys.argv[-1], "edits on " + os.path.basename(given)) for given in sys.argv[1:-1]}
+    for one in own.values():
+        one.seen("a new folder", lambda one=one: os.path.exists(one.at("unseen"))) # below the root, which is watched
+    run_all(own)

@@ -14,9 +14,11 @@ import time
 
 import pytest
 
-from edits import Edits, all_in_time
+from edits import Edits, Storing, all_in_time, reading, run_all
 from loops import loops, need_loops
+from libfuse import counted
 from mounts import mounts, need_fuse, until
+from places import places
 from test_mount import World
 
 HERE = pathlib.Path(__file__).parent
@@ -81,9 +83,9 @@ def test_every_change_in_time(world):
     """On each file system, whoever tells."""
     edits = {name: Edits(world.on(name), None, "edits on " + name) for name in world.drives}
     world.start()
-    for name, on_it in edits.items():
+    for on_it in edits.values():
         on_it.point = world.at()
-        all_in_time(on_it.run(), name)
+    run_all(edits)
 
 
 def test_changes_on_the_drives_are_seen(world):
@@ -167,6 +169,31 @@ def test_hard_links_on_a_drive(world):
     os.unlink(world.on("red", "a/one"))
     world.shows("a/one", None)
     assert world.read("b/other") == b"old, and new"
+
+
+def test_nobody_stores(mrmr, tmp_path):
+    """What is open and written by nobody is asked of nobody again, while another file, into which somebody stores, is looked at time and
+    again."""
+    need_fuse()
+    with places(mrmr, tmp_path) as place:
+        for name in ("red", "green", "blue"):
+            place.add(name, "ext4")
+        for name in ("quiet", "stored"):
+            pathlib.Path(place.drives["red"].root, name).write_bytes(b"as it was")
+        with counted(place) as (point, _), reading(point / "quiet") as quiet, reading(point / "stored") as reader, \
+                Storing(os.path.join(place.drives["red"].root, "stored")) as storing:
+            def all_of(file, fd):
+                return os.pread(fd, 100, 0), file[:], os.stat(fd).st_size
+            number, before = os.stat(quiet[0]).st_ino, all_of(quiet[1], quiet[0])
+            at = os.path.getsize(place.folder / "requests")
+            for i in range(4):
+                storing.store(b"%d" % i)
+                until(lambda i=i: os.pread(reader[0], 1, 0) == b"%d" % i)
+                assert all_of(quiet[1], quiet[0]) == before
+            asked = (place.folder / "requests").read_bytes()[at:].decode()
+            assert asked.count("READ (15), nodeid: %d," % os.stat(reader[0]).st_ino) >= 4
+            assert "nodeid: %d," % number not in asked
+        place.check_all()
 
 
 def test_ten_thousand_files_at_once(world):

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+mrmr_cmocka(pool_tree_stores pool_tree_stores.c pool_drive_world.c LIBS mrmr_pool mrmr_meta mrmr_drivers mrmr_base LABELS threads)
+target_link_options(test_pool_tree_stores PRIVATE -Wl,--wrap=drv_file_stat -Wl,--wrap=drv_file_is_written)

@@ -28,7 +28,7 @@
 #include "pool/tree.h"
 
 static const int64_t look_every = MRMR_NS_PER_S / 2;
-/* A look takes some 20 us of processor time: 0.5 percent of one at most. */
+/* A look takes some 27 us of processor time (measured with 1,000 open files): 0.7 percent of one at most. */
 enum { LOOKS_MOST = 128 };
 
 struct tree_stores {

@@ -8,7 +8,7 @@ mrmr_pytest(e2e_mount_full test_mount_full.py LABELS sanitized TIMEOUT 300)
 mrmr_pytest(e2e_mount_kill test_mount_kill.py LABELS sanitized TIMEOUT 300)
 mrmr_pytest(e2e_mount_handles test_mount_handles.py LABELS sanitized TIMEOUT 300)
 mrmr_pytest(e2e_mount_libfuse test_mount_libfuse.py LABELS sanitized TIMEOUT 300)
-mrmr_pytest(e2e_mount_passthrough test_mount_passthrough.py LABELS sanitized TIMEOUT 300)
+mrmr_pytest(e2e_mount_passthrough test_mount_passthrough.py LABELS sanitized TIMEOUT 600)
 # libfuse reads the groups of a caller who is another user from text that it does not end with a NUL.
 set_property(TEST e2e_mount_full e2e_mount_watch APPEND PROPERTY ENVIRONMENT
   "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=1")

@@ -3,10 +3,11 @@
 import json
 import os
 import pathlib
-import random
 import subprocess
 
 import pytest
+
+from seeded import Seeded
 
 
 class Command:
@@ -43,7 +44,7 @@ class Command:
 
     def fill(self, name, files=4, size=300_000, seed=1):
         """A folder with files that only this drive has; path in the pool → bytes."""
-        rng = random.Random("%s/%d" % (name, seed))
+        rng = Seeded("%s/%d" % (name, seed))
         made = {}
         for i in range(files):
             path = "of-%s/file %d.bin" % (name, i)

@@ -11,6 +11,7 @@ import tempfile
 
 import pytest
 
+from seeded import Seeded
 from trees import differences, record
 
 NOBODY = 65534
@@ -129,7 +130,7 @@ def seed_of(name):
     """A seed for this run, printed; MRMR_SEED repeats one."""
     seed = int(os.environ.get("MRMR_SEED") or random.SystemRandom().randrange(1 << 32))
     print("%s: seed %d" % (name, seed))
-    return random.Random(seed)
+    return Seeded(seed)
 
 
 def fill(root, name, rng, files=12, most=1_500_000):
@@ -147,7 +148,7 @@ def fill(root, name, rng, files=12, most=1_500_000):
 
 def make_pool(folder, drives=4, redundancy=1, rng=None, files=12, most=1_500_000, user=None):
     """A pool on folders, with files on every drive, all protected. Returns it and what the files hold."""
-    rng = rng or random.Random(4711)
+    rng = rng or Seeded(4711)
     pool, contents = Pool(folder, user=user), {}
     for i in range(1, drives + 1):
         root = pathlib.Path(folder) / ("d%d" % i)

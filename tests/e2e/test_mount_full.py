@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import pathlib
-import random
 import subprocess
 import time
 
@@ -12,6 +11,7 @@ import pytest
 
 from loops import loops, need_loops
 from mounts import mounts, need_fuse
+from seeded import Seeded
 
 MIB = 1 << 20
 SIZES = {"ext4": 64, "xfs": 320, "btrfs": 128}
@@ -86,7 +86,7 @@ def make_seeded():
     need_loops()
     seed = int(os.environ.get("MRMR_SEED", time.time_ns() % 2**32))
     print("seed of mount full: %d" % seed)
-    return random.Random(seed)
+    return Seeded(seed)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 runs; and after each batch one of the other drives dies, and what was on it is read from the bytes that were protected.
 MRMR_OPS, MRMR_ROUNDS, MRMR_SEED."""
 import os
-import random
 import subprocess
 import time
 
@@ -11,6 +10,7 @@ import pytest
 
 from mounts import until
 from places import PLAIN, places
+from seeded import Seeded
 from test_mount_drives import drop_caches, mount_again, shut_down
 
 OPERATIONS = int(os.environ.get("MRMR_OPS", "1200"))
@@ -24,7 +24,7 @@ def make_place(mrmr, tmp_path):
     seed = int(os.environ.get("MRMR_SEED", time.time_ns() % 2**32))
     print("seed of the mount's model: %d" % seed)
     with places(mrmr, tmp_path) as place:
-        place.rng, place.content = random.Random(seed), {}
+        place.rng, place.content = Seeded(seed), {}
         for name, fs in (("red", "ext4"), ("green", "xfs"), ("blue", "ext4")):
             root = place.add(name, fs)
             os.mkdir(os.path.join(root, "shared"))

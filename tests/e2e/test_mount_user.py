@@ -4,7 +4,6 @@ import errno
 import os
 import pathlib
 import pwd
-import random
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import tempfile
 import pytest
 
 from mounts import is_mounted, need_fuse, until
+from seeded import Seeded
 
 USER = "nobody"
 
@@ -27,7 +27,7 @@ def as_the_user():
     """What the user does, in a folder of his own."""
     assert os.geteuid() != 0
     point = pathlib.Path("my files").absolute()
-    rng, content = random.Random(5), {}
+    rng, content = Seeded(5), {}
     for i, drive in enumerate(("red", "green", "blue")):
         os.makedirs(drive + "/f")
         for n in range(6):

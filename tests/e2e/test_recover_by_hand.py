@@ -2,11 +2,12 @@
 """Nothing of ours but the drives: the script printed in docs/FORMAT.md brings files of two lost drives back."""
 import os
 import pathlib
-import random
 import re
 import shutil
 import subprocess
 import sys
+
+from seeded import Seeded
 
 SOURCE = pathlib.Path(os.environ["MRMR_SOURCE"])
 
@@ -15,7 +16,7 @@ def test_script_of_the_format_document(tmp_path):
     text = (SOURCE / "docs/FORMAT.md").read_text(encoding="utf-8")
     script = tmp_path / "recover.py"
     script.write_text(re.search(r"^```python\n(#!.*?)^```$", text, re.M | re.S).group(1), encoding="utf-8")
-    rng = random.Random(7)
+    rng = Seeded(7)
     drives, contents = [], {}
     for d in range(5):
         root = tmp_path / ("drive%d" % d)

@@ -2,10 +2,11 @@
 """Trees of files with everything a file system can hold, made from a seed, and an exact record of them."""
 import hashlib
 import os
-import random
 import socket
 import stat
 import subprocess
+
+from seeded import Seeded
 
 ODD_NAMES = [
     b"with space", b"new\nline", b"\xff\xfe not utf-8", b"-rf", b"*?[x]", b"'quote\"s", b"percent%41",
@@ -15,7 +16,7 @@ ODD_NAMES = [
 
 def make_tree(root, seed, megabytes, specials=True):
     """Fill a folder of root, named by the seed, with about that much, in large, middling and small files, and one of every oddity."""
-    rng = random.Random(seed)
+    rng = Seeded(seed)
     root = os.path.join(os.fsencode(root), b"tree-%d" % seed)
     os.makedirs(root)
     budget = megabytes << 20

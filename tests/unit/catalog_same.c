@@ -15,14 +15,27 @@ const char *const catalog_tables[CATALOG_TABLES] = {"setting", "counter", "drive
     "retired", "node", "name", "attr", "target", "change", "exposed", "stripe", "block", "row",
     "extent", "intent", "todo", "event", "sqlite_sequence"};
 
+static void print_hex(const unsigned char *blob, int size, struct mrmr_bytes *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    char part[512];
+    for (int at = 0, n = 0; at < size; at++) {
+        part[n++] = digits[blob[at] >> 4];
+        part[n++] = digits[blob[at] & 15];
+        if (n == sizeof part || at == size - 1) {
+            assert_int_equal(mrmr_bytes_add(out, part, (size_t)n), MRMR_OK);
+            n = 0;
+        }
+    }
+}
+
 static void print_row(sqlite3_stmt *stmt, struct mrmr_bytes *out)
 {
     for (int i = 0; i < sqlite3_column_count(stmt); i++) {
         int size = sqlite3_column_bytes(stmt, i);
         const unsigned char *blob = sqlite3_column_blob(stmt, i);
         mrmr_bytes_fmt(out, "%d:", sqlite3_column_type(stmt, i));
-        for (int k = 0; k < size; k++)
-            mrmr_bytes_fmt(out, "%02x", blob[k]);
+        print_hex(blob, size, out);
         mrmr_bytes_str(out, " ");
     }
     mrmr_bytes_str(out, "\n");

@@ -378,13 +378,6 @@ static const struct {
     {"ALTER TABLE event RENAME TO other; CREATE VIEW event AS SELECT * FROM other", READ_EVENTS},
 };
 
-static void copy_file(const char *from, const char *to)
-{
-    char command[512];
-    snprintf(command, sizeof command, "cp '%s' '%s'", from, to);
-    assert_int_equal(system(command), 0);
-}
-
 static void out_of_bounds(void **state)
 {
     struct world *w = *state;

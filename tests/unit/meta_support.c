@@ -2,6 +2,7 @@
 #include "meta_support.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <time.h>
 
 struct rng rng_seeded(const char *test)
@@ -45,6 +46,20 @@ int world_teardown(void **state)
     int rc = rmdir(w->dir);
     free(w);
     return rc;
+}
+
+void copy_file(const char *from, const char *to)
+{
+    static char buf[1 << 16];
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    ssize_t n;
+    assert_true(in >= 0 && out >= 0);
+    while ((n = read(in, buf, sizeof buf)) > 0)
+        assert_int_equal(write(out, buf, (size_t)n), n);
+    assert_int_equal(n, 0);
+    assert_int_equal(close(out), 0);
+    close(in);
 }
 
 void world_reopen(struct world *w)

@@ -68,6 +68,8 @@ struct world {
 };
 int world_setup(void **state);    /* an empty, open catalog */
 int world_teardown(void **state); /* whatever is open is closed, and the folder removed */
+/* Over what is there. */
+void copy_file(const char *from, const char *to);
 void world_reopen(struct world *w);
 /* Run SQL on the file from outside, constraints off; fails the test if SQLite does not like it. */
 void world_sql(struct world *w, const char *sql);

@@ -11,9 +11,6 @@ mrmr_pytest(e2e_bad_writers test_bad_writers.py TIMEOUT 600)
 mrmr_pytest(e2e_bad_writers_long test_bad_writers.py LABELS long TIMEOUT 1800)
 set_property(TEST e2e_bad_writers_long APPEND PROPERTY ENVIRONMENT "MRMR_ROUNDS=60")
 mrmr_pytest(e2e_full_catalog test_full_catalog.py TIMEOUT 600)
-# All of the cases that other runs draw some of.
-mrmr_pytest(e2e_cases_long test_bad_media.py test_bad_parity.py test_full_catalog.py test_progress.py test_six_drives.py LABELS long TIMEOUT 1800)
-set_property(TEST e2e_cases_long APPEND PROPERTY ENVIRONMENT "MRMR_ROUNDS=2")
 mrmr_pytest(e2e_full_drives test_full_drives.py TIMEOUT 600)
 mrmr_pytest(e2e_kill test_kill.py TIMEOUT 900)
 

@@ -7,7 +7,7 @@ mrmr_cmocka(meta_tree meta_tree.c meta_support.c LIBS ${meta_test_libs})
 mrmr_cmocka(meta_exposed meta_exposed.c meta_support.c LIBS ${meta_test_libs})
 mrmr_cmocka(meta_stripe meta_stripe.c meta_support.c LIBS ${meta_test_libs})
 mrmr_cmocka(meta_hostile meta_hostile.c meta_support.c LIBS ${meta_test_libs})
-mrmr_cmocka(meta_fault meta_fault.c meta_support.c LIBS ${meta_test_libs})
+mrmr_cmocka(meta_fault meta_fault.c meta_support.c LIBS ${meta_test_libs} LABELS address_long)
 
 # Measures a catalog of a million files; not a test (docs/CATALOG.md has its figures).
 add_executable(catalog_bench ${CMAKE_SOURCE_DIR}/tests/bench/catalog_bench.c)

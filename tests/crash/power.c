@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static unsigned rounds = 2;
+static unsigned rounds = 1;
 
 static void shell(const struct rig *rig, const char *format)
 {

@@ -186,7 +186,7 @@ def survives_reading(pool, contents, bad):
     pool.readable_without(contents, other, every=2)
 
 
-@pytest.mark.parametrize("what", some(HARM, 8))
+@pytest.mark.parametrize("what", some(HARM, 5))
 def test_harmed_row(world, what):
     pool, contents = world
     before = pool.record()
@@ -225,7 +225,7 @@ def test_harmed_rows_of_a_whole_drive_while_another_is_rebuilt(world, what):
     pool.run("scrub")
 
 
-@pytest.mark.parametrize("what", some(KINDS, 3))
+@pytest.mark.parametrize("what", some(KINDS, 2))
 def test_not_a_file(world, tmp_path, what):
     """Symlinks are not followed out of the root, FIFOs not waited for, folders not emptied."""
     pool, contents = world

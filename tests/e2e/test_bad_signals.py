@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from some import rounds, some
 from test_bad_world import fill, make_pool, seed_of
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -43,8 +44,8 @@ def test_first_sync_interrupted_again_and_again(tmp_path):
     """What was done is kept: protection never goes down, and the last run ends it."""
     rng = seed_of("signals in the first sync")
     pool, _ = make_pool(tmp_path, drives=4, files=1, rng=rng)
-    contents, rounds, cut, protected = {}, 10, 0, 0
-    for round in range(rounds):
+    contents, times, cut, protected = {}, rounds(6, 10), 0, 0
+    for round in range(times):
         for name in ("d1", "d2", "d3"):
             contents.update(fill(pool.drives[name], "%s/round %d" % (name, round), rng, files=4, most=4_000_000))
         cut += interrupt(pool, rng, 0.25 if cut else 0.05, "sync")
@@ -54,7 +55,7 @@ def test_first_sync_interrupted_again_and_again(tmp_path):
         protected = now
         if round % 3 == 2:
             pool.deep()
-    print("%d of %d were cut short" % (cut, rounds))
+    print("%d of %d were cut short" % (cut, times))
     assert cut, "nothing was interrupted"
     before = pool.record()
     pool.well()
@@ -65,8 +66,8 @@ def test_first_sync_interrupted_again_and_again(tmp_path):
 def test_scrub_interrupted(tmp_path):
     rng = seed_of("signals in scrub")
     pool, contents = make_pool(tmp_path, drives=4, redundancy=2, files=12, most=4_000_000, rng=rng)
-    whole, cut = time_of(pool, "scrub"), 0
-    for round in range(8):
+    whole, cut, times = time_of(pool, "scrub"), 0, rounds(5, 8)
+    for round in range(times):
         row = rng.choice(sorted(p for root in pool.drives.values() for p in root.glob(".mrmr/parity/*/*-g*")))
         with open(row, "r+b") as f:
             f.seek(rng.randrange(100))
@@ -76,7 +77,7 @@ def test_scrub_interrupted(tmp_path):
     pool.run("scrub", "--repair", code=(0, 3))
     pool.run("scrub")
     pool.well()
-    print("%d of 8 were cut short" % cut)
+    print("%d of %d were cut short" % (cut, times))
     assert cut, "nothing was interrupted"
 
 
@@ -111,8 +112,8 @@ def test_rebuild_interrupted(tmp_path):
 def test_redundancy_interrupted(tmp_path):
     rng = seed_of("signals in set-redundancy")
     pool, contents = make_pool(tmp_path, drives=5, files=12, most=4_000_000, rng=rng)
-    whole, cut, wanted = time_of(pool, "set-redundancy", 2), 0, 2
-    for round in range(8):
+    whole, cut, wanted, times = time_of(pool, "set-redundancy", 2), 0, 2, rounds(5, 8)
+    for round in range(times):
         wanted = rng.choice([n for n in (1, 2, 3) if n != wanted])
         cut += interrupt(pool, rng, whole, "set-redundancy", wanted)
         pool.run("status", code=(0, 3))
@@ -121,7 +122,7 @@ def test_redundancy_interrupted(tmp_path):
     assert pool.status()["redundancy"] == 3
     pool.well()
     pool.readable_without(contents, "d1", "d2", "d3", every=6)
-    print("%d of 8 were cut short" % cut)
+    print("%d of %d were cut short" % (cut, times))
     assert cut, "nothing was interrupted"
 
 
@@ -143,8 +144,8 @@ def frozen(pool, *args):
     raise AssertionError("it was always through before it could be stopped")
 
 
-@pytest.mark.parametrize("second", [["sync"], ["scrub"], ["rebuild", "d1"], ["set-redundancy", "1"], ["set", "hold-percent", "40"],
-                                    ["check"], ["init"]])
+@pytest.mark.parametrize("second", some([["sync"], ["scrub"], ["rebuild", "d1"], ["set-redundancy", "1"], ["set", "hold-percent", "40"],
+                                         ["check"], ["init"]], 3))
 def test_two_commands_at_once(tmp_path, second):
     """The second is told who has the pool, changes nothing, and can be run when the first is through; looking is always possible."""
     pool, contents = make_pool(tmp_path, drives=3, files=4, most=100_000)
@@ -184,7 +185,7 @@ def test_interrupted_while_another_waits(tmp_path):
     paths = sorted(p for p in contents if p.startswith(away))
     os.rename(pool.drives[away], str(pool.drives[away]) + ".away")
     try:
-        for round in range(6):
+        for round in range(rounds(4, 6)):
             root = pool.drives["d%d" % rng.choice([1, 2, 4])]
             fill(root, "%s/more %d" % (root.name, round), rng, files=2, most=500_000)
             writer = pool.start("sync", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

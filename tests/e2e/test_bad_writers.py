@@ -10,7 +10,7 @@ import sys
 from test_bad_world import fill, make_pool, seed_of
 
 HOT = 6  # files a drive that somebody works on
-ROUNDS = int(os.environ.get("MRMR_ROUNDS", "8"))
+ROUNDS = int(os.environ.get("MRMR_ROUNDS", "5"))
 
 HAMMER = r"""
 import os, random, sys

@@ -61,7 +61,7 @@ def test_filling_up_at_every_step(world):
     many(pool, rng)
     fill_up(home, "filler 0")
     codes = []
-    for step in some(range(1, 12), 4):
+    for step in some(range(1, 12), 3):
         for path in home.glob("filler*"):
             path.unlink()
         fill_up(home, "filler", leave=step * 250_000)

@@ -12,7 +12,7 @@ import pytest
 
 from test_bad_world import Pool, fill, make_pool, seed_of
 
-ROUNDS = int(os.environ.get("MRMR_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("MRMR_ROUNDS", "2"))
 
 
 class Round:

@@ -178,8 +178,8 @@ static void test_scenario(void **state)
     for (unsigned how = 0; how < HOWS; how++)
         ops[how] = hows[how].ops;
     scenario_measure(scenario, RIG_MEM, seed, ops, HOWS, calls);
-    /* A third of the kinds, drawn from the seed; all of them when every call is gone through. */
-    unsigned step = normally ? 3 : 1;
+    /* A quarter of the kinds, drawn from the seed; all of them when every call is gone through. */
+    unsigned step = normally ? 4 : 1;
     for (unsigned how = (unsigned)(seed % step); how < HOWS; how += step)
         done += rounds_of(scenario, how, calls[how], drives, rig_rounds(normally), seed);
     printf("%s: %" PRIu64 " calls, something went wrong with %" PRIu64 " in turn\n", scenario->name,

@@ -44,7 +44,7 @@ void reads_all_but(struct rig *rig, const char *but, unsigned its_drive)
 {
     static unsigned turn; /* normally every third choice, another one each time */
     unsigned choice = 0;
-    const bool all = rig_rounds(1) > 1;
+    const bool all = rig_all();
     turn++;
     for (unsigned a = 0; a < rig->n; a++)
         for (unsigned b = a + 1; b < rig->n; b++)

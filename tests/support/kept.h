@@ -20,9 +20,8 @@ void reads_but(struct rig *rig, const char *but);
 /* Every byte of every file but one (NULL: of all), with these two drives away, unless one of them is
  * that file's. */
 void reads_without(struct rig *rig, unsigned a, unsigned b, const char *but, unsigned its_drive);
-/* Every byte of every file but one (NULL: of all), with choices of two drives away (all of them with
- * MRMR_ROUNDS above 1), others than
- * that one's. */
+/* Every byte of every file but one (NULL: of all), with choices of two drives away (all of them
+ * where rig_all says so), others than that one's. */
 void reads_all_but(struct rig *rig, const char *but, unsigned its_drive);
 /* No row can be made anywhere, until rig_clear_faults. */
 void no_new_rows(struct rig *rig);

@@ -35,6 +35,11 @@ unsigned rig_rounds(unsigned normally)
     return given ? (unsigned)strtoul(given, NULL, 0) : normally;
 }
 
+bool rig_all(void)
+{
+    return getenv("MRMR_ALL") || rig_rounds(1) > 1;
+}
+
 uint64_t rig_hash(uint64_t x)
 {
     x += UINT64_C(0x9e3779b97f4a7c15);

@@ -102,6 +102,9 @@ unsigned rig_add_drive(struct rig *rig);
 /* $MRMR_SEED, else a new one from the clock; printed. $MRMR_ROUNDS, else what is given. */
 uint64_t rig_seed(const char *what);
 unsigned rig_rounds(unsigned normally);
+/* All of many like cases, of which other runs take some: $MRMR_ALL is set (tools/test --long), or
+ * $MRMR_ROUNDS is above 1. */
+bool rig_all(void);
 
 void rig_open(struct rig *rig);
 mrmr_err rig_try_open(struct rig *rig);
@@ -196,10 +199,11 @@ void rig_check(struct rig *rig);
 /* How many findings there are; the first in `first` (512 bytes; may be NULL). */
 size_t rig_findings(struct rig *rig, bool deep, char *first);
 /* With every choice of r drives away at once, and unless `all` of fewer, every byte of their files
- * that is claimed as protected is read and is right. Claimed is what the margin of its stripe
- * covers; files that were edited since the last scan, and rot, count as erasures where their bytes
- * are not what was coded. all: every file must be claimed wholly. Files are looked for on whichever
- * drive the catalog has them. Returns how many bytes were compared. */
+ * that is claimed as protected is right. Claimed is what the margin of its stripe covers; files that
+ * were edited since the last scan, and rot, count as erasures where their bytes are not what was
+ * coded. all: every file must be claimed wholly. Files are looked for on whichever drive the catalog
+ * has them. The bytes are read with a third of the choices, drawn anew each time, or with all of
+ * them (rig_all). Returns how many bytes are claimed. */
 uint64_t rig_verify(struct rig *rig, bool all);
 /* The same with one given set of drives, as bits. */
 uint64_t rig_verify_without(struct rig *rig, unsigned away, bool all);

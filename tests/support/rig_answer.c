@@ -250,6 +250,7 @@ struct known {
     struct meta_exposed *range;
     size_t ranges;
     bool current; /* it was not edited since: what is claimed must be what its user wrote */
+    bool there;   /* the catalog has the file; else all else is nothing */
 };
 
 static void known_free(struct known *known)
@@ -337,6 +338,7 @@ static bool rig_known(struct rig *rig, const struct rig_file *file, struct known
     struct known known = {0};
     if (!file->there || rig_node_of(rig, file, &known.node))
         return false;
+    known.there = true;
     known.current = rig_is_current(rig, file, &known.node);
     rig_ok(meta_extents_of(rig->pool->meta, known.node.id, &known.extent, &known.extents));
     rig_ok(meta_exposed_of(rig->pool->meta, known.node.id, &known.range, &known.ranges));
@@ -366,82 +368,117 @@ static bool rig_is_there(struct rig *rig, const struct meta_node *node, const ch
            !drv_stat(rig->drive[drive].raw, path, ret_stat);
 }
 
-/* The leaves of one file that are claimed with `away` gone; the bytes compared. */
-static uint64_t rig_verify_file(struct rig *rig, const struct claims *claims,
-    const struct rig_file *file, unsigned away, unsigned flags, bool all)
+static bool rig_claims(const struct known *known, const struct rig_file *file,
+    const struct claims *claims, uint64_t leaf, unsigned away)
 {
-    struct known known;
+    for (size_t i = 0; i < known->extents; i++)
+        if (known_gives(known, file, &known->extent[i], leaf) &&
+            claims_allow(claims, known->extent[i].stripe, away))
+            return true;
+    return false;
+}
+
+static void rig_must_be_known(const struct known *known, const struct rig_file *file)
+{
+    if (file->there && !known->there)
+        fail_msg("%s of d%u is not in the catalog", file->path, file->drive);
+}
+
+/* The leaves of one file that are claimed with `away` gone, in bytes; with `read` they are read and
+ * compared, and all: holes, too. */
+static uint64_t rig_verify_file(struct rig *rig, const struct claims *claims,
+    const struct known *known, const struct rig_file *file, unsigned away, unsigned flags, bool all,
+    bool read)
+{
     struct drv_stat stat;
-    char how[64];
-    if (!rig_known(rig, file, &known)) {
-        if (all && file->there)
-            fail_msg("%s of d%u is not in the catalog", file->path, file->drive);
-        return 0;
-    }
-    if (rig_is_there(rig, &known.node, file->path, away, &stat)) {
-        known_free(&known);
-        return 0;
-    }
+    struct pool_file *f = NULL;
     uint64_t bytes = 0;
+    char how[64];
+    if (all)
+        rig_must_be_known(known, file);
+    if (!known->there || rig_is_there(rig, &known->node, file->path, away, &stat))
+        return 0;
     snprintf(how, sizeof how, "without drives %#x, flags %u", away, flags);
     if (all)
-        rig_must_be_whole(&known, file, claims, away);
-    struct pool_file *f = NULL;
-    rig_ok(pool_file_open(rig->pool, file->path, flags, &f));
-    for (size_t i = 0; i < known.extents; i++)
-        for (uint64_t j = 0; j < known.extent[i].leaves; j++) {
-            uint64_t leaf = known.extent[i].first + j;
-            if (!known_gives(&known, file, &known.extent[i], leaf) ||
-                !claims_allow(claims, known.extent[i].stripe, away))
-                continue;
-            rig_verify_leaf(f, file, leaf, how);
+        rig_must_be_whole(known, file, claims, away);
+    if (read)
+        rig_ok(pool_file_open(rig->pool, file->path, flags, &f));
+    for (uint64_t leaf = 0; leaf * RIG_LEAF < file->size; leaf++) {
+        bool claimed = rig_claims(known, file, claims, leaf, away);
+        if (claimed)
             bytes += rig_leaf_size(file, leaf);
-        }
-    for (uint64_t leaf = 0; all && leaf * RIG_LEAF < file->size && leaf < 64; leaf++)
-        rig_verify_leaf(f, file, leaf, how); /* holes, too */
+        if (read && (claimed || (all && leaf < 64)))
+            rig_verify_leaf(f, file, leaf, how);
+    }
     pool_file_close(f);
-    known_free(&known);
     return bytes;
 }
 
-static uint64_t rig_verify_claims(
-    struct rig *rig, const struct claims *claims, unsigned away, bool all)
+static uint64_t rig_verify_claims(struct rig *rig, const struct claims *claims,
+    const struct known known[], unsigned away, bool all, bool read)
 {
     uint64_t bytes = 0;
     unsigned taken = 0;
     for (unsigned i = 0; i < rig->n; i++)
-        if (away >> i & 1 && rig_present(rig, i)) {
+        if (read && away >> i & 1 && rig_present(rig, i)) {
             rig_take_away(rig, i);
             taken |= 1U << i;
         }
     for (size_t i = 0; i < rig->files; i++)
-        bytes += rig_verify_file(rig, claims, &rig->file[i], away, 0, all);
+        bytes += rig_verify_file(rig, claims, &known[i], &rig->file[i], away, 0, all, read);
     for (unsigned i = 0; i < rig->n; i++)
         if (taken >> i & 1)
             rig_bring_back(rig, i);
-    pool_views_forget(rig->pool, 0);
+    if (read)
+        pool_views_forget(rig->pool, 0);
     return bytes;
+}
+
+/* What the catalog has of each file. */
+static struct known *rig_know_all(struct rig *rig)
+{
+    struct known *known = calloc(rig->files + 1, sizeof *known);
+    assert_non_null(known);
+    for (size_t i = 0; i < rig->files; i++)
+        rig_known(rig, &rig->file[i], &known[i]);
+    return known;
+}
+
+static void rig_forget_all(struct rig *rig, struct known *known)
+{
+    for (size_t i = 0; i < rig->files; i++)
+        known_free(&known[i]);
+    free(known);
 }
 
 uint64_t rig_verify_without(struct rig *rig, unsigned away, bool all)
 {
     struct claims claims;
     claims_of(rig, &claims);
-    uint64_t bytes = rig_verify_claims(rig, &claims, away, all);
+    struct known *known = rig_know_all(rig);
+    uint64_t bytes = rig_verify_claims(rig, &claims, known, away, all, true);
+    rig_forget_all(rig, known);
     claims_free(&claims);
     return bytes;
 }
 
 uint64_t rig_verify(struct rig *rig, bool all)
 {
-    unsigned r = pool_redundancy(rig->pool);
+    static unsigned turn; /* another third each time */
+    const bool each = rig_all();
+    unsigned r = pool_redundancy(rig->pool), choice = turn++;
     uint64_t bytes = 0;
     struct claims claims;
     claims_of(rig, &claims);
-    for (unsigned away = 0; away < 1U << rig->n; away++)
-        if ((unsigned)__builtin_popcount(away) == r ||
-            (!all && (unsigned)__builtin_popcount(away) < r))
-            bytes += rig_verify_claims(rig, &claims, away, all);
+    struct known *known = rig_know_all(rig);
+    for (unsigned away = 0; away < 1U << rig->n; away++) {
+        unsigned losses = (unsigned)__builtin_popcount(away);
+        if (losses == r || (!all && losses < r)) {
+            bool read = each || choice++ % 3 == 0;
+            bytes += rig_verify_claims(rig, &claims, known, away, all, read);
+        }
+    }
+    rig_forget_all(rig, known);
     claims_free(&claims);
     return bytes;
 }
@@ -451,9 +488,11 @@ uint64_t rig_verify_decoded(struct rig *rig)
     uint64_t bytes = 0;
     struct claims claims;
     claims_of(rig, &claims);
+    struct known *known = rig_know_all(rig);
     for (size_t i = 0; i < rig->files; i++)
-        bytes += rig_verify_file(
-            rig, &claims, &rig->file[i], 1U << rig->file[i].drive, POOL_READ_DECODE, true);
+        bytes += rig_verify_file(rig, &claims, &known[i], &rig->file[i], 1U << rig->file[i].drive,
+            POOL_READ_DECODE, true, true);
+    rig_forget_all(rig, known);
     claims_free(&claims);
     return bytes;
 }

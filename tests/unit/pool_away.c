@@ -303,7 +303,7 @@ static void test_killed_while_it_is_rebuilt(void **state)
     calls = rig_calls(w.rig, RIG_CUTS) - calls;
     all_is_well(&w);
     assert_true(calls > 40);
-    uint64_t stride = rig_rounds(1) > 1 ? 1 : calls / 4;
+    uint64_t stride = rig_all() ? 1 : calls / 4;
     for (uint64_t n = stride / 2; n < calls; n += stride)
         killed_at(n / stride % 2 ? "d5" : NULL, n);
 }

@@ -62,7 +62,7 @@ static bool killed_at(uint64_t n, bool late)
 static void test_killed(void **state)
 {
     (void)state;
-    uint64_t seed = rig_seed("away_folders_killed"), n = 0, step = rig_rounds(1) > 1 ? 1 : 11;
+    uint64_t seed = rig_seed("away_folders_killed"), n = 0, step = rig_all() ? 1 : 17;
     for (n = rig_hash(seed) % step; killed_at(n, rig_hash(seed + n) % 2); n += step)
         assert_true(n < 1000);
     print_message("up to call %llu\n", (unsigned long long)n);
@@ -206,7 +206,7 @@ static bool power_goes_at(uint64_t n, bool late, uint64_t seed)
 static void test_power_cuts(void **state)
 {
     (void)state;
-    uint64_t seed = rig_seed("away_folders_power"), step = rig_rounds(1) > 1 ? 1 : 7, n;
+    uint64_t seed = rig_seed("away_folders_power"), step = rig_all() ? 1 : 13, n;
     for (n = rig_hash(seed) % step; power_goes_at(n, rig_hash(seed + n) % 2, rig_hash(seed ^ n));
          n += step)
         assert_true(n < 1000);

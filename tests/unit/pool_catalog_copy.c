@@ -710,13 +710,12 @@ static void assert_mem_restores(struct world *w, int drive)
 }
 
 /* A drive that fails in the middle keeps what it had; the other drive and the job go on; and it
- * catches up. Every call in turn, once and for good; with MRMR_ROUNDS=1, as the sanitizers' runs have
- * it, every fifth. */
+ * catches up. Every call in turn, once and for good; normally every fifth. */
 static void failing_calls(void **state)
 {
     struct faulty *f = *state;
     struct world *w = &f->w;
-    const unsigned step = rig_rounds(2) > 1 ? 1 : 5; /* of each kind some */
+    const unsigned step = rig_all() ? 1 : 5; /* of each kind some */
     copy_now(w);
     for (unsigned n = 0, over = 0; over < 4; n += step) {
         bool for_good = n % 2, base = n % 4 > 1;

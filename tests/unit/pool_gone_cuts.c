@@ -103,9 +103,9 @@ static bool power_goes_at(bool saves, uint64_t n, bool late, uint64_t seed)
 static void all_cuts(const char *what, bool saves)
 {
     const uint64_t seed = rig_seed(what);
-    const bool all = rig_rounds(1) > 1;
+    const bool all = rig_all();
     uint64_t n = all ? 0 : rig_hash(seed) % 4;
-    for (; power_goes_at(saves, n / 2, n % 2, rig_hash(seed ^ n)); n += all ? 1 : 5)
+    for (; power_goes_at(saves, n / 2, n % 2, rig_hash(seed ^ n)); n += all ? 1 : 9)
         assert_true(n < 1000);
     print_message("up to call %llu\n", (unsigned long long)n / 2);
     assert_true(n > 10);

@@ -130,12 +130,12 @@ void reads(struct mount *m, struct pool *pool, unsigned flags)
     }
 }
 
-/* With choices of two other drives away (all of them with MRMR_ROUNDS above 1, else every third,
+/* With choices of two other drives away (all of them where rig_all says so, else every third,
  * another one each time), by the owner or by the mount. */
 void reads_all(struct mount *m)
 {
     static unsigned turn;
-    const bool all = rig_rounds(1) > 1;
+    const bool all = rig_all();
     unsigned choice = turn++;
     for (unsigned a = 1; a < DRIVES; a++)
         for (unsigned b = a + 1; b < DRIVES; b++) {

@@ -36,7 +36,7 @@ void rig_moved(struct rig *rig, const char *from, const char *to);
 
 /* Every byte of every file, by its path in the catalog, through that pool. */
 void reads(struct mount *m, struct pool *pool, unsigned flags);
-/* With choices of two other drives away (all of them with MRMR_ROUNDS above 1, else every third,
+/* With choices of two other drives away (all of them where rig_all says so, else every third,
  * another one each time), by the owner or by the mount. */
 void reads_all(struct mount *m);
 /* Of the file of renames. */

@@ -248,8 +248,8 @@ static void test_power_cuts(void **state)
     (void)state;
     uint64_t seed = rig_seed("power_cuts"), cuts = 0;
     for (int deletes = 0; deletes < 2; deletes++) {
-        /* Normally at every third call of a write; a removal has few. */
-        const uint64_t step = deletes || rig_rounds(1) > 1 ? 1 : 3;
+        /* Normally at every fifth call of a write; a removal has few. */
+        const uint64_t step = rig_all() ? 1 : deletes ? 2 : 5;
         for (int late = 0; late < 2; late++) {
             uint64_t n = rig_hash(seed + (uint64_t)(2 * deletes + late)) % step;
             while (!power_goes_at(n, late, deletes, rig_hash(seed + cuts++)))

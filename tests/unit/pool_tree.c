@@ -495,5 +495,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_folder_times, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_readers, setup, teardown),
     };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

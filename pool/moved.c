@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #define MOVED_MOST ((uint64_t)256 << 20)
+#define MOVED_GONE_MOST ((uint64_t)32 << 20) /* beyond it no names that went: some 300,000 */
 
 /* --- one record --- */
 
@@ -28,7 +29,7 @@ static mrmr_err record_make(int64_t drive, const char *from, const char *to,
     size_t nfrom = strlen(from), nto = strlen(to);
     MRMR_TRY(drv_path_check(from));
     MRMR_TRY(drv_path_check(to));
-    if (!nfrom || !nto)
+    if (!nfrom || !nto != moved_is_gone(kind))
         return mrmr_fail(MRMR_INVALID, "a drive's root is not renamed");
     if (nfrom > POOL_MOVED_PATH_MOST || nto > POOL_MOVED_PATH_MOST)
         return mrmr_fail(MRMR_NAME_TOO_LONG, "the path is too long to be renamed");
@@ -50,8 +51,9 @@ static mrmr_err record_make(int64_t drive, const char *from, const char *to,
 static bool head_fits(const struct moved_head *head, size_t left)
 {
     size_t paths = (size_t)head->from + head->to + 2;
-    return head->kind >= POOL_MOVED_RENAME && head->kind <= POOL_MOVED_UNDONE && head->from &&
-           head->to && head->from <= POOL_MOVED_PATH_MOST && head->to <= POOL_MOVED_PATH_MOST &&
+    return head->kind >= POOL_MOVED_RENAME && head->kind <= POOL_MOVED_REPLACED && head->from &&
+           !head->to == moved_is_gone((enum pool_moved_kind)head->kind) &&
+           head->from <= POOL_MOVED_PATH_MOST && head->to <= POOL_MOVED_PATH_MOST &&
            (head->size == sizeof *head + paths ||
                head->size == sizeof *head + paths + MOVED_INODES) &&
            head->size <= left;
@@ -145,23 +147,40 @@ static mrmr_err add_undone(
     return mrmr_story_restore(&story);
 }
 
+/* What comes after `most` bytes nobody would read. */
+static mrmr_err record_add(int fd, const struct mrmr_bytes *record, uint64_t most)
+{
+    struct stat st;
+    ssize_t n;
+    if (fstat(fd, &st) < 0)
+        return mrmr_fail_errno(errno, "stat", MOVED_NAME);
+    if ((uint64_t)st.st_size > most - record->size)
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_SPACE, "too much was renamed or removed since the last sync"),
+            "run mrmr sync");
+    do
+        n = write(fd, record->data, record->size);
+    while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)record->size) /* a part of it is no record */
+        return mrmr_fail_errno(n < 0 ? errno : ENOSPC, "write", MOVED_NAME);
+    return MRMR_OK;
+}
+
+mrmr_err pool_moved_add_gone(int fd, int64_t drive, const char *path, enum pool_moved_kind kind,
+    uint64_t inode, int64_t btime)
+{
+    mrmr_autobytes struct mrmr_bytes record = MRMR_BYTES_INIT;
+    const uint64_t inodes[2] = {inode, (uint64_t)btime};
+    MRMR_TRY(record_make(drive, path, "", kind, inodes, &record));
+    return record_add(fd, &record, MOVED_GONE_MOST);
+}
+
 mrmr_err pool_moved_add_inodes(int fd, int64_t drive, const char *from, const char *to,
     enum pool_moved_kind kind, const uint64_t inodes[2], bool durable)
 {
     mrmr_autobytes struct mrmr_bytes record = MRMR_BYTES_INIT;
-    struct stat st;
-    ssize_t n;
     MRMR_TRY(record_make(drive, from, to, kind, inodes, &record));
-    if (fstat(fd, &st) < 0)
-        return mrmr_fail_errno(errno, "stat", MOVED_NAME);
-    if ((uint64_t)st.st_size > MOVED_MOST - record.size) /* nobody would read it */
-        return mrmr_err_hint(
-            mrmr_fail(MRMR_SPACE, "too much was renamed since the last sync"), "run mrmr sync");
-    do
-        n = write(fd, record.data, record.size);
-    while (n < 0 && errno == EINTR);
-    if (n != (ssize_t)record.size) /* a part of it is no record */
-        return mrmr_fail_errno(n < 0 ? errno : ENOSPC, "write", MOVED_NAME);
+    MRMR_TRY(record_add(fd, &record, MOVED_MOST));
     if (!durable || fdatasync(fd) == 0)
         return MRMR_OK;
     mrmr_err err = mrmr_fail_errno(errno, "fdatasync", MOVED_NAME);

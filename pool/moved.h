@@ -37,6 +37,31 @@
  * A reader looks at the file again each time it has missed something, after it missed it: the record
  * is older than the rename. It looks at the catalog again, too: records go after their scan's commit.
  *
+ * Names that went. What was removed through MRMR from a drive that answers, or replaced there by what
+ * the catalog does not have, is in the catalog until the next scan: if the drive goes before that, the
+ * name would show again. So what the catalog has of it is recorded here, too, after it went
+ * (POOL_MOVED_REMOVED, POOL_MOVED_REPLACED), by the name alone: a file may have others. It counts for
+ * who cannot look at the drive, if the catalog has just that inode at the name; nobody looks for
+ * anything where it leads. Of what the catalog has not there is no record.
+ *
+ * Crash argument of that. (1) The name goes from the drive, as it goes without a record: what stripes
+ * count on was kept before (tree_keep.c), and the record has no part in it. (2) The record is added;
+ * then the caller is told. A process that is killed between the two leaves a name that is gone without a
+ * record of it, and nobody who was told so: it shows once more if the drive goes before the next scan,
+ * and that is all. It is not synced. A power cut may take the record and leave the removal: the same.
+ * Or it takes the removal, which was not synced either, and leaves the record: the file is on its
+ * drive, shows there, and does not while that is away. Its bytes are safe, in place or where
+ * they are kept, and the next scan finds it; only if the drive never comes back it stays
+ * removed, as somebody was told that it is. (3) The scan's commit, and dropping: as with renames. Between the
+ * two the catalog has not the name, or another inode at it: then the record does not count. A drive that
+ * tells no times of birth may have given a new file the same number, at the same name: that one does not show
+ * while the drive is away, until a scan has dropped the record. If a record cannot be added, or there are too many of
+ * them, the log says so, and the name may show again; a removal does not fail for that. While a folder above
+ * is renamed at the same moment the two records may have the other order: then the same.
+ *
+ * What was replaced is the older version of something that was never protected, and went with its drive: it
+ * does not show while that may come back, and a rebuild of a drive that never does restores it.
+ *
  * Paths are relative to the drive's root, with the names as the drive lists them. Threads: any.
  */
 #ifndef MRMR_POOL_MOVED_H
@@ -49,6 +74,8 @@ enum pool_moved_kind {
     POOL_MOVED_EXCHANGE,   /* each became the other, in one step */
     POOL_MOVED_UNDONE,     /* the last record before that has the same paths and inodes is of what
                               was not made; of itself it is no rename */
+    POOL_MOVED_REMOVED,    /* the name `from` went, and has no other path */
+    POOL_MOVED_REPLACED,   /* the same, since something has it that the catalog does not know */
 };
 enum {
     POOL_MOVED_MOST = 16, /* places at which one file is looked for */
@@ -66,6 +93,10 @@ mrmr_err pool_moved_add(int fd, int64_t drive, const char *from, const char *to,
 /* The same, with the inodes of what is renamed and of what it is exchanged for (0: not known). */
 mrmr_err pool_moved_add_inodes(int fd, int64_t drive, const char *from, const char *to,
     enum pool_moved_kind kind, const uint64_t inodes[2], bool durable);
+/* After a name went: of what has this inode, and was born at that time (ns; 0: not known). MRMR_SPACE:
+ * there are too many such records. */
+mrmr_err pool_moved_add_gone(int fd, int64_t drive, const char *path, enum pool_moved_kind kind,
+    uint64_t inode, int64_t btime);
 
 /* --- for who reads --- */
 
@@ -82,9 +113,9 @@ struct pool_moved_paths {
 mrmr_err pool_moved_paths(
     struct pool *pool, int64_t drive, const char *path, struct pool_moved_paths *ret_paths);
 void pool_moved_paths_free(struct pool_moved_paths *paths);
-/* There are records. False also if they cannot be read, which the log tells. */
+/* There are records of renames. False also if they cannot be read, which the log tells. */
 bool pool_moved_any(struct pool *pool);
-/* Some record of the drive has to do with the path: is of it, above it or below it. */
+/* Some record of a rename on the drive has to do with the path: is of it, above it or below it. */
 mrmr_err pool_moved_concerns(
     struct pool *pool, int64_t drive, const char *path, bool *ret_concerns);
 
@@ -94,15 +125,15 @@ mrmr_err pool_moved_concerns(
 struct pool_moved_steps {
     struct pool_moved_step {
         enum pool_moved_kind kind;
-        char *from, *to; /* owned */
-        uint64_t inode[2];
+        char *from, *to;   /* owned; to NULL: of a name that went */
+        uint64_t inode[2]; /* of such a one the second is the time of birth */
     } * step;
     size_t n;
-    uint64_t stamp; /* another one whenever the records are others */
+    uint64_t stamp; /* another one whenever the drive's records are others */
 };
 mrmr_err pool_moved_steps(struct pool *pool, int64_t drive, struct pool_moved_steps *ret_steps);
 void pool_moved_steps_free(struct pool_moved_steps *steps);
-mrmr_err pool_moved_stamp(struct pool *pool, uint64_t *ret_stamp, bool *ret_any);
+mrmr_err pool_moved_stamp(struct pool *pool, int64_t drive, uint64_t *ret_stamp, bool *ret_any);
 
 struct pool_moved_now;
 /* root: the node of the drive's root. As the records, and the catalog, are at this moment. */
@@ -111,9 +142,13 @@ mrmr_err pool_moved_now_create(
 void pool_moved_now_destroy(struct pool_moved_now *now); /* NULL-safe */
 /* The drive's records are those that it was made of; the stamp is pool_moved_stamp's. */
 mrmr_err pool_moved_now_same(struct pool_moved_now *now, uint64_t stamp, bool *ret_same);
+/* None of these by two threads at once. */
 /* The path at which the catalog has what is at this path now, if it has it at all. MRMR_ABSENT: it
  * knows nothing that would be there. */
 mrmr_err pool_moved_now_origin(
+    const struct pool_moved_now *now, const char *path, struct mrmr_bytes *ret_path);
+/* The path at which is now what the catalog has at this one. MRMR_ABSENT: it was removed, or replaced. */
+mrmr_err pool_moved_now_place(
     const struct pool_moved_now *now, const char *path, struct mrmr_bytes *ret_path);
 /* Something that the catalog knows was moved to somewhere below this folder. */
 bool pool_moved_now_leads(const struct pool_moved_now *now, const char *folder);
@@ -141,9 +176,14 @@ struct moved_record {
     int64_t drive;
     enum pool_moved_kind kind;
     const char *from, *to; /* in the bytes, as is the record */
-    uint64_t inode[2];     /* of what was at from, and at to if that is exchanged; 0: not known */
+    uint64_t inode[2];     /* of what was at from, and at to if that is exchanged; 0: not known. Of
+                              a name that went the second is its time of birth */
     size_t at, size;
 };
+static inline bool moved_is_gone(enum pool_moved_kind kind)
+{
+    return kind == POOL_MOVED_REMOVED || kind == POOL_MOVED_REPLACED;
+}
 /* The first record at or after *at, which is then behind it; false: there is none. *waste: bytes of
  * which a digest may be computed for nothing; when none are left, no record is found any more. */
 bool moved_next(

@@ -5,7 +5,10 @@
  * renamed, and of what it is exchanged for (0: not known, as where there are none). Numbers are as
  * this machine has them: the file does not leave it, as the catalog beside it does not.
  *
- * A version of MRMR that does not know of POOL_MOVED_UNDONE takes such a record for none, and the one
+ * A record of what was removed or replaced has an empty second path, and for the second inode number
+ * the inode's time of birth (0: not known).
+ *
+ * A version of MRMR that does not know of a kind takes such a record for none. One that does not know of POOL_MOVED_UNDONE takes the one
  * before it for a rename that may have been made. Files that have none are read as ever: there what
  * was not made is followed by a rename the other way round.
  *
@@ -27,7 +30,8 @@ struct moved_head {
     int64_t drive;     /* its id in the catalog */
     uint32_t size;     /* of the record, this head included; with inode numbers or without */
     uint32_t kind;     /* enum pool_moved_kind; others are no record */
-    uint32_t from, to; /* bytes of each path, without the NUL: 1 … POOL_MOVED_PATH_MOST */
+    uint32_t from, to; /* bytes of each path, without the NUL: 1 … POOL_MOVED_PATH_MOST; to: 0 of
+                          what has none */
 };
 static_assert(sizeof(struct moved_head) == 48, "a record's head has no gaps");
 

@@ -8,7 +8,7 @@
  * if every rename was made; then come those without the latest one, and so on: a record whose rename
  * failed, and records that are older than what the catalog knows, are on some of these ways. One that
  * was taken back is taken for not done first, and the way with it is put aside. How many steps are
- * taken is bounded, and so is how many ends are looked at.
+ * taken is bounded, and so is how many ends are looked at. Names that went are no part of that.
  */
 #include "pool/moved.h"
 
@@ -37,6 +37,21 @@ struct moved_entry {
     size_t next;         /* in its bucket, 1 and up, later in the file; 0: none */
 };
 
+/* A name that went. */
+struct moved_gone {
+    int64_t drive;
+    size_t path; /* in the map's text */
+    uint64_t record;
+    uint64_t inode[2]; /* with the time of birth */
+    enum pool_moved_kind kind;
+};
+
+/* The drives that have records. */
+struct moved_drive {
+    int64_t id;
+    uint64_t stamp; /* of the last one of its records; 0: it has none now */
+};
+
 struct moved_bucket {
     size_t first, last; /* 1 and up; 0: none */
 };
@@ -51,8 +66,12 @@ struct pool_moved {
     size_t n, room;
     struct moved_bucket *bucket;
     size_t buckets; /* a power of two, or 0 */
-    uint64_t records, stamp;
-    bool told; /* that it cannot be read */
+    struct moved_gone *gone;
+    size_t ngone, gone_room;
+    struct moved_drive *drive;
+    size_t ndrives;
+    uint64_t records, stamp; /* records: also of those that were forgotten again */
+    bool told;               /* that it cannot be read */
 };
 
 mrmr_err pool_moved_create(struct pool *pool)
@@ -72,7 +91,9 @@ static void map_clear(struct pool_moved *map)
         close(map->fd);
     map->fd = -1;
     map->seen = map->done = 0;
-    map->n = 0;
+    map->n = map->ngone = 0;
+    for (size_t i = 0; i < map->ndrives; i++)
+        map->drive[i].stamp = 0;
     mrmr_bytes_clear(&map->text);
     if (map->bucket)
         memset(map->bucket, 0, map->buckets * sizeof *map->bucket);
@@ -88,6 +109,8 @@ void pool_moved_destroy(struct pool *pool)
     mrmr_bytes_free(&map->text);
     free(map->entry);
     free(map->bucket);
+    free(map->gone);
+    free(map->drive);
     pthread_mutex_destroy(&map->lock);
     free(map);
 }
@@ -185,8 +208,52 @@ static void map_undo(struct pool_moved *map, const struct moved_record *record)
     }
 }
 
+static struct moved_drive *map_drive(const struct pool_moved *map, int64_t id)
+{
+    for (size_t i = 0; i < map->ndrives; i++)
+        if (map->drive[i].id == id)
+            return &map->drive[i];
+    return NULL;
+}
+
+/* The drive's records are others than they were. */
+static mrmr_err map_stamp(struct pool_moved *map, int64_t id)
+{
+    struct moved_drive *drive = map_drive(map, id);
+    if (!drive) {
+        struct moved_drive *more = realloc(map->drive, (map->ndrives + 1) * sizeof *more);
+        if (!more)
+            return mrmr_nomem();
+        map->drive = more;
+        drive = &more[map->ndrives++];
+    }
+    *drive = (struct moved_drive){id, ++map->records};
+    return MRMR_OK;
+}
+
+static mrmr_err map_add_gone(struct pool_moved *map, const struct moved_record *record)
+{
+    if (map->ngone == map->gone_room) {
+        size_t room = map->gone_room ? 2 * map->gone_room : MAP_BUCKETS;
+        struct moved_gone *more = realloc(map->gone, room * sizeof *more);
+        if (!more)
+            return mrmr_nomem();
+        map->gone = more;
+        map->gone_room = room;
+    }
+    map->gone[map->ngone++] = (struct moved_gone){.drive = record->drive,
+        .path = map->text.size,
+        .record = map->records,
+        .inode = {record->inode[0], record->inode[1]},
+        .kind = record->kind};
+    return mrmr_bytes_add(&map->text, record->from, strlen(record->from) + 1);
+}
+
 static mrmr_err map_add(struct pool_moved *map, const struct moved_record *record)
 {
+    MRMR_TRY(map_stamp(map, record->drive));
+    if (moved_is_gone(record->kind))
+        return map_add_gone(map, record);
     if (record->kind == POOL_MOVED_UNDONE) {
         map_undo(map, record);
         return MRMR_OK;
@@ -198,7 +265,6 @@ static mrmr_err map_add(struct pool_moved *map, const struct moved_record *recor
     MRMR_TRY(map_add_entry(map, record, from, to, false));
     if (record->kind == POOL_MOVED_EXCHANGE)
         MRMR_TRY(map_add_entry(map, record, to, from, true));
-    map->records++;
     return MRMR_OK;
 }
 
@@ -472,7 +538,13 @@ mrmr_err pool_moved_concerns(struct pool *pool, int64_t drive, const char *path,
 
 /* --- all of a drive --- */
 
-mrmr_err pool_moved_stamp(struct pool *pool, uint64_t *ret_stamp, bool *ret_any)
+static uint64_t stamp_of(const struct pool_moved *map, int64_t id)
+{
+    const struct moved_drive *drive = map_drive(map, id);
+    return drive ? drive->stamp : 0;
+}
+
+mrmr_err pool_moved_stamp(struct pool *pool, int64_t drive, uint64_t *ret_stamp, bool *ret_any)
 {
     struct pool_moved *map = pool->moved;
     *ret_any = false;
@@ -480,9 +552,19 @@ mrmr_err pool_moved_stamp(struct pool *pool, uint64_t *ret_stamp, bool *ret_any)
         return MRMR_OK;
     mrmr_locked(&map->lock);
     MRMR_TRY(map_refresh_locked(pool));
-    *ret_stamp = map->stamp;
-    *ret_any = map->n > 0;
+    *ret_stamp = stamp_of(map, drive);
+    *ret_any = *ret_stamp != 0;
     return MRMR_OK;
+}
+
+static mrmr_err steps_add_gone(
+    struct pool_moved_steps *steps, const struct pool_moved *map, const struct moved_gone *gone)
+{
+    struct pool_moved_step step = {.kind = gone->kind,
+        .from = strdup(map->text.data + gone->path),
+        .inode = {gone->inode[0], gone->inode[1]}};
+    steps->step[steps->n++] = step;
+    return step.from ? MRMR_OK : mrmr_nomem();
 }
 
 static mrmr_err steps_add(
@@ -505,15 +587,23 @@ static bool is_step(const struct moved_entry *entry, int64_t drive)
 static mrmr_err steps_locked(
     const struct pool_moved *map, int64_t drive, struct pool_moved_steps *steps)
 {
-    size_t n = 0;
+    size_t n = 0, g = 0;
     for (size_t i = 0; i < map->n; i++)
         n += is_step(&map->entry[i], drive);
-    steps->stamp = map->stamp;
+    for (size_t i = 0; i < map->ngone; i++)
+        n += map->gone[i].drive == drive;
+    steps->stamp = stamp_of(map, drive);
     steps->step = calloc(n + 1, sizeof *steps->step);
     mrmr_err err = steps->step ? MRMR_OK : mrmr_nomem();
-    for (size_t i = 0; !err && i < map->n; i++)
-        if (is_step(&map->entry[i], drive))
+    for (size_t i = 0; !err && i <= map->n; i++) {
+        for (;
+             !err && g < map->ngone && (i == map->n || map->gone[g].record < map->entry[i].record);
+             g++)
+            if (map->gone[g].drive == drive)
+                err = steps_add_gone(steps, map, &map->gone[g]);
+        if (!err && i < map->n && is_step(&map->entry[i], drive))
             err = steps_add(steps, map, &map->entry[i]);
+    }
     return err;
 }
 

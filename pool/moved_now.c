@@ -9,6 +9,9 @@
  * it. One that was taken back is none of them (moved.h). One that a power cut parted from its rename
  * may count wrongly until the next scan: the thing shows under the name that its user wanted to give it.
  *
+ * Of a name that went (moved.h) that is asked when a path comes to it: there may be many, and few of them
+ * are looked at. It counts if the catalog has just that inode where the name comes from.
+ *
  * A folder that was made after the last scan is no node of the catalog. It may have been renamed, and
  * what the catalog knows may have been moved into it: `unknown` is how much of a path is such a
  * folder, of which nothing is known but what was moved there.
@@ -17,7 +20,7 @@
  * renames of one thing forth and back cost no more each than one. How much is looked at for any other
  * path is bounded, and so is how long it may become: beyond that it leads nowhere.
  *
- * Threads: any; nothing changes once it is made but the stamp (pool_moved_now_same: one at a time).
+ * Threads: one at a time; what was asked is remembered.
  */
 #include "pool/moved.h"
 
@@ -25,13 +28,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NONE = -1, WORK_MOST = 1 << 20 };
+enum { NONE = -1, WORK_MOST = 1 << 20, DEPTH_MOST = 64 };
 
-enum what { WHAT_STALE, WHAT_KNOWN, WHAT_UNKNOWN };
+enum what { WHAT_STALE, WHAT_KNOWN, WHAT_UNKNOWN, WHAT_NOT_ASKED };
 
 struct now_step {
     enum pool_moved_kind kind;
-    const char *path[2]; /* from, to */
+    const char *path[2]; /* from, to; of a name that went the first alone */
     size_t size[2];
     enum what what[2]; /* what was at from, and at to if it is exchanged */
     bool counts;
@@ -45,14 +48,20 @@ struct now_side { /* a path of a step, in its bucket */
     ptrdiff_t next; /* put in before, or NONE */
 };
 
+/* The steps by their paths: in a bucket those come first that were put in last. */
+struct now_index {
+    struct now_side *side; /* two for each step; in a bucket if it was put in */
+    ptrdiff_t *bucket;
+};
+
 struct pool_moved_now {
     struct pool *pool;
     int64_t drive, root;
     struct pool_moved_steps steps; /* owns the paths */
     struct now_step *step;
-    struct now_side *side; /* two for each step; in a bucket if it was put in */
-    ptrdiff_t *bucket;
-    size_t buckets;     /* a power of two */
+    struct now_index back, forth; /* put in in order, and the other way round */
+    size_t buckets;               /* of each; a power of two */
+    unsigned *depth;    /* of names that went, asked of for one another; its own memory, as looks */
     const char **place; /* where what the catalog knows is now, sorted; of the steps */
     size_t places;
     atomic_ullong
@@ -69,20 +78,30 @@ static uint64_t hash_of(const char *path, size_t size)
     return hash ^ hash >> 32;
 }
 
-static void index_clear(struct pool_moved_now *now)
+static mrmr_err index_create(const struct pool_moved_now *now, struct now_index *index)
 {
+    index->side = calloc(2 * now->steps.n + 1, sizeof *index->side);
+    index->bucket = calloc(now->buckets, sizeof *index->bucket);
+    if (!index->side || !index->bucket)
+        return mrmr_nomem();
     for (size_t i = 0; i < now->buckets; i++)
-        now->bucket[i] = NONE;
+        index->bucket[i] = NONE;
+    return MRMR_OK;
 }
 
-/* Steps are put in in order, or in the other one. */
-static void index_put(struct pool_moved_now *now, size_t at)
+static void index_destroy(struct now_index *index)
+{
+    free(index->side);
+    free(index->bucket);
+}
+
+static void index_put(const struct pool_moved_now *now, struct now_index *index, size_t at)
 {
     const struct now_step *step = &now->step[at];
-    for (unsigned side = 0; step->counts && side < 2; side++) {
+    for (unsigned side = 0; step->counts && side < 2 && step->path[side]; side++) {
         uint64_t hash = hash_of(step->path[side], step->size[side]);
-        ptrdiff_t *bucket = &now->bucket[hash & (now->buckets - 1)];
-        now->side[2 * at + side] = (struct now_side){at, side, *bucket};
+        ptrdiff_t *bucket = &index->bucket[hash & (now->buckets - 1)];
+        index->side[2 * at + side] = (struct now_side){at, side, *bucket};
         *bucket = (ptrdiff_t)(2 * at + side);
     }
 }
@@ -93,14 +112,14 @@ struct found {
     unsigned side;
 };
 
-/* The latest that was put in of those before `to`; of the steps that were put in backwards the
- * earliest, with last false, from `to` on. */
+/* The latest of those before `to` that was put in; with last false the earliest from `to` on. */
 static void find_in(const struct pool_moved_now *now, const char *path, size_t size, size_t to,
     bool last, struct found *found, unsigned *work)
 {
-    ptrdiff_t i = now->bucket[hash_of(path, size) & (now->buckets - 1)];
-    for (; i != NONE && *work; i = now->side[i].next, --*work) {
-        const struct now_side *side = &now->side[i];
+    const struct now_index *index = last ? &now->back : &now->forth;
+    ptrdiff_t i = index->bucket[hash_of(path, size) & (now->buckets - 1)];
+    for (; i != NONE && *work; i = index->side[i].next, --*work) {
+        const struct now_side *side = &index->side[i];
         const struct now_step *step = &now->step[side->step];
         ptrdiff_t at = (ptrdiff_t)side->step;
         if ((last ? side->step >= to : side->step < to) || step->size[side->side] != size ||
@@ -144,6 +163,8 @@ static mrmr_err become(struct mrmr_bytes *path, const char *other)
     return mrmr_bytes_str(path, other);
 }
 
+static mrmr_err went(const struct pool_moved_now *now, size_t at, bool *ret_went);
+
 /* The path before `to` steps were made. MRMR_ABSENT: what is there now is none of the catalog's. */
 static mrmr_err back(const struct pool_moved_now *now, struct mrmr_bytes *path, size_t to)
 {
@@ -155,6 +176,14 @@ static mrmr_err back(const struct pool_moved_now *now, struct mrmr_bytes *path, 
             return unknown || !work ? mrmr_fail(MRMR_ABSENT, NULL) : MRMR_OK;
         const struct now_step *step = &now->step[found.step];
         unsigned was = !found.side;
+        if (moved_is_gone(step->kind)) {
+            bool gone;
+            MRMR_TRY(went(now, (size_t)found.step, &gone));
+            if (gone)
+                return mrmr_fail(MRMR_ABSENT, "it was removed");
+            to = (size_t)found.step;
+            continue;
+        }
         if (step->kind == POOL_MOVED_RENAME && found.side == 0)
             return mrmr_fail(MRMR_ABSENT, "it was renamed");
         if (path->size == step->size[found.side])
@@ -193,17 +222,55 @@ static mrmr_err judge(struct pool_moved_now *now, size_t at, unsigned side)
     return MRMR_OK;
 }
 
+/* The inode that the name led to, in the catalog still where that came from. */
+static mrmr_err went_judge(const struct pool_moved_now *now, size_t at, bool *ret_went)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    const uint64_t *inode = now->steps.step[at].inode;
+    struct meta_node node;
+    *ret_went = false;
+    MRMR_TRY(mrmr_bytes_str(&path, now->step[at].path[0]));
+    mrmr_err err = back(now, &path, at);
+    if (!err)
+        err = meta_lookup_path(now->pool->meta, now->root, path.data, &node);
+    if (err)
+        return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ? MRMR_OK : err;
+    *ret_went =
+        inode[0] == node.ino && (!inode[1] || !node.btime || (int64_t)inode[1] == node.btime);
+    return MRMR_OK;
+}
+
+/* Those before it may have to be asked first; so many that it matters there are never. */
+static mrmr_err went(const struct pool_moved_now *now, size_t at, bool *ret_went)
+{
+    struct now_step *step = &now->step[at];
+    bool gone = false;
+    mrmr_err err = MRMR_OK;
+    if (step->what[0] == WHAT_NOT_ASKED && *now->depth < DEPTH_MOST) {
+        ++*now->depth;
+        err = went_judge(now, at, &gone);
+        --*now->depth;
+        if (!err)
+            step->what[0] = gone ? WHAT_KNOWN : WHAT_STALE;
+    }
+    *ret_went = step->what[0] == WHAT_KNOWN;
+    return err;
+}
+
 static mrmr_err judge_all(struct pool_moved_now *now)
 {
-    index_clear(now);
     for (size_t i = 0; i < now->steps.n; i++) {
         struct now_step *step = &now->step[i];
+        if (moved_is_gone(step->kind)) {
+            index_put(now, &now->back, i);
+            continue;
+        }
         bool both = step->kind == POOL_MOVED_EXCHANGE;
         MRMR_TRY(judge(now, i, 0));
         if (both)
             MRMR_TRY(judge(now, i, 1));
         step->counts = step->what[0] != WHAT_STALE && (!both || step->what[1] != WHAT_STALE);
-        index_put(now, i);
+        index_put(now, &now->back, i);
     }
     return MRMR_OK;
 }
@@ -221,8 +288,15 @@ static mrmr_err forth(const struct pool_moved_now *now, size_t from, const char 
         if (found.step == NONE || !work)
             break;
         const struct now_step *step = &now->step[found.step];
-        if (step->kind == POOL_MOVED_RENAME && found.side == 1)
-            return MRMR_OK; /* it was replaced */
+        bool gone = step->kind == POOL_MOVED_RENAME && found.side == 1; /* it was replaced */
+        if (moved_is_gone(step->kind))
+            MRMR_TRY(went(now, (size_t)found.step, &gone));
+        if (gone)
+            return MRMR_OK;
+        if (moved_is_gone(step->kind)) {
+            from = (size_t)found.step + 1;
+            continue;
+        }
         if (path.size == step->size[found.side]) {
             *ret_now = step->now[found.side] ? strdup(step->now[found.side]) : NULL;
             return *ret_now || !step->now[found.side] ? MRMR_OK : mrmr_nomem();
@@ -240,18 +314,14 @@ static mrmr_err forth(const struct pool_moved_now *now, size_t from, const char 
 /* The last one first, so that those before it go on from it. */
 static mrmr_err lead_all(struct pool_moved_now *now)
 {
-    index_clear(now);
-    for (size_t i = now->steps.n; i-- > 0; index_put(now, i)) {
+    for (size_t i = now->steps.n; i-- > 0; index_put(now, &now->forth, i)) {
         struct now_step *step = &now->step[i];
-        if (!step->counts)
+        if (!step->counts || moved_is_gone(step->kind))
             continue;
         MRMR_TRY(forth(now, i + 1, step->path[1], &step->now[0]));
         if (step->kind == POOL_MOVED_EXCHANGE)
             MRMR_TRY(forth(now, i + 1, step->path[0], &step->now[1]));
     }
-    index_clear(now);
-    for (size_t i = 0; i < now->steps.n; i++)
-        index_put(now, i);
     return MRMR_OK;
 }
 
@@ -277,17 +347,20 @@ static mrmr_err now_make(struct pool_moved_now *now)
     while (now->buckets < 2 * n)
         now->buckets *= 2;
     now->step = calloc(n + 1, sizeof *now->step);
-    now->side = calloc(2 * n + 1, sizeof *now->side);
-    now->bucket = calloc(now->buckets, sizeof *now->bucket);
     now->place = calloc(2 * n + 1, sizeof *now->place);
     now->looks = calloc(1, sizeof *now->looks);
-    if (!now->step || !now->side || !now->bucket || !now->place || !now->looks)
+    now->depth = calloc(1, sizeof *now->depth);
+    if (!now->step || !now->place || !now->looks || !now->depth)
         return mrmr_nomem();
+    MRMR_TRY(index_create(now, &now->back));
+    MRMR_TRY(index_create(now, &now->forth));
     for (size_t i = 0; i < n; i++) {
         const struct pool_moved_step *step = &now->steps.step[i];
         now->step[i] = (struct now_step){.kind = step->kind,
             .path = {step->from, step->to},
-            .size = {strlen(step->from), strlen(step->to)}};
+            .size = {strlen(step->from), step->to ? strlen(step->to) : 0},
+            .what = {moved_is_gone(step->kind) ? WHAT_NOT_ASKED : WHAT_STALE},
+            .counts = moved_is_gone(step->kind)};
     }
     MRMR_TRY(judge_all(now));
     MRMR_TRY(lead_all(now));
@@ -325,10 +398,11 @@ void pool_moved_now_destroy(struct pool_moved_now *now)
         }
     }
     free(now->step);
-    free(now->side);
-    free(now->bucket);
+    index_destroy(&now->back);
+    index_destroy(&now->forth);
     free(now->place);
     free(now->looks);
+    free(now->depth);
     pool_moved_steps_free(&now->steps);
     free(now);
 }
@@ -341,7 +415,8 @@ static bool steps_equal(const struct pool_moved_steps *a, const struct pool_move
     for (size_t i = 0; equal && i < a->n; i++) {
         const struct pool_moved_step *x = &a->step[i], *y = &b->step[i];
         equal = x->kind == y->kind && x->inode[0] == y->inode[0] && x->inode[1] == y->inode[1] &&
-                strcmp(x->from, y->from) == 0 && strcmp(x->to, y->to) == 0;
+                strcmp(x->from, y->from) == 0 &&
+                (!x->to || !y->to ? x->to == y->to : strcmp(x->to, y->to) == 0);
     }
     return equal;
 }
@@ -366,6 +441,17 @@ mrmr_err pool_moved_now_origin(
     mrmr_bytes_clear(ret_path);
     MRMR_TRY(mrmr_bytes_str(ret_path, path));
     return back(now, ret_path, now->steps.n);
+}
+
+mrmr_err pool_moved_now_place(
+    const struct pool_moved_now *now, const char *path, struct mrmr_bytes *ret_path)
+{
+    mrmr_autofree char *place = NULL;
+    MRMR_TRY(forth(now, 0, path, &place));
+    if (!place)
+        return mrmr_fail(MRMR_ABSENT, "it was removed, or replaced");
+    mrmr_bytes_clear(ret_path);
+    return mrmr_bytes_str(ret_path, place);
 }
 
 /* Its rest below the folder; NULL: it lies elsewhere. */

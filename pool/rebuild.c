@@ -556,7 +556,7 @@ static mrmr_err rebuild_run(struct rebuild *rebuild)
     MRMR_TRY(err);
     if (rebuild->removed)
         pool_tell(pool, rebuild->job, false, "not-restored", rebuild->drive,
-            "drive %s: %llu files and folders were removed while it was away, and stay removed",
+            "drive %s: %llu files and folders were removed since its last scan, and stay removed",
             rebuild->drive->meta.name, (unsigned long long)rebuild->removed);
     return rebuild_finish(rebuild);
 }

@@ -23,6 +23,25 @@ enum {
 static const char *const names[] = {TOUCHED_NAME, TOUCHED_CUT, TOUCHED_OLD};
 enum { NAMES = sizeof names / sizeof *names, SORTED = 2 };
 
+static int64_t drive_of(const struct pool_touched_inode *record)
+{
+    return record->drive & ~POOL_TOUCHED_NAME;
+}
+
+/* What is looked for: of its bytes, or anything. */
+struct wanted {
+    int64_t drive;
+    uint64_t ino;
+    bool bytes;
+};
+
+static bool is_wanted(const struct pool_touched_inode *record, const struct wanted *wanted)
+{
+    return drive_of(record) == wanted->drive &&
+           (record->ino == wanted->ino || record->ino == POOL_TOUCHED_ALL) &&
+           !(wanted->bytes && record->drive & POOL_TOUCHED_NAME);
+}
+
 /* --- adding --- */
 
 mrmr_err pool_touched_open(int dirfd, int *ret_fd)
@@ -58,8 +77,8 @@ static mrmr_err records_read(int fd, const char *name, uint64_t offset,
 }
 
 /* From the offset on, one by one. */
-static mrmr_err records_have(int fd, const char *name, uint64_t offset,
-    const struct pool_touched_inode *wanted, bool *ret_has)
+static mrmr_err records_have(
+    int fd, const char *name, uint64_t offset, const struct wanted *wanted, bool *ret_has)
 {
     mrmr_autofree struct pool_touched_inode *records = malloc(BATCH * RECORD);
     size_t n;
@@ -68,8 +87,7 @@ static mrmr_err records_have(int fd, const char *name, uint64_t offset,
     do {
         MRMR_TRY(records_read(fd, name, offset, records, BATCH, &n));
         for (size_t i = 0; i < n && !*ret_has; i++)
-            *ret_has = records[i].drive == wanted->drive &&
-                       (records[i].ino == wanted->ino || records[i].ino == POOL_TOUCHED_ALL);
+            *ret_has = is_wanted(&records[i], wanted);
         offset += n * RECORD;
     } while (n && !*ret_has);
     return MRMR_OK;
@@ -79,21 +97,32 @@ static mrmr_err records_have(int fd, const char *name, uint64_t offset,
 static mrmr_err mark_add(int fd, int64_t drive)
 {
     const struct pool_touched_inode mark = {drive, POOL_TOUCHED_ALL};
+    const struct wanted wanted = {drive, POOL_TOUCHED_ALL, false};
     bool has = false;
-    MRMR_TRY(records_have(fd, TOUCHED_NAME, POOL_TOUCHED_MOST, &mark, &has));
+    MRMR_TRY(records_have(fd, TOUCHED_NAME, POOL_TOUCHED_MOST, &wanted, &has));
     return has ? MRMR_OK : record_add(fd, &mark);
 }
 
-mrmr_err pool_touched_add(int fd, int64_t drive, uint64_t ino)
+static mrmr_err add(int fd, const struct pool_touched_inode *record)
 {
     struct stat st;
-    if (!ino)
+    if (!record->ino)
         return MRMR_OK;
     if (fstat(fd, &st) < 0)
         return mrmr_fail_errno(errno, "stat", TOUCHED_NAME);
     if ((uint64_t)st.st_size >= POOL_TOUCHED_MOST)
-        return mark_add(fd, drive);
-    return record_add(fd, &(struct pool_touched_inode){drive, ino});
+        return mark_add(fd, drive_of(record));
+    return record_add(fd, record);
+}
+
+mrmr_err pool_touched_add(int fd, int64_t drive, uint64_t ino)
+{
+    return add(fd, &(struct pool_touched_inode){drive, ino});
+}
+
+mrmr_err pool_touched_add_name(int fd, int64_t drive, uint64_t ino)
+{
+    return add(fd, &(struct pool_touched_inode){drive | POOL_TOUCHED_NAME, ino});
 }
 
 /* --- looking --- */
@@ -123,9 +152,17 @@ mrmr_err pool_touched_size(struct pool *pool, uint64_t *ret_size)
 static int inode_compare(const void *a, const void *b)
 {
     const struct pool_touched_inode *x = a, *y = b;
-    if (x->drive != y->drive)
-        return x->drive < y->drive ? -1 : 1;
+    if (drive_of(x) != drive_of(y))
+        return drive_of(x) < drive_of(y) ? -1 : 1;
     return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+/* What is of the bytes comes first. */
+static int record_compare(const void *a, const void *b)
+{
+    const struct pool_touched_inode *x = a, *y = b;
+    int order = inode_compare(x, y);
+    return order ? order : x->drive < y->drive ? -1 : x->drive > y->drive;
 }
 
 /* Each once, and of a drive with a mark, which is its last one, nothing else. */
@@ -133,11 +170,11 @@ static void touched_tidy(struct pool_touched *touched)
 {
     struct pool_touched_inode *inode = touched->inode;
     size_t n = 0, first = 0; /* of the drive */
-    qsort(inode, touched->n, RECORD, inode_compare);
+    qsort(inode, touched->n, RECORD, record_compare);
     for (size_t i = 0; i < touched->n; i++) {
         if (n && inode_compare(&inode[n - 1], &inode[i]) == 0)
             continue;
-        if (n && inode[n - 1].drive != inode[i].drive)
+        if (n && drive_of(&inode[n - 1]) != drive_of(&inode[i]))
             first = n;
         if (inode[i].ino == POOL_TOUCHED_ALL)
             n = first;
@@ -185,20 +222,24 @@ bool pool_touched_has(const struct pool_touched *touched, int64_t drive, uint64_
     return ino && (has_record(touched, drive, ino) || pool_touched_all(touched, drive));
 }
 
+/* The inode itself, or the mark. */
 static mrmr_err sorted_has(
-    int fd, const char *name, const struct pool_touched_inode *wanted, bool *ret_has)
+    int fd, const char *name, const struct wanted *wanted, uint64_t ino, bool *ret_has)
 {
+    const struct pool_touched_inode key = {wanted->drive, ino};
+    bool found = false;
     struct stat st;
     if (fstat(fd, &st) < 0)
         return mrmr_fail_errno(errno, "stat", name);
     uint64_t low = 0, high = (uint64_t)st.st_size / RECORD;
-    while (low < high && !*ret_has) {
+    while (low < high && !found) {
         struct pool_touched_inode record;
         uint64_t middle = low + (high - low) / 2;
         size_t n;
         MRMR_TRY(records_read(fd, name, middle * RECORD, &record, 1, &n));
-        int order = n ? inode_compare(&record, wanted) : 1;
-        *ret_has = order == 0;
+        int order = n ? inode_compare(&record, &key) : 1;
+        found = order == 0;
+        *ret_has = *ret_has || (found && is_wanted(&record, wanted));
         if (order < 0)
             low = middle + 1;
         else
@@ -208,27 +249,35 @@ static mrmr_err sorted_has(
 }
 
 static mrmr_err file_has(
-    struct pool *pool, size_t which, const struct pool_touched_inode *wanted, bool *ret_has)
+    struct pool *pool, size_t which, const struct wanted *wanted, bool *ret_has)
 {
     const char *name = names[which];
-    const struct pool_touched_inode mark = {wanted->drive, POOL_TOUCHED_ALL};
     mrmr_autoclose int fd =
         openat(pool->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return errno == ENOENT ? MRMR_OK : mrmr_fail_errno(errno, "open", name);
     if (which != SORTED)
         return records_have(fd, name, 0, wanted, ret_has);
-    MRMR_TRY(sorted_has(fd, name, wanted, ret_has));
-    return *ret_has ? MRMR_OK : sorted_has(fd, name, &mark, ret_has);
+    MRMR_TRY(sorted_has(fd, name, wanted, wanted->ino, ret_has));
+    return *ret_has ? MRMR_OK : sorted_has(fd, name, wanted, POOL_TOUCHED_ALL, ret_has);
+}
+
+static mrmr_err find(struct pool *pool, const struct wanted *wanted, bool *ret_has)
+{
+    *ret_has = false;
+    for (size_t i = 0; wanted->ino && i < NAMES && !*ret_has; i++)
+        MRMR_TRY(file_has(pool, i, wanted, ret_has));
+    return MRMR_OK;
 }
 
 mrmr_err pool_touched_find(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has)
 {
-    const struct pool_touched_inode wanted = {drive, ino};
-    *ret_has = false;
-    for (size_t i = 0; ino && i < NAMES && !*ret_has; i++)
-        MRMR_TRY(file_has(pool, i, &wanted, ret_has));
-    return MRMR_OK;
+    return find(pool, &(struct wanted){drive, ino, false}, ret_has);
+}
+
+mrmr_err pool_touched_find_bytes(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has)
+{
+    return find(pool, &(struct wanted){drive, ino, true}, ret_has);
 }
 
 mrmr_err pool_touched_may_hide(
@@ -254,14 +303,14 @@ static void touched_mark_one(struct pool_touched *touched)
     struct pool_touched_inode *inode = touched->inode;
     size_t first = 0, most = 0, from = 0;
     for (size_t i = 0; i < touched->n; i++) {
-        if (inode[i].drive != inode[first].drive)
+        if (drive_of(&inode[i]) != drive_of(&inode[first]))
             first = i;
         if (i - first + 1 > most) {
             most = i - first + 1;
             from = first;
         }
     }
-    inode[from].ino = POOL_TOUCHED_ALL;
+    inode[from] = (struct pool_touched_inode){drive_of(&inode[from]), POOL_TOUCHED_ALL};
     memmove(&inode[from + 1], &inode[from + most], (touched->n - from - most) * RECORD);
     touched->n -= most - 1;
 }
@@ -338,7 +387,7 @@ static mrmr_err old_drop(struct pool *pool, const int64_t drives[], size_t ndriv
     size_t kept = 0;
     MRMR_TRY(touched_read(pool, SORTED, &touched));
     for (size_t i = 0; i < touched.n; i++)
-        if (!is_one_of(touched.inode[i].drive, drives, ndrives))
+        if (!is_one_of(drive_of(&touched.inode[i]), drives, ndrives))
             touched.inode[kept++] = touched.inode[i];
     bool same = kept == touched.n;
     touched.n = kept;

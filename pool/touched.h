@@ -4,7 +4,9 @@
  * is the user's word, however much it is and whatever the times say, and causes no hold (I5).
  *
  * The file `touched` in the pool's folder has a record for each: the drive's id in the catalog and
- * the inode's number, 8 bytes each, as this machine has them. Records are appended, and not synced:
+ * the inode's number, 8 bytes each, as this machine has them; with POOL_TOUCHED_NAME in the first if
+ * only a name of it was to go, and its bytes stayed: then the catalog's version of them is still what
+ * whoever has another name of it reads, or has it since its name stayed after all. Records are appended, and not synced:
  * where one is lost, the worst that comes of it is a hold that asks the user.
  *
  * Whoever adds is among the writers (writers.h), opens the file anew at each epoch that it has not
@@ -50,9 +52,10 @@
 #include "pool/engine.h"
 
 struct pool_touched_inode {
-    int64_t drive;
+    int64_t drive; /* and POOL_TOUCHED_NAME */
     uint64_t ino;
 };
+#define POOL_TOUCHED_NAME (INT64_C(1) << 62)
 
 #define POOL_TOUCHED_MOST (UINT64_C(64) << 20) /* bytes */
 /* The inode of a mark. */
@@ -61,9 +64,12 @@ struct pool_touched_inode {
 /* To add: a descriptor, to be closed by the caller. An inode without a number is not recorded. */
 mrmr_err pool_touched_open(int dirfd, int *ret_fd);
 mrmr_err pool_touched_add(int fd, int64_t drive, uint64_t ino);
+/* The same; only a name of it is to go. */
+mrmr_err pool_touched_add_name(int fd, int64_t drive, uint64_t ino);
 
 struct pool_touched {
-    struct pool_touched_inode *inode; /* sorted, each once; of a drive with a mark that alone */
+    struct pool_touched_inode *inode; /* sorted, each once, as of its bytes if there is
+                                         such a record; of a drive with a mark that alone */
     size_t n;
 };
 /* Bytes of records in all files; 0 if there are none. */
@@ -74,6 +80,8 @@ bool pool_touched_has(const struct pool_touched *touched, int64_t drive, uint64_
 bool pool_touched_all(const struct pool_touched *touched, int64_t drive);
 /* The same as has, where nothing is loaded: what is sorted is searched, and not read. */
 mrmr_err pool_touched_find(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has);
+/* The same, of bytes that were changed. */
+mrmr_err pool_touched_find_bytes(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has);
 /* By its stat the file may be unchanged, and it is not to be believed: see above. */
 static inline bool pool_touched_hides(
     const struct pool_touched *touched, const struct pool_drive *drive, uint64_t ino)

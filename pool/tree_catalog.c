@@ -37,7 +37,7 @@ static mrmr_err now_locked(struct tree_drive *drive, const struct pool_moved_now
     uint64_t stamp;
     bool any, same = false;
     *ret_now = NULL;
-    MRMR_TRY(pool_moved_stamp(pool, &stamp, &any));
+    MRMR_TRY(pool_moved_stamp(pool, drive->drive->meta.id, &stamp, &any));
     if (drive->known && any)
         MRMR_TRY(pool_moved_now_same(drive->known, stamp, &same));
     if (!same)

@@ -57,13 +57,19 @@ mrmr_err tree_keep_taken(struct pool_tree *tree, size_t drive, const char *path,
 /* Remove a name, not of a folder, of a file of this stat. Its bytes are kept if it was the last. */
 mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
     const char *path, const struct drv_stat *stat, uint64_t epoch);
-/* Before an empty folder is removed: the scan takes it, with all that it held, for our doing. */
-mrmr_err tree_keep_folder(struct pool_tree *tree, size_t drive, const char *path, uint64_t epoch);
+/* After tree_keep_nothing the name went: what the catalog has by it does not show when the drive goes. */
+void tree_keep_named(struct pool_tree *tree, struct tree_node *node, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch);
+/* Remove an empty folder: the scan takes it, with all that it held, for our doing. */
+mrmr_err tree_keep_rmdir(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
+    const char *path, uint64_t epoch);
 /* Before another file takes the place of this one: it has a name where it is kept, ret_path, or ""
- * if nothing counts on it. */
+ * if nothing counts on it. *ret_known: the catalog has it; then tree_keep_replaced_by comes after. */
 enum { TREE_KEPT_PATH = 128 };
 mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
-    const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH]);
+    const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH], bool *ret_known);
+void tree_keep_replaced_by(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch);
 /* Before what has this stat is renamed (or exchanged for what has the other one; else NULL): whoever
  * needs its bytes finds them until the scan has seen it (moved.h). */
 mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,

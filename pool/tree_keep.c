@@ -20,6 +20,8 @@
  * loses it loses the rename, too, or, where a drive does not keep that order, is seen as a file that
  * was replaced directly. To be sure of the order the folder where it is kept is synced before.
  *
+ * What the catalog has by a name that went is recorded after that (moved.h): no bytes depend on it.
+ *
  * Locks: the node's counted.lock, then the drive's keeping, both over I/O; then none but the tree's.
  */
 #include "pool/direct.h"
@@ -56,6 +58,7 @@ struct tree_keeper {
     int touched, moved; /* -1: not open */
     uint64_t files_epoch;
     struct undone *undone;
+    bool told; /* that names which went could not be recorded */
 };
 
 /* What stripes count on of one inode. */
@@ -66,7 +69,7 @@ struct tree_counted {
     uint32_t births;
     bool known, for_ever;
     uint64_t epoch;
-    bool in_catalog, touched;
+    bool in_catalog, touched, named; /* recorded: that it may change; that a name of it goes */
     struct pool_retained_leaf *leaf; /* by leaf; size 0: it is kept, or was not there any more */
     size_t n;
 };
@@ -203,7 +206,7 @@ static void counted_clear(struct tree_counted *counted)
     free(counted->leaf);
     counted->leaf = NULL;
     counted->n = 0;
-    counted->known = counted->in_catalog = counted->touched = false;
+    counted->known = counted->in_catalog = counted->touched = counted->named = false;
 }
 
 void tree_counted_free(struct tree_counted *counted)
@@ -299,14 +302,34 @@ void tree_keep_unknown(struct pool_tree *tree, struct tree_node *node)
 
 /* --- the scan shall know that it was us (I5) --- */
 
-static mrmr_err touch(struct pool_tree *tree, const struct tree_inode *inode, uint64_t epoch)
+/* bytes: else only a name of it goes. */
+static mrmr_err touch(
+    struct pool_tree *tree, const struct tree_inode *inode, bool bytes, uint64_t epoch)
 {
+    const int64_t drive = tree->drive[inode->drive].drive->meta.id;
     struct tree_keeper *keeper = tree->keeper;
     mrmr_locked(&keeper->lock);
     keeper_files_now_locked(keeper, epoch);
     if (keeper->touched < 0)
         MRMR_TRY(pool_touched_open(tree->pool->dirfd, &keeper->touched));
-    return pool_touched_add(keeper->touched, tree->drive[inode->drive].drive->meta.id, inode->ino);
+    return bytes ? pool_touched_add(keeper->touched, drive, inode->ino)
+                 : pool_touched_add_name(keeper->touched, drive, inode->ino);
+}
+
+/* A name of what the catalog has went. If that cannot be recorded it may show again; it stays removed. */
+static void name_went(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch)
+{
+    struct tree_keeper *keeper = tree->keeper;
+    mrmr_locked(&keeper->lock);
+    mrmr_err err = moved_ready_locked(tree, epoch);
+    if (!err)
+        err = pool_moved_add_gone(
+            keeper->moved, tree->drive[drive].drive->meta.id, path, kind, stat->ino, stat->btime);
+    if (err && !keeper->told)
+        mrmr_log_story(MRMR_LOG_WARN,
+            "names that are removed now are listed again if their drive goes before the next sync");
+    keeper->told = err;
 }
 
 static mrmr_err moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
@@ -347,21 +370,23 @@ static mrmr_err undone(struct pool_tree *tree, size_t drive, const char *from, c
 }
 
 static mrmr_err counted_touch(struct pool_tree *tree, const struct tree_inode *inode,
-    struct tree_counted *counted, uint64_t epoch)
+    struct tree_counted *counted, bool bytes, uint64_t epoch)
 {
-    if (counted->touched) /* also what the catalog does not have: a scan may be about to add it */
+    bool *noted = bytes ? &counted->touched : &counted->named;
+    /* also what the catalog does not have: a scan may be about to add it */
+    if (counted->touched || *noted)
         return MRMR_OK;
-    MRMR_TRY(touch(tree, inode, epoch));
-    counted->touched = true;
+    MRMR_TRY(touch(tree, inode, bytes, epoch));
+    *noted = true;
     return MRMR_OK;
 }
 
 mrmr_err tree_keep_touched(struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched)
 {
     *ret_touched = false;
-    return tree->keeper
-               ? pool_touched_find(tree->pool, tree->drive[drive].drive->meta.id, ino, ret_touched)
-               : MRMR_OK;
+    return tree->keeper ? pool_touched_find_bytes(
+                              tree->pool, tree->drive[drive].drive->meta.id, ino, ret_touched)
+                        : MRMR_OK;
 }
 
 /* --- bytes --- */
@@ -404,10 +429,10 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
             MRMR_TRY(mrmr_err_drive(keep_leaf(&tree->drive[inode->drive], file, &counted->leaf[i]),
                 tree->drive[inode->drive].drive->meta.name));
     /* Last: if something could not be kept nothing is changed, and it is as the catalog has it. */
-    return counted_touch(tree, inode, counted, epoch);
+    return counted_touch(tree, inode, counted, true, epoch);
 }
 
-/* for_ever: nobody will ask of this inode again. */
+/* for_ever: nobody will ask of this inode again, for its name goes. */
 static mrmr_err counts(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, uint64_t epoch, bool for_ever, bool *ret_counts)
 {
@@ -420,7 +445,7 @@ static mrmr_err counts(struct pool_tree *tree, struct tree_node *node,
     *ret_counts = counted->n > 0;
     if (*ret_counts)
         return MRMR_OK;
-    MRMR_TRY(counted_touch(tree, inode, counted, epoch));
+    MRMR_TRY(counted_touch(tree, inode, counted, !for_ever, epoch));
     counted->for_ever = counted->for_ever || for_ever;
     return MRMR_OK;
 }
@@ -474,14 +499,27 @@ static mrmr_err link_away(struct tree_drive *drive, const struct tree_counted *c
 
 /* What counts of a file whose last name goes; nothing of one that has others, which the catalog finds
  * by its inode. The scan is told, whichever it is. */
+static mrmr_err whether_in_catalog(
+    struct pool_tree *tree, const struct tree_inode *inode, bool *known)
+{
+    struct meta_node node;
+    size_t n = 0;
+    MRMR_TRY(meta_node_by_ino(
+        tree->pool->meta, tree->drive[inode->drive].drive->meta.id, inode->ino, &node, 1, &n));
+    *known = *known || n > 0;
+    return MRMR_OK;
+}
+
 static mrmr_err counted_whole(struct pool_tree *tree, size_t drive, const struct drv_stat *stat,
     uint64_t epoch, struct tree_counted *counted)
 {
     const struct tree_inode inode = {drive, stat->ino};
-    if (stat->type != DRV_REG)
-        return touch(tree, &inode, epoch);
+    if (stat->type != DRV_REG) {
+        MRMR_TRY(whether_in_catalog(tree, &inode, &counted->in_catalog));
+        return touch(tree, &inode, false, epoch);
+    }
     MRMR_TRY(counted_load(tree, &inode, counted));
-    MRMR_TRY(counted_touch(tree, &inode, counted, epoch));
+    MRMR_TRY(counted_touch(tree, &inode, counted, false, epoch));
     if (stat->nlink > 1)
         counted->n = 0;
     return MRMR_OK;
@@ -503,6 +541,8 @@ mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *cal
 {
     struct tree_counted counted = {.known = false};
     mrmr_err err = removed(tree, caller, drive, path, stat, epoch, &counted);
+    if (!err && counted.in_catalog)
+        name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, epoch);
     counted_clear(&counted);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
@@ -536,19 +576,31 @@ mrmr_err tree_keep_taken(struct pool_tree *tree, size_t drive, const char *path,
     mrmr_err err = counted_whole(tree, drive, stat, epoch, &counted);
     if (!err)
         err = take(&tree->drive[drive], &counted, path, stat);
+    if (!err && counted.in_catalog)
+        name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, epoch);
     counted_clear(&counted);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
 
-static mrmr_err whether_in_catalog(
-    struct pool_tree *tree, const struct tree_inode *inode, bool *known)
+void tree_keep_named(struct pool_tree *tree, struct tree_node *node, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch)
 {
-    struct meta_node node;
-    size_t n = 0;
-    MRMR_TRY(meta_node_by_ino(
-        tree->pool->meta, tree->drive[inode->drive].drive->meta.id, inode->ino, &node, 1, &n));
-    *known = *known || n > 0;
-    return MRMR_OK;
+    uint32_t births;
+    struct tree_counted *counted = counted_of(tree, node, &births);
+    bool known = !counted;
+    if (counted) {
+        mrmr_locked(&counted->lock);
+        known =
+            counted->in_catalog || counted->inode.drive != drive || counted->inode.ino != stat->ino;
+    }
+    if (known)
+        name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, epoch);
+}
+
+void tree_keep_replaced_by(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch)
+{
+    name_went(tree, drive, path, stat, POOL_MOVED_REPLACED, epoch);
 }
 
 /* Whether the catalog has it, and stripes may count on it, or on what lies below it. */
@@ -590,22 +642,40 @@ mrmr_err tree_keep_not_moved(struct pool_tree *tree, size_t drive, const char *f
     return known ? undone(tree, drive, from, to, stat, exchanged, epoch) : MRMR_OK;
 }
 
-mrmr_err tree_keep_folder(struct pool_tree *tree, size_t drive, const char *path, uint64_t epoch)
+static mrmr_err remove_folder(struct pool_tree *tree, const struct pool_caller *caller,
+    const struct tree_inode *inode, const char *path)
+{
+    struct drv *drv = tree->drive[inode->drive].drive->drv;
+    tree_act_as(caller);
+    return drv_rmdir(drv, path);
+}
+
+mrmr_err tree_keep_rmdir(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
+    const char *path, uint64_t epoch)
 {
     struct drv_stat stat;
     MRMR_TRY(drv_stat(tree->drive[drive].drive->drv, path, &stat));
     const struct tree_inode inode = {drive, stat.ino};
-    return stat.type == DRV_DIR && stat.ino ? touch(tree, &inode, epoch) : MRMR_OK;
+    bool known = false;
+    if (stat.type == DRV_DIR && stat.ino) {
+        MRMR_TRY(whether_in_catalog(tree, &inode, &known));
+        MRMR_TRY(touch(tree, &inode, false, epoch));
+    }
+    MRMR_TRY(remove_folder(tree, caller, &inode, path));
+    if (known)
+        name_went(tree, drive, path, &stat, POOL_MOVED_REMOVED, epoch);
+    return MRMR_OK;
 }
 
 mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
-    const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH])
+    const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH], bool *ret_known)
 {
     struct tree_counted counted = {.known = false};
     ret_path[0] = '\0';
     mrmr_err err = counted_whole(tree, drive, stat, epoch, &counted);
     if (!err && counted.n)
         err = link_away(&tree->drive[drive], &counted, path, ret_path);
+    *ret_known = !err && counted.in_catalog;
     counted_clear(&counted);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }

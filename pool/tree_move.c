@@ -177,12 +177,12 @@ static struct tree_node *node_at(struct moving *m, size_t drive, const struct dr
 /* What another file takes the place of: what counts of it is kept, also against writes that are to
  * come. */
 static mrmr_err keep_replaced(struct moving *m, size_t drive, const struct drv_stat *stat,
-    struct tree_node *node, char kept[TREE_KEPT_PATH])
+    struct tree_node *node, char kept[TREE_KEPT_PATH], bool *ret_known)
 {
     const struct tree_inode inode = {drive, stat->ino};
     if (node && stat->nlink <= 1 && stat->type == DRV_REG)
         MRMR_TRY(tree_keep_known(m->tree, node, &inode, m->epoch));
-    return tree_keep_replaced(m->tree, drive, m->to_path.data, stat, m->epoch, kept);
+    return tree_keep_replaced(m->tree, drive, m->to_path.data, stat, m->epoch, kept, ret_known);
 }
 
 static void owe_names(struct moving *m, size_t drive)
@@ -254,7 +254,8 @@ static mrmr_err rename_over(
     char kept[TREE_KEPT_PATH] = "";
     bool goes = node && stat->nlink <= 1;
     bool parts = goes || (node && tree_node_parts(m->tree, node, m->to_folder, m->to_name));
-    mrmr_err err = keep_replaced(m, drive, stat, node, kept);
+    bool known = false;
+    mrmr_err err = keep_replaced(m, drive, stat, node, kept, &known);
     if (!err)
         err = record_move(m, drive, from);
     bool recorded = !err;
@@ -264,6 +265,8 @@ static mrmr_err rename_over(
         tree_node_goes(m->tree, node, stat);
     if (!err)
         err = rename_as_caller(m, drive, DRV_RENAME_REPLACE);
+    if (!err && known)
+        tree_keep_replaced_by(m->tree, drive, m->to_path.data, stat, m->epoch);
     if (err && goes)
         tree_node_stays(m->tree, node);
     else if (goes)

@@ -263,10 +263,8 @@ mrmr_err tree_folder_empty(struct pool_tree *tree, struct tree_node *folder)
 static mrmr_err rmdir_now(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
     const char *path, uint64_t epoch)
 {
-    struct pool_drive *own = tree->drive[drive].drive;
-    MRMR_TRY(mrmr_err_drive(tree_keep_folder(tree, drive, path, epoch), own->meta.name));
-    tree_act_as(caller);
-    return mrmr_err_drive(drv_rmdir(own->drv, path), own->meta.name);
+    mrmr_err err = tree_keep_rmdir(tree, caller, drive, path, epoch);
+    return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
 
 static mrmr_err rmdir_later(struct pool_tree *tree, size_t drive, const char *path)

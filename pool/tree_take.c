@@ -12,7 +12,7 @@
  * Crash argument. Nothing counts on the inode, among the writers and so to the end of the change (I3):
  * no stripe reads its bytes, and nothing is to be kept. That it was our doing is noted before the op
  * (I5). The op is one unlink: after a cut the name is there or not, and the open file, which has no
- * bytes of its own, is gone. An op that was given up takes the name late, or never; it is a change that
+ * bytes of its own, is gone. What the catalog has by the name is recorded after that (moved.h). An op that was given up takes the name late, or never; it is a change that
  * is late (writers.h), and the caller was told that it failed, as with any unlink.
  */
 #include "pool/tree_change.h"
@@ -85,6 +85,7 @@ mrmr_err tree_take(struct pool_tree *tree, const struct pool_caller *caller,
         taking_end(&taking);
         return err;
     }
+    tree_keep_named(tree, node, drive, path, &named.stat, epoch);
     taken(&taking, folder, name, &named);
     *ret_folder = named.folder;
     return MRMR_OK;

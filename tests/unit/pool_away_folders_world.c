@@ -88,13 +88,6 @@ void is_absent(struct world *w, const char *path)
         fail_msg("'%s' shows", path);
 }
 
-void makes(struct world *w, const char *name)
-{
-    const struct pool_new folder = {.kind = POOL_DIR, .mode = 0755};
-    struct pool_attr attr;
-    rig_ok(pool_tree_make(w->tree, NULL, POOL_ROOT, name, &folder, &attr));
-}
-
 void some_are_renamed(struct world *w)
 {
     renames(w, "a", "empty", 0); /* over it */

@@ -22,7 +22,6 @@ unsigned count_conflicts(struct world *w);
 /* --- names --- */
 
 void is_absent(struct world *w, const char *path);
-void makes(struct world *w, const char *name);
 /* One over another, several times, into folders that the drive has not, one after another with the same name. */
 void some_are_renamed(struct world *w);
 void they_have_new_names(struct world *w);

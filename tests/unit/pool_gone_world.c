@@ -86,11 +86,3 @@ unsigned count_ls(struct world *w, const char *path)
     rig_ok(pool_ls(w->rig->pool, path, count_listed, &n));
     return n;
 }
-
-/* --- what drives do --- */
-
-void goes_away(struct world *w)
-{
-    rig_take_away(w->rig, 0);
-    is_there(w, "other"); /* it is noticed */
-}

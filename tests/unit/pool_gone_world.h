@@ -18,6 +18,5 @@ bool has_text(struct world *w, const char *name, const char *text);
 /* For pool_ls and pool_where: counts in an unsigned. */
 mrmr_err count_listed(const struct pool_entry *entry, void *arg);
 unsigned count_ls(struct world *w, const char *path);
-void goes_away(struct world *w);
 
 #endif

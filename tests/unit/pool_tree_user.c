@@ -114,7 +114,50 @@ void reads(struct world *w, const char *path)
     assert_memory_equal(got, expected, file->size);
 }
 
+void makes(struct world *w, const char *path)
+{
+    const struct pool_new folder = {.kind = POOL_DIR, .mode = 0755};
+    struct pool_attr attr;
+    const char *name;
+    uint64_t above = folder_of(w, path, &name);
+    rig_ok(pool_tree_make(w->tree, NULL, above, name, &folder, &attr));
+}
+
+static bool add_name(const struct pool_dir_entry *entry, void *arg)
+{
+    rig_ok(mrmr_bytes_fmt(arg, "%s ", entry->name));
+    return true;
+}
+
+void lists(struct world *w, const char *path, const char *has, const char *has_not)
+{
+    mrmr_autobytes struct mrmr_bytes names = MRMR_BYTES_INIT;
+    struct pool_attr attr;
+    rig_ok(mrmr_bytes_str(&names, " "));
+    rig_ok(*path ? look_at(w, path, &attr) : MRMR_OK);
+    rig_ok(pool_tree_list(w->tree, *path ? attr.node : POOL_ROOT, 0, false, add_name, &names));
+    for (unsigned i = 0; i < 2; i++) {
+        mrmr_autofree char *copy = strdup(i ? has_not : has);
+        char *rest = copy;
+        for (char *name; (name = strsep(&rest, " "));) {
+            char word[80];
+            snprintf(word, sizeof word, " %.60s ", name);
+            const char *first = strstr(names.data, word);
+            if (i == !first && !(first && strstr(first + 1, word)))
+                continue;
+            fail_msg("'%s' in '%s': %s", name, path, names.data);
+        }
+    }
+}
+
 /* --- what drives do --- */
+
+void goes_away(struct world *w)
+{
+    rig_take_away(w->rig, 0);
+    is_there(w, "other"); /* it is noticed */
+    assert_false(tree_live(&w->tree->drive[0]));
+}
 
 /* Under the tree. Whenever the name is asked for meanwhile it is not there. */
 void comes_back(struct world *w, const char *removed)

@@ -23,7 +23,13 @@ void renames(struct world *w, const char *from, const char *to, unsigned flags);
 /* Each byte is what it must be. */
 void reads(struct world *w, const char *path);
 
-/* The first drive. Whenever the name (NULL: none) is asked for meanwhile it is not there. */
+void makes(struct world *w, const char *path); /* a folder */
+/* The folder has each of these names, once, and none of those. */
+void lists(struct world *w, const char *path, const char *has, const char *has_not);
+
+/* The first drive. */
+void goes_away(struct world *w);
+/* Whenever the name (NULL: none) is asked for meanwhile it is not there. */
 void comes_back(struct world *w, const char *removed);
 /* How many lie in the journal; over: those that were applied, else those that wait. */
 size_t records(struct world *w, bool over);

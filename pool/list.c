@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * ls and where: the trees of all drives merged by name. Copies of one path come newest first by the
- * catalog's own sequence (I9). Of a folder that lies on several drives ls shows one entry, the
- * newest; where shows each, by the name that it has now, also if no scan has seen its rename. What was removed while its drive was away is not shown (gone.h).
+ * ls and where: the trees of all drives merged by name, by the names that things have now (names.h).
+ * Copies of one path come newest first by the catalog's own sequence (I9). Of a folder that lies on
+ * several drives ls shows one entry, the newest; where shows each.
  *
  * Memory: one folder of each drive. What is shown is read in several steps: beside a writer two
  * lines may be of two moments.
@@ -10,12 +10,11 @@
 #include "pool/gone.h"
 #include "pool/margin.h"
 #include "pool/merge.h"
-#include "pool/moved.h"
+#include "pool/names.h"
 
 #include <string.h>
 
 MRMR_DEFINE_AUTO(struct pool_margins, pool_margins_destroy);
-MRMR_DEFINE_AUTO(struct pool_gone, pool_gone_close);
 
 /* Without leading and trailing '/' and doubled ones, "." dropped; ".." is refused. free(). */
 static mrmr_err list_normalise(const char *path, char **ret_path)
@@ -90,46 +89,49 @@ static int list_newest_first(const void *a, const void *b)
     return x->sequence < y->sequence ? 1 : x->sequence > y->sequence ? -1 : 0;
 }
 
-/* By the name that it has now, whether a scan has seen that or not. *ret_origin: the catalog's path. */
-static mrmr_err list_lookup_moved(struct pool *pool, const struct meta_drive *meta,
-    const char *path, struct mrmr_bytes *ret_origin, struct meta_node *ret_node)
+/* Of each drive that is no drive any more: NULL. */
+struct names {
+    struct pool *pool;
+    struct pool_gone *gone;
+    struct pool_names **of;
+};
+
+static void names_end(struct names *names)
 {
-    struct pool_moved_now *now = NULL;
-    MRMR_TRY(pool_moved_now_create(pool, meta->id, meta->root, &now));
-    mrmr_err err = pool_moved_now_origin(now, path, ret_origin);
-    pool_moved_now_destroy(now);
-    MRMR_TRY(err);
-    return meta_lookup_path(pool->meta, meta->root, ret_origin->data, ret_node);
+    for (size_t i = 0; names->of && i < names->pool->ndrives; i++)
+        pool_names_destroy(names->of[i]);
+    free(names->of);
+    pool_gone_close(names->gone);
 }
 
-/* As it is shown: without what was removed. */
-static mrmr_err list_lookup(struct pool *pool, struct pool_gone *gone,
-    const struct meta_drive *meta, const char *path, bool moved, struct meta_node *ret_node)
+static mrmr_err names_begin(struct names *names)
 {
-    mrmr_autobytes struct mrmr_bytes origin = MRMR_BYTES_INIT;
-    if (moved && pool_moved_any(pool))
-        MRMR_TRY(list_lookup_moved(pool, meta, path, &origin, ret_node));
-    else
-        MRMR_TRY(meta_lookup_path(pool->meta, meta->root, path, ret_node));
-    return pool_gone_has(gone, origin.data ? origin.data : path, ret_node) ? MRMR_ABSENT : MRMR_OK;
+    struct pool *pool = names->pool;
+    names->of = calloc(pool->ndrives + 1, sizeof(struct pool_names *));
+    if (!names->of)
+        return mrmr_nomem();
+    MRMR_TRY(pool_gone_open(pool->dirfd, false, &names->gone));
+    for (size_t i = 0; i < pool->ndrives; i++) {
+        bool over;
+        MRMR_TRY(pool_drive_is_over(pool, pool->drives[i], &over));
+        if (!over)
+            MRMR_TRY(pool_names_create(pool, &pool->drives[i]->meta, names->gone, &names->of[i]));
+    }
+    return MRMR_OK;
 }
 
-/* The nodes of a path on all drives, newest first; MRMR_ABSENT if there are none. moved: by the names
- * that things have now, else by those that the last scan saw. free(). */
-static mrmr_err list_copies(struct pool *pool, struct pool_gone *gone, const char *path, bool moved,
-    struct meta_node **ret_nodes, size_t *ret_n)
+/* The nodes of a path on all drives, newest first; MRMR_ABSENT if there are none. free(). */
+static mrmr_err list_copies(
+    const struct names *names, const char *path, struct meta_node **ret_nodes, size_t *ret_n)
 {
-    mrmr_autofree struct meta_node *nodes = calloc(pool->ndrives + 1, sizeof *nodes);
+    const size_t ndrives = names->pool->ndrives;
+    mrmr_autofree struct meta_node *nodes = calloc(ndrives + 1, sizeof *nodes);
     size_t n = 0;
     if (!nodes)
         return mrmr_nomem();
-    for (size_t i = 0; i < pool->ndrives; i++) {
-        const struct meta_drive *meta = &pool->drives[i]->meta;
-        bool over;
-        MRMR_TRY(pool_drive_is_over(pool, pool->drives[i], &over));
-        if (over)
-            continue;
-        mrmr_err err = list_lookup(pool, gone, meta, path, moved, &nodes[n]);
+    for (size_t i = 0; i < ndrives; i++) {
+        mrmr_err err =
+            names->of[i] ? pool_names_lookup(names->of[i], path, &nodes[n]) : MRMR_ABSENT;
         if (!err)
             n++;
         else if (mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
@@ -146,21 +148,36 @@ static mrmr_err list_copies(struct pool *pool, struct pool_gone *gone, const cha
     return MRMR_OK;
 }
 
-mrmr_err pool_where(struct pool *pool, const char *path, pool_entry_fn fn, void *arg)
+static mrmr_err where_in(const struct names *names, const char *path, pool_entry_fn fn, void *arg)
 {
-    mrmr_autofree char *clean = NULL;
     mrmr_autofree struct meta_node *nodes = NULL;
     MRMR_AUTO(pool_margins_destroy) struct pool_margins *margins = NULL;
-    MRMR_AUTO(pool_gone_close) struct pool_gone *gone = NULL;
     size_t n = 0;
+    MRMR_TRY(list_copies(names, path, &nodes, &n));
+    MRMR_TRY(pool_margins_create(names->pool, &margins));
+    for (size_t i = 0; i < n; i++)
+        MRMR_TRY(list_tell(margins, names->pool, path, &nodes[i], fn, arg));
+    return MRMR_OK;
+}
+
+/* With the path as it is clean. */
+static mrmr_err with_names(struct pool *pool, const char *path, pool_entry_fn fn, void *arg,
+    mrmr_err (*run)(const struct names *names, const char *path, pool_entry_fn fn, void *arg))
+{
+    mrmr_autofree char *clean = NULL;
+    struct names names = {.pool = pool};
     pool_drives_still(pool);
     MRMR_TRY(list_normalise(path, &clean));
-    MRMR_TRY(pool_gone_open(pool->dirfd, false, &gone));
-    MRMR_TRY(list_copies(pool, gone, clean, true, &nodes, &n));
-    MRMR_TRY(pool_margins_create(pool, &margins));
-    for (size_t i = 0; i < n; i++)
-        MRMR_TRY(list_tell(margins, pool, clean, &nodes[i], fn, arg));
-    return MRMR_OK;
+    mrmr_err err = names_begin(&names);
+    if (!err)
+        err = run(&names, clean, fn, arg);
+    names_end(&names);
+    return err;
+}
+
+mrmr_err pool_where(struct pool *pool, const char *path, pool_entry_fn fn, void *arg)
+{
+    return with_names(pool, path, fn, arg, where_in);
 }
 
 /* --- A folder --- */
@@ -180,45 +197,46 @@ static mrmr_err ls_entry(struct pool *pool, struct pool_margins *margins, struct
     return MRMR_OK;
 }
 
-static mrmr_err ls_leave_out(struct pool_gone *gone, const char *folder, struct pool_merge *merge)
+/* What each drive has in the folder. */
+static mrmr_err ls_merge(
+    const struct names *names, const char *path, size_t *ret_folders, struct pool_merge *merge)
 {
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    size_t kept = 0;
-    if (!pool_gone_any(gone))
-        return MRMR_OK;
-    MRMR_TRY(mrmr_bytes_fmt(&path, "%s%s%s", folder, *folder ? "/" : "", merge->name));
-    for (size_t i = 0; i < merge->nfound; i++)
-        if (!pool_gone_has(gone, path.data, &merge->found[i]))
-            merge->found[kept++] = merge->found[i];
-    merge->nfound = kept;
+    MRMR_TRY(pool_merge_create(names->pool->ndrives, merge));
+    for (size_t i = 0; i < names->pool->ndrives; i++) {
+        struct meta_child *children;
+        struct meta_node node;
+        size_t n;
+        mrmr_err err = names->of[i] ? pool_names_lookup(names->of[i], path, &node) : MRMR_ABSENT;
+        if (!err && node.type == META_DIR)
+            err = pool_names_children(names->of[i], path, &children, &n);
+        else if (!err)
+            err = MRMR_NOT_DIR;
+        if (!err)
+            pool_merge_add(merge, children, n);
+        else if (mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
+            return err;
+        *ret_folders += !err;
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err ls_in(const struct names *names, const char *path, pool_entry_fn fn, void *arg)
+{
+    mrmr_autofree struct meta_node *nodes = NULL;
+    MRMR_AUTO(pool_margins_destroy) struct pool_margins *margins = NULL;
+    __attribute__((cleanup(pool_merge_free))) struct pool_merge merge = {0};
+    size_t n = 0, nfolders = 0;
+    MRMR_TRY(list_copies(names, path, &nodes, &n)); /* who is told that nothing is there */
+    MRMR_TRY(ls_merge(names, path, &nfolders, &merge));
+    if (!nfolders)
+        return mrmr_err_path(mrmr_fail(MRMR_NOT_DIR, NULL), path);
+    MRMR_TRY(pool_margins_create(names->pool, &margins));
+    while (pool_merge_next(&merge))
+        MRMR_TRY(ls_entry(names->pool, margins, &merge, fn, arg));
     return MRMR_OK;
 }
 
 mrmr_err pool_ls(struct pool *pool, const char *path, pool_entry_fn fn, void *arg)
 {
-    mrmr_autofree char *clean = NULL;
-    mrmr_autofree struct meta_node *nodes = NULL;
-    MRMR_AUTO(pool_margins_destroy) struct pool_margins *margins = NULL;
-    MRMR_AUTO(pool_gone_close) struct pool_gone *gone = NULL;
-    __attribute__((cleanup(pool_merge_free))) struct pool_merge merge = {0};
-    size_t n = 0, nfolders = 0;
-    pool_drives_still(pool);
-    MRMR_TRY(list_normalise(path, &clean));
-    MRMR_TRY(pool_gone_open(pool->dirfd, false, &gone));
-    MRMR_TRY(list_copies(pool, gone, clean, false, &nodes, &n));
-    mrmr_autofree int64_t *folders = calloc(n, sizeof *folders);
-    if (!folders)
-        return mrmr_nomem();
-    for (size_t i = 0; i < n; i++)
-        if (nodes[i].type == META_DIR)
-            folders[nfolders++] = nodes[i].id;
-    if (!nfolders)
-        return mrmr_err_path(mrmr_fail(MRMR_NOT_DIR, NULL), clean);
-    MRMR_TRY(pool_margins_create(pool, &margins));
-    MRMR_TRY(pool_merge_start(pool, folders, nfolders, &merge));
-    while (pool_merge_next(&merge)) {
-        MRMR_TRY(ls_leave_out(gone, clean, &merge));
-        MRMR_TRY(ls_entry(pool, margins, &merge, fn, arg));
-    }
-    return MRMR_OK;
+    return with_names(pool, path, fn, arg, ls_in);
 }

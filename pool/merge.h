@@ -25,6 +25,9 @@ struct pool_merge {
 
 mrmr_err pool_merge_start(
     struct pool *pool, const int64_t folders[], size_t n, struct pool_merge *ret_merge);
+/* The same, of lists as meta_children() gives them, which the merge owns: up to `most`. */
+mrmr_err pool_merge_create(size_t most, struct pool_merge *ret_merge);
+void pool_merge_add(struct pool_merge *merge, struct meta_child *children, size_t n);
 bool pool_merge_next(struct pool_merge *merge); /* false at the end */
 void pool_merge_free(struct pool_merge *merge); /* reusable afterwards */
 

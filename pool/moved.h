@@ -31,6 +31,9 @@
  * stands alone: as long as the drive is away the thing shows under its new name, and if the drive
  * never comes back it is restored under it, in the place of what had that. It is what somebody asked
  * for, whole, and was not told of otherwise; so a rename is not answered before it is taken back.
+ * Whoever opens the tree next does not look whether it was made, though its drive may be there: that
+ * would be a look at the drive for each record since the last scan, at each start, and names that went forth
+ * and back say nothing; the next scan settles it.
  * Where that cannot be recorded either it is answered with MRMR_IO, which says no more than that it
  * may have been made or not, and it is tried again before anything else is recorded (tree_keep.c).
  *

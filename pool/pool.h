@@ -161,10 +161,12 @@ mrmr_err pool_scrub(struct pool *pool, const struct pool_job *job,
 /* --- Rebuild --- */
 
 struct pool_rebuild_options {
-    const char *drive;  /* the drive whose content comes back */
-    const char *onto;   /* NULL: where it was if it is present, else into free space anywhere; the
+    const char *drive; /* the drive whose content comes back */
+    const char *onto;  /* NULL: where it was if it is present, else into free space anywhere; the
                           name of an empty drive: that one takes its place */
-    const char *path;   /* NULL: all; only what lies at or below it */
+    const char
+        *path; /* NULL: all; only what lies at or below it, by the names of ls if the drive is
+                           away, and under those */
     bool accept_losses; /* give it up though some of it waits for others that are away; else
                            MRMR_OFFLINE, and nothing has changed */
 };
@@ -212,10 +214,11 @@ struct pool_entry {
     bool degraded; /* readable only by reconstruction */
 };
 typedef mrmr_err (*pool_entry_fn)(const struct pool_entry *entry, void *arg);
-/* A folder of the pool, merged over all drives, sorted by name; the copies of one path come one
+/* A folder of the pool, merged over all drives, sorted by name, as the last scan saw it, and with what
+ * was renamed or removed through a mount since; the copies of one path come one
  * after another, newest first. */
 mrmr_err pool_ls(struct pool *pool, const char *path, pool_entry_fn fn, void *arg);
-/* Every copy of one path. MRMR_ABSENT. */
+/* Every copy of one path, by the names of the same. MRMR_ABSENT. */
 mrmr_err pool_where(struct pool *pool, const char *path, pool_entry_fn fn, void *arg);
 
 struct pool_event {
@@ -233,7 +236,7 @@ enum pool_read_flag {
     POOL_READ_VERIFY = 1, /* check the bytes of a present drive, too */
     POOL_READ_DECODE = 2, /* do not even try the original: reconstruct (tests, scrub) */
 };
-/* The newest copy of a path; reads go on by reconstruction when its drive is away or its bytes are
+/* The newest copy of a path, by the names of ls; reads go on by reconstruction when its drive is away or its bytes are
  * wrong. Threads may share it. */
 mrmr_err pool_file_open(
     struct pool *pool, const char *path, unsigned flags, struct pool_file **ret_file);

@@ -7,12 +7,16 @@
  * A generation may be dropped between looking a leaf up and reading it; the read then looks it up
  * again (I7).
  */
+#include "pool/gone.h"
 #include "pool/moved.h"
+#include "pool/names.h"
 #include "pool/tree.h"
 
 #include <string.h>
 
 enum { READ_TRIES = 3 };
+
+MRMR_DEFINE_AUTO(struct pool_gone, pool_gone_close);
 
 struct pool_file {
     struct pool *pool;
@@ -28,12 +32,24 @@ struct pool_file {
     size_t size; /* 0: none */
 };
 
-/* The newest copy of a path over all drives, by the catalog's sequence. */
+static mrmr_err file_find_on(struct pool *pool, const struct pool_drive *drive,
+    struct pool_gone *gone, const char *path, struct meta_node *ret_node)
+{
+    struct pool_names *names;
+    MRMR_TRY(pool_names_create(pool, &drive->meta, gone, &names));
+    mrmr_err err = pool_names_lookup(names, path, ret_node);
+    pool_names_destroy(names);
+    return err;
+}
+
+/* The newest copy of what is at a path now, over all drives, by the catalog's sequence. */
 static mrmr_err file_find(struct pool *pool, const char *path, struct meta_node *ret_node)
 {
+    MRMR_AUTO(pool_gone_close) struct pool_gone *gone = NULL;
     struct meta_node best = {0}, node;
+    MRMR_TRY(pool_gone_open(pool->dirfd, false, &gone));
     for (size_t i = 0; i < pool->ndrives; i++) {
-        mrmr_err err = meta_lookup_path(pool->meta, pool->drives[i]->meta.root, path, &node);
+        mrmr_err err = file_find_on(pool, pool->drives[i], gone, path, &node);
         if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
             continue;
         MRMR_TRY(err);

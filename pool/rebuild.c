@@ -14,6 +14,7 @@
  * by batch, and stripe.c's for the rows.
  */
 #include "pool/rebuild.h"
+#include "pool/names.h"
 #include "pool/retained.h"
 
 #include "pool/drive.h"
@@ -298,11 +299,28 @@ static bool path_is_below(const char *path, const char *top)
     return strncmp(path, top, n) == 0 && (n == 0 || path[n] == '\0' || path[n] == '/');
 }
 
+static mrmr_err rebuild_name_is_below(struct restore *item, const struct restore_name *name)
+{
+    item->alive =
+        item->alive || (name->path && path_is_below(name->path, item->rebuild->options->path));
+    return MRMR_OK;
+}
+
+/* By any of its names. */
+static mrmr_err rebuild_is_below(
+    struct rebuild *rebuild, const struct meta_node *node, bool *ret_below)
+{
+    struct restore item = {.rebuild = rebuild, .node = *node};
+    if (node->id != rebuild->drive->meta.root)
+        MRMR_TRY(pool_restore_names(&item, rebuild_name_is_below));
+    *ret_below = item.alive;
+    return MRMR_OK;
+}
+
 static mrmr_err rebuild_list_path(struct meta *meta, void *arg)
 {
     struct rebuild *rebuild = arg;
     mrmr_autofree struct meta_node *nodes = calloc(REBUILD_BATCH, sizeof *nodes);
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     int64_t after = 0;
     size_t n, listed = 0;
     if (!nodes)
@@ -310,11 +328,10 @@ static mrmr_err rebuild_list_path(struct meta *meta, void *arg)
     do {
         MRMR_TRY(meta_nodes_after(meta, rebuild->drive->meta.id, after, nodes, REBUILD_BATCH, &n));
         for (size_t i = 0; i < n; i++) {
+            bool below;
             after = nodes[i].id;
-            mrmr_bytes_clear(&path);
-            MRMR_TRY(meta_path(meta, nodes[i].id, &path));
-            if (nodes[i].id == rebuild->drive->meta.root || !path.size ||
-                !path_is_below(path.data, rebuild->options->path))
+            MRMR_TRY(rebuild_is_below(rebuild, &nodes[i], &below));
+            if (!below)
                 continue;
             MRMR_TRY(meta_todo_add(meta, POOL_REBUILD_JOB, nodes[i].id));
             listed++;
@@ -523,6 +540,15 @@ static mrmr_err rebuild_no_drive(const struct pool_rebuild_options *options)
         options->onto, options->onto);
 }
 
+/* What is done to the catalog itself where the drive is given up is only looked up where it is not. */
+static mrmr_err rebuild_names(struct rebuild *rebuild)
+{
+    if (!rebuild->away || rebuild->drive->meta.state != META_DRIVE_ACTIVE)
+        return MRMR_OK;
+    MRMR_TRY(pool_names_create(rebuild->pool, &rebuild->drive->meta, NULL, &rebuild->names));
+    return pool_names_hold(rebuild->names);
+}
+
 static mrmr_err rebuild_run(struct rebuild *rebuild)
 {
     struct pool *pool = rebuild->pool;
@@ -548,7 +574,12 @@ static mrmr_err rebuild_run(struct rebuild *rebuild)
         MRMR_TRY(meta_atomically(pool->meta, retire_in, rebuild));
     }
     MRMR_TRY(pool_gone_open(pool->dirfd, true, &rebuild->gone));
-    mrmr_err err = rebuild_files(rebuild);
+    mrmr_err err = rebuild_names(rebuild);
+    if (!err)
+        err = rebuild_files(rebuild);
+    pool_names_destroy(rebuild->names);
+    for (size_t i = 0; i < pool->ndrives; i++)
+        pool_names_destroy(rebuild->target_names[i]);
     for (size_t i = 0; i < rebuild->nfolders; i++)
         free(rebuild->folders[i].path);
     free(rebuild->folders);

@@ -8,6 +8,8 @@
 
 #include "pool/gone.h"
 
+struct pool_names;
+
 struct rebuild {
     struct pool *pool;
     const struct pool_job *job;
@@ -16,8 +18,11 @@ struct rebuild {
     struct pool_drive *drive; /* whose content comes back */
     bool away;                /* into free space on other drives; else onto the drive itself */
     struct pool_gone *gone;   /* what was removed while drives were away */
-    uint64_t removed;         /* by that, and so not restored */
+    struct pool_names
+        *names;       /* of a drive that is away and may come back; NULL: those of the catalog */
+    uint64_t removed; /* by that, and so not restored */
     uint64_t items_total, bytes_total;
+    struct pool_names *target_names[META_SLOTS_MAX + 1]; /* by drive, as needed */
     uint64_t planned[META_SLOTS_MAX + 1]; /* by drive: what this batch will put there */
 
     struct rebuild_folder { /* made by this run, or noted: their attributes are set
@@ -43,7 +48,7 @@ struct restore {
     struct rebuild *rebuild;
     struct meta_node node;
     struct meta_node known; /* the same, as the catalog had it */
-    struct mrmr_bytes path; /* relative to both drives */
+    struct mrmr_bytes path; /* relative to both drives, as it is now */
     struct pool_drive *target;
     char work[sizeof POOL_WORK + 32];
     enum restore_state state;
@@ -58,9 +63,14 @@ struct restore {
  * Attaches the target. MRMR_SPACE where there is no room for it. */
 mrmr_err pool_restore_choose(struct restore *item);
 
+struct restore_name {
+    int64_t parent; /* in the catalog, */
+    const char *name, *known;
+    const char *path; /* and now, under which it comes back; NULL: it was removed since */
+};
 /* fn for each name of the node. */
-mrmr_err pool_restore_names(struct restore *item,
-    mrmr_err (*fn)(struct restore *item, int64_t parent, const char *name, const char *path));
+typedef mrmr_err (*restore_name_fn)(struct restore *item, const struct restore_name *name);
+mrmr_err pool_restore_names(struct restore *item, restore_name_fn fn);
 
 /* --- rebuild_gone.c --- */
 
@@ -69,8 +79,8 @@ mrmr_err pool_restore_names(struct restore *item,
 mrmr_err pool_rebuild_forget(struct rebuild *rebuild);
 /* The first of the node's names that was not removed; its path stays empty if all were. */
 mrmr_err pool_restore_path(struct restore *item);
-/* This name of it was removed while its drive was away. */
-bool pool_restore_is_gone(const struct restore *item, const char *path);
+/* This name of it was removed. */
+bool pool_restore_is_gone(const struct restore *item, const struct restore_name *name);
 /* While writers stand still, before the batch is recorded: names that were removed since are taken
  * away again. */
 mrmr_err pool_restore_late(struct restore *item);

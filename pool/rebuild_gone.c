@@ -418,18 +418,17 @@ mrmr_err pool_rebuild_forget(struct rebuild *rebuild)
 
 /* --- one node --- */
 
-bool pool_restore_is_gone(const struct restore *item, const char *path)
+bool pool_restore_is_gone(const struct restore *item, const struct restore_name *name)
 {
     struct pool_gone *gone = item->rebuild->gone;
-    return pool_gone_any(gone) && pool_gone_has(gone, path, &item->known);
+    return !name->path || (pool_gone_any(gone) && pool_gone_has(gone, name->known, &item->known));
 }
 
-static mrmr_err first_name(struct restore *item, int64_t parent, const char *name, const char *path)
+static mrmr_err first_name(struct restore *item, const struct restore_name *name)
 {
-    (void)parent;
-    (void)name;
-    return item->path.size || pool_restore_is_gone(item, path) ? MRMR_OK
-                                                               : mrmr_bytes_str(&item->path, path);
+    return item->path.size || pool_restore_is_gone(item, name)
+               ? MRMR_OK
+               : mrmr_bytes_str(&item->path, name->path);
 }
 
 mrmr_err pool_restore_path(struct restore *item)
@@ -437,7 +436,8 @@ mrmr_err pool_restore_path(struct restore *item)
     struct rebuild *rebuild = item->rebuild;
     item->known = item->node;
     MRMR_TRY(pool_gone_refresh(rebuild->gone));
-    if (!pool_gone_any(rebuild->gone) || item->node.id == rebuild->drive->meta.root)
+    if ((!rebuild->names && !pool_gone_any(rebuild->gone)) ||
+        item->node.id == rebuild->drive->meta.root)
         return meta_path(rebuild->pool->meta, item->node.id, &item->path);
     return pool_restore_names(item, first_name);
 }
@@ -454,16 +454,16 @@ static mrmr_err unplace(struct restore *item, const char *path)
     return is_absent(err) ? MRMR_OK : mrmr_err_drive(err, item->target->meta.name);
 }
 
-static mrmr_err late_name(struct restore *item, int64_t parent, const char *name, const char *path)
+static mrmr_err late_name(struct restore *item, const struct restore_name *name)
 {
-    (void)parent;
-    (void)name;
-    if (!pool_restore_is_gone(item, path)) {
+    if (!pool_restore_is_gone(item, name)) {
         item->alive = true;
         return MRMR_OK;
     }
+    if (!name->path) /* before this run began: nothing was placed */
+        return MRMR_OK;
     item->late = true;
-    return item->state == RESTORE_PLACED ? unplace(item, path) : MRMR_OK;
+    return item->state == RESTORE_PLACED ? unplace(item, name->path) : MRMR_OK;
 }
 
 mrmr_err pool_restore_late(struct restore *item)

@@ -17,6 +17,7 @@
  * the same name is a conflict and stays.
  */
 #include "pool/hung.h"
+#include "pool/names.h"
 #include "pool/rebuild.h"
 
 #include "pool/buffers.h"
@@ -109,7 +110,9 @@ static mrmr_err restore_note_folder(
 static mrmr_err restore_folder_node_at(
     struct rebuild *rebuild, const char *path, struct meta_node *ret_node)
 {
-    return meta_lookup_path(rebuild->pool->meta, rebuild->drive->meta.root, path, ret_node);
+    return rebuild->names
+               ? pool_names_lookup(rebuild->names, path, ret_node)
+               : meta_lookup_path(rebuild->pool->meta, rebuild->drive->meta.root, path, ret_node);
 }
 
 /* A folder that was just made: its attributes as far as they do not hinder the filling, so that
@@ -169,8 +172,19 @@ static mrmr_err restore_list_name(int64_t parent, const char *name, void *arg)
     return mrmr_bytes_add(arg, name, strlen(name) + 1);
 }
 
-mrmr_err pool_restore_names(struct restore *item,
-    mrmr_err (*fn)(struct restore *item, int64_t parent, const char *name, const char *path))
+/* *path: the catalog's; then that of this moment, and ret_name leads into it. */
+static mrmr_err restore_name_now(
+    const struct rebuild *rebuild, struct mrmr_bytes *now, struct restore_name *name)
+{
+    name->path = name->known;
+    if (!rebuild->names)
+        return MRMR_OK;
+    mrmr_err err = pool_names_place(rebuild->names, name->known, now);
+    name->path = err ? NULL : now->data;
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ? MRMR_OK : err;
+}
+
+mrmr_err pool_restore_names(struct restore *item, restore_name_fn fn)
 {
     mrmr_autobytes struct mrmr_bytes names = MRMR_BYTES_INIT;
     struct meta *meta = item->rebuild->pool->meta;
@@ -180,12 +194,14 @@ mrmr_err pool_restore_names(struct restore *item,
         memcpy(&parent, names.data + at, sizeof parent);
         const char *name = names.data + at + sizeof parent;
         at += sizeof parent + strlen(name) + 1;
-        mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+        mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT, now = MRMR_BYTES_INIT;
         MRMR_TRY(meta_path(meta, parent, &path));
         if (path.size)
             MRMR_TRY(mrmr_bytes_str(&path, "/"));
         MRMR_TRY(mrmr_bytes_str(&path, name));
-        MRMR_TRY(fn(item, parent, name, path.data));
+        struct restore_name restore = {.parent = parent, .name = name, .known = path.data};
+        MRMR_TRY(restore_name_now(item->rebuild, &now, &restore));
+        MRMR_TRY(fn(item, &restore));
     }
     return MRMR_OK;
 }
@@ -201,12 +217,10 @@ static bool restore_is_linked(const struct restore *item, const char *path)
            one.ino == other.ino && one.dev == other.dev;
 }
 
-static mrmr_err restore_link(
-    struct restore *item, int64_t parent, const char *name, const char *path)
+static mrmr_err restore_link(struct restore *item, const struct restore_name *name)
 {
-    (void)parent;
-    (void)name;
-    if (strcmp(path, item->path.data) == 0 || pool_restore_is_gone(item, path))
+    const char *path = name->path;
+    if (pool_restore_is_gone(item, name) || strcmp(path, item->path.data) == 0)
         return MRMR_OK;
     MRMR_TRY(restore_parents(item, path));
     mrmr_err err = drv_link(item->target->drv, item->path.data, path);
@@ -319,48 +333,79 @@ static mrmr_err restore_sync(struct restore *items, size_t n)
 
 /* --- The catalog --- */
 
-/* The target's folder node for a folder of the lost drive; made where the catalog has none. */
-static mrmr_err restore_folder_node(struct restore *item, int64_t folder, int64_t *ret_node)
+static mrmr_err restore_target_names(struct restore *item, struct pool_names **ret_names)
+{
+    struct rebuild *rebuild = item->rebuild;
+    for (size_t i = 0; i < rebuild->pool->ndrives; i++) {
+        if (rebuild->pool->drives[i] != item->target)
+            continue;
+        if (!rebuild->target_names[i])
+            MRMR_TRY(pool_names_create(
+                rebuild->pool, &item->target->meta, NULL, &rebuild->target_names[i]));
+        *ret_names = rebuild->target_names[i];
+        return MRMR_OK;
+    }
+    return mrmr_fail(MRMR_NO_DRIVE, NULL);
+}
+
+/* What the target's catalog has of this folder, which may have been renamed there since its last scan, or
+ * of that name below the folder above; else it is made. *node: the folder above, then this. */
+static mrmr_err restore_folder_step(struct restore *item, struct pool_names *names,
+    const char *path, const char *name, struct meta_node *node)
 {
     struct meta *meta = item->rebuild->pool->meta;
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    const int64_t above = node->id;
+    struct drv_stat stat;
+    mrmr_err err = pool_names_lookup(names, path, node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR || (!err && !node->id))
+        err = meta_lookup(meta, above, name, node);
+    if (mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+        return err;
+    MRMR_TRY(drv_stat(item->target->drv, path, &stat));
+    pool_node_from_stat(node, &stat);
+    node->id = 0;
+    node->drive = item->target->meta.id;
+    node->version = 1;
+    return meta_node_add(meta, node, above, name);
+}
+
+/* The target's folder node for a folder of the lost drive (the first `size` bytes of its path); made
+ * where the catalog has none. */
+static mrmr_err restore_folder_node(
+    struct restore *item, const char *folder, size_t size, int64_t *ret_node)
+{
+    mrmr_autofree char *path = strndup(folder, size);
     struct meta_node node = {.id = item->target->meta.root};
-    MRMR_TRY(meta_path(meta, folder, &path));
-    for (size_t at = 0; at < path.size;) {
-        char *name = path.data + at;
-        size_t size = strcspn(name, "/");
-        bool last = name[size] == '\0';
-        name[size] = '\0';
-        int64_t parent = node.id;
-        mrmr_err err = meta_lookup(meta, parent, name, &node);
-        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT) {
-            struct drv_stat stat;
-            MRMR_TRY(drv_stat(item->target->drv, path.data, &stat));
-            pool_node_from_stat(&node, &stat);
-            node.id = 0;
-            node.drive = item->target->meta.id;
-            node.version = 1;
-            err = meta_node_add(meta, &node, parent, name);
-        }
-        MRMR_TRY(err);
+    struct pool_names *names;
+    if (!path)
+        return mrmr_nomem();
+    MRMR_TRY(restore_target_names(item, &names));
+    for (size_t at = 0; at < size;) {
+        char *name = path + at;
+        at += strcspn(name, "/");
+        bool last = path[at] == '\0';
+        path[at] = '\0';
+        MRMR_TRY(restore_folder_step(item, names, path, name, &node));
         if (!last)
-            name[size] = '/';
-        at += size + 1;
+            path[at] = '/';
+        at++;
     }
     *ret_node = node.id;
     return MRMR_OK;
 }
 
-static mrmr_err restore_move_name(
-    struct restore *item, int64_t parent, const char *name, const char *path)
+static mrmr_err restore_move_name(struct restore *item, const struct restore_name *name)
 {
+    struct meta *meta = item->rebuild->pool->meta;
     int64_t to;
-    if (pool_restore_is_gone(item, path))
-        return meta_name_remove(item->rebuild->pool->meta, parent, name);
-    MRMR_TRY(restore_folder_node(item, parent, &to));
-    mrmr_err err = meta_name_move(item->rebuild->pool->meta, parent, name, to, name);
+    if (pool_restore_is_gone(item, name))
+        return meta_name_remove(meta, name->parent, name->name);
+    const char *slash = strrchr(name->path, '/');
+    MRMR_TRY(restore_folder_node(item, name->path, slash ? (size_t)(slash - name->path) : 0, &to));
+    mrmr_err err =
+        meta_name_move(meta, name->parent, name->name, to, slash ? slash + 1 : name->path);
     /* Another file has it there: the file keeps those of its names that it could get. */
-    return err == MRMR_EXISTS ? meta_name_remove(item->rebuild->pool->meta, parent, name) : err;
+    return err == MRMR_EXISTS ? meta_name_remove(meta, name->parent, name->name) : err;
 }
 
 /* A file that moved to another drive: there it is exposed, and its old extents stand in for it
@@ -418,7 +463,7 @@ static mrmr_err restore_record_node(struct restore *item)
     }
     if (item->node.type == META_DIR) {
         int64_t folder;
-        return restore_folder_node(item, item->node.id, &folder);
+        return restore_folder_node(item, item->path.data, item->path.size, &folder);
     }
     item->node.drive = item->target->meta.id;
     MRMR_TRY(pool_restore_names(item, restore_move_name));

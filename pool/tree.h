@@ -262,7 +262,7 @@ struct tree_drive {
     struct tree_probe *probe; /* the monitor's */
 
     pthread_mutex_t known_lock;
-    struct pool_moved_now *known; /* guarded by known_lock; tree_catalog.c's */
+    struct pool_names *known; /* guarded by known_lock; tree_catalog.c's */
 
     atomic_bool
         gone_left; /* it is live, and something that was removed could not be taken from it */

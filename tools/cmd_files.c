@@ -154,7 +154,9 @@ const struct cmd cmd_ls = {
     .name = "ls",
     .args = "[PATH]",
     .summary = "list a folder of the pool, all drives together",
-    .text = "Lists a folder of the pool, all drives together, as the last sync saw it.\n"
+    .text = "Lists a folder of the pool, all drives together, as the last sync saw it; what was "
+            "renamed "
+            "or\nremoved through the mount since has its new name, or none.\n"
             "In the long form: mode, size, time, drive, and how many further lost drives it "
             "survives.\n" CMD_PATH_TEXT,
     .most = 1,

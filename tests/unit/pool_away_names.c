@@ -147,7 +147,10 @@ static void test_what_is_recorded(void **state)
     begin_names(&w, RIG_LOCAL, 463);
     writes(&w, "new");
     makes(&w, "made");
-    rig_ok(unlink_at(&w, "new"));
+    rig_ok(drv_link(w.rig->drive[0].raw, "new", "newer"));
+    comes_to_be(&w, "newer");
+    rig_ok(unlink_at(&w, "newer")); /* of two names, */
+    rig_ok(unlink_at(&w, "new"));   /* and the only one: another way */
     rig_ok(rmdir_at(&w, "made"));
     assert_int_equal(moved_size(&w), 0);
     removes(&w, "f0");

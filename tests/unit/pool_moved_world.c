@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/pool_moved_world.h"
 
+#include "pool/tree.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -117,7 +119,10 @@ void reads(struct mount *m, struct pool *pool, unsigned flags)
         struct pool_file *f = NULL;
         if (!file->there)
             continue;
-        rig_ok(pool_file_open(pool, m->was[i], flags, &f));
+        struct meta_node node;
+        rig_ok(meta_lookup_path(pool->meta,
+            rig_pool_drive(m->rig, m->rig->file[i].drive)->meta.root, m->was[i], &node));
+        rig_ok(pool_file_open_node(pool, &node, flags, &f));
         for (uint64_t at = 0; at < file->size; at += RIG_LEAF) {
             size_t n;
             if (pool_file_read(f, at, got, RIG_LEAF, &n))

@@ -141,7 +141,7 @@ static mrmr_err steps_read(struct pool_later *l)
 {
     uint64_t stamp;
     bool any;
-    MRMR_TRY(pool_moved_stamp(l->pool, &stamp, &any));
+    MRMR_TRY(pool_moved_stamp(l->pool, l->drive->meta.id, &stamp, &any));
     if (l->steps.stamp == stamp && any)
         return MRMR_OK;
     pool_moved_steps_free(&l->steps);

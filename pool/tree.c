@@ -378,6 +378,7 @@ mrmr_err pool_tree_open(
     if (events)
         tree->events = *events;
     tree->buckets = 1024;
+    tree->placed_last = SIZE_MAX;
     tree->todo_last = &tree->todo;
     tree_parted_start(tree);
     pthread_condattr_init(&attr);

@@ -327,12 +327,13 @@ struct pool_tree {
     size_t nparted, parted_most;
     struct tree_todo *todo, **todo_last;
     bool stop, suspects;
-    uint64_t losses;   /* drives that went, so far */
-    size_t remembered; /* nodes that stay for what they owe */
-    unsigned moving;   /* renames of ours that are under way */
-    uint64_t moves;    /* that ended, so far */
-    int64_t room_at;   /* when the drives' room was looked at; monotonic */
-    int64_t space_at;  /* when space was reckoned; monotonic */
+    uint64_t losses;    /* drives that went, so far */
+    size_t remembered;  /* nodes that stay for what they owe */
+    unsigned moving;    /* renames of ours that are under way */
+    uint64_t moves;     /* that ended, so far */
+    int64_t room_at;    /* when the drives' room was looked at; monotonic */
+    size_t placed_last; /* the drive that the last new file went to; SIZE_MAX: none yet */
+    int64_t space_at;   /* when space was reckoned; monotonic */
     struct pool_tree_space space;
 };
 

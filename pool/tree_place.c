@@ -7,6 +7,10 @@
  * of a folder on one what the catalog knows. It is looked at once a second; what is written
  * meanwhile is added.
  *
+ * As long as no drive is used much less, what is new goes to the drive that the last one went to: what
+ * is made together lies together, in folders that need not be made, listed and removed on every drive,
+ * and the others may sleep. A pool is as even as before, but for so much (place_stays).
+ *
  * A folder that is made on a further drive has the mode, owner, attributes and times that it has on the
  * first; and the folder it is made in keeps its time, since nothing was put into it for anyone to see;
  * the ctimes that both are left with do not show (tree_quiet.c). A cut may leave such a folder with
@@ -21,7 +25,8 @@
 #include <string.h>
 
 static const uint64_t room_spare = 64; /* of a drive's total is left free while others have room */
-static const uint64_t room_least = 1ULL << 20; /* bytes: less is no room at all */
+static const uint64_t room_least = 1ULL << 20;   /* bytes: less is no room at all */
+static const uint64_t place_stays = 64ULL << 20; /* bytes */
 
 /* --- which drive --- */
 
@@ -79,24 +84,43 @@ static void rooms_look(struct pool_tree *tree)
     }
 }
 
-/* spare: one that would be left with some of its room. */
+static uint64_t used_locked(const struct tree_drive *drive)
+{
+    return drive->room.used + drive->placed;
+}
+
+/* spare: it would be left with some of its room. */
+static bool has_room_locked(const struct tree_drive *drive, uint64_t need, bool spare)
+{
+    uint64_t avail = less(drive->room.avail, drive->placed);
+    uint64_t want = spare ? (used_locked(drive) + avail) / room_spare : 0;
+    return drive->room.known && tree_live(drive) &&
+           avail >= (want > room_least ? want : room_least) + need;
+}
+
 static bool choose(struct pool_tree *tree, const struct tree_set *but, uint64_t need, bool spare,
     size_t *ret_drive)
 {
-    uint64_t least = UINT64_MAX;
+    uint64_t least = UINT64_MAX, last = UINT64_MAX;
     mrmr_locked(&tree->lock);
     for (size_t i = 0; i < tree->ndrives; i++) {
         const struct tree_drive *drive = &tree->drive[i];
-        uint64_t used = drive->room.used + drive->placed;
-        uint64_t avail = less(drive->room.avail, drive->placed);
-        uint64_t want = spare ? (used + avail) / room_spare : 0;
-        if (!drive->room.known || tree_set_has(but, i) || !tree_live(drive) ||
-            avail < (want > room_least ? want : room_least) + need || used >= least)
+        if (tree_set_has(but, i) || !has_room_locked(drive, need, spare))
             continue;
-        least = used;
-        *ret_drive = i;
+        const uint64_t used = used_locked(drive);
+        if (i == tree->placed_last)
+            last = used;
+        if (used < least) {
+            least = used;
+            *ret_drive = i;
+        }
     }
-    return least != UINT64_MAX;
+    if (least == UINT64_MAX)
+        return false;
+    if (last != UINT64_MAX && last - least < place_stays)
+        *ret_drive = tree->placed_last;
+    tree->placed_last = *ret_drive;
+    return true;
 }
 
 static mrmr_err choose_failed(const struct pool_tree *tree)

@@ -54,8 +54,8 @@
  * and that is all. It is not synced. A power cut may take the record and leave the removal: the same.
  * Or it takes the removal, which was not synced either, and leaves the record: the file is on its
  * drive, shows there, and does not while that is away. Its bytes are safe, in place or where
- * they are kept, and the next scan finds it; only if the drive never comes back it stays
- * removed, as somebody was told that it is. (3) The scan's commit, and dropping: as with renames. Between the
+ * they are kept, and the next scan finds it; and if the drive never comes back, it is restored
+ * like all that was removed there (rebuild_gone.c). (3) The scan's commit, and dropping: as with renames. Between the
  * two the catalog has not the name, or another inode at it: then the record does not count. A drive that
  * tells no times of birth may have given a new file the same number, at the same name: that one does not show
  * while the drive is away, until a scan has dropped the record. If a record cannot be added, or there are too many of

@@ -589,6 +589,14 @@ static mrmr_err rebuild_run(struct rebuild *rebuild)
         pool_tell(pool, rebuild->job, false, "not-restored", rebuild->drive,
             "drive %s: %llu files and folders were removed since its last scan, and stay removed",
             rebuild->drive->meta.name, (unsigned long long)rebuild->removed);
+    if (rebuild->back)
+        pool_tell(pool, rebuild->job, false, "restored-removed", rebuild->drive,
+            "drive %s: %llu files and folders that were removed or replaced after its last scan "
+            "are "
+            "back, since what was put in their place may have gone with the drive; remove again "
+            "what "
+            "is not wanted",
+            rebuild->drive->meta.name, (unsigned long long)rebuild->back);
     return rebuild_finish(rebuild);
 }
 

@@ -21,6 +21,7 @@ struct rebuild {
     struct pool_names
         *names;       /* of a drive that is away and may come back; NULL: those of the catalog */
     uint64_t removed; /* by that, and so not restored */
+    uint64_t back;    /* removed or replaced before the drive went, and restored */
     uint64_t items_total, bytes_total;
     struct pool_names *target_names[META_SLOTS_MAX + 1]; /* by drive, as needed */
     uint64_t planned[META_SLOTS_MAX + 1]; /* by drive: what this batch will put there */

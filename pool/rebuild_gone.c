@@ -3,7 +3,7 @@
  * What was done through the mount to a drive that never comes back is done to the catalog, before
  * anything of it is restored and once more afterwards: what was removed while it was away (gone.h) is
  * out of it, so that no old copy comes back to life; what was renamed since its last scan (moved.h)
- * has its new name, under which it is restored, and what was removed since that is out of it; and folders whose attributes were changed while it was
+ * has its new name, under which it is restored; and folders whose attributes were changed while it was
  * away (later.h) have those. Of a drive that may come back both stay as they are.
  *
  * Crash argument. All that is done to the catalog is one transaction, and only after its commit the
@@ -12,9 +12,9 @@
  * node, since no two files have had the same inode, times and size at once; a rename does not find the inode that it is
  * of where that was. Neither does anything then.
  *
- * What was replaced by something that the catalog does not know is restored: the newer version was not
- * protected, and went with the drive, so the older one is the best that there is. For the same reason a file
- * is restored that was renamed and then removed: that is how editors put a new version in the place of one.
+ * What was removed or replaced since the drive's last scan, while it answered, is restored: a newer
+ * version may have been put in its place, was not protected, and went with the drive, so the older one
+ * is the best that there is. Too much that comes back can be removed again, and an event tells of it.
  *
  * A file that is removed while it is being restored is recorded among the writers. The batch's commit
  * stops them, looks once more, and takes the name that it had given away again, if the file there is
@@ -97,8 +97,7 @@ struct forgetting {
     struct pool_gone_list gone, over;
     struct pool_moved_steps moved;
     uint64_t moved_size;
-    struct mrmr_bytes full;    /* ids of nodes, in order */
-    struct mrmr_bytes renamed; /* those of files */
+    struct mrmr_bytes full; /* ids of nodes, in order */
 };
 
 static mrmr_err forget_one(struct forgetting *f, const struct pool_gone_record *record)
@@ -222,8 +221,6 @@ static mrmr_err rename_to(struct forgetting *f, const struct name_at *from, cons
     MRMR_TRY(make_folders(f->rebuild, to, &folder));
     if (!folder)
         return MRMR_OK;
-    if (from->node.type != META_DIR)
-        MRMR_TRY(mrmr_bytes_add(&f->renamed, &from->node.id, sizeof from->node.id));
     return meta_name_move(meta, from->parent, from->name, folder, slash ? slash + 1 : to);
 }
 
@@ -250,38 +247,23 @@ static mrmr_err rename_one(struct forgetting *f, const struct pool_moved_step *s
     return free ? rename_to(f, &from, step->to) : MRMR_OK;
 }
 
-static bool was_renamed(const struct forgetting *f, int64_t id)
+/* A name that went from the drive before that did comes back. */
+static mrmr_err comes_back(struct forgetting *f, const struct pool_moved_step *step)
 {
-    for (size_t at = 0; at < f->renamed.size; at += sizeof id)
-        if (memcmp(f->renamed.data + at, &id, sizeof id) == 0)
-            return true;
-    return false;
-}
-
-/* A name that went from the drive before that did. */
-static mrmr_err remove_one(struct forgetting *f, const struct pool_moved_step *step)
-{
-    struct meta *meta = f->rebuild->pool->meta;
     const uint64_t *inode = step->inode;
     struct name_at at;
-    bool found, full;
-    MRMR_TRY(find(meta, f->rebuild->drive->meta.root, step->from, &at, &found));
-    if (!found || at.node.ino != inode[0] ||
-        (inode[1] && at.node.btime && (int64_t)inode[1] != at.node.btime) ||
-        was_renamed(f, at.node.id))
-        return MRMR_OK;
-    MRMR_TRY(has_children(meta, &at.node, &full));
-    if (full)
-        return MRMR_OK;
-    f->rebuild->removed++;
-    return take_out(meta, &at);
+    bool found;
+    MRMR_TRY(find(f->rebuild->pool->meta, f->rebuild->drive->meta.root, step->from, &at, &found));
+    if (found && at.node.ino == inode[0] &&
+        (!inode[1] || !at.node.btime || (int64_t)inode[1] == at.node.btime))
+        f->rebuild->back++;
+    return MRMR_OK;
 }
 
 static mrmr_err step_one(struct forgetting *f, const struct pool_moved_step *step)
 {
-    if (step->kind == POOL_MOVED_REPLACED)
-        return MRMR_OK;
-    return step->kind == POOL_MOVED_REMOVED ? remove_one(f, step) : rename_one(f, step);
+    const bool went = step->kind == POOL_MOVED_REMOVED || step->kind == POOL_MOVED_REPLACED;
+    return went ? comes_back(f, step) : rename_one(f, step);
 }
 
 /* A rename that the drive has not made: its record in `moved` may be missing after a cut. */
@@ -404,7 +386,7 @@ static mrmr_err forget(struct forgetting *f)
 
 mrmr_err pool_rebuild_forget(struct rebuild *rebuild)
 {
-    struct forgetting f = {.rebuild = rebuild, .full = MRMR_BYTES_INIT, .renamed = MRMR_BYTES_INIT};
+    struct forgetting f = {.rebuild = rebuild, .full = MRMR_BYTES_INIT};
     if (rebuild->drive->meta.state == META_DRIVE_ACTIVE)
         return MRMR_OK;
     mrmr_err err = forget(&f);
@@ -412,7 +394,6 @@ mrmr_err pool_rebuild_forget(struct rebuild *rebuild)
     pool_gone_list_free(&f.over);
     pool_moved_steps_free(&f.moved);
     mrmr_bytes_free(&f.full);
-    mrmr_bytes_free(&f.renamed);
     return err;
 }
 

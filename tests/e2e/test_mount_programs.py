@@ -56,8 +56,8 @@ def make_place(mrmr, tmp_path):
 @pytest.fixture(name="tree")
 def make_a_tree(place):
     """A tree of all kinds of things, on the file system of the test's own folder."""
-    make_tree(place.folder, 7, 5 * ROUNDS)
-    root = place.folder / "tree-7"
+    make_tree(place.folder, 9, 5 * ROUNDS)
+    root = place.folder / "tree-9"
     os.unlink(root / "odd" / "sparse") # a terabyte, which some programs read from end to end
     return root
 
@@ -95,9 +95,9 @@ def test_rsync(place, tree):
     assert os.stat(there).st_ino == number
     same_trees(tree, inside)
     with place.syncing():
-        for i in range(3):
+        for i, goes in enumerate(("with space", "-rf", "*?[x]")):
             (tree / ("new %d" % i)).write_bytes(place.rng.randbytes(100_000))
-            os.unlink(next(tree.rglob("file-%d.dat" % i)))
+            os.unlink(tree / "odd" / goes)
             run("rsync", *RSYNC, "--delete", "%s/" % tree, "%s/" % inside)
             same_trees(tree, inside)
 

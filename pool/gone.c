@@ -47,6 +47,14 @@ mrmr_err pool_gone_refresh(struct pool_gone *gone)
     return gone_refresh(gone);
 }
 
+mrmr_err pool_gone_stamp(struct pool_gone *gone, uint64_t *ret_stamp)
+{
+    mrmr_locked(&gone->lock);
+    MRMR_TRY(gone_refresh(gone));
+    *ret_stamp = gone->stamp;
+    return MRMR_OK;
+}
+
 bool pool_gone_any(const struct pool_gone *gone)
 {
     return gone->n > 0;
@@ -330,7 +338,14 @@ static mrmr_err repath_locked(struct pool_gone *gone, const struct pool_gone_pat
         any = any || path;
         MRMR_TRY(gone_record_append(&record, &bytes));
     }
+    if (any && bytes.size > GONE_MOST)
+        return gone_full();
     return any ? gone_replace(gone, &bytes) : MRMR_OK;
+}
+
+bool pool_gone_path_fits(const char *path)
+{
+    return strlen(path) <= GONE_PATH_MOST;
 }
 
 mrmr_err pool_gone_repath(struct pool_gone *gone, struct pool_gone_path paths[], size_t n)

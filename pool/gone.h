@@ -23,7 +23,11 @@
  * A record goes by the path that the catalog had. A scan that brings the catalog up to date with what
  * was renamed gives the records that are left the new paths (gone_follow.c), after its commit and
  * before it drops the records of renames (moved.h): a cut in between leaves the old paths and these,
- * and the next scan does it.
+ * and the next scan does it. Who adds a record is among the writers from before it asks for the
+ * catalog's path until the record is there; so the scan looks for records that came meanwhile once
+ * more while the writers stand still, and lets the renames go in the same stop: each record has the
+ * new path by then, or is added by what the catalog has now. Where a record cannot be given its path
+ * the drive keeps the records of its renames, which say where it leads.
  *
  * A drive that has neither inode numbers nor times of birth cannot tell a file that was put back with
  * the same size and time from the one that was removed. So that such a file is not removed again nothing is applied
@@ -54,6 +58,8 @@ void pool_gone_close(struct pool_gone *gone); /* NULL-safe */
 
 /* What the journal has now is in the table. */
 mrmr_err pool_gone_refresh(struct pool_gone *gone);
+/* The same. *ret_stamp: another one whenever there may be other records. */
+mrmr_err pool_gone_stamp(struct pool_gone *gone, uint64_t *ret_stamp);
 
 /* By the table. Whether there is any record; cheap. */
 bool pool_gone_any(const struct pool_gone *gone);
@@ -96,12 +102,14 @@ void pool_gone_list_free(struct pool_gone_list *list);
 mrmr_err pool_gone_settle(struct pool_gone *gone, uint64_t ids[], size_t n, bool drop);
 
 /* What the catalog has at the paths of these records has others now: they are given these, which are
- * valid. The array is put in order. */
+ * valid, and not too long (pool_gone_path_fits). The array is put in order. MRMR_SPACE: the journal
+ * would be too long; all have the paths that they had. */
 struct pool_gone_path {
     uint64_t id;
     char *path;
 };
 mrmr_err pool_gone_repath(struct pool_gone *gone, struct pool_gone_path paths[], size_t n);
+bool pool_gone_path_fits(const char *path);
 
 /* Calls fn with each record of this kind of what the catalog has at this path, in order, whether it waits
  * or is over; under the lock. */
@@ -120,9 +128,10 @@ void pool_gone_apply_end(struct pool_gone *gone);
 
 /* --- gone_follow.c --- */
 
-/* After a scan's commit: the drive's records have the paths that the catalog has now. */
-mrmr_err pool_gone_follow(
-    struct pool *pool, struct pool_gone *gone, const struct pool_drive *drive);
+/* After a scan's commit: the drive's records have the paths that the catalog has now. *ret_left: of
+ * those that wait, which need the records of renames still, since a path is too long to be recorded. */
+mrmr_err pool_gone_follow(struct pool *pool, const struct pool_job *job, struct pool_gone *gone,
+    const struct pool_drive *drive, size_t *ret_left);
 /* Where the catalog has it, by its inode, owned; NULL: nowhere, or the drive has no inode numbers. */
 mrmr_err pool_gone_by_inode(
     struct pool *pool, const struct pool_gone_record *record, char **ret_path);

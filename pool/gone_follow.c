@@ -8,6 +8,7 @@
 #include "pool/gone.h"
 #include "pool/moved.h"
 
+#include "base/text.h"
 #include <string.h>
 
 static mrmr_err is_there(struct pool *pool, const struct pool_drive *drive,
@@ -58,48 +59,74 @@ mrmr_err pool_gone_by_inode(
     return MRMR_OK;
 }
 
-/* NULL: it is where it was, or nowhere. */
-static mrmr_err path_now(struct pool *pool, const struct pool_drive *drive,
-    const struct pool_gone_record *record, char **ret_path)
+struct following {
+    struct pool *pool;
+    const struct pool_job *job;
+    const struct pool_drive *drive;
+    struct pool_gone_path *paths;
+    size_t n, left;
+};
+
+/* Its path stays what it was. What is found by its inode needs no other. */
+static void too_long(struct following *f, const struct pool_gone_record *record, bool by_inode)
 {
-    bool is;
-    *ret_path = NULL;
-    MRMR_TRY(is_there(pool, drive, record, record->path, &is));
+    mrmr_autobytes struct mrmr_bytes shown = MRMR_BYTES_INIT;
+    if (record->over)
+        return;
+    f->left += !by_inode;
+    if (!mrmr_text_print(&shown, record->path, strlen(record->path)))
+        pool_tell(f->pool, f->job, true, "conflict", f->drive,
+            "on drive %s, '%.600s' was removed or changed while the drive was away, and lies so "
+            "deep "
+            "by now that its path is too long to be recorded: move it up, and sync again",
+            f->drive->meta.name, shown.data);
+}
+
+/* None is added if it is where it was, or nowhere. */
+static mrmr_err follow_one(struct following *f, const struct pool_gone_record *record)
+{
+    mrmr_autofree char *path = NULL;
+    bool is, by_inode;
+    MRMR_TRY(is_there(f->pool, f->drive, record, record->path, &is));
     if (is)
         return MRMR_OK;
-    MRMR_TRY(find_moved(pool, drive, record, ret_path));
-    if (!*ret_path && record->kind != POOL_GONE_REMOVED)
-        MRMR_TRY(pool_gone_by_inode(pool, record, ret_path));
+    MRMR_TRY(find_moved(f->pool, f->drive, record, &path));
+    by_inode = !path && record->kind != POOL_GONE_REMOVED;
+    if (by_inode)
+        MRMR_TRY(pool_gone_by_inode(f->pool, record, &path));
+    if (path && !pool_gone_path_fits(path))
+        too_long(f, record, by_inode);
+    else if (path)
+        f->paths[f->n++] = (struct pool_gone_path){record->id, mrmr_steal(path)};
     return MRMR_OK;
 }
 
-static mrmr_err follow(struct pool *pool, struct pool_gone *gone, const struct pool_drive *drive,
-    const struct pool_gone_list *list)
+static mrmr_err follow(
+    struct following *f, struct pool_gone *gone, const struct pool_gone_list *list)
 {
-    struct pool_gone_path *paths = calloc(list->n + 1, sizeof *paths);
-    mrmr_err err = paths ? MRMR_OK : mrmr_nomem();
-    size_t n = 0;
-    for (size_t i = 0; !err && i < list->n; i++) {
-        paths[n].id = list->record[i].id;
-        err = path_now(pool, drive, &list->record[i], &paths[n].path);
-        n += !err && paths[n].path;
-    }
+    f->paths = calloc(list->n + 1, sizeof *f->paths);
+    mrmr_err err = f->paths ? MRMR_OK : mrmr_nomem();
+    for (size_t i = 0; !err && i < list->n; i++)
+        err = follow_one(f, &list->record[i]);
     if (!err)
-        err = pool_gone_repath(gone, paths, n);
-    while (n > 0)
-        free(paths[--n].path);
-    free(paths);
+        err = pool_gone_repath(gone, f->paths, f->n);
+    while (f->n > 0)
+        free(f->paths[--f->n].path);
+    free(f->paths);
     return err;
 }
 
-mrmr_err pool_gone_follow(struct pool *pool, struct pool_gone *gone, const struct pool_drive *drive)
+mrmr_err pool_gone_follow(struct pool *pool, const struct pool_job *job, struct pool_gone *gone,
+    const struct pool_drive *drive, size_t *ret_left)
 {
-    mrmr_err err = MRMR_OK;
+    struct following f = {.pool = pool, .job = job, .drive = drive};
+    mrmr_err err = pool_gone_refresh(gone);
     for (unsigned over = 0; !err && pool_gone_any(gone) && over < 2; over++) {
         struct pool_gone_list list;
         MRMR_TRY(pool_gone_list(gone, drive->meta.id, over, &list));
-        err = follow(pool, gone, drive, &list);
+        err = follow(&f, gone, &list);
         pool_gone_list_free(&list);
     }
+    *ret_left = f.left;
     return err;
 }

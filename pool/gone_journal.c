@@ -75,6 +75,7 @@ void gone_table_clear(struct pool_gone *gone)
     for (size_t i = 0; i < gone->entries; i++)
         free(gone->entry[i]);
     gone->live = gone->entries = 0;
+    gone->stamp++;
     for (size_t i = 0; i < gone->buckets; i++)
         gone->bucket[i] = gone->by_id[i] = NULL;
     if (gone->fd >= 0)
@@ -373,7 +374,8 @@ static mrmr_err refresh(struct pool_gone *gone)
     if (fstatat(gone->dirfd, GONE_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0) {
         if (errno != ENOENT)
             return mrmr_fail_errno(errno, "stat", GONE_NAME);
-        gone_table_clear(gone);
+        if (gone->fd >= 0)
+            gone_table_clear(gone);
         return MRMR_OK;
     }
     if (!journal_is_same_locked(gone, &st)) {
@@ -388,6 +390,7 @@ static mrmr_err refresh(struct pool_gone *gone)
     } else if ((uint64_t)st.st_size == gone->seen) {
         return MRMR_OK;
     }
+    gone->stamp++;
     mrmr_err err = journal_read_locked(gone, (uint64_t)st.st_size);
     if (err)
         gone_table_clear(gone); /* what is half read is read again */
@@ -419,6 +422,13 @@ static mrmr_err write_at(int fd, const struct mrmr_bytes *bytes, uint64_t offset
     return fdatasync(fd) < 0 ? mrmr_fail_errno(errno, "sync", GONE_NAME) : MRMR_OK;
 }
 
+mrmr_err gone_full(void)
+{
+    return mrmr_err_hint(
+        mrmr_fail(MRMR_SPACE, "too much was removed from drives that are away, or changed"),
+        "connect them, or, if they are lost: mrmr rebuild");
+}
+
 static mrmr_err journal_append(
     const struct pool_gone *gone, const struct mrmr_bytes *bytes, uint64_t most)
 {
@@ -431,9 +441,7 @@ static mrmr_err journal_append(
         return mrmr_fail_errno(errno, "stat", GONE_NAME);
     uint64_t offset = aligned((size_t)st.st_size);
     if (offset + bytes->size > most)
-        return mrmr_err_hint(
-            mrmr_fail(MRMR_SPACE, "too much was removed from drives that are away, or changed"),
-            "connect them, or, if they are lost: mrmr rebuild");
+        return gone_full();
     mrmr_err err = write_at(fd, bytes, offset);
     if (!err && !offset && fsync(gone->dirfd) < 0)
         err = mrmr_fail_errno(errno, "sync the folder of", GONE_NAME);

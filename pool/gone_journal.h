@@ -28,10 +28,11 @@ struct pool_gone {
 
     pthread_mutex_t lock;
     /* Guarded by lock. */
-    int fd;        /* of the journal that was read; -1: there was none */
-    uint64_t at;   /* behind the last whole record of it */
-    uint64_t seen; /* its size when it was read */
-    uint64_t base; /* its size when it was read first, or was replaced */
+    int fd;         /* of the journal that was read; -1: there was none */
+    uint64_t at;    /* behind the last whole record of it */
+    uint64_t seen;  /* its size when it was read */
+    uint64_t base;  /* its size when it was read first, or was replaced */
+    uint64_t stamp; /* another one whenever there may be other records */
     uint64_t dead,
         maybe; /* bytes of it: marks, and what was dropped; SETs after which there are others */
     struct gone_entry **entry; /* in order */
@@ -54,6 +55,7 @@ mrmr_err gone_record_append(const struct pool_gone_record *record, struct mrmr_b
 enum gone_mark { GONE_OVER, GONE_DROPPED };
 mrmr_err gone_marks_append(
     enum gone_mark mark, const uint64_t ids[], size_t n, struct mrmr_bytes *bytes);
+mrmr_err gone_full(void); /* MRMR_SPACE, with its story */
 /* Durable, and in the table, on return. MRMR_SPACE: it would be longer than `most` then. */
 mrmr_err gone_append(struct pool_gone *gone, const struct mrmr_bytes *bytes, uint64_t most);
 /* The journal has these records from now on. */

@@ -287,13 +287,21 @@ static mrmr_err drop_stop(
     return pool_stop_for_some(pool, job, drives, ndrives);
 }
 
-mrmr_err pool_moved_drop(
-    struct pool *pool, const struct pool_job *job, uint64_t size, int64_t drives[], size_t ndrives)
+mrmr_err pool_moved_drop_after(struct pool *pool, const struct pool_job *job, uint64_t size,
+    int64_t drives[], size_t ndrives, pool_moved_last last, void *arg)
 {
     if (!size || !ndrives)
         return MRMR_OK;
     MRMR_TRY(drop_stop(pool, job, drives, &ndrives));
-    mrmr_err err = drop_rewrite(pool, size, drives, ndrives);
+    mrmr_err err = last ? last(arg, drives, &ndrives) : MRMR_OK;
+    if (!err)
+        err = drop_rewrite(pool, size, drives, ndrives);
     pool_writers_go(pool->writers);
     return err;
+}
+
+mrmr_err pool_moved_drop(
+    struct pool *pool, const struct pool_job *job, uint64_t size, int64_t drives[], size_t ndrives)
+{
+    return pool_moved_drop_after(pool, job, size, drives, ndrives, NULL, NULL);
 }

@@ -170,6 +170,11 @@ mrmr_err pool_moved_size(struct pool *pool, const struct pool_job *job, uint64_t
  * records, and drives[] is without it after; also without those that were given up, whose records go. */
 mrmr_err pool_moved_drop(
     struct pool *pool, const struct pool_job *job, uint64_t size, int64_t drives[], size_t ndrives);
+/* The same; `last` is asked while the writers stand still, and takes out those drives that keep their
+ * records after all. */
+typedef mrmr_err (*pool_moved_last)(void *arg, int64_t drives[], size_t *ndrives);
+mrmr_err pool_moved_drop_after(struct pool *pool, const struct pool_job *job, uint64_t size,
+    int64_t drives[], size_t ndrives, pool_moved_last last, void *arg);
 
 /* --- between moved.c and moved_map.c --- */
 

@@ -28,6 +28,9 @@
 #include <fcntl.h>
 #include <string.h>
 
+/* How often records are looked at for what came meanwhile, before the writers stand still. */
+enum { FOLLOW_ROUNDS = 3 };
+
 struct scan {
     struct pool *pool;
     const struct pool_job *job;
@@ -37,6 +40,7 @@ struct scan {
     uint64_t moved_before; /* bytes of what was renamed, when the scan began */
     struct pool_gone *gone;
     struct pool_gone_list over; /* what had been applied when the scan began */
+    uint64_t followed; /* stamp of what was recorded, as it was given the catalog's paths last */
     struct pool_scan_drive *drive;
     struct pool_scan_worker *worker; /* worker[i].arg is &drive[i] */
     size_t n;
@@ -236,24 +240,68 @@ static mrmr_err scan_renames_wait(struct scan *s, int64_t drive, bool *ret_wait)
     return MRMR_OK;
 }
 
-/* What was renamed before the scan began is known by its new name, on drives that were seen whole. */
+/* What is recorded for the drive goes by the catalog's paths, and nothing that the drive was asked for
+ * needs its renames still. Else it keeps them, and the scan goes on. */
+static mrmr_err scan_follow(struct scan *s, struct pool_drive *drive, bool *ret_followed)
+{
+    size_t left = 0;
+    bool wait = false;
+    mrmr_err err = pool_gone_follow(s->pool, s->job, s->gone, drive, &left);
+    if (!err)
+        err = scan_renames_wait(s, drive->meta.id, &wait);
+    *ret_followed = !err && !wait && !left;
+    if (!err || err == MRMR_NOMEM || err == MRMR_CANCELLED)
+        return err;
+    pool_tell_story(s->pool, s->job, true, "removal-waits", drive,
+        "what was removed or changed while a drive was away could not be given its new paths");
+    return MRMR_OK;
+}
+
+/* Those that came while the scan looked: nobody adds any now. */
+static mrmr_err scan_follow_last(void *arg, int64_t drives[], size_t *ndrives)
+{
+    struct scan *s = arg;
+    uint64_t stamp;
+    size_t n = 0;
+    MRMR_TRY(pool_gone_stamp(s->gone, &stamp));
+    if (stamp == s->followed)
+        return MRMR_OK;
+    for (size_t i = 0; i < *ndrives; i++) {
+        bool followed;
+        MRMR_TRY(scan_follow(s, pool_drive_by_id(s->pool, drives[i]), &followed));
+        if (followed)
+            drives[n++] = drives[i];
+    }
+    *ndrives = n;
+    return MRMR_OK;
+}
+
+/* What was renamed before the scan began is known by its new name, on drives that were seen whole. Paths
+ * are looked for while others write, and once more only if there are other records by then. */
 static mrmr_err scan_drop_moved(struct scan *s)
 {
     mrmr_autofree int64_t *drives = calloc(s->n + 1, sizeof *drives);
+    uint64_t stamp;
     size_t n = 0;
     if (!drives)
         return mrmr_nomem();
-    for (size_t i = 0; i < s->n; i++) {
-        bool done = false, wait;
-        if (!s->worker[i].err)
-            MRMR_TRY(pool_gone_follow(s->pool, s->gone, s->worker[i].drive));
-        if (!s->worker[i].err)
-            MRMR_TRY(pool_scan_is_done_with_moves(&s->drive[i], &done));
-        MRMR_TRY(scan_renames_wait(s, s->worker[i].drive->meta.id, &wait));
-        if (done && !wait)
-            drives[n++] = s->worker[i].drive->meta.id;
+    for (unsigned round = 0; round < FOLLOW_ROUNDS; round++) {
+        n = 0;
+        MRMR_TRY(pool_gone_stamp(s->gone, &s->followed));
+        for (size_t i = 0; i < s->n; i++) {
+            bool done = false, followed = false;
+            if (!s->worker[i].err)
+                MRMR_TRY(scan_follow(s, s->worker[i].drive, &followed));
+            if (followed)
+                MRMR_TRY(pool_scan_is_done_with_moves(&s->drive[i], &done));
+            if (done)
+                drives[n++] = s->worker[i].drive->meta.id;
+        }
+        MRMR_TRY(pool_gone_stamp(s->gone, &stamp));
+        if (stamp == s->followed)
+            break;
     }
-    return pool_moved_drop(s->pool, s->job, s->moved_before, drives, n);
+    return pool_moved_drop_after(s->pool, s->job, s->moved_before, drives, n, scan_follow_last, s);
 }
 
 /* What was touched there is not known one by one: touched.h says what that costs. */

@@ -72,16 +72,35 @@ mrmr_err pool_scan_extents_in(struct meta *meta, int64_t node, unsigned states, 
 
 /* --- Content --- */
 
-static mrmr_err apply_attrs(
-    struct pool_scan_drive *scan, int64_t node, const char *path, bool *ret_read)
+/* What lies at the path is what was seen, and has not changed since, as far as the drive can tell. */
+static bool apply_is_seen(
+    const struct pool_scan_drive *scan, const char *path, const struct meta_node *seen)
+{
+    const struct drv_info *info = &scan->drive->info;
+    struct meta_node now = {0};
+    struct drv_stat stat;
+    if (drv_stat(scan->drive->drv, path, &stat))
+        return false;
+    pool_node_from_stat(&now, &stat);
+    return now.type == seen->type && !pool_scan_is_other(info, seen, &now) &&
+           (!(info->caps & DRV_CAP_STABLE_CTIME) || now.ctime == seen->ctime);
+}
+
+/* A path is the catalog's, which another file may have by now, or have still: of what was not seen
+ * there by the scan nothing is taken. */
+static mrmr_err apply_attrs(struct pool_scan_drive *scan, int64_t node,
+    const struct meta_node *seen, const char *path, bool *ret_read)
 {
     mrmr_autobytes struct mrmr_bytes attrs = MRMR_BYTES_INIT;
     *ret_read = true;
     if (!(scan->drive->info.caps & DRV_CAP_XATTR))
         return MRMR_OK;
+    *ret_read = apply_is_seen(scan, path, seen);
+    if (!*ret_read)
+        return MRMR_OK;
     mrmr_err err = pool_attrs_read(scan->drive->drv, path, &attrs);
-    *ret_read = !err;
-    if (err)
+    *ret_read = !err && apply_is_seen(scan, path, seen);
+    if (!*ret_read)
         return err == MRMR_NOMEM ? err : MRMR_OK;
     return meta_attr_set(scan->pool->meta, node, attrs.data, attrs.size);
 }
@@ -96,7 +115,7 @@ static mrmr_err apply_details(
     struct drv_stat stat;
     bool read;
     MRMR_TRY(pool_paths_get(scan->pool, &scan->paths, node->id, &path));
-    MRMR_TRY(apply_attrs(scan, node->id, path, &read));
+    MRMR_TRY(apply_attrs(scan, node->id, node, path, &read));
     mrmr_err err = drv_stat(drv, path, &stat);
     if (err == MRMR_NOMEM)
         return err;
@@ -227,7 +246,8 @@ static mrmr_err apply_is_kept(struct pool_scan_drive *scan, const struct meta_no
 }
 
 /* Its attributes may have been changed, too, and nothing would tell the next scan. Where they cannot be read, as
- * where a folder above it has moved and is not in its place yet, that one finds another ctime. */
+ * where a folder above it has moved and is not in its place yet, and another file may have its path there,
+ * that one finds another ctime. */
 static mrmr_err apply_moved_take(
     struct pool_scan_drive *scan, struct meta_node *node, const struct meta_node *now, bool recheck)
 {
@@ -237,7 +257,7 @@ static mrmr_err apply_moved_take(
     bool read = true;
     if (!(scan->drive->info.caps & DRV_CAP_STABLE_CTIME) || ctime != now->ctime) {
         MRMR_TRY(meta_path(meta, node->id, &path));
-        MRMR_TRY(apply_attrs(scan, node->id, path.data, &read));
+        MRMR_TRY(apply_attrs(scan, node->id, now, path.data, &read));
     }
     pool_scan_node_take(node, now);
     if (!read)

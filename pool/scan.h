@@ -172,9 +172,11 @@ struct pool_scan_drive {
     uint64_t files, added, added_files, unreadable;
 
     /* Of the judgement. */
-    bool hold;                     /* nothing that vanished or changed takes effect */
-    unsigned waits;                /* for files that were being cut short */
-    struct mrmr_bytes aside;       /* struct meta_change that do not count */
+    bool hold;               /* nothing that vanished or changed takes effect */
+    unsigned waits;          /* for files that were being cut short */
+    struct mrmr_bytes aside; /* struct meta_change that do not count */
+    struct mrmr_bytes
+        unread; /* struct meta_node: what moved, and was not found for its attributes */
     struct pool_scan_ids escaped;  /* nodes that were renamed under the walk, and not found yet */
     struct pool_scan_list orphans; /* nodes whose last name may have gone */
     struct pool_paths paths;
@@ -222,6 +224,8 @@ mrmr_err pool_scan_apply_recheck(
  * `replace` did not allow to take it. */
 mrmr_err pool_scan_apply_move(
     struct pool_scan_drive *scan, const struct meta_change *change, bool replace, bool *ret_done);
+/* Once all that moved is in its place: the attributes of what was not to be found before. */
+mrmr_err pool_scan_apply_unread(struct pool_scan_drive *scan);
 /* Take a name from its node, which has a turn at the end if that was its last. *ret_free false: the
  * node is kept as it is, with the name. */
 mrmr_err pool_scan_apply_free(struct pool_scan_drive *scan, const struct meta_change *change,

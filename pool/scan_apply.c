@@ -245,9 +245,10 @@ static mrmr_err apply_is_kept(struct pool_scan_drive *scan, const struct meta_no
     return pool_scan_extents_in(scan->pool->meta, node->id, POOL_SCAN_WANTED, ret_kept);
 }
 
-/* Its attributes may have been changed, too, and nothing would tell the next scan. Where they cannot be read, as
- * where a folder above it has moved and is not in its place yet, and another file may have its path there,
- * that one finds another ctime. */
+/* Its attributes may have been changed, too, and nothing would tell the next scan. Where they cannot be
+ * read, as where a folder above it has moved and is not in its place yet, and another file may have its
+ * path there, that is done once all is in its place. If it is not there then, either, the next scan
+ * finds another ctime. */
 static mrmr_err apply_moved_take(
     struct pool_scan_drive *scan, struct meta_node *node, const struct meta_node *now, bool recheck)
 {
@@ -260,10 +261,43 @@ static mrmr_err apply_moved_take(
         MRMR_TRY(apply_attrs(scan, node->id, now, path.data, &read));
     }
     pool_scan_node_take(node, now);
-    if (!read)
+    if (!read) {
+        struct meta_node seen = *now;
+        seen.id = node->id;
         node->ctime = ctime;
+        MRMR_TRY(mrmr_bytes_add(&scan->unread, &seen, sizeof seen));
+    }
     node->recheck = recheck;
     return meta_node_store(meta, node);
+}
+
+static mrmr_err apply_unread_one(struct pool_scan_drive *scan, const struct meta_node *seen)
+{
+    struct meta *meta = scan->pool->meta;
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct meta_node node;
+    bool read;
+    mrmr_err err = meta_node_get(meta, seen->id, &node);
+    if (err)
+        return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
+    if (node.ctime == seen->ctime || meta_path(meta, node.id, &path) || !path.size)
+        return MRMR_OK;
+    MRMR_TRY(apply_attrs(scan, node.id, seen, path.data, &read));
+    if (!read)
+        return MRMR_OK;
+    node.ctime = seen->ctime;
+    return meta_node_store(meta, &node);
+}
+
+mrmr_err pool_scan_apply_unread(struct pool_scan_drive *scan)
+{
+    struct meta_node seen;
+    for (size_t at = 0; at < scan->unread.size; at += sizeof seen) {
+        memcpy(&seen, scan->unread.data + at, sizeof seen);
+        MRMR_TRY(apply_unread_one(scan, &seen));
+    }
+    mrmr_bytes_clear(&scan->unread);
+    return MRMR_OK;
 }
 
 /* The node itself as it was seen under its new name; other content than before is judged like any

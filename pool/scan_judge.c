@@ -553,6 +553,7 @@ static mrmr_err judge_all(struct pool_scan_drive *scan)
     MRMR_TRY(judge_hold(scan));
     if (!scan->hold)
         MRMR_TRY(judge_names(scan));
+    MRMR_TRY(pool_scan_apply_unread(scan));
     scan->files = files; /* not twice what was looked at twice */
     MRMR_TRY(judge_each(scan, META_CHANGE_VANISHED, judge_vanished));
     MRMR_TRY(pool_scan_apply_orphans(scan));

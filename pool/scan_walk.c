@@ -691,6 +691,7 @@ void pool_scan_walk_free(struct pool_scan_drive *scan)
     places_free(&scan->todo);
     places_free(&scan->later);
     mrmr_bytes_free(&scan->aside);
+    mrmr_bytes_free(&scan->unread);
     mrmr_bytes_free(&scan->unseen);
     pool_scan_ids_free(&scan->escaped);
     pool_scan_ids_free(&scan->appeared);

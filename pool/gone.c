@@ -314,6 +314,62 @@ mrmr_err pool_gone_settle(struct pool_gone *gone, uint64_t ids[], size_t n, bool
     return err;
 }
 
+/* --- what is begun --- */
+
+/* Those that wait, and are not marked yet; the first *n. */
+static void ids_to_begin(struct pool_gone *gone, uint64_t ids[], size_t *n)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < *n; i++) {
+        const struct gone_entry *entry = gone_by_id(gone, ids[i]);
+        if (entry && !entry->record.over && !entry->begun)
+            ids[left++] = ids[i];
+    }
+    *n = left;
+}
+
+static mrmr_err begin_locked(struct pool_gone *gone, uint64_t ids[], size_t n)
+{
+    mrmr_autobytes struct mrmr_bytes bytes = MRMR_BYTES_INIT;
+    MRMR_TRY(gone_refresh(gone));
+    ids_to_begin(gone, ids, &n);
+    if (!n)
+        return MRMR_OK;
+    MRMR_TRY(gone_marks_append(GONE_BEGUN, ids, n, &bytes));
+    mrmr_err err = gone_append(gone, &bytes, GONE_MOST);
+    if (err != MRMR_SPACE)
+        return err;
+    for (size_t i = 0; i < n; i++)
+        gone_by_id(gone, ids[i])->begun = true;
+    return gone_compact(gone);
+}
+
+mrmr_err pool_gone_begin(struct pool_gone *gone, uint64_t ids[], size_t n)
+{
+    if (!n)
+        return MRMR_OK;
+    mrmr_locked(&gone->lock);
+    MRMR_TRY(lock_set(gone, LOCK_JOURNAL, F_WRLCK));
+    mrmr_err err = begin_locked(gone, ids, n);
+    lock_set(gone, LOCK_JOURNAL, F_UNLCK);
+    return err;
+}
+
+mrmr_err pool_gone_get(struct pool_gone *gone, uint64_t id, struct pool_gone_list *ret_list)
+{
+    mrmr_locked(&gone->lock);
+    const struct gone_entry *entry = gone_by_id(gone, id);
+    struct pool_gone_list list = {.record = calloc(1, sizeof *list.record)};
+    mrmr_err err = list.record ? MRMR_OK : mrmr_nomem();
+    if (!err && entry)
+        err = list_add(&list, &entry->record);
+    if (err)
+        pool_gone_list_free(&list);
+    else
+        *ret_list = list;
+    return err;
+}
+
 /* --- other paths --- */
 
 static int id_compare(const void *a, const void *b)
@@ -338,6 +394,7 @@ static mrmr_err repath_locked(struct pool_gone *gone, const struct pool_gone_pat
         any = any || path;
         MRMR_TRY(gone_record_append(&record, &bytes));
     }
+    MRMR_TRY(gone_begun_append(gone, &bytes));
     if (any && bytes.size > GONE_MOST)
         return gone_full();
     return any ? gone_replace(gone, &bytes) : MRMR_OK;

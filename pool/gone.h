@@ -101,6 +101,13 @@ void pool_gone_list_free(struct pool_gone_list *list);
  * up. It costs as much as there are ids, and now and then, by what was added since, the journal. */
 mrmr_err pool_gone_settle(struct pool_gone *gone, uint64_t ids[], size_t n, bool drop);
 
+/* What they ask for may be on the drive from now on: durable on return. None of them is made one with
+ * another until it is over; those that were before are not there any more, so they are read again after
+ * that. Ids that are not there are fine; the array is used up. */
+mrmr_err pool_gone_begin(struct pool_gone *gone, uint64_t ids[], size_t n);
+/* The record of this id as it is now, or none. */
+mrmr_err pool_gone_get(struct pool_gone *gone, uint64_t id, struct pool_gone_list *ret_list);
+
 /* What the catalog has at the paths of these records has others now: they are given these, which are
  * valid, and not too long (pool_gone_path_fits). The array is put in order. MRMR_SPACE: the journal
  * would be too long; all have the paths that they had. */

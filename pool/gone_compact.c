@@ -9,10 +9,13 @@
  * record that sets a mode or an owner stays if an extended attribute was set between the two: that may
  * have needed it.
  *
- * A cut that came after an earlier record's values were set on the drive, and before it was over,
- * leaves there what the later one does not know. It was set before the later one was asked for, as its
- * ctime says, and so is set again. On a drive without ctimes that can be trusted it is left, and told
- * of, as what anybody set there.
+ * Crash argument. An earlier record's values may be on the drive before it is over, and a later one that
+ * had taken its place would take them, after a cut, for what somebody set there since. So whoever sets
+ * attributes marks their records as begun first, which is durable before anything is set, and reads them
+ * once more after that (pool_gone_begin): what was made one with a later record before that has gone, and is
+ * not set; what has the mark stays as it is, and the later one with the values that it had, until
+ * it is over, through however many cuts. By the replace of the journal (gone.h) either both of two
+ * records are there or the one that says what both said, and with those that have begun their marks.
  */
 #include "pool/gone_format.h"
 #include "pool/gone_journal.h"
@@ -113,7 +116,8 @@ static void look_at(struct compacting *c, size_t i)
     if (entry->dropped || !pool_later_set(&entry->record, &set))
         return;
     struct kept **bucket = &c->bucket[gone_bucket(c->gone, entry->record.drive, entry->path)];
-    c->drop[i] = is_said_later(*bucket, entry, &set);
+    const bool begun = entry->begun && !entry->record.over;
+    c->drop[i] = !begun && is_said_later(*bucket, entry, &set);
     if (c->drop[i])
         return;
     struct kept *kept = &c->room[c->used++];
@@ -132,6 +136,7 @@ static mrmr_err compact(struct compacting *c)
     for (size_t i = 0; i < gone->entries; i++)
         if (!gone->entry[i]->dropped && !c->drop[i])
             MRMR_TRY(gone_record_append(&gone->entry[i]->record, &bytes));
+    MRMR_TRY(gone_begun_append(gone, &bytes));
     return gone_replace(gone, &bytes);
 }
 

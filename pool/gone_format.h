@@ -37,8 +37,9 @@ struct gone_header {
 };
 static_assert(sizeof(struct gone_header) == 104, "a record's header");
 
-/* Kinds of records that say something of records before them: without a path, and followed by ids. */
-enum { GONE_MARK_OVER = 16, GONE_MARK_DROPPED = 17 };
+/* Kinds of records that say something of records before them: without a path, and followed by ids.
+ * Begun: what they ask for may be on the drive. */
+enum { GONE_MARK_OVER = 16, GONE_MARK_DROPPED = 17, GONE_MARK_BEGUN = 18 };
 
 /* Between a record's header and its path, if it has the second magic. */
 struct gone_later {

@@ -142,7 +142,8 @@ static bool has_set(const struct pool_gone *gone, const struct gone_entry *entry
 
 static bool is_mark(const struct gone_later *later)
 {
-    return later->kind == GONE_MARK_OVER || later->kind == GONE_MARK_DROPPED;
+    return later->kind == GONE_MARK_OVER || later->kind == GONE_MARK_DROPPED ||
+           later->kind == GONE_MARK_BEGUN;
 }
 
 /* Of a folder's time nobody asks (gone_format.h). */
@@ -163,6 +164,8 @@ static void table_mark(struct pool_gone *gone, const struct gone_header *header)
         struct gone_entry *entry = gone_by_id(gone, id);
         if (entry && body.later.kind == GONE_MARK_DROPPED)
             table_drop(gone, entry);
+        else if (entry && body.later.kind == GONE_MARK_BEGUN)
+            entry->begun = true;
         else if (entry)
             table_over(entry, header->mtime);
     }
@@ -187,7 +190,7 @@ static mrmr_err table_add(struct pool_gone *gone, const struct gone_header *head
         header->drive, (enum meta_type)header->type, header->size, header->ino, header->mtime,
         header->btime, header->over, entry->path, extra, body.later.extra_size};
     entry->length = header->length;
-    entry->dropped = false;
+    entry->dropped = entry->begun = false;
     if (entry->record.kind == POOL_GONE_SET && has_set(gone, entry))
         gone->maybe += entry->length;
     table_put(gone, entry);
@@ -297,14 +300,28 @@ mrmr_err gone_marks_append(
     enum gone_mark mark, const uint64_t ids[], size_t n, struct mrmr_bytes *bytes)
 {
     enum { EACH = GONE_EXTRA_MOST / sizeof(uint64_t) };
+    static const uint32_t kinds[] = {[GONE_OVER] = GONE_MARK_OVER,
+        [GONE_DROPPED] = GONE_MARK_DROPPED,
+        [GONE_BEGUN] = GONE_MARK_BEGUN};
     for (size_t at = 0; at < n; at += EACH) {
         const size_t some = n - at < EACH ? n - at : EACH;
-        const struct gone_later later = {
-            mark == GONE_OVER ? GONE_MARK_OVER : GONE_MARK_DROPPED, (uint32_t)(some * sizeof *ids)};
+        const struct gone_later later = {kinds[mark], (uint32_t)(some * sizeof *ids)};
         struct gone_header header = {.magic = GONE_LATER_MAGIC, .mtime = mrmr_clock_real()};
         MRMR_TRY(append(&header, &later, "", ids + at, bytes));
     }
     return MRMR_OK;
+}
+
+mrmr_err gone_begun_append(const struct pool_gone *gone, struct mrmr_bytes *bytes)
+{
+    mrmr_autofree uint64_t *ids = calloc(gone->entries + 1, sizeof *ids);
+    size_t n = 0;
+    if (!ids)
+        return mrmr_nomem();
+    for (size_t i = 0; i < gone->entries; i++)
+        if (gone->entry[i]->begun && !gone->entry[i]->dropped && !gone->entry[i]->record.over)
+            ids[n++] = gone->entry[i]->record.id;
+    return gone_marks_append(GONE_BEGUN, ids, n, bytes);
 }
 
 /* --- reading --- */

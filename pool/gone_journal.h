@@ -18,6 +18,7 @@ struct gone_entry {
     struct pool_gone_record record;
     uint32_t length; /* in the journal */
     bool dropped;    /* it is in no bucket any more */
+    bool begun;      /* what it asks for may be on the drive */
     char path[];
 };
 
@@ -52,10 +53,12 @@ void gone_table_clear(struct pool_gone *gone);
 
 mrmr_err gone_refresh(struct pool_gone *gone);
 mrmr_err gone_record_append(const struct pool_gone_record *record, struct mrmr_bytes *bytes);
-enum gone_mark { GONE_OVER, GONE_DROPPED };
+enum gone_mark { GONE_OVER, GONE_DROPPED, GONE_BEGUN };
 mrmr_err gone_marks_append(
     enum gone_mark mark, const uint64_t ids[], size_t n, struct mrmr_bytes *bytes);
 mrmr_err gone_full(void); /* MRMR_SPACE, with its story */
+/* What marks say of the records that are written anew. */
+mrmr_err gone_begun_append(const struct pool_gone *gone, struct mrmr_bytes *bytes);
 /* Durable, and in the table, on return. MRMR_SPACE: it would be longer than `most` then. */
 mrmr_err gone_append(struct pool_gone *gone, const struct mrmr_bytes *bytes, uint64_t most);
 /* The journal has these records from now on. */

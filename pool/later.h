@@ -31,7 +31,8 @@
  * drive: a record of it in `moved` is there already, so blocks are found by either path. The rename is
  * durable (both folders synced) before its record is over. A cut before that finds the folder at its
  * new name, or at the old one, and goes on from there; one after it has nothing to do. (3) A cut
- * between attributes: what was set already is what is asked for. Attributes are durable (the folder is
+ * between attributes: what was set already is what is asked for, by a record that is there still, since
+ * those that were begun are made one with no other (gone_compact.c). Attributes are durable (the folder is
  * synced) before their records are over. The time of a folder from which this run removed something
  * is put back before it is judged; a cut in between has it judged as changed later: it is left, and told of.
  * (4) Folders above a new name that the drive has not are made, as other drives have them; those

@@ -513,31 +513,61 @@ static bool is_final_of(struct pool_later *l, const struct pool_later_set *set, 
     return is_final(err);
 }
 
-/* Records of one folder are in order: none is done before one that waits. */
-static mrmr_err set_one(struct pool_later *l, size_t i)
+static mrmr_err set_failed(struct pool_later *l, const struct pool_gone_record *record,
+    const struct pool_later_set *set, const char *path, const struct drv_stat *is, mrmr_err err)
 {
-    const struct pool_gone_record *record = &l->list->record[i];
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    bool final = is_final_of(l, set, path, is, err);
+    mrmr_story_restore(&story);
+    if (!final)
+        return mrmr_err_path(err, record->path);
+    mrmr_log_story(MRMR_LOG_WARN, "an attribute that was set while its drive was away");
+    tell(l, path, NULL, "an attribute cannot be set there, and is what it was");
+    return MRMR_OK;
+}
+
+/* The record is as it was read after it was marked as begun. */
+static mrmr_err set_record(struct pool_later *l, size_t i, const struct pool_gone_record *record)
+{
     mrmr_autofree char *path = NULL;
     struct pool_later_set set;
     struct drv_stat is;
-    if (pool_later_set(record, &set)) {
-        MRMR_TRY(find(l, record, &path, &is));
-        mrmr_err err = path ? set_at(l, i, &set, path, &is) : MRMR_OK;
-        if (err) {
-            struct mrmr_story story;
-            mrmr_story_save(&story);
-            bool final = is_final_of(l, &set, path, &is, err);
-            mrmr_story_restore(&story);
-            if (!final)
-                return mrmr_err_path(err, record->path);
-            mrmr_log_story(MRMR_LOG_WARN, "an attribute that was set while its drive was away");
-            tell(l, path, NULL, "an attribute cannot be set there, and is what it was");
-        } else if (!path && !was_removed(l, record)) {
-            tell(l, record->path, NULL,
-                "it is not found there, or is another folder by now: nothing was set");
-        }
-    }
-    return mrmr_bytes_add(&l->ids, &record->id, sizeof record->id);
+    if (!pool_later_set(record, &set))
+        return MRMR_OK;
+    MRMR_TRY(find(l, record, &path, &is));
+    mrmr_err err = path ? set_at(l, i, &set, path, &is) : MRMR_OK;
+    if (err)
+        return set_failed(l, record, &set, path, &is, err);
+    if (!path && !was_removed(l, record))
+        tell(l, record->path, NULL,
+            "it is not found there, or is another folder by now: nothing was set");
+    return MRMR_OK;
+}
+
+/* Records of one folder are in order: none is done before one that waits. What is not there any more a
+ * later one says, which waits. */
+static mrmr_err set_one(struct pool_later *l, size_t i)
+{
+    const uint64_t id = l->list->record[i].id;
+    struct pool_gone_list now;
+    MRMR_TRY(pool_gone_get(l->gone, id, &now));
+    mrmr_err err = now.n ? set_record(l, i, &now.record[0]) : MRMR_OK;
+    pool_gone_list_free(&now);
+    return err ? err : mrmr_bytes_add(&l->ids, &id, sizeof id);
+}
+
+/* gone_compact.c says why. */
+static mrmr_err sets_begin(struct pool_later *l)
+{
+    mrmr_autofree uint64_t *ids = calloc(l->list->n + 1, sizeof *ids);
+    size_t n = 0;
+    if (!ids)
+        return mrmr_nomem();
+    for (size_t i = 0; i < l->list->n; i++)
+        if (l->list->record[i].kind == POOL_GONE_SET)
+            ids[n++] = l->list->record[i].id;
+    return pool_gone_begin(l->gone, ids, n);
 }
 
 /* --- all of it --- */
@@ -585,6 +615,7 @@ static mrmr_err run(struct pool_later *l)
             MRMR_TRY(rename_one(l, &l->list->record[i]));
     unmake(l);
     MRMR_TRY(l->before(l->arg, NULL));
+    MRMR_TRY(sets_begin(l));
     for (size_t i = 0; i < l->list->n; i++)
         if (l->list->record[i].kind == POOL_GONE_SET)
             MRMR_TRY(set_one(l, i));

@@ -274,17 +274,37 @@ static void ids_of_some(struct pool_gone *gone, uint64_t ids[], size_t *n, bool 
     *n = left;
 }
 
+struct settled { /* what an entry was */
+    bool dropped, over;
+    int64_t mtime;
+};
+
+static struct settled settle_entry(struct gone_entry *entry, const struct settled *to)
+{
+    const struct settled was = {entry->dropped, entry->record.over, entry->record.mtime};
+    entry->dropped = to->dropped;
+    entry->record.over = to->over;
+    if (entry->record.kind != POOL_GONE_REMOVED)
+        entry->record.mtime = to->mtime;
+    return was;
+}
+
 /* There is no room for a word about it, but for the journal without it. */
 static mrmr_err settle_anew(struct pool_gone *gone, const uint64_t ids[], size_t n, bool drop)
 {
-    for (size_t i = 0; i < n; i++) {
+    const struct settled to = {drop, true, mrmr_clock_real()};
+    mrmr_autofree struct settled *was = calloc(n, sizeof *was);
+    if (!was)
+        return mrmr_nomem();
+    for (size_t i = 0; i < n; i++)
+        was[i] = settle_entry(gone_by_id(gone, ids[i]), &to);
+    mrmr_err err = gone_compact(gone);
+    for (size_t i = 0; err && i < n; i++) {
         struct gone_entry *entry = gone_by_id(gone, ids[i]);
-        entry->dropped = drop;
-        entry->record.over = true;
-        if (entry->record.kind != POOL_GONE_REMOVED)
-            entry->record.mtime = mrmr_clock_real();
+        if (entry)
+            settle_entry(entry, &was[i]);
     }
-    return gone_compact(gone);
+    return err;
 }
 
 static mrmr_err settle_locked(struct pool_gone *gone, uint64_t ids[], size_t n, bool drop)
@@ -341,7 +361,10 @@ static mrmr_err begin_locked(struct pool_gone *gone, uint64_t ids[], size_t n)
         return err;
     for (size_t i = 0; i < n; i++)
         gone_by_id(gone, ids[i])->begun = true;
-    return gone_compact(gone);
+    err = gone_compact(gone);
+    for (size_t i = 0; err && i < n; i++)
+        gone_by_id(gone, ids[i])->begun = false; /* nothing says so */
+    return err;
 }
 
 mrmr_err pool_gone_begin(struct pool_gone *gone, uint64_t ids[], size_t n)
@@ -450,12 +473,9 @@ void pool_gone_close(struct pool_gone *gone)
 {
     if (!gone)
         return;
-    gone_table_clear(gone);
+    gone_table_free(gone);
     if (gone->lockfd >= 0)
         close(gone->lockfd);
-    free(gone->entry);
-    free(gone->bucket);
-    free(gone->by_id);
     pthread_mutex_destroy(&gone->applying);
     pthread_mutex_destroy(&gone->lock);
     free(gone);

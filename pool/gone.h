@@ -18,7 +18,9 @@
  * synced: a cut leaves none, or a torn one, and records that wait still. Now and then, when as much of
  * the journal says nothing any more as says something, it is written anew without that
  * (gone_compact.c), by a durable replace (base/durable.h): it is the old or the new one, and by both
- * the same names are gone, and the same is asked of each folder.
+ * the same names are gone, and the same is asked of each folder. Where that fails, as in a folder that is
+ * full, the journal is written on, and tried again when it has doubled; and where a new one cannot be
+ * read, what was known of the old one counts, so that nothing that was removed shows for that.
  *
  * A record goes by the path that the catalog had. A scan that brings the catalog up to date with what
  * was renamed gives the records that are left the new paths (gone_follow.c), after its commit and

@@ -32,10 +32,14 @@ static uint64_t more(uint64_t a, uint64_t b)
 }
 
 /* However often it is asked for, no more is written than twice what was added: either half of the journal is
- * dead, which it is not after that, or it has doubled since. */
+ * dead, which it is not after that, or it has doubled since. One that could not be written anew, as in a
+ * pool's folder that is full, is tried again when it has grown as much once more. */
 bool gone_compact_pays(const struct pool_gone *gone, bool full)
 {
     const uint64_t worth = more(WORTH_LEAST, gone->seen / 2);
+    if (gone->failed &&
+        gone->seen < gone->failed + more(WORTH_LEAST, gone->failed / (full ? 8 : 1)))
+        return false;
     if (!gone->live)
         return gone->dead > 0;
     if (full)
@@ -50,8 +54,15 @@ struct kept { /* of a bucket: the earliest first */
     struct gone_entry *entry;
 };
 
+struct taken { /* what a record was before it took another one over */
+    struct gone_entry *entry;
+    struct pool_later_fixed fixed;
+};
+
 struct compacting {
     struct pool_gone *gone;
+    struct taken *taken; /* one a record at most */
+    size_t ntaken;
     struct kept **bucket; /* as many as the table has */
     struct kept *room;    /* one a record */
     size_t used;
@@ -72,10 +83,12 @@ static bool says_all(const struct pool_later_set *later, const struct pool_later
 }
 
 /* What was there before the earlier one was there before the later one, too. */
-static void take_over(struct gone_entry *later, const struct pool_later_set *set)
+static void take_over(
+    struct compacting *c, struct gone_entry *later, const struct pool_later_set *set)
 {
     struct pool_later_fixed fixed;
     memcpy(&fixed, later->record.extra, sizeof fixed);
+    c->taken[c->ntaken++] = (struct taken){later, fixed};
     if (set->fixed.what & DRV_ATTR_MODE)
         fixed.was.mode = set->fixed.was.mode;
     if (set->fixed.what & DRV_ATTR_UID)
@@ -89,9 +102,19 @@ static void take_over(struct gone_entry *later, const struct pool_later_set *set
     memcpy(later->path + strlen(later->path) + 1, &fixed, sizeof fixed);
 }
 
+/* The journal is as it was. */
+static void give_back(struct compacting *c)
+{
+    while (c->ntaken > 0) {
+        const struct taken *taken = &c->taken[--c->ntaken];
+        memcpy(taken->entry->path + strlen(taken->entry->path) + 1, &taken->fixed,
+            sizeof taken->fixed);
+    }
+}
+
 /* A later record says all that this one says. */
-static bool is_said_later(
-    const struct kept *at, struct gone_entry *entry, const struct pool_later_set *set)
+static bool is_said_later(struct compacting *c, const struct kept *at, struct gone_entry *entry,
+    const struct pool_later_set *set)
 {
     const bool of_xattr = set->fixed.what == 0;
     for (unsigned i = 0; at && i < LATER_MOST; i++, at = at->next) {
@@ -100,7 +123,7 @@ static bool is_said_later(
             !pool_later_set(&at->entry->record, &later))
             continue;
         if (says_all(&later, set)) {
-            take_over(at->entry, set);
+            take_over(c, at->entry, set);
             return true;
         }
         if (later.fixed.xattr != POOL_LATER_NONE && !of_xattr)
@@ -117,7 +140,7 @@ static void look_at(struct compacting *c, size_t i)
         return;
     struct kept **bucket = &c->bucket[gone_bucket(c->gone, entry->record.drive, entry->path)];
     const bool begun = entry->begun && !entry->record.over;
-    c->drop[i] = !begun && is_said_later(*bucket, entry, &set);
+    c->drop[i] = !begun && is_said_later(c, *bucket, entry, &set);
     if (c->drop[i])
         return;
     struct kept *kept = &c->room[c->used++];
@@ -145,16 +168,16 @@ mrmr_err gone_compact(struct pool_gone *gone)
     struct compacting c = {.gone = gone,
         .bucket = calloc(gone->buckets + 1, sizeof(struct kept *)),
         .room = calloc(gone->entries + 1, sizeof *c.room),
+        .taken = calloc(gone->entries + 1, sizeof *c.taken),
         .drop = calloc(gone->entries + 1, sizeof *c.drop)};
-    mrmr_err err = c.bucket && c.room && c.drop ? compact(&c) : mrmr_nomem();
+    mrmr_err err = c.bucket && c.room && c.taken && c.drop ? compact(&c) : mrmr_nomem();
+    if (err) {
+        give_back(&c);
+        gone->failed = gone->seen;
+    }
     free(c.bucket);
     free(c.room);
+    free(c.taken);
     free(c.drop);
-    if (!err)
-        return MRMR_OK;
-    struct mrmr_story story;
-    mrmr_story_save(&story);
-    gone_table_clear(gone); /* its records have taken over what the journal has of others */
-    gone_refresh(gone);
-    return mrmr_story_restore(&story);
+    return err;
 }

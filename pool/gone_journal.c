@@ -81,7 +81,17 @@ void gone_table_clear(struct pool_gone *gone)
     if (gone->fd >= 0)
         close(gone->fd);
     gone->fd = -1;
-    gone->at = gone->seen = gone->base = gone->dead = gone->maybe = 0;
+    gone->at = gone->seen = gone->base = gone->dead = gone->maybe = gone->failed = 0;
+}
+
+void gone_table_free(struct pool_gone *gone)
+{
+    gone_table_clear(gone);
+    free(gone->entry);
+    free(gone->bucket);
+    free(gone->by_id);
+    gone->entry = gone->bucket = gone->by_id = NULL;
+    gone->room = gone->buckets = 0;
 }
 
 static mrmr_err table_grow(struct pool_gone *gone)
@@ -378,11 +388,49 @@ static bool journal_is_same_locked(const struct pool_gone *gone, const struct st
            then.st_dev == now->st_dev && (uint64_t)now->st_size >= gone->seen;
 }
 
-static mrmr_err journal_open_locked(struct pool_gone *gone)
+static mrmr_err journal_read_whole(struct pool_gone *fresh)
 {
-    gone_table_clear(gone);
-    gone->fd = openat(gone->dirfd, GONE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    return gone->fd >= 0 || errno == ENOENT ? MRMR_OK : mrmr_fail_errno(errno, "open", GONE_NAME);
+    struct stat st;
+    fresh->fd = openat(fresh->dirfd, GONE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fresh->fd < 0)
+        return errno == ENOENT ? MRMR_OK : mrmr_fail_errno(errno, "open", GONE_NAME);
+    if (fstat(fresh->fd, &st) < 0)
+        return mrmr_fail_errno(errno, "stat", GONE_NAME);
+    if (!S_ISREG(st.st_mode))
+        return mrmr_err_path(mrmr_fail(MRMR_FORMAT, "not a file"), GONE_NAME);
+    fresh->base = fresh->seen = (uint64_t)st.st_size;
+    return journal_read_locked(fresh, fresh->seen);
+}
+
+/* The table becomes the other one, which is used up. */
+static void table_take(struct pool_gone *gone, struct pool_gone *fresh)
+{
+    gone_table_free(gone);
+    gone->fd = fresh->fd;
+    gone->at = fresh->at;
+    gone->seen = fresh->seen;
+    gone->base = fresh->base;
+    gone->dead = fresh->dead;
+    gone->maybe = fresh->maybe;
+    gone->entry = fresh->entry;
+    gone->entries = fresh->entries;
+    gone->room = fresh->room;
+    gone->live = fresh->live;
+    gone->bucket = fresh->bucket;
+    gone->by_id = fresh->by_id;
+    gone->buckets = fresh->buckets;
+}
+
+/* What was read of the file before counts until all of this one has been. */
+static mrmr_err journal_anew_locked(struct pool_gone *gone)
+{
+    struct pool_gone fresh = {.dirfd = gone->dirfd, .lockfd = -1, .fd = -1};
+    mrmr_err err = journal_read_whole(&fresh);
+    if (err)
+        gone_table_free(&fresh);
+    else
+        table_take(gone, &fresh);
+    return err;
 }
 
 static mrmr_err refresh(struct pool_gone *gone)
@@ -395,25 +443,14 @@ static mrmr_err refresh(struct pool_gone *gone)
             gone_table_clear(gone);
         return MRMR_OK;
     }
-    if (!journal_is_same_locked(gone, &st)) {
-        MRMR_TRY(journal_open_locked(gone));
-        if (gone->fd < 0)
-            return MRMR_OK;
-        if (fstat(gone->fd, &st) < 0)
-            return mrmr_fail_errno(errno, "stat", GONE_NAME);
-        if (!S_ISREG(st.st_mode))
-            return mrmr_err_path(mrmr_fail(MRMR_FORMAT, "not a file"), GONE_NAME);
-        gone->base = (uint64_t)st.st_size;
-    } else if ((uint64_t)st.st_size == gone->seen) {
+    if (!journal_is_same_locked(gone, &st))
+        return journal_anew_locked(gone);
+    if ((uint64_t)st.st_size == gone->seen)
         return MRMR_OK;
-    }
     gone->stamp++;
-    mrmr_err err = journal_read_locked(gone, (uint64_t)st.st_size);
-    if (err)
-        gone_table_clear(gone); /* what is half read is read again */
-    else
-        gone->seen = (uint64_t)st.st_size;
-    return err;
+    MRMR_TRY(journal_read_locked(gone, (uint64_t)st.st_size)); /* else it is read on from there */
+    gone->seen = (uint64_t)st.st_size;
+    return MRMR_OK;
 }
 
 /* Whoever asks without the lock whether there is anything is not told of a table that is half read. */

@@ -29,11 +29,12 @@ struct pool_gone {
 
     pthread_mutex_t lock;
     /* Guarded by lock. */
-    int fd;         /* of the journal that was read; -1: there was none */
-    uint64_t at;    /* behind the last whole record of it */
-    uint64_t seen;  /* its size when it was read */
-    uint64_t base;  /* its size when it was read first, or was replaced */
-    uint64_t stamp; /* another one whenever there may be other records */
+    int fd;          /* of the journal that was read; -1: there was none */
+    uint64_t at;     /* behind the last whole record of it */
+    uint64_t seen;   /* its size when it was read */
+    uint64_t base;   /* its size when it was read first, or was replaced */
+    uint64_t failed; /* its size when it could not be written anew; 0: it could */
+    uint64_t stamp;  /* another one whenever there may be other records */
     uint64_t dead,
         maybe; /* bytes of it: marks, and what was dropped; SETs after which there are others */
     struct gone_entry **entry; /* in order */
@@ -50,6 +51,7 @@ struct gone_entry *gone_first(const struct pool_gone *gone, int64_t drive, const
 size_t gone_bucket(const struct pool_gone *gone, int64_t drive, const char *path);
 struct gone_entry *gone_by_id(const struct pool_gone *gone, uint64_t id);
 void gone_table_clear(struct pool_gone *gone);
+void gone_table_free(struct pool_gone *gone);
 
 mrmr_err gone_refresh(struct pool_gone *gone);
 mrmr_err gone_record_append(const struct pool_gone_record *record, struct mrmr_bytes *bytes);

@@ -4,6 +4,7 @@
  * that nothing is lost by that. Bytes and files are counted, not time.
  */
 #include "pool/gone_format.h"
+#include "pool/gone_journal.h"
 #include "pool/later.h"
 #include "tests/support/rig.h"
 
@@ -314,6 +315,108 @@ static void test_one_mode_again_and_again(void **state)
     end(&w);
 }
 
+/* --- when it cannot be written anew, or read --- */
+
+static struct meta_node removed_node(unsigned i)
+{
+    return (struct meta_node){.drive = 1, .type = META_REG, .size = i, .ino = 1000 + i};
+}
+
+static void removes(struct world *w, unsigned i)
+{
+    const struct meta_node node = removed_node(i);
+    char path[32];
+    snprintf(path, sizeof path, "removed %u", i);
+    rig_ok(pool_gone_add(w->gone, path, &node));
+}
+
+static bool is_removed(struct world *w, unsigned i)
+{
+    const struct meta_node node = removed_node(i);
+    char path[32];
+    snprintf(path, sizeof path, "removed %u", i);
+    return pool_gone_has(w->gone, path, &node);
+}
+
+static void modes_are_asked(struct world *w, unsigned n)
+{
+    const struct meta_node node = {.drive = 1, .type = META_DIR, .ino = 7};
+    uint64_t id;
+    for (unsigned i = 0; i < n; i++) {
+        const struct pool_later_fixed fixed = {
+            .what = DRV_ATTR_MODE, .now = {.mode = i + 1}, .was = {.mode = i}};
+        rig_ok(pool_gone_add_later(w->gone, POOL_GONE_SET, "f", &node, &fixed, sizeof fixed, &id));
+    }
+}
+
+/* In order, each after the one before. */
+static void modes_are_in_order(struct world *w, unsigned n)
+{
+    struct pool_gone_list list;
+    struct pool_later_set set;
+    unsigned mode = 0;
+    rig_ok(pool_gone_list(w->gone, 1, false, &list));
+    for (size_t i = 0; i < list.n; i++) {
+        if (!pool_later_set(&list.record[i], &set))
+            continue;
+        assert_int_equal(set.fixed.was.mode, mode);
+        mode = set.fixed.now.mode;
+    }
+    assert_int_equal(mode, n);
+    pool_gone_list_free(&list);
+}
+
+/* As if the folder was full: each removal is added, and hardly one of them tries the whole. */
+static void test_written_anew_in_vain(void **state)
+{
+    enum { SETS = 400, REMOVALS = 200 };
+    struct world w;
+    unsigned tries = 0;
+    (void)state;
+    begin(&w, 705);
+    assert_int_equal(mkdirat(w.dirfd, ".gone.new", 0700), 0); /* the name that it is written at */
+    modes_are_asked(&w, SETS);
+    modes_are_in_order(&w, SETS);
+    for (unsigned i = 0; i < REMOVALS; i++) {
+        tries += gone_compact_pays(w.gone, false);
+        removes(&w, i);
+    }
+    print_message("%u removals, %u times\n", REMOVALS, tries);
+    assert_in_range(tries, 0, 2);
+    modes_are_in_order(&w, SETS);
+    for (unsigned i = 0; i < REMOVALS; i++)
+        assert_true(is_removed(&w, i));
+    const uint64_t size = journal_size(&w);
+    assert_int_equal(unlinkat(w.dirfd, ".gone.new", AT_REMOVEDIR), 0);
+    for (unsigned i = REMOVALS; journal_size(&w) >= size;
+         i++) { /* later it is, once there is room */
+        assert_in_range(i, 0, 20 * REMOVALS);
+        removes(&w, i);
+    }
+    modes_are_in_order(&w, SETS);
+    end(&w);
+}
+
+/* What cannot be read hides nothing of what was read before. */
+static void test_read_in_vain(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, 706);
+    removes(&w, 0);
+    assert_int_equal(renameat(w.dirfd, "gone", w.dirfd, "aside"), 0);
+    assert_int_equal(mkdirat(w.dirfd, "gone", 0700), 0);
+    assert_int_equal(pool_gone_refresh(w.gone), MRMR_FORMAT);
+    assert_true(is_removed(&w, 0));
+    assert_true(pool_gone_any(w.gone));
+    assert_int_equal(unlinkat(w.dirfd, "gone", AT_REMOVEDIR), 0);
+    assert_int_equal(renameat(w.dirfd, "aside", w.dirfd, "gone"), 0);
+    removes(&w, 1);
+    opened_anew(&w);
+    assert_true(is_removed(&w, 0) && is_removed(&w, 1));
+    end(&w);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -321,6 +424,8 @@ int main(void)
         cmocka_unit_test(test_marks_are_whole_or_nothing),
         cmocka_unit_test(test_set_again_and_again),
         cmocka_unit_test(test_one_mode_again_and_again),
+        cmocka_unit_test(test_written_anew_in_vain),
+        cmocka_unit_test(test_read_in_vain),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_gone_compact", tests, NULL, NULL);

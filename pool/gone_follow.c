@@ -2,8 +2,13 @@
  *
  * Records go by the catalog's paths, and a scan has brought those up to date (gone.h): what they are of
  * is found by the records of renames, and given the path that the catalog has now. What is to be set on
- * a folder is found by its inode, too, wherever somebody moved it; what is to be removed is not, since
- * that one's word is the later one.
+ * a folder is found by its inode, too, where a scan has seen it after somebody moved it on the drive; what is
+ * to be removed is not, since that one's word is the later one.
+ *
+ * By its inode the catalog finds only what it has taken in. What is recorded for a drive is done when
+ * it is back, before any scan: a folder that somebody moved while the drive was out of MRMR's sight is
+ * found by nobody then, nothing is set on it, and the event says so (later_apply.c). It is for records
+ * that wait longer than that, since the drive refused them, and for those that are over.
  */
 #include "pool/gone.h"
 #include "pool/moved.h"

@@ -541,7 +541,9 @@ static mrmr_err set_record(struct pool_later *l, size_t i, const struct pool_gon
         return set_failed(l, record, &set, path, &is, err);
     if (!path && !was_removed(l, record))
         tell(l, record->path, NULL,
-            "it is not found there, or is another folder by now: nothing was set");
+            "it is not found there, or is another folder by now: nothing was set. If it was moved "
+            "on "
+            "the drive itself, set it again at its new place");
     return MRMR_OK;
 }
 

@@ -122,7 +122,7 @@ static char *deep_path(struct mount *m)
     return path;
 }
 
-static void sets_mode(struct mount *m, const char *path)
+static void sets_mode(struct mount *m, const char *path, bool over)
 {
     const struct pool *pool = m->rig->pool;
     struct meta_node node;
@@ -131,7 +131,8 @@ static void sets_mode(struct mount *m, const char *path)
         .what = DRV_ATTR_MODE, .now = {.mode = 0711}, .was = {.mode = node.mode}};
     uint64_t id;
     rig_ok(pool_gone_add_later(m->gone, POOL_GONE_SET, path, &node, &fixed, sizeof fixed, &id));
-    rig_ok(pool_gone_settle(m->gone, &id, 1, false));
+    if (over)
+        rig_ok(pool_gone_settle(m->gone, &id, 1, false));
 }
 
 /* A folder was moved deep down by hand, and is found there by its inode. */
@@ -146,7 +147,7 @@ static void test_too_deep(void **state)
     assert_false(pool_gone_path_fits(there));
     rig_ok(drv_mkdir(m.rig->drive[0].raw, "moved", 0755));
     rig_sync(m.rig);
-    sets_mode(&m, "moved");
+    sets_mode(&m, "moved", true);
     rig_ok(drv_rename(m.rig->drive[0].raw, "moved", there, DRV_RENAME_NOREPLACE));
     rig_sync(m.rig);
     rig_sync(m.rig);
@@ -157,11 +158,43 @@ static void test_too_deep(void **state)
     end(&m);
 }
 
+/* --- what was moved by hand, and not scanned since --- */
+
+static mrmr_err find_advice(const struct pool_event *event, void *arg)
+{
+    *(unsigned *)arg += strcmp(event->kind, "conflict") == 0 &&
+                        strstr(event->text, "set it again at its new place");
+    return MRMR_OK;
+}
+
+/* Nobody knows yet where it is: nothing is set, and whoever asked for it is told what to do. */
+static void test_moved_before_any_scan(void **state)
+{
+    struct mount m;
+    struct drv_stat stat;
+    unsigned n = 0;
+    (void)state;
+    begin(&m, 722);
+    struct drv *raw = m.rig->drive[0].raw;
+    rig_ok(drv_mkdir(raw, "moved", 0755));
+    rig_sync(m.rig);
+    sets_mode(&m, "moved", false);
+    rig_ok(drv_rename(raw, "moved", "elsewhere", DRV_RENAME_NOREPLACE));
+    rig_sync(m.rig);
+    rig_ok(drv_stat(raw, "elsewhere", &stat));
+    assert_int_equal(stat.mode & 07777, 0755);
+    rig_ok(pool_events(m.rig->pool, 0, 1000, find_advice, &n));
+    assert_int_equal(n, 1);
+    assert_int_equal(count(&m, false, "moved"), 0);
+    end(&m);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_removed_while_it_is_scanned),
         cmocka_unit_test(test_too_deep),
+        cmocka_unit_test(test_moved_before_any_scan),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_gone_follow", tests, NULL, NULL);

@@ -55,7 +55,7 @@
  * Or it takes the removal, which was not synced either, and leaves the record: the file is on its
  * drive, shows there, and does not while that is away. Its bytes are safe, in place or where
  * they are kept, and the next scan finds it; and if the drive never comes back, it is restored
- * like all that was removed there (rebuild_gone.c). (3) The scan's commit, and dropping: as with renames. Between the
+ * like all that was removed there, unless something else has its path (rebuild_went.c). (3) The scan's commit, and dropping: as with renames. Between the
  * two the catalog has not the name, or another inode at it: then the record does not count. A drive that
  * tells no times of birth may have given a new file the same number, at the same name: that one does not show
  * while the drive is away, until a scan has dropped the record. If a record cannot be added, or there are too many of
@@ -63,7 +63,8 @@
  * is renamed at the same moment the two records may have the other order: then the same.
  *
  * What was replaced is the older version of something that was never protected, and went with its drive: it
- * does not show while that may come back, and a rebuild of a drive that never does restores it.
+ * does not show while that may come back, and a rebuild of a drive that never does restores it, unless
+ * something else is known to have its path.
  *
  * Paths are relative to the drive's root, with the names as the drive lists them. Threads: any.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Inside of a rebuild: rebuild.c decides what comes back, rebuild_gone.c what does not since it was
- * removed, restore_choose.c where to and whether it is there already, restore.c puts nodes in place.
+ * removed (with rebuild_moved.c and rebuild_went.c), restore_choose.c where to and whether it is there already, restore.c puts nodes in place.
  */
 #ifndef MRMR_POOL_REBUILD_H
 #define MRMR_POOL_REBUILD_H

@@ -23,13 +23,19 @@ static void record_check(const char *record, size_t size, uint8_t ret_check[16])
     memcpy(ret_check, digest.bytes, 16);
 }
 
+/* What a name that went is taken back by has none either. */
+static bool may_lack_to(enum pool_moved_kind kind)
+{
+    return moved_is_gone(kind) || kind == POOL_MOVED_UNDONE;
+}
+
 static mrmr_err record_make(int64_t drive, const char *from, const char *to,
     enum pool_moved_kind kind, const uint64_t inodes[2], struct mrmr_bytes *record)
 {
     size_t nfrom = strlen(from), nto = strlen(to);
     MRMR_TRY(drv_path_check(from));
     MRMR_TRY(drv_path_check(to));
-    if (!nfrom || !nto != moved_is_gone(kind))
+    if (!nfrom || (nto ? moved_is_gone(kind) : !may_lack_to(kind)))
         return mrmr_fail(MRMR_INVALID, "a drive's root is not renamed");
     if (nfrom > POOL_MOVED_PATH_MOST || nto > POOL_MOVED_PATH_MOST)
         return mrmr_fail(MRMR_NAME_TOO_LONG, "the path is too long to be renamed");
@@ -52,7 +58,8 @@ static bool head_fits(const struct moved_head *head, size_t left)
 {
     size_t paths = (size_t)head->from + head->to + 2;
     return head->kind >= POOL_MOVED_RENAME && head->kind <= POOL_MOVED_REPLACED && head->from &&
-           !head->to == moved_is_gone((enum pool_moved_kind)head->kind) &&
+           (head->to ? !moved_is_gone((enum pool_moved_kind)head->kind)
+                     : may_lack_to((enum pool_moved_kind)head->kind)) &&
            head->from <= POOL_MOVED_PATH_MOST && head->to <= POOL_MOVED_PATH_MOST &&
            (head->size == sizeof *head + paths ||
                head->size == sizeof *head + paths + MOVED_INODES) &&

@@ -66,6 +66,12 @@
  * does not show while that may come back, and a rebuild of a drive that never does restores it, unless
  * something else is known to have its path.
  *
+ * A name that went from what lives on by one that the catalog does not have yet is recorded only when
+ * that went, too (tree_went.h): else nothing of it would show. One that its inode is given again, by a
+ * link, is no name that went: a record without a second path takes that back (POOL_MOVED_UNDONE). It is added
+ * after the link was made; without it, as after a cut, the name does not show while the drive is away, until the
+ * next scan, and is not restored by a rebuild of a part of the drive before that.
+ *
  * Paths are relative to the drive's root, with the names as the drive lists them. Threads: any.
  */
 #ifndef MRMR_POOL_MOVED_H
@@ -77,7 +83,8 @@ enum pool_moved_kind {
     POOL_MOVED_RENAME = 1, /* from became to; what was there before is elsewhere or gone */
     POOL_MOVED_EXCHANGE,   /* each became the other, in one step */
     POOL_MOVED_UNDONE,     /* the last record before that has the same paths and inodes is of what
-                              was not made; of itself it is no rename */
+                              was not made, or, without a path `to`, of a name that its inode has
+                              again; of itself it is no rename */
     POOL_MOVED_REMOVED,    /* the name `from` went, and has no other path */
     POOL_MOVED_REPLACED,   /* the same, since something has it that the catalog does not know */
 };

@@ -44,6 +44,7 @@ struct moved_gone {
     uint64_t record;
     uint64_t inode[2]; /* with the time of birth */
     enum pool_moved_kind kind;
+    bool undone; /* it has the name again */
 };
 
 /* The drives that have records. */
@@ -193,10 +194,27 @@ static bool is_of(const struct pool_moved *map, const struct moved_entry *entry,
            strcmp(map->text.data + entry->to, record->to) == 0;
 }
 
+static void map_undo_gone(struct pool_moved *map, const struct moved_record *record)
+{
+    for (size_t i = map->ngone; i-- > 0;) {
+        struct moved_gone *gone = &map->gone[i];
+        if (gone->drive != record->drive || gone->inode[0] != record->inode[0] ||
+            gone->inode[1] != record->inode[1] ||
+            strcmp(map->text.data + gone->path, record->from) != 0)
+            continue;
+        gone->undone = true;
+        return;
+    }
+}
+
 /* Mostly it is the last one: whoever renames takes it back at once. Both are dropped together, so that
  * it is there. To be told of it twice does not change it. */
 static void map_undo(struct pool_moved *map, const struct moved_record *record)
 {
+    if (!*record->to) {
+        map_undo_gone(map, record);
+        return;
+    }
     for (size_t i = map->n; i-- > 0;) {
         struct moved_entry *entry = &map->entry[i];
         if (entry->back || !is_of(map, entry, record))
@@ -591,7 +609,7 @@ static mrmr_err steps_locked(
     for (size_t i = 0; i < map->n; i++)
         n += is_step(&map->entry[i], drive);
     for (size_t i = 0; i < map->ngone; i++)
-        n += map->gone[i].drive == drive;
+        n += map->gone[i].drive == drive && !map->gone[i].undone;
     steps->stamp = stamp_of(map, drive);
     steps->step = calloc(n + 1, sizeof *steps->step);
     mrmr_err err = steps->step ? MRMR_OK : mrmr_nomem();
@@ -599,7 +617,7 @@ static mrmr_err steps_locked(
         for (;
              !err && g < map->ngone && (i == map->n || map->gone[g].record < map->entry[i].record);
              g++)
-            if (map->gone[g].drive == drive)
+            if (map->gone[g].drive == drive && !map->gone[g].undone)
                 err = steps_add_gone(steps, map, &map->gone[g]);
         if (!err && i < map->n && is_step(&map->entry[i], drive))
             err = steps_add(steps, map, &map->entry[i]);

@@ -29,6 +29,7 @@
 #include "pool/retained.h"
 #include "pool/touched.h"
 #include "pool/tree_change.h"
+#include "pool/tree_went.h"
 #include "pool/writers.h"
 
 #include <errno.h>
@@ -59,6 +60,7 @@ struct tree_keeper {
     uint64_t files_epoch;
     struct undone *undone;
     bool told; /* that names which went could not be recorded */
+    struct tree_went_list went;
 };
 
 /* What stripes count on of one inode. */
@@ -136,6 +138,7 @@ void tree_keep_stop(struct pool_tree *tree)
     keeper_files_close(keeper);
     if (keeper->mounted >= 0)
         close(keeper->mounted);
+    tree_went_clear(&keeper->went);
     pthread_mutex_destroy(&keeper->lock);
     free(keeper);
 }
@@ -316,16 +319,35 @@ static mrmr_err touch(
                  : pool_touched_add_name(keeper->touched, drive, inode->ino);
 }
 
-/* A name of what the catalog has went. If that cannot be recorded it may show again; it stays removed. */
-static void name_went(struct pool_tree *tree, size_t drive, const char *path,
+static mrmr_err went_locked(struct pool_tree *tree, int64_t drive, const char *path,
     const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch)
 {
     struct tree_keeper *keeper = tree->keeper;
-    mrmr_locked(&keeper->lock);
-    mrmr_err err = moved_ready_locked(tree, epoch);
-    if (!err)
+    MRMR_TRY(moved_ready_locked(tree, epoch));
+    mrmr_err err = MRMR_OK;
+    for (struct tree_went *before = NULL;
+         !err && stat->nlink <= 1 && (before = tree_went_take(&keeper->went, drive, stat->ino));
+         free(before))
         err = pool_moved_add_gone(
-            keeper->moved, tree->drive[drive].drive->meta.id, path, kind, stat->ino, stat->btime);
+            keeper->moved, drive, before->path, POOL_MOVED_REMOVED, stat->ino, stat->btime);
+    return err ? err
+               : pool_moved_add_gone(keeper->moved, drive, path, kind, stat->ino, stat->btime);
+}
+
+/* A name of what the catalog has went; the stat is of before. If that cannot be recorded it may show
+ * again; it stays removed. */
+static void name_went(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch)
+{
+    const int64_t id = tree->drive[drive].drive->meta.id;
+    struct tree_keeper *keeper = tree->keeper;
+    bool lives = false;
+    mrmr_err err =
+        kind == POOL_MOVED_REMOVED ? tree_went_lives(tree->pool, id, stat, &lives) : MRMR_OK;
+    mrmr_locked(&keeper->lock);
+    if (!err)
+        err = lives ? tree_went_keep(&keeper->went, id, stat->ino, path)
+                    : went_locked(tree, id, path, stat, kind, epoch);
     if (err && !keeper->told)
         mrmr_log_story(MRMR_LOG_WARN,
             "names that are removed now are listed again if their drive goes before the next sync");
@@ -601,6 +623,44 @@ void tree_keep_replaced_by(struct pool_tree *tree, size_t drive, const char *pat
     const struct drv_stat *stat, uint64_t epoch)
 {
     name_went(tree, drive, path, stat, POOL_MOVED_REPLACED, epoch);
+}
+
+static mrmr_err linked(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch)
+{
+    const struct meta_drive *own = &tree->drive[drive].drive->meta;
+    const uint64_t inodes[] = {stat->ino, (uint64_t)stat->btime};
+    struct meta_node node;
+    mrmr_err err = meta_lookup_path(tree->pool->meta, own->root, path, &node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ||
+        (!err && node.ino != stat->ino))
+        return MRMR_OK;
+    MRMR_TRY(err);
+    mrmr_locked(&tree->keeper->lock);
+    MRMR_TRY(moved_ready_locked(tree, epoch));
+    return pool_moved_add_inodes(
+        tree->keeper->moved, own->id, path, "", POOL_MOVED_UNDONE, inodes, false);
+}
+
+void tree_keep_linked(
+    struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat)
+{
+    uint64_t epoch, stamp;
+    bool any = false;
+    mrmr_err err =
+        stat->ino ? pool_moved_stamp(tree->pool, tree->drive[drive].drive->meta.id, &stamp, &any)
+                  : MRMR_OK;
+    if (!err && !any)
+        return;
+    if (!err)
+        err = pool_writers_begin(tree->keeper->writers, &epoch);
+    if (!err) {
+        err = linked(tree, drive, path, stat, epoch);
+        pool_writers_end();
+    }
+    if (err)
+        mrmr_log_story(MRMR_LOG_WARN,
+            "a name that was made is not listed if its drive goes before the next sync");
 }
 
 /* Whether the catalog has it, and stripes may count on it, or on what lies below it. */

@@ -389,7 +389,9 @@ struct linking {
     struct tree_node *folder;
     const char *name;
     size_t drive;
-    mrmr_err placed; /* whether there is a place for the new name */
+    mrmr_err placed;        /* whether there is a place for the new name */
+    struct mrmr_bytes made; /* it, on the drive, */
+    struct drv_stat stat;   /* of this, before */
 };
 
 static mrmr_err link_path(const char *from, void *arg)
@@ -413,6 +415,10 @@ static mrmr_err link_path(const char *from, void *arg)
         tree_act_as(linking->caller);
         linking->placed = drv_link(drv, from, to.data);
     }
+    linking->stat = stat;
+    mrmr_bytes_clear(&linking->made);
+    if (!linking->placed)
+        linking->placed = mrmr_bytes_str(&linking->made, to.data);
     tree_owe(linking->tree, linking->folder, linking->drive);
     return MRMR_OK;
 }
@@ -472,19 +478,23 @@ static mrmr_err link_in(struct linking *linking, struct tree_node *node, struct 
     }
     tree_own_name(linking->tree, linking->folder, linking->name);
     MRMR_TRY(err);
+    if (linking->made.size)
+        tree_keep_linked(linking->tree, linking->drive, linking->made.data, &linking->stat);
     return pool_tree_lookup(linking->tree, linking->folder->number, linking->name, ret_attr, &keep);
 }
 
 mrmr_err pool_tree_link(struct pool_tree *tree, const struct pool_caller *caller, uint64_t number,
     uint64_t folder, const char *name, struct pool_attr *ret_attr)
 {
-    struct linking linking = {.tree = tree, .caller = caller, .name = name};
+    struct linking linking = {
+        .tree = tree, .caller = caller, .name = name, .made = MRMR_BYTES_INIT};
     struct tree_node *node;
     MRMR_TRY(tree_node(tree, number, false, &node));
     linking.node = node;
     mrmr_err err = tree_node(tree, folder, true, &linking.folder);
     if (!err)
         err = link_in(&linking, node, ret_attr);
+    mrmr_bytes_free(&linking.made);
     tree_put(tree, linking.folder);
     tree_put(tree, node);
     return err;

@@ -161,6 +161,63 @@ static void test_what_is_recorded(void **state)
     destroy(&w);
 }
 
+/* What lives on by a name that the catalog does not have shows by the one that went, until that does. */
+static void test_of_two_names_one_is_new(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_names(&w, RIG_LOCAL, 473);
+    rig_ok(drv_link(w.rig->drive[0].raw, "old", "older"));
+    rig_ok(drv_link(w.rig->drive[0].raw, "saved", "safer"));
+    comes_to_be(&w, "older");
+    comes_to_be(&w, "safer");
+    rig_ok(unlink_at(&w, "old"));
+    rig_ok(unlink_at(&w, "saved"));
+    assert_int_equal(moved_size(&w), 0);
+    rig_ok(unlink_at(&w, "safer"));
+    goes_away(&w);
+    for (unsigned i = 0; i < 2; i++) {
+        reads(&w, "old");
+        lists(&w, "", "old", "saved safer");
+        close_tree(&w);
+        open_tree(&w);
+    }
+    destroy(&w);
+}
+
+/* A name that the catalog has is linked to its inode again: it did not go. */
+static void test_linked_again(void **state)
+{
+    const struct pool_rebuild_options options = {.drive = "d0", .path = "folder/link"};
+    struct pool_rebuild_report report;
+    struct pool_attr attr, linked;
+    struct world w;
+    (void)state;
+    begin_names(&w, RIG_LOCAL, 474);
+    const char *name;
+    rig_ok(unlink_at(&w, "folder/link"));
+    rig_ok(look_at(&w, "linked", &attr));
+    uint64_t folder = folder_of(&w, "folder/link", &name);
+    rig_ok(pool_tree_link(w.tree, NULL, attr.node, folder, name, &linked));
+    rig_ok(unlink_at(&w, "linked"));
+    goes_away(&w);
+    close_tree(&w);
+    open_tree(&w); /* by the records alone */
+    lists(&w, "folder", "link", "");
+    lists(&w, "", "f0", "linked");
+    close_tree(&w);
+    rig_reopen(w.rig);
+    struct pool_job job = rig_job(w.rig);
+    rig_ok(pool_rebuild(w.rig->pool, &job, &options, &report));
+    unsigned n = 0;
+    for (unsigned d = 1; d < w.rig->n; d++) {
+        n += rig_holds(w.rig, d, "folder/link");
+        assert_false(rig_holds(w.rig, d, "linked"));
+    }
+    assert_int_equal(n, 1);
+    destroy(&w);
+}
+
 /* And each change of it that goes wrong takes no more than itself along. */
 static void test_other_changes_go_on(void **state)
 {
@@ -410,6 +467,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_removed_then_away),
         cmocka_unit_test(test_what_is_recorded),
+        cmocka_unit_test(test_of_two_names_one_is_new),
+        cmocka_unit_test(test_linked_again),
         cmocka_unit_test(test_other_changes_go_on),
         cmocka_unit_test(test_killed_after_it),
         cmocka_unit_test(test_killed_before_its_record),

@@ -10,7 +10,9 @@
  * may count wrongly until the next scan: the thing shows under the name that its user wanted to give it.
  *
  * Of a name that went (moved.h) that is asked when a path comes to it: there may be many, and few of them
- * are looked at. It counts if the catalog has just that inode where the name comes from.
+ * are looked at. It counts if the catalog has just that inode where the name comes from. Where it went more
+ * than once that depends on those before it: then all are asked, in order, so that each is asked once,
+ * by those that are known to count.
  *
  * A folder that was made after the last scan is no node of the catalog. It may have been renamed, and
  * what the catalog knows may have been moved into it: `unknown` is how much of a path is such a
@@ -18,7 +20,8 @@
  *
  * What became of a path that is just a step's own is remembered with the step, so that thousands of
  * renames of one thing forth and back cost no more each than one. How much is looked at for any other
- * path is bounded, and so is how long it may become: beyond that it leads nowhere.
+ * path is bounded, and beyond that there is no answer but an error. How long it may become is, too: beyond that
+ * it leads nowhere.
  *
  * Threads: one at a time; what was asked is remembered.
  */
@@ -28,7 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NONE = -1, WORK_MOST = 1 << 20, DEPTH_MOST = 64 };
+enum { NONE = -1, WORK_MOST = 1 << 20 };
 
 enum what { WHAT_STALE, WHAT_KNOWN, WHAT_UNKNOWN, WHAT_NOT_ASKED };
 
@@ -54,6 +57,13 @@ struct now_index {
     ptrdiff_t *bucket;
 };
 
+/* Which names that went were asked of. */
+struct now_asked {
+    size_t upto; /* steps that are judged, and in the index */
+    bool asking; /* of one now */
+    bool all;    /* up to there; then it is of each that comes */
+};
+
 struct pool_moved_now {
     struct pool *pool;
     int64_t drive, root;
@@ -61,8 +71,8 @@ struct pool_moved_now {
     struct now_step *step;
     struct now_index back, forth; /* put in in order, and the other way round */
     size_t buckets;               /* of each; a power of two */
-    unsigned *depth;    /* of names that went, asked of for one another; its own memory, as looks */
-    const char **place; /* where what the catalog knows is now, sorted; of the steps */
+    struct now_asked *asked;      /* its own memory, as looks */
+    const char **place;           /* where what the catalog knows is now, sorted; of the steps */
     size_t places;
     atomic_ullong
         *looks; /* at places and names, so far; its own memory, for it changes when asked */
@@ -78,14 +88,19 @@ static uint64_t hash_of(const char *path, size_t size)
     return hash ^ hash >> 32;
 }
 
+static void index_clear(const struct pool_moved_now *now, const struct now_index *index)
+{
+    for (size_t i = 0; i < now->buckets; i++)
+        index->bucket[i] = NONE;
+}
+
 static mrmr_err index_create(const struct pool_moved_now *now, struct now_index *index)
 {
     index->side = calloc(2 * now->steps.n + 1, sizeof *index->side);
     index->bucket = calloc(now->buckets, sizeof *index->bucket);
     if (!index->side || !index->bucket)
         return mrmr_nomem();
-    for (size_t i = 0; i < now->buckets; i++)
-        index->bucket[i] = NONE;
+    index_clear(now, index);
     return MRMR_OK;
 }
 
@@ -95,7 +110,7 @@ static void index_destroy(struct now_index *index)
     free(index->bucket);
 }
 
-static void index_put(const struct pool_moved_now *now, struct now_index *index, size_t at)
+static void index_put(const struct pool_moved_now *now, const struct now_index *index, size_t at)
 {
     const struct now_step *step = &now->step[at];
     for (unsigned side = 0; step->counts && side < 2 && step->path[side]; side++) {
@@ -122,8 +137,8 @@ static void find_in(const struct pool_moved_now *now, const char *path, size_t s
         const struct now_side *side = &index->side[i];
         const struct now_step *step = &now->step[side->step];
         ptrdiff_t at = (ptrdiff_t)side->step;
-        if ((last ? side->step >= to : side->step < to) || step->size[side->side] != size ||
-            memcmp(step->path[side->side], path, size) != 0)
+        if (!step->counts || (last ? side->step >= to : side->step < to) ||
+            step->size[side->side] != size || memcmp(step->path[side->side], path, size) != 0)
             continue;
         if (found->step == NONE || (last ? at > found->step : at < found->step))
             *found = (struct found){at, side->side};
@@ -135,11 +150,20 @@ static struct found find(
     const struct pool_moved_now *now, const char *path, size_t to, bool last, unsigned *work)
 {
     struct found found = {.step = NONE};
-    for (size_t size = 0; path[size] && *work; --*work) {
+    for (size_t size = 0; path[size] && *work;) {
+        --*work;
         size += strcspn(path + size + 1, "/") + 1;
         find_in(now, path, size, to, last, &found, work);
     }
     return found;
+}
+
+/* What comes of it then is no answer. */
+static mrmr_err too_much(const char *path)
+{
+    return mrmr_err_hint(
+        mrmr_err_path(mrmr_fail(MRMR_UNSUPPORTED, "too many renames have to do with it"), path),
+        "connect its drive and run mrmr sync");
 }
 
 static mrmr_err replace(struct mrmr_bytes *path, size_t size, const char *by, size_t by_size)
@@ -172,8 +196,10 @@ static mrmr_err back(const struct pool_moved_now *now, struct mrmr_bytes *path, 
     size_t unknown = 0;
     for (;;) {
         const struct found found = find(now, path->data, to, true, &work);
-        if (found.step == NONE || !work)
-            return unknown || !work ? mrmr_fail(MRMR_ABSENT, NULL) : MRMR_OK;
+        if (!work)
+            return too_much(path->data);
+        if (found.step == NONE)
+            return unknown ? mrmr_fail(MRMR_ABSENT, NULL) : MRMR_OK;
         const struct now_step *step = &now->step[found.step];
         unsigned was = !found.side;
         if (moved_is_gone(step->kind)) {
@@ -181,8 +207,7 @@ static mrmr_err back(const struct pool_moved_now *now, struct mrmr_bytes *path, 
             MRMR_TRY(went(now, (size_t)found.step, &gone));
             if (gone)
                 return mrmr_fail(MRMR_ABSENT, "it was removed");
-            to = (size_t)found.step;
-            continue;
+            continue; /* it is not found any more */
         }
         if (step->kind == POOL_MOVED_RENAME && found.side == 0)
             return mrmr_fail(MRMR_ABSENT, "it was renamed");
@@ -240,18 +265,41 @@ static mrmr_err went_judge(const struct pool_moved_now *now, size_t at, bool *re
     return MRMR_OK;
 }
 
-/* Those before it may have to be asked first; so many that it matters there are never. */
-static mrmr_err went(const struct pool_moved_now *now, size_t at, bool *ret_went)
+static mrmr_err ask(const struct pool_moved_now *now, size_t at)
 {
     struct now_step *step = &now->step[at];
-    bool gone = false;
+    bool gone;
+    MRMR_TRY(went_judge(now, at, &gone));
+    step->what[0] = gone ? WHAT_KNOWN : WHAT_STALE;
+    step->counts = gone;
+    return MRMR_OK;
+}
+
+/* Each when just those before it that count are in the index. On failure all that may count are. */
+static mrmr_err ask_all(const struct pool_moved_now *now)
+{
     mrmr_err err = MRMR_OK;
-    if (step->what[0] == WHAT_NOT_ASKED && *now->depth < DEPTH_MOST) {
-        ++*now->depth;
-        err = went_judge(now, at, &gone);
-        --*now->depth;
-        if (!err)
-            step->what[0] = gone ? WHAT_KNOWN : WHAT_STALE;
+    index_clear(now, &now->back);
+    for (size_t i = 0; i < now->asked->upto; i++) {
+        if (!err && now->step[i].what[0] == WHAT_NOT_ASKED)
+            err = ask(now, i);
+        index_put(now, &now->back, i);
+    }
+    now->asked->all = !err;
+    return err;
+}
+
+static mrmr_err went(const struct pool_moved_now *now, size_t at, bool *ret_went)
+{
+    const struct now_step *step = &now->step[at];
+    struct now_asked *asked = now->asked;
+    mrmr_err err = MRMR_OK;
+    if (step->what[0] == WHAT_NOT_ASKED && asked->asking) {
+        err = ask_all(now); /* another depends on it; these on none */
+    } else if (step->what[0] == WHAT_NOT_ASKED) {
+        asked->asking = true;
+        err = ask(now, at);
+        asked->asking = false;
     }
     *ret_went = step->what[0] == WHAT_KNOWN;
     return err;
@@ -261,7 +309,10 @@ static mrmr_err judge_all(struct pool_moved_now *now)
 {
     for (size_t i = 0; i < now->steps.n; i++) {
         struct now_step *step = &now->step[i];
+        now->asked->upto = i;
         if (moved_is_gone(step->kind)) {
+            if (now->asked->all)
+                MRMR_TRY(ask(now, i));
             index_put(now, &now->back, i);
             continue;
         }
@@ -272,6 +323,7 @@ static mrmr_err judge_all(struct pool_moved_now *now)
         step->counts = step->what[0] != WHAT_STALE && (!both || step->what[1] != WHAT_STALE);
         index_put(now, &now->back, i);
     }
+    now->asked->upto = now->steps.n;
     return MRMR_OK;
 }
 
@@ -285,7 +337,9 @@ static mrmr_err forth(const struct pool_moved_now *now, size_t from, const char 
     MRMR_TRY(mrmr_bytes_str(&path, to));
     for (;;) {
         const struct found found = find(now, path.data, from, false, &work);
-        if (found.step == NONE || !work)
+        if (!work)
+            return too_much(path.data);
+        if (found.step == NONE)
             break;
         const struct now_step *step = &now->step[found.step];
         bool gone = step->kind == POOL_MOVED_RENAME && found.side == 1; /* it was replaced */
@@ -293,10 +347,8 @@ static mrmr_err forth(const struct pool_moved_now *now, size_t from, const char 
             MRMR_TRY(went(now, (size_t)found.step, &gone));
         if (gone)
             return MRMR_OK;
-        if (moved_is_gone(step->kind)) {
-            from = (size_t)found.step + 1;
+        if (moved_is_gone(step->kind))
             continue;
-        }
         if (path.size == step->size[found.side]) {
             *ret_now = step->now[found.side] ? strdup(step->now[found.side]) : NULL;
             return *ret_now || !step->now[found.side] ? MRMR_OK : mrmr_nomem();
@@ -307,8 +359,8 @@ static mrmr_err forth(const struct pool_moved_now *now, size_t from, const char 
             return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
         from = (size_t)found.step + 1;
     }
-    *ret_now = work ? strdup(path.data) : NULL;
-    return *ret_now || !work ? MRMR_OK : mrmr_nomem();
+    *ret_now = strdup(path.data);
+    return *ret_now ? MRMR_OK : mrmr_nomem();
 }
 
 /* The last one first, so that those before it go on from it. */
@@ -349,8 +401,8 @@ static mrmr_err now_make(struct pool_moved_now *now)
     now->step = calloc(n + 1, sizeof *now->step);
     now->place = calloc(2 * n + 1, sizeof *now->place);
     now->looks = calloc(1, sizeof *now->looks);
-    now->depth = calloc(1, sizeof *now->depth);
-    if (!now->step || !now->place || !now->looks || !now->depth)
+    now->asked = calloc(1, sizeof *now->asked);
+    if (!now->step || !now->place || !now->looks || !now->asked)
         return mrmr_nomem();
     MRMR_TRY(index_create(now, &now->back));
     MRMR_TRY(index_create(now, &now->forth));
@@ -402,7 +454,7 @@ void pool_moved_now_destroy(struct pool_moved_now *now)
     index_destroy(&now->forth);
     free(now->place);
     free(now->looks);
-    free(now->depth);
+    free(now->asked);
     pool_moved_steps_free(&now->steps);
     free(now);
 }

@@ -169,12 +169,70 @@ static void test_what_is_below(void **state)
     pool_moved_now_destroy(now);
 }
 
+static mrmr_err add_one(struct meta *meta, void *arg)
+{
+    struct meta_node node = {.drive = drive->meta.id, .type = META_REG, .nlink = 1, .ino = 5};
+    (void)arg;
+    return meta_node_add(meta, &node, drive->meta.root, "a");
+}
+
+/* One name that went, and went again and again of what the catalog does not have by it: it went. */
+static void test_many_went(void **state)
+{
+    struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct pool_moved_now *now;
+    int fd;
+    (void)state;
+    rig_ok(meta_atomically(rig->pool->meta, add_one, NULL));
+    rig_ok(pool_moved_open(rig->pool->dirfd, &fd));
+    for (unsigned i = 0; i < RENAMES; i++)
+        rig_ok(pool_moved_add_gone(fd, drive->meta.id, "a", POOL_MOVED_REMOVED, i ? 6 : 5, 0));
+    close(fd);
+    rig_ok(pool_moved_now_create(rig->pool, drive->meta.id, drive->meta.root, &now));
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pool_moved_now_origin(now, "a", &path), MRMR_ABSENT);
+        assert_int_equal(pool_moved_now_place(now, "a", &path), MRMR_ABSENT);
+        rig_ok(pool_moved_now_origin(now, "b", &path));
+    }
+    mrmr_bytes_free(&path);
+    pool_moved_now_destroy(now);
+}
+
+/* What would take too long is not answered wrongly. */
+static void test_too_much_is_an_error(void **state)
+{
+    struct mrmr_bytes path = MRMR_BYTES_INIT, deep = MRMR_BYTES_INIT;
+    struct pool_moved_now *now;
+    int fd;
+    (void)state;
+    rig_ok(meta_atomically(rig->pool->meta, add_one, NULL));
+    rig_ok(pool_moved_open(rig->pool->dirfd, &fd));
+    for (unsigned i = 0; i < 12000; i++)
+        rig_ok(pool_moved_add(
+            fd, drive->meta.id, i % 2 ? "b" : "a", i % 2 ? "a" : "b", POOL_MOVED_RENAME, false));
+    close(fd);
+    rig_ok(pool_moved_now_create(rig->pool, drive->meta.id, drive->meta.root, &now));
+    rig_ok(mrmr_bytes_str(&deep, "a"));
+    for (unsigned i = 0; i < 100; i++)
+        rig_ok(mrmr_bytes_str(&deep, "/x"));
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pool_moved_now_origin(now, deep.data, &path), MRMR_UNSUPPORTED);
+        assert_int_equal(pool_moved_now_place(now, deep.data, &path), MRMR_UNSUPPORTED);
+        rig_ok(pool_moved_now_origin(now, "a", &path));
+    }
+    mrmr_bytes_free(&path);
+    mrmr_bytes_free(&deep);
+    pool_moved_now_destroy(now);
+}
+
 int main(void)
 {
 #define now_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     static const struct CMUnitTest tests[] = {
         now_test(test_many_renames),
         now_test(test_what_is_below),
+        now_test(test_many_went),
+        now_test(test_too_much_is_an_error),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_moved_now", tests, NULL, NULL);

@@ -182,6 +182,23 @@ void tree_unlink_locked(struct pool_tree *tree, struct tree_node *node,
     free(link);
 }
 
+/* A folder that was known under this name has another one: whatever the name shows, it is not this one. */
+static void name_left_locked(
+    struct pool_tree *tree, const struct tree_node *node, const struct tree_link *link)
+{
+    struct tree_node *parent = link->parent;
+    struct tree_name *shows = parent->valid ? tree_map_find(&parent->map, link->name) : NULL;
+    if (!shows || shows->number != node->number)
+        return;
+    const bool ours = shows->own;
+    if (!shows->unsure)
+        tree_later_locked(tree, TREE_TELL_NAME, parent->number, link->name);
+    tree_name_touch_locked(parent, link->name);
+    shows->own = ours;
+    shows->number = 0;
+    tree_name_doubt_all(shows);
+}
+
 /* The name comes first from now on; a folder has only one, and is read anew where it lies now. */
 static mrmr_err link_prefer_locked(
     struct pool_tree *tree, struct tree_node *node, struct tree_node *parent, const char *name)
@@ -203,6 +220,7 @@ static mrmr_err link_prefer_locked(
     while (node->kind == POOL_DIR && node->links->next) {
         link = node->links->next;
         node->links->next = link->next;
+        name_left_locked(tree, node, link);
         tree_put_locked(tree, link->parent);
         free(link);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * What the files of the live tree share: tree.c (nodes, paths, life), tree_number.c, tree_map.c (a
- * folder's names), tree_load.c (the names, found on the drives), tree_times.c (whether they still
+ * folder's names), tree_load.c (the names, found on the drives), tree_inherit.c (which numbers they keep), tree_times.c (whether they still
  * are), tree_catalog.c (or known of them), tree_look.c (lookup, attributes, lists), tree_known.c (what
  * drives said of a folder), tree_find.c (nodes by number), tree_parted.c (what lost its name and is
  * held), tree_watch.c (events, and the monitor), tree_stores.c (what no event tells of), tree_drives.c
@@ -401,6 +401,15 @@ void tree_name_made_locked(const struct pool_tree *tree, struct tree_node *folde
 /* A change of ours took it from all drives that had it. shows: what it was. */
 void tree_name_taken(struct pool_tree *tree, struct tree_node *folder, const char *name,
     const struct tree_name *shows, const struct tree_known_ticket *ticket);
+
+/* --- tree_inherit.c --- */
+
+struct tree_copy {          /* of a folder, besides the first */
+    uint64_t place, number; /* of its name; the number that it would have alone */
+};
+/* What was found at a name keeps the number of what was there before. copies: of what was found. */
+bool tree_inherits_locked(struct pool_tree *tree, const struct tree_node *folder,
+    const struct tree_name *found, const struct tree_name *was, const struct mrmr_bytes *copies);
 
 /* --- tree_catalog.c --- */
 

@@ -19,6 +19,7 @@ struct load {
     struct tree_set on; /* where the folder may lie */
     size_t drive;       /* that is read */
     struct tree_map map;
+    struct mrmr_bytes copies; /* of folders, besides the first of each: struct tree_copy */
     bool watched;
     int64_t ttl; /* if it is not */
     struct tree_times times, was;
@@ -35,6 +36,7 @@ struct load {
 static void load_free(struct load *load)
 {
     mrmr_bytes_free(&load->path);
+    mrmr_bytes_free(&load->copies);
     tree_map_free(&load->map);
     tree_times_free(&load->times);
     tree_times_free(&load->was);
@@ -74,6 +76,14 @@ static bool copy_newer(
     return copy->mtime > shows->mtime;
 }
 
+static mrmr_err load_copy(struct load *load, const struct tree_name *of, const struct copy *copy)
+{
+    const uint64_t number =
+        tree_number(load->tree, load->drive, copy->ino, load_folder(load), of->name);
+    const struct tree_copy further = {of->place, number};
+    return mrmr_bytes_add(&load->copies, &further, sizeof further);
+}
+
 static mrmr_err load_add(struct load *load, const char *name, const struct copy *copy)
 {
     const char *folder = load_folder(load);
@@ -83,7 +93,7 @@ static mrmr_err load_add(struct load *load, const char *name, const struct copy 
     bool is_new = !old;
     if (old && old->kind == POOL_DIR && copy->kind == POOL_DIR) {
         tree_set_add(&old->on, load->drive); /* the number stays that of the first */
-        return MRMR_OK;
+        return load_copy(load, old, copy);
     }
     if (old)
         old->several = true;
@@ -214,15 +224,6 @@ static mrmr_err load_run(struct load *load)
 
 /* --- taking it over --- */
 
-/* A folder's node keeps its number as long as it is held: its name has it, too. */
-static void keep_number_locked(
-    struct pool_tree *tree, struct tree_name *name, const struct tree_name *old)
-{
-    if (old && old->kind == POOL_DIR && name->kind == POOL_DIR && old->number != name->number &&
-        tree_set_meet(&old->on, &name->on) && tree_find_locked(tree, old->number))
-        name->number = old->number;
-}
-
 static bool tells_who(const struct pool_tree *tree, const struct tree_set *on)
 {
     for (size_t i = 0; i < tree->ndrives; i++)
@@ -242,14 +243,17 @@ static bool name_differs(const struct tree_name *a, const struct tree_name *b)
 }
 
 /* Names that one of two maps has and the other has not, or otherwise; each with its NUL. */
-static void map_compare_locked(struct pool_tree *tree, const struct tree_set *on,
-    struct tree_map *now, const struct tree_map *was, struct mrmr_bytes *names)
+static void map_compare_locked(
+    struct load *load, const struct tree_map *was, struct mrmr_bytes *names)
 {
+    struct tree_map *now = &load->map;
     const int64_t clock = mrmr_clock_monotonic();
-    const bool exact = tells_who(tree, on); /* what is ours may be kept for long, too */
+    const bool exact =
+        tells_who(load->tree, &load->folder->on); /* what is ours may be kept for long, too */
     for (struct tree_name *at = tree_map_at(now, 0); at; at = tree_map_at(now, at->place + 1)) {
         const struct tree_name *old = tree_map_find(was, at->name);
-        keep_number_locked(tree, at, old);
+        if (tree_inherits_locked(load->tree, load->folder, at, old, &load->copies))
+            at->number = old->number;
         if (old)
             at->own_until = old->own_until;
         if (at->own_until > clock && !exact)
@@ -299,7 +303,7 @@ static void load_take_locked(struct load *load, struct mrmr_bytes *changed)
     struct tree_node *folder = load->folder;
     struct tree_map was = folder->map;
     mrmr_autobytes struct mrmr_bytes found = MRMR_BYTES_INIT;
-    map_compare_locked(load->tree, &folder->on, &load->map, &was, changed ? changed : &found);
+    map_compare_locked(load, &was, changed ? changed : &found);
     if (folder->loaded) /* else nobody was shown anything */
         tell_later_locked(load->tree, folder->number, &found);
     folder->map = load->map;
@@ -519,8 +523,8 @@ static mrmr_err name_take_locked(struct load *load, const char *name)
     }
     if (!old && !(old = tree_map_add(&folder->map, name)))
         return mrmr_nomem();
-    keep_number_locked(load->tree, found, old);
-    old->number = found->number;
+    if (!tree_inherits_locked(load->tree, folder, found, old, &load->copies))
+        old->number = found->number;
     old->mtime = found->mtime;
     old->on = found->on;
     old->kind = found->kind;

@@ -8,8 +8,8 @@
  * bits set: still the same each time, but not to be found again.
  *
  * A folder that lies on several drives has the number of its copy on the drive with the lowest id of
- * those where it was when its node was made, and keeps it as long as it is held; a copy that we make
- * on a drive with a lower id has that number, too.
+ * those where it was when its node was made, and keeps it as long as it is held and that copy is one of
+ * its copies (tree_inherit.c); a copy that we make on a drive with a lower id has that number, too.
  *
  * A file that was brought to another drive keeps its number, and its generation: the pool's file
  * `numbers` has a record for each, 32 bytes as this machine has them: the drive's id, the inode's

@@ -19,7 +19,10 @@
  *
  * What nobody waits for (the closing of a file) is done by a thread that is awake and has nothing
  * better to do. Whoever hands over a job just then wakes another thread only if the first is not done
- * when he has looked for his moment.
+ * when he has looked for his moment. Who hands over what nobody waits for wakes none, and starts none,
+ * as long as one looks, or is at something that has not taken long: a job's caller who finds that it
+ * does has another thread do what was counted on this one for. (Nobody sees it of a closing that hangs
+ * from its first moment: what was handed over in that moment waits for the next job, or closing.)
  *
  * Locks: the guard's, then an inner drive's. No op runs under either, and nobody is woken under it.
  */
@@ -32,6 +35,8 @@
 
 static const int64_t caller_looks = 60 * 1000; /* ns; making a file takes about as long */
 static const int64_t worker_looks = 50 * 1000, worker_looks_most = 400 * 1000;
+static const int64_t long_after = 2 * 1000 * 1000;    /* ns: a job takes long */
+static const int64_t posted_most = 100 * 1000 * 1000; /* ns that a job does what was posted */
 
 struct guard {
     struct drv drv;
@@ -56,6 +61,7 @@ struct guard_inner {
     bool cut;
     mrmr_err why;
     unsigned threads, idle;
+    unsigned coming;       /* of them, that are about to look for the next job */
     bool looking;          /* one of the idle ones looks at pushed */
     int64_t looks;         /* ns: for so long */
     atomic_uint pushed;    /* jobs so far, and what was posted */
@@ -64,6 +70,8 @@ struct guard_inner {
     struct guard_job *first, **last;
     struct guard_job *posted, **posted_last; /* nobody waits for them */
     unsigned nposted, posting;               /* of those: that wait; that run */
+    unsigned brief;                          /* jobs that run and have not taken long */
+    const struct guard_job *posting_last;    /* the one begun last, if it runs still */
 };
 
 enum { POSTED_MANY = 64 };
@@ -198,7 +206,15 @@ static void job_begin_locked(struct guard_inner *inner, struct guard_job *job)
 {
     job->state = GUARD_RUNNING;
     job->began = mrmr_clock_monotonic();
+    job->brief = job->waited && !job->slow && !job->is_long;
     inner->slow += job->slow;
+    inner->brief += job->brief;
+}
+
+static void job_not_brief_locked(struct guard_inner *inner, struct guard_job *job)
+{
+    inner->brief -= job->brief;
+    job->brief = false;
 }
 
 /* The oldest that nobody waits for; NULL: none. */
@@ -213,8 +229,18 @@ static struct guard_job *posted_take_locked(struct guard_inner *inner)
     job->next = NULL;
     inner->nposted--;
     inner->posting++;
+    inner->posting_last = job;
     job_begin_locked(inner, job);
     return job;
+}
+
+static bool worker_start_locked(struct guard_inner *inner);
+
+/* What was posted is not to wait for whom it was to wait for. */
+static void posted_wake_locked(struct guard_inner *inner)
+{
+    if (inner->posted && worker_start_locked(inner))
+        pthread_cond_signal(&inner->work);
 }
 
 /* One that somebody waits for comes first, if the others are not many; NULL: none. */
@@ -225,6 +251,8 @@ static struct guard_job *job_take_locked(struct guard_inner *inner)
         return posted_take_locked(inner);
     struct guard_job *job = job_unlink_locked(inner, at);
     job_begin_locked(inner, job);
+    if (job->is_long)
+        posted_wake_locked(inner); /* its caller looks no more */
     return job;
 }
 
@@ -233,6 +261,7 @@ static struct guard_job *worker_next(struct guard_inner *inner)
 {
     bool looked = false;
     mrmr_locked(&inner->lock);
+    inner->coming--;
     while (!*job_ready_locked(inner) && !inner->posted && !inner->cut)
         worker_idle_locked(inner, &looked);
     struct guard_job *job = job_take_locked(inner);
@@ -241,7 +270,8 @@ static struct guard_job *worker_next(struct guard_inner *inner)
     return job;
 }
 
-static void worker_done(struct guard_inner *inner, struct guard_job *job, mrmr_err err)
+/* comes: the thread looks for the next one then. */
+static void worker_done(struct guard_inner *inner, struct guard_job *job, mrmr_err err, bool comes)
 {
     {
         mrmr_locked(&inner->lock);
@@ -254,6 +284,10 @@ static void worker_done(struct guard_inner *inner, struct guard_job *job, mrmr_e
             inner->slow_ended = mrmr_clock_monotonic();
         }
         inner->posting -= !job->waited;
+        if (inner->posting_last == job)
+            inner->posting_last = NULL;
+        job_not_brief_locked(inner, job);
+        inner->coming += comes;
         job->err = err;
         if (err)
             mrmr_story_save(&job->story);
@@ -284,9 +318,9 @@ static mrmr_err worker_do(struct guard_inner *inner, struct guard_job *job)
     return err;
 }
 
-static void worker_job(struct guard_inner *inner, struct guard_job *job)
+static void worker_job(struct guard_inner *inner, struct guard_job *job, bool comes)
 {
-    worker_done(inner, job, worker_do(inner, job));
+    worker_done(inner, job, worker_do(inner, job), comes);
     guard_job_put(job);
 }
 
@@ -298,8 +332,13 @@ static struct guard_job *posted_take(struct guard_inner *inner)
 
 void guard_posted_run(struct guard_job *on)
 {
-    for (struct guard_job *job; (job = posted_take(on->inner));)
-        worker_job(on->inner, job);
+    const int64_t until = mrmr_clock_monotonic() + posted_most;
+    for (struct guard_job *job; (job = posted_take(on->inner));) {
+        worker_job(on->inner, job, false);
+        atomic_fetch_add(&on->progress, 1);
+        if (mrmr_clock_monotonic() >= until)
+            break;
+    }
     drv_act_set(on->act);
 }
 
@@ -307,7 +346,7 @@ static void *worker_run(void *arg)
 {
     struct guard_inner *inner = arg;
     for (struct guard_job *job; (job = worker_next(inner));)
-        worker_job(inner, job);
+        worker_job(inner, job, true);
     guard_inner_put(inner);
     return NULL;
 }
@@ -324,9 +363,9 @@ static bool worker_start_locked(struct guard_inner *inner)
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     bool started = pthread_create(&thread, &attr, worker_run, guard_inner_get(inner)) == 0;
     pthread_attr_destroy(&attr);
-    if (started)
-        inner->threads++;
-    else
+    inner->threads += started;
+    inner->coming += started;
+    if (!started)
         atomic_fetch_sub(&inner->refs, 1); /* ours keeps it alive */
     return started || inner->threads > 0;
 }
@@ -345,22 +384,24 @@ static bool job_push_locked(struct guard_inner *inner, struct guard_job *job, bo
     return true;
 }
 
-/* A thread comes by soon without being woken: one looks, or runs what does not take long. */
+/* A thread comes by soon without being woken: one looks, or is about to, or runs what has not taken long. */
 static bool worker_comes_locked(const struct guard_inner *inner)
 {
-    bool long_ones = inner->slow > 0 || atomic_load(&inner->guard->stuck) > 0;
-    return inner->looking || (inner->threads > inner->idle && !long_ones);
+    const struct guard_job *last = inner->posting_last;
+    return inner->looking || inner->coming > 0 || inner->brief > 0 ||
+           (last && mrmr_clock_monotonic() - last->began < long_after);
 }
 
 static bool job_post_locked(struct guard_inner *inner, struct guard_job *job, bool *ret_wake)
 {
-    if (!inner->threads && !worker_start_locked(inner))
+    const bool comes = worker_comes_locked(inner);
+    if (!comes && !worker_start_locked(inner))
         return false;
     *inner->posted_last = job;
     inner->posted_last = &job->next;
     atomic_fetch_add(&job->refs, 1);
     atomic_fetch_add(&inner->pushed, 1);
-    *ret_wake = ++inner->nposted % POSTED_MANY == 0 || !worker_comes_locked(inner);
+    *ret_wake = ++inner->nposted % POSTED_MANY == 0 || !comes;
     return true;
 }
 
@@ -374,6 +415,8 @@ static void inner_cut(struct guard_inner *inner, mrmr_err why)
     inner->why = why;
     for (struct guard_job *job = inner->first; job; job = job->next)
         pthread_cond_signal(&job->changed);
+    if (inner->posted)
+        worker_start_locked(inner);
     pthread_cond_broadcast(&inner->work);
 }
 
@@ -475,6 +518,20 @@ static void look_whether_over(const struct guard_job *job)
         sched_yield();
 }
 
+/* For a moment longer. What was posted does not wait for one that is not done then. */
+static void job_wait_briefly_locked(struct guard_inner *inner, struct guard_job *job)
+{
+    const int64_t until = mrmr_clock_monotonic() + long_after;
+    struct timespec at = mrmr_clock_to_timespec(until);
+    while (job->state != GUARD_DONE && !inner->cut && mrmr_clock_monotonic() < until)
+        pthread_cond_timedwait(&job->changed, &inner->lock, &at);
+    if (job->state == GUARD_DONE)
+        return;
+    job->is_long = true;
+    job_not_brief_locked(inner, job);
+    posted_wake_locked(inner);
+}
+
 /* Until the job is done, its time is over, or the drive is cut off. True: it is done. */
 static bool job_wait_locked(struct guard_inner *inner, struct guard_job *job)
 {
@@ -526,6 +583,7 @@ static mrmr_err job_run(struct guard_inner *inner, struct guard_job *job)
     mrmr_locked(&inner->lock);
     if (job->state == GUARD_QUEUED)
         pthread_cond_signal(&inner->work);
+    job_wait_briefly_locked(inner, job);
     if (job_wait_locked(inner, job))
         return job->err ? mrmr_story_restore(&job->story) : MRMR_OK;
     if (inner->cut)

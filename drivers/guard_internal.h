@@ -43,6 +43,8 @@ struct guard_job {
     enum guard_job_state state;
     int64_t began; /* to run, on the monotonic clock; 0: not yet */
     bool waited;   /* somebody waits for it; else it must run, also after a cut */
+    bool is_long;  /* who waits for it has found that it takes long, or to begin */
+    bool brief;    /* it runs, and is none of those: counted */
     struct guard_job *next;
     pthread_cond_t changed;
     mrmr_err err;
@@ -109,7 +111,8 @@ void *guard_job_create(
 mrmr_err guard_call(struct drv *guard, struct guard_inner *inner, struct guard_job *job);
 /* Run it some time, and do not wait; takes the reference. */
 void guard_post(struct guard_inner *inner, struct guard_job *job);
-/* From a job that runs: what was posted before it is done. */
+/* From a job that runs: what was posted before it is done, as far as that does not take long: it counts
+ * as progress of the job. */
 void guard_posted_run(struct guard_job *on);
 void guard_job_put(struct guard_job *job);
 

@@ -438,7 +438,7 @@ static mrmr_err guard_file_descriptor(struct drv_file *file, int *ret_fd)
 static mrmr_err is_written_run(struct guard_job *job)
 {
     struct guard_op *op = (struct guard_op *)job;
-    guard_posted_run(job); /* it may be we who had it open, until now */
+    guard_posted_run(job); /* it may be we who had it open, until now; else it is asked again */
     return drv_file_is_written(op->handle->own, &op->answer);
 }
 

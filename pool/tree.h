@@ -274,9 +274,11 @@ struct tree_drive {
     struct tree_room {             /* guarded by lock */
         uint64_t used;             /* bytes, when it was last looked */
         uint64_t avail;            /* bytes that originals may take */
+        uint64_t since;            /* of used: written since the last scan */
+        int64_t scanned;           /* when that scan ended; 0: never */
         bool known;
     } room;
-    _Atomic uint64_t placed; /* bytes written since */
+    _Atomic uint64_t placed; /* bytes written since it was last looked */
 };
 
 struct tree_todo { /* for the monitor */

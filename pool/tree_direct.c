@@ -16,8 +16,10 @@
  *
  * Invariants. While the record is there, and not busy for the first time, the inode is recorded in the
  * pool's folder, no stripe counts on it, and its node is counted among those that are written: nobody is
- * told to keep its attributes. The inode is held open by `anchor`, so nothing else has its number. A
- * node does not have files that are used directly beside such as are not.
+ * told to keep its attributes for more than a moment. What events tell of its bytes is taken for the
+ * work of whoever uses it directly; when the record goes, the kernel is told that they may be others. The
+ * inode is held open by `anchor`, so nothing else has its number. A node does not have files that are used
+ * directly beside such as are not.
  *
  * What has no name (O_TMPFILE) is ordinary: it is opened anew for the anchor, which must not be open
  * for writing, or the drive would always say that somebody writes it.
@@ -65,6 +67,10 @@ static void direct_unlink_locked(struct pool_tree *tree, struct tree_direct *dir
         direct->next->at = direct->at;
     direct->node->direct = NULL;
     direct->node->writers--;
+    if (direct->recorded) { /* others may have written to it, too, and nobody was told */
+        direct->node->changes++;
+        tree_later_locked(tree, TREE_TELL, direct->node->number, "");
+    }
     direct->node->own_until = mrmr_clock_monotonic() + tree_own_window;
     pthread_cond_broadcast(&tree->moved);
 }

@@ -223,6 +223,8 @@ static int64_t keep_locked(const struct look *look)
         keep = tree_second;
     if (own)
         keep = tree_own_ttl(look->tree, &node->on, keep);
+    if (node->direct && keep > tree_own_window) /* nobody tells who writes it */
+        keep = tree_own_window;
     node->kept = node->kept || keep > tree_second;
     return keep;
 }

@@ -5,7 +5,7 @@
  *
  * A drive's use is what lies on it: of a drive that is a whole file system all that is taken there,
  * of a folder on one what the catalog knows. It is looked at once a second; what is written
- * meanwhile is added.
+ * meanwhile is added, and of what only the catalog knows all that was written since the last scan.
  *
  * As long as no drive is used much less, what is new goes to the drive that the last one went to: what
  * is made together lies together, in folders that need not be made, listed and removed on every drive,
@@ -63,6 +63,27 @@ static struct tree_room room_of(struct pool_tree *tree, const struct tree_drive 
     return room;
 }
 
+/* The catalog does not know of what was written until a scan has ended. */
+static void room_take_locked(
+    struct tree_drive *drive, const struct meta_drive *known, struct tree_room room)
+{
+    const uint64_t placed = atomic_exchange(&drive->placed, 0);
+    room.since = 0;
+    room.scanned = known ? known->scanned : drive->room.scanned;
+    if (!drive->drive->info.is_mountpoint)
+        room.since = (room.scanned == drive->room.scanned ? drive->room.since : 0) + placed;
+    room.used += room.since;
+    drive->room = room;
+}
+
+static const struct meta_drive *drive_among(const struct meta_drive *drives, size_t n, int64_t id)
+{
+    for (size_t i = 0; i < n; i++)
+        if (drives[i].id == id)
+            return &drives[i];
+    return NULL;
+}
+
 static bool rooms_are_old(struct pool_tree *tree)
 {
     int64_t now = mrmr_clock_monotonic();
@@ -75,13 +96,17 @@ static bool rooms_are_old(struct pool_tree *tree)
 
 static void rooms_look(struct pool_tree *tree)
 {
+    struct meta_drive *known = NULL;
+    size_t nknown = 0;
+    if (meta_drives(tree->pool->meta, &known, &nknown)) /* before what the catalog has of each */
+        mrmr_log_story(MRMR_LOG_DEBUG, "when drives were scanned");
     for (size_t i = 0; i < tree->ndrives; i++) {
         struct tree_drive *drive = &tree->drive[i];
         struct tree_room room = room_of(tree, drive);
         mrmr_locked(&tree->lock);
-        drive->room = room;
-        drive->placed = 0;
+        room_take_locked(drive, drive_among(known, nknown, drive->drive->meta.id), room);
     }
+    meta_drives_free(known, nknown);
 }
 
 static uint64_t used_locked(const struct tree_drive *drive)

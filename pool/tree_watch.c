@@ -123,8 +123,8 @@ static void event_thing(
             node->attr_events = mrmr_clock_monotonic();
         }
         /* While it is written through us, or was a moment ago, this is what we did; and who has it in
-         * passthrough writes in his own name. */
-        if (node && (node->direct || (node->writers && who != DRV_WHO_OTHERS) ||
+         * passthrough writes in his own name, of which all is told when he is done (tree_direct.c). */
+        if (node && ((node->direct && bytes) || (node->writers && who != DRV_WHO_OTHERS) ||
                         event_own(who, node->own_until)))
             return;
         if (node)

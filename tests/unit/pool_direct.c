@@ -9,6 +9,7 @@
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
+#include "tests/support/elsewhere.h"
 #include "tests/support/pause.h"
 
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct kernel {
@@ -474,6 +476,71 @@ static void test_it_stays_on_its_drive(void **state)
     rig_destroy(w.rig);
 }
 
+struct told {
+    _Atomic uint64_t node;
+    atomic_uint attrs, bytes;
+};
+
+static void name_told(uint64_t folder, const char *name, void *arg)
+{
+    (void)folder, (void)name, (void)arg;
+}
+
+static void node_told(uint64_t node, bool bytes, void *arg)
+{
+    struct told *told = arg;
+    if (node == told->node)
+        atomic_fetch_add(bytes ? &told->bytes : &told->attrs, 1);
+}
+
+static void comes(atomic_uint *count)
+{
+    for (unsigned i = 0; i < 20000 && !*count; i++)
+        pause_a_while();
+    assert_true(*count);
+}
+
+/* While it is used directly nobody keeps its attributes for long: what is written to it is told of by no
+ * event that counts. What others do to its attributes is told of, and that its bytes may be others when
+ * it is let go of. */
+static void test_what_others_do_is_told(void **state)
+{
+    struct world w;
+    struct kernel kernel = {.given = 0};
+    struct told told = {.node = 0};
+    const struct pool_tree_events events = {name_told, node_told, &told};
+    struct pool_attr attr;
+    char path[300];
+    (void)state;
+    begin(&w, RIG_LOCAL, 413);
+    close_tree(&w);
+    snprintf(path, sizeof path, "%s/pool", w.rig->dir);
+    rig_ok(pool_open(path, POOL_LOOK, "test", &w.pool));
+    rig_ok(pool_tree_open(w.pool, &events, &w.tree));
+    rig_ok(pool_tree_direct(w.tree));
+    struct pool_tree_file *file = make_direct(&w, "new", &kernel);
+    told.node = look(&w, POOL_ROOT, "new").node;
+    const bool tells_who = w.tree->drive[0].tells_who;
+    w.tree->drive[0].tells_who = true; /* as a drive that could have it kept for ever */
+    rig_ok(pool_tree_attr(w.tree, told.node, &attr));
+    assert_true(attr.keep <= tree_own_window);
+    w.tree->drive[0].tells_who = tells_who;
+    told.attrs = 0;
+    snprintf(path, sizeof path, "%s/d0/new", w.rig->dir);
+    if (elsewhere())
+        _exit(truncate(path, RIG_MIB) || chmod(path, 0604));
+    if (tells_who)
+        comes(&told.attrs);
+    told.bytes = 0;
+    close(kernel.file);
+    close_direct(file, 1);
+    recorded_comes_to(&w, 0);
+    comes(&told.bytes);
+    pool_tree_forget(w.tree, told.node, 1);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 /* Nor is what was left behind, by a mount that does not even use anything directly. */
 static void test_what_is_left_behind_stays(void **state)
 {
@@ -564,6 +631,7 @@ int main(void)
         cmocka_unit_test(test_what_is_left_behind_stays),
         cmocka_unit_test(test_one_way_at_a_time),
         cmocka_unit_test(test_it_stays_on_its_drive),
+        cmocka_unit_test(test_what_others_do_is_told),
         cmocka_unit_test(test_records_are_bounded_and_used_again),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

@@ -274,6 +274,50 @@ static void test_least_used(void **state)
     rig_destroy(w.rig);
 }
 
+/* The drives' room is looked at again with the next new file. */
+static void room_is_old(struct world *w)
+{
+    mrmr_locked(&w->tree->lock);
+    w->tree->room_at = 0;
+}
+
+/* A new file, and so much written to it. Returns its drive. */
+static unsigned place(struct world *w, const char *name, unsigned mib)
+{
+    static const uint8_t bytes[4 * RIG_MIB];
+    struct pool_attr attr;
+    struct pool_tree_file *file;
+    unsigned drive = 0;
+    room_is_old(w);
+    rig_ok(pool_tree_create(w->tree, NULL, POOL_ROOT, name, 0600, &attr, &file));
+    for (unsigned i = 0; i < mib / 4; i++)
+        rig_ok(pool_tree_file_write(file, i % 2 * sizeof bytes, bytes, sizeof bytes));
+    pool_tree_file_close(file);
+    while (drive < DRIVES && !rig_holds(w->rig, drive, name))
+        drive++;
+    return drive;
+}
+
+/* Of a folder the catalog tells how much lies there, and not of what came after the last scan: that counts
+ * however often it is looked. */
+static void test_least_used_since_the_scan(void **state)
+{
+    struct pool_sync_report report = {0};
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 183);
+    const unsigned first = place(&w, "one", 40);
+    assert_int_equal(place(&w, "two", 40), first); /* it stays for 64 MiB */
+    assert_int_not_equal(place(&w, "three", 0), first);
+    assert_int_equal(w.tree->drive[first].room.since, 80 * RIG_MIB);
+    struct pool_job job = rig_job(w.rig);
+    rig_ok(pool_scan(w.rig->pool, &job, false, &report));
+    place(&w, "four", 0);
+    assert_int_equal(w.tree->drive[first].room.since, 0);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 static void test_renames(void **state)
 {
     struct world w;
@@ -764,6 +808,7 @@ int main(void)
         cmocka_unit_test(test_linked),
         cmocka_unit_test(test_new_things),
         cmocka_unit_test(test_least_used),
+        cmocka_unit_test(test_least_used_since_the_scan),
         cmocka_unit_test(test_renames),
         cmocka_unit_test(test_rename_is_finished),
         cmocka_unit_test(test_hidden_copies),

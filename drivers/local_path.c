@@ -8,6 +8,7 @@
 #include "drivers/local_internal.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <string.h>
@@ -18,7 +19,24 @@
 #define LOCAL_PIECE_MAX                                                                            \
     4000 /* bytes of path for one openat2: below PATH_MAX (4,096) with room for a component */
 
+/* A rename may race with the walk: the kernel wants to be asked again then, and gets on. Or somebody has a
+ * lease on the file (we ourselves, for a moment: local_file_is_written), and this asked him for it. Whoever
+ * owns a file can have one and keep it, for the kernel's lease-break-time, so it is not waited for long: the
+ * file is busy, and the drive is well. */
 enum { TRIES_AT_ONCE = 100 };
+static const int64_t lease_waits = MRMR_NS_PER_S;
+
+/* False: that was long enough. until: 0 before the first time. */
+static bool try_again(unsigned tries, int64_t *until)
+{
+    if (tries < TRIES_AT_ONCE)
+        return true;
+    const int64_t now = mrmr_clock_monotonic();
+    if (!*until)
+        *until = now + lease_waits;
+    nanosleep(&(const struct timespec){.tv_nsec = 1000 * 1000}, NULL);
+    return now < *until;
+}
 
 static int open_confined(int dir_fd, const char *path, int flags, unsigned mode)
 {
@@ -31,14 +49,15 @@ static int open_confined(int dir_fd, const char *path, int flags, unsigned mode)
         .mode = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? mode : 0,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
     };
+    int64_t until = 0;
     for (unsigned tries = 0;; tries++) {
         int fd = (int)syscall(SYS_openat2, dir_fd, *path ? path : ".", &how, sizeof how);
         if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
             return fd;
-        /* EAGAIN: a rename raced with the walk; the kernel wants to be asked again. Or somebody has a lease
-         * on the file (local_file_is_written: we ourselves, for a moment), and was asked for it by this. */
-        if (tries >= TRIES_AT_ONCE)
-            nanosleep(&(const struct timespec){.tv_nsec = 1000 * 1000}, NULL);
+        if (errno == EAGAIN && !try_again(tries, &until)) {
+            errno = EAGAIN;
+            return -1;
+        }
     }
 }
 
@@ -133,6 +152,11 @@ mrmr_err local_fail(const struct local *local, int err, const char *op, const ch
         return mrmr_err_path(mrmr_err_op(code, op), path);
     case E2BIG: /* not in base's table: it means nothing for most calls */
         code = mrmr_fail(MRMR_SPACE, "too large for this file system");
+        return mrmr_err_path(mrmr_err_op(code, op), path);
+    case EAGAIN:
+        code = mrmr_err_hint(
+            mrmr_fail(MRMR_BUSY, "another program has a lease on it and does not give it back"),
+            "end that program, or try again in a minute: the kernel takes the lease away then");
         return mrmr_err_path(mrmr_err_op(code, op), path);
     case EBADF:
         code = mrmr_fail(MRMR_INVALID, "the file was not opened for that");

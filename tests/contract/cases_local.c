@@ -3,6 +3,7 @@
  * Roots on this machine: what becomes of a drive whose root, mount or medium goes away, what is
  * mounted below it, who races with it, and what a user without rights sees.
  */
+#include "base/clock.h"
 #include "contract.h"
 #include "tests/support/pause.h"
 #include "tests/support/skip.h"
@@ -361,6 +362,32 @@ static void a_lease_is_waited_for(void **state)
     close(fd);
 }
 
+/* Whoever owns a file may keep a lease on it, whatever he is asked: the file is busy to who would write it,
+ * before the deadline of any drive, and the drive serves. */
+static void a_lease_that_is_kept_is_not_waited_for(void **state)
+{
+    struct contract *c = *state;
+    struct drv_file *file = NULL;
+    make_file(c, "f", "abc");
+    const struct path path = below(c, "f");
+    int fd = open(path.text, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fcntl(fd, F_SETSIG, SIGURG), 0); /* which does nothing */
+    while (fcntl(fd, F_SETLEASE, F_RDLCK) < 0) {      /* a guard's thread is closing it yet */
+        assert_int_equal(errno, EAGAIN);
+        pause_a_while();
+    }
+    const int64_t began = mrmr_clock_monotonic();
+    assert_err(drv_file_open(c->drv, "f", DRV_OPEN_READ | DRV_OPEN_WRITE, 0, &file), MRMR_BUSY);
+    assert_true(mrmr_clock_monotonic() - began < 5 * MRMR_NS_PER_S);
+    assert_true(mrmr_story_get()->hint[0]);
+    assert_text(c, "f", "abc");
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+    assert_ok(drv_file_open(c->drv, "f", DRV_OPEN_READ | DRV_OPEN_WRITE, 0, &file));
+    drv_file_close(file);
+    close(fd);
+}
+
 /* --- a user without rights --- */
 
 /* In a child that is nobody: 0 if all is as it should be, else the number of the check that failed.
@@ -489,6 +516,7 @@ const struct CMUnitTest cases_local[] = {
     CASE(access_times_stay),
     CASE(who_writes_a_file_is_told),
     CASE(a_lease_is_waited_for),
+    CASE(a_lease_that_is_kept_is_not_waited_for),
     CASE(rights_are_respected),
     CASE(a_file_system_that_was_shut_down_is_unavailable),
 };

@@ -208,10 +208,18 @@ struct tree_node {
 
     struct tree_known *known;     /* tree_known.c's; NULL: nothing */
     uint32_t owns, voids, others; /* others: voids that are not of our doing */
+    unsigned changing;            /* changes of ours by a name in it that are under way */
+    uint32_t named;               /* counts up before and after each of them */
     struct tree_quiet *quiet;     /* tree_quiet.c's; NULL: nothing */
 
-    int64_t own_until; /* monotonic: events about it are of our own doing */
-    bool kept;         /* somebody was told that he may keep its attributes for long */
+    int64_t own_until;  /* monotonic: events about it are of our own doing */
+    bool kept;          /* somebody was told that he may keep its attributes for long */
+    struct tree_shown { /* of a file: what whoever asked for its attributes was told last */
+        bool is;        /* false: nothing yet, or he was told to ask again */
+        uint32_t nlink;
+        int64_t mtime;
+        uint64_t size;
+    } shown;
 
     /* Files: what the last open found. */
     int64_t open_mtime, open_ctime;
@@ -465,7 +473,7 @@ bool tree_known_get(struct pool_tree *tree, const struct tree_node *folder, size
     struct pool_attr *ret_attr, struct tree_known_ticket *ret_ticket);
 void tree_known_put(struct pool_tree *tree, struct tree_node *folder, size_t drive,
     const struct pool_attr *attr, const struct tree_known_ticket *ticket);
-/* Inside of a change by one name, between the two calls of tree_own_name: before the op; and after all
+/* Inside of a change by one name, between tree_own_name and tree_owned_name: before the op; and after all
  * of it was settled, what the op said of the drive's copy. */
 struct tree_known_ticket tree_known_change(struct pool_tree *tree, const struct tree_node *folder);
 void tree_known_brought(struct pool_tree *tree, struct tree_node *folder, size_t drive,
@@ -474,7 +482,7 @@ void tree_known_brought(struct pool_tree *tree, struct tree_node *folder, size_t
 void tree_known_void_locked(struct tree_node *folder, size_t drive);
 void tree_known_own_event_locked(struct tree_node *folder, size_t drive);
 void tree_known_void_all_locked(struct tree_node *folder);
-/* After tree_own_name was called before and after one name was made or taken: on this drive alone. */
+/* After tree_own_name and tree_owned_name around one name that was made or taken: on this drive alone. */
 void tree_known_settle_locked(struct tree_node *folder, size_t drive);
 /* The same after a name that showed this was taken. */
 void tree_known_taken(
@@ -483,9 +491,18 @@ void tree_known_taken(
 /* --- tree_quiet.c --- */
 
 /* Around making something in the folder's copy on a drive that is no change of the folder; one at a time
- * on a drive. before, after: that copy (NULL: not known); after, with the mtime that it had before. */
-void tree_quiet_begin(
-    struct pool_tree *tree, struct tree_node *folder, size_t drive, const struct drv_stat *before);
+ * on a drive. before, after: that copy (NULL: not known); after, with the mtime that it had before. The
+ * ticket is taken before the drive is asked for `before`. */
+struct tree_quiet_ticket {
+    bool alone; /* nothing else of ours was changing its names */
+    uint32_t named;
+};
+struct tree_quiet_ticket tree_quiet_take(struct pool_tree *tree, const struct tree_node *folder);
+void tree_quiet_begin(struct pool_tree *tree, struct tree_node *folder, size_t drive,
+    const struct drv_stat *before, const struct tree_quiet_ticket *ticket);
+/* Between the two: the folder's names were changed by nothing else of ours since the ticket, so its mtime
+ * may be put back. */
+bool tree_quiet_alone(struct pool_tree *tree, const struct tree_node *folder, size_t drive);
 void tree_quiet_end(
     struct pool_tree *tree, struct tree_node *folder, size_t drive, const struct drv_stat *after);
 /* A copy of it was made on this drive, of the one on another, which has it like that. */

@@ -360,7 +360,7 @@ static mrmr_err bring_somewhere(struct bringing *b, uint64_t more)
         MRMR_TRY(tree_place_choose(b->tree, &but, b->stat.size + more, &b->to));
         tree_own_name(b->tree, b->folder, b->name);
         mrmr_err err = bring_to(b);
-        tree_own_name(b->tree, b->folder, b->name);
+        tree_owned_name(b->tree, b->folder, b->name);
         if (mrmr_class_of(err) != MRMR_CLASS_SPACE && err != MRMR_READONLY &&
             mrmr_class_of(err) != MRMR_CLASS_UNSUPPORTED)
             return err;

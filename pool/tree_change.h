@@ -166,8 +166,9 @@ void tree_act_end(const int *unused);
     tree_act_begin(caller)
 /* A name that users may give: not ours, not excluded, not too long. */
 mrmr_err tree_name_allowed(struct pool_tree *tree, struct tree_node *folder, const char *name);
-/* Before and after a name is given or taken through us. */
+/* Before and after a name is given or taken through us: each call of one has its call of the other. */
 void tree_own_name(struct pool_tree *tree, struct tree_node *folder, const char *name);
+void tree_owned_name(struct pool_tree *tree, struct tree_node *folder, const char *name);
 /* What a name shows after it was given or taken: a folder's number is kept by that. */
 void tree_name_shows_locked(
     struct tree_node *folder, const char *name, const struct tree_name *shows);

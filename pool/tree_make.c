@@ -3,7 +3,7 @@
  * Names that come: new files, folders, symlinks and special files, links. Those that go are in
  * tree_remove.c.
  *
- * Whatever is done to a name is said to the tree before and after (tree_own_name): before, since the
+ * Whatever is done to a name is said to the tree before and after (tree_own_name, tree_owned_name): before, since the
  * drive's event about it may come first; after, so that whoever looks next looks at the drives.
  */
 #include "pool/tree_change.h"
@@ -49,15 +49,29 @@ mrmr_err tree_name_allowed(struct pool_tree *tree, struct tree_node *folder, con
         "see: mrmr get exclude");
 }
 
-void tree_own_name(struct pool_tree *tree, struct tree_node *folder, const char *name)
+static void own_name_locked(struct tree_node *folder, const char *name)
 {
-    mrmr_locked(&tree->lock);
     int64_t until = mrmr_clock_monotonic() + tree_own_window;
     struct tree_name *shows = tree_name_touch_locked(folder, name);
     folder->own_until = until;
     folder->owns++;
+    folder->named++;
     if (shows)
         shows->own_until = until;
+}
+
+void tree_own_name(struct pool_tree *tree, struct tree_node *folder, const char *name)
+{
+    mrmr_locked(&tree->lock);
+    own_name_locked(folder, name);
+    folder->changing++;
+}
+
+void tree_owned_name(struct pool_tree *tree, struct tree_node *folder, const char *name)
+{
+    mrmr_locked(&tree->lock);
+    own_name_locked(folder, name);
+    folder->changing--;
 }
 
 void tree_own_node(struct pool_tree *tree, struct tree_node *node)
@@ -303,6 +317,13 @@ static void made_name(struct making *m)
     m->keep_name = tree_own_ttl(m->tree, &m->folder->on, tree_folder_ttl_locked(m->folder));
 }
 
+static mrmr_err make_anew(struct making *m)
+{
+    MRMR_TRY(tree_place_anew(m->tree, m->folder));
+    MRMR_TRY(name_is_free(m));
+    return make_somewhere(m);
+}
+
 static mrmr_err make(struct making *m, struct tree_node **ret_node)
 {
     if (!pool_tree_writable(m->tree))
@@ -313,12 +334,9 @@ static mrmr_err make(struct making *m, struct tree_node **ret_node)
     tree_own_name(m->tree, m->folder, m->name);
     const struct tree_known_ticket ticket = tree_known_change(m->tree, m->folder);
     mrmr_err err = make_somewhere(m);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT) {
-        MRMR_TRY(tree_place_anew(m->tree, m->folder));
-        MRMR_TRY(name_is_free(m));
-        err = make_somewhere(m);
-    }
-    tree_own_name(m->tree, m->folder, m->name);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        err = make_anew(m);
+    tree_owned_name(m->tree, m->folder, m->name);
     MRMR_TRY(err);
     MRMR_TRY(tree_node_new(m->tree, m->folder, m->name, m->drive, &m->stat, &ticket, ret_node));
     tree_known_brought(m->tree, m->folder, m->drive, &m->in, &ticket);
@@ -456,6 +474,14 @@ static mrmr_err link_stay(struct linking *linking, struct tree_node *node)
     return err;
 }
 
+static mrmr_err link_anew(struct linking *linking, struct making *m, struct tree_node *node)
+{
+    MRMR_TRY(tree_place_anew(linking->tree, linking->folder));
+    MRMR_TRY(name_is_free(m));
+    linking->placed = MRMR_OK;
+    return link_stay(linking, node);
+}
+
 static mrmr_err link_in(struct linking *linking, struct tree_node *node, struct pool_attr *ret_attr)
 {
     struct making m = {.tree = linking->tree, .folder = linking->folder, .name = linking->name};
@@ -470,13 +496,9 @@ static mrmr_err link_in(struct linking *linking, struct tree_node *node, struct 
     tree_own_name(linking->tree, linking->folder, linking->name);
     tree_own_node(linking->tree, node);
     mrmr_err err = link_stay(linking, node);
-    if (mrmr_class_of(linking->placed) == MRMR_CLASS_ABSENT) {
-        MRMR_TRY(tree_place_anew(linking->tree, linking->folder));
-        MRMR_TRY(name_is_free(&m));
-        linking->placed = MRMR_OK;
-        err = link_stay(linking, node);
-    }
-    tree_own_name(linking->tree, linking->folder, linking->name);
+    if (mrmr_class_of(linking->placed) == MRMR_CLASS_ABSENT)
+        err = link_anew(linking, &m, node);
+    tree_owned_name(linking->tree, linking->folder, linking->name);
     MRMR_TRY(err);
     if (linking->made.size)
         tree_keep_linked(linking->tree, linking->drive, linking->made.data, &linking->stat);

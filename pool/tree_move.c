@@ -632,15 +632,16 @@ static mrmr_err move(struct moving *m)
     MRMR_TRY(path_below(m->tree, m->to_folder, m->to_name, &m->to_path));
     if (m->replaces && m->from->number == m->to->number)
         return MRMR_OK; /* two names of one file, as rename(2) has it */
-    own_names(m);
     MRMR_TRY(tree_change_begin(m->tree, &m->epoch));
+    own_names(m);
     moving_begin(m->tree);
     mrmr_err err = m->flags & POOL_RENAME_EXCHANGE ? exchange(m)
                    : m->from->kind == POOL_DIR     ? move_folder(m)
                                                    : move_file(m);
     moving_end(m->tree);
     tree_change_end(m->tree);
-    own_names(m);
+    tree_owned_name(m->tree, m->from_folder, m->from_name);
+    tree_owned_name(m->tree, m->to_folder, m->to_name);
     return err;
 }
 

@@ -171,13 +171,6 @@ mrmr_err tree_place_choose(
 
 /* --- the folders above --- */
 
-/* The folder that a path lies in keeps its times. */
-static void keep_time(struct drv *drv, const char *folder, const struct drv_stat *before)
-{
-    if (drv_set_attr(drv, folder, DRV_ATTR_MTIME, before))
-        mrmr_log_story(MRMR_LOG_DEBUG, "the time of a folder");
-}
-
 struct step { /* one folder of the way down, counted */
     struct tree_node *node, *above;
     struct tree_set on;
@@ -206,17 +199,34 @@ static mrmr_err copy_attrs(struct pool_tree *tree, const struct tree_set *on, si
     return pool_copy_attrs_and(&known, &attrs, to, path);
 }
 
-static mrmr_err make_quietly(
+static mrmr_err copy_quietly(
     struct pool_tree *tree, const struct step *step, size_t drive, const char *path)
 {
     struct drv *to = tree->drive[drive].drive->drv;
     struct drv_stat of, is;
     size_t source;
-    MRMR_TRY(drv_mkdir(to, path, 0700));
     MRMR_TRY(copy_attrs(tree, &step->on, drive, path, &source, &of));
     if (drv_stat(to, path, &is) == MRMR_OK)
         tree_quiet_copy(tree, step->node, drive, &is, source, &of);
     return MRMR_OK;
+}
+
+static void set_time(struct drv *drv, const char *folder, int64_t mtime)
+{
+    if (drv_set_attr(drv, folder, DRV_ATTR_MTIME, &(struct drv_stat){.mtime = mtime}))
+        mrmr_log_story(MRMR_LOG_DEBUG, "the time of a folder");
+}
+
+/* The folder that a path lies in keeps its times, unless something of ours changes it at this moment. */
+static void keep_time(struct pool_tree *tree, const struct step *step, size_t drive,
+    const char *above, const struct drv_stat *before)
+{
+    struct drv *drv = tree->drive[drive].drive->drv;
+    if (!tree_quiet_alone(tree, step->above, drive))
+        return;
+    set_time(drv, above, before->mtime);
+    if (!tree_quiet_alone(tree, step->above, drive))
+        set_time(drv, above, mrmr_clock_real());
 }
 
 static mrmr_err make_copy(struct pool_tree *tree, const struct step *step, size_t drive,
@@ -225,13 +235,16 @@ static mrmr_err make_copy(struct pool_tree *tree, const struct step *step, size_
     struct drv *to = tree->drive[drive].drive->drv;
     struct drv_stat before, after, there;
     mrmr_locked(&tree->drive[drive].placing); /* nobody uses it before it has its attributes */
+    const struct tree_quiet_ticket ticket = tree_quiet_take(tree, step->above);
     MRMR_TRY(drv_stat(to, above, &before));
-    tree_quiet_begin(tree, step->above, drive, &before);
-    mrmr_err err = make_quietly(tree, step, drive, path);
+    tree_quiet_begin(tree, step->above, drive, &before, &ticket);
+    mrmr_err err = drv_mkdir(to, path, 0700);
     if (!err)
-        keep_time(to, above, &before);
+        keep_time(tree, step, drive, above, &before);
     bool known = (!err || err == MRMR_EXISTS) && drv_stat(to, above, &after) == MRMR_OK;
     tree_quiet_end(tree, step->above, drive, known ? &after : NULL);
+    if (!err)
+        err = copy_quietly(tree, step, drive, path);
     if (err == MRMR_EXISTS) {
         MRMR_TRY(drv_stat(to, path, &there));
         return there.type == DRV_DIR ? MRMR_OK : mrmr_fail(MRMR_NOT_DIR, "a file lies there");

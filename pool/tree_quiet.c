@@ -14,14 +14,21 @@
  * clock cannot be told by that, so what is changed through us makes all of it forgotten. Nothing is
  * kept on a drive: after the next mount the ctimes are those of the copies, which is later than it was,
  * and never earlier.
+ *
+ * What is done to the folder meanwhile does count. Changes of ours by a name in it are known before they
+ * begin and after they end (tree_own_name, tree_owned_name): if any was under way between the look at the
+ * copy and the end, the mtime stays what the drive made it, or is now if it was put back already, and
+ * nothing is hidden. Its attributes are not set meanwhile (tree_set.c waits). Not promised: what somebody
+ * else does on the drive itself between that look and the putting back, which are two ops apart.
  */
 #include "pool/tree.h"
 
 struct tree_quiet {
     struct tree_quiet *next;
     size_t drive;
-    bool making;          /* the copy is being changed: it has the times that it had before */
-    bool known;           /* else it counts as it is */
+    bool making; /* the copy is being changed: it has the times that it had before */
+    bool known;  /* else it counts as it is */
+    struct tree_quiet_ticket ticket; /* while it is being changed */
     int64_t mtime, ctime; /* that it was left with; while it is being changed: that it had */
     int64_t shown;        /* its ctime to whoever asks */
 };
@@ -52,8 +59,26 @@ static int64_t shown(const struct tree_quiet *quiet, int64_t mtime, int64_t ctim
                                                                                    : ctime;
 }
 
-void tree_quiet_begin(
-    struct pool_tree *tree, struct tree_node *folder, size_t drive, const struct drv_stat *before)
+struct tree_quiet_ticket tree_quiet_take(struct pool_tree *tree, const struct tree_node *folder)
+{
+    mrmr_locked(&tree->lock);
+    return (struct tree_quiet_ticket){!folder->changing, folder->named};
+}
+
+static bool alone_locked(const struct tree_node *folder, const struct tree_quiet *quiet)
+{
+    return quiet->ticket.alone && quiet->ticket.named == folder->named;
+}
+
+bool tree_quiet_alone(struct pool_tree *tree, const struct tree_node *folder, size_t drive)
+{
+    mrmr_locked(&tree->lock);
+    const struct tree_quiet *quiet = find_locked(folder, drive);
+    return quiet && quiet->making && alone_locked(folder, quiet);
+}
+
+void tree_quiet_begin(struct pool_tree *tree, struct tree_node *folder, size_t drive,
+    const struct drv_stat *before, const struct tree_quiet_ticket *ticket)
 {
     mrmr_locked(&tree->lock);
     struct tree_quiet *quiet = get_locked(folder, drive);
@@ -62,6 +87,7 @@ void tree_quiet_begin(
     quiet->shown = shown(quiet, before->mtime, before->ctime);
     quiet->mtime = before->mtime;
     quiet->ctime = before->ctime;
+    quiet->ticket = *ticket;
     quiet->making = quiet->known = true;
 }
 
@@ -73,7 +99,8 @@ void tree_quiet_end(
     if (!quiet)
         return;
     quiet->making = false;
-    quiet->known = quiet->known && after && after->mtime == quiet->mtime;
+    quiet->known =
+        quiet->known && after && after->mtime == quiet->mtime && alone_locked(folder, quiet);
     if (quiet->known)
         quiet->ctime = after->ctime;
 }
@@ -86,7 +113,12 @@ void tree_quiet_copy(struct pool_tree *tree, struct tree_node *folder, size_t dr
     const int64_t ctime = shown(first, of->mtime, of->ctime);
     struct tree_quiet *quiet = get_locked(folder, drive);
     if (quiet)
-        *quiet = (struct tree_quiet){quiet->next, drive, false, true, is->mtime, is->ctime, ctime};
+        *quiet = (struct tree_quiet){.next = quiet->next,
+            .drive = drive,
+            .known = true,
+            .mtime = is->mtime,
+            .ctime = is->ctime,
+            .shown = ctime};
 }
 
 void tree_quiet_attr(
@@ -94,7 +126,7 @@ void tree_quiet_attr(
 {
     mrmr_locked(&tree->lock);
     const struct tree_quiet *quiet = find_locked(folder, drive);
-    if (quiet && quiet->making && quiet->known) {
+    if (quiet && quiet->making && quiet->known && alone_locked(folder, quiet)) {
         attr->mtime = quiet->mtime;
         attr->ctime = quiet->shown;
     } else {

@@ -211,7 +211,7 @@ static mrmr_err unlink_once(struct unlinking *u)
     tree_own_name(u->tree, u->folder, u->name);
     const struct tree_known_ticket ticket = tree_known_change(u->tree, u->folder);
     mrmr_err err = unlink_shown(u);
-    tree_own_name(u->tree, u->folder, u->name);
+    tree_owned_name(u->tree, u->folder, u->name);
     tree_known_taken(u->tree, u->folder, &shows);
     if (!err)
         tree_name_taken(u->tree, u->folder, u->name, &shows, &ticket);
@@ -357,7 +357,7 @@ static mrmr_err rmdir_in(struct pool_tree *tree, const struct pool_caller *calle
     MRMR_TRY(err);
     tree_own_name(tree, folder, name);
     err = rmdir_shown(tree, caller, folder, child, name);
-    tree_own_name(tree, folder, name);
+    tree_owned_name(tree, folder, name);
     tree_put(tree, child);
     return err;
 }

@@ -27,7 +27,7 @@ struct setting {
     struct tree_seen seen; /* after its attributes were set in one op */
 };
 
-static mrmr_err set_at(const struct setting *setting, size_t drive, const char *path)
+static mrmr_err set_now(const struct setting *setting, size_t drive, const char *path)
 {
     struct tree_drive *own = &setting->tree->drive[drive];
     struct drv_stat stat;
@@ -46,6 +46,15 @@ static mrmr_err set_at(const struct setting *setting, size_t drive, const char *
     if (!err && setting->spot.kind == POOL_DIR)
         tree_quiet_changed(setting->tree, setting->node);
     return mrmr_err_drive(err, own->drive->meta.name);
+}
+
+/* A folder's copy whose mtime is being put back (tree_place.c) is left alone as long. */
+static mrmr_err set_at(const struct setting *setting, size_t drive, const char *path)
+{
+    if (setting->spot.kind != POOL_DIR)
+        return set_now(setting, drive, path);
+    mrmr_locked(&setting->tree->drive[drive].placing);
+    return set_now(setting, drive, path);
 }
 
 /* On those of its drives that are away it is set when they are back (later.h). */

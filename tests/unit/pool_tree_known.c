@@ -7,7 +7,7 @@
 #include "tests/unit/pool_drive_world.h"
 
 #include "drivers/guard.h"
-#include "pool/tree.h"
+#include "pool/tree_change.h"
 #include "tests/support/elsewhere.h"
 #include "tests/support/pause.h"
 #include "tests/support/rights.h"
@@ -38,6 +38,21 @@ mrmr_err __wrap_drv_info(struct drv *drv, struct drv_info *ret_info)
     mrmr_err err = __real_drv_info(drv, ret_info);
     if (strcmp(drv->ops->scheme, "local") == 0 && atomic_load(&other_info))
         ret_info->caps ^= DRV_CAP_REFLINK;
+    return err;
+}
+
+/* Likewise: what somebody does right after a folder was made on a drive. */
+static _Atomic(void *) meanwhile_arg;
+static void (*meanwhile)(void *arg);
+mrmr_err __real_drv_mkdir(struct drv *drv, const char *path, uint32_t mode);
+mrmr_err __wrap_drv_mkdir(struct drv *drv, const char *path, uint32_t mode);
+mrmr_err __wrap_drv_mkdir(struct drv *drv, const char *path, uint32_t mode)
+{
+    mrmr_err err = __real_drv_mkdir(drv, path, mode);
+    void *arg =
+        strcmp(drv->ops->scheme, "local") == 0 ? NULL : atomic_exchange(&meanwhile_arg, NULL);
+    if (arg)
+        meanwhile(arg);
     return err;
 }
 
@@ -373,6 +388,102 @@ static void test_a_further_copy_is_no_change(void **state)
     leave(&l);
 }
 
+static void make_x(void *arg)
+{
+    make(arg, "x");
+}
+
+static void write_x(void *arg)
+{
+    world_write(on_drive(arg, 0, "dir/x"), "");
+}
+
+static atomic_bool is_set;
+static void *set_dir(void *arg)
+{
+    struct lived *l = arg;
+    struct pool_attr set = {.mtime = 4000000000 * MRMR_NS_PER_S}, attr;
+    assert_ok(pool_tree_set(l->tree, NULL, l->folder, NULL, POOL_SET_MTIME, &set, &attr));
+    atomic_store(&is_set, true);
+    return NULL;
+}
+
+/* It is done now, or as soon as it may be. */
+static pthread_t setter;
+static void begin_to_set(void *arg)
+{
+    const int64_t until = mrmr_clock_monotonic() + MRMR_NS_PER_S / 10;
+    assert_int_equal(pthread_create(&setter, NULL, set_dir, arg), 0);
+    while (!atomic_load(&is_set) && mrmr_clock_monotonic() < until)
+        pause_a_while();
+}
+
+/* "sub" comes to be on drive 0 by what is put into it; what is done to "dir" is done meanwhile. */
+static void place_sub(struct lived *l, bool around, void (*what)(void *arg))
+{
+    struct tree_node *dir;
+    struct pool_attr sub;
+    world_mkdir(on_drive(l, DRIVES - 1, "dir/sub"));
+    while (find(l, "sub", &sub)) /* until the event is here; the test's time limit ends it */
+        pause_a_while();
+    assert_ok(tree_node(l->tree, l->folder, true, &dir));
+    if (around)
+        tree_own_name(l->tree, dir, "x");
+    meanwhile = what;
+    atomic_store(&meanwhile_arg, l);
+    made_folder(l, sub.node, "here");
+    if (around)
+        tree_owned_name(l->tree, dir, "x");
+    tree_put(l->tree, dir);
+    assert_null(atomic_load(&meanwhile_arg));
+    assert_int_equal(drive_with(l, "dir/sub/here"), 0);
+}
+
+/* Nothing of ours that happens to a folder is lost while it keeps its times: before or after. */
+static void x_shows_in_the_times(struct lived *l)
+{
+    const struct pool_attr dir = attr_of(l, l->folder);
+    struct stat x, on;
+    assert_int_equal(drive_with(l, "dir/x"), 0);
+    assert_int_equal(stat(on_drive(l, 0, "dir/x"), &x), 0);
+    assert_int_equal(stat(on_drive(l, 0, "dir"), &on), 0);
+    assert_true(ns_of(on.st_mtim) >= ns_of(x.st_mtim));
+    assert_true(dir.mtime >= ns_of(x.st_mtim));
+    assert_true(dir.ctime >= ns_of(x.st_mtim));
+}
+
+static void test_a_change_while_a_copy_is_made(void **state)
+{
+    struct lived l;
+    live(&l, *state);
+    place_sub(&l, false, make_x);
+    x_shows_in_the_times(&l);
+    leave(&l);
+}
+
+/* It began before, and ends after. */
+static void test_a_change_around_a_copy_that_is_made(void **state)
+{
+    struct lived l;
+    live(&l, *state);
+    place_sub(&l, true, write_x);
+    x_shows_in_the_times(&l);
+    leave(&l);
+}
+
+static void test_a_time_that_is_set_while_a_copy_is_made(void **state)
+{
+    struct lived l;
+    live(&l, *state);
+    place_sub(&l, false, begin_to_set);
+    pthread_join(setter, NULL);
+    assert_int_equal(attr_of(&l, l.folder).mtime, 4000000000 * MRMR_NS_PER_S);
+    struct stat st;
+    assert_int_equal(stat(on_drive(&l, 0, "dir"), &st), 0);
+    assert_int_equal(st.st_mtim.tv_sec, 4000000000);
+    leave(&l);
+}
+
 /* --- what a drive can do --- */
 
 struct looking {
@@ -426,6 +537,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_same_name_meanwhile, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(
             test_a_further_copy_is_no_change, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_change_while_a_copy_is_made, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_change_around_a_copy_that_is_made, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_time_that_is_set_while_a_copy_is_made, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(
             test_what_a_drive_can_do_is_asked_anew, world_setup, world_teardown),
     };

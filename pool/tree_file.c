@@ -380,6 +380,25 @@ static bool opened_same(struct opening *opening)
     return same;
 }
 
+/* A change through another name of it, which no event told of: whoever keeps its attributes asks for them
+ * again, and not only once it is open: he would read to the end that it had. */
+static void opened_tells(const struct opening *opening)
+{
+    struct pool_tree *tree = opening->file->tree;
+    struct tree_node *node = opening->file->node;
+    const struct drv_stat *stat = &opening->stat;
+    {
+        mrmr_locked(&tree->lock);
+        const struct tree_shown *shown = &node->shown;
+        if (!opening->answered || !shown->is ||
+            (shown->mtime == stat->mtime && shown->size == stat->size &&
+                shown->nlink == stat->nlink))
+            return;
+        node->shown.is = false;
+    }
+    tree_tell_node(tree, node->number, false);
+}
+
 /* No name leads to it any more, but somebody has it open: his descriptor serves this one, too. */
 static mrmr_err opening_share(struct opening *opening)
 {
@@ -424,9 +443,10 @@ static void file_link(struct pool_tree_file *file)
         return;
     /* Events tell nothing of it from now on: whoever was told to keep its attributes asks again. */
     if (!node->writers++ && node->kept &&
-        tree_own_ttl(file->tree, &node->on, POOL_KEEP) != POOL_KEEP)
+        tree_own_ttl(file->tree, &node->on, POOL_KEEP) != POOL_KEEP) {
         tree_later_locked(tree, TREE_TELL_ATTRS, node->number, "");
-    node->kept = false;
+        node->kept = false;
+    }
 }
 
 static void file_unlink(struct pool_tree_file *file)
@@ -463,6 +483,7 @@ static mrmr_err file_open(struct pool_tree_file *file, bool *ret_same)
     file->mtime = opening.answered ? opening.stat.mtime : opening.known.mtime;
     file->size = opening.answered ? opening.stat.size : opening.known.size;
     *ret_same = opened_same(&opening);
+    opened_tells(&opening);
     return MRMR_OK;
 }
 

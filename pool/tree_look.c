@@ -267,6 +267,8 @@ static void look_done_locked(struct look *look, struct pool_attr *ret_attr)
     look->attr.generation =
         tree_generation(look->tree, node->number, look->attr.generation) + node->births;
     look->attr.keep = look->attr.keep_name = keep_locked(look);
+    look->node->shown = (struct tree_shown){
+        true, look->attr.nlink, look->attr.mtime, look->attr.size}; /* tree_file.c */
     *ret_attr = look->attr;
 }
 

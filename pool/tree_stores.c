@@ -10,6 +10,9 @@
  * likewise when its size or mtime is another than before and no event told of it, as after a write by
  * another name of it in a folder that is not watched.
  *
+ * What happened before a file is opened the open itself sees: if its size, mtime or links are others than
+ * whoever asked was told last, he is told to ask again before he has it open (tree_file.c).
+ *
  * When nothing is open nothing is done: the thread sleeps until somebody opens a file. Each time at most
  * LOOKS_MOST files are looked at, in turn: of more that are open at a time, each is looked at as much
  * later. Looks are ops of the drive's guard, as any, so a drive that hangs keeps this thread for
@@ -144,8 +147,10 @@ static void *looks_run(void *arg)
     while (looks_wait(tree, began + look_every)) {
         struct look look;
         began = mrmr_clock_monotonic();
-        for (unsigned i = 0; i < LOOKS_MOST && look_next(tree, &look); i++)
+        for (unsigned n = 0; n < LOOKS_MOST && look_next(tree, &look);) {
+            n += look.original != NULL;
             look_at(tree, &look);
+        }
     }
     return NULL;
 }

@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { SIZE = 4096, MANY = 300, FEW = 20, LOOK_MS = 500 };
+enum { SIZE = 4096, MANY = 300, FEW = 20, OFTEN = 900, LOOK_MS = 500 };
 
 /* The linker leads calls of these two here (--wrap); a guard's thread asks its drive by them. */
 static atomic_uint stats, asked;
@@ -52,15 +52,16 @@ struct lived {
     struct world *w;
     struct pool *pool;
     struct pool_tree *tree;
-    uint64_t folder;
-    atomic_uint told; /* that bytes may have changed */
+    uint64_t folder, node;  /* node: the last one that was found */
+    atomic_uint told;       /* that bytes may have changed */
+    atomic_uint told_attrs; /* that attributes may have, and bytes have not */
 };
 
 static void on_node(uint64_t node, bool bytes, void *arg)
 {
     assert_true(node);
-    if (bytes)
-        atomic_fetch_add(&((struct lived *)arg)->told, 1);
+    struct lived *l = arg;
+    atomic_fetch_add(bytes ? &l->told : &l->told_attrs, 1);
 }
 
 static const char *on_drive(struct lived *l, const char *name)
@@ -75,7 +76,7 @@ static uint64_t find(struct lived *l, const char *name)
     struct pool_attr attr;
     int64_t keep;
     assert_ok(pool_tree_lookup(l->tree, l->folder, name, &attr, &keep));
-    return attr.node;
+    return l->node = attr.node;
 }
 
 /* "dir" with a file; it is held, and was looked into. Nobody looks into "unseen". */
@@ -94,6 +95,14 @@ static void live(struct lived *l, struct world *w)
     assert_ok(pool_open(world_path(w, "pool"), POOL_LOOK, "test", &l->pool));
     assert_ok(pool_tree_open(l->pool, &events, &l->tree));
     l->folder = find(l, "dir");
+}
+
+static const char *one_more_name(struct lived *l, const char *name, const char *more)
+{
+    char from[300];
+    snprintf(from, sizeof from, "%s", on_drive(l, name));
+    assert_int_equal(link(from, on_drive(l, more)), 0);
+    return on_drive(l, more);
 }
 
 static void leave(struct lived *l)
@@ -222,6 +231,82 @@ static void test_what_is_written_through_us(void **state)
     leave(&l);
 }
 
+/* Of what was done by a name that is not watched, while nothing was open, an open tells before it is done. */
+static void test_an_open_tells_of_other_attributes(void **state)
+{
+    struct lived l;
+    live(&l, *state);
+    world_write(on_drive(&l, "dir/alone"), "one");
+    find(&l, "alone");
+    pool_tree_file_close(open_file(&l, "alone", false));
+    int fd = open(one_more_name(&l, "dir/alone", "unseen/more"), O_WRONLY | O_APPEND | O_CLOEXEC);
+    assert_int_equal(write(fd, "two", 3), 3);
+    close(fd);
+    struct pool_tree_file *file = NULL;
+    bool same;
+    unsigned before = l.told_attrs;
+    assert_ok(pool_tree_file_open(l.tree, l.node, false, &file, &same));
+    assert_int_equal(l.told_attrs, before + 1);
+    pool_tree_file_close(file);
+    find(&l, "alone"); /* he asks */
+    before = l.told_attrs;
+    pool_tree_file_close(open_file(&l, "alone", false));
+    assert_int_equal(l.told_attrs, before);
+    leave(&l);
+}
+
+/* Who may keep its attributes for long is told so, or that is still known. */
+static void test_what_is_kept_while_it_is_written(void **state)
+{
+    struct lived l;
+    struct tree_node *node;
+    live(&l, *state);
+    world_write(on_drive(&l, "dir/alone"), "one");
+    find(&l, "alone");
+    assert_ok(tree_node(l.tree, l.node, false, &node));
+    if (!node->kept)
+        fail_msg("a drive that tells of changes, and nobody may keep anything");
+    const bool exact = l.tree->drive[0].tells_who;
+    const unsigned before = l.told_attrs;
+    struct pool_tree_file *file = open_file(&l, "alone", true);
+    assert_int_equal(node->kept, exact);
+    while (!exact && l.told_attrs == before) /* the test's time limit ends it */
+        pause_a_while();
+    pool_tree_file_close(file);
+    tree_put(l.tree, node);
+    leave(&l);
+}
+
+/* A file that is opened again and again is one: those that have their turn after it do not wait. */
+static void test_one_that_is_open_often(void **state)
+{
+    static struct pool_tree_file *often[OFTEN];
+    struct lived l;
+    struct stat st;
+    live(&l, *state);
+    world_write(on_drive(&l, "dir/alone"), "x");
+    assert_int_equal(stat(on_drive(&l, "dir/alone"), &st), 0);
+    struct pool_tree_file *file = open_file(&l, "alone", false);
+    for (unsigned i = 0; i < OFTEN; i++)
+        often[i] = open_file(&l, "file", false);
+    int64_t began = 0;
+    ino_of[0] = st.st_ino;
+    for (unsigned looks = 0; looks < 3; looks++) {
+        looked_at[0] = false;
+        while (!looked_at[0]) /* the test's time limit ends it */
+            pause_a_while();
+        if (!looks)
+            began = mrmr_clock_monotonic();
+    }
+    assert_true(mrmr_clock_monotonic() - began < 8 * LOOK_MS * INT64_C(1000000));
+    ino_of[0] = 0;
+    looked_at[0] = false;
+    for (unsigned i = 0; i < OFTEN; i++)
+        pool_tree_file_close(often[i]);
+    pool_tree_file_close(file);
+    leave(&l);
+}
+
 static bool all_looked_at(void)
 {
     unsigned i = 0;
@@ -282,6 +367,11 @@ int main(void)
             test_times_tell_where_no_event_does, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(
             test_what_is_written_through_us, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_an_open_tells_of_other_attributes, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_what_is_kept_while_it_is_written, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_one_that_is_open_often, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_many, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(
             test_a_drive_that_tells_nothing, world_setup, world_teardown),

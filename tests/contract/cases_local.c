@@ -341,6 +341,18 @@ static void *leased_for_a_moment(void *arg)
     return NULL;
 }
 
+static int lease_take(const struct path *path)
+{
+    int fd = open(path->text, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fcntl(fd, F_SETSIG, SIGURG), 0); /* which does nothing */
+    while (fcntl(fd, F_SETLEASE, F_RDLCK) < 0) {      /* a guard's thread is closing it yet */
+        assert_int_equal(errno, EAGAIN);
+        pause_a_while();
+    }
+    return fd;
+}
+
 static void a_lease_is_waited_for(void **state)
 {
     struct contract *c = *state;
@@ -348,13 +360,7 @@ static void a_lease_is_waited_for(void **state)
     pthread_t holder;
     make_file(c, "f", "abc");
     const struct path path = below(c, "f");
-    int fd = open(path.text, O_RDONLY | O_CLOEXEC);
-    assert_true(fd >= 0);
-    assert_int_equal(fcntl(fd, F_SETSIG, SIGURG), 0); /* which does nothing */
-    while (fcntl(fd, F_SETLEASE, F_RDLCK) < 0) {      /* a guard's thread is closing it yet */
-        assert_int_equal(errno, EAGAIN);
-        pause_a_while();
-    }
+    int fd = lease_take(&path);
     assert_int_equal(pthread_create(&holder, NULL, leased_for_a_moment, &fd), 0);
     assert_ok(drv_file_open(c->drv, "f", DRV_OPEN_READ | DRV_OPEN_WRITE, 0, &file));
     pthread_join(holder, NULL);
@@ -370,13 +376,7 @@ static void a_lease_that_is_kept_is_not_waited_for(void **state)
     struct drv_file *file = NULL;
     make_file(c, "f", "abc");
     const struct path path = below(c, "f");
-    int fd = open(path.text, O_RDONLY | O_CLOEXEC);
-    assert_true(fd >= 0);
-    assert_int_equal(fcntl(fd, F_SETSIG, SIGURG), 0); /* which does nothing */
-    while (fcntl(fd, F_SETLEASE, F_RDLCK) < 0) {      /* a guard's thread is closing it yet */
-        assert_int_equal(errno, EAGAIN);
-        pause_a_while();
-    }
+    int fd = lease_take(&path);
     const int64_t began = mrmr_clock_monotonic();
     assert_err(drv_file_open(c->drv, "f", DRV_OPEN_READ | DRV_OPEN_WRITE, 0, &file), MRMR_BUSY);
     assert_true(mrmr_clock_monotonic() - began < 5 * MRMR_NS_PER_S);

@@ -276,6 +276,7 @@ void tree_watch_drive(struct tree_drive *drive)
 static void drive_let_go(struct tree_drive *drive)
 {
     struct pool_tree *tree = drive->tree;
+    drive->tells_who = false;
     watch_replace(drive, NULL);
     tree_files_let_go(tree, (size_t)(drive - tree->drive));
     pool_views_forget(tree->pool, 0);

@@ -6,7 +6,9 @@
  * held, also when a copy on a drive with a lower id comes, or that copy's drive goes. But two folders must
  * never have one number: what is done in the one by its number would be done in the other. So the name
  * keeps it only if the node is still known under this name, and the copy that has the number is still one
- * of those that are found here; where its drive does not answer, nobody else can have it either.
+ * of those that are found here; where its drive does not answer, nobody else can have it either. Where
+ * that drive has nothing here any more the other copies keep the number, until the copy is found under
+ * another name: then this name loses it (tree_get_locked).
  */
 #include "pool/tree.h"
 
@@ -53,5 +55,6 @@ bool tree_inherits_locked(struct pool_tree *tree, const struct tree_node *folder
     const struct tree_node *node = tree_find_locked(tree, was->number);
     if (!node || !known_under_locked(node, folder, found->name))
         return false;
-    return !home_of(tree, was->number, &home) || copy_has(copies, found->place, was->number);
+    return !home_of(tree, was->number, &home) || !tree_set_has(&found->on, home) ||
+           copy_has(copies, found->place, was->number);
 }

@@ -431,9 +431,13 @@ mrmr_err pool_tree_lookup(struct pool_tree *tree, uint64_t number, const char *n
     busy_add(tree, folder, 1);
     mrmr_err err = lookup_in(tree, folder, name, ret_attr);
     busy_add(tree, folder, -1);
-    *ret_keep = name_keep(tree, folder, name, err ? POOL_KEEP : ret_attr->keep);
+    /* A folder that was not looked into yet is not watched, its name is. */
+    const bool apart = !err && ret_attr->kind == POOL_DIR && ret_attr->keep > 0;
+    *ret_keep = name_keep(tree, folder, name, err || apart ? POOL_KEEP : ret_attr->keep);
     if (!err)
-        ret_attr->keep = ret_attr->keep_name = *ret_keep;
+        ret_attr->keep_name = *ret_keep;
+    if (!err && ret_attr->keep > *ret_keep)
+        ret_attr->keep = *ret_keep;
     tree_put(tree, folder);
     return err;
 }

@@ -451,6 +451,7 @@ void pool_tree_close(struct pool_tree *tree)
     /* The guards stay with the pool, which is of no use to anyone after this, and tell nothing more. */
     for (size_t i = 0; i < tree->ndrives; i++)
         drv_guard_cut(tree->drive[i].drive->drv, MRMR_OFFLINE);
+    tree_due_forget(tree);
     for (struct tree_todo *todo = tree->todo, *next; todo; todo = next) {
         next = todo->next;
         free(todo);

@@ -214,6 +214,7 @@ struct tree_node {
 
     int64_t own_until;  /* monotonic: events about it are of our own doing */
     bool kept;          /* somebody was told that he may keep its attributes for long */
+    bool due;           /* in tree_due.c's list */
     struct tree_shown { /* of a file: what whoever asked for its attributes was told last */
         bool is;        /* false: nothing yet, or he was told to ask again */
         uint32_t nlink;
@@ -336,6 +337,7 @@ struct pool_tree {
     struct tree_parted *parted, **parted_last, *let_go; /* tree_parted.c's */
     size_t nparted, parted_most;
     struct tree_todo *todo, **todo_last;
+    struct tree_due *due, *due_last; /* tree_due.c's; the first to tell of first */
     bool stop, suspects;
     uint64_t losses;    /* drives that went, so far */
     size_t remembered;  /* nodes that stay for what they owe */
@@ -536,6 +538,16 @@ void tree_later_locked(
     struct pool_tree *tree, enum tree_todo_kind kind, uint64_t number, const char *name);
 void tree_tell_name(struct pool_tree *tree, uint64_t folder, const char *name);
 void tree_tell_node(struct pool_tree *tree, uint64_t node, bool bytes);
+
+/* --- tree_due.c --- */
+
+/* We changed it just now: whoever keeps its attributes is told, after tree_own_window. */
+void tree_due_locked(struct pool_tree *tree, struct tree_node *node);
+/* Monotonic: when there is something to tell. INT64_MAX: nothing. */
+int64_t tree_due_next_locked(const struct pool_tree *tree);
+/* Of all that is due by now. The monitor's. */
+void tree_due_tell(struct pool_tree *tree);
+void tree_due_forget(struct pool_tree *tree);
 
 /* The drive serves anew: a watch of what served before knows nothing of it. */
 void tree_watch_drive(struct tree_drive *drive);

@@ -208,22 +208,35 @@ static mrmr_err look_path(const char *path, void *arg)
     return look_at(look, look->spot.drive, path, &look->attr);
 }
 
+static bool own_locked(const struct tree_node *node)
+{
+    return node->writers || node->own_until > mrmr_clock_monotonic();
+}
+
 /* How long it may be kept. */
 static int64_t keep_locked(const struct look *look)
 {
-    struct tree_node *node = look->node;
+    const struct tree_node *node = look->node;
     const struct tree_node *tells = node->kind == POOL_DIR ? node
                                     : node->links          ? node->links->parent
                                                            : NULL;
     int64_t keep = tells && !look->kept ? tree_folder_ttl_locked(tells) : tree_second;
-    bool own = node->writers || node->own_until > mrmr_clock_monotonic();
     /* A change through another name of it is not told of here. */
     if (node->kind != POOL_DIR && look->attr.nlink != 1 &&
         !look->tree->drive[look->spot.drive].silent && keep > tree_second)
         keep = tree_second;
-    if (own)
+    if (own_locked(node))
         keep = tree_own_ttl(look->tree, &node->on, keep);
     if (node->direct && keep > tree_own_window) /* nobody tells who writes it */
+        keep = tree_own_window;
+    return keep;
+}
+
+/* Likewise its attributes: those of a folder that we change may be of before the change (tree_due.c). */
+static int64_t keep_attrs_locked(struct look *look, int64_t keep)
+{
+    struct tree_node *node = look->node;
+    if (node->kind == POOL_DIR && own_locked(node) && keep > tree_own_window)
         keep = tree_own_window;
     node->kept = node->kept || keep > tree_second;
     return keep;
@@ -266,7 +279,8 @@ static void look_done_locked(struct look *look, struct pool_attr *ret_attr)
     look->attr.node = node->number;
     look->attr.generation =
         tree_generation(look->tree, node->number, look->attr.generation) + node->births;
-    look->attr.keep = look->attr.keep_name = keep_locked(look);
+    look->attr.keep_name = keep_locked(look);
+    look->attr.keep = keep_attrs_locked(look, look->attr.keep_name);
     look->node->shown = (struct tree_shown){
         true, look->attr.nlink, look->attr.mtime, look->attr.size}; /* tree_file.c */
     *ret_attr = look->attr;

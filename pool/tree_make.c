@@ -72,6 +72,7 @@ void tree_owned_name(struct pool_tree *tree, struct tree_node *folder, const cha
     mrmr_locked(&tree->lock);
     own_name_locked(folder, name);
     folder->changing--;
+    tree_due_locked(tree, folder);
 }
 
 void tree_own_node(struct pool_tree *tree, struct tree_node *node)

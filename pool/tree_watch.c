@@ -380,7 +380,6 @@ struct monitor {
 static bool monitor_wait(struct monitor *monitor)
 {
     struct pool_tree *tree = monitor->tree;
-    struct timespec at = mrmr_clock_to_timespec(monitor->until);
     mrmr_locked(&tree->lock);
     monitor->changed = (struct tree_set){{0}};
     monitor->reload = false;
@@ -392,8 +391,11 @@ static bool monitor_wait(struct monitor *monitor)
             tree->drive[i].changed = false;
             monitor->reload = true;
         }
+        const int64_t due = tree_due_next_locked(tree);
+        const int64_t until = due < monitor->until ? due : monitor->until;
+        const struct timespec at = mrmr_clock_to_timespec(until);
         if (tree->stop || tree->todo || monitor->reload || tree->suspects ||
-            mrmr_clock_monotonic() >= monitor->until)
+            mrmr_clock_monotonic() >= until)
             break;
         pthread_cond_timedwait(&tree->monitor_wake, &tree->lock, &at);
     }
@@ -453,6 +455,7 @@ static void *monitor_run(void *arg)
         if (monitor.reload)
             reload_on(monitor.tree, &monitor.changed);
         monitor_todo(&monitor, true);
+        tree_due_tell(monitor.tree);
         if (mrmr_clock_monotonic() >= monitor.until)
             monitor_drives(&monitor);
     }

@@ -22,14 +22,14 @@
  *
  * What the catalog has by a name that went is recorded after that (moved.h): no bytes depend on it.
  *
- * Locks: the node's counted.lock, then the drive's keeping, both over I/O; then none but the tree's.
+ * Locks: the node's counted.lock, then the drive's keeping, both over I/O; then none but the tree's and
+ * that of the records.
  */
 #include "pool/direct.h"
-#include "pool/moved.h"
 #include "pool/retained.h"
 #include "pool/touched.h"
 #include "pool/tree_change.h"
-#include "pool/tree_went.h"
+#include "pool/tree_record.h"
 #include "pool/writers.h"
 
 #include <errno.h>
@@ -42,25 +42,10 @@ _Static_assert((int)TREE_KEPT_PATH == (int)POOL_RETAINED_PATH, "a path to what i
 /* Several changes in a row, and not what a commit would notice. */
 static const int64_t stay_in = 2 * 1000 * 1000; /* ns */
 
-/* Taking back a record of a rename that could not be written yet. */
-struct undone {
-    struct undone *next;
-    int64_t drive;
-    uint64_t inode[2];
-    const char *to; /* in the text */
-    char text[];    /* from, to */
-};
-
 struct tree_keeper {
     struct pool_writers *writers;
     int mounted; /* its lock: nobody else changes drives through a tree of this pool; -1: none */
-    pthread_mutex_t lock;
-    /* Guarded by lock. */
-    int touched, moved; /* -1: not open */
-    uint64_t files_epoch;
-    struct undone *undone;
-    bool told; /* that names which went could not be recorded */
-    struct tree_went_list went;
+    struct tree_records *records;
 };
 
 /* What stripes count on of one inode. */
@@ -78,53 +63,20 @@ struct tree_counted {
 
 /* --- life --- */
 
-static void keeper_files_close(struct tree_keeper *keeper)
-{
-    if (keeper->touched >= 0)
-        close(keeper->touched);
-    if (keeper->moved >= 0)
-        close(keeper->moved);
-    keeper->touched = keeper->moved = -1;
-}
-
-/* What an earlier epoch had open may be another file by now. */
-static void keeper_files_now_locked(struct tree_keeper *keeper, uint64_t epoch)
-{
-    if (keeper->files_epoch != epoch)
-        keeper_files_close(keeper);
-    keeper->files_epoch = epoch;
-}
-
-/* The file is open afterwards, and nothing is owed to it. */
-static mrmr_err moved_ready_locked(struct pool_tree *tree, uint64_t epoch)
-{
-    struct tree_keeper *keeper = tree->keeper;
-    keeper_files_now_locked(keeper, epoch);
-    if (keeper->moved < 0)
-        MRMR_TRY(pool_moved_open(tree->pool->dirfd, &keeper->moved));
-    for (struct undone *u; (u = keeper->undone) != NULL; free(u)) {
-        MRMR_TRY(pool_moved_add_inodes(
-            keeper->moved, u->drive, u->text, u->to, POOL_MOVED_UNDONE, u->inode, true));
-        keeper->undone = u->next;
-    }
-    return MRMR_OK;
-}
-
 /* The last chance for what could not be written before. */
 static void keeper_settle(struct pool_tree *tree)
 {
     struct tree_keeper *keeper = tree->keeper;
     uint64_t epoch;
-    mrmr_err err = keeper->undone ? pool_writers_begin(keeper->writers, &epoch) : MRMR_OK;
-    if (!err && keeper->undone) {
-        mrmr_locked(&keeper->lock);
-        err = moved_ready_locked(tree, epoch);
+    if (!keeper->records || !tree_records_owe(keeper->records))
+        return;
+    mrmr_err err = pool_writers_begin(keeper->writers, &epoch);
+    if (!err) {
+        err = tree_records_settle(keeper->records, epoch);
         pool_writers_end();
     }
     if (err)
         mrmr_log_story(MRMR_LOG_WARN, "taking back the record of a rename");
-    for (struct undone *u; (u = keeper->undone) != NULL; free(u))
-        keeper->undone = u->next;
 }
 
 void tree_keep_stop(struct pool_tree *tree)
@@ -135,11 +87,9 @@ void tree_keep_stop(struct pool_tree *tree)
     keeper_settle(tree);
     tree->keeper = NULL;
     pool_writers_close(keeper->writers);
-    keeper_files_close(keeper);
     if (keeper->mounted >= 0)
         close(keeper->mounted);
-    tree_went_clear(&keeper->went);
-    pthread_mutex_destroy(&keeper->lock);
+    tree_records_close(keeper->records);
     free(keeper);
 }
 
@@ -164,10 +114,11 @@ mrmr_err tree_keep_start(struct pool_tree *tree)
     struct tree_keeper *keeper = calloc(1, sizeof *keeper);
     if (!keeper)
         return mrmr_nomem();
-    keeper->touched = keeper->moved = keeper->mounted = -1;
-    pthread_mutex_init(&keeper->lock, NULL);
+    keeper->mounted = -1;
     tree->keeper = keeper;
-    mrmr_err err = pool_writers_open(tree->pool->dirfd, &keeper->writers);
+    mrmr_err err = tree_records_open(tree->pool, &keeper->records);
+    if (!err)
+        err = pool_writers_open(tree->pool->dirfd, &keeper->writers);
     if (!err) {
         pool_writers_stay(keeper->writers, stay_in);
         err = mounted_lock(tree, keeper);
@@ -305,90 +256,23 @@ void tree_keep_unknown(struct pool_tree *tree, struct tree_node *node)
 
 /* --- the scan shall know that it was us (I5) --- */
 
+static int64_t id_of(const struct pool_tree *tree, size_t drive)
+{
+    return tree->drive[drive].drive->meta.id;
+}
+
 /* bytes: else only a name of it goes. */
 static mrmr_err touch(
     struct pool_tree *tree, const struct tree_inode *inode, bool bytes, uint64_t epoch)
 {
-    const int64_t drive = tree->drive[inode->drive].drive->meta.id;
-    struct tree_keeper *keeper = tree->keeper;
-    mrmr_locked(&keeper->lock);
-    keeper_files_now_locked(keeper, epoch);
-    if (keeper->touched < 0)
-        MRMR_TRY(pool_touched_open(tree->pool->dirfd, &keeper->touched));
-    return bytes ? pool_touched_add(keeper->touched, drive, inode->ino)
-                 : pool_touched_add_name(keeper->touched, drive, inode->ino);
+    return tree_record_touched(
+        tree->keeper->records, id_of(tree, inode->drive), inode->ino, bytes, epoch);
 }
 
-static mrmr_err went_locked(struct pool_tree *tree, int64_t drive, const char *path,
-    const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch)
-{
-    struct tree_keeper *keeper = tree->keeper;
-    MRMR_TRY(moved_ready_locked(tree, epoch));
-    mrmr_err err = MRMR_OK;
-    for (struct tree_went *before = NULL;
-         !err && stat->nlink <= 1 && (before = tree_went_take(&keeper->went, drive, stat->ino));
-         free(before))
-        err = pool_moved_add_gone(
-            keeper->moved, drive, before->path, POOL_MOVED_REMOVED, stat->ino, stat->btime);
-    return err ? err
-               : pool_moved_add_gone(keeper->moved, drive, path, kind, stat->ino, stat->btime);
-}
-
-/* A name of what the catalog has went; the stat is of before. If that cannot be recorded it may show
- * again; it stays removed. */
 static void name_went(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch)
 {
-    const int64_t id = tree->drive[drive].drive->meta.id;
-    struct tree_keeper *keeper = tree->keeper;
-    bool lives = false;
-    mrmr_err err =
-        kind == POOL_MOVED_REMOVED ? tree_went_lives(tree->pool, id, stat, &lives) : MRMR_OK;
-    mrmr_locked(&keeper->lock);
-    if (!err)
-        err = lives ? tree_went_keep(&keeper->went, id, stat->ino, path)
-                    : went_locked(tree, id, path, stat, kind, epoch);
-    if (err && !keeper->told)
-        mrmr_log_story(MRMR_LOG_WARN,
-            "names that are removed now are listed again if their drive goes before the next sync");
-    keeper->told = err;
-}
-
-static mrmr_err moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
-    const struct drv_stat *stat, const struct drv_stat *exchanged, bool durable, uint64_t epoch)
-{
-    const uint64_t inodes[] = {stat->ino, exchanged ? exchanged->ino : 0};
-    struct tree_keeper *keeper = tree->keeper;
-    mrmr_locked(&keeper->lock);
-    MRMR_TRY(moved_ready_locked(tree, epoch));
-    return pool_moved_add_inodes(keeper->moved, tree->drive[drive].drive->meta.id, from, to,
-        exchanged ? POOL_MOVED_EXCHANGE : POOL_MOVED_RENAME, inodes, durable);
-}
-
-static mrmr_err undone_owe_locked(struct tree_keeper *keeper, int64_t drive, const char *from,
-    const char *to, const uint64_t inodes[2])
-{
-    size_t nfrom = strlen(from) + 1, nto = strlen(to) + 1;
-    struct undone *u = malloc(sizeof *u + nfrom + nto);
-    if (!u)
-        return mrmr_nomem();
-    *u = (struct undone){.next = keeper->undone, .drive = drive, .inode = {inodes[0], inodes[1]}};
-    memcpy(u->text, from, nfrom);
-    memcpy(u->text + nfrom, to, nto);
-    u->to = u->text + nfrom;
-    keeper->undone = u;
-    return MRMR_OK;
-}
-
-/* Until it is written no rename is recorded, so that its record is the last one of its kind. */
-static mrmr_err undone(struct pool_tree *tree, size_t drive, const char *from, const char *to,
-    const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch)
-{
-    const uint64_t inodes[] = {stat->ino, exchanged ? exchanged->ino : 0};
-    struct tree_keeper *keeper = tree->keeper;
-    mrmr_locked(&keeper->lock);
-    MRMR_TRY(undone_owe_locked(keeper, tree->drive[drive].drive->meta.id, from, to, inodes));
-    return moved_ready_locked(tree, epoch);
+    tree_record_went(tree->keeper->records, id_of(tree, drive), path, stat, kind, epoch);
 }
 
 static mrmr_err counted_touch(struct pool_tree *tree, const struct tree_inode *inode,
@@ -629,17 +513,13 @@ static mrmr_err linked(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch)
 {
     const struct meta_drive *own = &tree->drive[drive].drive->meta;
-    const uint64_t inodes[] = {stat->ino, (uint64_t)stat->btime};
     struct meta_node node;
     mrmr_err err = meta_lookup_path(tree->pool->meta, own->root, path, &node);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ||
         (!err && node.ino != stat->ino))
         return MRMR_OK;
     MRMR_TRY(err);
-    mrmr_locked(&tree->keeper->lock);
-    MRMR_TRY(moved_ready_locked(tree, epoch));
-    return pool_moved_add_inodes(
-        tree->keeper->moved, own->id, path, "", POOL_MOVED_UNDONE, inodes, false);
+    return tree_record_linked(tree->keeper->records, own->id, path, stat, epoch);
 }
 
 void tree_keep_linked(
@@ -683,23 +563,27 @@ static mrmr_err whether_known(
 mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
     const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch)
 {
+    const struct tree_renamed renamed = {
+        id_of(tree, drive), from, to, exchanged, {stat->ino, exchanged ? exchanged->ino : 0}};
     bool known = false, counts = false;
     MRMR_TRY(whether_known(tree, drive, stat, &known, &counts));
     if (exchanged)
         MRMR_TRY(whether_known(tree, drive, exchanged, &known, &counts));
     /* What the catalog has not nobody needs to find. */
-    return known ? moved(tree, drive, from, to, stat, exchanged, counts, epoch) : MRMR_OK;
+    return known ? tree_record_renamed(tree->keeper->records, &renamed, counts, epoch) : MRMR_OK;
 }
 
 /* Durable in any case: what had the new name may count where what was to have it does not. */
 mrmr_err tree_keep_not_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
     const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch)
 {
+    const struct tree_renamed renamed = {
+        id_of(tree, drive), from, to, exchanged, {stat->ino, exchanged ? exchanged->ino : 0}};
     bool known = false, counts = false;
     if (whether_known(tree, drive, stat, &known, &counts) ||
         (exchanged && whether_known(tree, drive, exchanged, &known, &counts)))
         known = true; /* of what was not recorded it says nothing */
-    return known ? undone(tree, drive, from, to, stat, exchanged, epoch) : MRMR_OK;
+    return known ? tree_record_undone(tree->keeper->records, &renamed, epoch) : MRMR_OK;
 }
 
 static mrmr_err remove_folder(struct pool_tree *tree, const struct pool_caller *caller,

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "pool/tree_record.h"
+
+#include "pool/touched.h"
+#include "pool/tree_went.h"
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Taking back a record of a rename that could not be written yet. */
+struct undone {
+    struct undone *next;
+    struct tree_renamed renamed; /* its texts are below */
+    char text[];                 /* from, to */
+};
+
+struct tree_records {
+    struct pool *pool;
+    pthread_mutex_t lock;
+    /* Guarded by lock. */
+    int touched, moved; /* -1: not open */
+    uint64_t epoch;     /* in which they were opened */
+    struct undone *undone;
+    bool told; /* that names which went could not be recorded */
+    struct tree_went_list went;
+};
+
+/* --- life --- */
+
+mrmr_err tree_records_open(struct pool *pool, struct tree_records **ret_records)
+{
+    struct tree_records *records = calloc(1, sizeof *records);
+    if (!records)
+        return mrmr_nomem();
+    records->pool = pool;
+    records->touched = records->moved = -1;
+    pthread_mutex_init(&records->lock, NULL);
+    *ret_records = records;
+    return MRMR_OK;
+}
+
+static void files_close(struct tree_records *records)
+{
+    if (records->touched >= 0)
+        close(records->touched);
+    if (records->moved >= 0)
+        close(records->moved);
+    records->touched = records->moved = -1;
+}
+
+void tree_records_close(struct tree_records *records)
+{
+    if (!records)
+        return;
+    files_close(records);
+    for (struct undone *u; (u = records->undone) != NULL; free(u))
+        records->undone = u->next;
+    tree_went_clear(&records->went);
+    pthread_mutex_destroy(&records->lock);
+    free(records);
+}
+
+static void files_now_locked(struct tree_records *records, uint64_t epoch)
+{
+    if (records->epoch != epoch)
+        files_close(records);
+    records->epoch = epoch;
+}
+
+/* --- touched --- */
+
+mrmr_err tree_record_touched(
+    struct tree_records *records, int64_t drive, uint64_t ino, bool bytes, uint64_t epoch)
+{
+    mrmr_locked(&records->lock);
+    files_now_locked(records, epoch);
+    if (records->touched < 0)
+        MRMR_TRY(pool_touched_open(records->pool->dirfd, &records->touched));
+    return bytes ? pool_touched_add(records->touched, drive, ino)
+                 : pool_touched_add_name(records->touched, drive, ino);
+}
+
+/* --- moved --- */
+
+/* The file is open afterwards, and nothing is owed to it. */
+static mrmr_err moved_ready_locked(struct tree_records *records, uint64_t epoch)
+{
+    files_now_locked(records, epoch);
+    if (records->moved < 0)
+        MRMR_TRY(pool_moved_open(records->pool->dirfd, &records->moved));
+    for (struct undone *u; (u = records->undone) != NULL; free(u)) {
+        MRMR_TRY(pool_moved_add_inodes(records->moved, u->renamed.drive, u->renamed.from,
+            u->renamed.to, POOL_MOVED_UNDONE, u->renamed.inode, true));
+        records->undone = u->next;
+    }
+    return MRMR_OK;
+}
+
+bool tree_records_owe(struct tree_records *records)
+{
+    mrmr_locked(&records->lock);
+    return records->undone;
+}
+
+mrmr_err tree_records_settle(struct tree_records *records, uint64_t epoch)
+{
+    mrmr_locked(&records->lock);
+    return moved_ready_locked(records, epoch);
+}
+
+static mrmr_err went_locked(struct tree_records *records, int64_t drive, const char *path,
+    const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch)
+{
+    MRMR_TRY(moved_ready_locked(records, epoch));
+    mrmr_err err = MRMR_OK;
+    for (struct tree_went *before = NULL;
+         !err && stat->nlink <= 1 && (before = tree_went_take(&records->went, drive, stat->ino));
+         free(before))
+        err = pool_moved_add_gone(
+            records->moved, drive, before->path, POOL_MOVED_REMOVED, stat->ino, stat->btime);
+    return err ? err
+               : pool_moved_add_gone(records->moved, drive, path, kind, stat->ino, stat->btime);
+}
+
+void tree_record_went(struct tree_records *records, int64_t drive, const char *path,
+    const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch)
+{
+    bool lives = false;
+    mrmr_err err =
+        kind == POOL_MOVED_REMOVED ? tree_went_lives(records->pool, drive, stat, &lives) : MRMR_OK;
+    mrmr_locked(&records->lock);
+    if (!err)
+        err = lives ? tree_went_keep(&records->went, drive, stat->ino, path)
+                    : went_locked(records, drive, path, stat, kind, epoch);
+    if (err && !records->told)
+        mrmr_log_story(MRMR_LOG_WARN,
+            "names that are removed now are listed again if their drive goes before the next sync");
+    records->told = err;
+}
+
+mrmr_err tree_record_renamed(
+    struct tree_records *records, const struct tree_renamed *renamed, bool durable, uint64_t epoch)
+{
+    mrmr_locked(&records->lock);
+    MRMR_TRY(moved_ready_locked(records, epoch));
+    return pool_moved_add_inodes(records->moved, renamed->drive, renamed->from, renamed->to,
+        renamed->exchange ? POOL_MOVED_EXCHANGE : POOL_MOVED_RENAME, renamed->inode, durable);
+}
+
+static mrmr_err owe_locked(struct tree_records *records, const struct tree_renamed *renamed)
+{
+    const size_t nfrom = strlen(renamed->from) + 1, nto = strlen(renamed->to) + 1;
+    struct undone *u = malloc(sizeof *u + nfrom + nto);
+    if (!u)
+        return mrmr_nomem();
+    memcpy(u->text, renamed->from, nfrom);
+    memcpy(u->text + nfrom, renamed->to, nto);
+    u->renamed = *renamed;
+    u->renamed.from = u->text;
+    u->renamed.to = u->text + nfrom;
+    u->next = records->undone;
+    records->undone = u;
+    return MRMR_OK;
+}
+
+mrmr_err tree_record_undone(
+    struct tree_records *records, const struct tree_renamed *renamed, uint64_t epoch)
+{
+    mrmr_locked(&records->lock);
+    MRMR_TRY(owe_locked(records, renamed));
+    return moved_ready_locked(records, epoch);
+}
+
+mrmr_err tree_record_linked(struct tree_records *records, int64_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch)
+{
+    const uint64_t inodes[] = {stat->ino, (uint64_t)stat->btime};
+    mrmr_locked(&records->lock);
+    MRMR_TRY(moved_ready_locked(records, epoch));
+    return pool_moved_add_inodes(records->moved, drive, path, "", POOL_MOVED_UNDONE, inodes, false);
+}

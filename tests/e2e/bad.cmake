@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-mrmr_pytest(e2e_bad_roots test_bad_world.py test_bad_roots.py LABELS sanitized TIMEOUT 600)
-mrmr_pytest(e2e_bad_catalogs test_bad_catalogs.py LABELS sanitized TIMEOUT 600)
+mrmr_pytest(e2e_bad_roots test_bad_world.py test_bad_roots.py LABELS sanitized address_long TIMEOUT 600)
+mrmr_pytest(e2e_bad_catalogs test_bad_catalogs.py LABELS sanitized address_long TIMEOUT 600)
 mrmr_pytest(e2e_bad_files test_bad_files.py TIMEOUT 600)
 mrmr_pytest(e2e_bad_holds test_bad_holds.py TIMEOUT 600)
 mrmr_pytest(e2e_bad_media test_bad_media.py TIMEOUT 600)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What end-to-end tests of the command share: a pool on folders, and files made from seeds."""
+import fnmatch
 import json
 import os
 import pathlib
@@ -8,6 +9,15 @@ import subprocess
 import pytest
 
 from seeded import Seeded
+
+
+def pytest_collection_modifyitems(config, items):
+    """MRMR_TEST: of the tests those whose names match it, as in the programs (tests/CMakeLists.txt)."""
+    pattern = os.environ.get("MRMR_TEST")
+    if pattern:
+        left_out = [item for item in items if not fnmatch.fnmatch(item.name, pattern)]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 class Command:

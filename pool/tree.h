@@ -5,7 +5,7 @@
  * are), tree_catalog.c (or known of them), tree_look.c (lookup, attributes, lists), tree_known.c (what
  * drives said of a folder), tree_find.c (nodes by number), tree_parted.c (what lost its name and is
  * held), tree_watch.c (events, and the monitor), tree_stores.c (what no event tells of), tree_drives.c
- * (drives that go and come), tree_file.c (open files), leaf_cache.c, tree_direct.c (files that the kernel uses without asking). What changes the
+ * (drives that go and come), tree_file.c, tree_open.c and tree_read.c (open files), leaf_cache.c, tree_direct.c (files that the kernel uses without asking). What changes the
  * drives has a header of its own: tree_change.h.
  *
  * A node is in the table while the kernel holds it, or anything here does. A folder's map says for
@@ -562,7 +562,7 @@ void tree_drives_grow(struct pool_tree *tree);
 bool tree_drive_look(struct tree_drive *drive, bool may_start);
 void tree_drive_leave(struct tree_drive *drive);
 
-/* --- tree_file.c --- */
+/* --- tree_file.c, tree_open.c, tree_read.c: open files --- */
 
 /* The drive went: no open file holds anything on it any more, so that it can be unmounted. */
 void tree_files_let_go(struct pool_tree *tree, size_t drive);

@@ -9,6 +9,7 @@
  * Read-ahead: a file that is read from leaf to leaf has the next few put into the queue of a few
  * threads. What is queued for a file that is closed is dropped; what is being made is waited for.
  */
+#include "pool/leaf_cache.h"
 #include "pool/tree.h"
 
 #include <string.h>

@@ -8,6 +8,7 @@
  * again (I7).
  */
 #include "pool/gone.h"
+#include "pool/leaf_cache.h"
 #include "pool/moved.h"
 #include "pool/names.h"
 #include "pool/tree.h"

@@ -2,7 +2,14 @@
  *
  * The live tree: its nodes, their paths, its life.
  */
+#include "pool/leaf_cache.h"
 #include "pool/tree_change.h"
+#include "pool/tree_file.h"
+#include "pool/tree_known.h"
+#include "pool/tree_look.h"
+#include "pool/tree_number.h"
+#include "pool/tree_parted.h"
+#include "pool/tree_watch.h"
 
 #include "drivers/guard.h"
 #include "pool/drive.h"

@@ -7,6 +7,8 @@
  */
 #include "pool/margin.h"
 #include "pool/tree_change.h"
+#include "pool/tree_file.h"
+#include "pool/tree_look.h"
 
 #include <string.h>
 

@@ -18,6 +18,9 @@
  */
 #include "pool/retained.h"
 #include "pool/tree_change.h"
+#include "pool/tree_file.h"
+#include "pool/tree_number.h"
+#include "pool/tree_parted.h"
 
 #include "base/durable.h"
 #include "base/uuid.h"

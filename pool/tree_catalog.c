@@ -8,6 +8,7 @@
  */
 #include "pool/names.h"
 #include "pool/tree.h"
+#include "pool/tree_look.h"
 
 void tree_catalog_forget(struct tree_drive *drive)
 {

@@ -14,6 +14,9 @@
 
 #include "pool/tree.h"
 
+struct tree_known_ticket; /* tree_known.h */
+struct tree_original;     /* tree_file.h */
+
 /* --- tree_keep.c: before originals change (I3) --- */
 
 mrmr_err tree_keep_start(struct pool_tree *tree);

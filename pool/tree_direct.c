@@ -26,6 +26,9 @@
  */
 #include "pool/direct.h"
 #include "pool/tree_change.h"
+#include "pool/tree_file.h"
+#include "pool/tree_look.h"
+#include "pool/tree_watch.h"
 
 MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
 

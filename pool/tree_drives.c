@@ -7,6 +7,8 @@
  * first.
  */
 #include "pool/tree_change.h"
+#include "pool/tree_look.h"
+#include "pool/tree_watch.h"
 
 #include "drivers/guard.h"
 #include "pool/drive.h"

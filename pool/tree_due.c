@@ -9,6 +9,7 @@
  * the change is old: once for all changes of that time.
  */
 #include "pool/tree.h"
+#include "pool/tree_watch.h"
 
 struct tree_due {
     struct tree_due *next;

@@ -3,7 +3,11 @@
  * The open files of the tree and of a node, and what each has open on its drive: the original, which is
  * counted, so that whoever is on it may go on while it is given up.
  */
+#include "pool/tree_file.h"
+#include "pool/tree_load.h"
 #include "pool/tree_open.h"
+#include "pool/tree_parted.h"
+#include "pool/tree_watch.h"
 
 /* --- the original --- */
 

@@ -13,6 +13,8 @@
  * Locks: the finder's own, over the search, I/O included; under it the tree's.
  */
 #include "pool/tree.h"
+#include "pool/tree_look.h"
+#include "pool/tree_number.h"
 
 #include <string.h>
 

@@ -16,6 +16,7 @@
  */
 #include "pool/gone.h"
 #include "pool/tree_change.h"
+#include "pool/tree_look.h"
 
 #include <string.h>
 

@@ -11,6 +11,8 @@
  * another name: then this name loses it (tree_get_locked).
  */
 #include "pool/tree.h"
+#include "pool/tree_load.h"
+#include "pool/tree_number.h"
 
 #include <string.h>
 

@@ -17,7 +17,9 @@
  * while the name's events count as ours (tree_own_window) they leave such a word alone, and it is not
  * believed for longer. Any other event makes it void. Where events tell who did it, ours say nothing.
  */
+#include "pool/tree_known.h"
 #include "pool/tree.h"
+#include "pool/tree_look.h"
 
 #include <string.h>
 

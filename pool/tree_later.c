@@ -10,6 +10,7 @@
 #include "pool/later.h"
 #include "pool/moved.h"
 #include "pool/tree_change.h"
+#include "pool/tree_look.h"
 
 #include <string.h>
 

@@ -6,7 +6,12 @@
  * read is told of: such names are unsure in the new map. A drive that is not live, or goes while it
  * is read, is answered for by the catalog.
  */
+#include "pool/tree_load.h"
 #include "pool/tree_change.h"
+#include "pool/tree_known.h"
+#include "pool/tree_look.h"
+#include "pool/tree_number.h"
+#include "pool/tree_watch.h"
 
 #include <string.h>
 

@@ -5,7 +5,13 @@
  * A node is reached by path: by the name that was seen last, then by the others it had. What is found
  * there must be the node (its drive, its inode), or the name is forgotten and the next one tried.
  */
+#include "pool/tree_look.h"
 #include "pool/tree_change.h"
+#include "pool/tree_file.h"
+#include "pool/tree_known.h"
+#include "pool/tree_load.h"
+#include "pool/tree_number.h"
+#include "pool/tree_parted.h"
 
 #include <string.h>
 

@@ -7,6 +7,12 @@
  * drive's event about it may come first; after, so that whoever looks next looks at the drives.
  */
 #include "pool/tree_change.h"
+#include "pool/tree_file.h"
+#include "pool/tree_known.h"
+#include "pool/tree_load.h"
+#include "pool/tree_look.h"
+#include "pool/tree_number.h"
+#include "pool/tree_watch.h"
 
 #include <string.h>
 

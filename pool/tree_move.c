@@ -17,6 +17,10 @@
  * were are taken back.
  */
 #include "pool/tree_change.h"
+#include "pool/tree_load.h"
+#include "pool/tree_look.h"
+#include "pool/tree_number.h"
+#include "pool/tree_parted.h"
 
 #include <string.h>
 

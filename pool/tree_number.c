@@ -18,6 +18,7 @@
  * number which a file that was brought elsewhere still has gets a hash instead. So does, recorded
  * likewise, what is made through us with an inode of something that was removed and is held still.
  */
+#include "pool/tree_number.h"
 #include "pool/tree.h"
 
 #include "base/durable.h"

@@ -8,6 +8,10 @@
  * same inode.
  */
 #include "pool/tree_open.h"
+#include "pool/leaf_cache.h"
+#include "pool/tree_file.h"
+#include "pool/tree_look.h"
+#include "pool/tree_watch.h"
 
 struct opening {
     struct pool_tree_file *file;

@@ -2,7 +2,7 @@
  *
  * An open file as it is in memory, for those who work on that: tree_file.c (the tree's open files, and
  * what they have open), tree_open.c (open, again, close), tree_read.c (its bytes). Everybody else has it
- * by tree.h.
+ * by tree_file.h.
  *
  * Ownership: of who opened it. It counts its node, and one of the counts of its original. Locks: the
  * tree's, and inside of it the file's own, under which there is no input or output.
@@ -11,6 +11,8 @@
 #define MRMR_POOL_TREE_OPEN_H
 
 #include "pool/tree_change.h"
+#include "pool/tree_file.h"
+#include "pool/tree_look.h"
 
 struct tree_original { /* counted: a read may still be on it when it is given up */
     atomic_uint refs;

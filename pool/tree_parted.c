@@ -18,7 +18,10 @@
  * Locks: the tree's alone. Files are not closed under it: what is let go of is put on a list, which
  * whoever let go of a node clears when he has left the lock.
  */
+#include "pool/tree_parted.h"
 #include "pool/tree.h"
+#include "pool/tree_file.h"
+#include "pool/tree_number.h"
 
 #include <string.h>
 #include <sys/resource.h>

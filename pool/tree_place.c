@@ -20,6 +20,9 @@
  */
 #include "pool/drive.h"
 #include "pool/tree_change.h"
+#include "pool/tree_known.h"
+#include "pool/tree_load.h"
+#include "pool/tree_number.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -22,6 +22,7 @@
  * else does on the drive itself between that look and the putting back, which are two ops apart.
  */
 #include "pool/tree.h"
+#include "pool/tree_known.h"
 
 struct tree_quiet {
     struct tree_quiet *next;

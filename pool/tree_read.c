@@ -7,6 +7,9 @@
  * A file that was written through us is not what the catalog knows of it, whatever its size and time
  * are: from then on its descriptors have no bytes but the original's.
  */
+#include "pool/leaf_cache.h"
+#include "pool/tree_file.h"
+#include "pool/tree_look.h"
 #include "pool/tree_open.h"
 
 static mrmr_err read_original(

@@ -7,6 +7,11 @@
  * the catalog has of it.
  */
 #include "pool/tree_change.h"
+#include "pool/tree_known.h"
+#include "pool/tree_load.h"
+#include "pool/tree_look.h"
+#include "pool/tree_number.h"
+#include "pool/tree_parted.h"
 
 #include <string.h>
 

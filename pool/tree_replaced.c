@@ -15,6 +15,10 @@
  */
 #include "pool/replaced.h"
 #include "pool/tree_change.h"
+#include "pool/tree_file.h"
+#include "pool/tree_number.h"
+#include "pool/tree_parted.h"
+#include "pool/tree_watch.h"
 #include "pool/writers.h"
 
 #include <string.h>

@@ -6,6 +6,11 @@
  * A file that is open is reached through its descriptor, if no name leads to it any more.
  */
 #include "pool/tree_change.h"
+#include "pool/tree_file.h"
+#include "pool/tree_known.h"
+#include "pool/tree_load.h"
+#include "pool/tree_look.h"
+#include "pool/tree_number.h"
 
 #include <string.h>
 

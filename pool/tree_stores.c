@@ -29,6 +29,8 @@
  * Locks: the tree's alone, and no look and no call under it.
  */
 #include "pool/tree.h"
+#include "pool/tree_file.h"
+#include "pool/tree_watch.h"
 
 static const int64_t look_every = MRMR_NS_PER_S / 2;
 /* A look takes some 27 us of processor time (measured with 1,000 open files): 0.7 percent of one at most. */

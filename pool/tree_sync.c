@@ -18,6 +18,7 @@
  * Locks: the tree's.
  */
 #include "pool/tree_change.h"
+#include "pool/tree_look.h"
 
 enum { REMEMBERED_MOST = 8192, SYNC_TRIES = 8 };
 

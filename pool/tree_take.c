@@ -16,6 +16,8 @@
  * is late (writers.h), and the caller was told that it failed, as with any unlink.
  */
 #include "pool/tree_change.h"
+#include "pool/tree_number.h"
+#include "pool/tree_parted.h"
 
 struct taking {
     struct pool_tree *tree;

@@ -12,6 +12,9 @@
  * of another file is taken care of at each write, as of any (tree_keep.c).
  */
 #include "pool/tree_change.h"
+#include "pool/tree_file.h"
+#include "pool/tree_load.h"
+#include "pool/tree_look.h"
 
 #include <string.h>
 

@@ -7,7 +7,11 @@
  * folders, so that a folder that gains or loses a copy is loaded anew; at all folders, after a drive
  * went or came or events were lost; and every few seconds at drives (tree_drives.c).
  */
+#include "pool/tree_watch.h"
 #include "pool/tree_change.h"
+#include "pool/tree_file.h"
+#include "pool/tree_known.h"
+#include "pool/tree_load.h"
 
 #include "drivers/guard.h"
 #include "pool/drive.h"

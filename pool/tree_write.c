@@ -7,6 +7,7 @@
  * kept as the process; bytes that may take room are written as whom the file was opened for.
  */
 #include "pool/tree_change.h"
+#include "pool/tree_file.h"
 
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/pool_moved_world.h"
 
+#include "pool/leaf_cache.h"
 #include "pool/tree.h"
 
 #include <inttypes.h>

@@ -7,6 +7,7 @@
 #include "tests/unit/pool_drive_world.h"
 
 #include "pool/tree.h"
+#include "pool/tree_load.h"
 #include "tests/support/elsewhere.h"
 #include "tests/support/pause.h"
 #include <fcntl.h>

@@ -3,6 +3,7 @@
  * What a drive's guard gave up, and what happens yet: nothing is claimed of the file until it has.
  */
 #include "pool/hung.h"
+#include "pool/tree_file.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"

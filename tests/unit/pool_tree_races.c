@@ -5,6 +5,7 @@
  * showed, something. And several threads at once, with the owner's sync beside them.
  */
 #include "pool/tree_change.h"
+#include "pool/tree_file.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"

@@ -5,6 +5,7 @@
  */
 #include "drivers/guard.h"
 #include "pool/pointers.h"
+#include "pool/tree_file.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"

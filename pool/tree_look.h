@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What a node is now: by its drives (tree_look.c), or by the catalog, where they do not answer
+ * (tree_catalog.c). Input on drives, and the catalog: no lock is held.
+ */
+#ifndef MRMR_POOL_TREE_LOOK_H
+#define MRMR_POOL_TREE_LOOK_H
+
+#include "pool/tree.h"
+
+struct tree_seen; /* tree_load.h */
+
+/* --- tree_catalog.c --- */
+
+/* What the catalog knows of what is at a path of a drive now. The node's id is 0 if it is a folder
+ * that was made since the last scan, and known by what was moved into it. */
+mrmr_err tree_catalog(
+    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
+/* The path at which the catalog has it; the same one, if it has it nowhere. */
+mrmr_err tree_catalog_path(
+    struct pool_tree *tree, size_t drive, const char *path, struct mrmr_bytes *ret_path);
+/* Calls fn for each thing that is in the folder now. It may not call any of these. */
+typedef mrmr_err (*tree_known_fn)(const char *name, const struct meta_node *node, void *arg);
+mrmr_err tree_catalog_list(
+    struct pool_tree *tree, size_t drive, const char *folder, tree_known_fn fn, void *arg);
+/* The drive goes: from now on what is known is asked for, and worked out anew. */
+void tree_catalog_forget(struct tree_drive *drive);
+
+/* --- tree_look.c --- */
+
+void tree_attr_from_stat(const struct drv_stat *stat, struct pool_attr *ret_attr);
+/* What a node is and where, as it was at one moment. */
+struct tree_spot {
+    uint64_t number;
+    enum pool_kind kind;
+    struct tree_set on;
+    size_t drive; /* the one of a file; the first of a folder's */
+};
+struct tree_spot tree_spot(struct pool_tree *tree, const struct tree_node *node);
+/* Calls fn with each path that may lead to the node, the latest first, until one is not MRMR_ABSENT;
+ * those that are forgotten. MRMR_ABSENT: none does. */
+typedef mrmr_err (*tree_path_fn)(const char *path, void *arg);
+mrmr_err tree_by_path(struct pool_tree *tree, struct tree_node *node, tree_path_fn fn, void *arg);
+/* MRMR_ABSENT: another thing is there now. */
+mrmr_err tree_check_stat(struct pool_tree *tree, const struct tree_spot *spot, const char *path,
+    const struct drv_stat *stat);
+
+/* The node's attributes now. */
+mrmr_err tree_look(struct pool_tree *tree, struct tree_node *node, struct pool_attr *ret_attr);
+
+/* What they are, by what was seen at this name. False: that is not of this node. */
+bool tree_look_seen(struct pool_tree *tree, struct tree_node *node, const char *name,
+    const struct tree_seen *seen, struct pool_attr *ret_attr);
+
+#endif

@@ -3,7 +3,7 @@
  * The journal without what says nothing any more: marks and what was dropped, and attributes of a
  * folder for which a later record has other values.
  *
- * Attributes are set in the order in which they were asked for (later_apply.c), so of two records that
+ * Attributes are set in the order in which they were asked for (later_set.c), so of two records that
  * set the same ones the earlier one need not be there, if the later one takes over what it says of the
  * values that were there before: by these it is judged whether somebody changed the folder since. A
  * record that sets a mode or an owner stays if an extended attribute was set between the two: that may

@@ -7,7 +7,7 @@
  *
  * By its inode the catalog finds only what it has taken in. What is recorded for a drive is done when
  * it is back, before any scan: a folder that somebody moved while the drive was out of MRMR's sight is
- * found by nobody then, nothing is set on it, and the event says so (later_apply.c). It is for records
+ * found by nobody then, nothing is set on it, and the event says so (later_set.c). It is for records
  * that wait longer than that, since the drive refused them, and for those that are over.
  */
 #include "pool/gone.h"

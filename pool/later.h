@@ -2,7 +2,7 @@
  *
  * What was asked, through MRMR, of folders that lie on a drive that is away: another name, and other
  * attributes. It is recorded in the journal `gone` (gone.h), shown from then on in the place of what the
- * catalog has, and done on the drive when it is back, before anything on it is shown (later_apply.c).
+ * catalog has, and done on the drive when it is back, before anything on it is shown (later_apply.h).
  *
  * A record is of a folder as the catalog knows it: its path there, its inode and time of birth. Whatever
  * else lies at its place by then is left as it is, and told of.
@@ -97,7 +97,7 @@ mrmr_err pool_later_node(struct pool_gone *gone, const char *path, struct meta_n
 mrmr_err pool_later_attrs(struct pool *pool, struct pool_gone *gone, const char *path,
     const struct meta_node *node, struct mrmr_bytes *ret_blob);
 
-/* --- later_apply.c: when the drive is back; gone_apply.c's --- */
+/* --- when the drive is back; gone_apply.c's --- */
 
 struct pool_later;
 /* Before anything is removed from the drive: as folders are now. The list is the caller's, and stays. */

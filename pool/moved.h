@@ -130,7 +130,7 @@ bool pool_moved_any(struct pool *pool);
 mrmr_err pool_moved_concerns(
     struct pool *pool, int64_t drive, const char *path, bool *ret_concerns);
 
-/* --- for who cannot look at the drive: moved_steps.c, moved_now.c --- */
+/* --- for who cannot look at the drive: moved_steps.c, moved_now.h --- */
 
 /* A drive's records, in order, as they are at one moment; without those that were taken back. */
 struct pool_moved_steps {

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The live tree, changed, and the power goes in the middle: what was counted on is there, or can be made.
+ */
+#include "tests/unit/pool_tree_world.h"
+
+#include <stdio.h>
+
+static mrmr_err cut_overwrite(struct world *w)
+{
+    struct pool_attr attr;
+    struct pool_tree_file *file;
+    static uint8_t noise[2 * RIG_MIB];
+    int64_t keep;
+    bool same;
+    MRMR_TRY(pool_tree_lookup(w->tree, POOL_ROOT, "f0", &attr, &keep));
+    MRMR_TRY(pool_tree_file_open(w->tree, attr.node, true, &file, &same));
+    mrmr_err err = pool_tree_file_write(file, 1000, noise, sizeof noise);
+    pool_tree_file_close(file);
+    return err;
+}
+
+static mrmr_err cut_short(struct world *w)
+{
+    const struct pool_attr set = {.size = 5};
+    struct pool_attr attr;
+    int64_t keep;
+    MRMR_TRY(pool_tree_lookup(w->tree, POOL_ROOT, "f0", &attr, &keep));
+    return pool_tree_set(w->tree, NULL, attr.node, NULL, POOL_SET_SIZE, &set, &attr);
+}
+
+static mrmr_err cut_unlink(struct world *w)
+{
+    MRMR_TRY(pool_tree_unlink(w->tree, NULL, POOL_ROOT, "f0"));
+    return sync_folder(w, POOL_ROOT);
+}
+
+static mrmr_err cut_replace(struct world *w)
+{
+    MRMR_TRY(pool_tree_rename(w->tree, NULL, POOL_ROOT, "new", POOL_ROOT, "f0", 0));
+    return sync_folder(w, POOL_ROOT);
+}
+
+static mrmr_err cut_replace_across(struct world *w)
+{
+    MRMR_TRY(pool_tree_rename(w->tree, NULL, POOL_ROOT, "far", POOL_ROOT, "f0", 0));
+    return sync_folder(w, POOL_ROOT);
+}
+
+static mrmr_err cut_bring(struct world *w)
+{
+    drive_is_full(w->rig, 0);
+    return cut_overwrite(w);
+}
+
+static void tap_cut(struct rig *rig, struct rig_drive *drive)
+{
+    const struct drv_fault_rule rule = {.err = MRMR_OFFLINE};
+    (void)drive;
+    for (unsigned d = 0; d < rig->n; d++)
+        drv_fault_add(rig->drive[d].fault, &rule, NULL);
+}
+
+/* One of the names is there, whole: old or new. */
+static void still_there(struct world *w)
+{
+    struct pool_tree_file *file = open_file(w, "f0");
+    struct pool_attr attr;
+    uint8_t got[10];
+    size_t n;
+    rig_ok(pool_tree_file_attr(file, &attr));
+    rig_ok(pool_tree_file_read(file, attr.size > 10 ? attr.size - 10 : 0, got, 10, &n));
+    pool_tree_file_close(file);
+}
+
+/* The power goes at call n; true: the change was through before. */
+static bool power_goes_at(mrmr_err (*change)(struct world *w), uint64_t n, bool late, uint64_t seed)
+{
+    struct world w;
+    begin(&w, RIG_MEM_CUT, 196);
+    rig_put(w.rig, 0, "new", 2000)->there = false;
+    rig_put(w.rig, 1, "far", 2000)->there = false;
+    rig_sync_drives(w.rig);
+    rig_tap(w.rig, RIG_CUTS, n, late, tap_cut);
+    bool through = change(&w) == MRMR_OK && w.rig->tap_left;
+    close_tree(&w);
+    rig_close(w.rig);
+    rig_clear_faults(w.rig);
+    rig_power_cut(w.rig, seed);
+    rig_open(w.rig);
+    reads_without(w.rig, 1 + seed % 4, 1 + (seed / 4) % 4, "f0", 0);
+    open_tree(&w);
+    if (change != cut_unlink)
+        still_there(&w);
+    close_tree(&w);
+    reads_without(w.rig, 1 + seed % 4, 1 + (seed / 4) % 4, "f0", 0);
+    rig_destroy(w.rig);
+    return through;
+}
+
+static void test_power_cuts(void **state)
+{
+    static mrmr_err (*const changes[])(struct world *) = {
+        cut_overwrite, cut_short, cut_unlink, cut_replace, cut_replace_across, cut_bring};
+    (void)state;
+    uint64_t seed = rig_seed("tree_power_cuts"), cuts = 0;
+    /* Normally at some of the calls only. */
+    const bool all = rig_all();
+    const uint64_t step = all ? 1 : 13;
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
+        for (int late = 0; late < 2; late++) {
+            uint64_t n = rig_hash(seed + i) % step;
+            if (!all && late != (int)(rig_hash(seed - i) % 2))
+                continue;
+            while (!power_goes_at(changes[i], n, late, rig_hash(seed + cuts++)))
+                assert_true((n += step) < 1000);
+            print_message("change %zu, %s: up to call %llu\n", i, late ? "after" : "before",
+                (unsigned long long)n);
+        }
+    printf("%llu cuts\n", (unsigned long long)cuts);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_power_cuts),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_tree_cuts", tests, NULL, NULL);
+}

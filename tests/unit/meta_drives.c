@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Settings, and drives.
+ */
+#include "meta_support.h"
+
+/* --- Settings --- */
+
+static mrmr_err list_setting(const char *key, const char *value, void *arg)
+{
+    return mrmr_bytes_fmt(arg, "%s=%s;", key, value);
+}
+
+static void settings(void **state)
+{
+    struct world *w = *state;
+    struct mrmr_bytes b = MRMR_BYTES_INIT;
+    assert_err(meta_get(w->meta, "redundancy", &b), MRMR_ABSENT);
+    assert_ok(meta_set(w->meta, "redundancy", "2"));
+    assert_ok(meta_set(w->meta, "exclude", "*.tmp\n\xff"));
+    assert_ok(meta_set(w->meta, "redundancy", "3"));
+    world_reopen(w);
+    assert_ok(mrmr_bytes_str(&b, "r "));
+    assert_ok(meta_get(w->meta, "redundancy", &b));
+    assert_string_equal(b.data, "r 3"); /* appended */
+    mrmr_bytes_clear(&b);
+    assert_ok(meta_settings(w->meta, list_setting, &b));
+    assert_string_equal(b.data, "exclude=*.tmp\n\xff;redundancy=3;");
+    assert_ok(meta_set(w->meta, "exclude", NULL));
+    assert_ok(meta_set(w->meta, "never", NULL));
+    assert_err(meta_get(w->meta, "exclude", &b), MRMR_ABSENT);
+    mrmr_bytes_free(&b);
+}
+
+/* --- Drives --- */
+
+static void drives_round_trip(void **state)
+{
+    struct world *w = *state;
+    char uri[] = "/mnt/\xfe disk";
+    struct meta_drive d = {.name = "one",
+        .uri = uri,
+        .domain = "shelf",
+        .role = META_ROLE_PARITY,
+        .state = META_DRIVE_REBUILDING,
+        .slot = 247,
+        .reserve = 1,
+        .max_usage = INT64_MAX,
+        .session = {9, {1, 2, 3}},
+        .intended = {10, {4, 0, 5}},
+        .boot = "boot",
+        .fs_id = "fs",
+        .total = 100,
+        .avail = 50,
+        .present = true,
+        .seen = -5,
+        .scanned = 6,
+        .hold = "because"};
+    assert_ok(mrmr_uuid_make(&d.uuid));
+    assert_ok(mrmr_uuid_make(&d.replaces));
+    assert_ok(meta_drive_add(w->meta, &d));
+    assert_true(d.id > 0 && d.root > 0);
+    world_reopen(w);
+    struct meta_drive *got;
+    size_t n;
+    assert_ok(meta_drives(w->meta, &got, &n));
+    assert_int_equal(n, 1);
+    assert_string_equal(got->uri, uri);
+    assert_int_equal(got->id, d.id);
+    assert_int_equal(got->root, d.root);
+    assert_true(mrmr_uuid_equal(&got->uuid, &d.uuid));
+    assert_true(mrmr_uuid_equal(&got->replaces, &d.replaces));
+    assert_string_equal(got->name, "one");
+    assert_string_equal(got->domain, "shelf");
+    assert_int_equal(got->role, META_ROLE_PARITY);
+    assert_int_equal(got->state, META_DRIVE_REBUILDING);
+    assert_int_equal(got->slot, 247);
+    assert_int_equal(got->reserve, 1);
+    assert_int_equal(got->max_usage, INT64_MAX);
+    assert_int_equal(got->session.number, 9);
+    assert_memory_equal(got->session.token, d.session.token, 16);
+    assert_int_equal(got->intended.number, 10);
+    assert_memory_equal(got->intended.token, d.intended.token, 16);
+    assert_string_equal(got->boot, "boot");
+    assert_string_equal(got->fs_id, "fs");
+    assert_int_equal(got->total, 100);
+    assert_int_equal(got->avail, 50);
+    assert_true(got->present);
+    assert_int_equal(got->seen, -5);
+    assert_int_equal(got->scanned, 6);
+    assert_string_equal(got->hold, "because");
+
+    strcpy(got->name, "two");
+    got->slot = 3;
+    got->present = false;
+    assert_ok(meta_drive_store(w->meta, got));
+    meta_drives_free(got, n);
+    assert_ok(meta_drives(w->meta, &got, &n));
+    assert_string_equal(got->name, "two");
+    assert_int_equal(got->slot, 3);
+    assert_false(got->present);
+    got->id = 77;
+    assert_err(meta_drive_store(w->meta, got), MRMR_ABSENT);
+    meta_drives_free(got, n);
+
+    struct meta_node root;
+    assert_ok(meta_node_get(w->meta, d.root, &root));
+    assert_int_equal(root.type, META_DIR);
+    assert_int_equal(root.drive, d.id);
+}
+
+static void drives_refused(void **state)
+{
+    struct world *w = *state;
+    struct meta_drive one = make_drive(w, "one"), two = one;
+    int64_t id = one.id;
+    assert_err(meta_drive_add(w->meta, &two), MRMR_EXISTS);
+    assert_int_equal(two.id, id); /* untouched */
+    assert_ok(mrmr_uuid_make(&two.uuid));
+    assert_err(meta_drive_add(w->meta, &two), MRMR_EXISTS); /* its name and slot */
+    strcpy(two.name, "two");
+    assert_err(meta_drive_add(w->meta, &two), MRMR_EXISTS); /* its slot */
+    two.slot = META_SLOTS_MAX;
+    assert_err(meta_drive_add(w->meta, &two), MRMR_INVALID);
+    two.slot = 1;
+    assert_ok(meta_drive_add(w->meta, &two));
+    two.slot = one.slot;
+    assert_err(meta_drive_store(w->meta, &two), MRMR_EXISTS);
+    assert_int_equal(world_int(w, "SELECT count(*) FROM drive"), 2);
+    assert_int_equal(world_int(w, "SELECT count(*) FROM node"), 2);
+}
+
+static void drives_removed(void **state)
+{
+    struct world *w = *state;
+    struct meta_drive d[2] = {make_drive(w, "one"), make_drive(w, "two")};
+    struct meta_node file = make_node(w, &d[0], d[0].root, "f", META_REG, 100);
+    struct meta_intent intent = {.drive = d[0].id, .kind = META_INTENT_DROP, .file = "parity/x"};
+    assert_err(meta_drive_remove(w->meta, 99), MRMR_ABSENT);
+    assert_err(meta_drive_remove(w->meta, d[0].id), MRMR_BUSY);
+    make_exposed(w, &file);
+    int64_t stripe = make_stripe(w, d, &file, 1, &d[1], 1);
+    assert_ok(meta_name_remove(w->meta, d[0].root, "f"));
+    assert_ok(meta_node_remove(w->meta, file.id));
+    assert_err(meta_drive_remove(w->meta, d[0].id), MRMR_BUSY);
+    assert_told("blocks");
+    assert_err(meta_drive_remove(w->meta, d[1].id), MRMR_BUSY);
+    assert_told("rows");
+    assert_ok(meta_stripe_remove(w->meta, stripe));
+    assert_ok(meta_intent_add(w->meta, &intent));
+    assert_err(meta_drive_remove(w->meta, d[0].id), MRMR_BUSY);
+    assert_ok(meta_intent_remove(w->meta, intent.id));
+    assert_ok(meta_drive_remove(w->meta, d[0].id));
+    assert_ok(meta_drive_remove(w->meta, d[1].id));
+    assert_int_equal(world_int(w, "SELECT count(*) FROM node"), 0);
+    assert_ok(meta_check(w->meta));
+    struct meta_drive next = make_drive(w, "three");
+    assert_true(next.id > d[1].id && next.root > file.id); /* ids never come again */
+}
+
+/* Never-used slots first; then one that nobody has. */
+static void slots(void **state)
+{
+    struct world *w = *state;
+    uint8_t slot = 99;
+    struct meta_drive first = make_drive(w, "first");
+    assert_int_equal(first.slot, 0);
+    assert_ok(meta_drive_remove(w->meta, first.id));
+    for (int i = 1; i < META_SLOTS_MAX; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "d%d", i);
+        assert_int_equal(make_drive(w, name).slot, i);
+    }
+    assert_ok(meta_slot_free(w->meta, &slot));
+    assert_int_equal(slot, 0);
+    make_drive(w, "last");
+    assert_err(meta_slot_free(w->meta, &slot), MRMR_SPACE);
+    assert_int_equal(slot, 0);
+}
+
+static void retired(void **state)
+{
+    struct world *w = *state;
+    struct mrmr_uuid a, b;
+    bool is = true;
+    assert_ok(mrmr_uuid_make(&a));
+    assert_ok(mrmr_uuid_make(&b));
+    assert_ok(meta_uuid_retire(w->meta, &a, "old"));
+    assert_ok(meta_uuid_retire(w->meta, &a, "again"));
+    world_reopen(w);
+    assert_ok(meta_uuid_is_retired(w->meta, &b, &is));
+    assert_false(is);
+    assert_ok(meta_uuid_is_retired(w->meta, &a, &is));
+    assert_true(is);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(settings),
+        TEST(drives_round_trip),
+        TEST(drives_refused),
+        TEST(drives_removed),
+        TEST(slots),
+        TEST(retired),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

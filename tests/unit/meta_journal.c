@@ -4,129 +4,9 @@
  * was, SQLite alone and meta_restore must both make the same catalog of base and logs, table by
  * table.
  */
+#include "meta_copies.h"
+
 #include "catalog_same.h"
-#include "meta_support.h"
-
-#include "base/cleanup.h"
-
-/* --- What a test holds: the text of each copy ----------------------------------------------------
- */
-
-struct copies {
-    struct mrmr_bytes base, log[64];
-    size_t logs;
-    int64_t sequence;
-};
-
-static void copies_free(struct copies *c)
-{
-    mrmr_bytes_free(&c->base);
-    for (size_t i = 0; i < c->logs; i++)
-        mrmr_bytes_free(&c->log[i]);
-    c->logs = 0;
-}
-
-static mrmr_err take(const char *data, size_t size, void *arg)
-{
-    return mrmr_bytes_add(arg, data, size);
-}
-
-static void read_text(struct meta_text *text, struct mrmr_bytes *out)
-{
-    mrmr_bytes_clear(out);
-    assert_ok(meta_text_read(text, take, out));
-    meta_text_free(text);
-}
-
-static struct meta_copy_state state_of(struct world *w)
-{
-    struct meta_copy_state s;
-    assert_ok(meta_copy_state(w->meta, &s));
-    return s;
-}
-
-static void cut_base(struct world *w, struct copies *c)
-{
-    struct meta_text *base = NULL;
-    copies_free(c);
-    c->sequence++;
-    assert_ok(meta_copy_cut(w->meta, c->sequence, NULL, &base));
-    read_text(base, &c->base);
-}
-
-static void cut_log(struct world *w, struct copies *c)
-{
-    struct meta_text *log = NULL;
-    assert_true(state_of(w).whole);
-    assert_true(c->logs < 64);
-    c->sequence++;
-    assert_ok(meta_copy_cut(w->meta, c->sequence, &log, NULL));
-    read_text(log, &c->log[c->logs++]);
-}
-
-/* --- Restoring --- */
-
-static void path_in(struct world *w, char path[160], const char *name)
-{
-    snprintf(path, 160, "%s/%s", w->dir, name);
-}
-
-/* As a person would: sqlite3 reads the text. */
-static void restore_plain(const struct copies *c, const char *path)
-{
-    sqlite3 *db;
-    char *message = NULL;
-    unlink(path);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    if (sqlite3_exec(db, c->base.data, NULL, NULL, &message))
-        fail_msg("the base: %s", message);
-    for (size_t i = 0; i < c->logs; i++)
-        if (sqlite3_exec(db, c->log[i].data, NULL, NULL, &message))
-            fail_msg("log %zu: %s\n%s", i, message, c->log[i].data);
-    sqlite3_close(db);
-}
-
-static mrmr_err restore_text(struct meta_restore *r, const struct mrmr_bytes *text, bool base)
-{
-    MRMR_TRY(meta_restore_begin(r, base));
-    const char *at = text->data, *end = text->data + text->size;
-    while (at < end) {
-        const char *line = memchr(at, '\n', (size_t)(end - at));
-        assert_non_null(line);
-        MRMR_TRY(meta_restore_line(r, at, (size_t)(line - at)));
-        at = line + 1;
-    }
-    return meta_restore_end(r);
-}
-
-static void restore_ours(const struct copies *c, const char *path)
-{
-    struct meta_restore *r = NULL;
-    unlink(path);
-    assert_ok(meta_restore_create(path, &r));
-    assert_ok(restore_text(r, &c->base, true));
-    for (size_t i = 0; i < c->logs; i++)
-        assert_ok(restore_text(r, &c->log[i], false));
-    assert_ok(meta_restore_finish(r, NULL));
-    meta_restore_destroy(r);
-}
-
-static void assert_restores(struct world *w, const struct copies *c)
-{
-    char plain[160], ours[160];
-    path_in(w, plain, "plain.sqlite");
-    path_in(w, ours, "ours.sqlite");
-    restore_plain(c, plain);
-    catalog_assert_same(w->path, plain);
-    struct meta *meta = NULL;
-    assert_ok(meta_open(plain, 0, &meta));
-    assert_ok(meta_check(meta));
-    meta_close(meta);
-    restore_ours(c, ours);
-    catalog_assert_same(w->path, ours);
-    unlink(plain);
-    unlink(ours);
-}
 
 /* --- A history --- */
 
@@ -324,11 +204,11 @@ static void random_histories(void **state)
         for (uint64_t n = rng_below(&h.rng, 6); n > 0; n--)
             history_step(w, &h);
         if (round % 8 == 0)
-            cut_base(w, &c);
+            copies_base(w, &c);
         else
-            cut_log(w, &c);
-        assert_false(state_of(w).changed);
-        assert_restores(w, &c);
+            copies_log(w, &c);
+        assert_false(copies_state(w).changed);
+        copies_assert_restores(w, &c);
     }
     copies_free(&c);
 }
@@ -340,7 +220,7 @@ static void every_table_is_copied(void **state)
     struct world *w = *state;
     static struct copies c;
     assert_ok(meta_journal_start(w->meta));
-    cut_base(w, &c);
+    copies_base(w, &c);
     /* A table of secrets, once there is one, is named here and left out of meta/table.c. */
     int64_t known = world_int(w, "SELECT count(*) FROM sqlite_schema WHERE type = 'table'"
                                  " AND name NOT IN ('sqlite_stat1', 'sqlite_stat4')");
@@ -359,12 +239,12 @@ static void changed_is_what_matters(void **state)
     struct world *w = *state;
     static struct copies c;
     assert_ok(meta_journal_start(w->meta));
-    assert_true(state_of(w).changed);
-    assert_false(state_of(w).whole);
+    assert_true(copies_state(w).changed);
+    assert_false(copies_state(w).whole);
     struct meta_drive d = make_drive(w, "one");
-    cut_base(w, &c);
-    assert_true(state_of(w).whole);
-    assert_false(state_of(w).changed);
+    copies_base(w, &c);
+    assert_true(copies_state(w).whole);
+    assert_false(copies_state(w).changed);
     /* Each run changes these. */
     d.seen = 77;
     d.avail = 5;
@@ -372,7 +252,7 @@ static void changed_is_what_matters(void **state)
     assert_ok(meta_drive_store(w->meta, &d));
     struct meta_event event = {.kind = "k", .text = (char[]){"text"}};
     assert_ok(meta_event_add(w->meta, &event));
-    assert_false(state_of(w).changed);
+    assert_false(copies_state(w).changed);
     /* A row that came and went, and one that never was. */
     struct meta_node n = make_node(w, &d, d.root, "f", META_REG, 5);
     assert_ok(meta_name_remove(w->meta, d.root, "f"));
@@ -380,24 +260,24 @@ static void changed_is_what_matters(void **state)
     assert_ok(meta_begin(w->meta));
     make_node(w, &d, d.root, "g", META_REG, 5);
     meta_rollback(w->meta);
-    assert_false(state_of(w).changed);
+    assert_false(copies_state(w).changed);
     /* … which a restart does not take for a gap either. */
     world_reopen(w);
     assert_ok(meta_journal_start(w->meta));
-    assert_true(state_of(w).whole);
-    assert_false(state_of(w).changed);
+    assert_true(copies_state(w).whole);
+    assert_false(copies_state(w).changed);
     assert_ok(meta_set(w->meta, "redundancy", "2"));
-    assert_true(state_of(w).changed);
+    assert_true(copies_state(w).changed);
     /* A setting is in every log, so a restart loses nothing. */
     world_reopen(w);
     assert_ok(meta_journal_start(w->meta));
-    assert_true(state_of(w).whole);
-    assert_true(state_of(w).changed);
-    cut_log(w, &c);
-    assert_false(state_of(w).changed);
-    assert_restores(w, &c);
+    assert_true(copies_state(w).whole);
+    assert_true(copies_state(w).changed);
+    copies_log(w, &c);
+    assert_false(copies_state(w).changed);
+    copies_assert_restores(w, &c);
     make_node(w, &d, d.root, "h", META_REG, 5);
-    assert_true(state_of(w).changed);
+    assert_true(copies_state(w).changed);
     copies_free(&c);
 }
 
@@ -408,18 +288,18 @@ static void a_gap_asks_for_a_base(void **state)
     static struct copies c;
     assert_ok(meta_journal_start(w->meta));
     struct meta_drive d = make_drive(w, "one");
-    cut_base(w, &c);
+    copies_base(w, &c);
     make_node(w, &d, d.root, "f", META_REG, 5);
     world_reopen(w);
     assert_ok(meta_journal_start(w->meta));
-    assert_false(state_of(w).whole);
-    assert_true(state_of(w).changed);
+    assert_false(copies_state(w).whole);
+    assert_true(copies_state(w).changed);
     struct meta_text *text = NULL;
     assert_err(meta_copy_cut(w->meta, c.sequence + 1, &text, NULL), MRMR_INTERNAL);
     assert_null(text);
-    cut_base(w, &c);
-    assert_true(state_of(w).whole);
-    assert_restores(w, &c);
+    copies_base(w, &c);
+    assert_true(copies_state(w).whole);
+    copies_assert_restores(w, &c);
     copies_free(&c);
 }
 
@@ -432,7 +312,7 @@ static void large_changes(void **state)
     static uint8_t blob[4096];
     assert_ok(meta_journal_start(w->meta));
     struct meta_drive d = make_drive(w, "one");
-    cut_base(w, &c);
+    copies_base(w, &c);
     memset(blob, 0xaa, sizeof blob);
     for (int part = 0; part < 30; part++) {
         assert_ok(meta_begin(w->meta));
@@ -444,10 +324,10 @@ static void large_changes(void **state)
         }
         assert_ok(meta_commit(w->meta));
     }
-    cut_log(w, &c);
+    copies_log(w, &c);
     assert_true(c.log[0].size > 20 << 20);
-    assert_restores(w, &c);
-    for (int part = 0; state_of(w).whole; part++) {
+    copies_assert_restores(w, &c);
+    for (int part = 0; copies_state(w).whole; part++) {
         assert_true(part < 200);
         assert_ok(meta_begin(w->meta));
         for (int64_t id = d.root + 1; id <= d.root + 2000; id++) {
@@ -456,8 +336,8 @@ static void large_changes(void **state)
         }
         assert_ok(meta_commit(w->meta));
     }
-    cut_base(w, &c);
-    assert_restores(w, &c);
+    copies_base(w, &c);
+    copies_assert_restores(w, &c);
     copies_free(&c);
 }
 
@@ -475,7 +355,7 @@ static void rows_that_change_places(void **state)
     }
     int64_t id = make_stripe(w, drive, file, 2, &drive[2], 1);
     assert_ok(meta_journal_start(w->meta));
-    cut_base(w, &c);
+    copies_base(w, &c);
     struct meta_stripe s = {0};
     assert_ok(meta_stripe_load(w->meta, id, &s));
     for (size_t i = 0; i < 2; i++) {
@@ -485,9 +365,9 @@ static void rows_that_change_places(void **state)
     s.generation++;
     assert_ok(meta_stripe_store(w->meta, &s, s.generation - 1, NULL, 0));
     meta_stripe_free(&s);
-    cut_log(w, &c);
+    copies_log(w, &c);
     assert_non_null(strstr(c.log[0].data, "DELETE FROM block"));
-    assert_restores(w, &c);
+    copies_assert_restores(w, &c);
     copies_free(&c);
 }
 
@@ -530,9 +410,9 @@ static void snapshots(void **state)
     assert_null(strstr(m.text.data, "late"));
     meta_text_free(base);
     c = (struct copies){.base = m.text, .sequence = 1};
-    cut_log(w, &c);
+    copies_log(w, &c);
     assert_non_null(strstr(c.log[0].data, "late49"));
-    assert_restores(w, &c);
+    copies_assert_restores(w, &c);
     copies_free(&c);
 }
 
@@ -559,191 +439,6 @@ static void misuse(void **state)
     assert_err(meta_copy_cut(w->meta, 5, NULL, &text), MRMR_CHANGED);
 }
 
-/* --- Hostile text --- */
-
-static const char *const good_head[] = {
-    "BEGIN;", "PRAGMA application_id=1297239378;", "PRAGMA user_version=1;"};
-
-static mrmr_err feed(struct meta_restore *r, bool base, const char *const *lines, size_t n)
-{
-    MRMR_TRY(meta_restore_begin(r, base));
-    for (size_t i = 0; i < n; i++)
-        MRMR_TRY(meta_restore_line(r, lines[i], strlen(lines[i])));
-    return MRMR_OK;
-}
-
-/* The lines after a good head: refused, and nothing stays. */
-static void refused(struct world *w, const char *line)
-{
-    char path[160];
-    struct meta_restore *r = NULL;
-    path_in(w, path, "hostile.sqlite");
-    assert_ok(meta_restore_create(path, &r));
-    assert_ok(feed(r, true, good_head, 3));
-    mrmr_err err = meta_restore_line(r, line, strlen(line));
-    if (err != MRMR_FORMAT)
-        fail_msg("'%s' gave %s", line, mrmr_err_name(err));
-    assert_err(meta_restore_line(r, "COMMIT;", 7), MRMR_INTERNAL);
-    assert_true(meta_restore_end(r) != MRMR_OK);
-    assert_err(meta_restore_finish(r, NULL), MRMR_INTERNAL);
-    meta_restore_destroy(r);
-    assert_int_equal(access(path, F_OK), -1);
-    assert_int_equal(world_int(w, "SELECT 1"), 1);
-}
-
-static void hostile_lines(void **state)
-{
-    struct world *w = *state;
-    static const char *const lines[] = {
-        "",
-        "DROP TABLE node;",
-        "ATTACH 'x' AS y;",
-        "PRAGMA writable_schema=1;",
-        "INSERT INTO sqlite_schema VALUES('table','x','x',0,'');",
-        "INSERT INTO nothing VALUES(1);",
-        "INSERT INTO Setting VALUES('a','b');",
-        "insert into setting VALUES('a','b');",
-        "INSERT INTO setting VALUES('a','b'); DROP TABLE node;",
-        "INSERT INTO setting VALUES('a','b')",
-        "INSERT INTO setting VALUES('a','b';",
-        "INSERT INTO setting VALUES('a');",
-        "INSERT INTO setting VALUES('a','b','c');",
-        "INSERT INTO setting VALUES('a',load_extension('x'));",
-        "INSERT INTO setting VALUES('a',(SELECT 1));",
-        "INSERT INTO setting VALUES('a',1+1);",
-        "INSERT INTO setting VALUES('a','b' 'c');",
-        "INSERT INTO setting VALUES('a','b);",
-        "INSERT INTO setting VALUES('a',X'0);",
-        "INSERT INTO setting VALUES('a',CAST(X'00' AS BLOB));",
-        "INSERT INTO setting VALUES('a',CAST('00' AS INTEGER));",
-        "INSERT INTO setting VALUES('a',CAST('00' AS BLOB);",
-        "INSERT INTO slot_used VALUES(9223372036854775808);",
-        "INSERT INTO slot_used VALUES(1.5);",
-        "INSERT INTO slot_used VALUES(-);",
-        "INSERT INTO slot_used VALUES('one');",
-        "INSERT INTO slot_used VALUES(--1);",
-        "INSERT INTO retired VALUES(X'00','short');",
-        "INSERT INTO name VALUES(1,X'zz',1);",
-        "INSERT INTO name VALUES(1,X'0',1);",
-        "INSERT INTO name VALUES(1,X'',1);",
-        "INSERT INTO node VALUES(1,1,9,0,0,0,0,0,0,0,0,0,0,0,0,0);",
-        "UPDATE node SET size=1 WHERE id=1;",
-        "UPDATE node SET id=1 WHERE id=1;",
-        "UPDATE node SET nothing=1 WHERE id=1;",
-        "UPDATE node SET size=1;",
-        "UPDATE node SET size=1 WHERE id=1 OR 1=1;",
-        "UPDATE name SET node=1 WHERE parent=1;",
-        "UPDATE sqlite_sequence SET seq=1;",
-        "DELETE FROM node;",
-        "DELETE FROM node WHERE id=1;",
-        "DELETE FROM node WHERE id<100;",
-        "DELETE FROM event;",
-        "DELETE FROM setting WHERE key='a' OR 1=1;",
-        "SELECT 1;",
-        "BEGIN;",
-        "COMMIT; DROP TABLE node;",
-        "ROLLBACK;",
-    };
-    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
-        refused(w, lines[i]);
-}
-
-static void hostile_heads(void **state)
-{
-    struct world *w = *state;
-    static const struct {
-        const char *lines[3];
-        size_t n;
-        mrmr_err err;
-    } heads[] = {
-        {{"COMMIT;"}, 1, MRMR_FORMAT},
-        {{"BEGIN;", "COMMIT;"}, 2, MRMR_FORMAT},
-        {{"BEGIN;", "PRAGMA application_id=1;"}, 2, MRMR_FORMAT},
-        {{"BEGIN;", "PRAGMA user_version=1;"}, 2, MRMR_FORMAT},
-        {{"BEGIN;", "INSERT INTO setting VALUES('a','b');"}, 2, MRMR_FORMAT},
-        {{"BEGIN;", "PRAGMA application_id=1297239378;", "PRAGMA user_version=0;"}, 3, MRMR_FORMAT},
-        {{"BEGIN;", "PRAGMA application_id=1297239378;", "PRAGMA user_version=-1;"}, 3,
-            MRMR_FORMAT},
-        {{"BEGIN;", "PRAGMA application_id=1297239378;", "PRAGMA user_version=99;"}, 3, MRMR_NEWER},
-    };
-    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
-        char path[160];
-        struct meta_restore *r = NULL;
-        path_in(w, path, "hostile.sqlite");
-        assert_ok(meta_restore_create(path, &r));
-        assert_err(feed(r, true, heads[i].lines, heads[i].n), heads[i].err);
-        meta_restore_destroy(r);
-        assert_int_equal(access(path, F_OK), -1);
-    }
-}
-
-/* Well-formed, and still no catalog: meta_check has the last word. */
-static void inconsistent_copies(void **state)
-{
-    struct world *w = *state;
-    char path[160];
-    struct meta_restore *r = NULL;
-    path_in(w, path, "hostile.sqlite");
-    assert_ok(meta_restore_create(path, &r));
-    assert_ok(feed(r, true, good_head, 3));
-    const char *line = "INSERT INTO name VALUES(7,CAST('a' AS BLOB),8);";
-    assert_ok(meta_restore_line(r, line, strlen(line)));
-    assert_ok(meta_restore_line(r, "COMMIT;", 7));
-    assert_ok(meta_restore_end(r));
-    assert_err(meta_restore_finish(r, NULL), MRMR_CORRUPT);
-    meta_restore_destroy(r);
-    assert_int_equal(access(path, F_OK), -1);
-}
-
-/* A log that breaks off or does not fit is taken back whole; the catalog is as it was before. */
-static void broken_logs(void **state)
-{
-    struct world *w = *state;
-    static struct copies c;
-    char path[160];
-    struct meta_restore *r = NULL;
-    path_in(w, path, "ours.sqlite");
-    assert_ok(meta_journal_start(w->meta));
-    struct meta_drive d = make_drive(w, "one");
-    make_node(w, &d, d.root, "f", META_REG, 5);
-    cut_base(w, &c);
-    assert_ok(meta_restore_create(path, &r));
-    assert_ok(restore_text(r, &c.base, true));
-    assert_err(meta_restore_begin(r, true), MRMR_INTERNAL);
-    static const char *const torn[] = {"BEGIN;", "DELETE FROM setting;",
-        "INSERT INTO setting VALUES('torn','1');", "UPDATE node SET size=1 WHERE id=2;"};
-    assert_ok(feed(r, false, torn, 4));
-    assert_err(meta_restore_end(r), MRMR_TRUNCATED);
-    meta_restore_undo(r);
-    static const char *const strange[] = {
-        "BEGIN;", "INSERT INTO setting VALUES('strange','1');", "DELETE FROM node WHERE id=99;"};
-    assert_err(feed(r, false, strange, 3), MRMR_FORMAT);
-    meta_restore_undo(r);
-    static const char *const created[] = {"BEGIN;", "CREATE TABLE x (y);"};
-    assert_err(feed(r, false, created, 2), MRMR_FORMAT);
-    meta_restore_undo(r);
-    assert_ok(meta_restore_finish(r, NULL));
-    meta_restore_destroy(r);
-    catalog_assert_same(w->path, path);
-    /* There is one now: another is not put in its place. */
-    r = NULL;
-    assert_ok(meta_restore_create(path, &r));
-    assert_ok(restore_text(r, &c.base, true));
-    assert_err(meta_restore_finish(r, NULL), MRMR_EXISTS);
-    meta_restore_destroy(r);
-    catalog_assert_same(w->path, path);
-    struct meta *meta = NULL;
-    struct meta_copy_state s;
-    assert_ok(meta_open(path, 0, &meta));
-    assert_ok(meta_journal_start(meta));
-    assert_ok(meta_copy_state(meta, &s));
-    assert_false(s.whole);
-    assert_int_equal(s.sequence, c.sequence);
-    meta_close(meta);
-    unlink(path);
-    copies_free(&c);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -756,10 +451,6 @@ int main(void)
         TEST(rows_that_change_places),
         TEST(snapshots),
         TEST(misuse),
-        TEST(hostile_lines),
-        TEST(hostile_heads),
-        TEST(inconsistent_copies),
-        TEST(broken_logs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

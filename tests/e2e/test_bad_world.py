@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the tests of bad input share: pools on folders or loop mounts, the command and what it must say; and its first tests."""
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -21,7 +22,11 @@ class Done:
     def __init__(self, args, completed):
         self.args, self.code, self.out = args, completed.returncode, completed.stdout
         self.err = completed.stderr.decode(errors="backslashreplace")
-        self.text = self.out.decode(errors="backslashreplace") + self.err
+
+    @functools.cached_property
+    def text(self):
+        """Made when it is asked for: megabytes of a file's bytes are dear to make into text, and nobody wants them as such."""
+        return self.out.decode(errors="backslashreplace") + self.err
 
     def __str__(self):
         return "%r gave %d:\n%s" % (self.args, self.code, self.text)

@@ -13,14 +13,41 @@ import time
 
 import pytest
 
+from conftest import Command
 from some import some
 
-BIG = {"files": 5, "size": 20_000_000}  # takes long enough to be seen, and met, in the middle
-SMALL = {"files": 2, "size": 1_000_000}
+DRIVES = ("red", "blue", "green")
+
+BIG = {"files": 5, "size": 6_000_000}  # takes long enough to be met in the middle, in blocks of a megabyte
+SMALL = {"files": 1, "size": 500_000}
 
 
-def on_terminal(mrmr, columns, *args):
-    """Everything the command wrote to a terminal of that width on standard error, and how it ended."""
+@pytest.fixture(scope="module", name="store")
+def make_store(tmp_path_factory):
+    """The large files, made once: each test moves them onto its drives, and back. No command may change them."""
+    command = Command(tmp_path_factory.mktemp("store"))
+    return command, {name: command.fill(name, **BIG) for name in DRIVES}
+
+
+@pytest.fixture
+def big(mrmr, store):
+    """A pool of three drives, not synced, with the large files on them; path → bytes."""
+    kept, made = store
+    for name in DRIVES:
+        mrmr.drive(name).mkdir(parents=True)
+        (kept.drive(name) / ("of-" + name)).rename(mrmr.drive(name) / ("of-" + name))
+        mrmr.run("add-drive", mrmr.drive(name))
+    mrmr.run("set", "block-size", "1M")
+    yield {path: data for files in made.values() for path, data in files.items()}
+    for name, files in made.items():
+        for path, data in files.items():
+            assert (mrmr.drive(name) / path).read_bytes() == data
+        (mrmr.drive(name) / ("of-" + name)).rename(kept.drive(name) / ("of-" + name))
+
+
+def on_terminal(mrmr, columns, *args, drawn_apart=False):
+    """Everything the command wrote to a terminal of that width on standard error, and how it ended. drawn_apart: it is stopped for
+    a while whenever it has drawn how far protecting is, so that time passes for it and it draws again, however fast it is."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = mrmr.start(*args, stdout=subprocess.DEVNULL, stderr=follower)
@@ -34,16 +61,18 @@ def on_terminal(mrmr, columns, *args):
         if not data:
             break
         seen += data
+        if drawn_apart and b"protect" in data:
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(0.11)  # a bar is drawn ten times a second
+            process.send_signal(signal.SIGCONT)
     os.close(leader)
     return seen.decode(), process.wait(timeout=60)
 
 
-def big_pool(mrmr, **fill):
-    made = {}
-    for name in ("red", "blue", "green"):
-        made.update(mrmr.fill(name, **dict(BIG, **fill)))
+def small_pool(mrmr):
+    for name in DRIVES:
+        mrmr.fill(name, **SMALL)
         mrmr.run("add-drive", mrmr.drive(name))
-    return made
 
 
 def drawn(seen):
@@ -51,9 +80,8 @@ def drawn(seen):
     return [part.split("\x1b[K")[0] for part in seen.split("\r") if part.split("\x1b[K")[0].strip()]
 
 
-def test_a_terminal_gets_a_bar_with_rate_and_eta(mrmr):
-    big_pool(mrmr, files=10)
-    seen, code = on_terminal(mrmr, 80, "sync")
+def test_a_terminal_gets_a_bar_with_rate_and_eta(mrmr, big):
+    seen, code = on_terminal(mrmr, 80, "sync", drawn_apart=True)
     lines = [line for line in drawn(seen) if line.startswith("protect")]
     assert code == 0 and len(lines) >= 3, seen
     assert all(len(line) < 80 for line in lines)
@@ -61,28 +89,27 @@ def test_a_terminal_gets_a_bar_with_rate_and_eta(mrmr):
     assert seen.endswith("\r\x1b[K") and "\n" not in seen  # the bar goes when the work is done
 
 
-def test_a_narrow_terminal_is_never_wrapped(mrmr):
-    big_pool(mrmr)
-    seen, code = on_terminal(mrmr, 30, "sync")
+def test_a_narrow_terminal_is_never_wrapped(mrmr, big):
+    seen, code = on_terminal(mrmr, 30, "sync", drawn_apart=True)
     assert code == 0
     lines = [line for line in drawn(seen) if line.startswith("protect")]
     assert lines and all(len(line) < 30 for line in lines), lines
 
 
 def test_a_terminal_and_quiet(mrmr):
-    big_pool(mrmr, **SMALL)
+    small_pool(mrmr)
     assert on_terminal(mrmr, 80, "sync", "--quiet") == ("", 0)
 
 
 def test_a_dumb_terminal_gets_plain_lines(mrmr):
-    big_pool(mrmr, **SMALL)
+    small_pool(mrmr)
     mrmr.env["TERM"] = "dumb"
     seen, code = on_terminal(mrmr, 80, "sync")
     assert code == 0 and "\x1b" not in seen and seen.startswith("mrmr: scan: ")
 
 
 def test_elsewhere_there_are_few_plain_lines(mrmr):
-    big_pool(mrmr, **SMALL)
+    small_pool(mrmr)
     start = time.monotonic()
     done = mrmr.run("sync")
     seconds = time.monotonic() - start
@@ -111,8 +138,7 @@ def has_written_rows(mrmr):
 
 
 @pytest.mark.parametrize("number, code", some([(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], 1))
-def test_interrupted_sync_goes_on_from_there(mrmr, number, code):
-    made = big_pool(mrmr)
+def test_interrupted_sync_goes_on_from_there(mrmr, big, number, code):
     process = mrmr.start("sync", "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                          preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
     wait_until(process, lambda: has_written_rows(mrmr))
@@ -123,14 +149,13 @@ def test_interrupted_sync_goes_on_from_there(mrmr, number, code):
     report = json.loads(out)
     assert report["completed"] is False
     rest = mrmr.json("sync")
-    assert rest["completed"] and report["protected_size"] + rest["protected_size"] == sum(map(len, made.values()))
+    assert rest["completed"] and report["protected_size"] + rest["protected_size"] == sum(map(len, big.values()))
     assert rest["protected_size"] > 0
     mrmr.run("status")
     mrmr.run("check", "--deep")
 
 
-def test_an_ignored_signal_stays_ignored(mrmr):
-    big_pool(mrmr)
+def test_an_ignored_signal_stays_ignored(mrmr, big):
     process = mrmr.start("sync", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                          preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     wait_until(process, lambda: has_written_rows(mrmr))
@@ -140,16 +165,15 @@ def test_an_ignored_signal_stays_ignored(mrmr):
 
 
 def test_work_goes_on_when_nobody_reads_its_notices(mrmr):
-    big_pool(mrmr, **SMALL)
+    small_pool(mrmr)
     process = mrmr.start("sync", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     process.stderr.close()
     assert process.wait(timeout=120) == 0
     mrmr.run("status")
 
 
-def test_two_commands_at_once(mrmr):
+def test_two_commands_at_once(mrmr, big):
     """One process owns the pool; others may look, and whoever wants to change it learns who has it."""
-    big_pool(mrmr)
     process = mrmr.start("sync", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         wait_until(process, lambda: has_written_rows(mrmr))

@@ -6,13 +6,14 @@ import subprocess
 import pytest
 
 from loops import loops, need_loops
-from some import some
+from some import ALL, some
 from test_bad_world import seed_of
 from trees import differences, digest_of_stream, make_tree, record
 
 DRIVES = [("d1", "ext4", 300), ("d2", "xfs", 320), ("d3", "btrfs", 400), ("d4", "ext4", 500), ("d5", "xfs", 450),
           ("d6", "btrfs", 350)]
-MEGABYTES = {"d1": 60, "d2": 90, "d3": 70, "d4": 110, "d5": 90, "d6": 40}
+MEGABYTES = ({"d1": 60, "d2": 90, "d3": 70, "d4": 110, "d5": 90, "d6": 40} if ALL else
+             {"d1": 24, "d2": 40, "d3": 36, "d4": 36, "d5": 30, "d6": 16})  # each that is lost has a large file
 
 
 class Pool:

@@ -11,20 +11,34 @@ from test_bad_world import Pool, seed_of
 from trees import record
 
 
+def where_in(image, data):
+    """Each offset of these bytes in an image; its holes are not looked at, and one buffer holds a piece of it at a time."""
+    found, buffer, end, size = [], bytearray(1 << 20), 0, os.fstat(image.fileno()).st_size
+    while end < size:
+        try:
+            start = os.lseek(image.fileno(), end, os.SEEK_DATA)
+        except OSError:  # a hole up to the end
+            break
+        end = os.lseek(image.fileno(), start, os.SEEK_HOLE)
+        for at in range(start, end, len(buffer) - len(data) + 1):
+            got = os.preadv(image.fileno(), [memoryview(buffer)[:end - at]], at)
+            here = buffer.find(data, 0, got)
+            while here >= 0:
+                found.append(at + here)
+                here = buffer.find(data, here + 1, got)
+    return found
+
+
 def rot(loop, data, bits=1):
     """Flip bits of this block of bytes in the unmounted image, wherever it lies."""
     loop.umount()
     with open(loop.image, "r+b") as image:
-        whole = image.read()
-        at, found = whole.find(data), 0
-        assert at >= 0, "the bytes are not in the image"
-        while at >= 0:
-            image.seek(at + 100)
-            image.write(bytes(b ^ bits for b in whole[at + 100:at + 108]))
-            found += 1
-            at = whole.find(data, at + 1)
+        found = where_in(image, data)
+        assert found, "the bytes are not in the image"
+        for at in found:
+            was = os.pread(image.fileno(), 8, at + 100)
+            os.pwrite(image.fileno(), bytes(b ^ bits for b in was), at + 100)
     loop.mount()
-    return found
 
 
 class World:
@@ -39,7 +53,7 @@ def build(folder, make, fs, rng, sync=True, redundancy=1):
     pool, drives, contents = Pool(folder), {}, {}
     for name, kind, size in (("d1", fs, 128), ("d2", "ext4", 64), ("d3", "ext4", 64), ("d4", "ext4", 64)):
         drives[name] = make(name, kind, size)
-        for i in range(4):
+        for i in range(3):
             path = "%s/file %d" % (name, i)
             where = pathlib.Path(drives[name].root) / path
             where.parent.mkdir(exist_ok=True)
@@ -75,22 +89,22 @@ def test_scrub_and_repair(world):
     w, fs = world
     pool = w.pool
     before = record(w.drives["d1"].root)
-    w.rot_file("d1/file 3", 1_300_000)
-    where = pathlib.Path(w.drives["d1"].root) / "d1/file 3"
+    w.rot_file("d1/file 2", 1_300_000)
+    where = pathlib.Path(w.drives["d1"].root) / "d1/file 2"
     assert refuses(where) == (fs == "btrfs")
-    assert pool.cat("d1/file 3", code=(0, 3)) == w.contents["d1/file 3"]
+    assert pool.cat("d1/file 2", code=(0, 3)) == w.contents["d1/file 2"]
     pool.run("sync", code=(0, 3))
-    pool.run("scrub", code=3).says("d1/file 3", "d1", "damaged", "scrub --repair")
+    pool.run("scrub", code=3).says("d1/file 2", "d1", "damaged", "scrub --repair")
     pool.run("status", code=3).says("DAMAGED")
     for path in w.contents:
         if path.startswith("d1/"):
             assert pool.cat(path, code=(0, 3)) == w.contents[path]
-    done = pool.run("scrub", "--repair", code=(0, 3)).says("d1/file 3")
-    assert where.read_bytes() == w.contents["d1/file 3"], str(done)
+    done = pool.run("scrub", "--repair", code=(0, 3)).says("d1/file 2")
+    assert where.read_bytes() == w.contents["d1/file 2"], str(done)
     after = record(w.drives["d1"].root)
-    assert after[b"d1/file 3"] == before[b"d1/file 3"], "its attributes came back with it"
+    assert after[b"d1/file 2"] == before[b"d1/file 2"], "its attributes came back with it"
     bad = [p for p in pathlib.Path(w.drives["d1"].root).glob(".mrmr/quarantine/**/*") if p.is_file()]
-    assert len(bad) == 1 and bad[0].stat().st_size == len(w.contents["d1/file 3"])
+    assert len(bad) == 1 and bad[0].stat().st_size == len(w.contents["d1/file 2"])
     pool.well()
     pool.run("scrub")
 
@@ -100,7 +114,7 @@ def test_repair_with_the_damage_in_two_files_of_two_drives(world):
     w, fs = world
     pool = w.pool
     w.rot_file("d1/file 0", 4096)
-    w.rot_file("d2/file 3", 2_000_000)
+    w.rot_file("d2/file 2", 2_000_000)
     done = pool.run("scrub", "--repair", code=(0, 3))
     lost = [p for p in w.contents if pathlib.Path(w.drives[p[:2]].root, p).read_bytes() != w.contents[p]] \
         if fs == "ext4" else []

@@ -7,13 +7,14 @@ import os
 import pathlib
 import random
 import shutil
+import stat
 import subprocess
 import tempfile
 
 import pytest
 
 from seeded import Seeded
-from trees import differences, record
+from trees import differences, digest_of_file, record
 
 NOBODY = 65534
 
@@ -176,10 +177,8 @@ def tree(root):
         for name in folders + files:
             path = os.path.join(folder, name)
             st = os.lstat(path)
-            data = b""
-            if os.path.isfile(path) and not os.path.islink(path):
-                data = pathlib.Path(os.fsdecode(path)).read_bytes()
-            out[os.path.relpath(path, os.fsencode(root))] = (st.st_mode, st.st_size, st.st_mtime_ns, data)
+            content = digest_of_file(path, st.st_size) if stat.S_ISREG(st.st_mode) else None
+            out[os.path.relpath(path, os.fsencode(root))] = (st.st_mode, st.st_size, st.st_mtime_ns, content)
     return out
 
 

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from loops import loops, need_loops
+from some import rounds
 from test_bad_world import Pool, seed_of
 
 MIB = 1 << 20
@@ -85,7 +86,7 @@ def make(tmp_path):
 
 def test_more_data_than_parity_has_room_for(tmp_path, make):
     """What fits is protected, the rest is shown as exposed; a further drive is all it takes."""
-    pool, contents = build(tmp_path, make, seed_of("too much"), [48, 48, 48], [30, 30, 30])
+    pool, contents = build(tmp_path, make, seed_of("too much"), [36, 36, 36], [19, 19, 19], files_of=600_000)
     before = pool.record()
     done = pool.run("sync", code=3).says("exposed")
     status = pool.status()
@@ -103,7 +104,7 @@ def test_more_data_than_parity_has_room_for(tmp_path, make):
 
 def test_a_drive_fills_up_in_the_middle(tmp_path, make):
     """Somebody else takes all the room while sync writes parity: what could be protected is, and the rest when there is room again."""
-    pool, contents = build(tmp_path, make, seed_of("filling up"), [48, 48, 48, 48], [20, 20, 20, 20])
+    pool, contents = build(tmp_path, make, seed_of("filling up"), [40, 40, 40, 40], [14, 14, 14, 14])
     before = pool.record()
     process = pool.start("sync", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     while process.poll() is None:
@@ -146,10 +147,10 @@ def test_a_reserve_is_kept(tmp_path, make, seed):
 def test_all_full_and_a_file_is_deleted(tmp_path, make, redundancy):
     """No drive has a byte left (and what the deleted file took is taken again at once): the slack that every drive keeps is enough to
     encode what is left anew."""
-    pool, contents = build(tmp_path, make, seed_of("all full"), [40, 40, 40, 40], [10, 10, 10, 10])
+    pool, contents = build(tmp_path, make, seed_of("all full"), [28, 28, 28, 28], [5, 5, 5, 5], files_of=400_000)
     pool.run("set-redundancy", redundancy)
     pool.well()
-    for round in range(3):
+    for round in range(rounds(2, 3)):
         for name in pool.drives:
             fill_up(pool.drives[name], "filler of round %d" % round)
         gone = sorted(p for p in contents if p.startswith("d%d/" % (round + 1)))[round]
@@ -168,7 +169,7 @@ def test_all_full_and_a_file_is_deleted(tmp_path, make, redundancy):
 
 def test_all_full_and_a_file_is_edited(tmp_path, make):
     """An edit in place exposes its new bytes; what is around them keeps its protection, and with room all is protected again."""
-    pool, contents = build(tmp_path, make, seed_of("all full, edit"), [40, 40, 40, 40], [10, 10, 10, 10])
+    pool, contents = build(tmp_path, make, seed_of("all full, edit"), [28, 28, 28, 28], [5, 5, 5, 5], files_of=400_000)
     pool.well()
     for name in pool.drives:
         fill_up(pool.drives[name])
@@ -190,8 +191,8 @@ def test_all_full_and_a_file_is_edited(tmp_path, make):
 
 def test_repair_and_rebuild_without_room(tmp_path, make):
     """No room for a copy: said so, nothing lost, and done when there is room."""
-    pool, contents = build(tmp_path, make, seed_of("repair without room"), [40, 40, 40, 40], [12, 12, 12, 12],
-                           files_of=400_000)  # of ten files or fewer none are too many
+    pool, contents = build(tmp_path, make, seed_of("repair without room"), [28, 28, 28, 28], [6, 6, 6, 6],
+                           files_of=200_000)  # of ten files or fewer none are too many
     pool.well()
     before = pool.record()
     names = sorted(p for p in contents if p.startswith("d1/"))

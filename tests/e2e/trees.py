@@ -114,7 +114,8 @@ class _Content:
         return self.hash.hexdigest()
 
 
-def _digest(path, size):
+def digest_of_file(path, size):
+    """Of its content; what is only reserved is not read, and counts as the zeros that it is."""
     content = _Content()
     with open(path, "rb") as f:
         at = 0
@@ -162,7 +163,7 @@ def record(root):
                      "xattrs": _xattrs(path)}
             if stat.S_ISREG(st.st_mode):
                 entry["size"] = st.st_size
-                entry["digest"] = _digest(path, st.st_size)
+                entry["digest"] = digest_of_file(path, st.st_size)
                 entry["nlink"] = st.st_nlink
                 links.setdefault(st.st_ino, []).append(rel)
             elif stat.S_ISLNK(st.st_mode):

@@ -12,7 +12,7 @@ from trees import differences, record
 
 @pytest.fixture
 def world(tmp_path):
-    pool, contents = make_pool(tmp_path, drives=4, redundancy=2, files=14, rng=seed_of("holds"))
+    pool, contents = make_pool(tmp_path, drives=4, redundancy=2, files=14, most=500_000, rng=seed_of("holds"))
     return pool, contents
 
 

@@ -43,7 +43,7 @@ def many(pool, rng, files=2500):
 def test_full(world):
     pool, contents, rng, home = world
     before = pool.record()
-    many(pool, rng)
+    many(pool, rng, files=600)
     fill_up(home)
     done = pool.run("sync", code=(1, 3)).says("catalog")
     assert "full" in done.text or "space" in done.text or "room" in done.text, str(done)
@@ -61,7 +61,7 @@ def test_filling_up_at_every_step(world):
     many(pool, rng)
     fill_up(home, "filler 0")
     codes = []
-    for step in some(range(1, 12), 3):
+    for step in some(range(1, 12), 2):
         for path in home.glob("filler*"):
             path.unlink()
         fill_up(home, "filler", leave=step * 250_000)

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from some import rounds
 from test_bad_world import Pool, fill, make_pool, seed_of
 
 ROUNDS = int(os.environ.get("MRMR_ROUNDS", "2"))
@@ -85,7 +86,7 @@ def examine(r, redundancy, away=None):
     moved = [n for n in gone if pool.drives[n].exists() and n not in (away or [])]
     with pool.without(*moved):
         paths = [p for n in gone for p in r.files_of(n) if p not in r.exposed]
-        for path in rng.sample(paths, min(8, len(paths))):
+        for path in rng.sample(paths, min(rounds(5, 8), len(paths))):
             assert pool.cat(path, code=(0, 3)) == r.contents[path], path
 
 
@@ -142,7 +143,7 @@ def test_scrub_repair(tmp_path):
             cut += 1
             pool.run("status", code=(0, 3))
             with pool.without(*rng.sample([n for n in r.names() if n != name], 1)):
-                for path in rng.sample(sorted(contents), 8):
+                for path in rng.sample(sorted(contents), rounds(5, 8)):
                     assert pool.cat(path, code=(0, 3)) == contents[path], path
         longest = 0.005 + 0.8 * timed(pool, "scrub", "--repair")
         pool.run("sync", code=(0, 3))
@@ -207,7 +208,7 @@ def test_rebuild_into_free_space(tmp_path):
     """No drive takes the place: the files of the lost one go to the others, or are still read by reconstruction."""
     rng = seed_of("kill rebuild into free space")
     cut = 0
-    for number in range(max(2, ROUNDS // 5)):
+    for number in range(max(rounds(1, 2), ROUNDS // 5)):
         folder = tmp_path / str(number)
         folder.mkdir()
         pool, contents = make_pool(folder, drives=5, redundancy=2, files=12, most=400_000, rng=rng)
@@ -222,7 +223,7 @@ def test_rebuild_into_free_space(tmp_path):
             pool.run("status", code=(0, 3))
             pool.deep()
             with pool.without(rng.choice(sorted(pool.drives))):
-                for path in rng.sample(sorted(contents), 12):
+                for path in rng.sample(sorted(contents), rounds(6, 12)):
                     assert pool.cat(path, code=(0, 3)) == contents[path], path
         if name in pool.presence():
             pool.run("rebuild", name, code=(0, 3))
@@ -231,7 +232,7 @@ def test_rebuild_into_free_space(tmp_path):
         for path, data in contents.items():
             assert [r for r in pool.drives.values() if (r / path).exists() and (r / path).read_bytes() == data], path
         with pool.without(*rng.sample(sorted(pool.drives), 2)):
-            for path in rng.sample(sorted(contents), 12):
+            for path in rng.sample(sorted(contents), rounds(6, 12)):
                 assert pool.cat(path, code=(0, 3)) == contents[path], path
     print("killed %d times" % cut)
     assert cut, "nothing was killed"
@@ -264,7 +265,7 @@ def test_first_add_and_init(tmp_path):
     """Killed while the pool is made or a drive comes in: the same command does it the next time."""
     rng = seed_of("kill add-drive")
     cut, longest = 0, 0.02
-    for number in range(max(4, ROUNDS // 2)):
+    for number in range(max(3, ROUNDS // 2)):
         folder = tmp_path / str(number)
         folder.mkdir()
         pool, contents = Pool(folder), {}

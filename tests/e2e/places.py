@@ -8,6 +8,7 @@ import threading
 
 from loops import loops, need_loops
 from mounts import mounts, need_fuse
+from some import ALL
 
 PLAIN = os.environ.get("MRMR_PLACE", "mount") == "ext4"
 MEGABYTES = {"ext4": 192, "xfs": 320, "btrfs": 256}
@@ -53,7 +54,8 @@ class Place:
 
     @contextlib.contextmanager
     def syncing(self):
-        """Sync runs again and again as long as this lasts. Files change meanwhile, so it may leave some for later: 3."""
+        """Sync runs again and again as long as this lasts, with pauses, unless all is to be tried. Files change meanwhile, so it may
+        leave some for later: 3."""
         stop, failed, runs = threading.Event(), [], []
 
         def sync():
@@ -65,6 +67,7 @@ class Place:
                     failed.append(error)
                 if PLAIN:
                     return
+                stop.wait(0 if ALL else 0.2)
         thread = threading.Thread(target=sync)
         thread.start()
         try:

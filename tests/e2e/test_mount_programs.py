@@ -15,11 +15,14 @@ import traceback
 
 import pytest
 
+from conftest import Command
 from mounts import until
-from places import places
+from places import PLAIN, places
+from some import rounds
 from trees import differences, make_tree, record
 
 ROUNDS = int(os.environ.get("MRMR_ROUNDS", "1"))
+WORK = rounds(2, 3) * ROUNDS
 
 
 def need(*programs):
@@ -36,27 +39,45 @@ def run(*command, cwd=None, env=None, timeout=600):
     return done.stdout
 
 
-@pytest.fixture(name="place")
-def make_place(mrmr, tmp_path):
-    """A mounted pool of three drives of three kinds, each with something protected on it."""
-    seed = int(os.environ.get("MRMR_SEED", time.time_ns() % 2**32))
-    print("seed of the programs: %d" % seed)
-    with places(mrmr, tmp_path) as place:
-        place.rng = random.Random(seed)
-        for name, fs in (("red", "ext4"), ("green", "xfs"), ("blue", "btrfs")):
+DRIVES = {"red": "ext4", "green": "xfs", "blue": "btrfs"}
+
+
+@pytest.fixture(scope="module", name="shared")
+def make_shared(tmp_path_factory):
+    """A mounted pool of three drives of three kinds, each with something protected on it; and what that is."""
+    folder, rng, kept = tmp_path_factory.mktemp("shared"), random.Random(1), {}
+    with places(Command(folder), folder) as place:
+        for name, fs in DRIVES.items():
             root = place.add(name, fs)
+            kept["of " + name] = rng.randbytes(2_000_000)
             with open(os.path.join(root, "of " + name), "wb") as file:
-                file.write(place.rng.randbytes(2_000_000))
+                file.write(kept["of " + name])
         place.run("sync")
         place.start()
-        yield place
-        place.check_all()
+        yield place, kept
+
+
+@pytest.fixture(name="place")
+def make_place(shared, tmp_path):
+    """That pool, which the programs have for themselves one after another; each leaves it whole, and nothing of its own in it."""
+    place, kept = shared
+    seed = int(os.environ.get("MRMR_SEED", time.time_ns() % 2**32))
+    print("seed of the programs: %d" % seed)
+    place.rng, place.folder = random.Random(seed), tmp_path
+    yield place
+    place.check_all()
+    for name in set(os.listdir(place.at())) - set(kept) - {"lost+found"}:
+        shutil.rmtree(place.at(name)) if os.path.isdir(place.at(name)) else os.unlink(place.at(name))
+    for name in kept:
+        if not PLAIN or os.path.exists(place.at(name)):
+            with open(place.at(name), "rb") as file:
+                assert file.read() == kept[name], name
 
 
 @pytest.fixture(name="tree")
 def make_a_tree(place):
     """A tree of all kinds of things, on the file system of the test's own folder."""
-    make_tree(place.folder, 9, 5 * ROUNDS)
+    make_tree(place.folder, 9, rounds(3, 5) * ROUNDS)
     root = place.folder / "tree-9"
     os.unlink(root / "odd" / "sparse") # a terabyte, which some programs read from end to end
     return root
@@ -153,16 +174,16 @@ def test_git(place):
     origin, clone = place.folder / "origin", place.at("clone")
     origin.mkdir()
     git(origin, "init", "-q", "-b", "main")
-    work(origin, 6 * ROUNDS)
+    work(origin, 2 * WORK)
     git(place.folder, "clone", "-q", "--no-local", origin, clone)
     with place.syncing():
         git(clone, "switch", "-qc", "side")
-        work(clone, 4 * ROUNDS)
+        work(clone, WORK)
         git(clone, "switch", "-q", "main")
         assert git(clone, "status", "--porcelain") == ""
         git(clone, "merge", "-q", "--no-ff", "-m", "merge", "side")
         git(clone, "gc", "-q", "--prune=now")
-        work(clone, 2)
+        work(clone, 1)
     git(clone, "fsck", "--full", "--strict")
     assert git(clone, "status", "--porcelain") == ""
     git(place.folder, "clone", "-q", "--no-local", clone, "back")
@@ -190,7 +211,7 @@ for i in range(count):
 def test_sqlite(place):
     """Two processes write into one database; it is whole, and every transaction is in it or not."""
     for mode in ("delete", "wal"):
-        write_database(place, place.at("db %s.sqlite" % mode), mode, 25 * ROUNDS)
+        write_database(place, place.at("db %s.sqlite" % mode), mode, 8 * WORK)
 
 
 def write_database(place, path, mode, count):
@@ -225,7 +246,7 @@ def test_fio(place):
     with place.syncing():
         for engine, more in (("psync", []), ("mmap", []), ("libaio", ["--direct=1", "--iodepth=4"])):
             run("fio", "--name=" + engine, "--directory=%s" % place.at(), "--ioengine=%s" % engine, "--rw=randwrite", "--bsrange=4k-64k",
-                "--blockalign=4k", "--size=%dm" % (4 * ROUNDS), "--numjobs=2", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1",
+                "--blockalign=4k", "--size=%dm" % WORK, "--numjobs=2", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1",
                 "--fallocate=none", "--end_fsync=1", "--verify_state_save=0", "--randseed=%d" % place.rng.randrange(10**9), "--output-format=terse", *more)
 
 
@@ -325,7 +346,7 @@ def test_many_processes(place):
     seeds = [place.rng.randrange(10**9) for _ in range(PROCESSES)]
     reports = [place.folder / ("report %d" % i) for i in range(PROCESSES)]
     with place.syncing():
-        in_processes(PROCESSES, lambda who: busy(root, who, seeds[who], 30 * ROUNDS, reports[who]))
+        in_processes(PROCESSES, lambda who: busy(root, who, seeds[who], 10 * WORK, reports[who]))
     wanted, winners = {}, []
     for report in reports:
         own, won = eval(report.read_text(encoding="ascii")) # pylint: disable=eval-used; written above

@@ -191,11 +191,11 @@ def test_hole_filled_and_punched(tmp_path):
     pool, contents = make_pool(tmp_path, drives=4, files=3, rng=rng)
     path = pool.drives["d1"] / "d1" / "sparse"
     first = rng.randbytes(3 << 20)
-    write_sparse(path, 64 << 20, [(10 << 20, first)])
+    write_sparse(path, 24 << 20, [(10 << 20, first)])
     pool.well()
     second = rng.randbytes(1_234_567)
     with open(path, "r+b") as f:
-        f.seek(40 << 20)
+        f.seek(16 << 20)
         f.write(second)
     pool.well()
     expected = path.read_bytes()

@@ -265,7 +265,7 @@ def test_first_add_and_init(tmp_path):
     """Killed while the pool is made or a drive comes in: the same command does it the next time."""
     rng = seed_of("kill add-drive")
     cut, longest = 0, 0.02
-    for number in range(max(3, ROUNDS // 2)):
+    for number in range(max(rounds(3, 4), ROUNDS // 2)):
         folder = tmp_path / str(number)
         folder.mkdir()
         pool, contents = Pool(folder), {}

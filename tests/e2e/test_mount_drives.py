@@ -15,6 +15,7 @@ import pytest
 from loops import loops, need_loops
 from mounts import mounts, need_fuse, until
 from seeded import Seeded
+from some import ALL
 from trees import differences, record
 
 SHUTDOWN = 0x8004587D # EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN
@@ -30,7 +31,7 @@ class World:
         self.drives[name] = self.make(name, fs, megabytes)
         return self.drives[name].root
 
-    def fill(self, name, root, rng, files=10, most=1_000_000):
+    def fill(self, name, root, rng, files=10, most=4_000_000 if ALL else 1_000_000):
         for i in range(files):
             path = "shared/of %s %d" % (name, i) if i % 2 else "%s/deep/%d" % (name, i)
             data = rng.randbytes(rng.randrange(most))

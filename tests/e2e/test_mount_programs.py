@@ -22,7 +22,7 @@ from some import rounds
 from trees import differences, make_tree, record
 
 ROUNDS = int(os.environ.get("MRMR_ROUNDS", "1"))
-WORK = rounds(2, 3) * ROUNDS
+WORK = rounds(2, 4) * ROUNDS
 
 
 def need(*programs):
@@ -183,7 +183,7 @@ def test_git(place):
         assert git(clone, "status", "--porcelain") == ""
         git(clone, "merge", "-q", "--no-ff", "-m", "merge", "side")
         git(clone, "gc", "-q", "--prune=now")
-        work(clone, 1)
+        work(clone, rounds(1, 2))
     git(clone, "fsck", "--full", "--strict")
     assert git(clone, "status", "--porcelain") == ""
     git(place.folder, "clone", "-q", "--no-local", clone, "back")

@@ -3,7 +3,7 @@
  * What the files of the mount share: mount.c (the program), options.c (its arguments), mountpoint.c
  * (where it may go), session.c (libfuse's session, its threads), ops.c (the kernel's requests),
  * ops_change.c (those that change something), caller.c (who asks), direct.c (files that the kernel uses without us), reply.c (their answers),
- * invalidate.c (what the kernel should forget).
+ * invalidate.c (what the kernel should forget), watchdog.h (a mount whose process was killed).
  *
  * A number of the pool's tree is the kernel's node id and the st_ino that people see; the root is 1
  * in both. A request is answered on the thread that read it; the tree sees to it that this takes a
@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "fuse/watchdog.h"
 #include "pool/pool.h"
 #include <fuse_lowlevel.h>
 
@@ -31,6 +32,7 @@
 
 struct mfs {
     struct fuse_session *session;
+    struct mfs_watchdog *dog;
     bool passthrough; /* wanted, and the kernel has it */
     bool refused;     /* wanted, and the kernel has it not: the session ends */
     bool kills;       /* set-id bits and capabilities are ours to take away (HANDLE_KILLPRIV_V2) */

@@ -92,10 +92,11 @@ static void mount_ready(void *arg)
 
 /* --- the mount --- */
 
-static mrmr_err mount_in(struct pool *pool, struct mfs_options *options, int *pipe)
+static mrmr_err mount_in(
+    struct pool *pool, struct mfs_options *options, struct mfs_watchdog *dog, int *pipe)
 {
     mrmr_autofree char *mountpoint = NULL;
-    struct mfs mfs = {.session = NULL, .passthrough = options->passthrough};
+    struct mfs mfs = {.dog = dog, .passthrough = options->passthrough};
     struct pool_tree_events events = mfs_events;
     events.arg = &mfs;
     MRMR_TRY(mfs_mountpoint_check(pool, options, &mountpoint));
@@ -113,15 +114,19 @@ static mrmr_err mount_run(struct mfs_options *options)
 {
     int pipe = -1;
     struct pool *pool = NULL;
+    struct mfs_watchdog dog;
     struct mrmr_story story;
     if (options->passthrough)
         MRMR_TRY(mfs_direct_check());
     if (!options->foreground)
         MRMR_TRY(detach(&pipe));
-    MRMR_TRY(pool_open(options->pool, POOL_LOOK, "mount", &pool));
-    mrmr_err err = mount_in(pool, options, &pipe);
+    MRMR_TRY(mfs_watchdog_start(&dog));
+    mrmr_err err = pool_open(options->pool, POOL_LOOK, "mount", &pool);
+    if (!err)
+        err = mount_in(pool, options, &dog, &pipe);
     mrmr_story_save(&story);
     pool_close(pool);
+    mfs_watchdog_stop(&dog);
     return err ? mrmr_story_restore(&story) : MRMR_OK;
 }
 

@@ -63,8 +63,10 @@ mrmr_err mfs_session_run(struct mfs *mfs, struct mfs_options *options, const cha
     if (!err)
         err = session_mount(mfs, mountpoint);
     if (!err) {
+        mfs_watchdog_mounted(mfs->dog, mountpoint);
         ready(arg);
         err = session_serve(mfs);
+        mfs_watchdog_abort(mfs->dog);
         fuse_session_unmount(session);
         if (mfs->refused)
             err = mfs_direct_refused();

@@ -65,9 +65,9 @@ const struct cmd cmd_mount = {
     .args = "DIR",
     .summary = "show the pool as one tree, to read and write",
     .text = "Mounts the pool on an empty folder: all drives as one tree, as it is on them at this "
-            "moment, read-only\nso far. Files of a drive that is away are read by reconstruction. "
+            "moment, to read and write.\nFiles of a drive that is away are read by reconstruction. "
             "Options are those of mount(8) and\nfuse(8): allow_other, noexec, ... As root everyone "
-            "may look, as far as owner and mode allow.",
+            "may use it, as far as owner and mode allow.",
     .least = 1,
     .most = 1,
     .options = {{"foreground", 'f', NULL, "stay in the foreground, and log to standard error"},

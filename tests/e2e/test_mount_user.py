@@ -71,7 +71,8 @@ def as_the_user():
 
 def is_mine(pid):
     try:
-        return os.readlink("/proc/%s/exe" % pid) == os.path.abspath("mrmr-mount")
+        return (os.readlink("/proc/%s/exe" % pid) == os.path.abspath("mrmr-mount")
+                and pathlib.Path("/proc", pid, "comm").read_text().strip() == "mrmr-mount") # not its watchdog
     except OSError:
         return False
 

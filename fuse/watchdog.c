@@ -1,29 +1,33 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "fuse/watchdog.h"
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <syslog.h>
-#include <unistd.h>
 
 /* The kernel's word that who started it is dead. Nobody else sends this one. */
 #define SIGNAL_DEATH SIGRTMAX
 
-/* Of what is mounted there, without asking who serves it. 0: cannot be had. */
-static uint32_t device_at(const char *path)
+/* The root of what is mounted there, opened without asking who serves it. -1: it cannot be. */
+static int root_open(const char *path)
+{
+    return open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* Likewise. 0: it cannot be had. */
+static uint32_t device_of(int root)
 {
     struct statx sx;
-    if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, 0, &sx) <
-            0 ||
+    if (statx(root, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &sx) < 0 ||
         sx.stx_dev_major) /* of a real device */
         return 0;
     return sx.stx_dev_minor;
@@ -31,10 +35,10 @@ static uint32_t device_at(const char *path)
 
 /* --- aborting --- */
 
-static bool abort_by_file(const struct mfs_connection *connection)
+static bool abort_by_file(uint32_t device)
 {
     char name[64];
-    snprintf(name, sizeof name, "/sys/fs/fuse/connections/%u/abort", connection->device);
+    snprintf(name, sizeof name, "/sys/fs/fuse/connections/%u/abort", device);
     int fd = open(name, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
@@ -43,17 +47,24 @@ static bool abort_by_file(const struct mfs_connection *connection)
     return done;
 }
 
-/* It need not go: that the way down is begun aborts it. */
-static bool abort_by_force(const struct mfs_connection *connection)
+/* That the way down is begun aborts it. */
+static bool abort_by_force(int root)
 {
-    if (device_at(connection->path) != connection->device) /* it is gone, or another's */
-        return true;
-    return umount2(connection->path, MNT_FORCE | UMOUNT_NOFOLLOW) == 0 || errno == EBUSY;
+    char name[64];
+    snprintf(name, sizeof name, "/proc/self/fd/%d", root);
+    return umount2(name, MNT_FORCE) == 0 || errno == EBUSY;
 }
 
+/* As long as its root is open it stays: nobody writes into the folder below by mistake, and its number
+ * is no other's. What is not ours is left alone. */
 static bool abort_connection(const struct mfs_connection *connection)
 {
-    return !connection->device || abort_by_file(connection) || abort_by_force(connection);
+    int root = connection->device ? root_open(connection->path) : -1;
+    bool done = root < 0 || device_of(root) != connection->device || /* it is gone, or another's */
+                abort_by_file(connection->device) || abort_by_force(root);
+    if (root >= 0)
+        close(root);
+    return done;
 }
 
 /* --- the process beside it --- */
@@ -131,8 +142,9 @@ void mfs_watchdog_mounted(struct mfs_watchdog *dog, const char *mountpoint)
 {
     struct mfs_connection *connection = &dog->connection;
     const size_t n = strlen(mountpoint);
-    if (n < sizeof connection->path)
-        connection->device = device_at(mountpoint);
+    mrmr_autoclose int root = root_open(mountpoint);
+    if (root >= 0 && n < sizeof connection->path)
+        connection->device = device_of(root);
     if (connection->device)
         memcpy(connection->path, mountpoint, n + 1);
     if (!connection->device ||

@@ -7,7 +7,8 @@
  * for the lock of the folder, and no signal ends that. If who holds the lock waits for an answer of
  * ours, then a process that is killed at this moment never ends, and whoever uses the mount hangs,
  * up to the next boot. So a process beside it, which does nothing else, is told by the kernel when
- * it dies, and aborts the connection: what waits for an answer gets ECONNABORTED. So does this
+ * it dies, and aborts the connection: what waits for an answer gets ECONNABORTED, and the mount stays,
+ * dead, until the next one there clears it away. So does this
  * process when it ends by itself: the tree's threads, which it waits for, may be such threads.
  *
  * That takes the connection's file in fusectl (/sys/fs/fuse/connections, which systemd mounts, and

@@ -413,6 +413,7 @@ mrmr_err pool_tree_open(
     pthread_cond_init(&tree->moved, NULL);
     pthread_mutex_init(&tree->lock, NULL);
     pthread_mutex_init(&tree->gone_gate, NULL);
+    tree_paths_start(tree);
     mrmr_err err = tree_start(tree);
     if (err) {
         struct mrmr_story story;
@@ -480,6 +481,7 @@ void pool_tree_close(struct pool_tree *tree)
     pthread_cond_destroy(&tree->moved);
     pthread_cond_destroy(&tree->monitor_wake);
     pthread_mutex_destroy(&tree->gone_gate);
+    tree_paths_stop(tree);
     pthread_mutex_destroy(&tree->lock);
     free(tree);
 }

@@ -20,7 +20,8 @@
  * that was seen of it. A node's number never changes. A folder node with a valid map has its watch
  * key on every drive that is live and watches.
  *
- * Locks: the tree's alone, for all of memory; no input or output and no callback under it.
+ * Locks: the tree's alone, for all of memory; no input or output and no callback under it. What paths lead
+ * to while the drives are changed: tree_paths.c.
  */
 #ifndef MRMR_POOL_TREE_H
 #define MRMR_POOL_TREE_H
@@ -67,6 +68,7 @@ struct pool_tree {
     struct tree_stores *stores;   /* tree_stores.c's; NULL: nobody is to be told */
     struct pool_gone *gone;       /* what was removed from drives that were away */
     pthread_mutex_t gone_gate;    /* tree_gone.c's */
+    pthread_rwlock_t paths;       /* tree_paths.c's */
     pthread_t monitor;
     bool monitored;
 

@@ -5,6 +5,8 @@
  *
  * Changes of a node's file, its names and its attributes want it to stay where it is (tree_stay_begin);
  * bringing waits for them, and they for it. Reading goes on meanwhile: both files have the same bytes.
+ * A folder above it may be renamed while its bytes are copied, and not from (2) to (4), which are at one
+ * path (tree_paths.c).
  *
  * Crash argument. (1) The bytes, verified where they are made from parity, and the attributes go to
  * a temporary file of the other drive, under .mrmr/moving, which is synced: a cut leaves that, and
@@ -135,9 +137,21 @@ static mrmr_err copy_bytes(struct pool_tree_file *from, struct drv_file *to, uin
     return drv_file_sync(to);
 }
 
+/* With the paths held: a folder above it may have been renamed while its bytes were copied. Its own name
+ * nobody changes, as it is leaving. */
+static mrmr_err path_now(struct bringing *b)
+{
+    mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
+    MRMR_TRY(tree_path(b->tree, b->folder, &folder));
+    mrmr_bytes_clear(&b->path);
+    return tree_join(folder.data ? folder.data : "", b->name, &b->path);
+}
+
 static mrmr_err copy_attrs(struct bringing *b)
 {
     struct tree_drive *to = &b->tree->drive[b->to];
+    tree_paths_held(b->tree);
+    MRMR_TRY(path_now(b));
     if (!b->live)
         return pool_copy_attrs(b->tree->pool, &b->known, to->drive, b->temp);
     return pool_copy_attrs_of(
@@ -316,16 +330,13 @@ static mrmr_err bring_named(struct bringing *b, bool *ret_unclear)
     return err;
 }
 
-static mrmr_err bring_to(struct bringing *b)
+/* The copy takes the place of the file, at one path, which nobody changes meanwhile. */
+static mrmr_err bring_copied(struct bringing *b)
 {
     char record[RECORD_NAME] = "";
     bool unclear = false;
-    uint64_t random;
-    b->to_ino = 0;
-    b->named = false;
-    MRMR_TRY(mrmr_random(&random, sizeof random));
-    snprintf(b->temp, sizeof b->temp, BRING_FOLDER "/%016" PRIx64, random);
-    mrmr_err err = copy_file(b);
+    tree_paths_held(b->tree);
+    mrmr_err err = path_now(b);
     if (!err)
         err = source_same(b);
     if (!err)
@@ -338,6 +349,20 @@ static mrmr_err bring_to(struct bringing *b)
         err = bring_named(b, &unclear);
     if (record[0] && !unclear)
         unlinkat(b->tree->pool->dirfd, record, 0);
+    return err;
+}
+
+static mrmr_err bring_to(struct bringing *b)
+{
+    uint64_t random;
+    b->to_ino = 0;
+    b->named = false;
+    MRMR_TRY(mrmr_random(&random, sizeof random));
+    snprintf(b->temp, sizeof b->temp, BRING_FOLDER "/%016" PRIx64, random);
+    mrmr_err err = copy_file(b);
+    if (!err)
+        return bring_copied(b);
+    drop(b);
     return err;
 }
 

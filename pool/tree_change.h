@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * What changes the drives, of the live tree (tree.h): tree_keep.c (before originals change),
- * tree_place.c (where new files go), tree_make.c, tree_remove.c and tree_take.c (names),
+ * tree_place.c (where new files go), tree_paths.c (paths that lead to one place), tree_make.c,
+ * tree_remove.c and tree_take.c (names),
  * tree_unnamed.c (files without one), tree_bring.c (a file goes to another drive), tree_move.c and
  * tree_move_record.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone.c and
  * tree_later.c (removals from drives that are away, and changes of folders there), tree_replaced.c
@@ -140,6 +141,20 @@ void tree_replaced_stop(struct pool_tree *tree);
 mrmr_err tree_replaced_look(struct pool_tree *tree);
 mrmr_err tree_replaced_look_among(struct pool_tree *tree); /* the writers */
 
+/* --- tree_paths.c --- */
+
+void tree_paths_start(struct pool_tree *tree);
+void tree_paths_stop(struct pool_tree *tree);
+/* Until they are let go of no folder is renamed through us; and nobody else changes anything by a path. Never
+ * one inside another. After a stay (tree_bring.c) and before a change begins, with no lock. */
+struct pool_tree *tree_paths_hold(struct pool_tree *tree);
+struct pool_tree *tree_paths_change(struct pool_tree *tree);
+void tree_paths_let_go(struct pool_tree *const *tree);
+/* To the end of the block. */
+#define tree_paths_held(tree)                                                                      \
+    __attribute__((cleanup(tree_paths_let_go), unused)) struct pool_tree *const tree_paths_held_ = \
+        tree_paths_hold(tree)
+
 /* --- tree_place.c --- */
 
 /* The least-used drive with room that is not among `but`. MRMR_SPACE; MRMR_OFFLINE: no drive that
@@ -150,7 +165,7 @@ mrmr_err tree_place_choose(
 mrmr_err tree_place_folder(
     struct pool_tree *tree, struct tree_node *folder, size_t drive, struct mrmr_bytes *path);
 /* A drive had nothing where the folder should be: on which drives it lies, and those above it, is looked
- * at anew. MRMR_ABSENT: on none. */
+ * at anew. MRMR_ABSENT: on none, or another folder has its name. */
 mrmr_err tree_place_anew(struct pool_tree *tree, struct tree_node *folder);
 /* It counts as being on this drive, which is away: something will be put into it there. */
 mrmr_err tree_place_away(struct pool_tree *tree, struct tree_node *folder, size_t drive);

@@ -261,6 +261,7 @@ static mrmr_err make_on(struct making *m)
     struct drv *drv = m->tree->drive[m->drive].drive->drv;
     uint32_t mode = m->what->mode;
     m->asked = false;
+    tree_paths_held(m->tree);
     MRMR_TRY(tree_place_folder(m->tree, m->folder, m->drive, &path));
     if (m->caller && m->caller->umask & mode &&
         !tree_hands_down(m->tree, m->folder, m->drive, path.data))
@@ -466,6 +467,16 @@ static bool is_unnamed(struct pool_tree *tree, const struct tree_node *node)
     return node->unnamed;
 }
 
+static mrmr_err link_held(struct linking *linking, struct tree_node *node)
+{
+    tree_paths_held(linking->tree);
+    mrmr_err err = link_node(linking, node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT && is_unnamed(linking->tree, node))
+        err =
+            tree_name_unnamed(linking->tree, linking->caller, node, linking->folder, linking->name);
+    return err;
+}
+
 /* One whose drive is away goes to another first. */
 static mrmr_err link_stay(struct linking *linking, struct tree_node *node)
 {
@@ -473,10 +484,7 @@ static mrmr_err link_stay(struct linking *linking, struct tree_node *node)
     if (spot.kind == POOL_REG && !tree_live(&linking->tree->drive[spot.drive]))
         MRMR_TRY(tree_bring(linking->tree, node, spot.drive, 0));
     tree_stay_begin(linking->tree, node);
-    mrmr_err err = link_node(linking, node);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT && is_unnamed(linking->tree, node))
-        err =
-            tree_name_unnamed(linking->tree, linking->caller, node, linking->folder, linking->name);
+    mrmr_err err = link_held(linking, node);
     tree_stay_end(linking->tree, node);
     return err;
 }

@@ -319,6 +319,10 @@ static mrmr_err move_copy(struct moving *m, size_t drive)
     MRMR_TRY(drv_stat(m->tree->drive[drive].drive->drv, m->from_path.data, &from));
     if (from.type == DRV_DIR)
         return mrmr_fail(MRMR_ABSENT, NULL);
+    if (drive == tree_set_first(&m->from->on)) { /* that is the file that was asked for */
+        const struct tree_spot spot = tree_spot(m->tree, m->from_node);
+        MRMR_TRY(tree_check_stat(m->tree, &spot, m->from_path.data, &from));
+    }
     MRMR_TRY(tree_place_folder(m->tree, m->to_folder, drive, &folder));
     mrmr_err err = place_copy(m, drive, &from);
     if (mrmr_class_of(err) != MRMR_CLASS_ABSENT)
@@ -627,15 +631,16 @@ static void own_names(struct moving *m)
     tree_own_name(m->tree, m->to_folder, m->to_name);
 }
 
-static mrmr_err move(struct moving *m)
+/* With the paths held, of a folder alone: something may have been made in it on a further drive since the
+ * look. */
+static mrmr_err move_held(struct moving *m)
 {
-    MRMR_TRY(tree_name_allowed(m->tree, m->to_folder, m->to_name));
-    MRMR_TRY(bring_first(m));
-    MRMR_TRY(look(m));
+    if (m->from->kind == POOL_DIR)
+        m->from->on = tree_spot(m->tree, m->from_node).on;
+    if (m->replaces && m->to->kind == POOL_DIR)
+        m->to->on = tree_spot(m->tree, m->to_node).on;
     MRMR_TRY(path_below(m->tree, m->from_folder, m->from_name, &m->from_path));
     MRMR_TRY(path_below(m->tree, m->to_folder, m->to_name, &m->to_path));
-    if (m->replaces && m->from->number == m->to->number)
-        return MRMR_OK; /* two names of one file, as rename(2) has it */
     MRMR_TRY(tree_change_begin(m->tree, &m->epoch));
     own_names(m);
     moving_begin(m->tree);
@@ -647,6 +652,20 @@ static mrmr_err move(struct moving *m)
     tree_owned_name(m->tree, m->from_folder, m->from_name);
     tree_owned_name(m->tree, m->to_folder, m->to_name);
     return err;
+}
+
+static mrmr_err move(struct moving *m)
+{
+    MRMR_TRY(tree_name_allowed(m->tree, m->to_folder, m->to_name));
+    MRMR_TRY(bring_first(m));
+    MRMR_TRY(look(m));
+    if (m->replaces && m->from->number == m->to->number)
+        return MRMR_OK; /* two names of one file, as rename(2) has it */
+    bool folder =
+        m->from->kind == POOL_DIR || (m->flags & POOL_RENAME_EXCHANGE && m->to->kind == POOL_DIR);
+    __attribute__((cleanup(tree_paths_let_go), unused)) struct pool_tree *held =
+        folder ? tree_paths_change(m->tree) : tree_paths_hold(m->tree);
+    return move_held(m);
 }
 
 mrmr_err pool_tree_rename(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,

@@ -339,7 +339,8 @@ static mrmr_err above_of(struct pool_tree *tree, struct tree_node *folder,
     return MRMR_OK;
 }
 
-static mrmr_err name_anew(struct pool_tree *tree, struct tree_node *above, const char *name)
+static mrmr_err name_anew(
+    struct pool_tree *tree, struct tree_node *above, const char *name, uint64_t number)
 {
     struct tree_name shows;
     MRMR_TRY(tree_place_anew(tree, above));
@@ -350,7 +351,9 @@ static mrmr_err name_anew(struct pool_tree *tree, struct tree_node *above, const
         if (known)
             tree_name_doubt_all(known);
     }
-    return tree_name_get(tree, above, name, &shows);
+    MRMR_TRY(tree_name_get(tree, above, name, &shows));
+    return shows.number == number ? MRMR_OK
+                                  : mrmr_fail(MRMR_ABSENT, "another folder has its name by now");
 }
 
 mrmr_err tree_place_anew(struct pool_tree *tree, struct tree_node *folder)
@@ -360,7 +363,7 @@ mrmr_err tree_place_anew(struct pool_tree *tree, struct tree_node *folder)
     MRMR_TRY(above_of(tree, folder, name, &above));
     if (!above)
         return MRMR_OK;
-    mrmr_err err = name_anew(tree, above, name);
+    mrmr_err err = name_anew(tree, above, name, folder->number);
     tree_put(tree, above);
     return err;
 }

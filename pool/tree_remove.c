@@ -90,26 +90,50 @@ static void removed(struct pool_tree *tree, struct tree_node *node, struct tree_
     tree_unlink_locked(tree, node, folder, name);
 }
 
-static mrmr_err remove_now(struct pool_tree *tree, const struct pool_caller *caller,
-    struct tree_node *folder, const char *name, const char *path, size_t drive, uint64_t epoch)
+/* One drive's copy of a name. */
+struct removing {
+    struct pool_tree *tree;
+    const struct pool_caller *caller;
+    struct tree_node *folder;
+    const struct tree_node *node; /* whose name it must be; NULL: whatever has it */
+    const char *name, *path;
+    size_t drive;
+    uint64_t epoch;
+};
+
+/* The file that was asked for: a folder above may have been renamed directly on the drive. */
+static mrmr_err remove_check(const struct removing *r, const struct drv_stat *stat)
 {
-    struct drv *drv = tree->drive[drive].drive->drv;
-    struct drv_stat stat;
-    MRMR_TRY(mrmr_err_drive(drv_stat(drv, path, &stat), tree->drive[drive].drive->meta.name));
-    if (stat.type == DRV_DIR)
+    if (stat->type == DRV_DIR)
         return mrmr_fail(MRMR_IS_DIR, NULL);
-    struct tree_node *node = node_of(tree, drive, &stat, name);
+    if (!r->node)
+        return MRMR_OK;
+    const struct tree_spot spot = tree_spot(r->tree, r->node);
+    mrmr_err err =
+        spot.drive == r->drive ? tree_check_stat(r->tree, &spot, r->path, stat) : MRMR_OK;
+    return err == MRMR_ABSENT ? mrmr_fail(MRMR_CHANGED, "another file has its name") : err;
+}
+
+static mrmr_err remove_now(const struct removing *r)
+{
+    struct pool_tree *tree = r->tree;
+    const struct pool_drive *own = tree->drive[r->drive].drive;
+    const size_t drive = r->drive;
+    struct drv_stat stat;
+    MRMR_TRY(mrmr_err_drive(drv_stat(own->drv, r->path, &stat), own->meta.name));
+    MRMR_TRY(remove_check(r, &stat));
+    struct tree_node *node = node_of(tree, drive, &stat, r->name);
     bool goes = node && stat.nlink <= 1;
-    bool parts = goes || (node && tree_node_parts(tree, node, folder, name));
-    mrmr_err err = remove_held(tree, node, drive, &stat, epoch);
+    bool parts = goes || (node && tree_node_parts(tree, node, r->folder, r->name));
+    mrmr_err err = remove_held(tree, node, drive, &stat, r->epoch);
     if (!err && parts)
-        tree_parted_keep(tree, node, drive, path, &stat);
+        tree_parted_keep(tree, node, drive, r->path, &stat);
     if (!err && goes)
         tree_node_goes(tree, node, &stat);
-    tree_owe(tree, folder, drive);
+    tree_owe(tree, r->folder, drive);
     if (!err)
-        err = tree_keep_removed(tree, caller, drive, path, &stat, epoch);
-    tree_owe(tree, folder, drive);
+        err = tree_keep_removed(tree, r->caller, drive, r->path, &stat, r->epoch);
+    tree_owe(tree, r->folder, drive);
     if (err && goes)
         tree_node_stays(tree, node);
     else if (goes)
@@ -117,7 +141,7 @@ static mrmr_err remove_now(struct pool_tree *tree, const struct pool_caller *cal
     if (err && parts)
         tree_parted_drop(tree, node);
     if (!err)
-        removed(tree, node, folder, name, &stat);
+        removed(tree, node, r->folder, r->name, &stat);
     if (!err && goes)
         tree_number_forget(tree, drive, stat.ino);
     tree_put(tree, node);
@@ -125,31 +149,36 @@ static mrmr_err remove_now(struct pool_tree *tree, const struct pool_caller *cal
 }
 
 /* When the drive is back. */
-static mrmr_err remove_later(struct pool_tree *tree, struct tree_node *folder, const char *name,
-    const char *path, size_t drive)
+static mrmr_err remove_later(const struct removing *r)
 {
+    struct pool_tree *tree = r->tree;
     struct meta_node known;
-    MRMR_TRY(tree_gone_known(tree, drive, path, &known));
+    MRMR_TRY(tree_gone_known(tree, r->drive, r->path, &known));
     if (known.type == META_DIR)
         return mrmr_fail(MRMR_IS_DIR, NULL);
-    MRMR_TRY(tree_gone_add(tree, drive, path, &known));
+    MRMR_TRY(tree_gone_add(tree, r->drive, r->path, &known));
     const struct drv_stat stat = {.ino = known.ino, .nlink = known.nlink};
-    struct tree_node *node = node_of(tree, drive, &stat, name);
-    removed(tree, node, folder, name, &stat);
+    struct tree_node *node = node_of(tree, r->drive, &stat, r->name);
+    removed(tree, node, r->folder, r->name, &stat);
     tree_put(tree, node);
     return MRMR_OK;
+}
+
+static mrmr_err remove_copy(const struct removing *r)
+{
+    const struct tree_drive *own = &r->tree->drive[r->drive];
+    mrmr_err err = tree_live(own) ? remove_now(r) : mrmr_fail(MRMR_OFFLINE, NULL);
+    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || tree_live(own))
+        return err;
+    err = remove_later(r);
+    return err == MRMR_CHANGED ? remove_now(r) : err;
 }
 
 mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *caller,
     struct tree_node *folder, const char *name, const char *path, size_t drive, uint64_t epoch)
 {
-    struct tree_drive *own = &tree->drive[drive];
-    mrmr_err err = tree_live(own) ? remove_now(tree, caller, folder, name, path, drive, epoch)
-                                  : mrmr_fail(MRMR_OFFLINE, NULL);
-    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || tree_live(own))
-        return err;
-    err = remove_later(tree, folder, name, path, drive);
-    return err == MRMR_CHANGED ? remove_now(tree, caller, folder, name, path, drive, epoch) : err;
+    const struct removing r = {tree, caller, folder, NULL, name, path, drive, epoch};
+    return remove_copy(&r);
 }
 
 /* A name that goes. */
@@ -170,7 +199,9 @@ static mrmr_err unlink_last(struct unlinking *u)
         u->tree, u->caller, u->folder, u->node, u->name, u->path, drive, u->epoch, &u->in);
     if (!err || (err != MRMR_CHANGED && tree_live(&u->tree->drive[drive])))
         return err;
-    return tree_remove_copy(u->tree, u->caller, u->folder, u->name, u->path, drive, u->epoch);
+    const struct removing r = {
+        u->tree, u->caller, u->folder, u->node, u->name, u->path, drive, u->epoch};
+    return remove_copy(&r);
 }
 
 /* The copies that do not show, then the one that does. */
@@ -196,6 +227,7 @@ static mrmr_err unlink_shown(struct unlinking *u)
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     if (u->shows->kind == POOL_DIR)
         return mrmr_fail(MRMR_IS_DIR, NULL);
+    tree_paths_held(u->tree);
     MRMR_TRY(tree_path(u->tree, u->folder, &path));
     if (path.size)
         MRMR_TRY(mrmr_bytes_add(&path, "/", 1));
@@ -229,14 +261,15 @@ static mrmr_err unlink_in(struct pool_tree *tree, const struct pool_caller *call
     struct tree_node *folder, const char *name)
 {
     struct unlinking u = {.tree = tree, .caller = caller, .folder = folder, .name = name};
-    mrmr_err err = MRMR_OK;
     MRMR_TRY(tree_folder_ready(tree, folder));
     for (unsigned i = 0; i < REMOVE_TRIES; i++) {
-        err = unlink_once(&u);
-        if (mrmr_class_of(err) != MRMR_CLASS_ABSENT) /* else the name is another thing by now */
-            break;
+        mrmr_err err = unlink_once(&u);
+        if (mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_CHANGED)
+            return err;
+        if (err == MRMR_CHANGED) /* the name is another thing by now, or the folder is elsewhere */
+            MRMR_TRY(tree_place_anew(tree, folder));
     }
-    return err;
+    return mrmr_fail(MRMR_ABSENT, "it is another file at each look");
 }
 
 mrmr_err pool_tree_unlink(
@@ -326,10 +359,11 @@ static mrmr_err rmdir_shown(struct pool_tree *tree, const struct pool_caller *ca
     struct tree_node *folder, struct tree_node *child, const char *name)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    const struct tree_set on = tree_spot(tree, child).on;
     struct drv_stat stat = {.type = DRV_DIR};
     uint64_t epoch;
     MRMR_TRY(tree_folder_empty(tree, child));
+    tree_paths_held(tree);
+    const struct tree_set on = tree_spot(tree, child).on;
     MRMR_TRY(tree_path(tree, child, &path));
     MRMR_TRY(tree_change_begin(tree, &epoch));
     tree_folder_stat(tree, &on, path.data, &stat);

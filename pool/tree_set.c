@@ -260,6 +260,7 @@ static mrmr_err set_attrs(struct setting *setting, unsigned what, const struct p
     uint64_t epoch;
     if (!attrs.what)
         return MRMR_OK;
+    tree_paths_held(setting->tree);
     if (setting->spot.kind == POOL_DIR)
         return set_attrs_now(setting, &attrs);
     MRMR_TRY(tree_change_begin(setting->tree, &epoch));
@@ -271,6 +272,7 @@ static mrmr_err set_attrs(struct setting *setting, unsigned what, const struct p
 /* --- size --- */
 
 struct sizing {
+    const struct setting *of;
     struct drv_file *file;
     struct drv_stat stat;
 };
@@ -279,13 +281,14 @@ static mrmr_err size_now(struct drv *drv, const char *path, void *arg)
 {
     struct sizing *sizing = arg;
     drv_file_close(mrmr_steal(sizing->file));
-    return tree_open_original(drv, path, true, &sizing->file, &sizing->stat);
+    MRMR_TRY(tree_open_original(drv, path, true, &sizing->file, &sizing->stat));
+    return tree_check_stat(sizing->of->tree, &sizing->of->spot, path, &sizing->stat);
 }
 
 /* As the process: whether the caller may has been asked. */
 static mrmr_err size_open(struct setting *setting, struct tree_original **ret_original)
 {
-    struct sizing sizing = {.file = NULL};
+    struct sizing sizing = {.of = setting, .file = NULL};
     struct setting opening = *setting;
     opening.caller = NULL;
     opening.fn = size_now;
@@ -299,26 +302,30 @@ static mrmr_err size_open(struct setting *setting, struct tree_original **ret_or
     return *ret_original ? MRMR_OK : mrmr_nomem();
 }
 
-/* By the caller's open file, or any other for writing, or one of our own. */
-static mrmr_err size_among(
-    struct setting *setting, struct pool_tree_file *file, uint64_t size, uint64_t epoch)
+/* By the caller's open file, or any other for writing, or one of our own: paths are held until that is
+ * open. */
+static mrmr_err size_begin(struct setting *setting, struct pool_tree_file *file,
+    struct tree_original **ret_original, uint64_t *ret_epoch)
 {
-    struct tree_original *original = file ? tree_original_now(file) : NULL;
-    if (!original)
-        original = tree_original_of_node(setting->tree, setting->node, true);
-    if (!original)
-        MRMR_TRY(size_open(setting, &original));
-    mrmr_err err =
-        tree_truncate(setting->tree, setting->node, setting->spot.drive, original, size, epoch);
-    tree_original_put(original);
+    tree_paths_held(setting->tree);
+    MRMR_TRY(tree_change_begin(setting->tree, ret_epoch));
+    *ret_original = file ? tree_original_now(file) : NULL;
+    if (!*ret_original)
+        *ret_original = tree_original_of_node(setting->tree, setting->node, true);
+    mrmr_err err = *ret_original ? MRMR_OK : size_open(setting, ret_original);
+    if (err)
+        tree_change_end(setting->tree);
     return err;
 }
 
 static mrmr_err set_size(struct setting *setting, struct pool_tree_file *file, uint64_t size)
 {
+    struct tree_original *original;
     uint64_t epoch;
-    MRMR_TRY(tree_change_begin(setting->tree, &epoch));
-    mrmr_err err = size_among(setting, file, size, epoch);
+    MRMR_TRY(size_begin(setting, file, &original, &epoch));
+    mrmr_err err =
+        tree_truncate(setting->tree, setting->node, setting->spot.drive, original, size, epoch);
+    tree_original_put(original);
     tree_change_end(setting->tree);
     return err;
 }
@@ -449,13 +456,18 @@ static mrmr_err xattr_allowed(const struct setting *setting, const char *name)
     return MRMR_OK;
 }
 
+static mrmr_err xattr_held(struct setting *setting)
+{
+    tree_paths_held(setting->tree);
+    setting->spot = tree_spot(setting->tree, setting->node);
+    MRMR_TRY(folder_is_there(setting));
+    return tree_by_path(setting->tree, setting->node, set_path, setting);
+}
+
 static mrmr_err xattr_once(struct setting *setting)
 {
     tree_stay_begin(setting->tree, setting->node);
-    setting->spot = tree_spot(setting->tree, setting->node);
-    mrmr_err err = folder_is_there(setting);
-    if (!err)
-        err = tree_by_path(setting->tree, setting->node, set_path, setting);
+    mrmr_err err = xattr_held(setting);
     tree_stay_end(setting->tree, setting->node);
     return err;
 }

@@ -206,7 +206,16 @@ static void name_left_locked(
     tree_name_doubt_all(shows);
 }
 
-/* The name comes first from now on; a folder has only one, and is read anew where it lies now. */
+static bool lies_in_locked(const struct tree_node *at, const struct tree_node *folder)
+{
+    while (at && at != folder)
+        at = at->links ? at->links->parent : NULL;
+    return at;
+}
+
+/* The name comes first from now on; a folder has only one, and is read anew where it lies now. It never
+ * lies in itself: of two folders that somebody puts into each other, by turns, the one may have been looked
+ * up before, and the other after. Whoever asks looks again. */
 static mrmr_err link_prefer_locked(
     struct pool_tree *tree, struct tree_node *node, struct tree_node *parent, const char *name)
 {
@@ -216,6 +225,8 @@ static mrmr_err link_prefer_locked(
         link->next = node->links;
         node->links = link;
     } else {
+        if (node->kind == POOL_DIR && lies_in_locked(parent, node))
+            return mrmr_fail(MRMR_ABSENT, "it is elsewhere by now");
         MRMR_TRY(link_add_locked(node, parent, name));
     }
     if (node->kind == POOL_DIR && node->links->next) {
@@ -264,8 +275,10 @@ struct tree_node *tree_get_locked(struct pool_tree *tree, struct tree_node *pare
     struct tree_node *node = tree_find_locked(tree, shows->number);
     if (!node) {
         node = node_make_locked(tree, shows->number, shows->kind);
-        if (!node)
+        if (!node) {
+            mrmr_nomem();
             return NULL;
+        }
         node->loss = tree_lost_of_locked(tree, &shows->on);
     }
     node->refs++;

@@ -356,7 +356,7 @@ static mrmr_err lookup_node(struct pool_tree *tree, struct tree_node *folder, co
     MRMR_TRY(tree_name_see(tree, folder, name, &shows, ret_seen));
     mrmr_locked(&tree->lock);
     *ret_node = tree_get_locked(tree, folder, name, &shows);
-    return *ret_node ? MRMR_OK : mrmr_nomem();
+    return *ret_node ? MRMR_OK : mrmr_story_get()->err;
 }
 
 bool tree_look_seen(struct pool_tree *tree, struct tree_node *node, const char *name,

@@ -147,7 +147,7 @@ mrmr_err tree_node_new(struct pool_tree *tree, struct tree_node *folder, const c
     mrmr_locked(&tree->lock);
     struct tree_node *node = tree_get_locked(tree, folder, name, &shows);
     if (!node)
-        return mrmr_nomem();
+        return mrmr_story_get()->err;
     tree_name_touch_locked(folder, name); /* who looked just before knew nothing of its number */
     tree_name_shows_locked(folder, name, &shows);
     tree_name_made_locked(tree, folder, name, drive, ticket);
@@ -167,7 +167,7 @@ mrmr_err tree_name_stay(struct pool_tree *tree, struct tree_node *folder, const 
         *ret_node = tree_get_locked(tree, folder, name, ret_shows);
     }
     if (!*ret_node)
-        return mrmr_nomem();
+        return mrmr_story_get()->err;
     tree_stay_begin(tree, *ret_node);
     if (ret_shows->kind != POOL_DIR) /* it may have been brought elsewhere since the look */
         ret_shows->on = tree_spot(tree, *ret_node).on;

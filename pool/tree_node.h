@@ -99,7 +99,8 @@ struct tree_node {
 
 /* All with the lock held. */
 struct tree_node *tree_find_locked(struct pool_tree *tree, uint64_t number);
-/* The node, made if it is not there, with this name of it as the latest; counted once in refs. */
+/* The node, made if it is not there, with this name of it as the latest; counted once in refs. NULL: the story
+ * says why (MRMR_NOMEM; MRMR_ABSENT: a folder that this one lies in). */
 struct tree_node *tree_get_locked(struct pool_tree *tree, struct tree_node *parent,
     const char *name, const struct tree_name *shows);
 /* Likewise of a file that was just made without a name. */

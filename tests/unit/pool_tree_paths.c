@@ -6,6 +6,7 @@
 #include "pool/tree_change.h"
 #include "tests/unit/pool_tree_world.h"
 
+#include "base/cleanup.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -348,6 +349,36 @@ static void test_renamed_while_the_copy_is_named(void **state)
     brought_while(306, DRV_FAULT_RENAME, 0);
 }
 
+/* --- somebody puts two folders into each other, by turns --- */
+
+/* `inner` was looked up in `outer`, and then what was seen before, `outer` in `inner`, comes late. */
+static void test_no_folder_lies_in_itself(void **state)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct tree_name shows;
+    struct tree_node *outer, *inner;
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 308);
+    rig_put(w.rig, 0, "outer/inner/a", 10)->there = false;
+    uint64_t number = look(&w, POOL_ROOT, "outer").node;
+    rig_ok(tree_node(w.tree, look(&w, number, "inner").node, true, &inner));
+    rig_ok(tree_node(w.tree, number, true, &outer));
+    {
+        mrmr_locked(&w.tree->lock);
+        shows = (struct tree_name){.number = number, .kind = POOL_DIR, .on = outer->on};
+        assert_null(tree_get_locked(w.tree, inner, "outer", &shows));
+        assert_int_equal(mrmr_story_get()->err, MRMR_ABSENT);
+        assert_null(tree_get_locked(w.tree, outer, "outer", &shows));
+    }
+    rig_ok(tree_path(w.tree, inner, &path));
+    assert_string_equal(path.data, "outer/inner");
+    tree_put(w.tree, inner);
+    tree_put(w.tree, outer);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -358,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_renamed_while_it_is_copied),
         cmocka_unit_test(test_renamed_once_it_is_copied),
         cmocka_unit_test(test_renamed_while_the_copy_is_named),
+        cmocka_unit_test(test_no_folder_lies_in_itself),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_paths", tests, NULL, NULL);

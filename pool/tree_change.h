@@ -272,6 +272,9 @@ mrmr_err tree_move_record(struct pool_tree *tree, const struct tree_set *on, con
  * not taken back, it stays for who opens the tree next. Keeps the story. */
 void tree_move_record_end(struct pool_tree *tree, const char *name, const struct tree_set *on,
     const char *from, const char *to, bool made);
+/* The rename failed, and these drives, which made it, could not take it back: the record is the way back from now
+ * on. Keeps the story. */
+void tree_move_record_back(struct pool_tree *tree, const char *name, const struct tree_set *on);
 /* Each record in the pool's folder whose name begins so; what fails is told, and stays. */
 mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
     mrmr_err (*fn)(struct pool_tree *tree, const char *name));

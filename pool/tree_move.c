@@ -5,6 +5,7 @@
  * Crash argument. Of a file: one rename on its drive, and what it replaces there has a name where it
  * is kept before that (tree_keep.c). A copy of the replaced name on another drive is removed after
  * it is durable: a cut in between leaves both, and the one that was renamed shows, being new to the catalog.
+ * The same is left where that copy cannot be removed: the rename was made, and has not failed for who asked.
  *
  * Of a folder on several drives: which drives and which names is written down first, durably, in a
  * file `rename-<16 hex>` of the pool's folder; then each drive renames, and has its folders synced; then
@@ -14,7 +15,8 @@
  *
  * A drive of the folder that is away has its part recorded, and makes it when it is back (later.h): it
  * shows under the new name, and the old one is free. If a part can neither be made nor recorded, those that
- * were are taken back.
+ * were are taken back. Where that fails, too, the record is replaced by one that says the way back for these drives:
+ * whoever opens the tree next makes it. A cut before that finds the first record, and renames the folder everywhere.
  */
 #include "pool/tree_change.h"
 #include "pool/tree_load.h"
@@ -33,6 +35,7 @@ struct moving {
     struct tree_name *from, *to; /* what they show */
     struct tree_node *from_node, *to_node;
     bool replaces; /* to shows something */
+    bool folded;   /* the drive takes both names for one */
     struct mrmr_bytes from_path, to_path;
     struct tree_set waits; /* drives that rename it when they are back */
     uint64_t epoch;
@@ -85,6 +88,11 @@ static mrmr_err may_replace(struct moving *m)
     return to_folder ? folder_at_empty(m) : MRMR_OK;
 }
 
+static bool is_itself(const struct moving *m)
+{
+    return m->replaces && m->from->number == m->to->number;
+}
+
 static mrmr_err look(struct moving *m)
 {
     MRMR_TRY(tree_folder_ready(m->tree, m->from_folder));
@@ -96,6 +104,8 @@ static mrmr_err look(struct moving *m)
     m->replaces = !err;
     if (!m->replaces && m->flags & POOL_RENAME_EXCHANGE)
         return mrmr_fail(MRMR_ABSENT, NULL);
+    if (is_itself(m))
+        return m->flags & POOL_RENAME_NOREPLACE ? mrmr_fail(MRMR_EXISTS, NULL) : MRMR_OK;
     if (m->from->kind != POOL_DIR)
         MRMR_TRY(live_all(m->tree, &m->from->on));
     return m->replaces ? may_replace(m) : MRMR_OK;
@@ -230,6 +240,15 @@ static mrmr_err record_not_moved(struct moving *m, size_t drive, const struct dr
     return tree_not_moved(m->tree, drive, m->from_path.data, m->to_path.data, from, NULL, m->epoch);
 }
 
+/* Its only name, to a drive that tells no upper case from lower: it is written another way. */
+static mrmr_err rename_folded(struct moving *m, size_t drive, const struct drv_stat *from)
+{
+    m->folded = true;
+    MRMR_TRY(record_move(m, drive, from));
+    mrmr_err err = rename_as_caller(m, drive, DRV_RENAME_REPLACE);
+    return err ? record_not_moved(m, drive, from) : MRMR_OK;
+}
+
 /* Nothing is there, as far as is known. */
 static mrmr_err rename_to_free(struct moving *m, size_t drive, const struct drv_stat *from)
 {
@@ -308,8 +327,18 @@ static mrmr_err place_copy(struct moving *m, size_t drive, const struct drv_stat
     if (to.type == DRV_DIR)
         return mrmr_fail(MRMR_IS_DIR, "a folder lies there that does not show");
     if (to.ino && to.ino == from->ino)
-        return rename_to_itself(m, drive, from);
+        return from->nlink > 1 ? rename_to_itself(m, drive, from) : rename_folded(m, drive, from);
     return rename_over(m, drive, from, &to);
+}
+
+/* Nothing was renamed so far: whoever reads a folder on the way, and waits for the renames under way, does not
+ * wait for this one, which waits for him. */
+static mrmr_err place_anew(struct moving *m)
+{
+    moving_end(m->tree);
+    mrmr_err err = tree_place_anew(m->tree, m->to_folder);
+    moving_begin(m->tree);
+    return err;
 }
 
 static mrmr_err move_copy(struct moving *m, size_t drive)
@@ -328,7 +357,7 @@ static mrmr_err move_copy(struct moving *m, size_t drive)
     if (mrmr_class_of(err) != MRMR_CLASS_ABSENT)
         return err;
     mrmr_bytes_clear(&folder); /* its copy on this drive may have been removed directly */
-    MRMR_TRY(tree_place_anew(m->tree, m->to_folder));
+    MRMR_TRY(place_anew(m));
     MRMR_TRY(tree_place_folder(m->tree, m->to_folder, drive, &folder));
     return place_copy(m, drive, &from);
 }
@@ -386,15 +415,21 @@ static mrmr_err remove_replaced(struct moving *m, size_t shown)
 static mrmr_err move_file(struct moving *m)
 {
     size_t shown = tree_set_first(&m->from->on);
-    mrmr_err err = move_copy(m, shown);
-    if (!err) {
-        node_moved(
-            m->tree, m->from->number, m->from_folder, m->from_name, m->to_folder, m->to_name);
-        err = remove_replaced(m, shown);
-    }
+    MRMR_TRY(mrmr_err_drive(move_copy(m, shown), m->tree->drive[shown].drive->meta.name));
+    node_moved(m->tree, m->from->number, m->from_folder, m->from_name, m->to_folder, m->to_name);
+    mrmr_err err = remove_replaced(m, shown);
     if (!err)
         err = move_hidden(m, shown);
-    return mrmr_err_drive(err, m->tree->drive[shown].drive->meta.name);
+    if (!err)
+        return MRMR_OK;
+    /* Whoever is told that it failed removes what he would have renamed: by its new name it is there. */
+    mrmr_log_story(
+        MRMR_LOG_WARN, "a copy that a rename would have taken along, or replaced, stays");
+    mrmr_log(MRMR_LOG_WARN,
+        "%s was renamed to %s, and another drive still has an older file by one of these names "
+        "(see: mrmr where)",
+        m->from_path.data, m->to_path.data);
+    return MRMR_OK;
 }
 
 /* --- exchanges --- */
@@ -446,6 +481,8 @@ static mrmr_err place_everywhere(struct moving *m)
     return MRMR_OK;
 }
 
+static const struct tree_set none = {{0}};
+
 static mrmr_err folder_back_on(struct moving *m, size_t drive)
 {
     struct drv *drv = m->tree->drive[drive].drive->drv;
@@ -461,15 +498,24 @@ static mrmr_err folder_back_on(struct moving *m, size_t drive)
                : MRMR_OK;
 }
 
-/* Drives that renamed it already do so again, the other way round. */
-static void folder_back(struct moving *m, const struct tree_set *done)
+/* Drives that renamed it already do so again, the other way round; *done: those that cannot. */
+static void folder_back(struct moving *m, struct tree_set *done)
 {
     struct mrmr_story story;
     mrmr_story_save(&story);
-    for (size_t i = 0; i < m->tree->ndrives; i++)
-        if (tree_set_has(done, i) && folder_back_on(m, i))
-            mrmr_log_story(
-                MRMR_LOG_WARN, "a folder has a new name on one drive and not on another");
+    for (size_t i = 0; i < m->tree->ndrives; i++) {
+        if (!tree_set_has(done, i))
+            continue;
+        if (!folder_back_on(m, i)) {
+            tree_set_remove(done, i);
+            continue;
+        }
+        mrmr_log_story(MRMR_LOG_WARN, "a folder has a new name on one drive and not on another");
+        mrmr_log(MRMR_LOG_WARN,
+            "drive %s has the folder %s as %s until the pool is mounted the next time, or until "
+            "somebody renames it there",
+            m->tree->drive[i].drive->meta.name, m->from_path.data, m->to_path.data);
+    }
     mrmr_story_restore(&story);
 }
 
@@ -523,9 +569,9 @@ static mrmr_err folder_on_these(struct moving *m, bool live, struct tree_set *do
     return MRMR_OK;
 }
 
+/* *done: those that renamed it; if it fails, and was not taken back. */
 static mrmr_err folder_on_each(struct moving *m, struct tree_set *done)
 {
-    static const struct tree_set none = {{0}};
     *done = none;
     mrmr_err err = folder_on_these(m, true, done);
     if (!err)
@@ -574,6 +620,10 @@ static mrmr_err folder_rename(struct moving *m)
         MRMR_TRY(
             tree_move_record(m->tree, &m->from->on, m->from_path.data, m->to_path.data, record));
     mrmr_err err = folder_on_each(m, &done);
+    if (err && record[0] && !tree_set_equal(&done, &none)) {
+        tree_move_record_back(m->tree, record, &done);
+        return err;
+    }
     if (!err)
         folder_replaced(m);
     for (size_t i = 0; i < m->tree->ndrives; i++)
@@ -631,6 +681,13 @@ static void own_names(struct moving *m)
     tree_own_name(m->tree, m->to_folder, m->to_name);
 }
 
+/* Asked for the old name the drive would say that it is there: only a list tells. */
+static void spellings_changed(struct moving *m)
+{
+    mrmr_locked(&m->tree->lock);
+    m->from_folder->valid = m->to_folder->valid = false;
+}
+
 /* With the paths held, of a folder alone: something may have been made in it on a further drive since the
  * look. */
 static mrmr_err move_held(struct moving *m)
@@ -651,7 +708,25 @@ static mrmr_err move_held(struct moving *m)
     tree_change_end(m->tree);
     tree_owned_name(m->tree, m->from_folder, m->from_name);
     tree_owned_name(m->tree, m->to_folder, m->to_name);
+    if (m->folded)
+        spellings_changed(m);
     return err;
+}
+
+/* One name, which the drive knows by either spelling. */
+static mrmr_err is_folded(struct moving *m, bool *ret_folded)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    const size_t drive = tree_set_first(&m->from->on);
+    struct drv_stat stat;
+    *ret_folded = false;
+    if (m->flags & POOL_RENAME_EXCHANGE ||
+        (m->from_folder == m->to_folder && strcmp(m->from_name, m->to_name) == 0))
+        return MRMR_OK;
+    MRMR_TRY(path_below(m->tree, m->from_folder, m->from_name, &path));
+    mrmr_err err = drv_stat(m->tree->drive[drive].drive->drv, path.data, &stat);
+    *ret_folded = !err && (stat.type == DRV_DIR || stat.nlink <= 1);
+    return mrmr_err_drive(err, m->tree->drive[drive].drive->meta.name);
 }
 
 static mrmr_err move(struct moving *m)
@@ -659,8 +734,12 @@ static mrmr_err move(struct moving *m)
     MRMR_TRY(tree_name_allowed(m->tree, m->to_folder, m->to_name));
     MRMR_TRY(bring_first(m));
     MRMR_TRY(look(m));
-    if (m->replaces && m->from->number == m->to->number)
-        return MRMR_OK; /* two names of one file, as rename(2) has it */
+    if (is_itself(m)) {
+        MRMR_TRY(is_folded(m, &m->folded));
+        if (!m->folded)
+            return MRMR_OK; /* two names of one file, as rename(2) has it */
+        m->replaces = false;
+    }
     bool folder =
         m->from->kind == POOL_DIR || (m->flags & POOL_RENAME_EXCHANGE && m->to->kind == POOL_DIR);
     __attribute__((cleanup(tree_paths_let_go), unused)) struct pool_tree *held =

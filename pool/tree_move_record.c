@@ -41,7 +41,12 @@ static mrmr_err folder_ino(
     return err;
 }
 
-static mrmr_err record_drive(
+static mrmr_err record_drive(struct mrmr_bytes *text, int64_t id, uint64_t ino)
+{
+    return mrmr_bytes_fmt(text, "%lld:%llu ", (long long)id, (unsigned long long)ino);
+}
+
+static mrmr_err record_folder(
     struct pool_tree *tree, size_t drive, const char *path, struct mrmr_bytes *text)
 {
     uint64_t ino;
@@ -49,8 +54,14 @@ static mrmr_err record_drive(
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT && !tree_live(&tree->drive[drive]))
         return MRMR_OK; /* not that anybody knows */
     MRMR_TRY(err);
-    return mrmr_bytes_fmt(
-        text, "%lld:%llu ", (long long)tree->drive[drive].drive->meta.id, (unsigned long long)ino);
+    return record_drive(text, tree->drive[drive].drive->meta.id, ino);
+}
+
+static mrmr_err record_paths(struct mrmr_bytes *text, const char *from, const char *to)
+{
+    MRMR_TRY(mrmr_bytes_add(text, "", 1));
+    MRMR_TRY(mrmr_bytes_add(text, from, strlen(from) + 1));
+    return mrmr_bytes_add(text, to, strlen(to) + 1);
 }
 
 /* Each line NUL-terminated: the drives, by id and the folder's inode there, so that another folder
@@ -65,10 +76,8 @@ mrmr_err tree_move_record(struct pool_tree *tree, const struct tree_set *on, con
     snprintf(name, sizeof name, RECORD_PREFIX "%016" PRIx64, random);
     for (size_t i = 0; i < tree->ndrives; i++)
         if (tree_set_has(on, i))
-            MRMR_TRY(record_drive(tree, i, from, &text));
-    MRMR_TRY(mrmr_bytes_add(&text, "", 1));
-    MRMR_TRY(mrmr_bytes_add(&text, from, strlen(from) + 1));
-    MRMR_TRY(mrmr_bytes_add(&text, to, strlen(to) + 1));
+            MRMR_TRY(record_folder(tree, i, from, &text));
+    MRMR_TRY(record_paths(&text, from, to));
     if (text.size > RECORD_MOST)
         return mrmr_fail(MRMR_NAME_TOO_LONG, "the folder lies too deep to be renamed");
     MRMR_TRY(mrmr_durable_replace(tree->pool->dirfd, name, text.data, text.size, 0600));
@@ -152,6 +161,16 @@ static bool record_parse(const struct mrmr_bytes *text, struct record *ret_recor
     return at == end && !drv_path_check(ret_record->from) && !drv_path_check(ret_record->to);
 }
 
+/* What it points to is of the text. */
+static mrmr_err record_read(
+    struct pool_tree *tree, const char *name, struct mrmr_bytes *text, struct record *ret_record)
+{
+    MRMR_TRY(mrmr_durable_read(tree->pool->dirfd, name, RECORD_MOST, text));
+    return record_parse(text, ret_record)
+               ? MRMR_OK
+               : mrmr_err_path(mrmr_fail(MRMR_FORMAT, "not the record of a rename"), name);
+}
+
 /* Whether it names a drive, and the folder's inode there. */
 static bool record_names(const struct record *record, int64_t id, uint64_t *ret_ino)
 {
@@ -168,6 +187,32 @@ static bool record_names(const struct record *record, int64_t id, uint64_t *ret_
             return true;
     }
     return false;
+}
+
+/* In one step: it is the one or the other. */
+static mrmr_err record_turn(struct pool_tree *tree, const char *name, const struct tree_set *on)
+{
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT, back = MRMR_BYTES_INIT;
+    struct record record;
+    MRMR_TRY(record_read(tree, name, &text, &record));
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        const int64_t id = tree->drive[i].drive->meta.id;
+        uint64_t ino;
+        if (tree_set_has(on, i) && record_names(&record, id, &ino))
+            MRMR_TRY(record_drive(&back, id, ino));
+    }
+    MRMR_TRY(record_paths(&back, record.to, record.from));
+    return mrmr_durable_replace(tree->pool->dirfd, name, back.data, back.size, 0600);
+}
+
+void tree_move_record_back(struct pool_tree *tree, const char *name, const struct tree_set *on)
+{
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    if (record_turn(tree, name, on))
+        mrmr_log_story(
+            MRMR_LOG_WARN, "the way back of a rename is not recorded: the next mount finishes it");
+    mrmr_story_restore(&story);
 }
 
 static mrmr_err finish_rename(
@@ -245,9 +290,7 @@ static mrmr_err record_take_up(struct pool_tree *tree, const char *name)
 {
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
     struct record record;
-    MRMR_TRY(mrmr_durable_read(tree->pool->dirfd, name, RECORD_MOST, &text));
-    if (!record_parse(&text, &record))
-        return mrmr_err_path(mrmr_fail(MRMR_FORMAT, "not the record of a rename"), name);
+    MRMR_TRY(record_read(tree, name, &text, &record));
     if (record_finish(tree, &record))
         record_remove(tree, name);
     return MRMR_OK;

@@ -26,6 +26,8 @@ mrmr_cmocka(pool_tree_repaired pool_tree_repaired.c pool_tree_world.c LIBS mrmr_
 mrmr_cmocka(pool_tree_sync pool_tree_sync.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
 mrmr_cmocka(pool_tree_races pool_tree_races.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long)
 mrmr_cmocka(pool_tree_paths pool_tree_paths.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
+mrmr_cmocka(pool_tree_moves pool_tree_moves.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
+target_link_options(test_pool_tree_moves PRIVATE -Wl,--wrap=drv_stat)
 mrmr_cmocka(pool_tree_parted pool_tree_parted.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
 mrmr_cmocka(pool_direct pool_direct.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long TIMEOUT 300)
 # Those that many threads do at once.

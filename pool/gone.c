@@ -60,29 +60,6 @@ bool pool_gone_any(const struct pool_gone *gone)
     return gone->n > 0;
 }
 
-/* By the catalog, on both sides. Of a folder only who it is: what it held went before it. */
-bool pool_gone_is_node(const struct pool_gone_record *record, const struct meta_node *node)
-{
-    if (record->type != node->type || record->ino != node->ino || record->btime != node->btime)
-        return false;
-    return record->type == META_DIR || (record->size == node->size && record->mtime == node->mtime);
-}
-
-static bool fact_differs(uint32_t caps, uint32_t cap, uint64_t known, uint64_t seen)
-{
-    return (caps & cap) && known && seen && known != seen;
-}
-
-bool pool_gone_is(
-    const struct pool_gone_record *record, const struct drv_info *info, const struct drv_stat *stat)
-{
-    if ((int)record->type != (int)stat->type ||
-        fact_differs(info->caps, DRV_CAP_STABLE_INO, record->ino, stat->ino) ||
-        fact_differs(info->caps, DRV_CAP_BTIME, (uint64_t)record->btime, (uint64_t)stat->btime))
-        return false;
-    return record->type == META_DIR || (record->size == stat->size && record->mtime == stat->mtime);
-}
-
 bool pool_gone_has(struct pool_gone *gone, const char *path, const struct meta_node *node)
 {
     mrmr_locked(&gone->lock);
@@ -200,6 +177,8 @@ static struct pool_gone_record record_of(
         .ino = node->ino,
         .mtime = node->mtime,
         .btime = node->btime,
+        .ctime = kind == POOL_GONE_REMOVED && node->type == META_REG ? node->ctime : 0,
+        .version = node->version,
         .path = (char *)(uintptr_t)path};
 }
 

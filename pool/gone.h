@@ -4,7 +4,7 @@
  * from the drive when it is back, if what lies there is what was removed (gone_apply.c).
  *
  * The file `gone` in the pool's folder is a journal of them (gone_format.h): drive, path, kind and the
- * version that the catalog had of it. A record waits until it is applied, and is over then: there is
+ * version that the catalog had of it, with its change time (gone_version.c). A record waits until it is applied, and is over then: there is
  * nothing to do any more, but the catalog may still have the name, which must not show if the drive
  * goes once more; the scan that has looked at the drive since drops it. Only files and empty folders
  * are recorded, so paths are compared as a whole: whoever removes a folder has removed all that the
@@ -83,6 +83,8 @@ struct pool_gone_record {
     enum meta_type type;
     uint64_t size, ino;
     int64_t mtime, btime; /* mtime of what is no removal, and over: since when (real time) */
+    int64_t ctime;        /* of a file that is removed; 0: neither it nor the version is known */
+    uint64_t version;     /* of its content, in the catalog */
     bool over;
     char *path;
     const void *extra; /* later.c's; behind the path */
@@ -126,10 +128,20 @@ typedef mrmr_err (*pool_gone_fn)(const struct pool_gone_record *record, void *ar
 mrmr_err pool_gone_each(struct pool_gone *gone, enum pool_gone_kind kind, const char *path,
     const struct meta_node *node, pool_gone_fn fn, void *arg);
 
-/* What the catalog has, or what lies on the drive, is what the record is of. */
+/* --- gone_version.c --- */
+
+/* What the catalog has, or what lies on the drive, may be what the record is of: nothing that is cheap to ask for
+ * tells them apart. */
 bool pool_gone_is_node(const struct pool_gone_record *record, const struct meta_node *node);
 bool pool_gone_is(const struct pool_gone_record *record, const struct drv_info *info,
     const struct drv_stat *stat);
+/* What lies at the path, which has this stat, is the version that was removed for sure; *stat: as it was then.
+ * until: monotonic, by when it must be read; MRMR_BUSY: that takes longer; 0: as long as it takes. */
+mrmr_err pool_gone_same(struct pool *pool, const struct pool_job *job,
+    const struct pool_drive *drive, const struct pool_gone_record *record, const char *path,
+    int64_t until, struct drv_stat *stat, bool *ret_same);
+
+/* --- */
 
 /* For applying: one at a time, of all processes. */
 mrmr_err pool_gone_apply_begin(struct pool_gone *gone);

@@ -5,12 +5,7 @@
  * A record's path is the catalog's. What was renamed since the last scan before it was removed is where
  * the records of renames lead (moved.h): the first place at which the version lies that was removed.
  *
- * Only what is the version that was removed goes (I1). A file is looked at once more after it was
- * taken from its name, where nobody changes it by that name any more: what has come to be another one at
- * that moment is put back. So every file goes through the folder of what is retained, with symlinks
- * for the leaves that stripes count on (I3), under the name beside until it was looked at (retained.h);
- * one that nothing counts on is unlinked there. After a cut in between it may be either, and goes to the
- * quarantine.
+ * How one goes, if it is what was removed: gone_take.h.
  *
  * Each removal runs among the writers, and the scan is told of it before (touched.h): it holds nothing
  * for it. Then the folders that the names lay in are synced, and then the records are over (gone.h).
@@ -22,10 +17,8 @@
  * before that finds nothing there, or an empty folder that is removed again, and one after it does not take
  * what has the name by then for it.
  */
+#include "pool/gone_take.h"
 #include "pool/later.h"
-#include "pool/moved.h"
-#include "pool/retained.h"
-#include "pool/touched.h"
 #include "pool/writers.h"
 
 #include "base/text.h"
@@ -35,11 +28,10 @@ struct applying {
     struct pool *pool;
     const struct pool_job *job;
     struct pool_drive *drive;
-    pthread_mutex_t *keeping;
     struct pool_gone *gone;
-    struct pool_writers *writers;
+    struct gone_take take;
     struct pool_gone_list list;
-    const char *path;      /* at which the record's file lies */
+    bool told_late;        /* that comparing takes longer than there is time */
     struct mrmr_bytes ids; /* of what is over */
     size_t settled;        /* of these, and recorded so */
     size_t *full;          /* places in the list, in order: folders that were not empty */
@@ -48,6 +40,9 @@ struct applying {
     struct mrmr_bytes unsynced; /* ids whose names lay in it */
     bool folder_used;
 };
+
+/* A mount has for comparing what comes back, on each drive that does. */
+#define APPLY_COMPARES (5 * MRMR_NS_PER_S)
 
 /* --- what becomes of a record --- */
 
@@ -100,120 +95,11 @@ static mrmr_err folder_is(struct applying *a, const char *path)
 
 /* --- one name --- */
 
-static mrmr_err touch(struct applying *a, uint64_t ino)
-{
-    int fd;
-    MRMR_TRY(pool_touched_open(a->pool->dirfd, &fd));
-    mrmr_err err = pool_touched_add(fd, a->drive->meta.id, ino);
-    close(fd);
-    return err;
-}
-
-/* It has the name beside where things are retained, and no other through which anyone could change it. */
-static mrmr_err judge_taken(struct applying *a, const struct pool_gone_record *record,
-    const char *taken, bool counted, bool *ret_kept)
-{
-    struct drv *drv = a->drive->drv;
-    struct drv_stat stat;
-    mrmr_err err = drv_stat(drv, taken, &stat);
-    if (err) {
-        struct mrmr_story story;
-        mrmr_story_save(&story);
-        pool_retained_put_back(drv, taken, a->path); /* it could be anyone's */
-        return mrmr_story_restore(&story);
-    }
-    *ret_kept = !pool_gone_is(record, &a->drive->info, &stat);
-    if (*ret_kept)
-        return pool_retained_put_back(drv, taken, a->path);
-    if (counted)
-        MRMR_TRY(pool_retained_taken(drv, taken, a->path, a->keeping));
-    MRMR_TRY(drv_dir_sync(drv, POOL_RETAINED_FILES));
-    return counted ? MRMR_OK : drv_unlink(drv, taken);
-}
-
-static mrmr_err take_file(struct applying *a, const struct pool_gone_record *record,
-    const struct pool_retained_leaf leaves[], size_t n, bool *ret_kept)
-{
-    struct drv *drv = a->drive->drv;
-    char taken[POOL_RETAINED_PATH];
-    if (a->keeping) {
-        MRMR_TRY(pool_retained_keep(drv, a->path, leaves, n, POOL_RETAINED_TAKE, taken));
-    } else { /* a tree may be at work: on a full drive this one waits until there is room */
-        MRMR_TRY(pool_retained_point(drv, leaves, n, taken));
-        pool_retained_beside(taken);
-        MRMR_TRY(drv_rename(drv, a->path, taken, DRV_RENAME_REPLACE));
-    }
-    return judge_taken(a, record, taken, n > 0, ret_kept);
-}
-
-static mrmr_err remove_file(struct applying *a, const struct pool_gone_record *record,
-    const struct drv_stat *stat, bool *ret_kept)
-{
-    mrmr_autofree struct pool_retained_leaf *leaves = NULL;
-    size_t n = 0;
-    bool known;
-    MRMR_TRY(pool_retained_counted(a->pool, a->drive, a->path, stat->ino, &leaves, &n, &known));
-    if (known && stat->ino)
-        MRMR_TRY(touch(a, stat->ino));
-    if (a->keeping)
-        pthread_mutex_lock(a->keeping);
-    mrmr_err err = take_file(a, record, leaves, stat->nlink > 1 ? 0 : n, ret_kept);
-    if (a->keeping)
-        pthread_mutex_unlock(a->keeping);
-    return err;
-}
-
-/* MRMR_NOT_EMPTY: it waits for renames. */
-static mrmr_err remove_folder(struct applying *a, const struct drv_stat *stat)
-{
-    if (stat->ino)
-        MRMR_TRY(touch(a, stat->ino));
-    return drv_rmdir(a->drive->drv, a->path);
-}
-
-static mrmr_err apply_among_writers(
-    struct applying *a, const struct pool_gone_record *record, bool *ret_kept)
-{
-    struct drv_stat stat;
-    MRMR_TRY(drv_stat(a->drive->drv, a->path, &stat));
-    *ret_kept = !pool_gone_is(record, &a->drive->info, &stat);
-    if (*ret_kept)
-        return MRMR_OK;
-    switch (stat.type) {
-    case DRV_REG:
-        return remove_file(a, record, &stat, ret_kept);
-    case DRV_DIR:
-        return remove_folder(a, &stat);
-    default:
-        return drv_unlink(a->drive->drv, a->path);
-    }
-}
-
-/* The record's own path, unless what was removed lies where it was renamed to. */
-static void find_path(
-    struct applying *a, const struct pool_gone_record *record, const struct pool_moved_paths *moved)
-{
-    struct drv *drv = a->drive->drv;
-    struct drv_stat stat;
-    a->path = record->path;
-    if (drv_stat(drv, a->path, &stat) == MRMR_OK && pool_gone_is(record, &a->drive->info, &stat))
-        return;
-    for (size_t i = 0; i < moved->n; i++)
-        if (drv_stat(drv, moved->path[i], &stat) == MRMR_OK &&
-            pool_gone_is(record, &a->drive->info, &stat)) {
-            a->path = moved->path[i];
-            return;
-        }
-}
-
 static mrmr_err apply_at(struct applying *a, const struct pool_gone_record *record)
 {
     bool kept = false;
-    uint64_t epoch;
-    MRMR_TRY(folder_is(a, a->path));
-    MRMR_TRY(pool_writers_begin(a->writers, &epoch));
-    mrmr_err err = apply_among_writers(a, record, &kept);
-    pool_writers_end(); /* an op that the drive does not answer may be carried out yet */
+    MRMR_TRY(folder_is(a, a->take.path));
+    mrmr_err err = gone_take(&a->take, record, &kept);
     /* It is gone, or its folder is, or something that is no folder has that one's place. */
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
         err = MRMR_OK;
@@ -228,14 +114,23 @@ static mrmr_err apply_one(struct applying *a, const struct pool_gone_record *rec
     struct pool_moved_paths moved = {.n = 0};
     if (pool_moved_any(a->pool))
         MRMR_TRY(pool_moved_paths(a->pool, record->drive, record->path, &moved));
-    find_path(a, record, &moved);
+    gone_take_find(&a->take, record, &moved);
     mrmr_err err = apply_at(a, record);
-    a->path = NULL;
+    a->take.path = NULL;
     pool_moved_paths_free(&moved);
     return err;
 }
 
 /* --- all of a drive --- */
+
+/* Each of them would say the same. */
+static bool is_told(struct applying *a, mrmr_err err)
+{
+    const bool late = err == MRMR_BUSY && a->take.until && mrmr_clock_monotonic() >= a->take.until;
+    const bool told = late && a->told_late;
+    a->told_late = a->told_late || late;
+    return told;
+}
 
 /* Nothing more can be done on this drive now. */
 static bool ends_it(mrmr_err err)
@@ -258,6 +153,8 @@ static mrmr_err apply_list(struct applying *a)
         mrmr_err_path(mrmr_err_drive(err, a->drive->meta.name), a->list.record[i].path);
         if (ends_it(err))
             return err;
+        if (is_told(a, err))
+            continue;
         pool_tell_story(a->pool, a->job, true, "removal-waits", a->drive,
             "what was removed while its drive was away is there still");
         if (a->pool->access != POOL_OWN)
@@ -329,10 +226,11 @@ static mrmr_err full_before(void *arg, const char *to)
 
 static void applying_free(struct applying *a)
 {
-    pool_writers_close(a->writers);
+    pool_writers_close(a->take.writers);
     pool_gone_list_free(&a->list);
     free(a->full);
     mrmr_bytes_free(&a->ids);
+    mrmr_bytes_free(&a->take.own);
     mrmr_bytes_free(&a->folder);
     mrmr_bytes_free(&a->unsynced);
 }
@@ -344,7 +242,8 @@ static mrmr_err apply_all(struct applying *a, size_t *ret_left)
     size_t removals = 0, left = 0;
     for (size_t i = 0; i < a->list.n; i++)
         removals += a->list.record[i].kind == POOL_GONE_REMOVED;
-    MRMR_TRY(pool_later_begin(a->pool, a->job, a->gone, a->drive, a->writers, &a->list, &later));
+    MRMR_TRY(
+        pool_later_begin(a->pool, a->job, a->gone, a->drive, a->take.writers, &a->list, &later));
     mrmr_err err = settle_after(a, apply_list(a));
     left = a->list.n - removals;
     if (!err)
@@ -364,7 +263,7 @@ static mrmr_err apply_alone(struct applying *a, size_t *ret_left)
         return MRMR_OK;
     if (a->pool->access == POOL_OWN)
         MRMR_TRY(pool_drive_attach(a->pool, a->drive));
-    MRMR_TRY(pool_writers_open(a->pool->dirfd, &a->writers));
+    MRMR_TRY(pool_writers_open(a->pool->dirfd, &a->take.writers));
     a->full = calloc(a->list.n, sizeof *a->full);
     return a->full ? apply_all(a, ret_left) : mrmr_nomem();
 }
@@ -382,9 +281,14 @@ static bool any_waits(struct pool_gone *gone, int64_t drive)
 mrmr_err pool_gone_apply(struct pool *pool, const struct pool_job *job, struct pool_gone *gone,
     struct pool_drive *drive, pthread_mutex_t *keeping, size_t *ret_left)
 {
-    struct applying a = {
-        .pool = pool, .job = job, .gone = gone, .drive = drive, .keeping = keeping};
+    struct applying a = {.pool = pool,
+        .job = job,
+        .gone = gone,
+        .drive = drive,
+        .take = {.pool = pool, .job = job, .drive = drive, .keeping = keeping}};
     size_t left = 0;
+    if (pool->access != POOL_OWN)
+        a.take.until = mrmr_clock_monotonic() + APPLY_COMPARES;
     MRMR_TRY(pool_gone_refresh(gone));
     if (!any_waits(gone, drive->meta.id)) {
         if (ret_left)

@@ -41,11 +41,18 @@ static_assert(sizeof(struct gone_header) == 104, "a record's header");
  * Begun: what they ask for may be on the drive. */
 enum { GONE_MARK_OVER = 16, GONE_MARK_DROPPED = 17, GONE_MARK_BEGUN = 18 };
 
-/* Between a record's header and its path, if it has the second magic. */
+/* Between a record's header and its path, if it has the second magic. A removal has the first one if
+ * the change time of what was removed is not known, or says nothing. */
 struct gone_later {
-    uint32_t kind;       /* enum pool_gone_kind, and no removal; or a mark's */
-    uint32_t extra_size; /* bytes after the path */
+    uint32_t kind;       /* enum pool_gone_kind, or a mark's */
+    uint32_t extra_size; /* bytes after the path; of a removal: struct gone_removed */
 };
 static_assert(sizeof(struct gone_later) == 8, "what a later record has more");
+
+struct gone_removed {
+    int64_t ctime;
+    uint64_t version; /* of the content, in the catalog */
+};
+static_assert(sizeof(struct gone_removed) == 16, "what a removal has after its path");
 
 #endif

@@ -119,7 +119,7 @@ static mrmr_err table_grow(struct pool_gone *gone)
     return MRMR_OK;
 }
 
-/* What a record has besides its header: a removal has its path alone. */
+/* What a record has besides its header: one of the first magic has its path alone. */
 struct body {
     struct gone_later later;
     const char *path; /* without a NUL; the rest comes after it */
@@ -182,6 +182,12 @@ static void table_mark(struct pool_gone *gone, const struct gone_header *header)
     gone->dead += header->length;
 }
 
+/* A removal that has a change time. */
+static bool is_dated(const struct gone_header *header, const struct gone_later *later)
+{
+    return header->magic == GONE_LATER_MAGIC && later->kind == POOL_GONE_REMOVED;
+}
+
 /* The record is whole. */
 static mrmr_err table_add(struct pool_gone *gone, const struct gone_header *header)
 {
@@ -198,7 +204,14 @@ static mrmr_err table_add(struct pool_gone *gone, const struct gone_header *head
     memcpy(extra, body.path + header->path_size, body.later.extra_size);
     entry->record = (struct pool_gone_record){(enum pool_gone_kind)body.later.kind, header->id,
         header->drive, (enum meta_type)header->type, header->size, header->ino, header->mtime,
-        header->btime, header->over, entry->path, extra, body.later.extra_size};
+        header->btime, 0, 0, header->over, entry->path, extra, body.later.extra_size};
+    if (is_dated(header, &body.later)) {
+        struct gone_removed removed;
+        memcpy(&removed, extra, sizeof removed);
+        entry->record.ctime = removed.ctime;
+        entry->record.version = removed.version;
+        entry->record.extra_size = 0;
+    }
     entry->length = header->length;
     entry->dropped = entry->begun = false;
     if (entry->record.kind == POOL_GONE_SET && has_set(gone, entry))
@@ -227,8 +240,10 @@ static bool body_fits(const struct gone_header *header)
     const struct body body = body_of(header);
     const bool marks = is_mark(&body.later);
     if (header->magic == GONE_LATER_MAGIC &&
-        (body.later.kind == POOL_GONE_REMOVED || (body.later.kind > POOL_GONE_SET && !marks) ||
-            body.later.extra_size > GONE_EXTRA_MOST))
+        ((body.later.kind > POOL_GONE_SET && !marks) || body.later.extra_size > GONE_EXTRA_MOST))
+        return false;
+    if (is_dated(header, &body.later) &&
+        (!header->path_size || body.later.extra_size != sizeof(struct gone_removed)))
         return false;
     if (marks && (header->path_size || body.later.extra_size % sizeof(uint64_t)))
         return false;
@@ -285,10 +300,12 @@ static mrmr_err append(struct gone_header *header, const struct gone_later *late
 
 mrmr_err gone_record_append(const struct pool_gone_record *record, struct mrmr_bytes *bytes)
 {
-    const struct gone_later later = {record->kind, (uint32_t)record->extra_size};
+    const bool removal = record->kind == POOL_GONE_REMOVED;
+    const struct gone_removed removed = {record->ctime, record->version};
+    struct gone_later later = {record->kind, (uint32_t)record->extra_size};
     const size_t path_size = strlen(record->path);
     struct gone_header header = {
-        .magic = record->kind == POOL_GONE_REMOVED ? GONE_MAGIC : GONE_LATER_MAGIC,
+        .magic = removal && !record->ctime ? GONE_MAGIC : GONE_LATER_MAGIC,
         .path_size = (uint32_t)path_size,
         .id = record->id,
         .drive = record->drive,
@@ -299,11 +316,13 @@ mrmr_err gone_record_append(const struct pool_gone_record *record, struct mrmr_b
         .type = record->type,
         .over = record->over,
     };
-    if ((!path_size && header.magic == GONE_MAGIC) || path_size > GONE_PATH_MOST)
+    if ((!path_size && removal) || path_size > GONE_PATH_MOST)
         return mrmr_fail(MRMR_NAME_TOO_LONG, NULL);
     if (record->extra_size > GONE_EXTRA_MOST)
         return mrmr_fail(MRMR_NAME_TOO_LONG, "it is too much to be recorded");
-    return append(&header, &later, record->path, record->extra, bytes);
+    if (removal)
+        later.extra_size = record->ctime ? sizeof removed : 0;
+    return append(&header, &later, record->path, removal ? &removed : record->extra, bytes);
 }
 
 mrmr_err gone_marks_append(

@@ -51,6 +51,11 @@ bool pool_drive_may_hold_rows(const struct meta_drive *meta); /* by role and sta
 /* As pool_drive_room, for data or rows alike; the drive must be readable. */
 mrmr_err pool_drive_free(struct pool *pool, struct pool_drive *drive, uint64_t *ret_bytes);
 
+/* --- pool.c --- */
+
+/* MRMR_BUSY, with who owns the pool, or did last. */
+mrmr_err pool_busy(const struct pool *pool);
+
 /* --- settings.c --- */
 
 /* A number setting's value or default; 0 stands for "by itself" where the key allows that. */

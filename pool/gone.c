@@ -13,21 +13,49 @@ enum gone_lock { LOCK_JOURNAL, LOCK_APPLY };
 
 /* --- locks --- */
 
-static mrmr_err lock_set(const struct pool_gone *gone, enum gone_lock which, short type)
+static mrmr_err lock_set(const struct pool_gone *gone, enum gone_lock which, short type, bool waits)
 {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = which, .l_len = 1};
     if (gone->lockfd < 0)
         return mrmr_fail(MRMR_READONLY, "the pool's folder is not to be written");
-    while (fcntl(gone->lockfd, F_OFD_SETLKW, &lock) < 0)
+    while (fcntl(gone->lockfd, waits ? F_OFD_SETLKW : F_OFD_SETLK, &lock) < 0) {
+        if (!waits && (errno == EAGAIN || errno == EACCES))
+            return mrmr_fail(MRMR_BUSY, NULL);
         if (errno != EINTR)
             return mrmr_fail_errno(errno, "lock", LOCK_NAME);
+    }
     return MRMR_OK;
 }
 
-mrmr_err pool_gone_apply_begin(struct pool_gone *gone)
+/* It is held over the pool's folder's input and output, and nothing else. */
+static mrmr_err journal_lock(const struct pool_gone *gone)
+{
+    return lock_set(gone, LOCK_JOURNAL, F_WRLCK, true);
+}
+
+static void journal_unlock(const struct pool_gone *gone)
+{
+    lock_set(gone, LOCK_JOURNAL, F_UNLCK, true);
+}
+
+/* Whoever has it may be waiting for a drive, and for how long is the kernel's business. */
+static mrmr_err apply_lock(struct pool_gone *gone, const struct pool_job *job, int64_t until)
+{
+    const struct timespec moment = {.tv_nsec = 20 * 1000000L};
+    mrmr_err err;
+    while ((err = lock_set(gone, LOCK_APPLY, F_WRLCK, false)) == MRMR_BUSY) {
+        MRMR_TRY(pool_job_poll(job));
+        if (until && mrmr_clock_monotonic() >= until)
+            return err;
+        nanosleep(&moment, NULL);
+    }
+    return err;
+}
+
+mrmr_err pool_gone_apply_begin(struct pool_gone *gone, const struct pool_job *job, int64_t until)
 {
     pthread_mutex_lock(&gone->applying);
-    mrmr_err err = lock_set(gone, LOCK_APPLY, F_WRLCK);
+    mrmr_err err = apply_lock(gone, job, until);
     if (err)
         pthread_mutex_unlock(&gone->applying);
     return err;
@@ -35,7 +63,7 @@ mrmr_err pool_gone_apply_begin(struct pool_gone *gone)
 
 void pool_gone_apply_end(struct pool_gone *gone)
 {
-    lock_set(gone, LOCK_APPLY, F_UNLCK);
+    lock_set(gone, LOCK_APPLY, F_UNLCK, false);
     pthread_mutex_unlock(&gone->applying);
 }
 
@@ -217,9 +245,9 @@ mrmr_err pool_gone_add(struct pool_gone *gone, const char *path, const struct me
 {
     MRMR_TRY(drv_path_check(path));
     mrmr_locked(&gone->lock);
-    MRMR_TRY(lock_set(gone, LOCK_JOURNAL, F_WRLCK));
+    MRMR_TRY(journal_lock(gone));
     mrmr_err err = add_once_locked(gone, path, node);
-    lock_set(gone, LOCK_JOURNAL, F_UNLCK);
+    journal_unlock(gone);
     return err;
 }
 
@@ -231,11 +259,11 @@ mrmr_err pool_gone_add_later(struct pool_gone *gone, enum pool_gone_kind kind, c
     record.extra_size = size;
     MRMR_TRY(drv_path_check(path));
     mrmr_locked(&gone->lock);
-    MRMR_TRY(lock_set(gone, LOCK_JOURNAL, F_WRLCK));
+    MRMR_TRY(journal_lock(gone));
     mrmr_err err = gone_refresh(gone);
     if (!err)
         err = add_locked(gone, &record);
-    lock_set(gone, LOCK_JOURNAL, F_UNLCK);
+    journal_unlock(gone);
     if (!err)
         *ret_id = record.id;
     return err;
@@ -307,9 +335,9 @@ mrmr_err pool_gone_settle(struct pool_gone *gone, uint64_t ids[], size_t n, bool
     if (!n)
         return MRMR_OK;
     mrmr_locked(&gone->lock);
-    MRMR_TRY(lock_set(gone, LOCK_JOURNAL, F_WRLCK));
+    MRMR_TRY(journal_lock(gone));
     mrmr_err err = settle_locked(gone, ids, n, drop);
-    lock_set(gone, LOCK_JOURNAL, F_UNLCK);
+    journal_unlock(gone);
     return err;
 }
 
@@ -351,9 +379,9 @@ mrmr_err pool_gone_begin(struct pool_gone *gone, uint64_t ids[], size_t n)
     if (!n)
         return MRMR_OK;
     mrmr_locked(&gone->lock);
-    MRMR_TRY(lock_set(gone, LOCK_JOURNAL, F_WRLCK));
+    MRMR_TRY(journal_lock(gone));
     mrmr_err err = begin_locked(gone, ids, n);
-    lock_set(gone, LOCK_JOURNAL, F_UNLCK);
+    journal_unlock(gone);
     return err;
 }
 
@@ -413,9 +441,9 @@ mrmr_err pool_gone_repath(struct pool_gone *gone, struct pool_gone_path paths[],
         return MRMR_OK;
     qsort(paths, n, sizeof *paths, id_compare);
     mrmr_locked(&gone->lock);
-    MRMR_TRY(lock_set(gone, LOCK_JOURNAL, F_WRLCK));
+    MRMR_TRY(journal_lock(gone));
     mrmr_err err = repath_locked(gone, paths, n);
-    lock_set(gone, LOCK_JOURNAL, F_UNLCK);
+    journal_unlock(gone);
     return err;
 }
 

@@ -143,8 +143,9 @@ mrmr_err pool_gone_same(struct pool *pool, const struct pool_job *job,
 
 /* --- */
 
-/* For applying: one at a time, of all processes. */
-mrmr_err pool_gone_apply_begin(struct pool_gone *gone);
+/* For applying: one at a time, of all processes. until: monotonic, 0: as long as it takes; MRMR_BUSY: another
+ * one applied until then. */
+mrmr_err pool_gone_apply_begin(struct pool_gone *gone, const struct pool_job *job, int64_t until);
 void pool_gone_apply_end(struct pool_gone *gone);
 
 /* --- gone_follow.c --- */
@@ -159,7 +160,8 @@ mrmr_err pool_gone_by_inode(
 
 /* --- gone_apply.c --- */
 
-/* Removes from the drive what is recorded for it. The drive answers, and may be written. keeping (may
+/* Removes from the drive what is recorded for it. The drive answers, and may be written. The pool's owner waits
+ * for whoever does so now, and a mount for a moment: MRMR_BUSY, which names the owner. keeping (may
  * be NULL) is held over making something retained on it. *ret_left (may be NULL): records that wait
  * still, each of which is told of. Not among the writers. */
 mrmr_err pool_gone_apply(struct pool *pool, const struct pool_job *job, struct pool_gone *gone,

@@ -17,6 +17,7 @@
  * before that finds nothing there, or an empty folder that is removed again, and one after it does not take
  * what has the name by then for it.
  */
+#include "pool/drive.h"
 #include "pool/gone_take.h"
 #include "pool/later.h"
 #include "pool/writers.h"
@@ -41,7 +42,8 @@ struct applying {
     bool folder_used;
 };
 
-/* A mount has for comparing what comes back, on each drive that does. */
+/* A mount has for each drive that comes back: for waiting for whoever applies now, and for comparing. */
+#define APPLY_WAITS (2 * MRMR_NS_PER_S)
 #define APPLY_COMPARES (5 * MRMR_NS_PER_S)
 
 /* --- what becomes of a record --- */
@@ -253,6 +255,18 @@ static mrmr_err apply_all(struct applying *a, size_t *ret_left)
     return err;
 }
 
+/* When a mount must be done with what takes that long; the pool's owner takes the time. */
+static int64_t until_of(const struct applying *a, int64_t after)
+{
+    return a->pool->access == POOL_OWN ? 0 : mrmr_clock_monotonic() + after;
+}
+
+static mrmr_err apply_begin(struct applying *a)
+{
+    mrmr_err err = pool_gone_apply_begin(a->gone, a->job, until_of(a, APPLY_WAITS));
+    return err == MRMR_BUSY ? pool_busy(a->pool) : err;
+}
+
 /* Another process may have applied them meanwhile: the list is made once nobody does. */
 static mrmr_err apply_alone(struct applying *a, size_t *ret_left)
 {
@@ -264,6 +278,7 @@ static mrmr_err apply_alone(struct applying *a, size_t *ret_left)
     if (a->pool->access == POOL_OWN)
         MRMR_TRY(pool_drive_attach(a->pool, a->drive));
     MRMR_TRY(pool_writers_open(a->pool->dirfd, &a->take.writers));
+    a->take.until = until_of(a, APPLY_COMPARES);
     a->full = calloc(a->list.n, sizeof *a->full);
     return a->full ? apply_all(a, ret_left) : mrmr_nomem();
 }
@@ -287,15 +302,13 @@ mrmr_err pool_gone_apply(struct pool *pool, const struct pool_job *job, struct p
         .drive = drive,
         .take = {.pool = pool, .job = job, .drive = drive, .keeping = keeping}};
     size_t left = 0;
-    if (pool->access != POOL_OWN)
-        a.take.until = mrmr_clock_monotonic() + APPLY_COMPARES;
     MRMR_TRY(pool_gone_refresh(gone));
     if (!any_waits(gone, drive->meta.id)) {
         if (ret_left)
             *ret_left = 0;
         return MRMR_OK;
     }
-    MRMR_TRY(pool_gone_apply_begin(gone));
+    MRMR_TRY(apply_begin(&a));
     mrmr_err err = apply_alone(&a, &left);
     pool_gone_apply_end(gone);
     applying_free(&a);

@@ -29,7 +29,7 @@ enum { EVENTS_KEPT = 10000, WHO_MAX = 200 };
 
 /* --- The lock --- */
 
-static mrmr_err lock_busy(struct pool *pool)
+mrmr_err pool_busy(const struct pool *pool)
 {
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
     if (mrmr_durable_read(pool->dirfd, LOCK_NAME, WHO_MAX + 32, &text))
@@ -52,7 +52,7 @@ static mrmr_err lock_take(struct pool *pool, const char *who)
         return mrmr_err_hint(err, "the pool's folder must be writable for whoever works with it");
     }
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return errno == EWOULDBLOCK ? lock_busy(pool) : mrmr_fail_errno(errno, "lock", pool->dir);
+        return errno == EWOULDBLOCK ? pool_busy(pool) : mrmr_fail_errno(errno, "lock", pool->dir);
     char text[WHO_MAX + 32];
     int n = snprintf(text, sizeof text, "%ld %.*s\n", (long)getpid(), WHO_MAX, who);
     /* The text is a courtesy to whoever comes second: the lock holds without it. */

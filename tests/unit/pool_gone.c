@@ -369,6 +369,34 @@ static void test_applying_fails(void **state)
     nobody_suffers(w.rig, "f0");
 }
 
+/* Another process is at it, and waits for a drive of its own: this one serves all the same, and goes on
+ * hiding what was removed. A mount tells who that is. */
+static void test_another_applies(void **state)
+{
+    struct pool_gone *other;
+    struct world w;
+    size_t left;
+    (void)state;
+    begin_away(&w, 315);
+    removes(&w, "f0");
+    rig_ok(pool_gone_open(w.rig->pool->dirfd, true, &other));
+    rig_ok(pool_gone_apply_begin(other, NULL, 0));
+    comes_back(&w, "f0");
+    assert_true(rig_holds(w.rig, 0, "f0"));
+    assert_int_equal(records(&w, false), 1);
+    assert_int_equal(pool_gone_apply(w.pool, NULL, w.tree->gone, w.tree->drive[0].drive,
+                         &w.tree->drive[0].keeping, &left),
+        MRMR_BUSY);
+    assert_non_null(strstr(mrmr_story_get()->text, "is in use by"));
+    pool_gone_apply_end(other);
+    pool_gone_close(other);
+    close_tree(&w);
+    open_tree(&w);
+    assert_false(rig_holds(w.rig, 0, "f0"));
+    close_tree(&w);
+    nobody_suffers(w.rig, "f0");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -387,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_many_present),
         cmocka_unit_test(test_applying_fails),
+        cmocka_unit_test(test_another_applies),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_gone", tests, NULL, NULL);

@@ -8,7 +8,8 @@
  * A folder above it may be renamed while its bytes are copied, and not from (2) to (4), which are at one
  * path (tree_paths.c).
  *
- * Crash argument. (1) The bytes, verified where they are made from parity, and the attributes go to
+ * Crash argument. (1) The bytes, which are the catalog's and verified if the drive is away, also if it comes by
+ * meanwhile, and the attributes go to
  * a temporary file of the other drive, under .mrmr/moving, which is synced: a cut leaves that, and
  * whoever opens the tree next clears it away. (2) A record `bring-<hex>` in the pool's folder says
  * from which drive to which, and the path, durably. (3) The temporary file gets the path, without
@@ -103,12 +104,13 @@ struct bringing {
     bool named;      /* the copy has the file's path */
 };
 
-static mrmr_err copy_part(
-    struct pool_tree_file *from, struct drv_file *to, uint64_t offset, uint64_t end, uint8_t *buf)
+static mrmr_err copy_part(const struct bringing *b, struct pool_tree_file *from,
+    struct drv_file *to, uint64_t offset, uint64_t end, uint8_t *buf)
 {
     while (offset < end) {
         size_t got, size = end - offset < META_LEAF ? (size_t)(end - offset) : META_LEAF;
-        MRMR_TRY(pool_tree_file_read(from, offset, buf, size, &got));
+        MRMR_TRY(b->live ? pool_tree_file_read(from, offset, buf, size, &got)
+                         : tree_file_read_known(from, offset, buf, size, &got));
         if (!got)
             return MRMR_OK;
         MRMR_TRY(drv_file_write(to, offset, buf, got));
@@ -117,20 +119,25 @@ static mrmr_err copy_part(
     return MRMR_OK;
 }
 
-/* Holes stay holes. */
-static mrmr_err copy_bytes(struct pool_tree_file *from, struct drv_file *to, uint64_t size)
+/* Where the drive answers holes stay holes. Of one that is away it is the catalog's content that comes, all of it,
+ * even if the drive is there for a moment, and what it has is another one by then. */
+static mrmr_err copy_bytes(
+    const struct bringing *b, struct pool_tree_file *from, struct drv_file *to)
 {
+    const uint64_t size = b->stat.size;
     mrmr_autofree uint8_t *buf = malloc(META_LEAF);
     uint64_t start = 0, end;
     if (!buf)
         return mrmr_nomem();
-    while (start < size) {
+    if (!b->live)
+        MRMR_TRY(copy_part(b, from, to, 0, size, buf));
+    while (b->live && start < size) {
         mrmr_err err = pool_tree_file_seek(from, start, false, &start);
         if (err == MRMR_ABSENT)
             break;
         MRMR_TRY(err);
         MRMR_TRY(pool_tree_file_seek(from, start, true, &end));
-        MRMR_TRY(copy_part(from, to, start, end, buf));
+        MRMR_TRY(copy_part(b, from, to, start, end, buf));
         start = end;
     }
     MRMR_TRY(drv_file_truncate(to, size));
@@ -169,7 +176,7 @@ static mrmr_err copy_file(struct bringing *b)
     if (!err)
         err = drv_file_open(drv, b->temp, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &to);
     if (!err)
-        err = copy_bytes(from, to, b->stat.size);
+        err = copy_bytes(b, from, to);
     pool_tree_file_close(from);
     if (!err)
         err = copy_attrs(b);
@@ -226,11 +233,13 @@ static mrmr_err source_look(struct bringing *b)
 /* Nobody changed it directly meanwhile. */
 static mrmr_err source_same(struct bringing *b)
 {
+    const struct pool_drive *from = b->tree->drive[b->from].drive;
     struct drv_stat now;
     if (!b->live)
         return MRMR_OK;
-    MRMR_TRY(drv_stat(b->tree->drive[b->from].drive->drv, b->path.data, &now));
-    return now.ino == b->stat.ino && now.size == b->stat.size && now.mtime == b->stat.mtime
+    MRMR_TRY(drv_stat(from->drv, b->path.data, &now));
+    return now.ino == b->stat.ino && now.size == b->stat.size && now.mtime == b->stat.mtime &&
+                   (!(from->info.caps & DRV_CAP_STABLE_CTIME) || now.ctime == b->stat.ctime)
                ? MRMR_OK
                : mrmr_fail(MRMR_CHANGED, "it was changed on its drive while it was copied");
 }

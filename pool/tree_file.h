@@ -62,6 +62,10 @@ void tree_files_brought_locked(
     struct tree_node *node, size_t drive, struct tree_original **ret_old);
 void tree_originals_put(struct tree_original *list);
 uint64_t *tree_file_seen(struct pool_tree_file *file); /* for tree_sync_end */
+/* What the catalog knows of this content, verified, whatever its drive has. ABSENT: it knows nothing, or of another
+ * content than was opened. */
+mrmr_err tree_file_read_known(
+    struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got);
 /* Bytes that are written, and not what the catalog knows of this content. */
 void tree_file_written(struct pool_tree *tree, struct tree_node *node);
 

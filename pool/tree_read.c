@@ -100,6 +100,12 @@ static mrmr_err read_made(
     return MRMR_OK;
 }
 
+mrmr_err tree_file_read_known(
+    struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
+{
+    return read_made(file, offset, buf, size, ret_got);
+}
+
 mrmr_err pool_tree_file_read(
     struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
 {

@@ -22,6 +22,7 @@ mrmr_cmocka(pool_tree_cuts pool_tree_cuts.c pool_tree_world.c LIBS mrmr_rig LABE
 foreach(part write names full)
   mrmr_cmocka(pool_tree_${part} pool_tree_${part}.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
 endforeach()
+mrmr_cmocka(pool_tree_flaps pool_tree_flaps.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS threads)
 mrmr_cmocka(pool_tree_late pool_tree_late.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
 mrmr_cmocka(pool_tree_repaired pool_tree_repaired.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
 mrmr_cmocka(pool_tree_sync pool_tree_sync.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)

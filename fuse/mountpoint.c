@@ -88,9 +88,26 @@ static void mounted_type(const char *path, char type[64])
         endmntent(mounts);
 }
 
+/* Another one's may be served again, and who uses it may still hope for that. */
+static mrmr_err not_ours(const char *path, const char *type)
+{
+    if (!*type)
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_BUSY, "%s lies below a mount that nobody serves any more", path),
+            "unmount that one, or mount elsewhere");
+    return mrmr_err_hint(
+        mrmr_fail(MRMR_BUSY,
+            "a file system of type %s is mounted at %s, and nobody serves it any more", type, path),
+        "mount elsewhere, or, if it is not needed: umount -l %s", path);
+}
+
 static mrmr_err clear_dead(const char *path)
 {
+    char type[64];
     int status = 0;
+    mounted_type(path, type);
+    if (strcmp(type, "fuse.mrmr") != 0)
+        return not_ours(path, type);
     if (geteuid() == 0)
         return umount2(path, MNT_DETACH) == 0 ? MRMR_OK
                                               : mrmr_fail_errno(errno, "clear a dead mount", path);

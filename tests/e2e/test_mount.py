@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The mount, on real file systems: what it shows, how soon it shows what changes on the drives, and that it goes away cleanly."""
+import ctypes
 import errno
 import os
 import shutil
@@ -371,6 +372,28 @@ def test_a_dead_mount_is_cleared(world):
     assert failed.value.errno == errno.ENOTCONN
     world.mount.start()
     assert world.read("one") == b"1"
+
+
+def test_another_dead_mount_is_left(world):
+    """Of another file system, whose process has ended: it is named, and stays."""
+    point = world.mrmr.folder / "theirs"
+    point.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    fuse = os.open("/dev/fuse", os.O_RDWR)
+    options = "fd=%d,rootmode=40000,user_id=0,group_id=0" % fuse
+    try:
+        assert libc.mount(b"theirs", os.fsencode(point), b"fuse.theirs", 0, options.encode()) == 0, ctypes.get_errno()
+        os.close(fuse)
+        with pytest.raises(OSError) as failed:
+            os.statvfs(point)
+        assert failed.value.errno == errno.ENOTCONN
+        done = subprocess.run([world.mrmr.bin, "--pool", world.mrmr.dir, "mount", point], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode != 0 and "fuse.theirs" in done.stderr and "umount -l" in done.stderr, done.stderr
+        with open("/proc/self/mounts", encoding="utf-8") as mounted:
+            assert any(line.split()[1:3] == [os.fspath(point), "fuse.theirs"] for line in mounted)
+    finally:
+        subprocess.run(["umount", "-l", point], capture_output=True)
 
 
 def test_what_the_kernel_keeps(world):

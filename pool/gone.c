@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/gone_format.h"
 #include "pool/gone_journal.h"
+#include "pool/spare.h"
 
 #include "base/uuid.h"
 #include <errno.h>
@@ -225,11 +226,18 @@ static mrmr_err add_locked(struct pool_gone *gone, struct pool_gone_record *reco
     MRMR_TRY(mrmr_random(&record->id, sizeof record->id));
     MRMR_TRY(gone_record_append(record, &bytes));
     compact_if_it_pays(gone);
-    mrmr_err err = gone_append(gone, &bytes, most);
+    mrmr_err err;
+    do
+        err = gone_append(gone, &bytes, most);
+    while (pool_spare_gives(gone->dirfd, err));
     if (err == MRMR_SPACE && gone_compact_pays(gone, true)) {
         MRMR_TRY(gone_compact(gone));
         err = gone_append(gone, &bytes, most);
     }
+    if (err == MRMR_SPACE && !gone->told)
+        mrmr_log_story(MRMR_LOG_WARN,
+            "what is removed from a drive that is away, or changed, cannot be recorded");
+    gone->told = err == MRMR_SPACE;
     return err;
 }
 

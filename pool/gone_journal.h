@@ -33,6 +33,7 @@ struct pool_gone {
     uint64_t at;     /* behind the last whole record of it */
     uint64_t seen;   /* its size when it was read */
     uint64_t base;   /* its size when it was read first, or was replaced */
+    bool told;       /* that there is no room for more */
     uint64_t failed; /* its size when it could not be written anew; 0: it could */
     uint64_t stamp;  /* another one whenever there may be other records */
     uint64_t dead,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/tree_record.h"
 
+#include "pool/spare.h"
 #include "pool/touched.h"
 #include "pool/tree_went.h"
 #include <stdlib.h>
@@ -21,7 +22,8 @@ struct tree_records {
     int touched, moved; /* -1: not open */
     uint64_t epoch;     /* in which they were opened */
     struct undone *undone;
-    bool told; /* that names which went could not be recorded */
+    bool told;                /* that names which went could not be recorded */
+    bool told_full, told_out; /* that the pool's folder is full; that nothing is spare any more */
     struct tree_went_list went;
 };
 
@@ -35,6 +37,7 @@ mrmr_err tree_records_open(struct pool *pool, struct tree_records **ret_records)
     records->pool = pool;
     records->touched = records->moved = -1;
     pthread_mutex_init(&records->lock, NULL);
+    pool_spare_make(pool->dirfd);
     *ret_records = records;
     return MRMR_OK;
 }
@@ -60,32 +63,61 @@ void tree_records_close(struct tree_records *records)
     free(records);
 }
 
+/* A scan was there since: it may have made room. */
 static void files_now_locked(struct tree_records *records, uint64_t epoch)
 {
-    if (records->epoch != epoch)
-        files_close(records);
+    if (records->epoch == epoch)
+        return;
+    files_close(records);
+    pool_spare_make(records->pool->dirfd);
+    records->told_full = records->told_out = false;
     records->epoch = epoch;
+}
+
+/* The record could not be written, and can be now, perhaps. Whoever runs the pool hears of it while removing is
+ * possible still, and when it is not any more. */
+static bool again_locked(struct tree_records *records, mrmr_err err)
+{
+    if (!pool_spare_wanted(err))
+        return false;
+    const bool again = pool_spare_gives(records->pool->dirfd, err);
+    bool *told = again ? &records->told_full : &records->told_out;
+    if (!*told)
+        mrmr_log(MRMR_LOG_WARN, "the pool's folder %s is full: make room there%s",
+            records->pool->dir,
+            again ? ", while names can be removed and renamed still"
+                  : "; until then nothing can be removed, renamed or written");
+    *told = true;
+    return again;
 }
 
 /* --- touched --- */
 
-mrmr_err tree_record_touched(
-    struct tree_records *records, int64_t drive, uint64_t ino, bool bytes, uint64_t epoch)
+static mrmr_err touched_locked(
+    struct tree_records *records, int64_t drive, uint64_t ino, bool bytes)
 {
-    mrmr_locked(&records->lock);
-    files_now_locked(records, epoch);
     if (records->touched < 0)
         MRMR_TRY(pool_touched_open(records->pool->dirfd, &records->touched));
     return bytes ? pool_touched_add(records->touched, drive, ino)
                  : pool_touched_add_name(records->touched, drive, ino);
 }
 
+mrmr_err tree_record_touched(
+    struct tree_records *records, int64_t drive, uint64_t ino, bool bytes, uint64_t epoch)
+{
+    mrmr_err err;
+    mrmr_locked(&records->lock);
+    files_now_locked(records, epoch);
+    do
+        err = touched_locked(records, drive, ino, bytes);
+    while (again_locked(records, err));
+    return err;
+}
+
 /* --- moved --- */
 
-/* The file is open afterwards, and nothing is owed to it. */
-static mrmr_err moved_ready_locked(struct tree_records *records, uint64_t epoch)
+static mrmr_err moved_try_locked(struct tree_records *records)
 {
-    files_now_locked(records, epoch);
     if (records->moved < 0)
         MRMR_TRY(pool_moved_open(records->pool->dirfd, &records->moved));
     for (struct undone *u; (u = records->undone) != NULL; free(u)) {
@@ -94,6 +126,29 @@ static mrmr_err moved_ready_locked(struct tree_records *records, uint64_t epoch)
         records->undone = u->next;
     }
     return MRMR_OK;
+}
+
+/* The file is open afterwards, and nothing is owed to it. */
+static mrmr_err moved_ready_locked(struct tree_records *records, uint64_t epoch)
+{
+    mrmr_err err;
+    files_now_locked(records, epoch);
+    do
+        err = moved_try_locked(records);
+    while (again_locked(records, err));
+    return err;
+}
+
+/* The file is open. */
+static mrmr_err moved_add_locked(struct tree_records *records, const struct tree_renamed *renamed,
+    enum pool_moved_kind kind, bool durable)
+{
+    mrmr_err err;
+    do
+        err = pool_moved_add_inodes(records->moved, renamed->drive, renamed->from, renamed->to,
+            kind, renamed->inode, durable);
+    while (again_locked(records, err));
+    return err;
 }
 
 bool tree_records_owe(struct tree_records *records)
@@ -143,8 +198,8 @@ mrmr_err tree_record_renamed(
 {
     mrmr_locked(&records->lock);
     MRMR_TRY(moved_ready_locked(records, epoch));
-    return pool_moved_add_inodes(records->moved, renamed->drive, renamed->from, renamed->to,
-        renamed->exchange ? POOL_MOVED_EXCHANGE : POOL_MOVED_RENAME, renamed->inode, durable);
+    return moved_add_locked(
+        records, renamed, renamed->exchange ? POOL_MOVED_EXCHANGE : POOL_MOVED_RENAME, durable);
 }
 
 static mrmr_err owe_locked(struct tree_records *records, const struct tree_renamed *renamed)
@@ -174,8 +229,9 @@ mrmr_err tree_record_undone(
 mrmr_err tree_record_linked(struct tree_records *records, int64_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch)
 {
-    const uint64_t inodes[] = {stat->ino, (uint64_t)stat->btime};
+    const struct tree_renamed linked = {
+        .drive = drive, .from = path, .to = "", .inode = {stat->ino, (uint64_t)stat->btime}};
     mrmr_locked(&records->lock);
     MRMR_TRY(moved_ready_locked(records, epoch));
-    return pool_moved_add_inodes(records->moved, drive, path, "", POOL_MOVED_UNDONE, inodes, false);
+    return moved_add_locked(records, &linked, POOL_MOVED_UNDONE, false);
 }

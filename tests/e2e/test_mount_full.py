@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import shutil
 import subprocess
 import time
 
@@ -243,3 +244,39 @@ def test_what_a_file_system_keeps_for_root(mrmr, tmp_path, seeded, how):
                     file.seek(0, os.SEEK_END)
                     file.write(bytes(1 << 16))
             assert sum(kept()) <= sum(full) - 3 * MIB
+
+
+def test_no_room_in_the_pools_folder(mrmr, tmp_path):
+    """What is removed, renamed or appended is recorded there first: there is room for that, and it is said that it is
+    running out; then that it has run out."""
+    need_fuse()
+    need_loops()
+    with loops(tmp_path) as make, mounts(mrmr, tmp_path) as mount:
+        home = make("home", "ext4", 48)
+        mrmr.dir = pathlib.Path(home.root) / "pool"
+        mrmr.env["MRMR_POOL"] = os.fspath(mrmr.dir)
+        mrmr.build(["a", "b", "c"], files=330, size=10)
+        one = mount()
+        fill_up(home.root, inodes=False)
+        os.remove(one.point / "of-a/file 0.bin")
+        with open(one.point / "of-a/file 1.bin", "ab") as file:
+            file.write(b"more")
+        os.rename(one.point / "of-a/file 2.bin", one.point / "of-a/other")
+        os.rename(one.point / "of-a", one.point / "of-it")
+        shutil.rmtree(one.point / "of-b")
+        assert not (mrmr.drive("b") / "of-b").exists() and (mrmr.drive("a") / "of-it/other").exists()
+        warned = "is full: make room there, while"
+        assert one.log.read_text().count(warned) == 1
+        os.truncate(mrmr.dir / "spare", 0)
+        fill_up(home.root, inodes=False)
+        with pytest.raises(OSError) as failed:
+            shutil.rmtree(one.point / "of-c")
+        assert failed.value.errno == errno.ENOSPC
+        assert one.log.read_text().count("make room there; until then nothing") == 1
+        shutil.rmtree(pathlib.Path(home.root) / "filler")
+        shutil.rmtree(one.point / "of-c")
+        one.stop()
+        mrmr.run("sync")
+        one = mount() # it is whole again
+        assert os.path.getsize(mrmr.dir / "spare") == 4 * MIB
+        one.stop()

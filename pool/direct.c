@@ -387,6 +387,25 @@ mrmr_err pool_direct_settle(struct pool *pool, pool_direct_fn fn, void *arg)
     return err;
 }
 
+mrmr_err pool_direct_none_on(struct pool *pool, const struct pool_drive *drive)
+{
+    struct records records = {.bytes = MRMR_BYTES_INIT};
+    mrmr_err err = records_read(pool->dirfd, &records);
+    for (size_t i = 0; !err && i < records.n; i++) {
+        const struct direct_record record = record_at(&records, i);
+        if (record.state != DIRECT_NONE && record.drive == drive->meta.id)
+            err = mrmr_err_hint(
+                mrmr_fail(MRMR_BUSY,
+                    "a file on drive '%s' is in use directly: open, or mapped, through the "
+                    "mount's passthrough",
+                    drive->meta.name),
+                "close what was made there, then run the command again; where a mount has "
+                "ended meanwhile, start the machine anew first");
+    }
+    mrmr_bytes_free(&records.bytes);
+    return err;
+}
+
 static bool is_recorded(const struct records *records, const struct meta_node *node)
 {
     for (size_t i = 0; i < records->n; i++) {

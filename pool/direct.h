@@ -65,6 +65,9 @@ mrmr_err pool_direct_settle(struct pool *pool, pool_direct_fn fn, void *arg);
 /* While the writers stand still: none of the files that this claims anew is in use. MRMR_CHANGED, with
  * the node. */
 mrmr_err pool_direct_claims(struct pool *pool, const struct meta_stripe *next, int64_t *ret_node);
+/* While the writers stand still, before the drive gets another id: no file on it is in use.
+ * MRMR_BUSY. */
+mrmr_err pool_direct_none_on(struct pool *pool, const struct pool_drive *drive);
 /* How many are recorded. */
 mrmr_err pool_direct_count(struct pool *pool, uint64_t *ret_n);
 

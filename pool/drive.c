@@ -52,7 +52,8 @@ void pool_drive_destroy(struct pool_drive *drive)
 {
     if (!drive)
         return;
-    drv_close(drive->drv);
+    if (!drive->drv_shared)
+        drv_close(drive->drv);
     meta_drive_free(&drive->meta);
     pthread_mutex_destroy(&drive->gate);
     pthread_mutex_destroy(&drive->lock);
@@ -61,7 +62,8 @@ void pool_drive_destroy(struct pool_drive *drive)
 
 mrmr_err pool_drive_insert(struct pool *pool, struct pool_drive *drive)
 {
-    struct pool_drive **more = reallocarray(pool->drives, pool->ndrives + 1, sizeof *pool->drives);
+    struct pool_drive *_Atomic *more =
+        reallocarray(pool->drives, pool->ndrives + 1, sizeof *pool->drives);
     if (!more)
         return mrmr_nomem();
     pool->drives = more;
@@ -70,6 +72,17 @@ mrmr_err pool_drive_insert(struct pool *pool, struct pool_drive *drive)
         more[at] = more[at - 1];
     more[at] = drive;
     return MRMR_OK;
+}
+
+void pool_drive_replace(struct pool *pool, size_t i, struct pool_drive *drive, bool shared)
+{
+    pthread_rwlock_wrlock(&pool->drives_gate);
+    struct pool_drive *old = pool->drives[i];
+    old->drv_shared = shared;
+    old->next_left = pool->left;
+    pool->left = old;
+    pool->drives[i] = drive;
+    pthread_rwlock_unlock(&pool->drives_gate);
 }
 
 void pool_drive_verdict(struct pool_drive *drive, enum pool_presence presence)
@@ -304,6 +317,8 @@ void pool_drives_unload(struct pool *pool)
 {
     for (size_t i = 0; i < pool->ndrives; i++)
         pool_drive_destroy(pool->drives[i]);
+    for (struct pool_drive *old; (old = pool->left) != NULL; pool_drive_destroy(old))
+        pool->left = old->next_left;
     free(pool->drives);
     pool->drives = NULL;
     pool->ndrives = 0;

@@ -17,6 +17,9 @@ mrmr_err pool_drive_create(struct meta_drive *meta, struct pool_drive **ret_driv
 void pool_drive_destroy(struct pool_drive *drive); /* NULL-safe */
 /* Put it into pool->drives, by id. */
 mrmr_err pool_drive_insert(struct pool *pool, struct pool_drive *drive);
+/* Another one, which is moved in, takes the place of pool->drives[i]; under the live tree. shared: it has
+ * the other's drv, and closes it. */
+void pool_drive_replace(struct pool *pool, size_t i, struct pool_drive *drive, bool shared);
 /* Open the root and judge what is there; never fails, the verdict is presence and why. With
  * POOL_OWN an intended session that was found on the drive is adopted. */
 void pool_drive_look(struct pool *pool, struct pool_drive *drive);

@@ -44,6 +44,9 @@ struct pool_drive {
     /* Who reads this drive for a new stripe, one after another (stripe.c). Guarded by
      * pool.turns_lock. */
     uint64_t turns_issued, turns_served;
+
+    struct pool_drive *next_left;
+    bool drv_shared; /* of those: drv is that of the one that took its place */
 };
 
 struct pool {
@@ -53,11 +56,13 @@ struct pool {
     struct mrmr_uuid uuid;
     struct meta *meta;
 
-    struct pool_drive **drives; /* by catalog id, ascending */
+    struct pool_drive *_Atomic *drives; /* by catalog id, ascending */
     /* Changed by the owner between jobs; under the live tree it may grow at any time: whoever counts
-     * on the number holds the gate for reading. */
+     * on the number holds the gate for reading. There one drive may also get another in its place,
+     * which is what the catalog has by now; the one before stays what it was, to the end. */
     _Atomic size_t ndrives;
     pthread_rwlock_t drives_gate;
+    struct pool_drive *left; /* those, by next_left; guarded by the gate */
 
     struct pool_writers *writers; /* of the owner: writers.h */
     struct pool_moved *moved;     /* what was renamed since the last scan: moved.h */

@@ -12,8 +12,16 @@
  * Crash argument. Taking over is one catalog transaction, which also lists what is to do; before it
  * nothing has happened, after it the rebuild goes on from the list. The rest is restore.c's, batch
  * by batch, and stripe.c's for the rows.
+ *
+ * A mount may be writing meanwhile, also to the fresh drive, and asks by the drive's id what stripes
+ * count on. So the ids change while the writers stand still, and a new epoch begins before: its next
+ * change looks first which medium has which id (tree_members.c). Where that is cut off between the
+ * epoch and the transaction the mount has looked for nothing. The kernel, which uses files directly,
+ * looks at nothing: while it uses one on the fresh drive, that takes over nothing.
  */
 #include "pool/rebuild.h"
+#include "pool/direct.h"
+#include "pool/hung.h"
 #include "pool/names.h"
 #include "pool/retained.h"
 
@@ -247,6 +255,22 @@ static mrmr_err takeover_in(struct meta *meta, void *arg)
     return meta_todo_add_drive(meta, POOL_REBUILD_JOB, lost->id, &todo);
 }
 
+/* Which medium is which drive changes, or whether it is one. fresh: the one that is to be; or NULL. */
+static mrmr_err rebuild_among(struct rebuild *rebuild, const struct pool_drive *fresh,
+    mrmr_err (*change)(struct meta *meta, void *arg), void *arg)
+{
+    struct pool *pool = rebuild->pool;
+    const int64_t id = fresh ? fresh->meta.id : 0;
+    MRMR_TRY(pool_stop_for(pool, rebuild->job, &id, fresh ? 1 : 0));
+    mrmr_err err = fresh ? pool_direct_none_on(pool, fresh) : MRMR_OK;
+    if (!err)
+        err = pool_writers_new_epoch(pool->writers);
+    if (!err)
+        err = meta_atomically(pool->meta, change, arg);
+    pool_writers_go(pool->writers);
+    return err;
+}
+
 /* Look at the drives anew. Nothing may hold on to the old ones: no view with an open row, no
  * session. */
 static mrmr_err rebuild_reload(struct pool *pool)
@@ -268,7 +292,7 @@ static mrmr_err rebuild_take_over(struct rebuild *rebuild)
     MRMR_TRY(rebuild_may_give_up(rebuild));
     MRMR_TRY(pool_drive_still_ours(pool, t.onto));
     MRMR_TRY(pool_drive_detach(pool, t.onto));
-    MRMR_TRY(meta_atomically(pool->meta, takeover_in, &t));
+    MRMR_TRY(rebuild_among(rebuild, t.onto, takeover_in, &t));
     MRMR_TRY(rebuild_reload(pool));
     rebuild->drive = pool_drive_by_id(pool, id);
     if (!pool_drive_writable(rebuild->drive))
@@ -571,7 +595,7 @@ static mrmr_err rebuild_run(struct rebuild *rebuild)
             "drives");
     if (rebuild->away && !rebuild->options->path) {
         MRMR_TRY(rebuild_may_give_up(rebuild));
-        MRMR_TRY(meta_atomically(pool->meta, retire_in, rebuild));
+        MRMR_TRY(rebuild_among(rebuild, NULL, retire_in, rebuild));
     }
     MRMR_TRY(pool_gone_open(pool->dirfd, true, &rebuild->gone));
     mrmr_err err = rebuild_names(rebuild);

@@ -56,6 +56,7 @@ struct pool_tree {
     struct pool_scan_excludes excludes;
     struct tree_drive *drive; /* room for TREE_DRIVES_MAX */
     _Atomic size_t ndrives;   /* grows: what is below it is there */
+    _Atomic uint64_t members; /* the epoch for which the drives are what the catalog has */
     int64_t deadline;         /* of an op on a drive, ns */
     struct leaf_cache *leaves;
     atomic_bool verify;         /* set verify-reads; the monitor keeps it */

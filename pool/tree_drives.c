@@ -39,10 +39,8 @@ static void drive_cut(mrmr_err why, void *arg)
     mrmr_log_story(MRMR_LOG_WARN, "a drive is out of service");
 }
 
-/* From now on every op on the drive goes through a guard. */
-static mrmr_err drive_guard(struct tree_drive *drive)
+mrmr_err tree_drive_guard(struct tree_drive *drive, struct pool_drive *own)
 {
-    struct pool_drive *own = drive->drive;
     struct drv_stat root;
     struct drv *guard;
     const struct drv_guard_options options = {.threads = DRIVE_THREADS,
@@ -128,7 +126,8 @@ static bool probe_is_ours(struct tree_drive *drive, const struct tree_probe *pro
         meta_drives(pool->meta, &metas, &n))
         return false;
     for (size_t i = 0; i < n; i++)
-        if (metas[i].id == drive->drive->meta.id && metas[i].state != META_DRIVE_RETIRED)
+        if (metas[i].id == drive->drive->meta.id && metas[i].state != META_DRIVE_RETIRED &&
+            mrmr_uuid_equal(&metas[i].uuid, &probe->found.uuid))
             ours = pool_session_judge(&metas[i], &probe->found.session) != POOL_SESSION_STRANGE;
     meta_drives_free(metas, n);
     return ours;
@@ -170,7 +169,11 @@ static bool probe_put_to_use(struct tree_drive *drive, struct tree_probe *probe)
     }
     info_take(own);
     own->presence = POOL_PRESENT;
-    return true;
+    if (tree_drive_is_member(drive))
+        return true;
+    mrmr_fail(MRMR_OFFLINE, "it has left its place in the pool just now");
+    drv_guard_cut(own->drv, MRMR_OFFLINE);
+    return false;
 }
 
 static bool is_returning(const struct tree_drive *drive)
@@ -259,96 +262,6 @@ bool tree_drive_look(struct tree_drive *drive, bool may_start)
     drive->probe = NULL;
     probe_put(probe);
     return false;
-}
-
-/* --- the list --- */
-
-/* One of the pool's drives as the tree's next. */
-static mrmr_err drives_take(struct pool_tree *tree, struct pool_drive *own)
-{
-    struct tree_drive *drive = &tree->drive[tree->ndrives];
-    pthread_mutex_init(&drive->keeping, NULL);
-    pthread_mutex_init(&drive->placing, NULL);
-    pthread_mutex_init(&drive->known_lock, NULL);
-    drive->tree = tree;
-    drive->drive = own;
-    return drive_guard(drive);
-}
-
-static void drives_show(struct pool_tree *tree)
-{
-    mrmr_locked(&tree->lock);
-    size_t i = tree->ndrives;
-    if (tree->drive[i].drive->meta.state != META_DRIVE_RETIRED)
-        tree_set_add(&tree->root->on, i);
-    tree->ndrives = i + 1;
-}
-
-/* Readers of the list go on while it grows: it has room from the start. */
-static mrmr_err drives_reserve(struct pool *pool)
-{
-    struct pool_drive **room = reallocarray(pool->drives, TREE_DRIVES_MAX, sizeof *room);
-    if (!room)
-        return mrmr_nomem();
-    pool->drives = room;
-    return MRMR_OK;
-}
-
-mrmr_err tree_drives_start(struct pool_tree *tree)
-{
-    struct pool *pool = tree->pool;
-    uint64_t timeout;
-    MRMR_TRY(pool_setting_u64(pool, "drive-timeout", &timeout));
-    tree->deadline = (int64_t)timeout * MRMR_NS_PER_S;
-    if (pool->ndrives > TREE_DRIVES_MAX)
-        return mrmr_fail(MRMR_UNSUPPORTED, "a pool of more than %d drives", TREE_DRIVES_MAX);
-    tree->drive = calloc(TREE_DRIVES_MAX, sizeof *tree->drive);
-    if (!tree->drive)
-        return mrmr_nomem();
-    MRMR_TRY(drives_reserve(pool));
-    for (size_t i = 0; i < pool->ndrives; i++) {
-        MRMR_TRY(drives_take(tree, pool->drives[i]));
-        drives_show(tree);
-    }
-    return MRMR_OK;
-}
-
-/* The catalog's entry is moved in. Ids only rise, so the new one is the last. */
-static mrmr_err drives_add(struct pool_tree *tree, struct meta_drive *meta)
-{
-    struct pool *pool = tree->pool;
-    struct pool_drive *drive;
-    size_t i = pool->ndrives;
-    if (i == TREE_DRIVES_MAX)
-        return mrmr_fail(MRMR_UNSUPPORTED, "more than %d drives", TREE_DRIVES_MAX);
-    MRMR_TRY(pool_drive_create(meta, &drive));
-    mrmr_fail(MRMR_OFFLINE, "it was added just now");
-    pool_drive_verdict(drive, POOL_AWAY);
-    mrmr_err err = drives_take(tree, drive);
-    if (err) { /* nobody has seen it; the next look tries again */
-        pool_drive_destroy(drive);
-        return err;
-    }
-    pthread_rwlock_wrlock(&pool->drives_gate);
-    pool->drives[i] = drive;
-    pool->ndrives = i + 1;
-    pthread_rwlock_unlock(&pool->drives_gate);
-    drives_show(tree);
-    mrmr_log(MRMR_LOG_INFO, "drive %s: it was added to the pool", drive->meta.name);
-    return MRMR_OK;
-}
-
-void tree_drives_grow(struct pool_tree *tree)
-{
-    struct meta_drive *metas = NULL;
-    size_t n = 0;
-    mrmr_err err = meta_drives(tree->pool->meta, &metas, &n);
-    for (size_t i = 0; !err && i < n; i++)
-        if (metas[i].state != META_DRIVE_RETIRED && !pool_drive_by_id(tree->pool, metas[i].id))
-            err = drives_add(tree, &metas[i]);
-    meta_drives_free(metas, n);
-    if (err)
-        mrmr_log_story(MRMR_LOG_INFO, "looking for new drives");
 }
 
 void tree_drive_leave(struct tree_drive *drive)

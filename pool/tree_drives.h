@@ -57,7 +57,7 @@ struct tree_probe;
 
 struct tree_drive {
     struct pool_tree *tree;
-    struct pool_drive *drive;
+    struct pool_drive *_Atomic drive; /* another one takes its place: tree_members.c */
     _Atomic uint64_t dev;    /* of its root, while it is live; for what is mounted below it */
     struct drv_watch *watch; /* NULL: none. Changed by the monitor only, under the lock */
     unsigned watch_users;    /* guarded by lock */
@@ -96,12 +96,22 @@ bool tree_silent(struct tree_drive *drive, mrmr_err err);
 
 /* --- tree_drives.c --- */
 
-mrmr_err tree_drives_start(struct pool_tree *tree);
-/* Drives that were added to the pool since. The monitor's. */
-void tree_drives_grow(struct pool_tree *tree);
+/* From now on every op on it goes through a guard, which is to be the tree's at this place. */
+mrmr_err tree_drive_guard(struct tree_drive *drive, struct pool_drive *own);
 /* At what is at the root of a drive that is out of service, or gave an error. The monitor's. True: a
  * look is under way. */
 bool tree_drive_look(struct tree_drive *drive, bool may_start);
 void tree_drive_leave(struct tree_drive *drive);
+
+/* --- tree_members.c: the pool's drives, as the catalog has them now --- */
+
+mrmr_err tree_drives_start(struct pool_tree *tree);
+/* Those that were added since, that have left, and what is set of them. The monitor's. True: any that
+ * is out of service is to be looked for now. */
+bool tree_drives_follow(struct pool_tree *tree);
+/* Among the writers: none is in service that is not what the catalog of this epoch has in its place. */
+mrmr_err tree_drives_look_among(struct pool_tree *tree, uint64_t epoch);
+/* What serves in this place is what the catalog has there now. */
+bool tree_drive_is_member(struct tree_drive *drive);
 
 #endif

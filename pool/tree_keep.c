@@ -141,7 +141,9 @@ mrmr_err tree_change_begin(struct pool_tree *tree, uint64_t *ret_epoch)
     if (!tree->keeper)
         return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
     MRMR_TRY(pool_writers_begin(tree->keeper->writers, ret_epoch));
-    mrmr_err err = tree_replaced_look_among(tree);
+    mrmr_err err = tree_drives_look_among(tree, *ret_epoch);
+    if (!err)
+        err = tree_replaced_look_among(tree);
     if (err)
         pool_writers_end();
     return err;

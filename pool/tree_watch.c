@@ -437,9 +437,7 @@ static void monitor_drives(struct monitor *monitor)
 {
     struct pool_tree *tree = monitor->tree;
     int64_t now = mrmr_clock_monotonic();
-    bool may_start = now >= monitor->look_at, looking = false;
-    if (may_start)
-        tree_drives_grow(tree);
+    bool may_start = tree_drives_follow(tree) || now >= monitor->look_at, looking = false;
     for (size_t i = 0; i < tree->ndrives; i++)
         looking = tree_drive_look(&tree->drive[i], may_start) || looking;
     if (may_start)

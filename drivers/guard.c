@@ -41,8 +41,10 @@ static const int64_t posted_most = 100 * 1000 * 1000; /* ns that a job does what
 struct guard {
     struct drv drv;
     struct drv_guard_options options;
-    atomic_uint refs;        /* the drive itself, and every inner drive */
-    atomic_uint stuck, late; /* of them, those with a hold */
+    atomic_uint refs;  /* the drive itself, and every inner drive */
+    atomic_uint stuck; /* jobs that were given up and have not come back */
+    atomic_uint
+        late; /* of them, and of those that ran when their drive was cut off, all that are held */
 
     pthread_mutex_t lock;
     /* Guarded by lock. */
@@ -71,7 +73,8 @@ struct guard_inner {
     struct guard_job *posted, **posted_last; /* nobody waits for them */
     unsigned nposted, posting;               /* of those: that wait; that run */
     unsigned brief;                          /* jobs that run and have not taken long */
-    const struct guard_job *posting_last;    /* the one begun last, if it runs still */
+    unsigned held, gave_up; /* held ones that run; of them, those that were given up */
+    const struct guard_job *posting_last; /* the one begun last, if it runs still */
 };
 
 enum { POSTED_MANY = 64 };
@@ -209,6 +212,9 @@ static void job_begin_locked(struct guard_inner *inner, struct guard_job *job)
     job->brief = job->waited && !job->slow && !job->is_long;
     inner->slow += job->slow;
     inner->brief += job->brief;
+    inner->held += job->held;
+    if (inner->cut)
+        atomic_fetch_add(&inner->guard->late, job->held);
 }
 
 static void job_not_brief_locked(struct guard_inner *inner, struct guard_job *job)
@@ -275,10 +281,12 @@ static void worker_done(struct guard_inner *inner, struct guard_job *job, mrmr_e
 {
     {
         mrmr_locked(&inner->lock);
-        if (job->state == GUARD_GIVEN_UP) {
-            atomic_fetch_sub(&inner->guard->stuck, 1);
+        const bool gave_up = job->state == GUARD_GIVEN_UP;
+        atomic_fetch_sub(&inner->guard->stuck, gave_up);
+        if (gave_up || inner->cut)
             atomic_fetch_sub(&inner->guard->late, job->held);
-        }
+        inner->held -= job->held;
+        inner->gave_up -= gave_up && job->held;
         if (job->slow) {
             inner->slow--;
             inner->slow_ended = mrmr_clock_monotonic();
@@ -407,10 +415,14 @@ static bool job_post_locked(struct guard_inner *inner, struct guard_job *job, bo
 
 /* --- cutting off --- */
 
-/* Everyone who waits is answered. What nobody waits for stays in the queue, and is run. */
+/* Everyone who waits is answered. What nobody waits for stays in the queue, and is run. What runs is late
+ * from this moment: its caller may not have noticed yet that it is given up. */
 static void inner_cut(struct guard_inner *inner, mrmr_err why)
 {
     mrmr_locked(&inner->lock);
+    if (inner->cut)
+        return;
+    atomic_fetch_add(&inner->guard->late, inner->held - inner->gave_up);
     inner->cut = true;
     inner->why = why;
     for (struct guard_job *job = inner->first; job; job = job->next)
@@ -430,11 +442,12 @@ static bool guard_take_out(struct guard *guard, const struct guard_inner *inner)
     return true;
 }
 
+/* First what runs is late, then whoever asks sees that nothing is served. */
 static void guard_cut_inner(struct guard *guard, struct guard_inner *inner, mrmr_err why)
 {
+    inner_cut(inner, why);
     if (!guard_take_out(guard, inner))
         return;
-    inner_cut(inner, why);
     guard_inner_put(inner);
     if (guard->options.cut)
         guard->options.cut(why, guard->options.arg);
@@ -480,7 +493,9 @@ static void job_leave_locked(struct guard_inner *inner, struct guard_job *job)
     if (job->state == GUARD_RUNNING) {
         job->state = GUARD_GIVEN_UP;
         atomic_fetch_add(&inner->guard->stuck, 1);
-        atomic_fetch_add(&inner->guard->late, job->held);
+        inner->gave_up += job->held;
+        if (!inner->cut) /* else it is counted already */
+            atomic_fetch_add(&inner->guard->late, job->held);
         if (job->held)
             drv_hold_gave_up(inner->guard->options.id);
         return;

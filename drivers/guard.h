@@ -55,8 +55,9 @@ void drv_guard_cut(struct drv *guard, mrmr_err why);
 bool drv_guard_serves(struct drv *guard);
 /* Ops that were given up and have not come back. */
 unsigned drv_guard_stuck(struct drv *guard);
-/* Of these, changes, and all for which somebody holds (hold.h). Whoever puts an inner drive in before
- * they are over may have a later change overtaken by them. */
+/* Changes, and all for which somebody holds (hold.h), of these and of those that ran when their inner
+ * drive was cut off. Whoever puts an inner drive in before they are over may have a later change
+ * overtaken by them. */
 unsigned drv_guard_late(struct drv *guard);
 
 #endif

@@ -25,6 +25,7 @@ static void drive_cut(mrmr_err why, void *arg)
 {
     struct tree_drive *drive = arg;
     (void)why;
+    drive->cuts++;
     pool_pointers_forget(drive->drive->drv);
     tree_catalog_forget(drive);
     {
@@ -67,6 +68,7 @@ struct tree_probe { /* shared by the monitor and a thread; the last frees it */
     atomic_uint refs;
     atomic_bool done;
     char *uri;
+    unsigned cuts; /* of the drive, when it began */
     /* Set before done. */
     mrmr_err err;
     struct drv *drv;
@@ -105,6 +107,7 @@ static void probe_start(struct tree_drive *drive)
         return;
     }
     probe->refs = 2;
+    probe->cuts = drive->cuts;
     if (pthread_create(&thread, NULL, probe_run, probe)) {
         probe->refs = 1;
         probe_put(probe);
@@ -212,12 +215,37 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
     mrmr_log(MRMR_LOG_INFO, "drive %s: it is back", drive->drive->meta.name);
 }
 
+/* A change that was given up may land after a later one: until it is over the drive is away. */
+static bool nothing_hangs(struct tree_drive *drive)
+{
+    /* Also one of a mount that was killed. */
+    return !drv_guard_late(drive->drive->drv) && !pool_drive_hangs(drive->tree->pool, drive->drive);
+}
+
+/* What was found says something of the drive as it is now. A look may have begun while it was in service,
+ * before something hung on it. */
+static bool probe_is_good(struct tree_drive *drive, const struct tree_probe *probe)
+{
+    return probe->cuts == drive->cuts && nothing_hangs(drive) && probe_is_ours(drive, probe);
+}
+
+/* It is not there any more, or another is, or its medium fails. What the process lacks, as memory or
+ * descriptors, says nothing of the drive. */
+static bool probe_says_bad(const struct tree_drive *drive, const struct tree_probe *probe)
+{
+    const enum mrmr_class class = mrmr_class_of(probe->err);
+    if (!probe->err)
+        return !mrmr_uuid_equal(&probe->found.uuid, &drive->drive->meta.uuid);
+    return class == MRMR_CLASS_UNAVAILABLE || class == MRMR_CLASS_CORRUPT ||
+           class == MRMR_CLASS_ABSENT || probe->err == MRMR_NOT_DIR || probe->err == MRMR_LOOP;
+}
+
 /* A drive that gave errors, and whose identity cannot be read any more, is of no use. One that can
  * be read may have a bad place: its files are read by reconstruction where they must be. */
 static void probe_judge(struct tree_drive *drive, struct tree_probe *probe)
 {
     if (!tree_live(drive)) {
-        if (probe_is_ours(drive, probe))
+        if (probe_is_good(drive, probe))
             probe_take(drive, probe);
         return;
     }
@@ -225,8 +253,9 @@ static void probe_judge(struct tree_drive *drive, struct tree_probe *probe)
         mrmr_locked(&drive->tree->lock);
         drive->suspect = false;
     }
-    if (probe->err) {
-        mrmr_fail(MRMR_OFFLINE, "it gives errors, and its identity cannot be read");
+    if (probe_says_bad(drive, probe)) {
+        mrmr_fail(MRMR_OFFLINE, "it gives errors, and its identity cannot be read%s",
+            probe->err ? "" : ": another drive is where it was");
         drv_guard_cut(drive->drive->drv, MRMR_OFFLINE);
     }
 }
@@ -239,16 +268,11 @@ static bool probe_wanted(struct tree_drive *drive)
     return drive->drive->meta.state != META_DRIVE_RETIRED && (drive->suspect || !tree_live(drive));
 }
 
-/* A change that was given up may land after a later one: until it is over the drive is away. */
 static bool probe_may_start(struct tree_drive *drive)
 {
     enum { STUCK_MOST = 32 };
-    struct drv *guard = drive->drive->drv;
-    if (drv_guard_stuck(guard) >= STUCK_MOST)
-        return false;
-    /* Also one of a mount that was killed. */
-    return tree_live(drive) ||
-           (!drv_guard_late(guard) && !pool_drive_hangs(drive->tree->pool, drive->drive));
+    return drv_guard_stuck(drive->drive->drv) < STUCK_MOST &&
+           (tree_live(drive) || nothing_hangs(drive));
 }
 
 bool tree_drive_look(struct tree_drive *drive, bool may_start)

@@ -68,6 +68,7 @@ struct tree_drive {
     bool forgot;   /* that something was owed on it, by a node that is no more; guarded by lock */
     uint64_t loss; /* the loss of that; guarded by lock */
     struct tree_probe *probe; /* the monitor's */
+    atomic_uint cuts;         /* so far */
 
     pthread_mutex_t known_lock;
     struct pool_names *known; /* guarded by known_lock; tree_catalog.c's */

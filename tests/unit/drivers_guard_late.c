@@ -6,6 +6,8 @@
 #include "drivers_guard_world.h"
 
 #include "base/cleanup.h"
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -191,6 +193,53 @@ static void test_late_create(void **state)
     drv_close(raw);
 }
 
+struct hanging {
+    struct guarded_world *w;
+    sem_t begun, go_on;
+};
+
+static void hang_here(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct hanging *hanging = arg;
+    (void)op, (void)path;
+    sem_post(&hanging->begun);
+    sem_wait(&hanging->go_on);
+}
+
+static void *hanging_call(void *arg)
+{
+    late_attr(((struct hanging *)arg)->w);
+    return NULL;
+}
+
+/* It runs while its drive is cut off, and its caller waits still: whoever is told of the cut sees that
+ * it may happen yet. */
+static void test_late_from_the_cut_on(void **state)
+{
+    struct guarded_world *w = *state;
+    struct hanging hanging = {.w = w};
+    pthread_t caller;
+    sem_init(&hanging.begun, 0, 0);
+    sem_init(&hanging.go_on, 0, 0);
+    const struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_SET_ATTR, .action = DRV_FAULT_HOOK, .hook = hang_here, .arg = &hanging};
+    guarded_put(w);
+    assert_ok(drv_fault_add(w->fault, &rule, NULL));
+    assert_int_equal(pthread_create(&caller, NULL, hanging_call, &hanging), 0);
+    assert_int_equal(sem_wait(&hanging.begun), 0);
+    assert_int_equal(drv_guard_late(w->guard), 0);
+    drv_guard_cut(w->guard, MRMR_OFFLINE);
+    assert_int_equal(drv_guard_late(w->guard), 1);
+    pthread_join(caller, NULL); /* he has given up */
+    assert_int_equal(drv_guard_late(w->guard), 1);
+    sem_post(&hanging.go_on);
+    while (drv_guard_late(w->guard))
+        pause_a_while();
+    assert_int_equal(drv_guard_stuck(w->guard), 0);
+    sem_destroy(&hanging.begun);
+    sem_destroy(&hanging.go_on);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +247,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_late_open, guarded_setup, guarded_teardown),
         cmocka_unit_test_setup_teardown(test_late_changes, guarded_setup, guarded_teardown),
         cmocka_unit_test_setup_teardown(test_late_create, guarded_setup, guarded_teardown),
+        cmocka_unit_test_setup_teardown(test_late_from_the_cut_on, guarded_setup, guarded_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

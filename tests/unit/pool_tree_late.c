@@ -277,6 +277,73 @@ static void test_a_mode_is_set_late(void **state)
     end_hanging(&w, &hang);
 }
 
+/* On one bad sector, and until its identity was read the drive is looked at. */
+static void one_error(struct world *w, const struct drv_fault_rule *identity)
+{
+    rig_ok(drv_fault_add(w->rig->drive[0].fault, identity, NULL));
+    tree_silent(&w->tree->drive[0], MRMR_IO);
+}
+
+/* A look that began while the drive was in service ends after a write hung there: that what it found is
+ * the drive's does not put it back, for the write may be carried out yet. */
+static void test_a_look_from_before(void **state)
+{
+    struct world w;
+    struct hang hang, look;
+    (void)state;
+    begin_hanging(&w, &hang, 306);
+    sem_init(&look.begun, 0, 0);
+    sem_init(&look.go_on, 0, 0);
+    const struct drv_fault_rule identity = {.ops = DRV_FAULT_FILE_OPEN | DRV_FAULT_FILE_READ,
+        .prefix = POOL_DOT "/drive",
+        .times = 1,
+        .action = DRV_FAULT_HOOK,
+        .hook = hang_here,
+        .arg = &look};
+    one_error(&w, &identity);
+    assert_int_equal(sem_wait(&look.begun), 0);
+    write_that_hangs(&w, &hang);
+    sem_post(&look.go_on);
+    for (unsigned i = 0; i < 50; i++, moment()) /* the monitor comes by ten times a second */
+        assert_false(tree_live(&w.tree->drive[0]));
+    assert_int_equal(drv_guard_late(w.tree->drive[0].drive->drv), 1);
+    it_ends(&w, &hang);
+    wait_live(&w, 0);
+    close_tree(&w);
+    end_hanging(&w, &hang);
+    sem_destroy(&look.begun);
+    sem_destroy(&look.go_on);
+}
+
+static bool is_suspect(struct world *w)
+{
+    mrmr_locked(&w->tree->lock);
+    return w->tree->drive[0].suspect;
+}
+
+/* That a process has no descriptor or no memory for a look says nothing of the drive; that its medium
+ * fails does. */
+static void test_a_look_without_memory(void **state)
+{
+    struct world w;
+    struct drv_fault_rule identity = {
+        .ops = DRV_FAULT_FILE_OPEN, .prefix = POOL_DOT "/drive", .times = 1, .err = MRMR_NOMEM};
+    (void)state;
+    begin(&w, RIG_MEM, 307);
+    one_error(&w, &identity);
+    while (is_suspect(&w))
+        moment();
+    for (unsigned i = 0; i < 20; i++, moment())
+        assert_true(tree_live(&w.tree->drive[0]));
+    identity.err = MRMR_IO;
+    one_error(&w, &identity);
+    while (tree_live(&w.tree->drive[0]))
+        moment();
+    wait_live(&w, 0);
+    close_tree(&w);
+    end_after(&w);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -286,6 +353,8 @@ int main(void)
         cmocka_unit_test(test_a_drive_stays_away_meanwhile),
         cmocka_unit_test(test_a_create_comes_late),
         cmocka_unit_test(test_a_mode_is_set_late),
+        cmocka_unit_test(test_a_look_from_before),
+        cmocka_unit_test(test_a_look_without_memory),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_late", tests, NULL, NULL);

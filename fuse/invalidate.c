@@ -4,13 +4,17 @@
  */
 #include "fuse/mfs.h"
 
+#include <errno.h>
 #include <string.h>
 
+/* A name that the kernel does not know may be a new one: it keeps the folder's list on, and with it that
+ * there is no such name, unless that is told of apart. */
 static void name_changed(uint64_t folder, const char *name, void *arg)
 {
     struct mfs *mfs = arg;
-    if (mfs->session)
-        fuse_lowlevel_notify_inval_entry(mfs->session, folder, name, strlen(name));
+    if (mfs->session &&
+        fuse_lowlevel_notify_inval_entry(mfs->session, folder, name, strlen(name)) == -ENOENT)
+        fuse_lowlevel_notify_inval_inode(mfs->session, folder, 0, 0);
 }
 
 static void node_changed(uint64_t node, bool bytes, void *arg)

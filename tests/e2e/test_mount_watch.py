@@ -140,6 +140,19 @@ def test_changes_on_the_drives_are_seen(world):
     world.shows("a/new", b"a file")
 
 
+def test_a_list_that_is_kept(world):
+    """The kernel keeps a folder's list, and may know nothing of a name that comes or goes: nobody asked for it."""
+    for name in ("one", "gone"):
+        world.write("red", "a/" + name, b"1")
+    world.start()
+    for _ in range(2):
+        assert sorted(os.listdir(world.at("a"))) == ["gone", "one"]
+    world.write("red", "a/new", b"2")
+    until(lambda: sorted(os.listdir(world.at("a"))) == ["gone", "new", "one"], 10)
+    os.unlink(world.on("red", "a/gone"))
+    until(lambda: sorted(os.listdir(world.at("a"))) == ["new", "one"], 10)
+
+
 def test_a_working_folder_is_told_what_another_drive_brings(world):
     """A process that sits in a folder looks nothing up above it, and still sees a copy that appears."""
     world.write("red", "a/one", b"1")

@@ -306,13 +306,24 @@ void mfs_removexattr(fuse_req_t req, fuse_ino_t node, const char *name)
 
 /* --- bytes --- */
 
+/* The kernel appends where the file ended when it asked last, and a write does not make it ask again. What
+ * it flushes of a mapping belongs where it is. (To write elsewhere through a descriptor that appends, as
+ * RWF_NOAPPEND would, is not told to us, and appends.) */
+static mrmr_err write_bytes(
+    const char *buf, size_t size, off_t off, const struct fuse_file_info *fi)
+{
+    if (fi->flags & O_APPEND && !fi->writepage)
+        return pool_tree_file_append(mfs_file(fi), (uint64_t)off, buf, size);
+    return pool_tree_file_write(mfs_file(fi), (uint64_t)off, buf, size);
+}
+
 void mfs_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size, off_t off,
     struct fuse_file_info *fi)
 {
     struct costs costs;
     mrmr_err err = costs_begin(req, node, fi->writepage, &costs);
     if (!err)
-        err = pool_tree_file_write(mfs_file(fi), (uint64_t)off, buf, size);
+        err = write_bytes(buf, size, off, fi);
     costs_end(&costs);
     if (err)
         return mfs_reply_failed(req, err);

@@ -400,6 +400,10 @@ int pool_tree_file_undirect(struct pool_tree_file *file);
 /* Whole, or an error: then part of it may be written. */
 mrmr_err pool_tree_file_write(
     struct pool_tree_file *file, uint64_t offset, const void *buf, size_t size);
+/* The same where the file ends on its drive, whatever the caller believes; who believed otherwise is told
+ * that the bytes are not what he has. What is appended on the drive at the same instant may be lost. */
+mrmr_err pool_tree_file_append(
+    struct pool_tree_file *file, uint64_t believed, const void *buf, size_t size);
 /* As fallocate(2) does it. */
 enum pool_range {
     POOL_RANGE_ALLOCATE,

@@ -5,9 +5,16 @@
  * Each is one change (tree_keep.c): among the writers, what counts of the part that it touches is
  * kept, the drive does it, and only then the caller is told. Nothing is held back. What is kept is
  * kept as the process; bytes that may take room are written as whom the file was opened for.
+ *
+ * An append goes to where the file ends on its drive, asked for at that moment, and not to where whoever
+ * appends believes it to end: what was appended on the drive since would be written over. One append at a
+ * time of a node. Crash argument: it is a write from there on, of bytes that nothing counts on; what
+ * counts of the leaf in which the file ends is kept before, as of any write. One that is tried again after
+ * some of it may have been written goes to the same place again, or those bytes would be there twice.
  */
 #include "pool/tree_change.h"
 #include "pool/tree_file.h"
+#include "pool/tree_watch.h"
 
 #include <string.h>
 
@@ -21,6 +28,14 @@ struct change {
     const struct pool_caller *caller; /* who needs the room; NULL: nobody, or the process */
     mrmr_err (*fn)(struct drv_file *file, void *arg);
     void *arg;
+    struct writing *appends; /* NULL: it is known which bytes are touched */
+};
+
+struct writing {
+    uint64_t offset;
+    const void *buf;
+    size_t size;
+    bool begun; /* some of it may be written */
 };
 
 static _Thread_local const struct pool_caller *changing_as;
@@ -43,11 +58,28 @@ static mrmr_err change_as(const struct change *change, struct drv_file *file)
     return change->fn(file, change->arg);
 }
 
+/* Where the file ends now. */
+static mrmr_err append_place(struct change *change, struct drv_file *file)
+{
+    struct writing *writing = change->appends;
+    struct drv_stat stat;
+    if (writing->begun)
+        return MRMR_OK;
+    MRMR_TRY(drv_file_stat(file, &stat));
+    if (stat.size > INT64_MAX - writing->size)
+        return mrmr_fail(MRMR_INVALID, "a file is not that large");
+    writing->offset = change->from = stat.size;
+    change->to = stat.size + writing->size;
+    return MRMR_OK;
+}
+
 static mrmr_err change_made(
-    const struct change *change, const struct tree_original *original, uint64_t epoch)
+    struct change *change, const struct tree_original *original, uint64_t epoch)
 {
     const struct tree_inode inode = {change->drive, tree_original_ino(original)};
     struct drv_file *file = tree_original_file(original);
+    if (change->appends)
+        MRMR_TRY(append_place(change, file));
     /* What only grows is noted all the same: the catalog does not have it as it is from now on. */
     MRMR_TRY(tree_keep_bytes(change->tree, change->node, &inode, file,
         change->keeps ? 0 : change->from, change->keeps ? 0 : change->to, epoch));
@@ -59,15 +91,14 @@ static mrmr_err change_made(
     return err;
 }
 
-static mrmr_err change_run(
-    const struct change *change, struct tree_original *original, uint64_t epoch)
+static mrmr_err change_run(struct change *change, struct tree_original *original, uint64_t epoch)
 {
     mrmr_err err = original ? change_made(change, original, epoch)
                             : mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
     return mrmr_err_drive(err, change->tree->drive[change->drive].drive->meta.name);
 }
 
-static mrmr_err change_try(struct pool_tree_file *file, const struct change *change)
+static mrmr_err change_try(struct pool_tree_file *file, struct change *change)
 {
     uint64_t epoch;
     MRMR_TRY(tree_change_begin(change->tree, &epoch));
@@ -124,34 +155,74 @@ static mrmr_err change_file(struct pool_tree_file *file, struct change *change)
 
 /* --- writing --- */
 
-struct writing {
-    uint64_t offset;
-    const void *buf;
-    size_t size;
-};
-
 static mrmr_err write_now(struct drv_file *file, void *arg)
 {
-    const struct writing *writing = arg;
+    struct writing *writing = arg;
+    writing->begun = true;
     return drv_file_write(file, writing->offset, writing->buf, writing->size);
+}
+
+static mrmr_err write_file(struct pool_tree_file *file, struct writing *writing, bool appends)
+{
+    struct change change = {.tree = tree_file_tree(file),
+        .from = writing->offset,
+        .to = writing->offset + writing->size,
+        .fn = write_now,
+        .arg = writing,
+        .appends = appends ? writing : NULL};
+    if (writing->size > INT64_MAX || writing->offset > INT64_MAX - writing->size)
+        return mrmr_fail(MRMR_INVALID, "a file is not that large");
+    if (!writing->size)
+        return MRMR_OK;
+    MRMR_TRY(change_file(file, &change));
+    atomic_fetch_add(&change.tree->drive[change.drive].placed, writing->size);
+    return MRMR_OK;
 }
 
 mrmr_err pool_tree_file_write(
     struct pool_tree_file *file, uint64_t offset, const void *buf, size_t size)
 {
-    struct writing writing = {offset, buf, size};
-    struct change change = {.tree = tree_file_tree(file),
-        .from = offset,
-        .to = offset + size,
-        .fn = write_now,
-        .arg = &writing};
-    if (size > INT64_MAX || offset > INT64_MAX - size)
-        return mrmr_fail(MRMR_INVALID, "a file is not that large");
-    if (!size)
-        return MRMR_OK;
-    MRMR_TRY(change_file(file, &change));
-    atomic_fetch_add(&change.tree->drive[change.drive].placed, size);
-    return MRMR_OK;
+    return write_file(file, &(struct writing){offset, buf, size, false}, false);
+}
+
+/* --- appending --- */
+
+static void append_begin(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    while (node->appending)
+        pthread_cond_wait(&tree->moved, &tree->lock);
+    node->appending = true;
+}
+
+static void append_end(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    node->appending = false;
+    pthread_cond_broadcast(&tree->moved);
+}
+
+/* Whoever appended has these bytes in his pages at another place than the one where they are. He is not told
+ * here: he may hold those pages until this request is answered. */
+static void append_elsewhere(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    node->changes++;
+    tree_later_locked(tree, TREE_TELL, node->number, "");
+}
+
+mrmr_err pool_tree_file_append(
+    struct pool_tree_file *file, uint64_t believed, const void *buf, size_t size)
+{
+    struct writing writing = {believed, buf, size, false};
+    struct pool_tree *tree = tree_file_tree(file);
+    struct tree_node *node = tree_file_node(file);
+    append_begin(tree, node);
+    mrmr_err err = write_file(file, &writing, true);
+    append_end(tree, node);
+    if (writing.offset != believed)
+        append_elsewhere(tree, node);
+    return err;
 }
 
 /* --- its size --- */
@@ -164,7 +235,7 @@ static mrmr_err truncate_now(struct drv_file *file, void *arg)
 mrmr_err tree_truncate(struct pool_tree *tree, struct tree_node *node, size_t drive,
     struct tree_original *original, uint64_t size, uint64_t epoch)
 {
-    const struct change change = {.tree = tree,
+    struct change change = {.tree = tree,
         .node = node,
         .drive = drive,
         .from = size,

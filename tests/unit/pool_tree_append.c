@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Appends through the live tree go to where the file ends on its drive, wherever the caller believes that
+ * to be: also among many, also when a first try has written some of it.
+ */
+#include "tests/unit/pool_tree_world.h"
+
+#include "base/cleanup.h"
+#include "tests/support/pause.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { THREADS = 4, APPENDS = 50, LINE = 100 };
+
+/* The rig knows of it. */
+static void append_part(struct world *w, struct pool_tree_file *file, const char *path,
+    uint64_t believed, uint64_t size)
+{
+    struct rig_file *known = rig_find(w->rig, path);
+    mrmr_autofree uint8_t *buf = malloc(size);
+    const uint64_t end = known->size;
+    known->patch[known->patches++] = (struct rig_patch){end, size, rig_random(w->rig, UINT64_MAX)};
+    known->size = end + size;
+    rig_expected(known, end, buf, size);
+    rig_ok(pool_tree_file_append(file, believed, buf, size));
+}
+
+/* What is appended on the drive meanwhile stays, and what is kept of the leaf in which it ended is what
+ * stripes count on. */
+static void test_where_it_ends(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 410);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    const uint64_t believed = rig_find(w.rig, "f0")->size;
+    rig_append(w.rig, "f0", RIG_MIB + 77);
+    append_part(&w, file, "f0", believed, 1000);
+    append_part(&w, file, "f0", believed + 1000, 1000);
+    rig_truncate(w.rig, "f0", RIG_MIB / 2);
+    append_part(&w, file, "f0", believed + 2000, 1000);
+    assert_int_equal(look(&w, POOL_ROOT, "f0").size, RIG_MIB / 2 + 1000);
+    rig_check_originals(w.rig);
+    pool_tree_file_close(file);
+    close_tree(&w);
+    end_after(&w);
+}
+
+static void *append_lines(void *arg)
+{
+    struct pool_tree_file *file = arg;
+    char line[LINE];
+    memset(line, 'a', sizeof line);
+    for (unsigned i = 0; i < APPENDS; i++)
+        if (pool_tree_file_append(file, 0, line, sizeof line))
+            return NULL;
+    return file;
+}
+
+static void test_many_at_once(void **state)
+{
+    struct pool_tree_file *file[THREADS];
+    pthread_t thread[THREADS];
+    struct pool_attr attr;
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 411);
+    rig_ok(pool_tree_create(w.tree, NULL, POOL_ROOT, "log", 0600, &attr, &file[0]));
+    for (unsigned i = 1; i < THREADS; i++)
+        file[i] = open_node(&w, attr.node);
+    for (unsigned i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, append_lines, file[i]), 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        void *done;
+        pthread_join(thread[i], &done);
+        assert_ptr_equal(done, file[i]);
+    }
+    rig_ok(pool_tree_file_attr(file[0], &attr));
+    assert_int_equal(attr.size, THREADS * APPENDS * LINE);
+    for (unsigned i = 0; i < THREADS; i++)
+        pool_tree_file_close(file[i]);
+    close_tree(&w);
+    end_after(&w);
+}
+
+/* The drive is full when some of it is written: it goes whole to another, once. */
+static void test_tried_again(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 412);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    const struct drv_fault_rule full = {.ops = DRV_FAULT_FILE_WRITE,
+        .prefix = "f0",
+        .times = 1,
+        .action = DRV_FAULT_SHORT,
+        .bytes = 400,
+        .err = MRMR_SPACE};
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &full, NULL));
+    append_part(&w, file, "f0", 0, 1000);
+    assert_int_equal(look(&w, POOL_ROOT, "f0").size, rig_find(w.rig, "f0")->size);
+    for (unsigned d = 1; d < DRIVES; d++)
+        if (rig_holds(w.rig, d, "f0"))
+            rig_find(w.rig, "f0")->drive = d;
+    rig_check_originals(w.rig);
+    pool_tree_file_close(file);
+    close_tree(&w);
+    end_after(&w);
+}
+
+static void on_node(uint64_t node, bool bytes, void *arg)
+{
+    (void)node;
+    if (bytes)
+        atomic_fetch_add((atomic_uint *)arg, 1);
+}
+
+/* Whoever has the pages is told where they are wrong, and only there. */
+static void test_told(void **state)
+{
+    struct world w;
+    char dir[300];
+    atomic_uint told = 0;
+    const struct pool_tree_events events = {.node_changed = on_node, .arg = &told};
+    (void)state;
+    begin(&w, RIG_MEM, 413);
+    close_tree(&w);
+    snprintf(dir, sizeof dir, "%s/pool", w.rig->dir);
+    rig_ok(pool_open(dir, POOL_LOOK, "test", &w.pool));
+    rig_ok(pool_tree_open(w.pool, &events, &w.tree));
+    struct pool_tree_file *file = open_file(&w, "f0");
+    const uint64_t end_is = rig_find(w.rig, "f0")->size;
+    append_part(&w, file, "f0", end_is, 1000);
+    append_part(&w, file, "f0", end_is, 1000); /* he has not heard of it */
+    while (!told)
+        pause_a_while();
+    append_part(&w, file, "f0", end_is + 2000, 1000);
+    pool_tree_file_close(file);
+    close_tree(&w);
+    assert_int_equal(told, 1);
+    end_after(&w);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_where_it_ends),
+        cmocka_unit_test(test_many_at_once),
+        cmocka_unit_test(test_tried_again),
+        cmocka_unit_test(test_told),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_tree_append", tests, NULL, NULL);
+}

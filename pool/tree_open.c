@@ -194,6 +194,7 @@ static mrmr_err file_open(struct pool_tree_file *file, bool *ret_same)
         err = opening_share(&opening);
     MRMR_TRY(err);
     file->btime = opening.answered ? opening.stat.btime : opening.known.btime;
+    file->ctime = opening.answered ? opening.stat.ctime : opening.known.ctime;
     file->mtime = opening.answered ? opening.stat.mtime : opening.known.mtime;
     file->size = opening.answered ? opening.stat.size : opening.known.size;
     *ret_same = opened_same(&opening);
@@ -227,6 +228,7 @@ mrmr_err tree_file_made(struct pool_tree *tree, struct tree_node *node, struct d
         opening.drive = file->drive;
         err = opening_take(&opening);
         file->btime = stat->btime;
+        file->ctime = stat->ctime;
         file->mtime = stat->mtime;
         file->size = stat->size;
     }
@@ -293,6 +295,7 @@ void tree_file_open_again(struct pool_tree_file *file)
     if (!err && opening.answered && born && (same || file->writing || file->brought)) {
         err = opening_take(&opening);
         file->btime = opening.stat.btime;
+        file->ctime = same ? opening.stat.ctime : file->ctime;
     }
     drv_file_close(opening.original);
     if (err)

@@ -36,6 +36,7 @@ struct pool_tree_file {
     atomic_bool brought;    /* elsewhere, since it was opened */
     _Atomic size_t drive;   /* where it lies now */
     _Atomic int64_t btime;  /* of the inode */
+    _Atomic int64_t ctime;  /* likewise, with the content that was opened */
     struct tree_node *node; /* counted */
     struct tree_spot spot;  /* when it was opened */
     bool acts;              /* its bytes are written as this user: */

@@ -5,7 +5,8 @@
  * What is made that way is verified and goes through the leaf cache.
  *
  * A file that was written through us is not what the catalog knows of it, whatever its size and time
- * are: from then on its descriptors have no bytes but the original's.
+ * are: from then on its descriptors have no bytes but the original's. The same holds once it is seen to have
+ * been changed on its drive: while that answers it is asked, before bytes are made of what was opened.
  */
 #include "pool/leaf_cache.h"
 #include "pool/tree_file.h"
@@ -38,6 +39,19 @@ static bool written_since(struct pool_tree_file *file)
 {
     mrmr_locked(&file->tree->lock);
     return file->node->writes != file->writes;
+}
+
+/* By somebody else, on its drive. One that does not say is not changed by anybody now. */
+static bool changed_since(struct pool_tree_file *file)
+{
+    const struct tree_drive *drive = &file->tree->drive[file->drive];
+    struct tree_original *original = tree_original_of_file(file);
+    struct drv_stat stat;
+    const bool answered = original && !drv_file_stat(original->file, &stat);
+    tree_original_put(original);
+    return answered &&
+           (stat.size != file->size || stat.mtime != file->mtime ||
+               ((drive->drive->info.caps & DRV_CAP_STABLE_CTIME) && stat.ctime != file->ctime));
 }
 
 /* What the catalog knows of this content. */
@@ -79,7 +93,7 @@ static mrmr_err read_made(
     struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
 {
     struct pool_file *made;
-    if (written_since(file))
+    if (written_since(file) || changed_since(file))
         return mrmr_fail(MRMR_ABSENT, "it changed since it was protected");
     MRMR_TRY(file_made(file, &made));
     size_t done = 0;

@@ -49,3 +49,23 @@ def test_both_append(place, flag):
         os.write(here, b"here 4\n")
         assert os.pread(there, 1000, 0) == lines("here 4")
         assert os.stat(place.at("log")).st_size == len(lines("here 4"))
+
+
+def test_verified_reads_follow(place):
+    """What is verified when it is read is what was opened: of a file that changed since that is nobody's wish."""
+    red = place.drives["red"].root
+    for name in ("log", "page"):
+        with open(os.path.join(red, name), "wb") as file:
+            file.write(b"1st line\n")
+    place.add("green", "ext4")
+    place.run("sync")
+    place.run("set", "verify-reads", "on")
+    place.start()
+    with open(place.at("log"), "rb", buffering=0) as log, open(place.at("page"), "rb", buffering=0) as page:
+        assert log.read() == page.read() == b"1st line\n"
+        with open(os.path.join(red, "log"), "ab") as file:
+            file.write(b"2nd line\n")
+        until(lambda: log.read() == b"2nd line\n", 10)
+        with open(os.path.join(red, "page"), "r+b") as file:
+            file.write(b"2nd")
+        until(lambda: os.pread(page.fileno(), 100, 0) == b"2nd line\n", 10)

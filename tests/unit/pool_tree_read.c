@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What an open file of the live tree holds, when others change it on its drive meanwhile: what was opened, or
+ * what is there now, and never what is neither.
+ */
+#include "tests/unit/pool_tree_world.h"
+
+#include "tests/support/pause.h"
+#include <string.h>
+
+enum { PART = 64 };
+
+/* Bytes that the rig expects now; and that the error is this. */
+static void reads(struct world *w, struct pool_tree_file *file, const char *path, uint64_t offset,
+    mrmr_err wanted)
+{
+    uint8_t got[PART], expected[PART];
+    size_t n = 0;
+    assert_int_equal(pool_tree_file_read(file, offset, got, PART, &n), wanted);
+    if (wanted)
+        return;
+    assert_int_equal(n, PART);
+    rig_expected(rig_find(w->rig, path), offset, expected, PART);
+    assert_memory_equal(got, expected, PART);
+}
+
+static struct pool_tree_file *open_to_read(struct world *w, const char *name)
+{
+    struct pool_tree_file *file;
+    struct pool_attr attr = look(w, POOL_ROOT, name);
+    bool same;
+    rig_ok(pool_tree_file_open(w->tree, attr.node, false, &file, &same));
+    pool_tree_forget(w->tree, attr.node, 1);
+    return file;
+}
+
+/* Verified, and made from parity where it rotted, until it is another file. */
+static void test_verified_until_it_changes(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 420);
+    close_tree(&w);
+    rig_ok(pool_set(w.rig->pool, "verify-reads", "on"));
+    open_tree(&w);
+    while (!w.tree->verify)
+        pause_a_while();
+    rig_rot(w.rig, 0, "f0", 10);
+    struct pool_tree_file *file = open_to_read(&w, "f0");
+    reads(&w, file, "f0", 0, MRMR_OK);
+    rig_edit(w.rig, "f0", 2 * RIG_MIB, PART);
+    reads(&w, file, "f0", 2 * RIG_MIB, MRMR_OK);
+    const uint64_t end = rig_find(w.rig, "f0")->size;
+    rig_append(w.rig, "f0", PART);
+    reads(&w, file, "f0", end, MRMR_OK);
+    pool_tree_file_close(file);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* Where it cannot be read what was opened is made, unless it is that no more. */
+static void test_unreadable(void **state)
+{
+    const struct drv_fault_rule sector = {
+        .ops = DRV_FAULT_FILE_READ, .prefix = "f0", .err = MRMR_IO};
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 421);
+    struct pool_tree_file *file = open_to_read(&w, "f0");
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &sector, NULL));
+    reads(&w, file, "f0", 0, MRMR_OK);
+    rig_edit(w.rig, "f0", 0, PART);
+    reads(&w, file, "f0", 0, MRMR_IO);
+    rig_clear_faults(w.rig);
+    reads(&w, file, "f0", 0, MRMR_OK);
+    pool_tree_file_close(file);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_verified_until_it_changes),
+        cmocka_unit_test(test_unreadable),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_tree_read", tests, NULL, NULL);
+}

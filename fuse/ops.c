@@ -123,11 +123,14 @@ static bool fill(
 
 static bool fill_entry(const struct pool_dir_entry *e, void *arg)
 {
+    enum { UNKNOWN = UINT32_MAX }; /* what has the number 0 is left out */
     const struct pool_attr bare = {.node = e->node, .kind = e->kind};
     struct fuse_entry_param entry;
     mfs_entry(e->attr ? e->attr : &bare, &entry);
     if (!e->attr)
         entry.ino = 0; /* nothing to hold, nothing to keep */
+    if (!e->attr && !e->node)
+        entry.attr = (struct stat){.st_ino = UNKNOWN};
     return fill(arg, e->name, &entry, e->next);
 }
 
@@ -154,7 +157,7 @@ static void read_folder(fuse_req_t req, fuse_ino_t folder, size_t size, off_t of
     if (!err && fill_dots(&filling, folder, place))
         err = pool_tree_list(
             mfs_tree(req), folder, place <= PLACE_DOTS ? 0 : place, plus, fill_entry, &filling);
-    if (err)
+    if (err && !filling.used) /* else it is told where these end */
         return mfs_reply_failed(req, err);
     fuse_reply_buf(req, buf, filling.used);
 }

@@ -339,14 +339,15 @@ mrmr_err pool_tree_xattr(
  * place in the list stays the same while names come and go, across opens. */
 struct pool_dir_entry {
     const char *name;
-    uint64_t node;
+    uint64_t node; /* 0: neither that nor the kind is known */
     enum pool_kind kind;
     uint64_t next;                /* the place after it */
     const struct pool_attr *attr; /* if wanted, and it could be had: the node is held once more */
 };
 /* Stop by returning false: the entry was not taken, and is let go of again. */
 typedef bool (*pool_dir_fn)(const struct pool_dir_entry *entry, void *arg);
-/* From a place on, 0 being the beginning; without "." and "..". */
+/* From a place on, 0 being the beginning; without "." and "..". A name that cannot be looked at now is in it
+ * as it was seen last. MRMR_IO after all that is known: a drive that answers could not read the folder. */
 mrmr_err pool_tree_list(
     struct pool_tree *tree, uint64_t folder, uint64_t place, bool attrs, pool_dir_fn fn, void *arg);
 /* Reads the folder, if it was not. The version changes whenever the list of names may have; 0: that

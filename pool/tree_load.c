@@ -4,7 +4,10 @@
  *
  * Each live drive's copy of the folder is watched before it is read, so whatever happens while it is
  * read is told of: such names are unsure in the new map. A drive that is not live, or goes while it
- * is read, is answered for by the catalog.
+ * is read, is answered for by the catalog; one that is live and gives an error, too, but the catalog does
+ * not know what was made since the last scan. So what it does not know is not taken for absent then: whoever
+ * asks for such a name gets the drive's error, whoever lists the folder gets it after the names that are
+ * known (partial), and all of it is looked at again. Of one error nobody hears: it is asked twice.
  */
 #include "pool/tree_load.h"
 #include "pool/tree_change.h"
@@ -30,12 +33,16 @@ struct load {
     struct tree_times times, was;
     uint64_t moves; /* renames of ours before it began */
     bool absent;    /* a drive does not have the path */
+    bool partial;   /* a drive that is live could not be read */
     bool looked;    /* for what was replaced, since the drive was read */
 
     /* Of one name: */
     uint32_t events; /* about it before it began */
     int64_t loaded;  /* the folder's map then */
     struct tree_seen seen;
+    bool silent; /* the drive could not say, */
+    size_t silent_drive;
+    struct mrmr_story why; /* as it was asked */
 };
 
 static void load_free(struct load *load)
@@ -212,6 +219,7 @@ static mrmr_err load_drive(struct load *load)
     }
     if (tree_silent(drive, err)) {
         load->times.unknown = true;
+        load->partial = load->partial || tree_live(drive);
         return load_from_catalog(load);
     }
     return mrmr_err_drive(err, drive->drive->meta.name);
@@ -224,6 +232,10 @@ static mrmr_err load_run(struct load *load)
     for (load->drive = 0; load->drive < load->tree->ndrives; load->drive++)
         if (tree_set_has(&load->on, load->drive))
             MRMR_TRY(load_drive(load));
+    if (load->partial && (load->watched || load->ttl > tree_second)) {
+        load->watched = false;
+        load->ttl = tree_second;
+    }
     return MRMR_OK;
 }
 
@@ -318,6 +330,7 @@ static void load_take_locked(struct load *load, struct mrmr_bytes *changed)
     tree_map_free(&was);
     folder->watched = load->watched;
     folder->ttl = load->ttl;
+    folder->partial = load->partial;
     tree_times_free(&folder->times);
     folder->times = load->times;
     load->times = (struct tree_times){.at = NULL};
@@ -357,7 +370,7 @@ static mrmr_err load_again(struct load *load)
 {
     load_free(load);
     load->path = (struct mrmr_bytes)MRMR_BYTES_INIT;
-    load->absent = false;
+    load->absent = load->partial = false;
     {
         mrmr_locked(&load->tree->lock);
         load->moves = load->tree->moves;
@@ -406,6 +419,8 @@ static mrmr_err folder_load(
     do
         err = spared ? MRMR_OK : load_again(&load);
     while (!err && load.absent && ++tries < MOVED_TRIES && tree_moved_since(tree, load.moves));
+    if (!err && load.partial)
+        err = load_again(&load); /* that may be over */
     mrmr_locked(&tree->lock);
     if (!err && !spared)
         load_take_locked(&load, changed);
@@ -431,6 +446,47 @@ mrmr_err tree_folder_reload(struct pool_tree *tree, struct tree_node *folder)
 
 /* --- one name --- */
 
+/* What the catalog has by this name on a drive that did not say; asked: it is live, and was asked. */
+static mrmr_err load_known(struct load *load, const char *path, const char *name, bool asked)
+{
+    struct meta_node node;
+    if (asked) {
+        mrmr_story_save(&load->why);
+        load->silent_drive = load->drive;
+        load->silent = true;
+    }
+    MRMR_TRY(tree_catalog(load->tree, load->drive, path, &node));
+    return load_node(load, name, &node);
+}
+
+/* The same of what it says, or of what the catalog does. */
+static mrmr_err load_name_on(struct load *load, const char *path, const char *name)
+{
+    struct tree_drive *drive = &load->tree->drive[load->drive];
+    struct drv_stat stat;
+    const bool asked = tree_live(drive);
+    load->looked = false;
+    mrmr_err err = asked ? drv_stat(drive->drive->drv, path, &stat) : mrmr_fail(MRMR_OFFLINE, NULL);
+    mrmr_err_drive(err, drive->drive->meta.name);
+    if (tree_silent(drive, err))
+        return load_known(load, path, name, asked);
+    MRMR_TRY(err);
+    MRMR_TRY(load_stat(load, name, &stat));
+    const struct tree_name *shows = tree_map_find(&load->map, name);
+    if (shows && shows->kind != POOL_DIR && tree_set_first(&shows->on) == load->drive)
+        load->seen = (struct tree_seen){true, load->drive, stat};
+    return MRMR_OK;
+}
+
+/* A drive did not say. What was found all the same is looked at again; that there is nothing is not known. */
+static mrmr_err load_silent(struct load *load, const char *name)
+{
+    struct tree_name *found = load->silent ? tree_map_find(&load->map, name) : NULL;
+    if (found)
+        tree_name_doubt(found, load->silent_drive);
+    return found || !load->silent ? MRMR_OK : mrmr_story_restore(&load->why);
+}
+
 /* What the folder's drives have by this name, in load.map. */
 static mrmr_err load_name(struct load *load, const char *name)
 {
@@ -438,28 +494,12 @@ static mrmr_err load_name(struct load *load, const char *name)
     MRMR_TRY(tree_join(load_folder(load), name, &path));
     tree_gone_refresh(load->tree);
     for (load->drive = 0; load->drive < load->tree->ndrives; load->drive++) {
-        struct tree_drive *drive = &load->tree->drive[load->drive];
-        struct drv_stat stat;
-        struct meta_node node;
-        if (!tree_set_has(&load->on, load->drive))
-            continue;
-        load->looked = false;
-        mrmr_err err = tree_live(drive) ? drv_stat(drive->drive->drv, path.data, &stat)
-                                        : mrmr_fail(MRMR_OFFLINE, NULL);
-        const bool answered = !err;
-        if (answered)
-            err = load_stat(load, name, &stat);
-        else if (tree_silent(drive, err))
-            err = tree_catalog(load->tree, load->drive, path.data, &node) == MRMR_OK
-                      ? load_node(load, name, &node)
-                      : MRMR_OK;
+        mrmr_err err =
+            tree_set_has(&load->on, load->drive) ? load_name_on(load, path.data, name) : MRMR_OK;
         if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
-            return mrmr_err_drive(err, drive->drive->meta.name);
-        const struct tree_name *shows = answered && !err ? tree_map_find(&load->map, name) : NULL;
-        if (shows && shows->kind != POOL_DIR && tree_set_first(&shows->on) == load->drive)
-            load->seen = (struct tree_seen){true, load->drive, stat};
+            return mrmr_err_drive(err, load->tree->drive[load->drive].drive->meta.name);
     }
-    return MRMR_OK;
+    return load_silent(load, name);
 }
 
 /* It is unsure because of one drive alone, the others are known to have nothing by this name: that one
@@ -554,7 +594,7 @@ static mrmr_err name_begin(struct load *load, const char *name)
     struct tree_node *folder = load->folder;
     load_free(load);
     load->path = (struct mrmr_bytes)MRMR_BYTES_INIT;
-    load->seen.is = false;
+    load->seen.is = load->silent = false;
     mrmr_locked(&load->tree->lock);
     const struct tree_name *old = tree_map_find(&folder->map, name);
     load->events = old ? old->events : 0;
@@ -568,15 +608,24 @@ static mrmr_err name_begin(struct load *load, const char *name)
     return tree_path_locked(folder, &load->path);
 }
 
+static mrmr_err name_find(struct load *load, const char *name)
+{
+    unsigned tries = 0;
+    do {
+        MRMR_TRY(name_begin(load, name));
+        MRMR_TRY(load_name(load, name));
+    } while (!load->map.n && ++tries < MOVED_TRIES && tree_moved_since(load->tree, load->moves));
+    return MRMR_OK;
+}
+
 static mrmr_err name_resolve(
     struct pool_tree *tree, struct tree_node *folder, const char *name, struct tree_seen *ret_seen)
 {
     __attribute__((cleanup(load_free))) struct load load = {.tree = tree, .folder = folder};
-    unsigned tries = 0;
-    do {
-        MRMR_TRY(name_begin(&load, name));
-        MRMR_TRY(load_name(&load, name));
-    } while (!load.map.n && ++tries < MOVED_TRIES && tree_moved_since(tree, load.moves));
+    mrmr_err err = name_find(&load, name);
+    if (err && load.silent && tree_live(&tree->drive[load.silent_drive]))
+        err = name_find(&load, name); /* that may be over */
+    MRMR_TRY(err);
     *ret_seen = load.seen;
     mrmr_locked(&tree->lock);
     return name_take_locked(&load, name);
@@ -587,7 +636,7 @@ static mrmr_err name_copy_locked(
     struct tree_node *folder, const char *name, struct tree_name *ret_name, bool *ret_unsure)
 {
     const struct tree_name *found = tree_map_find(&folder->map, name);
-    *ret_unsure = found && found->unsure;
+    *ret_unsure = found ? found->unsure : folder->partial;
     if (!found || (*ret_unsure && !found->number))
         return mrmr_fail(MRMR_ABSENT, NULL);
     memcpy(ret_name, found, sizeof *found);

@@ -343,6 +343,8 @@ static int64_t name_keep(
         keep -= mrmr_clock_monotonic() - folder->loaded;
         keep = keep < 0 ? 0 : keep;
     }
+    if (shows && shows->unsure && keep > tree_second) /* a drive could not say */
+        keep = tree_second;
     if (shows && shows->own_until > mrmr_clock_monotonic())
         keep = tree_own_ttl(tree, &folder->on, keep);
     return keep < most ? keep : most;
@@ -621,34 +623,50 @@ static mrmr_err list_look(struct pool_tree *tree, struct tree_node *folder, stru
     return MRMR_OK;
 }
 
+/* False: it was not taken. A name whose look fails is there all the same, as far as it is known: whoever
+ * does not see it takes it for removed. */
+static bool list_one(struct pool_tree *tree, struct tree_node *folder, struct listed *listed,
+    bool attrs, pool_dir_fn fn, void *arg)
+{
+    struct pool_attr attr;
+    int64_t keep;
+    mrmr_err err =
+        attrs ? pool_tree_lookup(tree, folder->number, listed->name, &attr, &keep) : MRMR_OK;
+    bool has_attr = attrs && !err;
+    if (!err && !attrs)
+        err = list_look(tree, folder, listed);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        return true;
+    const struct pool_dir_entry entry = {
+        .name = listed->name,
+        .node = has_attr ? attr.node : listed->number,
+        .kind = has_attr ? attr.kind : listed->kind,
+        .next = listed->next,
+        .attr = has_attr ? &attr : NULL,
+    };
+    if (fn(&entry, arg))
+        return true;
+    if (has_attr)
+        pool_tree_forget(tree, attr.node, 1);
+    return false;
+}
+
+/* Names that are not known may be there. */
+static mrmr_err list_end(struct pool_tree *tree, const struct tree_node *folder)
+{
+    mrmr_locked(&tree->lock);
+    return folder->partial ? mrmr_fail(MRMR_IO, "a drive could not read all of this folder")
+                           : MRMR_OK;
+}
+
 static mrmr_err list_run(struct pool_tree *tree, struct tree_node *folder, uint64_t place,
     bool attrs, pool_dir_fn fn, void *arg)
 {
     struct listed listed;
-    for (; list_next(tree, folder, place, &listed); place = listed.next) {
-        struct pool_attr attr;
-        int64_t keep;
-        mrmr_err err =
-            attrs ? pool_tree_lookup(tree, folder->number, listed.name, &attr, &keep) : MRMR_OK;
-        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
-            continue;
-        bool has_attr = attrs && !err;
-        if (!has_attr && list_look(tree, folder, &listed))
-            continue;
-        const struct pool_dir_entry entry = {
-            .name = listed.name,
-            .node = has_attr ? attr.node : listed.number,
-            .kind = has_attr ? attr.kind : listed.kind,
-            .next = listed.next,
-            .attr = has_attr ? &attr : NULL,
-        };
-        if (fn(&entry, arg))
-            continue;
-        if (has_attr)
-            pool_tree_forget(tree, attr.node, 1);
-        break;
-    }
-    return MRMR_OK;
+    for (; list_next(tree, folder, place, &listed); place = listed.next)
+        if (!list_one(tree, folder, &listed, attrs, fn, arg))
+            return MRMR_OK;
+    return list_end(tree, folder);
 }
 
 mrmr_err pool_tree_list(

@@ -38,6 +38,7 @@ struct tree_node {
     struct tree_map map;
     bool valid, loading;
     unsigned busy;             /* lookups under way: what they found is not the kernel's yet */
+    bool partial;              /* the map may lack names: a drive that is live could not be read */
     bool watched;              /* events tell of all that happens in it */
     int64_t loaded;            /* monotonic; of a map that is not watched */
     int64_t ttl;               /* likewise: how long it is good */

@@ -182,13 +182,32 @@ static mrmr_err opening_share(struct opening *opening)
     return MRMR_OK;
 }
 
+/* It was opened, or looked for, where it is no more. While it is being brought it is absent: whoever opens it
+ * looks it up again then, which waits (tree_look.c). */
+static bool opening_moved(const struct opening *opening, mrmr_err err)
+{
+    return (err == MRMR_OFFLINE || mrmr_class_of(err) == MRMR_CLASS_ABSENT) &&
+           opening->drive != opening->file->drive;
+}
+
+/* Where it lies, also if it is brought elsewhere meanwhile. */
+static mrmr_err opening_run(struct opening *opening)
+{
+    struct pool_tree_file *file = opening->file;
+    mrmr_err err;
+    do {
+        err = tree_by_path(file->tree, file->node, opening_path, opening);
+        if (!err && opening->answered)
+            err = opening_take(opening);
+    } while (opening_moved(opening, err));
+    return err;
+}
+
 static mrmr_err file_open(struct pool_tree_file *file, bool *ret_same)
 {
     struct opening opening = {.file = file};
     tree_file_link(file);
-    mrmr_err err = tree_by_path(file->tree, file->node, opening_path, &opening);
-    if (!err && opening.answered)
-        err = opening_take(&opening);
+    mrmr_err err = opening_run(&opening);
     drv_file_close(opening.original);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         err = opening_share(&opening);

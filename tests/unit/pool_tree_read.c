@@ -5,6 +5,7 @@
  */
 #include "tests/unit/pool_tree_world.h"
 
+#include "pool/tree_change.h"
 #include "tests/support/pause.h"
 #include <string.h>
 
@@ -78,11 +79,51 @@ static void test_unreadable(void **state)
     rig_destroy(w.rig);
 }
 
+struct bring {
+    struct world *w;
+    struct tree_node *node;
+};
+
+static void bring_it(void *arg, enum drv_fault_op op, const char *path)
+{
+    (void)op;
+    (void)path;
+    const struct bring *bring = arg;
+    rig_ok(tree_bring(bring->w->tree, bring->node, 0, 0));
+}
+
+/* Opened on its drive, and brought to another before anybody knows that it is open. */
+static void test_brought_while_it_is_opened(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 422);
+    struct bring bring = {.w = &w};
+    const uint64_t number = look(&w, POOL_ROOT, "f0").node;
+    rig_ok(tree_node(w.tree, number, false, &bring.node));
+    const struct drv_fault_rule hook = {.ops = DRV_FAULT_FILE_OPEN,
+        .prefix = "f0",
+        .times = 1,
+        .action = DRV_FAULT_HOOK,
+        .late = true,
+        .hook = bring_it,
+        .arg = &bring};
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &hook, NULL));
+    struct pool_tree_file *file = open_to_read(&w, "f0");
+    assert_false(rig_holds(w.rig, 0, "f0"));
+    reads(&w, file, "f0", RIG_MIB, MRMR_OK);
+    pool_tree_file_close(file);
+    tree_put(w.tree, bring.node);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verified_until_it_changes),
         cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_brought_while_it_is_opened),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_read", tests, NULL, NULL);

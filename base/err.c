@@ -45,6 +45,7 @@ static const struct {
     {MRMR_NEWER, "made by a newer version"},
     {MRMR_CANCELLED, "interrupted"},
     {MRMR_NOMEM, "out of memory"},
+    {MRMR_NO_DESCRIPTORS, "too many open files"},
     {MRMR_INTERNAL, "internal error"},
 };
 
@@ -75,8 +76,6 @@ static const struct {
     {EDQUOT, MRMR_SPACE},
     {EFBIG, MRMR_SPACE},
     {EMLINK, MRMR_SPACE},
-    {EMFILE, MRMR_SPACE},
-    {ENFILE, MRMR_SPACE},
     {EACCES, MRMR_DENIED},
     {EPERM, MRMR_DENIED},
     {EROFS, MRMR_READONLY},
@@ -96,6 +95,8 @@ static const struct {
     {ENOTTY, MRMR_UNSUPPORTED},
     {EINTR, MRMR_CANCELLED},
     {ENOMEM, MRMR_NOMEM},
+    {EMFILE, MRMR_NO_DESCRIPTORS},
+    {ENFILE, MRMR_NO_DESCRIPTORS},
 };
 
 const char *mrmr_err_name(mrmr_err err)

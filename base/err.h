@@ -28,13 +28,13 @@ enum mrmr_class {
     MRMR_CLASS_UNAVAILABLE, /* the drive or server did not answer: nothing is known about the thing
                              */
     MRMR_CLASS_CORRUPT,     /* it is there and it is wrong */
-    MRMR_CLASS_SPACE,       /* no room, quota, or too many of something */
+    MRMR_CLASS_SPACE,       /* no room, quota, or too many of something, on a drive */
     MRMR_CLASS_DENIED,      /* permissions, a read-only file system */
     MRMR_CLASS_CONFLICT,    /* it exists already, changed underneath, is busy or diverged */
     MRMR_CLASS_INVALID,     /* the caller's or the user's input makes no sense */
     MRMR_CLASS_UNSUPPORTED, /* this drive, server or build cannot do it */
     MRMR_CLASS_CANCELLED,   /* the user interrupted it */
-    MRMR_CLASS_MEMORY,
+    MRMR_CLASS_MEMORY, /* this process or machine has no more memory, or descriptors: no drive's doing */
     MRMR_CLASS_INTERNAL, /* a broken invariant of ours */
 };
 
@@ -82,6 +82,7 @@ typedef enum mrmr_err {
 
     MRMR_CANCELLED = MRMR_CLASS_CANCELLED << 8,
     MRMR_NOMEM = MRMR_CLASS_MEMORY << 8,
+    MRMR_NO_DESCRIPTORS, /* more files are open than may be: EMFILE, ENFILE */
     MRMR_INTERNAL = MRMR_CLASS_INTERNAL << 8,
 } mrmr_err;
 

@@ -73,6 +73,8 @@ void mfs_reply_entry(fuse_req_t req, mrmr_err err, const struct pool_attr *attr)
 static int errno_of(mrmr_err err)
 {
     const struct mrmr_story *story = mrmr_story_get();
+    if (err == MRMR_NO_DESCRIPTORS)
+        return ENFILE; /* EMFILE would be for the caller's own */
     bool told =
         story->err == err && story->foreign > 0 && mrmr_err_from_errno(story->foreign) == err;
     return told ? story->foreign : mrmr_err_to_errno(err);
@@ -81,8 +83,10 @@ static int errno_of(mrmr_err err)
 void mfs_reply_failed(fuse_req_t req, mrmr_err err)
 {
     enum mrmr_class class = mrmr_class_of(err);
+    if (err == MRMR_NO_DESCRIPTORS)
+        mrmr_err_hint(err, "raise the mount's limit of open files (ulimit -n, LimitNOFILE=)");
     if (class == MRMR_CLASS_UNAVAILABLE || class == MRMR_CLASS_CORRUPT ||
-        class == MRMR_CLASS_INTERNAL)
+        class == MRMR_CLASS_MEMORY || class == MRMR_CLASS_INTERNAL)
         mrmr_log_story(MRMR_LOG_WARN, "answered with an error");
     /* ENODEV and ETIMEDOUT are not what programs look for when a disk fails. */
     bool silent = class == MRMR_CLASS_UNAVAILABLE || class == MRMR_CLASS_CORRUPT;

@@ -172,7 +172,7 @@ static enum leaf_finding scrub_judge(
     struct scrub *scrub, const struct meta_extent *extent, mrmr_err why)
 {
     switch (mrmr_class_of(why)) {
-    case MRMR_CLASS_SPACE: /* too many open files */
+    case MRMR_CLASS_SPACE:
     case MRMR_CLASS_DENIED:
     case MRMR_CLASS_MEMORY:
     case MRMR_CLASS_INTERNAL:

@@ -43,6 +43,7 @@ static const struct {
     {MRMR_NEWER, MRMR_CLASS_UNSUPPORTED},
     {MRMR_CANCELLED, MRMR_CLASS_CANCELLED},
     {MRMR_NOMEM, MRMR_CLASS_MEMORY},
+    {MRMR_NO_DESCRIPTORS, MRMR_CLASS_MEMORY},
     {MRMR_INTERNAL, MRMR_CLASS_INTERNAL},
 };
 enum { CODES = sizeof codes / sizeof *codes };
@@ -72,8 +73,8 @@ static void absent_unavailable_and_corrupt_stay_apart(void **state)
         {ETIMEDOUT, MRMR_CLASS_UNAVAILABLE}, {ENOTCONN, MRMR_CLASS_UNAVAILABLE},
         {ENOSPC, MRMR_CLASS_SPACE}, {EDQUOT, MRMR_CLASS_SPACE}, {EACCES, MRMR_CLASS_DENIED},
         {EROFS, MRMR_CLASS_DENIED}, {EEXIST, MRMR_CLASS_CONFLICT}, {EXDEV, MRMR_CLASS_UNSUPPORTED},
-        {ENOMEM, MRMR_CLASS_MEMORY}, {0, MRMR_CLASS_OK},
-        {99999, MRMR_CLASS_UNAVAILABLE}, /* never taken for "absent" */
+        {ENOMEM, MRMR_CLASS_MEMORY}, {EMFILE, MRMR_CLASS_MEMORY}, {ENFILE, MRMR_CLASS_MEMORY},
+        {0, MRMR_CLASS_OK}, {99999, MRMR_CLASS_UNAVAILABLE}, /* never taken for "absent" */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(mrmr_class_of(mrmr_err_from_errno(cases[i].posix)), cases[i].class);
@@ -85,7 +86,8 @@ static void every_code_has_an_errno_and_only_ok_has_none(void **state)
     for (size_t i = 0; i < CODES; i++)
         assert_int_equal(mrmr_err_to_errno(codes[i].err) == 0, codes[i].err == MRMR_OK);
     static const int round_trip[] = {ENOENT, EIO, ENOSPC, EACCES, EROFS, EEXIST, EBUSY, EINVAL,
-        ENAMETOOLONG, ENOTDIR, EISDIR, ENOTEMPTY, ELOOP, EXDEV, ENOTSUP, EINTR, ENOMEM, ETIMEDOUT};
+        ENAMETOOLONG, ENOTDIR, EISDIR, ENOTEMPTY, ELOOP, EXDEV, ENOTSUP, EINTR, ENOMEM, EMFILE,
+        ETIMEDOUT};
     for (size_t i = 0; i < sizeof round_trip / sizeof *round_trip; i++)
         assert_int_equal(mrmr_err_to_errno(mrmr_err_from_errno(round_trip[i])), round_trip[i]);
 }

@@ -123,7 +123,7 @@ static void test_scrub_that_may_not_read(void **state)
     struct rig *rig = *state;
     rig_one_each(rig, 3, RIG_MIB);
     struct drv_fault_rule rule = {
-        .ops = DRV_FAULT_FILE_OPEN, .prefix = "f", .err = MRMR_SPACE /* EMFILE */};
+        .ops = DRV_FAULT_FILE_OPEN, .prefix = "f", .err = MRMR_NO_DESCRIPTORS};
     rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
     struct pool_scrub_report r = rig_scrub(rig, false);
     assert_int_equal(r.damaged, 0);

@@ -18,7 +18,7 @@
 /* A pool with a catalog and two drives that nobody ever opens. */
 struct fixture {
     struct pool pool;
-    struct pool_drive drive[2], *drives[2];
+    struct pool_drive drive[2], *_Atomic drives[2];
     char dir[64];
     int64_t node[8];
     unsigned nodes;

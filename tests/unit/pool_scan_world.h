@@ -22,7 +22,7 @@ struct scan_world {
     bool local;
     char dir[64];
     struct pool pool;
-    struct pool_drive **drive;
+    struct pool_drive *_Atomic *drive;
     struct drv_fault **fault; /* one a drive */
     size_t n;
     struct pool_sync_report report;

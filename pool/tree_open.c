@@ -182,6 +182,8 @@ static mrmr_err opening_share(struct opening *opening)
     return MRMR_OK;
 }
 
+enum { OPEN_TRIES = 8 };
+
 /* It was opened, or looked for, where it is no more. While it is being brought it is absent: whoever opens it
  * looks it up again then, which waits (tree_look.c). */
 static bool opening_moved(const struct opening *opening, mrmr_err err)
@@ -194,12 +196,16 @@ static bool opening_moved(const struct opening *opening, mrmr_err err)
 static mrmr_err opening_run(struct opening *opening)
 {
     struct pool_tree_file *file = opening->file;
-    mrmr_err err;
-    do {
+    mrmr_err err = MRMR_OK;
+    for (unsigned i = 0; i < OPEN_TRIES; i++) {
+        opening->drive =
+            file->drive; /* also if no name leads to it, so that nothing is looked for */
         err = tree_by_path(file->tree, file->node, opening_path, opening);
         if (!err && opening->answered)
             err = opening_take(opening);
-    } while (opening_moved(opening, err));
+        if (!opening_moved(opening, err))
+            break;
+    }
     return err;
 }
 

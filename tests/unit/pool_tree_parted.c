@@ -54,16 +54,17 @@ static void test_opened_after_it_lost_its_name(void **state)
 {
     struct world w;
     (void)state;
-    for (unsigned way = 0; way < 2; way++) {
+    for (unsigned way = 0; way < 4; way++) {
+        const char *name = way < 2 ? "f0" : "f1"; /* of the first drive, and of another */
         begin(&w, RIG_LOCAL, 301 + way);
-        uint64_t node = look(&w, POOL_ROOT, "f0").node;
-        if (way) {
+        uint64_t node = look(&w, POOL_ROOT, name).node;
+        if (way % 2) {
             pool_tree_forget(w.tree, made(&w, "new", "new").node, 1);
-            rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "new", POOL_ROOT, "f0", 0));
+            rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "new", POOL_ROOT, name, 0));
         } else {
-            rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"));
+            rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, name));
         }
-        rig_find(w.rig, "f0")->there = false;
+        rig_find(w.rig, name)->there = false;
         assert_int_equal(w.tree->nparted, 1);
         struct pool_tree_file *file = opened(&w, node, true);
         rig_ok(pool_tree_file_write(file, 0, "written", 7));
@@ -76,7 +77,10 @@ static void test_opened_after_it_lost_its_name(void **state)
         assert_int_equal(w.tree->nparted, 0);
         assert_int_not_equal(not_opened(&w, node), MRMR_OK);
         reads_all_but(w.rig, NULL, 0);
-        end(&w, "f0");
+        if (way < 2)
+            end(&w, name);
+        else
+            finish(&w);
     }
 }
 

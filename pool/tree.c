@@ -426,7 +426,7 @@ mrmr_err pool_tree_open(
     pthread_cond_init(&tree->moved, NULL);
     pthread_mutex_init(&tree->lock, NULL);
     pthread_mutex_init(&tree->gone_gate, NULL);
-    tree_paths_start(tree);
+    pthread_cond_init(&tree->paths_left, NULL);
     mrmr_err err = tree_start(tree);
     if (err) {
         struct mrmr_story story;
@@ -494,7 +494,7 @@ void pool_tree_close(struct pool_tree *tree)
     pthread_cond_destroy(&tree->moved);
     pthread_cond_destroy(&tree->monitor_wake);
     pthread_mutex_destroy(&tree->gone_gate);
-    tree_paths_stop(tree);
+    pthread_cond_destroy(&tree->paths_left);
     pthread_mutex_destroy(&tree->lock);
     free(tree);
 }

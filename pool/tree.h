@@ -69,7 +69,6 @@ struct pool_tree {
     struct tree_stores *stores;   /* tree_stores.c's; NULL: nobody is to be told */
     struct pool_gone *gone;       /* what was removed from drives that were away */
     pthread_mutex_t gone_gate;    /* tree_gone.c's */
-    pthread_rwlock_t paths;       /* tree_paths.c's */
     pthread_t monitor;
     bool monitored;
 
@@ -87,6 +86,9 @@ struct pool_tree {
     size_t nparted, parted_most;
     struct tree_todo *todo, **todo_last;
     struct tree_due *due, *due_last; /* tree_due.c's; the first to tell of first */
+    struct tree_paths *paths; /* tree_paths.c's: the first that came first */
+    unsigned paths_moving, paths_waiting;
+    pthread_cond_t paths_left;
     bool stop, suspects;
     uint64_t losses;    /* drives that went, so far */
     size_t remembered;  /* nodes that stay for what they owe */

@@ -157,7 +157,7 @@ static mrmr_err path_now(struct bringing *b)
 static mrmr_err copy_attrs(struct bringing *b)
 {
     struct tree_drive *to = &b->tree->drive[b->to];
-    tree_paths_held(b->tree);
+    tree_paths_held(b->tree, b->node, b->folder);
     MRMR_TRY(path_now(b));
     if (!b->live)
         return pool_copy_attrs(b->tree->pool, &b->known, to->drive, b->temp);
@@ -344,7 +344,7 @@ static mrmr_err bring_copied(struct bringing *b)
 {
     char record[RECORD_NAME] = "";
     bool unclear = false;
-    tree_paths_held(b->tree);
+    tree_paths_held(b->tree, b->node, b->folder);
     mrmr_err err = path_now(b);
     if (!err)
         err = source_same(b);

@@ -143,17 +143,23 @@ mrmr_err tree_replaced_look_among(struct pool_tree *tree); /* the writers */
 
 /* --- tree_paths.c --- */
 
-void tree_paths_start(struct pool_tree *tree);
-void tree_paths_stop(struct pool_tree *tree);
-/* Until they are let go of no folder is renamed through us; and nobody else changes anything by a path. Never
- * one inside another. After a stay (tree_bring.c) and before a change begins, with no lock. */
-struct pool_tree *tree_paths_hold(struct pool_tree *tree);
-struct pool_tree *tree_paths_change(struct pool_tree *tree);
-void tree_paths_let_go(struct pool_tree *const *tree);
-/* To the end of the block. */
-#define tree_paths_held(tree)                                                                      \
-    __attribute__((cleanup(tree_paths_let_go), unused)) struct pool_tree *const tree_paths_held_ = \
-        tree_paths_hold(tree)
+/* What somebody's paths go by, or, of who renames folders, what he renames, too. On his stack. */
+struct tree_paths {
+    struct pool_tree *tree;
+    struct tree_paths *next;          /* that came later; guarded by the tree's lock */
+    const struct tree_node *by[2];    /* counted by the caller; NULL: none */
+    const struct tree_node *moves[2]; /* likewise; folders */
+    bool moving, all; /* it renames; all: what is not known, so nobody else has any */
+};
+/* Until they are let go of, no folder at or above these is renamed through us. Never one inside another. After a
+ * stay (tree_bring.c) and before a change begins, with no lock. */
+void tree_paths_hold(struct tree_paths *paths);
+void tree_paths_let_go(struct tree_paths *paths);
+/* To the end of the block: paths by this node, and by another one or NULL. */
+#define tree_paths_held(tree_, node, other)                                                        \
+    __attribute__((cleanup(tree_paths_let_go), unused)) struct tree_paths tree_paths_held_ = {     \
+        .tree = (tree_), .by = {(node), (other)}};                                                 \
+    tree_paths_hold(&tree_paths_held_)
 
 /* --- tree_place.c --- */
 

@@ -261,7 +261,7 @@ static mrmr_err make_on(struct making *m)
     struct drv *drv = m->tree->drive[m->drive].drive->drv;
     uint32_t mode = m->what->mode;
     m->asked = false;
-    tree_paths_held(m->tree);
+    tree_paths_held(m->tree, m->folder, NULL);
     MRMR_TRY(tree_place_folder(m->tree, m->folder, m->drive, &path));
     if (m->caller && m->caller->umask & mode &&
         !tree_hands_down(m->tree, m->folder, m->drive, path.data))
@@ -469,7 +469,7 @@ static bool is_unnamed(struct pool_tree *tree, const struct tree_node *node)
 
 static mrmr_err link_held(struct linking *linking, struct tree_node *node)
 {
-    tree_paths_held(linking->tree);
+    tree_paths_held(linking->tree, node, linking->folder);
     mrmr_err err = link_node(linking, node);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT && is_unnamed(linking->tree, node))
         err =

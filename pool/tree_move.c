@@ -729,6 +729,17 @@ static mrmr_err is_folded(struct moving *m, bool *ret_folded)
     return mrmr_err_drive(err, m->tree->drive[drive].drive->meta.name);
 }
 
+/* A folder that nobody has looked up may be above anything, as far as is known. */
+static struct tree_paths paths_of(const struct moving *m)
+{
+    const bool from = m->from->kind == POOL_DIR, to = m->replaces && m->to->kind == POOL_DIR;
+    return (struct tree_paths){.tree = m->tree,
+        .by = {m->from_folder, m->to_folder},
+        .moves = {from ? m->from_node : NULL, to ? m->to_node : NULL},
+        .moving = from || to,
+        .all = (from && !m->from_node) || (to && !m->to_node)};
+}
+
 static mrmr_err move(struct moving *m)
 {
     MRMR_TRY(tree_name_allowed(m->tree, m->to_folder, m->to_name));
@@ -740,11 +751,11 @@ static mrmr_err move(struct moving *m)
             return MRMR_OK; /* two names of one file, as rename(2) has it */
         m->replaces = false;
     }
-    bool folder =
-        m->from->kind == POOL_DIR || (m->flags & POOL_RENAME_EXCHANGE && m->to->kind == POOL_DIR);
-    __attribute__((cleanup(tree_paths_let_go), unused)) struct pool_tree *held =
-        folder ? tree_paths_change(m->tree) : tree_paths_hold(m->tree);
-    return move_held(m);
+    struct tree_paths paths = paths_of(m);
+    tree_paths_hold(&paths);
+    mrmr_err err = move_held(m);
+    tree_paths_let_go(&paths);
+    return err;
 }
 
 mrmr_err pool_tree_rename(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,

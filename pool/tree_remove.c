@@ -227,7 +227,7 @@ static mrmr_err unlink_shown(struct unlinking *u)
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     if (u->shows->kind == POOL_DIR)
         return mrmr_fail(MRMR_IS_DIR, NULL);
-    tree_paths_held(u->tree);
+    tree_paths_held(u->tree, u->folder, NULL);
     MRMR_TRY(tree_path(u->tree, u->folder, &path));
     if (path.size)
         MRMR_TRY(mrmr_bytes_add(&path, "/", 1));
@@ -362,7 +362,7 @@ static mrmr_err rmdir_shown(struct pool_tree *tree, const struct pool_caller *ca
     struct drv_stat stat = {.type = DRV_DIR};
     uint64_t epoch;
     MRMR_TRY(tree_folder_empty(tree, child));
-    tree_paths_held(tree);
+    tree_paths_held(tree, child, folder);
     const struct tree_set on = tree_spot(tree, child).on;
     MRMR_TRY(tree_path(tree, child, &path));
     MRMR_TRY(tree_change_begin(tree, &epoch));

@@ -260,7 +260,7 @@ static mrmr_err set_attrs(struct setting *setting, unsigned what, const struct p
     uint64_t epoch;
     if (!attrs.what)
         return MRMR_OK;
-    tree_paths_held(setting->tree);
+    tree_paths_held(setting->tree, setting->node, NULL);
     if (setting->spot.kind == POOL_DIR)
         return set_attrs_now(setting, &attrs);
     MRMR_TRY(tree_change_begin(setting->tree, &epoch));
@@ -307,7 +307,7 @@ static mrmr_err size_open(struct setting *setting, struct tree_original **ret_or
 static mrmr_err size_begin(struct setting *setting, struct pool_tree_file *file,
     struct tree_original **ret_original, uint64_t *ret_epoch)
 {
-    tree_paths_held(setting->tree);
+    tree_paths_held(setting->tree, setting->node, NULL);
     MRMR_TRY(tree_change_begin(setting->tree, ret_epoch));
     *ret_original = file ? tree_original_now(file) : NULL;
     if (!*ret_original)
@@ -458,7 +458,7 @@ static mrmr_err xattr_allowed(const struct setting *setting, const char *name)
 
 static mrmr_err xattr_held(struct setting *setting)
 {
-    tree_paths_held(setting->tree);
+    tree_paths_held(setting->tree, setting->node, NULL);
     setting->spot = tree_spot(setting->tree, setting->node);
     MRMR_TRY(folder_is_there(setting));
     return tree_by_path(setting->tree, setting->node, set_path, setting);

@@ -33,7 +33,7 @@ static mrmr_err make_on(struct nameless *n)
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     struct drv *drv = n->tree->drive[n->drive].drive->drv;
     uint32_t mode = n->mode;
-    tree_paths_held(n->tree);
+    tree_paths_held(n->tree, n->folder, NULL);
     MRMR_TRY(tree_place_folder(n->tree, n->folder, n->drive, &path));
     if (n->caller && n->caller->umask & mode &&
         !tree_hands_down(n->tree, n->folder, n->drive, path.data))

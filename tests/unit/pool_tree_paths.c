@@ -4,6 +4,7 @@
  * for, whether the folder was renamed through the tree, which waits for it, or directly on the drive.
  */
 #include "pool/tree_change.h"
+#include "tests/support/pause.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
@@ -17,13 +18,21 @@ struct meanwhile {
     void (*fn)(struct world *w);
     pthread_t thread;
     unsigned runs;
+    atomic_bool done;
 };
 
 static void *run(void *arg)
 {
     struct meanwhile *m = arg;
     m->fn(m->w);
+    atomic_store(&m->done, true);
     return NULL;
+}
+
+static bool somebody_waits(struct pool_tree *tree)
+{
+    mrmr_locked(&tree->lock);
+    return tree->paths_waiting;
 }
 
 /* To its end, or, if it has to wait for whoever is under way here, until he is done. */
@@ -33,11 +42,11 @@ static void other_thread(void *arg, enum drv_fault_op op, const char *path)
     (void)op, (void)path;
     if (m->runs++)
         return;
-    const bool held = pthread_rwlock_trywrlock(&m->w->tree->paths) != 0;
-    if (!held)
-        pthread_rwlock_unlock(&m->w->tree->paths);
     assert_int_equal(pthread_create(&m->thread, NULL, run, m), 0);
-    if (!held) {
+    /* or he waits for this drive, which serves nobody until this returns */
+    for (unsigned i = 0; i < 100 && !atomic_load(&m->done) && !somebody_waits(m->w->tree); i++)
+        pause_a_while();
+    if (atomic_load(&m->done)) {
         pthread_join(m->thread, NULL);
         m->runs++;
     }
@@ -379,6 +388,39 @@ static void test_no_folder_lies_in_itself(void **state)
     rig_destroy(w.rig);
 }
 
+/* --- what is elsewhere --- */
+
+static void change_elsewhere(struct world *w)
+{
+    rig_ok(pool_tree_rename(w->tree, NULL, POOL_ROOT, "A", POOL_ROOT, "B", 0));
+    rig_ok(pool_tree_unlink(w->tree, NULL, look(w, POOL_ROOT, "C").node, "gone"));
+}
+
+/* While a drive is about to remove a file, folders on another are renamed, and what is in them is removed. */
+static void test_elsewhere_nobody_waits(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 309);
+    rig_put(w.rig, 0, "A/here", 10)->there = false;
+    rig_put(w.rig, 0, "C/gone", 10)->there = false;
+    rig_put(w.rig, 1, "D/gone", 10)->there = false;
+    const uint64_t folder = look(&w, POOL_ROOT, "D").node;
+    struct meanwhile m = {.w = &w, .fn = change_elsewhere};
+    look(&w, folder, "gone");
+    look(&w, look(&w, POOL_ROOT, "C").node, "gone");
+    look(&w, POOL_ROOT, "A");
+    on_op(&m, 1, DRV_FAULT_FILE_OPEN | DRV_FAULT_UNLINK, 0, "D/", other_hand);
+    rig_ok(pool_tree_unlink(w.tree, NULL, folder, "gone"));
+    assert_int_equal(m.runs, 1);
+    rig_clear_faults(w.rig);
+    assert_int_equal(drives_with(w.rig, "B/here"), 1);
+    assert_int_equal(drives_with(w.rig, "C/gone"), 0);
+    assert_int_equal(drives_with(w.rig, "D/gone"), 0);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -390,6 +432,7 @@ int main(void)
         cmocka_unit_test(test_renamed_once_it_is_copied),
         cmocka_unit_test(test_renamed_while_the_copy_is_named),
         cmocka_unit_test(test_no_folder_lies_in_itself),
+        cmocka_unit_test(test_elsewhere_nobody_waits),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_paths", tests, NULL, NULL);

@@ -39,19 +39,20 @@ static mrmr_err xattr_entry(const char *name, const void *value, size_t size, vo
 }
 
 /* The catalog's blob is read back by whoever writes it; here only names and values are wanted. */
-static mrmr_err xattrs_catalog(const struct listing *listing, const char *path)
+static mrmr_err xattrs_catalog(const struct listing *listing, size_t drive, const char *path)
 {
     mrmr_autobytes struct mrmr_bytes blob = MRMR_BYTES_INIT;
     struct meta_node node;
-    MRMR_TRY(tree_catalog(listing->tree, listing->spot.drive, path, &node));
-    MRMR_TRY(tree_later_attrs(listing->tree, listing->spot.drive, path, &node, &blob));
+    MRMR_TRY(tree_catalog_known(listing->tree, drive, path, &node));
+    MRMR_TRY(tree_later_attrs(listing->tree, drive, path, &node, &blob));
     return pool_attrs_each(blob.data, blob.size, xattr_entry, (void *)(uintptr_t)listing);
 }
 
-static mrmr_err xattrs_path(const char *path, void *arg)
+/* On one drive. */
+static mrmr_err xattrs_at(const struct listing *listing, size_t drive, const char *path)
 {
-    const struct listing *listing = arg;
-    struct tree_drive *own = &listing->tree->drive[listing->spot.drive];
+    struct tree_drive *own = &listing->tree->drive[drive];
+    void *arg = (void *)(uintptr_t)listing;
     struct drv_stat stat;
     mrmr_err err =
         tree_live(own) ? drv_stat(own->drive->drv, path, &stat) : mrmr_fail(MRMR_OFFLINE, NULL);
@@ -61,7 +62,24 @@ static mrmr_err xattrs_path(const char *path, void *arg)
         err = drv_xattr_list(own->drive->drv, path, xattr_entry, arg);
     if (err == MRMR_UNSUPPORTED)
         return MRMR_OK;
-    return tree_silent(own, err) ? xattrs_catalog(listing, path) : err;
+    return tree_silent(own, err) ? xattrs_catalog(listing, drive, path) : err;
+}
+
+/* A folder's are those of the first drive that has it, as its attributes are. A drive tells all or none. */
+static mrmr_err xattrs_path(const char *path, void *arg)
+{
+    const struct listing *listing = arg;
+    if (listing->spot.kind != POOL_DIR)
+        return xattrs_at(listing, listing->spot.drive, path);
+    mrmr_err err = mrmr_fail(MRMR_ABSENT, NULL);
+    for (size_t i = 0; i < listing->tree->ndrives; i++) {
+        if (!tree_set_has(&listing->spot.on, i))
+            continue;
+        err = xattrs_at(listing, i, path);
+        if (mrmr_class_of(err) != MRMR_CLASS_ABSENT && mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE)
+            return err;
+    }
+    return err;
 }
 
 /* No name leads to it any more: by an open file of it. */

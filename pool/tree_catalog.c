@@ -46,6 +46,34 @@ mrmr_err tree_catalog(
     return pool_names_lookup(names, path, ret_node);
 }
 
+mrmr_err tree_catalog_known(
+    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node)
+{
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    mrmr_err err = tree_catalog(tree, drive, path, ret_node);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR
+               ? mrmr_story_restore(&story)
+               : err;
+}
+
+mrmr_err tree_catalog_left(struct pool_tree *tree, size_t drive, const char *path, uint64_t size,
+    int64_t mtime, size_t *ret_drive, struct meta_node *ret_node)
+{
+    if (tree_live(&tree->drive[drive]) || tree_drive_is_member(&tree->drive[drive]))
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        struct meta_node node;
+        if (i == drive || tree_catalog(tree, i, path, &node) || node.type != META_REG ||
+            node.size != size || node.mtime != mtime)
+            continue;
+        *ret_drive = i;
+        *ret_node = node;
+        return MRMR_OK;
+    }
+    return mrmr_fail(MRMR_ABSENT, NULL);
+}
+
 mrmr_err tree_catalog_path(
     struct pool_tree *tree, size_t drive, const char *path, struct mrmr_bytes *ret_path)
 {

@@ -111,7 +111,7 @@ void tree_attr_from_stat(const struct drv_stat *stat, struct pool_attr *ret_attr
     };
 }
 
-static void attr_from_node(const struct meta_node *node, struct pool_attr *ret_attr)
+void tree_attr_from_node(const struct meta_node *node, struct pool_attr *ret_attr)
 {
     const struct drv_stat stat = {
         .type = (enum drv_type)node->type,
@@ -154,13 +154,9 @@ static mrmr_err look_at(
     if (!tree_silent(own, err))
         return mrmr_err_drive(err, own->drive->meta.name);
     look->kept = true;
-    struct mrmr_story story;
-    mrmr_story_save(&story);
-    mrmr_err known = tree_catalog(look->tree, drive, path, &node);
-    if (known)
-        return mrmr_class_of(known) == MRMR_CLASS_ABSENT ? mrmr_story_restore(&story) : known;
+    MRMR_TRY(tree_catalog_known(look->tree, drive, path, &node));
     MRMR_TRY(tree_later_shows(look->tree, drive, path, &node));
-    attr_from_node(&node, ret_attr);
+    tree_attr_from_node(&node, ret_attr);
     return MRMR_OK;
 }
 
@@ -567,7 +563,7 @@ static mrmr_err target_read(const char *path, void *arg)
         return mrmr_fail(MRMR_ABSENT, "another thing has its name");
     if (!tree_silent(own, err))
         return err;
-    MRMR_TRY(tree_catalog(target->tree, target->drive, path, &node));
+    MRMR_TRY(tree_catalog_known(target->tree, target->drive, path, &node));
     return meta_target_get(target->tree->pool->meta, node.id, target->text);
 }
 

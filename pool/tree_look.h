@@ -16,6 +16,14 @@ struct tree_seen; /* tree_load.h */
  * that was made since the last scan, and known by what was moved into it. */
 mrmr_err tree_catalog(
     struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
+/* The same of a drive that did not answer, which is this thread's story: that stays the error where the
+ * catalog knows of nothing, for that says nothing of the drive. */
+mrmr_err tree_catalog_known(
+    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
+/* A file of this size and time that was at this path of a drive that has left the pool since, where it is now
+ * (rebuild): *ret_drive. MRMR_ABSENT: nowhere, or the drive has not. */
+mrmr_err tree_catalog_left(struct pool_tree *tree, size_t drive, const char *path, uint64_t size,
+    int64_t mtime, size_t *ret_drive, struct meta_node *ret_node);
 /* The path at which the catalog has it; the same one, if it has it nowhere. */
 mrmr_err tree_catalog_path(
     struct pool_tree *tree, size_t drive, const char *path, struct mrmr_bytes *ret_path);
@@ -29,6 +37,7 @@ void tree_catalog_forget(struct tree_drive *drive);
 /* --- tree_look.c --- */
 
 void tree_attr_from_stat(const struct drv_stat *stat, struct pool_attr *ret_attr);
+void tree_attr_from_node(const struct meta_node *node, struct pool_attr *ret_attr);
 /* What a node is and where, as it was at one moment. */
 struct tree_spot {
     uint64_t number;

@@ -27,12 +27,23 @@ static mrmr_err read_original(
 struct finding {
     struct pool_tree_file *file;
     struct meta_node node;
+    size_t drive;
 };
 
+/* Where the drive has left the pool it may have been rebuilt on another. That the catalog has it nowhere
+ * says nothing of a drive that is not there. */
 static mrmr_err finding_path(const char *path, void *arg)
 {
     struct finding *finding = arg;
-    return tree_catalog(finding->file->tree, finding->file->drive, path, &finding->node);
+    struct pool_tree_file *file = finding->file;
+    finding->drive = file->drive;
+    mrmr_err err = tree_catalog(file->tree, file->drive, path, &finding->node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        err = tree_catalog_left(file->tree, file->drive, path, file->size, file->mtime,
+            &finding->drive, &finding->node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT && !tree_live(&file->tree->drive[file->drive]))
+        err = mrmr_fail(MRMR_OFFLINE, "its drive is away, and the catalog does not know it");
+    return err;
 }
 
 static bool written_since(struct pool_tree_file *file)
@@ -63,7 +74,7 @@ static mrmr_err made_open(struct pool_tree_file *file, struct pool_file **ret_ma
         finding.node.mtime != file->mtime)
         return mrmr_fail(MRMR_ABSENT, "it changed since it was protected");
     bool touched;
-    MRMR_TRY(tree_keep_touched(file->tree, file->drive, finding.node.ino, &touched));
+    MRMR_TRY(tree_keep_touched(file->tree, finding.drive, finding.node.ino, &touched));
     if (touched)
         return mrmr_fail(MRMR_ABSENT, "it changed since it was protected");
     return pool_file_open_node(file->tree->pool, &finding.node, POOL_READ_VERIFY, ret_made);
@@ -163,6 +174,29 @@ mrmr_err pool_tree_file_seek(
     return MRMR_OK;
 }
 
+/* By the catalog: the drive on which it was opened has left the pool. */
+static mrmr_err attr_left(struct pool_tree_file *file, struct pool_attr *ret_attr)
+{
+    struct finding finding = {.file = file};
+    MRMR_TRY(tree_by_path(file->tree, file->node, finding_path, &finding));
+    if (finding.drive == file->drive)
+        return mrmr_fail(MRMR_ABSENT, NULL);
+    tree_attr_from_node(&finding.node, ret_attr);
+    ret_attr->node = file->node->number;
+    ret_attr->keep = tree_own_window;
+    return MRMR_OK;
+}
+
+/* No original is open. */
+static mrmr_err attr_elsewhere(struct pool_tree_file *file, struct pool_attr *ret_attr)
+{
+    struct mrmr_story story;
+    if (pool_tree_attr(file->tree, file->node->number, ret_attr) == MRMR_OK)
+        return MRMR_OK;
+    mrmr_story_save(&story);
+    return attr_left(file, ret_attr) ? mrmr_story_restore(&story) : MRMR_OK;
+}
+
 mrmr_err pool_tree_file_attr(struct pool_tree_file *file, struct pool_attr *ret_attr)
 {
     struct tree_original *original = tree_original_now(file);
@@ -170,7 +204,7 @@ mrmr_err pool_tree_file_attr(struct pool_tree_file *file, struct pool_attr *ret_
     mrmr_err err = original ? drv_file_stat(original->file, &stat) : MRMR_OFFLINE;
     tree_original_put(original);
     if (err)
-        return pool_tree_attr(file->tree, file->node->number, ret_attr);
+        return attr_elsewhere(file, ret_attr);
     tree_attr_from_stat(&stat, ret_attr);
     ret_attr->node = file->node->number;
     ret_attr->keep = tree_own_window;

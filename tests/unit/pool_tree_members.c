@@ -5,9 +5,11 @@
  * through it lowers nobody's protection meanwhile.
  */
 #include "pool/tree_file.h"
+#include "pool/tree_watch.h"
 #include "tests/unit/pool_tree_world.h"
 
-#include "drivers/guard.h"
+#include "base/cleanup.h"
+#include <semaphore.h>
 #include <string.h>
 #include <time.h>
 
@@ -29,15 +31,54 @@ static const char *name_of(struct world *w, size_t place)
     return w->tree->drive[place].drive->meta.name;
 }
 
+/* The monitor, which follows what leaves, does nothing until it is let go on. */
+struct held {
+    sem_t begun, go_on;
+};
+
+static void hold(uint64_t node, bool bytes, void *arg)
+{
+    struct held *held = arg;
+    (void)node, (void)bytes;
+    sem_post(&held->begun);
+    sem_wait(&held->go_on);
+}
+
+static void hold_monitor(struct world *w, struct held *held)
+{
+    sem_init(&held->begun, 0, 0);
+    sem_init(&held->go_on, 0, 0);
+    rig_ok(try_open_tree_telling(w, &(struct pool_tree_events){.node_changed = hold, .arg = held}));
+    {
+        mrmr_locked(&w->tree->lock);
+        tree_later_locked(w->tree, TREE_TELL, POOL_ROOT, "");
+    }
+    sem_wait(&held->begun);
+}
+
+static void release_monitor(struct held *held)
+{
+    for (unsigned i = 0; i < 10000; i++)
+        sem_post(&held->go_on);
+}
+
+static void end_held(struct world *w, struct held *held)
+{
+    close_tree(w);
+    end_after(w);
+    sem_destroy(&held->begun);
+    sem_destroy(&held->go_on);
+}
+
 /* The first drive is lost, and the tree shows a sixth, which is empty. */
-static void begin_lost(struct world *w, uint64_t seed)
+static void begin_lost(struct world *w, struct held *held, uint64_t seed)
 {
     begin(w, RIG_MEM, seed);
     close_tree(w);
     rig_add_drive(w->rig);
     rig_sync(w->rig);
     rig_take_away(w->rig, 0);
-    open_tree(w);
+    hold_monitor(w, held);
     assert_true(tree_live(&w->tree->drive[5]));
     rig_reopen(w->rig);
 }
@@ -61,7 +102,7 @@ static void files_moved(struct world *w)
 }
 
 /* Until it is written; at first the file's drive may be out of service. */
-static void overwrite_soon(struct world *w, const char *path, uint64_t seed)
+static void overwrite_soon(struct world *w, struct held *held, const char *path, uint64_t seed)
 {
     uint8_t buf[500];
     struct rig_file *known = rig_find(w->rig, path);
@@ -74,6 +115,8 @@ static void overwrite_soon(struct world *w, const char *path, uint64_t seed)
         pool_tree_file_close(file);
         if (err)
             assert_int_equal(mrmr_class_of(err), MRMR_CLASS_UNAVAILABLE);
+        if (!i)
+            release_monitor(held);
     }
     rig_ok(err);
 }
@@ -92,10 +135,11 @@ static void nobody_else_suffers(struct world *w, const char *changed, unsigned i
 static void test_a_medium_gets_anothers_place(void **state)
 {
     struct world w;
+    struct held held;
     (void)state;
-    begin_lost(&w, 701);
+    begin_lost(&w, &held, 701);
     rebuild(&w, "d5");
-    overwrite_soon(&w, "f0", 11);
+    overwrite_soon(&w, &held, "f0", 11);
     nobody_else_suffers(&w, "f0", 5);
     wait_live(&w, 0);
     assert_string_equal(name_of(&w, 0), "d5");
@@ -103,8 +147,7 @@ static void test_a_medium_gets_anothers_place(void **state)
     files_moved(&w);
     overwrite(&w, "other", 100, 1000);
     rig_check_originals(w.rig);
-    close_tree(&w);
-    end_after(&w);
+    end_held(&w, &held);
 }
 
 static mrmr_err set_mode(struct world *w, const char *path)
@@ -118,18 +161,119 @@ static mrmr_err set_mode(struct world *w, const char *path)
 static void test_the_next_change_looks(void **state)
 {
     struct world w;
+    struct held held;
     (void)state;
-    begin_lost(&w, 702);
+    begin_lost(&w, &held, 702);
     rebuild(&w, "d5");
     rig_ok(set_mode(&w, "f1"));
     assert_false(tree_live(&w.tree->drive[5]));
+    release_monitor(&held);
     wait_live(&w, 0);
     files_moved(&w);
     overwrite(&w, "f0", 3000, 500);
     nobody_else_suffers(&w, "f0", 5);
     rig_check_originals(w.rig);
+    end_held(&w, &held);
+}
+
+/* --- a drive leaves the pool --- */
+
+static bool count_name(const struct pool_dir_entry *entry, void *arg)
+{
+    (void)entry;
+    ++*(unsigned *)arg;
+    return true;
+}
+
+static mrmr_err no_xattr(const char *name, const void *value, size_t size, void *arg)
+{
+    (void)name, (void)value, (void)size, (void)arg;
+    return MRMR_OK;
+}
+
+/* The folder is what it was, by all that is asked of its node; a name that comes to lie elsewhere, in a
+ * folder that is new there, shows as soon as that does. */
+static void folder_has(struct world *w, uint64_t folder, unsigned names)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < 500 && n != names; i++, moment()) {
+        struct pool_attr attr;
+        n = 0;
+        rig_ok(pool_tree_xattrs(w->tree, folder, no_xattr, NULL));
+        rig_ok(pool_tree_attr(w->tree, folder, &attr));
+        rig_ok(pool_tree_list(w->tree, folder, 0, false, count_name, &n));
+    }
+    assert_int_equal(n, names);
+}
+
+static void file_reads(struct world *w, struct pool_tree_file *file, const char *path)
+{
+    static uint8_t got[RIG_LEAF], wanted[RIG_LEAF];
+    const struct rig_file *known = rig_find(w->rig, path);
+    struct pool_attr attr;
+    rig_ok(pool_tree_file_attr(file, &attr));
+    assert_int_equal(attr.size, known->size);
+    for (uint64_t at = 0; at < known->size; at += RIG_LEAF) {
+        size_t n;
+        rig_ok(pool_tree_file_read(file, at, got, RIG_LEAF, &n));
+        rig_expected(known, at, wanted, n);
+        assert_memory_equal(got, wanted, n);
+    }
+}
+
+static bool lies_on(struct world *w, uint64_t folder, size_t place)
+{
+    mrmr_locked(&w->tree->lock);
+    return tree_set_has(&tree_find_locked(w->tree, folder)->on, place);
+}
+
+static void wait_left(struct world *w, size_t place)
+{
+    for (unsigned i = 0; i < 3000 && w->tree->drive[place].drive->meta.state != META_DRIVE_RETIRED;
+         i++)
+        moment();
+    assert_int_equal(w->tree->drive[place].drive->meta.state, META_DRIVE_RETIRED);
+}
+
+/* One of its folders lies elsewhere, too, and one of its files is open: both go on, before the tree has
+ * noticed and after. */
+static void test_a_drive_leaves(void **state)
+{
+    struct world w;
+    struct pool_tree_file *file;
+    struct held held;
+    bool same;
+    (void)state;
+    begin(&w, RIG_MEM, 703);
     close_tree(&w);
-    end_after(&w);
+    rig_put(w.rig, 0, "both/a", 1000);
+    rig_put(w.rig, 1, "both/b", 1000);
+    rig_protect_all(w.rig);
+    rig_take_away(w.rig, 0);
+    hold_monitor(&w, &held);
+    const uint64_t both = look(&w, POOL_ROOT, "both").node;
+    folder_has(&w, both, 2);
+    const struct pool_attr f0 = look(&w, POOL_ROOT, "f0");
+    rig_ok(pool_tree_file_open(w.tree, f0.node, false, &file, &same));
+    rig_reopen(w.rig);
+    rebuild(&w, NULL);
+    folder_has(&w, both, 2);
+    file_reads(&w, file, "f0");
+    release_monitor(&held);
+    wait_left(&w, 0);
+    folder_has(&w, both, 2);
+    file_reads(&w, file, "f0");
+    pool_tree_file_close(file);
+    for (unsigned i = 0; i < 1000 && (lies_on(&w, POOL_ROOT, 0) || lies_on(&w, both, 0)); i++)
+        moment();
+    assert_false(lies_on(&w, POOL_ROOT, 0) || lies_on(&w, both, 0));
+    files_moved(&w);
+    rig_put(w.rig, 1, "both/new", 1000);
+    while (try_look(&w, both, "new"))
+        moment();
+    folder_has(&w, both, 3);
+    overwrite(&w, "f0", 100, 1000);
+    end_held(&w, &held);
 }
 
 int main(void)
@@ -137,6 +281,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_medium_gets_anothers_place),
         cmocka_unit_test(test_the_next_change_looks),
+        cmocka_unit_test(test_a_drive_leaves),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_members", tests, NULL, NULL);

@@ -7,10 +7,15 @@
 
 mrmr_err try_open_tree(struct world *w)
 {
+    return try_open_tree_telling(w, NULL);
+}
+
+mrmr_err try_open_tree_telling(struct world *w, const struct pool_tree_events *events)
+{
     char dir[300];
     snprintf(dir, sizeof dir, "%s/pool", w->rig->dir);
     MRMR_TRY(pool_open(dir, POOL_LOOK, "test", &w->pool));
-    return pool_tree_open(w->pool, NULL, &w->tree);
+    return pool_tree_open(w->pool, events, &w->tree);
 }
 
 void open_tree(struct world *w)

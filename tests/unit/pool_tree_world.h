@@ -17,6 +17,8 @@ struct world {
 };
 
 mrmr_err try_open_tree(struct world *w);
+/* events: whom it tells; NULL: nobody. */
+mrmr_err try_open_tree_telling(struct world *w, const struct pool_tree_events *events);
 void open_tree(struct world *w);
 void close_tree(struct world *w);
 /* Five drives with a protected file f0 … f4 each, and `other` on the first; the tree is open. */

@@ -386,7 +386,6 @@ void pool_tree_forget(struct pool_tree *tree, uint64_t number, uint64_t times)
 
 static mrmr_err tree_start(struct pool_tree *tree)
 {
-    struct pool *pool = tree->pool;
     tree->table = calloc(tree->buckets, sizeof(struct tree_node *));
     if (!tree->table || !(tree->root = node_make_locked(tree, POOL_ROOT, POOL_DIR)))
         return mrmr_nomem();
@@ -396,7 +395,7 @@ static mrmr_err tree_start(struct pool_tree *tree)
     MRMR_TRY(tree_numbers_start(tree));
     MRMR_TRY(tree_replaced_start(tree));
     MRMR_TRY(tree_finder_start(tree));
-    MRMR_TRY(pool_scan_excludes_load(pool, &tree->excludes));
+    MRMR_TRY(tree_excludes_start(tree));
     MRMR_TRY(leaf_cache_create(LEAVES_KEPT, LEAF_THREADS, &tree->leaves));
     MRMR_TRY(tree_gone_start(tree));
     MRMR_TRY(tree_moves_finish(tree));
@@ -483,7 +482,7 @@ void pool_tree_close(struct pool_tree *tree)
     tree_keep_stop(tree);
     tree_finder_stop(tree);
     tree_numbers_stop(tree);
-    pool_scan_excludes_free(&tree->excludes);
+    tree_excludes_stop(tree);
     for (size_t i = 0; i < tree->ndrives; i++) {
         pthread_mutex_destroy(&tree->drive[i].keeping);
         pthread_mutex_destroy(&tree->drive[i].placing);

@@ -53,9 +53,9 @@ struct tree_todo { /* for the monitor */
 struct pool_tree {
     struct pool *pool;
     struct pool_tree_events events;
-    struct pool_scan_excludes excludes;
-    struct tree_drive *drive; /* room for TREE_DRIVES_MAX */
-    _Atomic size_t ndrives;   /* grows: what is below it is there */
+    struct tree_excludes *_Atomic excludes; /* tree_excludes.c's */
+    struct tree_drive *drive;               /* room for TREE_DRIVES_MAX */
+    _Atomic size_t ndrives;                 /* grows: what is below it is there */
     _Atomic uint64_t members; /* the epoch for which the drives are what the catalog has */
     int64_t deadline;         /* of an op on a drive, ns */
     struct leaf_cache *leaves;
@@ -99,5 +99,14 @@ struct pool_tree {
     int64_t space_at;   /* when space was reckoned; monotonic */
     struct pool_tree_space space;
 };
+
+/* --- tree_excludes.c --- */
+
+mrmr_err tree_excludes_start(struct pool_tree *tree);
+void tree_excludes_stop(struct pool_tree *tree);
+/* What is set now. The monitor's. */
+mrmr_err tree_excludes_follow(struct pool_tree *tree);
+/* As long as the tree is open. */
+const struct pool_scan_excludes *tree_excludes(const struct pool_tree *tree);
 
 #endif

@@ -96,7 +96,7 @@ static mrmr_err search_entry(const char *name, const struct drv_stat *stat, mrmr
     struct searching *search = listing->search;
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     struct meta_node known;
-    if (err || !stat || pool_scan_excluded(&search->tree->excludes, listing->path, name))
+    if (err || !stat || pool_scan_excluded(tree_excludes(search->tree), listing->path, name))
         return MRMR_OK;
     MRMR_TRY(tree_join(listing->path, name, &path));
     bool is_known = listing->known.id &&

@@ -99,7 +99,7 @@ static mrmr_err load_copy(struct load *load, const struct tree_name *of, const s
 static mrmr_err load_add(struct load *load, const char *name, const struct copy *copy)
 {
     const char *folder = load_folder(load);
-    if (pool_scan_excluded(&load->tree->excludes, folder, name))
+    if (pool_scan_excluded(tree_excludes(load->tree), folder, name))
         return MRMR_OK;
     struct tree_name *old = tree_map_find(&load->map, name);
     bool is_new = !old;

@@ -48,7 +48,7 @@ mrmr_err tree_name_allowed(struct pool_tree *tree, struct tree_node *folder, con
     if (strlen(name) > META_NAME_MAX)
         return mrmr_fail(MRMR_NAME_TOO_LONG, NULL);
     MRMR_TRY(tree_path(tree, folder, &path));
-    if (!pool_scan_excluded(&tree->excludes, path.data, name))
+    if (!pool_scan_excluded(tree_excludes(tree), path.data, name))
         return MRMR_OK;
     return mrmr_err_hint(
         mrmr_err_path(mrmr_fail(MRMR_DENIED, "this name is kept out of the pool"), name),

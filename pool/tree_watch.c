@@ -428,6 +428,7 @@ static mrmr_err settings_read(struct pool_tree *tree)
     uint64_t ttl;
     MRMR_TRY(pool_setting_on(tree->pool, "verify-reads", &verify));
     MRMR_TRY(pool_setting_u64(tree->pool, "remote-ttl", &ttl));
+    MRMR_TRY(tree_excludes_follow(tree));
     tree->verify = verify;
     tree->remote_ttl = (int64_t)ttl * MRMR_NS_PER_S;
     return MRMR_OK;

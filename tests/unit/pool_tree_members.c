@@ -276,12 +276,56 @@ static void test_a_drive_leaves(void **state)
     end_held(&w, &held);
 }
 
+/* --- what is set meanwhile --- */
+
+static void set(struct world *w, const char *key, const char *value)
+{
+    rig_ok(pool_set(w->rig->pool, key, value));
+}
+
+/* A drive that is looked for elsewhere is found there; who uses one of which something else is set goes on
+ * using it; and what is left out is, until it is not any more. */
+static void test_what_is_set_is_followed(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 704);
+    close_tree(&w);
+    rig_take_away(w.rig, 1);
+    rig_reopen(w.rig);
+    open_tree(&w);
+    assert_false(tree_live(&w.tree->drive[1]));
+    const struct tree_drive *third = &w.tree->drive[2];
+    const struct drv *serves = third->drive->drv;
+    struct pool_tree_file *file = open_file(&w, "f2");
+    set(&w, "drive.d1.uri", w.rig->drive[1].inner);
+    set(&w, "drive.d2.reserve", "12345678");
+    set(&w, "exclude", "f3");
+    wait_live(&w, 1);
+    assert_int_equal(third->drive->meta.reserve, 12345678);
+    assert_ptr_equal(third->drive->drv, serves);
+    write_part(&w, file, "f2", 10, 1000);
+    pool_tree_file_close(file);
+    overwrite(&w, "f1", 10, 1000);
+    while (try_look(&w, POOL_ROOT, "f3") == MRMR_OK)
+        moment();
+    assert_int_equal(try_look(&w, POOL_ROOT, "f3"), MRMR_ABSENT);
+    set(&w, "exclude", "");
+    while (try_look(&w, POOL_ROOT, "f3"))
+        moment();
+    close_tree(&w);
+    rig_bring_back(w.rig, 1);
+    rig_reopen(w.rig);
+    end_after(&w);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_medium_gets_anothers_place),
         cmocka_unit_test(test_the_next_change_looks),
         cmocka_unit_test(test_a_drive_leaves),
+        cmocka_unit_test(test_what_is_set_is_followed),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_members", tests, NULL, NULL);

@@ -229,7 +229,7 @@ static mrmr_err add_locked(struct pool_gone *gone, struct pool_gone_record *reco
     mrmr_err err;
     do
         err = gone_append(gone, &bytes, most);
-    while (pool_spare_gives(gone->dirfd, err));
+    while (pool_spare_gives(gone->dirfd, NULL, err));
     if (err == MRMR_SPACE && gone_compact_pays(gone, true)) {
         MRMR_TRY(gone_compact(gone));
         err = gone_append(gone, &bytes, most);

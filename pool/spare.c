@@ -2,6 +2,8 @@
 #include "pool/spare.h"
 
 #include "base/cleanup.h"
+#include "base/durable.h"
+#include "base/log.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -45,7 +47,7 @@ bool pool_spare_wanted(mrmr_err err)
            (story->foreign == ENOSPC || story->foreign == EDQUOT);
 }
 
-bool pool_spare_gives(int dirfd, mrmr_err err)
+bool pool_spare_gives(int dirfd, const char *dir, mrmr_err err)
 {
     struct stat st;
     if (!pool_spare_wanted(err))
@@ -54,5 +56,21 @@ bool pool_spare_gives(int dirfd, mrmr_err err)
     if (fd < 0 || fstat(fd, &st) < 0 || st.st_size <= 0)
         return false;
     const off_t left = st.st_size > PART ? (st.st_size - 1) / PART * PART : 0;
-    return ftruncate(fd, left) == 0;
+    if (ftruncate(fd, left) < 0)
+        return false;
+    mrmr_log(MRMR_LOG_WARN,
+        "the pool's folder%s%s is full: make room there, while names can be removed and renamed "
+        "still",
+        dir ? " " : "", dir ? dir : "");
+    return true;
+}
+
+mrmr_err pool_spare_record(
+    int dirfd, const char *dir, const char *name, const struct mrmr_bytes *text)
+{
+    mrmr_err err;
+    do
+        err = mrmr_durable_replace(dirfd, name, text->data, text->size, 0600);
+    while (pool_spare_gives(dirfd, dir, err));
+    return err;
 }

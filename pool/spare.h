@@ -15,13 +15,17 @@
 #ifndef MRMR_POOL_SPARE_H
 #define MRMR_POOL_SPARE_H
 
-#include "base/err.h"
+#include "base/bytes.h"
 
 /* dirfd: the pool's folder. It is as long as it should be then, if there is that much room. */
 void pool_spare_make(int dirfd);
 /* err is what this thread was told just now of a file in the pool's folder, and it was for want of room there. */
 bool pool_spare_wanted(mrmr_err err);
-/* So it was, and there is some now: try again. */
-bool pool_spare_gives(int dirfd, mrmr_err err);
+/* So it was, and there is some now: try again. Each part that is given is told of; dir: the folder's path, NULL if it
+ * is not known here. */
+bool pool_spare_gives(int dirfd, const char *dir, mrmr_err err);
+/* mrmr_durable_replace of a record, which takes what it needs of the room. */
+mrmr_err pool_spare_record(
+    int dirfd, const char *dir, const char *name, const struct mrmr_bytes *text);
 
 #endif

@@ -20,6 +20,7 @@
  * change is acknowledged before (5): the copy that stays is the one that was changed.
  */
 #include "pool/retained.h"
+#include "pool/spare.h"
 #include "pool/tree_change.h"
 #include "pool/tree_file.h"
 #include "pool/tree_number.h"
@@ -198,7 +199,7 @@ static mrmr_err record_write(struct bringing *b, char name[RECORD_NAME])
         (long long)b->tree->drive[b->to].drive->meta.id));
     MRMR_TRY(mrmr_bytes_add(&text, "", 1));
     MRMR_TRY(mrmr_bytes_add(&text, b->path.data, b->path.size + 1));
-    return mrmr_durable_replace(b->tree->pool->dirfd, name, text.data, text.size, 0600);
+    return pool_spare_record(b->tree->pool->dirfd, b->tree->pool->dir, name, &text);
 }
 
 /* --- from one drive to the other --- */

@@ -9,9 +9,9 @@
  * not be applied stays hidden by its record, as long as it is what was removed. A name or an attribute that could
  * not be changed would show as it was: such a drive goes on returning, for as long as it takes. What it has
  * shows by the catalog and the records, as that of a drive that is away, and is read from it by the
- * paths that it has, or by reconstruction; changes are recorded, too. The monitor tries again. The same goes for
- * a drive to which another process is applying what is recorded, or is waiting to, as a sync one of whose drives
- * hangs: the monitor waits for that one for a moment only.
+ * paths that it has, or by reconstruction; changes are recorded, too. The monitor tries again. While another process
+ * applies what is recorded, as a sync one of whose drives hangs, the monitor waits for a moment only: it is as if it
+ * could not be applied.
  *
  * gone_gate is held over a record's being written, and taken before the tree's lock. Who holds it never
  * enters the writers: they wait for whoever waits for it.

@@ -10,6 +10,7 @@
  * before, and then the file goes. A cut in between finds the same once more. Where both names are there by then, somebody
  * made one of them, and both stay.
  */
+#include "pool/spare.h"
 #include "pool/tree_change.h"
 
 #include "base/durable.h"
@@ -80,7 +81,7 @@ mrmr_err tree_move_record(struct pool_tree *tree, const struct tree_set *on, con
     MRMR_TRY(record_paths(&text, from, to));
     if (text.size > RECORD_MOST)
         return mrmr_fail(MRMR_NAME_TOO_LONG, "the folder lies too deep to be renamed");
-    MRMR_TRY(mrmr_durable_replace(tree->pool->dirfd, name, text.data, text.size, 0600));
+    MRMR_TRY(pool_spare_record(tree->pool->dirfd, tree->pool->dir, name, &text));
     memcpy(ret_name, name, sizeof name);
     return MRMR_OK;
 }

@@ -22,8 +22,8 @@ struct tree_records {
     int touched, moved; /* -1: not open */
     uint64_t epoch;     /* in which they were opened */
     struct undone *undone;
-    bool told;                /* that names which went could not be recorded */
-    bool told_full, told_out; /* that the pool's folder is full; that nothing is spare any more */
+    bool told;     /* that names which went could not be recorded */
+    bool told_out; /* that the pool's folder is full, and nothing spare is left */
     struct tree_went_list went;
 };
 
@@ -70,25 +70,25 @@ static void files_now_locked(struct tree_records *records, uint64_t epoch)
         return;
     files_close(records);
     pool_spare_make(records->pool->dirfd);
-    records->told_full = records->told_out = false;
+    records->told_out = false;
     records->epoch = epoch;
 }
 
-/* The record could not be written, and can be now, perhaps. Whoever runs the pool hears of it while removing is
- * possible still, and when it is not any more. */
+/* The record could not be written, and can be now, perhaps. */
 static bool again_locked(struct tree_records *records, mrmr_err err)
 {
+    const struct pool *pool = records->pool;
     if (!pool_spare_wanted(err))
         return false;
-    const bool again = pool_spare_gives(records->pool->dirfd, err);
-    bool *told = again ? &records->told_full : &records->told_out;
-    if (!*told)
-        mrmr_log(MRMR_LOG_WARN, "the pool's folder %s is full: make room there%s",
-            records->pool->dir,
-            again ? ", while names can be removed and renamed still"
-                  : "; until then nothing can be removed, renamed or written");
-    *told = true;
-    return again;
+    if (pool_spare_gives(pool->dirfd, pool->dir, err))
+        return true;
+    if (!records->told_out)
+        mrmr_log(MRMR_LOG_WARN,
+            "the pool's folder %s is full: make room there; until then nothing can be removed, "
+            "renamed or written",
+            pool->dir);
+    records->told_out = true;
+    return false;
 }
 
 /* --- touched --- */

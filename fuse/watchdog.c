@@ -69,12 +69,14 @@ static bool abort_connection(const struct mfs_connection *connection)
 
 /* --- the process beside it --- */
 
+/* The pipe is 3 from now on, and nothing else is open. */
 static void alone(int pipe)
 {
+    int kept = fcntl(pipe, F_DUPFD, 4); /* it may be one of those that are replaced */
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 0; fd <= 2; fd++)
         dup2(null, fd);
-    dup2(pipe, 3);
+    dup2(kept, 3);
     close_range(4, ~0U, 0);
     if (chdir("/") < 0)
         _exit(EXIT_FAILURE);

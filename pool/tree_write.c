@@ -9,13 +9,20 @@
  * An append goes to where the file ends on its drive, asked for at that moment, and not to where whoever
  * appends believes it to end: what was appended on the drive since would be written over. One append at a
  * time of a node. Crash argument: it is a write from there on, of bytes that nothing counts on; what
- * counts of the leaf in which the file ends is kept before, as of any write. One that is tried again after
- * some of it may have been written goes to the same place again, or those bytes would be there twice.
+ * counts of the leaf in which the file ends is kept before, as of any write.
+ *
+ * Of one that fails nothing stays: whoever is told so appends it again, behind what is there. What a drive took of it
+ * is cut off, still as the node's one appender and among the writers: the file ends where it did, nothing counts on
+ * what goes, and a cut before that leaves what a cut append leaves anywhere. Where somebody's bytes on the drive
+ * lie there by then, all of it stays. Where a drive gives no answer, one that is tried again goes to the same
+ * place, or bytes would be there twice.
  */
 #include "pool/tree_change.h"
 #include "pool/tree_file.h"
 #include "pool/tree_watch.h"
 
+#include "base/cleanup.h"
+#include "base/log.h"
 #include <string.h>
 
 /* What is done to an original. */
@@ -36,6 +43,7 @@ struct writing {
     const void *buf;
     size_t size;
     bool begun; /* some of it may be written */
+    bool stays; /* so it is, of an append that failed */
 };
 
 static _Thread_local const struct pool_caller *changing_as;
@@ -73,6 +81,48 @@ static mrmr_err append_place(struct change *change, struct drv_file *file)
     return MRMR_OK;
 }
 
+/* From where it began to the file's end there is nothing but what was to be appended. */
+static mrmr_err append_is_ours(
+    struct drv_file *file, const struct writing *writing, uint64_t end, bool *ret_ours)
+{
+    enum { PIECE = 16 << 10 };
+    uint8_t piece[PIECE];
+    size_t got;
+    *ret_ours = end - writing->offset <= writing->size;
+    for (uint64_t at = writing->offset; *ret_ours && at < end; at += got) {
+        const size_t want = end - at < PIECE ? (size_t)(end - at) : PIECE;
+        MRMR_TRY(drv_file_read(file, at, piece, want, &got));
+        const uint8_t *wrote = (const uint8_t *)writing->buf + (at - writing->offset);
+        *ret_ours = got && memcmp(piece, wrote, got) == 0;
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err append_cut_off(struct drv_file *file, struct writing *writing)
+{
+    struct drv_stat stat;
+    bool ours = false;
+    MRMR_TRY(drv_file_stat(file, &stat));
+    if (stat.size > writing->offset) {
+        MRMR_TRY(append_is_ours(file, writing, stat.size, &ours));
+        if (ours)
+            MRMR_TRY(drv_file_truncate(file, writing->offset));
+        writing->stays = writing->stays || !ours;
+    }
+    writing->begun = false;
+    return MRMR_OK;
+}
+
+/* It failed. Returns the error of the moment. */
+static mrmr_err append_taken_back(struct drv_file *file, struct writing *writing)
+{
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    if (append_cut_off(file, writing))
+        mrmr_log_story(MRMR_LOG_DEBUG, "taking back a part of an append");
+    return mrmr_story_restore(&story);
+}
+
 static mrmr_err change_made(
     struct change *change, const struct tree_original *original, uint64_t epoch)
 {
@@ -86,6 +136,8 @@ static mrmr_err change_made(
     tree_file_written(change->tree, change->node);
     tree_owe(change->tree, change->node, change->drive);
     mrmr_err err = change_as(change, file);
+    if (err && change->appends)
+        err = append_taken_back(file, change->appends);
     tree_owe(change->tree, change->node, change->drive);
     tree_own_node(change->tree, change->node);
     return err;
@@ -182,7 +234,7 @@ static mrmr_err write_file(struct pool_tree_file *file, struct writing *writing,
 mrmr_err pool_tree_file_write(
     struct pool_tree_file *file, uint64_t offset, const void *buf, size_t size)
 {
-    return write_file(file, &(struct writing){offset, buf, size, false}, false);
+    return write_file(file, &(struct writing){.offset = offset, .buf = buf, .size = size}, false);
 }
 
 /* --- appending --- */
@@ -211,15 +263,31 @@ static void append_elsewhere(struct pool_tree *tree, struct tree_node *node)
     tree_later_locked(tree, TREE_TELL, node->number, "");
 }
 
+/* A part of it is left, or may be. Keeps the story. */
+static void append_told(struct pool_tree *tree, struct tree_node *node, size_t drive)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    const bool named = tree_path(tree, node, &path) == MRMR_OK;
+    mrmr_log(MRMR_LOG_WARN,
+        "drive %s may have a part of an append that failed in %s: look at what was written to it "
+        "last",
+        tree->drive[drive].drive->meta.name, named ? path.data : "a file without a name");
+    mrmr_story_restore(&story);
+}
+
 mrmr_err pool_tree_file_append(
     struct pool_tree_file *file, uint64_t believed, const void *buf, size_t size)
 {
-    struct writing writing = {believed, buf, size, false};
+    struct writing writing = {.offset = believed, .buf = buf, .size = size};
     struct pool_tree *tree = tree_file_tree(file);
     struct tree_node *node = tree_file_node(file);
     append_begin(tree, node);
     mrmr_err err = write_file(file, &writing, true);
     append_end(tree, node);
+    if (writing.stays || (err && writing.begun))
+        append_told(tree, node, tree_file_drive(file));
     if (writing.offset != believed)
         append_elsewhere(tree, node);
     return err;

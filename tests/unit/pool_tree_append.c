@@ -108,6 +108,99 @@ static void test_tried_again(void **state)
     end_after(&w);
 }
 
+/* --- it fails --- */
+
+enum { WROTE = 400, THEIRS = 50 };
+
+struct meanwhile {
+    struct world *w;
+    uint64_t end;
+    bool done;
+};
+
+/* Somebody appends on the drive once a part of ours is there. */
+static void append_directly(void *arg, enum drv_fault_op op, const char *path)
+{
+    static const char theirs[THEIRS] = "theirs";
+    struct meanwhile *m = arg;
+    struct drv *raw = m->w->rig->drive[0].raw;
+    struct drv_file *file;
+    struct drv_stat stat;
+    (void)op;
+    rig_ok(drv_stat(raw, path, &stat));
+    if (m->done || stat.size == m->end)
+        return;
+    m->done = true;
+    rig_ok(drv_file_open(raw, path, DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_write(file, stat.size, theirs, sizeof theirs));
+    drv_file_close(file);
+}
+
+/* A part of it is written, and no drive has room for all. */
+static struct pool_tree_file *append_fails(struct world *w, mrmr_err err)
+{
+    static const char piece[1000] = "ours";
+    struct pool_tree_file *file = open_file(w, "f0");
+    const struct drv_fault_rule some = {.ops = DRV_FAULT_FILE_WRITE,
+        .prefix = "f0",
+        .times = 1,
+        .action = DRV_FAULT_SHORT,
+        .bytes = WROTE,
+        .err = err};
+    rig_ok(drv_fault_add(w->rig->drive[0].fault, &some, NULL));
+    for (unsigned d = 1; d < DRIVES; d++)
+        drive_is_full(w->rig, d);
+    assert_int_equal(
+        pool_tree_file_append(file, rig_find(w->rig, "f0")->size, piece, sizeof piece), err);
+    rig_clear_faults(w->rig);
+    return file;
+}
+
+/* Nothing of it stays: what is appended again lies where the file ended. */
+static void test_taken_back(void **state)
+{
+    static const mrmr_err why[] = {MRMR_SPACE, MRMR_IO};
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct world w;
+        begin(&w, RIG_MEM, 414);
+        struct pool_tree_file *file = append_fails(&w, why[i]);
+        rig_check_originals(w.rig);
+        append_part(&w, file, "f0", rig_find(w.rig, "f0")->size, 1000);
+        rig_check_originals(w.rig);
+        pool_tree_file_close(file);
+        close_tree(&w);
+        end_after(&w);
+    }
+}
+
+/* What somebody appended directly behind it stays. */
+static void test_not_taken_back(void **state)
+{
+    struct world w;
+    char got[THEIRS];
+    size_t n;
+    (void)state;
+    begin(&w, RIG_MEM, 415);
+    struct meanwhile m = {.w = &w, .end = rig_find(w.rig, "f0")->size};
+    const struct drv_fault_rule hook = {.ops = DRV_FAULT_FILE_STAT,
+        .prefix = "f0",
+        .action = DRV_FAULT_HOOK,
+        .hook = append_directly,
+        .arg = &m};
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &hook, NULL));
+    struct pool_tree_file *file = append_fails(&w, MRMR_SPACE);
+    assert_true(m.done);
+    rig_ok(pool_tree_file_append(file, m.end, "x", 1));
+    rig_ok(pool_tree_file_read(file, m.end + WROTE, got, sizeof got, &n));
+    assert_int_equal(n, sizeof got);
+    assert_string_equal(got, "theirs");
+    assert_int_equal(look(&w, POOL_ROOT, "f0").size, m.end + WROTE + THEIRS + 1);
+    pool_tree_file_close(file);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 static void on_node(uint64_t node, bool bytes, void *arg)
 {
     (void)node;
@@ -147,6 +240,8 @@ int main(void)
         cmocka_unit_test(test_where_it_ends),
         cmocka_unit_test(test_many_at_once),
         cmocka_unit_test(test_tried_again),
+        cmocka_unit_test(test_taken_back),
+        cmocka_unit_test(test_not_taken_back),
         cmocka_unit_test(test_told),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

@@ -26,6 +26,8 @@
 
 #include <string.h>
 
+enum { MOVE_TRIES = 3 };
+
 struct moving {
     struct pool_tree *tree;
     const struct pool_caller *caller;
@@ -35,6 +37,7 @@ struct moving {
     struct tree_name *from, *to; /* what they show */
     struct tree_node *from_node, *to_node;
     bool replaces; /* to shows something */
+    bool stale;    /* the drive has something else by the name, or nothing: it was changed there */
     bool folded;   /* the drive takes both names for one */
     struct mrmr_bytes from_path, to_path;
     struct tree_set waits; /* drives that rename it when they are back */
@@ -341,17 +344,24 @@ static mrmr_err place_anew(struct moving *m)
     return err;
 }
 
+static mrmr_err from_stat(struct moving *m, size_t drive, struct drv_stat *ret_stat)
+{
+    const bool shown = drive == tree_set_first(&m->from->on);
+    mrmr_err err = drv_stat(m->tree->drive[drive].drive->drv, m->from_path.data, ret_stat);
+    if (!err && shown) { /* that is the file that was asked for */
+        const struct tree_spot spot = tree_spot(m->tree, m->from_node);
+        err = tree_check_stat(m->tree, &spot, m->from_path.data, ret_stat);
+    } else if (!err && ret_stat->type == DRV_DIR)
+        err = mrmr_fail(MRMR_ABSENT, NULL);
+    m->stale = shown && mrmr_class_of(err) == MRMR_CLASS_ABSENT;
+    return err;
+}
+
 static mrmr_err move_copy(struct moving *m, size_t drive)
 {
     mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
     struct drv_stat from;
-    MRMR_TRY(drv_stat(m->tree->drive[drive].drive->drv, m->from_path.data, &from));
-    if (from.type == DRV_DIR)
-        return mrmr_fail(MRMR_ABSENT, NULL);
-    if (drive == tree_set_first(&m->from->on)) { /* that is the file that was asked for */
-        const struct tree_spot spot = tree_spot(m->tree, m->from_node);
-        MRMR_TRY(tree_check_stat(m->tree, &spot, m->from_path.data, &from));
-    }
+    MRMR_TRY(from_stat(m, drive, &from));
     MRMR_TRY(tree_place_folder(m->tree, m->to_folder, drive, &folder));
     mrmr_err err = place_copy(m, drive, &from);
     if (mrmr_class_of(err) != MRMR_CLASS_ABSENT)
@@ -740,9 +750,8 @@ static struct tree_paths paths_of(const struct moving *m)
         .all = (from && !m->from_node) || (to && !m->to_node)};
 }
 
-static mrmr_err move(struct moving *m)
+static mrmr_err move_once(struct moving *m)
 {
-    MRMR_TRY(tree_name_allowed(m->tree, m->to_folder, m->to_name));
     MRMR_TRY(bring_first(m));
     MRMR_TRY(look(m));
     if (is_itself(m)) {
@@ -756,6 +765,29 @@ static mrmr_err move(struct moving *m)
     mrmr_err err = move_held(m);
     tree_paths_let_go(&paths);
     return err;
+}
+
+static void leave(struct moving *m)
+{
+    tree_name_leave(m->tree, m->to_node);
+    tree_name_leave(m->tree, m->from_node);
+    m->to_node = m->from_node = NULL;
+    mrmr_bytes_free(&m->from_path);
+    mrmr_bytes_free(&m->to_path);
+}
+
+/* As who removes (tree_remove.c): nothing was done to a name that is another thing by now. */
+static mrmr_err move(struct moving *m)
+{
+    MRMR_TRY(tree_name_allowed(m->tree, m->to_folder, m->to_name));
+    for (unsigned tries = 1;; tries++) {
+        m->stale = m->folded = false;
+        mrmr_err err = move_once(m);
+        leave(m);
+        if (!m->stale || tries == MOVE_TRIES)
+            return err;
+        MRMR_TRY(tree_place_anew(m->tree, m->from_folder));
+    }
 }
 
 mrmr_err pool_tree_rename(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
@@ -775,10 +807,6 @@ mrmr_err pool_tree_rename(struct pool_tree *tree, const struct pool_caller *call
     mrmr_err err = tree_node(tree, to_folder, true, &m.to_folder);
     if (!err)
         err = move(&m);
-    tree_name_leave(tree, m.to_node);
-    tree_name_leave(tree, m.from_node);
-    mrmr_bytes_free(&m.from_path);
-    mrmr_bytes_free(&m.to_path);
     tree_put(tree, m.to_folder);
     tree_put(tree, m.from_folder);
     return err;

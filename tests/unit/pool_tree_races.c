@@ -232,6 +232,26 @@ static void test_asked_while_a_name_goes(void **state)
     rig_destroy(w.rig);
 }
 
+/* A file was replaced on its drive, as an editor saves, and nobody has heard of it: the new one is renamed. */
+static void test_renamed_once_it_is_replaced(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 213);
+    uint64_t node = look(&w, POOL_ROOT, "f0").node;
+    rig_put(w.rig, 0, "f0.new", RIG_LEAF / 2)->there = false;
+    rig_ok(drv_rename(w.rig->drive[0].raw, "f0.new", "f0", DRV_RENAME_REPLACE));
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "f0", POOL_ROOT, "g", 0));
+    assert_false(rig_holds(w.rig, 0, "f0"));
+    assert_int_equal(look(&w, POOL_ROOT, "g").size, RIG_LEAF / 2);
+    assert_int_not_equal(look(&w, POOL_ROOT, "g").node, node);
+    rig_ok(drv_unlink(w.rig->drive[0].raw, "g"));
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "g", POOL_ROOT, "h", 0), MRMR_ABSENT);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 /* What the tree has not seen yet is not replaced, if it must not be. */
 static void test_not_replaced(void **state)
 {
@@ -568,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_renamed_into_a_copy_that_went),
         cmocka_unit_test(test_saved_while_it_is_brought),
         cmocka_unit_test(test_asked_while_a_name_goes),
+        cmocka_unit_test(test_renamed_once_it_is_replaced),
         cmocka_unit_test(test_not_replaced),
         cmocka_unit_test(test_time_set_back),
         cmocka_unit_test(test_a_create_without_an_answer),

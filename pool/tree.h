@@ -86,7 +86,7 @@ struct pool_tree {
     size_t nparted, parted_most;
     struct tree_todo *todo, **todo_last;
     struct tree_due *due, *due_last; /* tree_due.c's; the first to tell of first */
-    struct tree_paths *paths; /* tree_paths.c's: the first that came first */
+    struct tree_paths *paths;        /* tree_paths.c's: the first that came first */
     unsigned paths_moving, paths_waiting;
     pthread_cond_t paths_left;
     bool stop, suspects;

@@ -510,7 +510,7 @@ static void capacity_is_kept(void **unused)
         }
         uint64_t more = parity_planner_capacity(sim.config.redundancy, drives, space, 0);
         more -= more / 50; /* fluid and blocks */
-        for (uint64_t bytes = 0; bytes < more; bytes += 2 * MIB) {
+        for (uint64_t bytes = 2 * MIB; bytes <= more; bytes += 2 * MIB) {
             unsigned least = 0;
             for (unsigned i = 1; i < drives; i++) /* the least used that is not full */
                 if (sim.data[least] + 2 * MIB > sim.size[least] ||

@@ -328,7 +328,7 @@ static void test_drives_go_and_come(void **state)
  * ones. */
 static void fail_each_call(struct world *w, unsigned drive, mrmr_err err)
 {
-    const uint64_t part = rig_all() ? 8 : 3;
+    const uint64_t part = rig_all() ? 8 : rig_rounds(3);
     for (uint64_t n = 0;; n += 1 + n / part) {
         unsigned id;
         const struct drv_fault_rule rule = {

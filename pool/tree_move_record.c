@@ -203,7 +203,7 @@ static mrmr_err record_turn(struct pool_tree *tree, const char *name, const stru
             MRMR_TRY(record_drive(&back, id, ino));
     }
     MRMR_TRY(record_paths(&back, record.to, record.from));
-    return mrmr_durable_replace(tree->pool->dirfd, name, back.data, back.size, 0600);
+    return pool_spare_record(tree->pool->dirfd, tree->pool->dir, name, &back);
 }
 
 void tree_move_record_back(struct pool_tree *tree, const char *name, const struct tree_set *on)

@@ -105,7 +105,7 @@ bool pool_gone_waits(struct pool_gone *gone, const struct pool_drive *drive, con
     mrmr_locked(&gone->lock);
     for (const struct gone_entry *at = gone_first(gone, drive->meta.id, path); at; at = at->next)
         if (!at->record.over && gone_is_at(at, POOL_GONE_REMOVED, drive->meta.id, path) &&
-            pool_gone_is(&at->record, &drive->info, stat))
+            pool_gone_is_surely(&at->record, &drive->info, stat))
             return true;
     return false;
 }

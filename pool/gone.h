@@ -67,7 +67,8 @@ mrmr_err pool_gone_stamp(struct pool_gone *gone, uint64_t *ret_stamp);
 bool pool_gone_any(const struct pool_gone *gone);
 /* The catalog's node of this path on its drive was removed. */
 bool pool_gone_has(struct pool_gone *gone, const char *path, const struct meta_node *node);
-/* What lies at the path on the drive was removed, and could not be taken from it yet. */
+/* What lies at the path on the drive was removed, and could not be taken from it yet. What may be another version
+ * by its change time, and was not compared yet, counts as that one: it shows, so that nobody takes its name for free. */
 bool pool_gone_waits(struct pool_gone *gone, const struct pool_drive *drive, const char *path,
     const struct drv_stat *stat);
 
@@ -134,6 +135,9 @@ mrmr_err pool_gone_each(struct pool_gone *gone, enum pool_gone_kind kind, const 
  * tells them apart. */
 bool pool_gone_is_node(const struct pool_gone_record *record, const struct meta_node *node);
 bool pool_gone_is(const struct pool_gone_record *record, const struct drv_info *info,
+    const struct drv_stat *stat);
+/* It is, as far as the drive can tell: no byte need be compared. */
+bool pool_gone_is_surely(const struct pool_gone_record *record, const struct drv_info *info,
     const struct drv_stat *stat);
 /* What lies at the path, which has this stat, is the version that was removed for sure; *stat: as it was then.
  * until: monotonic, by when it must be read; MRMR_BUSY: that takes longer; 0: as long as it takes. */

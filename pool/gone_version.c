@@ -36,6 +36,14 @@ bool pool_gone_is(
     return record->type == META_DIR || (record->size == stat->size && record->mtime == stat->mtime);
 }
 
+bool pool_gone_is_surely(
+    const struct pool_gone_record *record, const struct drv_info *info, const struct drv_stat *stat)
+{
+    return pool_gone_is(record, info, stat) &&
+           (stat->type != DRV_REG || !(info->caps & DRV_CAP_STABLE_CTIME) ||
+               (record->ctime && record->ctime == stat->ctime));
+}
+
 /* --- by its bytes --- */
 
 struct comparing {
@@ -147,8 +155,7 @@ mrmr_err pool_gone_same(struct pool *pool, const struct pool_job *job,
     struct comparing c = {
         .job = job, .info = &drive->info, .record = record, .until = until, .stat = *stat};
     *ret_same = pool_gone_is(record, &drive->info, stat);
-    if (!*ret_same || stat->type != DRV_REG || !(drive->info.caps & DRV_CAP_STABLE_CTIME) ||
-        (record->ctime && record->ctime == stat->ctime))
+    if (!*ret_same || pool_gone_is_surely(record, &drive->info, stat))
         return MRMR_OK;
     mrmr_err err = compare_with(&c, pool, drive, path, ret_same);
     drv_file_close(c.file);

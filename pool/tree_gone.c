@@ -6,7 +6,8 @@
  * A drive that comes back serves first, so that every op on it has its deadline, and is not live until
  * what is recorded for it was applied: nothing is shown from it before. Recording and becoming live
  * exclude each other (gone_gate), so no record is made for a drive that nobody applies any more. A removal that could
- * not be applied stays hidden by its record, as long as it is what was removed. A name or an attribute that could
+ * not be applied stays hidden by its record, as long as it is what was removed: what has another change time, and
+ * was not compared yet, shows. A name or an attribute that could
  * not be changed would show as it was: such a drive goes on returning, for as long as it takes. What it has
  * shows by the catalog and the records, as that of a drive that is away, and is read from it by the
  * paths that it has, or by reconstruction; changes are recorded, too. The monitor tries again. While another process

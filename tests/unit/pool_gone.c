@@ -397,6 +397,36 @@ static void test_another_applies(void **state)
     nobody_suffers(w.rig, "f0");
 }
 
+/* An edit in place that set its time back shows from when the drive is back, although nobody has compared it. */
+static void test_edited_and_not_compared(void **state)
+{
+    struct world w;
+    struct pool_gone *other;
+    unsigned conflicts = 0;
+    (void)state;
+    begin_away(&w, 317);
+    rig_ok(unlink_at(&w, "f0"));
+    const int64_t then = rig_mtime(w.rig, "f0");
+    rig_edit(w.rig, "f0", 100, 5000);
+    rig_set_mtime(w.rig, "f0", then);
+    rig_ok(pool_gone_open(w.rig->pool->dirfd, true, &other));
+    rig_ok(pool_gone_apply_begin(other, NULL, 0));
+    comes_back(&w, NULL);
+    assert_int_equal(records(&w, false), 1);
+    rig_ok(is_there(&w, "f0"));
+    assert_true(is_listed(&w, "f0"));
+    reads(&w, "f0");
+    pool_gone_apply_end(other);
+    pool_gone_close(other);
+    close_tree(&w);
+    rig_sync(w.rig);
+    rig_ok(pool_events(w.rig->pool, 0, 1000, count_conflicts, &conflicts));
+    assert_int_equal(conflicts, 1);
+    assert_true(rig_holds(w.rig, 0, "f0"));
+    rig_check_originals(w.rig);
+    destroy(&w);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -416,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_many_present),
         cmocka_unit_test(test_applying_fails),
         cmocka_unit_test(test_another_applies),
+        cmocka_unit_test(test_edited_and_not_compared),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_gone", tests, NULL, NULL);

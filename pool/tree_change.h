@@ -3,8 +3,8 @@
  * What changes the drives, of the live tree (tree.h): tree_keep.c (before originals change),
  * tree_place.c (where new files go), tree_paths.c (paths that lead to one place), tree_make.c,
  * tree_remove.c and tree_take.c (names),
- * tree_unnamed.c (files without one), tree_bring.c (a file goes to another drive), tree_move.c and
- * tree_move_record.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone.c and
+ * tree_unnamed.c (files without one), tree_bring.c (a file goes to another drive), tree_move.c, tree_move_file.c,
+ * tree_move_folder.c and tree_move_record.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone.c and
  * tree_later.c (removals from drives that are away, and changes of folders there), tree_replaced.c
  * (files that a repair replaced), tree_sync.c (what is not durable yet).
  *
@@ -268,6 +268,11 @@ mrmr_err tree_brings_finish(struct pool_tree *tree);
 mrmr_err tree_not_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
     const struct drv_stat *a, const struct drv_stat *b, uint64_t epoch);
 
+/* Renames so far; and whether what was not found since may have another path by now: after those that
+ * are under way. Not for who renames. */
+uint64_t tree_moves(struct pool_tree *tree);
+bool tree_moved_since(struct pool_tree *tree, uint64_t moves);
+
 /* --- tree_move_record.c --- */
 
 enum { TREE_RECORD_NAME = 24 };
@@ -284,10 +289,6 @@ void tree_move_record_back(struct pool_tree *tree, const char *name, const struc
 /* Each record in the pool's folder whose name begins so; what fails is told, and stays. */
 mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
     mrmr_err (*fn)(struct pool_tree *tree, const char *name));
-/* Renames so far; and whether what was not found since may have another path by now: after those that
- * are under way. Not for who renames. */
-uint64_t tree_moves(struct pool_tree *tree);
-bool tree_moved_since(struct pool_tree *tree, uint64_t moves);
 /* Folders that were being renamed on several drives when the tree was last closed: all of their
  * copies go to the new name, of drives that are away when they are back. */
 mrmr_err tree_moves_finish(struct pool_tree *tree);

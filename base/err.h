@@ -91,6 +91,12 @@ static inline enum mrmr_class mrmr_class_of(mrmr_err err)
     return (enum mrmr_class)(err >> 8);
 }
 
+/* Nothing is known by it of what was asked for: it is asked again when there is more of it. */
+static inline bool mrmr_ran_short(mrmr_err err)
+{
+    return mrmr_class_of(err) == MRMR_CLASS_MEMORY;
+}
+
 /* The code's name in words, e.g. "no space left"; static storage. */
 const char *mrmr_err_name(mrmr_err err);
 

@@ -159,7 +159,7 @@ static mrmr_err file_check_hole(const struct check_file *f, uint64_t a, uint64_t
         at = at < end ? start + n : end;
     }
     drv_file_close(file);
-    return err == MRMR_NOMEM ? err : MRMR_OK;
+    return mrmr_ran_short(err) ? err : MRMR_OK;
 }
 
 static mrmr_err file_check_cover(const struct check_file *f, struct cover *cover, size_t n)
@@ -348,7 +348,7 @@ static mrmr_err check_listing_failed(
 {
     if (!err || mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         return MRMR_OK;
-    if (err == MRMR_NOMEM || mrmr_class_of(err) == MRMR_CLASS_INTERNAL)
+    if (mrmr_ran_short(err) || mrmr_class_of(err) == MRMR_CLASS_INTERNAL)
         return err;
     pool_check_say_story(check, "drive %s: %s cannot be listed", drive->meta.name, folder);
     return MRMR_OK;

@@ -182,11 +182,11 @@ static mrmr_err row_whole(
         err = pool_manifest_of_file(file, POOL_MANIFEST_WHOLE, &footer, &manifest);
     if (!err)
         row_manifest(s, row, manifest);
-    else if (err != MRMR_NOMEM)
+    else if (!mrmr_ran_short(err))
         stripe_say_story(s, "the manifest of row %u", row->index);
     pool_manifest_free(manifest);
     drv_file_close(file);
-    return err == MRMR_NOMEM ? err : MRMR_OK;
+    return mrmr_ran_short(err) ? err : MRMR_OK;
 }
 
 static mrmr_err stripe_row(struct check_stripe *s, const struct meta_row *row)
@@ -208,7 +208,7 @@ static mrmr_err stripe_row(struct check_stripe *s, const struct meta_row *row)
     mrmr_err err = pool_row_open(
         drive->drv, &s->image->uuid, s->image->generation, row->index, s->image->length, &reader);
     pool_row_close(reader);
-    if (err == MRMR_NOMEM)
+    if (mrmr_ran_short(err))
         return err;
     if (err)
         stripe_say_story(s, "row %u on drive %s", row->index, drive->meta.name);
@@ -243,7 +243,7 @@ static mrmr_err stripe_extent(struct check_stripe *s, const struct meta_extent *
         mrmr_err err = MRMR_OK;
         if (in_place && pool_drive_readable(pool_drive_by_id(s->check->pool, extent->drive)))
             err = pool_leaf_read(s->check->pool, s->view, extent, i, POOL_LEAF_DIRECT, buf, NULL);
-        if (err == MRMR_NOMEM)
+        if (mrmr_ran_short(err))
             return err;
         if (!err)
             continue;
@@ -388,7 +388,7 @@ static mrmr_err sums_choice(struct sums *t, const bool away[], size_t size)
     if (!err)
         err = parity_decode(decoder, data, row_data, t->scratch, size);
     parity_decoder_destroy(decoder);
-    if (err == MRMR_NOMEM)
+    if (mrmr_ran_short(err))
         return err;
     if (err)
         stripe_say_story(t->s, "%u blocks away", ne);
@@ -505,7 +505,7 @@ static mrmr_err stripe_sums(struct check_stripe *s)
     struct sums t = {.s = s, .margin = (unsigned)margin, .random = s->image->generation + 1};
     memcpy(&t.random, &s->image->uuid, sizeof t.random);
     mrmr_err err = sums_end(&t, sums_run(&t));
-    if (err && err != MRMR_NOMEM) {
+    if (err && !mrmr_ran_short(err)) {
         stripe_say_story(s, "it does not give back its bytes");
         err = MRMR_OK;
     }

@@ -333,7 +333,7 @@ static mrmr_err settle_node(const struct settling *settling, const struct direct
     *ret_free = !err;
     if (!err)
         return MRMR_OK;
-    if (err == MRMR_NOMEM)
+    if (mrmr_ran_short(err))
         return err;
     if (!held)
         not_told(err);

@@ -137,7 +137,7 @@ static bool is_told(struct applying *a, mrmr_err err)
 /* Nothing more can be done on this drive now. */
 static bool ends_it(mrmr_err err)
 {
-    return mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || err == MRMR_NOMEM ||
+    return mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || mrmr_ran_short(err) ||
            err == MRMR_CANCELLED;
 }
 

@@ -165,7 +165,7 @@ static mrmr_err lane_read_known(
     if (!err)
         return batch_add(lane, batch, leaf, size);
     bool give_up = lane->how == POOL_LEAF_DIRECT && from->state != META_STALE;
-    return give_up || err == MRMR_NOMEM ? err : lane_known_otherwise(lane, leaf);
+    return give_up || mrmr_ran_short(err) ? err : lane_known_otherwise(lane, leaf);
 }
 
 /* One leaf of an item into buf. */

@@ -228,7 +228,7 @@ static mrmr_err block_name(struct pool_manifest_parser *p, const char *text, cha
 {
     mrmr_autobytes struct mrmr_bytes decoded = MRMR_BYTES_INIT;
     mrmr_err err = mrmr_text_decode(&decoded, text, strlen(text));
-    if (mrmr_class_of(err) == MRMR_CLASS_MEMORY)
+    if (mrmr_ran_short(err))
         return err;
     if (err || decoded.size >= 64)
         return bad(p, "the drive's name is no name");
@@ -278,7 +278,7 @@ static mrmr_err file_path(
         return MRMR_OK;
     size_t at = paths->size;
     mrmr_err err = mrmr_text_decode(paths, text, strlen(text));
-    if (mrmr_class_of(err) == MRMR_CLASS_MEMORY)
+    if (mrmr_ran_short(err))
         return err;
     if (err)
         return bad(p, "the path is not encoded as it should be");

@@ -520,7 +520,7 @@ static mrmr_err mend_one(struct mend *m, int64_t id)
         if (!err)
             err = mend_try(m, id, &change);
     }
-    if (err && err != MRMR_CANCELLED && err != MRMR_NOMEM && err != MRMR_BUSY) {
+    if (err && err != MRMR_CANCELLED && !mrmr_ran_short(err) && err != MRMR_BUSY) {
         if (err == MRMR_LOST)
             m->report->lost_bytes += change.old.length;
         pool_tell_story(m->pool, m->job, true, err == MRMR_LOST ? "lost" : "stripe-waits", NULL,

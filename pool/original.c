@@ -96,7 +96,7 @@ static mrmr_err original_open_once(
 {
     MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
     mrmr_err err = original_open_at(o, original_path(o), &file);
-    if (err == MRMR_NOMEM)
+    if (mrmr_ran_short(err))
         return err;
     struct mrmr_story story;
     mrmr_story_save(&story);
@@ -183,7 +183,7 @@ static mrmr_err node_open_other(struct pool *pool, const struct pool_drive *driv
         const char *name = names.list.data + at + sizeof parent;
         at += sizeof parent + strlen(name) + 1;
         err = node_open_name(&names, parent, name, ret_file);
-        if (!err || err == MRMR_NOMEM)
+        if (!err || mrmr_ran_short(err))
             break;
         err = at < names.list.size ? MRMR_OK : err;
     }
@@ -272,7 +272,7 @@ mrmr_err pool_node_leaf_moved(
         err = original_leaf(&o, original_path(&o), extent, i, buf);
     else if (!err)
         err = mrmr_fail(MRMR_ABSENT, NULL);
-    for (size_t k = 0; err && err != MRMR_NOMEM && k < o.moved.n; k++)
+    for (size_t k = 0; err && !mrmr_ran_short(err) && k < o.moved.n; k++)
         err = original_leaf(&o, o.moved.path[k], extent, i, buf);
     original_free(&o);
     return err;

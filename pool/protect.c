@@ -389,7 +389,7 @@ static mrmr_err task_went_wrong(struct protect_task *task, mrmr_err err)
 {
     struct mrmr_story story;
     mrmr_story_save(&story);
-    if (err == MRMR_CANCELLED || err == MRMR_NOMEM || err == MRMR_BUSY)
+    if (err == MRMR_CANCELLED || mrmr_ran_short(err) || err == MRMR_BUSY)
         return err;
     struct pool *pool = task->protect->pool;
     struct pool_drive *drive = story.drive[0] ? pool_drive_by_name(pool, story.drive) : NULL;

@@ -58,7 +58,7 @@ static mrmr_err leaf_still_there(struct pool *pool, struct drv_file *file,
     const struct meta_extent *extent, uint64_t leaf, void *buf)
 {
     mrmr_err err = file ? leaf_from_file(file, extent, leaf, buf) : MRMR_ABSENT;
-    if (err && err != MRMR_NOMEM && extent->state != META_GONE)
+    if (err && !mrmr_ran_short(err) && extent->state != META_GONE)
         err = pool_node_leaf_moved(pool, extent, leaf, buf);
     return err ? pool_retained_leaf(pool, extent, leaf, buf) : MRMR_OK;
 }
@@ -95,7 +95,7 @@ static mrmr_err decode_read_extent(
     if (!err && !d->verify && extent->state == META_LIVE)
         err = drv_file_read_exact(file, extent->first * META_LEAF + from,
             buf + (extent->place + from - d->at), to - from);
-    else if (err != MRMR_NOMEM)
+    else if (!mrmr_ran_short(err))
         err = decode_read_leaves(d, file, extent, from, to, buf);
     drv_file_close(file);
     return err;
@@ -156,7 +156,7 @@ static mrmr_err decode_read_blocks(struct decode *d)
         }
         uint8_t *buf = NULL;
         mrmr_err err = decode_read_block(d, block, &buf);
-        if (err == MRMR_NOMEM)
+        if (mrmr_ran_short(err))
             return err;
         if (err) {
             d->erased_slot[d->nerased++] = block->slot;
@@ -207,7 +207,7 @@ static mrmr_err decode_read_rows_of(struct decode *d, bool intact)
         mrmr_err err = decode_read_row(d, image->row[i].index, buf);
         if (err) {
             pool_buffers_put(d->pool->buffers, buf, META_LEAF);
-            if (err == MRMR_NOMEM)
+            if (mrmr_ran_short(err))
                 return err;
             continue;
         }
@@ -287,7 +287,7 @@ static mrmr_err leaf_decode(struct pool *pool, struct pool_view *view,
     const struct meta_extent *extent, uint64_t leaf, void *buf)
 {
     mrmr_err err = decode_try(pool, view, extent, leaf, false, 0, buf);
-    if (err && err != MRMR_NOMEM)
+    if (err && !mrmr_ran_short(err))
         err = decode_try(pool, view, extent, leaf, true, 0, buf);
     bool lies = err == MRMR_DIGEST;
     if (lies)
@@ -322,17 +322,17 @@ mrmr_err pool_leaf_read(struct pool *pool, struct pool_view *view, const struct 
         if (!err)
             err = leaf_from_file(file, extent, i, buf);
         drv_file_close(file);
-        if (err && err != MRMR_NOMEM)
+        if (err && !mrmr_ran_short(err))
             err = leaf_elsewhere(pool, extent, i, buf);
     }
     bool retained =
         how == POOL_LEAF_ANY || (how == POOL_LEAF_DIRECT && extent->state == META_STALE);
-    if (err && err != MRMR_NOMEM && retained) {
+    if (err && !mrmr_ran_short(err) && retained) {
         struct mrmr_story story;
         mrmr_story_save(&story);
         err = pool_retained_leaf(pool, extent, i, buf) ? mrmr_story_restore(&story) : MRMR_OK;
     }
-    bool decode = err && how != POOL_LEAF_DIRECT && err != MRMR_NOMEM;
+    bool decode = err && how != POOL_LEAF_DIRECT && !mrmr_ran_short(err);
     if (decode)
         err = leaf_decode(pool, view, extent, i, buf);
     if (!err && ret_decoded)

@@ -305,7 +305,7 @@ static mrmr_err restore_places(struct restore *items, size_t n)
         if (!due && !names)
             continue;
         mrmr_err err = due ? restore_place(&items[i]) : restore_names(&items[i], false);
-        if (err == MRMR_CANCELLED || err == MRMR_NOMEM || err == MRMR_BUSY)
+        if (err == MRMR_CANCELLED || mrmr_ran_short(err) || err == MRMR_BUSY)
             return err;
         if (err)
             restore_failed(&items[i], "it cannot be put in place");

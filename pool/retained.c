@@ -139,7 +139,7 @@ static mrmr_err find_pointed(const struct pool_pointer *pointer, void *arg)
         err = read_verified(
             file, pointer->leaf * META_LEAF, finding->digest, finding->buf, finding->size);
     finding->found = !err;
-    return mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || err == MRMR_NOMEM ? err : MRMR_OK;
+    return mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || mrmr_ran_short(err) ? err : MRMR_OK;
 }
 
 mrmr_err pool_retained_read(
@@ -148,7 +148,7 @@ mrmr_err pool_retained_read(
     struct finding finding = {drv, digest, buf, size, false};
     struct mrmr_story story;
     mrmr_err err = read_named(drv, digest, buf, size);
-    if (!err || mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || err == MRMR_NOMEM)
+    if (!err || mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || mrmr_ran_short(err))
         return err;
     mrmr_story_save(&story);
     MRMR_TRY(pool_pointers_each(drv, find_pointed, &finding));
@@ -589,7 +589,7 @@ static mrmr_err note_extent(struct drv *drv, const struct pool_job *job,
         mrmr_err err = pool_job_poll(job);
         if (!err)
             err = pool_retained_read(drv, &extent->digests[i], buf, pool_leaf_size(extent, i));
-        if (err == MRMR_NOMEM || err == MRMR_CANCELLED)
+        if (mrmr_ran_short(err) || err == MRMR_CANCELLED)
             return err;
         if (!err)
             MRMR_TRY(kept_add(kept, &extent->digests[i]));

@@ -156,7 +156,7 @@ mrmr_err pool_retained_list(struct pool *pool, struct pool_retained **ret_retain
         struct retained_drive *d = &all->drive[all->n++];
         d->drive = pool->drives[i];
         err = list_drive(d);
-        if (err && err != MRMR_NOMEM) { /* it keeps what it has for now */
+        if (err && !mrmr_ran_short(err)) { /* it keeps what it has for now */
             mrmr_err_drive(err, d->drive->meta.name);
             mrmr_log_story(MRMR_LOG_INFO, "looking at what is retained");
             mrmr_bytes_clear(&d->leaves);
@@ -220,7 +220,7 @@ static mrmr_err look_in_place(
     if (!err)
         err = drv_file_read_exact(l->file, (extent->first + i) * META_LEAF, l->buf, size);
     if (err)
-        return err == MRMR_NOMEM ? err : MRMR_OK;
+        return mrmr_ran_short(err) ? err : MRMR_OK;
     struct mrmr_digest got = mrmr_digest_of(l->buf, size);
     *ret_there = mrmr_digest_equal(&got, &extent->digests[i]);
     return MRMR_OK;
@@ -502,7 +502,7 @@ mrmr_err pool_retained_release(
         if (!pool_drive_writable(d->drive))
             continue;
         mrmr_err err = release_drive(pool, job, d);
-        if (err == MRMR_NOMEM || err == MRMR_CANCELLED || err == MRMR_BUSY)
+        if (mrmr_ran_short(err) || err == MRMR_CANCELLED || err == MRMR_BUSY)
             return err;
         if (err) {
             mrmr_err_drive(err, d->drive->meta.name);

@@ -98,7 +98,7 @@ static mrmr_err scan_apply_gone(struct scan *s)
         if (drive->meta.state == META_DRIVE_RETIRED || !pool_drive_writable(drive))
             continue;
         mrmr_err err = pool_gone_apply(s->pool, s->job, s->gone, drive, NULL, NULL);
-        if (err == MRMR_NOMEM || err == MRMR_CANCELLED)
+        if (mrmr_ran_short(err) || err == MRMR_CANCELLED)
             return err;
         if (err)
             pool_tell_story(s->pool, s->job, true, "removal-waits", drive,
@@ -250,7 +250,7 @@ static mrmr_err scan_follow(struct scan *s, struct pool_drive *drive, bool *ret_
     if (!err)
         err = scan_renames_wait(s, drive->meta.id, &wait);
     *ret_followed = !err && !wait && !left;
-    if (!err || err == MRMR_NOMEM || err == MRMR_CANCELLED)
+    if (!err || mrmr_ran_short(err) || err == MRMR_CANCELLED)
         return err;
     pool_tell_story(s->pool, s->job, true, "removal-waits", drive,
         "what was removed or changed while a drive was away could not be given its new paths");

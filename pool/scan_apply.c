@@ -101,7 +101,7 @@ static mrmr_err apply_attrs(struct pool_scan_drive *scan, int64_t node,
     mrmr_err err = pool_attrs_read(scan->drive->drv, path, &attrs);
     *ret_read = !err && apply_is_seen(scan, path, seen);
     if (!*ret_read)
-        return err == MRMR_NOMEM ? err : MRMR_OK;
+        return mrmr_ran_short(err) ? err : MRMR_OK;
     return meta_attr_set(scan->pool->meta, node, attrs.data, attrs.size);
 }
 
@@ -117,7 +117,7 @@ static mrmr_err apply_details(
     MRMR_TRY(pool_paths_get(scan->pool, &scan->paths, node->id, &path));
     MRMR_TRY(apply_attrs(scan, node->id, node, path, &read));
     mrmr_err err = drv_stat(drv, path, &stat);
-    if (err == MRMR_NOMEM)
+    if (mrmr_ran_short(err))
         return err;
     if (err || stat.type != DRV_REG || stat.size != node->size)
         stat = (struct drv_stat){.type = DRV_REG, .size = node->size, .allocated = node->size};

@@ -95,7 +95,7 @@ static mrmr_err escape_unknown(struct escape *escape, const struct meta_node *no
         scan->worker->stopped = true;
         return mrmr_err_drive(err, scan->drive->meta.name);
     }
-    if (err == MRMR_NOMEM || err == MRMR_CANCELLED)
+    if (mrmr_ran_short(err) || err == MRMR_CANCELLED)
         return err;
     return pool_scan_ids_add(&scan->escaped, node->id);
 }

@@ -131,7 +131,7 @@ static bool walk_drive_gone(struct pool_scan_drive *scan, mrmr_err err)
  * scan. */
 static mrmr_err walk_unreadable(struct pool_scan_drive *scan, const char *path, mrmr_err err)
 {
-    if (err == MRMR_NOMEM || err == MRMR_CANCELLED)
+    if (mrmr_ran_short(err) || err == MRMR_CANCELLED)
         return err;
     if (walk_drive_gone(scan, err)) {
         scan->worker->stopped = true;

@@ -154,7 +154,7 @@ static mrmr_err scrub_manifests(
         pool_row_path(&image->uuid, image->generation, row->index, path);
         mrmr_err err = pool_manifest_read(drive->drv, path, &manifest);
         pool_manifest_free(manifest);
-        if (err == MRMR_NOMEM)
+        if (mrmr_ran_short(err))
             return err;
         if (mrmr_class_of(err) == MRMR_CLASS_CORRUPT ||
             (!err && !drv_stat(drive->drv, path, &stat) && stat.size != row->file_size))
@@ -292,7 +292,7 @@ static mrmr_err scrub_row(struct scrub *scrub, struct pool_view *view, const str
         MRMR_TRY(pool_job_poll(scrub->job));
         err = pool_view_row_leaves(scrub->pool, view, row->index, leaf, 1, buf, &size);
     }
-    if (err == MRMR_NOMEM)
+    if (mrmr_ran_short(err))
         return err;
     if (err && !scrub_row_answers(scrub, image, row)) {
         *ret_seen = false;
@@ -338,7 +338,7 @@ static mrmr_err scrub_stripe(struct scrub *scrub, int64_t id)
     if (!err)
         err = scrub_look(scrub, view, &differ);
     wrong |= differ;
-    if (err == MRMR_CANCELLED || err == MRMR_NOMEM) {
+    if (err == MRMR_CANCELLED || mrmr_ran_short(err)) {
         pool_view_put(scrub->pool, view);
         return err;
     }

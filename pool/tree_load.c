@@ -152,7 +152,7 @@ static mrmr_err load_entry(const char *name, const struct drv_stat *stat, mrmr_e
     if (stat)
         return load_stat(load, name, stat);
     /* It is there, and cannot be looked at now. */
-    struct tree_name *made = err == MRMR_NOMEM ? NULL : tree_map_add(&load->map, name);
+    struct tree_name *made = mrmr_ran_short(err) ? NULL : tree_map_add(&load->map, name);
     if (!made)
         return mrmr_nomem();
     if (!made->number)

@@ -117,16 +117,36 @@ static void test_attach_after_a_failed_folder_sync(void **state)
     assert_int_equal(rig_pool_drive(rig, d)->presence, POOL_PRESENT);
 }
 
-/* What cannot be opened for want of descriptors or rights has not rotted. */
+/* What may not be opened has not rotted. */
 static void test_scrub_that_may_not_read(void **state)
 {
     struct rig *rig = *state;
     rig_one_each(rig, 3, RIG_MIB);
-    struct drv_fault_rule rule = {
-        .ops = DRV_FAULT_FILE_OPEN, .prefix = "f", .err = MRMR_NO_DESCRIPTORS};
+    struct drv_fault_rule rule = {.ops = DRV_FAULT_FILE_OPEN, .prefix = "f", .err = MRMR_DENIED};
     rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
     struct pool_scrub_report r = rig_scrub(rig, false);
     assert_int_equal(r.damaged, 0);
+}
+
+/* Without descriptors nothing can be said about the files, so no job goes on as if it could. */
+static void test_without_descriptors(void **state)
+{
+    struct rig *rig = *state;
+    rig_one_each(rig, 3, RIG_MIB);
+    const struct pool_job job = rig_job(rig);
+    const struct pool_scrub_options all = {0};
+    struct pool_scrub_report scrubbed;
+    struct pool_sync_report scanned;
+    struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_FILE_OPEN | DRV_FAULT_LIST, .err = MRMR_NO_DESCRIPTORS};
+    rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
+    assert_int_equal(pool_scrub(rig->pool, &job, &all, &scrubbed), MRMR_NO_DESCRIPTORS);
+    assert_int_equal(scrubbed.damaged + scrubbed.rows_damaged, 0);
+    assert_int_equal(pool_scan(rig->pool, &job, false, &scanned), MRMR_NO_DESCRIPTORS);
+    rig_clear_faults(rig);
+    assert_string_equal(rig_states(rig, "f0"), "L");
+    rig_sync(rig);
+    rig_check(rig);
 }
 
 #define rig_test(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
@@ -137,6 +157,7 @@ int main(void)
         cmocka_unit_test(test_rows_beside_a_file_that_cannot_be_compared),
         rig_test(test_drive_dies_while_an_edited_file_is_compared),
         rig_test(test_scrub_that_may_not_read),
+        rig_test(test_without_descriptors),
         rig_test(test_attach_after_a_failed_folder_sync),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

@@ -53,6 +53,7 @@ tests btrfs-progs command mkfs.btrfs
 tests mount command mount
 tests util-linux command setarch
 tests man-db command man
+tests systemd command systemd-analyze
 tests rsync command rsync
 tests bindfs command bindfs
 tests git command git

@@ -44,10 +44,10 @@ mrmr_release_make()
 
 mrmr_in_release()
 {
-    local release=$1 root code=0
+    local release=$1 code=0
     shift
     [ "$(id -u)" -eq 0 ] || mrmr_die "another release is a chroot, which takes root"
-    root=${MRMR_RELEASES:-${XDG_CACHE_HOME:-$HOME/.cache}/mrmr}/$release
+    root=${MRMR_RELEASES:-${XDG_CACHE_HOME:-$HOME/.cache}/mrmr}/$release # the trap's, too, which runs at the very end
     trap 'mrmr_release_umount "$root"' EXIT
     [ -e "$root/.mrmr-made" ] || mrmr_release_make "$release" "$root"
     cp /etc/resolv.conf "$root/etc/resolv.conf"

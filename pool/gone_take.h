@@ -5,7 +5,7 @@
  * Only what is the version that was removed goes (I1, gone_version.c), and it is compared, where it must be,
  * before anyone has to wait for its removal: among the writers it must have the change time with which it was found
  * to be that version. A mount compares for a moment only, since a drive does not serve before this is over;
- * what it has no time for waits for a sync, and shows meanwhile. A file is looked at once more after it was
+ * what it has no time for waits for a sync, does not show meanwhile, and keeps its place on the drive. A file is looked at once more after it was
  * taken from its name, where nobody changes it by that name any more: what has come to be another one at
  * that moment is put back. So every file goes through the folder of what is retained, with symlinks
  * for the leaves that stripes count on (I3), under the name beside until it was looked at (retained.h);

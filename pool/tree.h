@@ -72,6 +72,9 @@ struct pool_tree {
     pthread_t monitor;
     bool monitored;
 
+    struct mrmr_cancel leaving; /* with stop: of what a drive that comes back is told to do */
+    atomic_bool records_left;   /* of renames: tree_move_record.c */
+
     pthread_mutex_t lock;
     /* Guarded by lock. */
     pthread_cond_t moved; /* a map was loaded */

@@ -4,7 +4,8 @@
  * was: the same number, the same open descriptors.
  *
  * Changes of a node's file, its names and its attributes want it to stay where it is (tree_stay_begin);
- * bringing waits for them, and they for it. Reading goes on meanwhile: both files have the same bytes.
+ * bringing waits for them, and they for it; but whoever changes its name does not wait for the copying: that
+ * begins anew after him. Reading goes on meanwhile: both files have the same bytes.
  * A folder above it may be renamed while its bytes are copied, and not from (2) to (4), which are at one
  * path (tree_paths.c).
  *
@@ -43,12 +44,25 @@ enum { BRING_PATH = sizeof BRING_FOLDER + 20, RECORD_NAME = 24, RECORD_MOST = 64
 
 /* --- who stays --- */
 
-void tree_stay_begin(struct pool_tree *tree, struct tree_node *node)
+static void stay_locked(struct pool_tree *tree, struct tree_node *node)
 {
-    mrmr_locked(&tree->lock);
     while (node->leaving && !node->staying) /* one more of those that are waited for does no harm */
         pthread_cond_wait(&tree->moved, &tree->lock);
     node->staying++;
+}
+
+void tree_stay_begin(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    stay_locked(tree, node);
+}
+
+void tree_stay_begin_name(struct pool_tree *tree, struct tree_node *node)
+{
+    mrmr_locked(&tree->lock);
+    node->names_wait++;
+    stay_locked(tree, node);
+    node->names_wait--;
 }
 
 void tree_stay_end(struct pool_tree *tree, struct tree_node *node)
@@ -62,7 +76,7 @@ void tree_stay_end(struct pool_tree *tree, struct tree_node *node)
 static bool leave_begin(struct pool_tree *tree, struct tree_node *node, size_t from)
 {
     mrmr_locked(&tree->lock);
-    while (node->leaving)
+    while (node->leaving || node->names_wait)
         pthread_cond_wait(&tree->moved, &tree->lock);
     if (!tree_set_has(&node->on, from))
         return false;
@@ -103,13 +117,23 @@ struct bringing {
     uint64_t generation;
     uint64_t to_ino; /* of the copy that has the file's number; 0: none has yet */
     bool named;      /* the copy has the file's path */
+    bool gave_way;   /* to whoever changes its name: nothing was done */
 };
 
-static mrmr_err copy_part(const struct bringing *b, struct pool_tree_file *from,
-    struct drv_file *to, uint64_t offset, uint64_t end, uint8_t *buf)
+/* Whoever changes a name of it has its folder to himself, which may not be for as long as a copy takes. */
+static mrmr_err give_way(struct bringing *b)
+{
+    mrmr_locked(&b->tree->lock);
+    b->gave_way = b->node->names_wait > 0;
+    return b->gave_way ? mrmr_fail(MRMR_BUSY, "its name is changed") : MRMR_OK;
+}
+
+static mrmr_err copy_part(struct bringing *b, struct pool_tree_file *from, struct drv_file *to,
+    uint64_t offset, uint64_t end, uint8_t *buf)
 {
     while (offset < end) {
         size_t got, size = end - offset < META_LEAF ? (size_t)(end - offset) : META_LEAF;
+        MRMR_TRY(give_way(b));
         MRMR_TRY(b->live ? pool_tree_file_read(from, offset, buf, size, &got)
                          : tree_file_read_known(from, offset, buf, size, &got));
         if (!got)
@@ -122,8 +146,7 @@ static mrmr_err copy_part(const struct bringing *b, struct pool_tree_file *from,
 
 /* Where the drive answers holes stay holes. Of one that is away it is the catalog's content that comes, all of it,
  * even if the drive is there for a moment, and what it has is another one by then. */
-static mrmr_err copy_bytes(
-    const struct bringing *b, struct pool_tree_file *from, struct drv_file *to)
+static mrmr_err copy_bytes(struct bringing *b, struct pool_tree_file *from, struct drv_file *to)
 {
     const uint64_t size = b->stat.size;
     mrmr_autofree uint8_t *buf = malloc(META_LEAF);
@@ -417,19 +440,32 @@ static mrmr_err bring(struct bringing *b, uint64_t more)
     return MRMR_OK;
 }
 
-mrmr_err tree_bring(struct pool_tree *tree, struct tree_node *node, size_t from, uint64_t more)
+static mrmr_err bring_once(
+    struct pool_tree *tree, struct tree_node *node, size_t from, uint64_t more, bool *ret_gave_way)
 {
+    *ret_gave_way = false;
     struct bringing b = {.tree = tree, .node = node, .from = from};
     if (!leave_begin(tree, node, from))
         return MRMR_OK;
     mrmr_err err = not_direct(tree, node);
     if (!err)
         err = bring(&b, more);
-    if (err && err != MRMR_UNSUPPORTED)
-        mrmr_log_story(MRMR_LOG_WARN, "a file cannot be brought to another drive");
+    *ret_gave_way = err && b.gave_way;
     leave_end(tree, node);
     tree_put(tree, b.folder);
     mrmr_bytes_free(&b.path);
+    return err;
+}
+
+mrmr_err tree_bring(struct pool_tree *tree, struct tree_node *node, size_t from, uint64_t more)
+{
+    bool gave_way;
+    mrmr_err err;
+    do
+        err = bring_once(tree, node, from, more, &gave_way);
+    while (gave_way);
+    if (err && err != MRMR_UNSUPPORTED)
+        mrmr_log_story(MRMR_LOG_WARN, "a file cannot be brought to another drive");
     return err;
 }
 
@@ -485,8 +521,9 @@ static mrmr_err finish_copies(struct pool_tree *tree, size_t from, size_t to, co
     return err;
 }
 
-static mrmr_err record_take_up(struct pool_tree *tree, const char *name)
+static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *arg)
 {
+    (void)arg;
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
     long long ids[2];
     size_t from, to;
@@ -511,5 +548,5 @@ mrmr_err tree_brings_finish(struct pool_tree *tree)
         return MRMR_OK;
     for (size_t i = 0; i < tree->ndrives; i++)
         clear_drive(&tree->drive[i]);
-    return tree_records_each(tree, RECORD_PREFIX, record_take_up);
+    return tree_records_each(tree, RECORD_PREFIX, record_take_up, NULL);
 }

@@ -94,6 +94,9 @@ mrmr_err tree_keep_touched(struct pool_tree *tree, size_t drive, uint64_t ino, b
 
 mrmr_err tree_gone_start(struct pool_tree *tree);
 void tree_gone_stop(struct pool_tree *tree);
+/* MRMR_BUSY: what lies there, and does not show, waits to be compared with what was removed. */
+mrmr_err tree_gone_compared(
+    struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat);
 /* What is recorded now hides names. */
 void tree_gone_refresh(struct pool_tree *tree);
 bool tree_gone_hides_node(struct pool_tree *tree, size_t drive, const char *folder,
@@ -253,6 +256,9 @@ mrmr_err tree_name_unnamed(struct pool_tree *tree, const struct pool_caller *cal
 
 /* Between these the node's file is not brought elsewhere. May nest. */
 void tree_stay_begin(struct pool_tree *tree, struct tree_node *node);
+/* For a change of its names, during which nobody may look into the folder: whoever copies it gives way, and begins
+ * anew after it. */
+void tree_stay_begin_name(struct pool_tree *tree, struct tree_node *node);
 void tree_stay_end(struct pool_tree *tree, struct tree_node *node);
 /* A regular file goes from a drive that is full or away to one with room for it and for `more`
  * bytes, and stays the same node, also to those who have it open. Fine if it is not on `from` any
@@ -286,9 +292,13 @@ void tree_move_record_end(struct pool_tree *tree, const char *name, const struct
 /* The rename failed, and these drives, which made it, could not take it back: the record is the way back from now
  * on. Keeps the story. */
 void tree_move_record_back(struct pool_tree *tree, const char *name, const struct tree_set *on);
+/* Before a folder, which lies at this path on these drives, is renamed: what is left of an earlier rename of it goes.
+ * MRMR_IO: that one is not durable still. */
+mrmr_err tree_move_records_settle(
+    struct pool_tree *tree, const struct tree_set *on, const char *path);
 /* Each record in the pool's folder whose name begins so; what fails is told, and stays. */
 mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
-    mrmr_err (*fn)(struct pool_tree *tree, const char *name));
+    mrmr_err (*fn)(struct pool_tree *tree, const char *name, void *arg), void *arg);
 /* Folders that were being renamed on several drives when the tree was last closed: all of their
  * copies go to the new name, of drives that are away when they are back. */
 mrmr_err tree_moves_finish(struct pool_tree *tree);

@@ -197,6 +197,47 @@ static void is_changed(struct tree_drive *drive)
 {
     mrmr_locked(&drive->tree->lock);
     drive->changed = true;
+    pthread_cond_signal(&drive->tree->monitor_wake);
+}
+
+/* What was asked of it while it was away may take as long as it likes: meanwhile the monitor looks after the other
+ * drives. Nobody else takes it back, and none takes its place in the pool, until that is over. */
+struct tree_coming {
+    struct tree_drive *drive;
+    pthread_t thread;
+    atomic_bool done;
+};
+
+static void *coming_run(void *arg)
+{
+    struct tree_coming *coming = arg;
+    if (tree_gone_return(coming->drive)) {
+        is_changed(coming->drive);
+        mrmr_log(MRMR_LOG_INFO, "drive %s: it is back", coming->drive->drive->meta.name);
+    }
+    atomic_store(&coming->done, true);
+    return NULL;
+}
+
+static void coming_begin(struct tree_drive *drive)
+{
+    struct tree_coming *coming = calloc(1, sizeof *coming);
+    if (!coming) /* the next look tries again */
+        return;
+    coming->drive = drive;
+    if (pthread_create(&coming->thread, NULL, coming_run, coming))
+        free(coming);
+    else
+        drive->coming = coming;
+}
+
+static void coming_end(struct tree_drive *drive)
+{
+    struct tree_coming *coming = mrmr_steal(drive->coming);
+    if (!coming)
+        return;
+    pthread_join(coming->thread, NULL);
+    free(coming);
 }
 
 static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
@@ -209,10 +250,7 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
     tree_catalog_forget(drive);
     pool_views_forget(drive->tree->pool, 0); /* they hold rows as they were opened before */
     tree_watch_drive(drive);
-    if (!tree_gone_return(drive))
-        return;
-    is_changed(drive);
-    mrmr_log(MRMR_LOG_INFO, "drive %s: it is back", drive->drive->meta.name);
+    coming_begin(drive);
 }
 
 /* A change that was given up may land after a later one: until it is over the drive is away. */
@@ -278,6 +316,11 @@ static bool probe_may_start(struct tree_drive *drive)
 bool tree_drive_look(struct tree_drive *drive, bool may_start)
 {
     struct tree_probe *probe = drive->probe;
+    if (drive->coming) {
+        if (!atomic_load(&drive->coming->done))
+            return true;
+        coming_end(drive);
+    }
     if (!probe && may_start && probe_wanted(drive) && probe_may_start(drive))
         probe_start(drive);
     if (!probe || !atomic_load(&probe->done))
@@ -285,11 +328,12 @@ bool tree_drive_look(struct tree_drive *drive, bool may_start)
     probe_judge(drive, probe);
     drive->probe = NULL;
     probe_put(probe);
-    return false;
+    return drive->coming != NULL;
 }
 
 void tree_drive_leave(struct tree_drive *drive)
 {
+    coming_end(drive);
     probe_put(drive->probe);
     drive->probe = NULL;
 }

@@ -68,7 +68,9 @@ struct tree_drive {
     bool forgot;   /* that something was owed on it, by a node that is no more; guarded by lock */
     uint64_t loss; /* the loss of that; guarded by lock */
     struct tree_probe *probe; /* the monitor's */
-    atomic_uint cuts;         /* so far */
+    struct tree_coming
+        *coming;      /* the monitor's: it serves, and is coming back in a thread of its own */
+    atomic_uint cuts; /* so far */
 
     pthread_mutex_t known_lock;
     struct pool_names *known; /* guarded by known_lock; tree_catalog.c's */
@@ -76,8 +78,9 @@ struct tree_drive {
     atomic_bool
         gone_left; /* it is live, and something that was removed could not be taken from it */
     atomic_bool returning;         /* it serves, and what was asked of it meanwhile is done first */
-    int64_t again_at, again_after; /* monotonic, ns: when that is tried again; the monitor's */
-    bool told_waits;               /* that it cannot be done now; the monitor's */
+    int64_t again_at, again_after; /* monotonic, ns: when that is tried again; of whoever
+                                      takes it back */
+    bool told_waits;               /* that it cannot be done now; likewise */
     pthread_mutex_t placing;       /* over making a folder on it, I/O included */
     pthread_mutex_t keeping;       /* over making something retained on it, I/O included */
     struct tree_room {             /* guarded by lock */

@@ -6,8 +6,8 @@
  * A drive that comes back serves first, so that every op on it has its deadline, and is not live until
  * what is recorded for it was applied: nothing is shown from it before. Recording and becoming live
  * exclude each other (gone_gate), so no record is made for a drive that nobody applies any more. A removal that could
- * not be applied stays hidden by its record, as long as it is what was removed: what has another change time, and
- * was not compared yet, shows. A name or an attribute that could
+ * not be applied stays hidden by its record, as long as it is what was removed. What may be another version, by its change
+ * time, and was not compared yet, is hidden, too, but nothing is put in its place. A name or an attribute that could
  * not be changed would show as it was: such a drive goes on returning, for as long as it takes. What it has
  * shows by the catalog and the records, as that of a drive that is away, and is read from it by the
  * paths that it has, or by reconstruction; changes are recorded, too. The monitor tries again. While another process
@@ -50,16 +50,36 @@ bool tree_gone_hides_node(struct pool_tree *tree, size_t drive, const char *fold
            is_gone(tree, drive, path.data, node);
 }
 
+static bool waits(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, bool *ret_surely)
+{
+    mrmr_autobytes struct mrmr_bytes known = MRMR_BYTES_INIT;
+    const struct pool_drive *own = tree->drive[drive].drive;
+    return pool_gone_waits(tree->gone, own, path, stat, ret_surely) ||
+           (tree->drive[drive].gone_left && !tree_catalog_path(tree, drive, path, &known) &&
+               pool_gone_waits(tree->gone, own, known.data, stat, ret_surely));
+}
+
 bool tree_gone_hides_stat(struct pool_tree *tree, size_t drive, const char *folder,
     const char *name, const struct drv_stat *stat)
 {
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT, known = MRMR_BYTES_INIT;
-    const struct pool_drive *own = tree->drive[drive].drive;
-    if (!pool_gone_any(tree->gone) || tree_join(folder, name, &path))
-        return false;
-    return pool_gone_waits(tree->gone, own, path.data, stat) ||
-           (tree->drive[drive].gone_left && !tree_catalog_path(tree, drive, path.data, &known) &&
-               pool_gone_waits(tree->gone, own, known.data, stat));
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    bool surely;
+    return pool_gone_any(tree->gone) && !tree_join(folder, name, &path) &&
+           waits(tree, drive, path.data, stat, &surely);
+}
+
+mrmr_err tree_gone_compared(
+    struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat)
+{
+    bool surely;
+    if (!pool_gone_any(tree->gone) || !waits(tree, drive, path, stat, &surely) || surely)
+        return MRMR_OK;
+    return mrmr_err_hint(
+        mrmr_err_drive(mrmr_fail(MRMR_BUSY, "a file that was removed while its drive was away lies "
+                                            "there still, and may have been changed since"),
+            tree->drive[drive].drive->meta.name),
+        "mrmr sync compares it");
 }
 
 /* --- recording --- */
@@ -132,6 +152,7 @@ static enum back becomes_live(struct tree_drive *drive, size_t left)
 static mrmr_err apply(struct tree_drive *drive, size_t *ret_left)
 {
     struct pool_tree *tree = drive->tree;
+    const struct pool_job job = {.cancel = &tree->leaving};
     *ret_left = SIZE_MAX;
     drive->gone_left = true;
     if (!tree->keeper || !(drive->drive->info.caps & DRV_CAP_WRITABLE)) {
@@ -139,7 +160,7 @@ static mrmr_err apply(struct tree_drive *drive, size_t *ret_left)
         return MRMR_OK;
     }
     mrmr_err err =
-        pool_gone_apply(tree->pool, NULL, tree->gone, drive->drive, &drive->keeping, ret_left);
+        pool_gone_apply(tree->pool, &job, tree->gone, drive->drive, &drive->keeping, ret_left);
     if (err)
         mrmr_log_story(MRMR_LOG_WARN, "what was asked of a drive while it was away");
     else

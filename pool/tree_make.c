@@ -168,7 +168,7 @@ mrmr_err tree_name_stay(struct pool_tree *tree, struct tree_node *folder, const 
     }
     if (!*ret_node)
         return mrmr_story_get()->err;
-    tree_stay_begin(tree, *ret_node);
+    tree_stay_begin_name(tree, *ret_node);
     if (ret_shows->kind != POOL_DIR) /* it may have been brought elsewhere since the look */
         ret_shows->on = tree_spot(tree, *ret_node).on;
     return MRMR_OK;

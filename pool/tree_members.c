@@ -248,6 +248,8 @@ static mrmr_err place_follow(struct tree_drive *drive, struct meta_drive *meta, 
 {
     struct pool_tree *tree = drive->tree;
     struct pool_drive *old = drive->drive, *heir;
+    if (drive->coming) /* the next look */
+        return MRMR_OK;
     if (meta ? is_set_alike(&old->meta, meta) : old->meta.state == META_DRIVE_RETIRED)
         return MRMR_OK;
     const bool same = is_same(&old->meta, meta);

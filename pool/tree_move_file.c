@@ -116,6 +116,7 @@ static mrmr_err place_copy(struct moving *m, size_t drive, const struct drv_stat
         return mrmr_fail(MRMR_EXISTS, NULL);
     if (to.type == DRV_DIR)
         return mrmr_fail(MRMR_IS_DIR, "a folder lies there that does not show");
+    MRMR_TRY(tree_gone_compared(m->tree, drive, m->to_path.data, &to));
     if (to.ino && to.ino == from->ino)
         return from->nlink > 1 ? rename_to_itself(m, drive, from) : rename_folded(m, drive, from);
     return rename_over(m, drive, from, &to);

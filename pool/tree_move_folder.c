@@ -157,6 +157,7 @@ static mrmr_err folder_rename(struct moving *m)
     if (is_below(m->to_path.data, m->from_path.data))
         return mrmr_fail(MRMR_INVALID, "a folder cannot be moved into itself");
     MRMR_TRY(place_everywhere(m));
+    MRMR_TRY(tree_move_records_settle(m->tree, &m->from->on, m->from_path.data));
     if (takes_several(m))
         MRMR_TRY(
             tree_move_record(m->tree, &m->from->on, m->from_path.data, m->to_path.data, record));

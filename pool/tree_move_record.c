@@ -9,6 +9,11 @@
  * folders in which the names lie are synced on each drive that is there, also one that had renamed it
  * before, and then the file goes. A cut in between finds the same once more. Where both names are there by then, somebody
  * made one of them, and both stay.
+ *
+ * A file stays where a rename that was made is not known to be durable, or one that failed was not taken back. It
+ * says what the folder was to be called then: before that folder is renamed once more, and before that is recorded, its folders are synced again,
+ * and the file goes. Where they cannot be synced still the folder keeps its name: or whoever opens the tree next would
+ * give it the name of then.
  */
 #include "pool/spare.h"
 #include "pool/tree_change.h"
@@ -139,10 +144,12 @@ void tree_move_record_end(struct pool_tree *tree, const char *name, const struct
     mrmr_story_save(&story);
     if (is_durable(tree, on, from, to) || !made)
         record_remove(tree, name);
+    else
+        atomic_store(&tree->records_left, true);
     mrmr_story_restore(&story);
 }
 
-/* --- after a crash --- */
+/* --- reading one --- */
 
 struct record {
     const char *drives, *from, *to;
@@ -190,6 +197,8 @@ static bool record_names(const struct record *record, int64_t id, uint64_t *ret_
     return false;
 }
 
+/* --- the way back --- */
+
 /* In one step: it is the one or the other. */
 static mrmr_err record_turn(struct pool_tree *tree, const char *name, const struct tree_set *on)
 {
@@ -213,8 +222,71 @@ void tree_move_record_back(struct pool_tree *tree, const char *name, const struc
     if (record_turn(tree, name, on))
         mrmr_log_story(
             MRMR_LOG_WARN, "the way back of a rename is not recorded: the next mount finishes it");
+    atomic_store(&tree->records_left, true);
     mrmr_story_restore(&story);
 }
+
+/* --- what is left of an earlier rename --- */
+
+struct settling {
+    const struct tree_set *on; /* the folder's drives, */
+    const char *path;          /* and where it lies */
+    mrmr_err err;
+};
+
+static bool record_is_of(
+    struct pool_tree *tree, const struct record *record, const struct settling *settling)
+{
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        uint64_t then, now;
+        if (tree_set_has(settling->on, i) &&
+            record_names(record, tree->drive[i].drive->meta.id, &then) &&
+            !folder_ino(tree, i, settling->path, &now) && now == then)
+            return true;
+    }
+    return false;
+}
+
+static bool record_is_durable(struct pool_tree *tree, const struct record *record)
+{
+    struct tree_set on = {{0}};
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        uint64_t ino;
+        if (record_names(record, tree->drive[i].drive->meta.id, &ino) && tree_live(&tree->drive[i]))
+            tree_set_add(&on, i);
+    }
+    return is_durable(tree, &on, record->from, record->to);
+}
+
+static mrmr_err record_settle(struct pool_tree *tree, const char *name, void *arg)
+{
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    struct settling *settling = arg;
+    struct record record;
+    MRMR_TRY(record_read(tree, name, &text, &record));
+    if (!record_is_of(tree, &record, settling))
+        return MRMR_OK;
+    if (record_is_durable(tree, &record))
+        record_remove(tree, name);
+    else
+        settling->err = MRMR_IO;
+    return MRMR_OK;
+}
+
+mrmr_err tree_move_records_settle(
+    struct pool_tree *tree, const struct tree_set *on, const char *path)
+{
+    struct settling settling = {on, path, MRMR_OK};
+    if (!atomic_load(&tree->records_left))
+        return MRMR_OK;
+    MRMR_TRY(tree_records_each(tree, RECORD_PREFIX, record_settle, &settling));
+    return settling.err ? mrmr_fail(MRMR_IO,
+                              "an earlier rename of this folder is not durable on its drives, "
+                              "which cannot be synced")
+                        : MRMR_OK;
+}
+
+/* --- after a crash --- */
 
 static mrmr_err finish_rename(
     struct tree_drive *drive, const struct record *record, const struct drv_stat *stat)
@@ -287,18 +359,21 @@ static bool record_finish(struct pool_tree *tree, const struct record *record)
     return all;
 }
 
-static mrmr_err record_take_up(struct pool_tree *tree, const char *name)
+static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *arg)
 {
+    (void)arg;
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
     struct record record;
     MRMR_TRY(record_read(tree, name, &text, &record));
     if (record_finish(tree, &record))
         record_remove(tree, name);
+    else
+        atomic_store(&tree->records_left, true);
     return MRMR_OK;
 }
 
 mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
-    mrmr_err (*fn)(struct pool_tree *tree, const char *name))
+    mrmr_err (*fn)(struct pool_tree *tree, const char *name, void *arg), void *arg)
 {
     int fd = openat(tree->pool->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -312,7 +387,7 @@ mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
         if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
             strlen(entry->d_name) ==
                 TREE_RECORD_NAME - strlen(RECORD_PREFIX) - 1 + strlen(prefix) &&
-            fn(tree, entry->d_name))
+            fn(tree, entry->d_name, arg))
             mrmr_log_story(MRMR_LOG_WARN, "finishing what was under way");
     closedir(dir);
     return MRMR_OK;
@@ -320,6 +395,6 @@ mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
 
 mrmr_err tree_moves_finish(struct pool_tree *tree)
 {
-    return pool_tree_writable(tree) ? tree_records_each(tree, RECORD_PREFIX, record_take_up)
+    return pool_tree_writable(tree) ? tree_records_each(tree, RECORD_PREFIX, record_take_up, NULL)
                                     : MRMR_OK;
 }

@@ -85,8 +85,9 @@ struct tree_node {
     uint32_t births;        /* inodes that had this number while the node was held */
     struct pool_attr *last; /* of one that is gone, and is no open file; NULL: not kept */
     unsigned staying;       /* changes under way that want it to be where it is */
-    bool leaving;           /* it is being brought elsewhere */
-    bool appending;         /* an append finds out where it ends, and writes there */
+    unsigned names_wait; /* of these, changes of its names that wait until nobody is bringing it */
+    bool leaving;        /* it is being brought elsewhere */
+    bool appending;      /* an append finds out where it ends, and writes there */
     struct tree_counted *counted; /* tree_keep.c's; NULL until it was needed */
 
     /* tree_sync.c's. */

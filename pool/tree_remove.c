@@ -106,6 +106,8 @@ static mrmr_err remove_check(const struct removing *r, const struct drv_stat *st
 {
     if (stat->type == DRV_DIR)
         return mrmr_fail(MRMR_IS_DIR, NULL);
+    if (!r->node && tree_gone_compared(r->tree, r->drive, r->path, stat))
+        return mrmr_fail(MRMR_ABSENT, "it goes when it was compared");
     if (!r->node)
         return MRMR_OK;
     const struct tree_spot spot = tree_spot(r->tree, r->node);

@@ -481,6 +481,7 @@ mrmr_err tree_watch_start(struct pool_tree *tree)
 
 void tree_watch_stop(struct pool_tree *tree)
 {
+    atomic_store(&tree->leaving.flag, true);
     {
         mrmr_locked(&tree->lock);
         tree->stop = true;

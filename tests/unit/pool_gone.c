@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { MANY = 30 };
 
@@ -84,6 +85,15 @@ static void test_unlinked_then_mount(void **state)
     nobody_suffers(w.rig, "f0");
 }
 
+/* Its folder is read anew a moment after the drive is live. */
+static void shows_again(struct world *w, const char *path)
+{
+    const int64_t end = mrmr_clock_monotonic() + 20 * MRMR_NS_PER_S;
+    while (is_there(w, path) == MRMR_ABSENT && mrmr_clock_monotonic() < end)
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    rig_ok(is_there(w, path));
+}
+
 /* Somebody changed it on the drive while that was not ours. */
 static void test_another_version(void **state)
 {
@@ -94,7 +104,7 @@ static void test_another_version(void **state)
     rig_edit(w.rig, "f0", 100, 5000);
     comes_back(&w, NULL);
     assert_true(rig_holds(w.rig, 0, "f0"));
-    rig_ok(is_there(&w, "f0"));
+    shows_again(&w, "f0");
     assert_int_equal(records(&w, false), 0);
     close_tree(&w);
     rig_protect_all(w.rig);
@@ -397,7 +407,7 @@ static void test_another_applies(void **state)
     nobody_suffers(w.rig, "f0");
 }
 
-/* An edit in place that set its time back shows from when the drive is back, although nobody has compared it. */
+/* An edit in place that set its time back, and that nobody has compared yet, is not replaced, nor removed for a copy. */
 static void test_edited_and_not_compared(void **state)
 {
     struct world w;
@@ -413,9 +423,11 @@ static void test_edited_and_not_compared(void **state)
     rig_ok(pool_gone_apply_begin(other, NULL, 0));
     comes_back(&w, NULL);
     assert_int_equal(records(&w, false), 1);
-    rig_ok(is_there(&w, "f0"));
-    assert_true(is_listed(&w, "f0"));
-    reads(&w, "f0");
+    assert_int_equal(is_there(&w, "f0"), MRMR_ABSENT);
+    rig_ok(is_there(&w, "other")); /* on the same drive */
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "other", POOL_ROOT, "f0", 0), MRMR_BUSY);
+    rig_ok(is_there(&w, "other"));
     pool_gone_apply_end(other);
     pool_gone_close(other);
     close_tree(&w);
@@ -425,6 +437,42 @@ static void test_edited_and_not_compared(void **state)
     assert_true(rig_holds(w.rig, 0, "f0"));
     rig_check_originals(w.rig);
     destroy(&w);
+}
+
+/* At the first thing that is done to the drive that comes back another one comes back, too. */
+static void another_comes_back(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct world *w = arg;
+    const int64_t end = mrmr_clock_monotonic() + 20 * MRMR_NS_PER_S;
+    (void)op;
+    (void)path;
+    rig_bring_back(w->rig, 1);
+    while (!tree_live(&w->tree->drive[1]) && mrmr_clock_monotonic() < end)
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+}
+
+/* Whatever a drive that comes back has to do first, and for how long, the others are looked after. */
+static void test_two_come_back(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_away(&w, 318);
+    removes(&w, "f0");
+    rig_take_away(w.rig, 1);
+    rig_ok(is_there(&w, "f1"));
+    assert_false(tree_live(&w.tree->drive[1]));
+    const struct drv_fault_rule hook = {.ops = DRV_FAULT_RENAME | DRV_FAULT_UNLINK,
+        .prefix = "f0",
+        .times = 1,
+        .action = DRV_FAULT_HOOK,
+        .hook = another_comes_back,
+        .arg = &w};
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &hook, NULL));
+    comes_back(&w, "f0");
+    assert_true(tree_live(&w.tree->drive[1]));
+    assert_false(rig_holds(w.rig, 0, "f0"));
+    close_tree(&w);
+    nobody_suffers(w.rig, "f0");
 }
 
 int main(void)
@@ -447,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_applying_fails),
         cmocka_unit_test(test_another_applies),
         cmocka_unit_test(test_edited_and_not_compared),
+        cmocka_unit_test(test_two_come_back),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_gone", tests, NULL, NULL);

@@ -5,6 +5,8 @@
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -113,6 +115,71 @@ static void test_away_before_it_was_protected(void **state)
     rig_bring_back(w.rig, 0);
     close_tree(&w);
     rig_check_originals(w.rig);
+    rig_destroy(w.rig);
+}
+
+struct renaming {
+    struct world *w;
+    struct tree_node *node;
+    pthread_t thread;
+    unsigned copied; /* leaves */
+    bool held_up;
+};
+
+static void *rename_it(void *arg)
+{
+    struct renaming *r = arg;
+    rig_ok(pool_tree_rename(r->w->tree, NULL, POOL_ROOT, "f0", POOL_ROOT, "renamed", 0));
+    return NULL;
+}
+
+static bool rename_waits(struct renaming *r)
+{
+    mrmr_locked(&r->w->tree->lock);
+    return r->node->names_wait > 0;
+}
+
+/* The first leaf is copied once the rename waits. It looks at the name twice; at the third leaf it does not wait any
+ * more. */
+static void rename_while_copied(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct renaming *r = arg;
+    (void)op;
+    (void)path;
+    r->held_up = r->copied++ == 2 ? rename_waits(r) : r->held_up;
+    if (r->copied == 1)
+        pthread_create(&r->thread, NULL, rename_it, r);
+    while (r->copied == 1 && !rename_waits(r))
+        sched_yield();
+}
+
+/* Whoever renames it has its folder to himself meanwhile, and may not wait for as long as copying takes. */
+static void test_renamed_while_it_is_brought(void **state)
+{
+    struct world w;
+    struct renaming r = {.w = &w};
+    (void)state;
+    begin(&w, RIG_LOCAL, 192);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    rig_ok(tree_node(w.tree, look(&w, POOL_ROOT, "f0").node, false, &r.node));
+    drive_is_full(w.rig, 0);
+    const struct drv_fault_rule hook = {.ops = DRV_FAULT_FILE_WRITE,
+        .prefix = ".mrmr/moving",
+        .action = DRV_FAULT_HOOK,
+        .hook = rename_while_copied,
+        .arg = &r};
+    for (unsigned d = 1; d < DRIVES; d++)
+        rig_ok(drv_fault_add(w.rig->drive[d].fault, &hook, NULL));
+    rig_ok(pool_tree_file_write(file, 0, "new", 3));
+    pthread_join(r.thread, NULL);
+    assert_false(r.held_up);
+    assert_true(r.copied > FILE_LEAVES);
+    assert_false(rig_holds(w.rig, 0, "f0") || rig_holds(w.rig, 0, "renamed"));
+    assert_int_equal(try_look(&w, POOL_ROOT, "f0"), MRMR_ABSENT);
+    assert_int_equal(look(&w, POOL_ROOT, "renamed").node, r.node->number);
+    tree_put(w.tree, r.node);
+    pool_tree_file_close(file);
+    close_tree(&w);
     rig_destroy(w.rig);
 }
 
@@ -263,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_written_while_away),
         cmocka_unit_test(test_away_before_it_was_protected),
         cmocka_unit_test(test_a_full_drive),
+        cmocka_unit_test(test_renamed_while_it_is_brought),
         cmocka_unit_test(test_all_drives_are_full),
         cmocka_unit_test(test_a_copy_is_finished),
         cmocka_unit_test(test_saving_fails),

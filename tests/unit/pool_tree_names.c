@@ -6,7 +6,9 @@
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
+#include <dirent.h>
 #include <stdio.h>
+#include <string.h>
 
 static void test_new_things(void **state)
 {
@@ -215,6 +217,51 @@ static void test_rename_is_finished(void **state)
     rig_destroy(w.rig);
 }
 
+static unsigned renames_recorded(struct world *w)
+{
+    char path[320];
+    unsigned n = 0;
+    snprintf(path, sizeof path, "%s/pool", w->rig->dir);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        n += strncmp(entry->d_name, "rename-", 7) == 0;
+    closedir(dir);
+    return n;
+}
+
+/* A rename that was made and is not known to be durable is not made once more by whoever looks next, if the folder
+ * was renamed again since: that waits until the drive can be synced. */
+static void test_renamed_again_before_it_was_durable(void **state)
+{
+    const struct drv_fault_rule no_sync = {
+        .ops = DRV_FAULT_DIR_SYNC | DRV_FAULT_SYNC_ALL, .err = MRMR_IO};
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 187);
+    close_tree(&w);
+    rig_put(w.rig, 1, "many/one", 1000);
+    rig_put(w.rig, 2, "many/two", 1000);
+    open_tree(&w);
+    rig_ok(drv_fault_add(w.rig->drive[2].fault, &no_sync, NULL));
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "many", POOL_ROOT, "moved", 0));
+    assert_int_equal(renames_recorded(&w), 1);
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "moved", POOL_ROOT, "many", 0), MRMR_IO);
+    look(&w, POOL_ROOT, "moved");
+    rig_clear_faults(w.rig);
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "moved", POOL_ROOT, "many", 0));
+    assert_int_equal(renames_recorded(&w), 0);
+    close_tree(&w);
+    open_tree(&w);
+    assert_int_equal(try_look(&w, POOL_ROOT, "moved"), MRMR_ABSENT);
+    const uint64_t many = look(&w, POOL_ROOT, "many").node;
+    look(&w, many, "one");
+    look(&w, many, "two");
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 /* Copies that do not show go with the one that does. */
 static void test_hidden_copies(void **state)
 {
@@ -245,6 +292,7 @@ int main(void)
         cmocka_unit_test(test_least_used_since_the_scan),
         cmocka_unit_test(test_renames),
         cmocka_unit_test(test_rename_is_finished),
+        cmocka_unit_test(test_renamed_again_before_it_was_durable),
         cmocka_unit_test(test_hidden_copies),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

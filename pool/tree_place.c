@@ -174,7 +174,9 @@ mrmr_err tree_place_choose(
 
 /* --- the folders above --- */
 
-struct step { /* one folder of the way down, counted */
+struct
+    step { /* one folder of the way down; above is counted, and node, which is that of the step below */
+    struct step *below; /* NULL: it is the folder that was asked for */
     struct tree_node *node, *above;
     struct tree_set on;
     char name[META_NAME_MAX + 1];
@@ -255,20 +257,63 @@ static mrmr_err make_copy(struct pool_tree *tree, const struct step *step, size_
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
 
-/* False: it is there already. */
+/* Whether the way ends at this folder, under the lock. */
+typedef bool (*way_ends_fn)(struct pool_tree *tree, struct tree_node *folder, size_t drive);
+
+static bool lies_there(struct pool_tree *tree, struct tree_node *folder, size_t drive)
+{
+    return folder == tree->root || tree_set_has(&folder->on, drive);
+}
+
+/* On the way nothing that is known of names counts any more. */
+static bool is_root(struct pool_tree *tree, struct tree_node *folder, size_t drive)
+{
+    (void)drive;
+    folder->valid = false;
+    return folder == tree->root;
+}
+
 static mrmr_err step_of(struct pool_tree *tree, struct tree_node *folder, size_t drive,
-    struct step *step, bool *ret_there)
+    way_ends_fn ends, struct step *step)
 {
     mrmr_locked(&tree->lock);
-    *ret_there = folder == tree->root || tree_set_has(&folder->on, drive);
-    if (*ret_there)
+    if (ends(tree, folder, drive))
         return MRMR_OK;
     if (!folder->links)
         return mrmr_fail(MRMR_ABSENT, "it was removed");
-    *step = (struct step){.node = folder, .above = folder->links->parent, .on = folder->on};
+    step->node = folder;
+    step->above = folder->links->parent;
+    step->on = folder->on;
     strncpy(step->name, folder->links->name, META_NAME_MAX);
     tree_ref_locked(step->above);
     return MRMR_OK;
+}
+
+static void steps_free(struct pool_tree *tree, struct step *first)
+{
+    for (struct step *step = first, *below; step; step = below) {
+        below = step->below;
+        tree_put(tree, step->above);
+        free(step);
+    }
+}
+
+/* The way to a folder, from above. It may be of any length: nothing here recurses. *ret_first: freed by steps_free, also on
+ * failure; NULL: it ends where it begins. */
+static mrmr_err steps_to(struct pool_tree *tree, struct tree_node *folder, size_t drive,
+    way_ends_fn ends, struct step **ret_first)
+{
+    for (*ret_first = NULL;;) {
+        struct step *step = calloc(1, sizeof *step);
+        mrmr_err err = step ? step_of(tree, folder, drive, ends, step) : mrmr_nomem();
+        if (err || !step->above) {
+            free(step);
+            return err;
+        }
+        step->below = *ret_first;
+        *ret_first = step;
+        folder = step->above;
+    }
 }
 
 /* It lies on one more drive, and so does the name that leads to it. */
@@ -299,7 +344,7 @@ static mrmr_err keep_number(
 static mrmr_err step_take(struct pool_tree *tree, const struct step *step, size_t drive)
 {
     mrmr_autobytes struct mrmr_bytes above = MRMR_BYTES_INIT, path = MRMR_BYTES_INIT;
-    MRMR_TRY(tree_place_folder(tree, step->above, drive, &above));
+    MRMR_TRY(tree_path(tree, step->above, &above));
     MRMR_TRY(tree_join(above.data ? above.data : "", step->name, &path));
     MRMR_TRY(make_copy(tree, step, drive, above.data ? above.data : "", path.data));
     if (drive < tree_set_first(&step->on))
@@ -311,74 +356,47 @@ static mrmr_err step_take(struct pool_tree *tree, const struct step *step, size_
 mrmr_err tree_place_folder(
     struct pool_tree *tree, struct tree_node *folder, size_t drive, struct mrmr_bytes *path)
 {
-    struct step step;
-    bool there;
-    MRMR_TRY(step_of(tree, folder, drive, &step, &there));
-    if (!there) {
-        mrmr_err err = step_take(tree, &step, drive);
-        tree_put(tree, step.above);
-        MRMR_TRY(err);
-    }
-    return tree_path(tree, folder, path);
-}
-
-/* The one that the folder lies in, counted, and its name there; NULL: it is the root. */
-static mrmr_err above_of(struct pool_tree *tree, struct tree_node *folder,
-    char ret_name[META_NAME_MAX + 1], struct tree_node **ret_above)
-{
-    mrmr_locked(&tree->lock);
-    *ret_above = NULL;
-    folder->valid = false;
-    if (folder == tree->root)
-        return MRMR_OK;
-    if (!folder->links)
-        return mrmr_fail(MRMR_ABSENT, "it was removed");
-    *ret_above = folder->links->parent;
-    snprintf(ret_name, META_NAME_MAX + 1, "%s", folder->links->name);
-    tree_ref_locked(*ret_above);
-    return MRMR_OK;
-}
-
-static mrmr_err name_anew(
-    struct pool_tree *tree, struct tree_node *above, const char *name, uint64_t number)
-{
-    struct tree_name shows;
-    MRMR_TRY(tree_place_anew(tree, above));
-    MRMR_TRY(tree_folder_ready(tree, above));
-    {
-        mrmr_locked(&tree->lock);
-        struct tree_name *known = tree_map_find(&above->map, name);
-        if (known)
-            tree_name_doubt_all(known);
-    }
-    MRMR_TRY(tree_name_get(tree, above, name, &shows));
-    return shows.number == number ? MRMR_OK
-                                  : mrmr_fail(MRMR_ABSENT, "another folder has its name by now");
-}
-
-mrmr_err tree_place_anew(struct pool_tree *tree, struct tree_node *folder)
-{
-    char name[META_NAME_MAX + 1];
-    struct tree_node *above;
-    MRMR_TRY(above_of(tree, folder, name, &above));
-    if (!above)
-        return MRMR_OK;
-    mrmr_err err = name_anew(tree, above, name, folder->number);
-    tree_put(tree, above);
-    return err;
+    struct step *first;
+    mrmr_err err = steps_to(tree, folder, drive, lies_there, &first);
+    for (const struct step *step = first; step && !err; step = step->below)
+        err = step_take(tree, step, drive);
+    steps_free(tree, first);
+    return err ? err : tree_path(tree, folder, path);
 }
 
 mrmr_err tree_place_away(struct pool_tree *tree, struct tree_node *folder, size_t drive)
 {
-    struct step step;
-    bool there;
-    MRMR_TRY(step_of(tree, folder, drive, &step, &there));
-    if (there)
-        return MRMR_OK;
-    mrmr_err err = tree_place_away(tree, step.above, drive);
-    if (!err)
-        step_taken(tree, &step, drive);
-    tree_put(tree, step.above);
+    struct step *first;
+    mrmr_err err = steps_to(tree, folder, drive, lies_there, &first);
+    for (const struct step *step = first; step && !err; step = step->below)
+        step_taken(tree, step, drive);
+    steps_free(tree, first);
+    return err;
+}
+
+static mrmr_err step_anew(struct pool_tree *tree, const struct step *step)
+{
+    struct tree_name shows;
+    MRMR_TRY(tree_folder_ready(tree, step->above));
+    {
+        mrmr_locked(&tree->lock);
+        struct tree_name *known = tree_map_find(&step->above->map, step->name);
+        if (known)
+            tree_name_doubt_all(known);
+    }
+    MRMR_TRY(tree_name_get(tree, step->above, step->name, &shows));
+    return shows.number == step->node->number
+               ? MRMR_OK
+               : mrmr_fail(MRMR_ABSENT, "another folder has its name by now");
+}
+
+mrmr_err tree_place_anew(struct pool_tree *tree, struct tree_node *folder)
+{
+    struct step *first;
+    mrmr_err err = steps_to(tree, folder, 0, is_root, &first);
+    for (const struct step *step = first; step && !err; step = step->below)
+        err = step_anew(tree, step);
+    steps_free(tree, first);
     return err;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include <dirent.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -262,6 +263,46 @@ static void test_renamed_again_before_it_was_durable(void **state)
     rig_destroy(w.rig);
 }
 
+/* In a thread whose stack would not do for a frame a level. */
+static void *makes_deep(void *arg)
+{
+    enum { LEVELS = 1000 };
+    const struct drv_fault_rule full = {.ops = DRV_FAULT_CREATE, .err = MRMR_SPACE};
+    const struct pool_new what = {.kind = POOL_DIR, .mode = 0755};
+    struct world *w = arg;
+    struct pool_attr attr = {.node = POOL_ROOT};
+    struct pool_tree_file *file;
+    unsigned on = 0;
+    for (unsigned i = 0; i < LEVELS; i++)
+        rig_ok(pool_tree_make(w->tree, NULL, attr.node, "d", &what, &attr));
+    while (!rig_holds(w->rig, on, "d"))
+        on++;
+    rig_ok(drv_fault_add(w->rig->drive[on].fault, &full, NULL));
+    rig_ok(pool_tree_create(w->tree, NULL, attr.node, "file", 0600, &attr, &file));
+    pool_tree_file_close(file);
+    rig_clear_faults(w->rig);
+    return w;
+}
+
+/* A folder may lie as deep as anybody likes, and has to be made on a further drive. */
+static void test_deep(void **state)
+{
+    struct world w;
+    pthread_attr_t attr;
+    pthread_t thread;
+    void *made = NULL;
+    (void)state;
+    begin(&w, RIG_MEM, 188);
+    assert_int_equal(pthread_attr_init(&attr), 0);
+    assert_int_equal(pthread_attr_setstacksize(&attr, 512 << 10), 0);
+    assert_int_equal(pthread_create(&thread, &attr, makes_deep, &w), 0);
+    pthread_join(thread, &made);
+    pthread_attr_destroy(&attr);
+    assert_non_null(made);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 /* Copies that do not show go with the one that does. */
 static void test_hidden_copies(void **state)
 {
@@ -293,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_renames),
         cmocka_unit_test(test_rename_is_finished),
         cmocka_unit_test(test_renamed_again_before_it_was_durable),
+        cmocka_unit_test(test_deep),
         cmocka_unit_test(test_hidden_copies),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

@@ -58,6 +58,8 @@ typedef enum mrmr_err {
     MRMR_LOST,      /* more erasures than rows: these bytes cannot be recovered */
 
     MRMR_SPACE = MRMR_CLASS_SPACE << 8,
+    MRMR_TOO_LARGE,       /* EFBIG: no file may be that large there, whatever room there is */
+    MRMR_VALUE_TOO_LARGE, /* E2BIG: nor an extended attribute */
 
     MRMR_DENIED = MRMR_CLASS_DENIED << 8,
     MRMR_READONLY,

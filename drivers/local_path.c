@@ -150,8 +150,8 @@ mrmr_err local_fail(const struct local *local, int err, const char *op, const ch
             return code;
         code = mrmr_fail(MRMR_OFFLINE, "the root of the drive, %s, is gone", local->root);
         return mrmr_err_path(mrmr_err_op(code, op), path);
-    case E2BIG: /* not in base's table: it means nothing for most calls */
-        code = mrmr_fail(MRMR_SPACE, "too large for this file system");
+    case E2BIG: /* what the system says of it is of argument lists */
+        code = mrmr_fail(MRMR_VALUE_TOO_LARGE, "too large for this file system");
         return mrmr_err_path(mrmr_err_op(code, op), path);
     case EAGAIN:
         code = mrmr_err_hint(

@@ -412,7 +412,7 @@ static mrmr_err mem_xattr_set(
     struct mem *mem = (struct mem *)drv;
     struct mem_place place;
     if (size > MEM_XATTR_MAX)
-        return mem_fail(MRMR_SPACE, "set attribute", path);
+        return mem_fail(MRMR_VALUE_TOO_LARGE, "set attribute", path);
     MEM_WRITING(mem->store);
     MRMR_TRY(mem_alive_locked(mem->store, mem->epoch, "set attribute", path));
     MRMR_TRY(mem_find_locked(mem->store, "set attribute", path, &place));

@@ -13,6 +13,8 @@ static mrmr_err sqlite_io_code(struct meta *meta, int own)
     int sys = meta->db ? sqlite3_system_errno(meta->db) : 0;
     if (!sys && (own == ENOSPC || own == EDQUOT || own == EFBIG || own == EROFS))
         sys = own;
+    if (sys == EFBIG)
+        return MRMR_SPACE; /* there is no way on but room for another catalog, either */
     return sys ? mrmr_err_from_errno(sys) : MRMR_IO;
 }
 

@@ -98,6 +98,7 @@ bool later_is_final(mrmr_err err)
     case MRMR_LOOP:
     case MRMR_NAME_TOO_LONG:
     case MRMR_INVALID:
+    case MRMR_VALUE_TOO_LARGE:
         return true;
     default:
         return mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED;

@@ -19,6 +19,10 @@
  * remembered, durably (gone.h). (5) The record goes. A cut before (4) leaves two equal copies: whoever opens
  * the tree next removes the one it came from, if both are there and of the same size and time. No
  * change is acknowledged before (5): the copy that stays is the one that was changed.
+ *
+ * It is copied to the next drive only for what the one before said itself: where the record cannot be written, or the file
+ * not be taken from where it is, no other drive is better. Whether there is room for a record is tried before anything is
+ * copied.
  */
 #include "pool/retained.h"
 #include "pool/spare.h"
@@ -40,6 +44,7 @@ MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
 
 #define BRING_FOLDER POOL_DOT "/moving"
 #define RECORD_PREFIX "bring-"
+#define TRY_PREFIX "try-b-" /* of what says nothing */
 enum { BRING_PATH = sizeof BRING_FOLDER + 20, RECORD_NAME = 24, RECORD_MOST = 64 << 10 };
 
 /* --- who stays --- */
@@ -118,6 +123,7 @@ struct bringing {
     uint64_t to_ino; /* of the copy that has the file's number; 0: none has yet */
     bool named;      /* the copy has the file's path */
     bool gave_way;   /* to whoever changes its name: nothing was done */
+    bool to_failed;  /* what failed, failed on the drive it goes to */
 };
 
 /* Whoever changes a name of it has its folder to himself, which may not be for as long as a copy takes. */
@@ -126,6 +132,13 @@ static mrmr_err give_way(struct bringing *b)
     mrmr_locked(&b->tree->lock);
     b->gave_way = b->node->names_wait > 0;
     return b->gave_way ? mrmr_fail(MRMR_BUSY, "its name is changed") : MRMR_OK;
+}
+
+/* It is that drive's own word. */
+static mrmr_err to_said(struct bringing *b, mrmr_err err)
+{
+    b->to_failed = b->to_failed || err;
+    return mrmr_err_drive(err, b->tree->drive[b->to].drive->meta.name);
 }
 
 static mrmr_err copy_part(struct bringing *b, struct pool_tree_file *from, struct drv_file *to,
@@ -138,7 +151,7 @@ static mrmr_err copy_part(struct bringing *b, struct pool_tree_file *from, struc
                          : tree_file_read_known(from, offset, buf, size, &got));
         if (!got)
             return MRMR_OK;
-        MRMR_TRY(drv_file_write(to, offset, buf, got));
+        MRMR_TRY(to_said(b, drv_file_write(to, offset, buf, got)));
         offset += got;
     }
     return MRMR_OK;
@@ -164,8 +177,8 @@ static mrmr_err copy_bytes(struct bringing *b, struct pool_tree_file *from, stru
         MRMR_TRY(copy_part(b, from, to, start, end, buf));
         start = end;
     }
-    MRMR_TRY(drv_file_truncate(to, size));
-    return drv_file_sync(to);
+    MRMR_TRY(to_said(b, drv_file_truncate(to, size)));
+    return to_said(b, drv_file_sync(to));
 }
 
 /* With the paths held: a folder above it may have been renamed while its bytes were copied. Its own name
@@ -183,10 +196,9 @@ static mrmr_err copy_attrs(struct bringing *b)
     struct tree_drive *to = &b->tree->drive[b->to];
     tree_paths_held(b->tree, b->node, b->folder);
     MRMR_TRY(path_now(b));
-    if (!b->live)
-        return pool_copy_attrs(b->tree->pool, &b->known, to->drive, b->temp);
-    return pool_copy_attrs_of(
-        b->tree->drive[b->from].drive->drv, b->path.data, to->drive->drv, b->temp);
+    struct drv *from = b->tree->drive[b->from].drive->drv;
+    return to_said(b, b->live ? pool_copy_attrs_of(from, b->path.data, to->drive->drv, b->temp)
+                              : pool_copy_attrs(b->tree->pool, &b->known, to->drive, b->temp));
 }
 
 static mrmr_err copy_file(struct bringing *b)
@@ -196,33 +208,41 @@ static mrmr_err copy_file(struct bringing *b)
     struct pool_tree_file *from;
     bool same;
     MRMR_TRY(pool_tree_file_open(b->tree, b->node->number, false, &from, &same));
-    mrmr_err err = drv_mkdirs(drv, BRING_FOLDER, 0700);
+    mrmr_err err = to_said(b, drv_mkdirs(drv, BRING_FOLDER, 0700));
     if (!err)
-        err = drv_file_open(drv, b->temp, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &to);
+        err = to_said(b, drv_file_open(drv, b->temp, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &to));
     if (!err)
         err = copy_bytes(b, from, to);
     pool_tree_file_close(from);
     if (!err)
         err = copy_attrs(b);
-    if (!err)
-        err = drv_file_sync(to); /* its attributes, too */
-    return mrmr_err_drive(err, b->tree->drive[b->to].drive->meta.name);
+    return err ? err : to_said(b, drv_file_sync(to)); /* its attributes, too */
 }
 
 /* --- the record --- */
 
 /* "<from> <to>", the path; each with its NUL. */
-static mrmr_err record_write(struct bringing *b, char name[RECORD_NAME])
+static mrmr_err record_write(const struct bringing *b, const char *prefix, char name[RECORD_NAME])
 {
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
     uint64_t random;
     MRMR_TRY(mrmr_random(&random, sizeof random));
-    snprintf(name, RECORD_NAME, RECORD_PREFIX "%016" PRIx64, random);
+    snprintf(name, RECORD_NAME, "%s%016" PRIx64, prefix, random);
     MRMR_TRY(mrmr_bytes_fmt(&text, "%lld %lld", (long long)b->tree->drive[b->from].drive->meta.id,
         (long long)b->tree->drive[b->to].drive->meta.id));
     MRMR_TRY(mrmr_bytes_add(&text, "", 1));
     MRMR_TRY(mrmr_bytes_add(&text, b->path.data, b->path.size + 1));
     return pool_spare_record(b->tree->pool->dirfd, b->tree->pool->dir, name, &text);
+}
+
+/* Each write to a drive that is full would copy the file for nothing, as long as the pool's folder is full, too. */
+static mrmr_err record_try(const struct bringing *b)
+{
+    char name[RECORD_NAME];
+    mrmr_err err = record_write(b, TRY_PREFIX, name);
+    if (!err)
+        unlinkat(b->tree->pool->dirfd, name, 0);
+    return err;
 }
 
 /* --- from one drive to the other --- */
@@ -274,13 +294,15 @@ static mrmr_err name_it(struct bringing *b)
     mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
     struct drv *drv = b->tree->drive[b->to].drive->drv;
     struct drv_stat stat;
-    MRMR_TRY(tree_place_folder(b->tree, b->folder, b->to, &folder));
-    MRMR_TRY(drv_stat(drv, b->temp, &stat));
+    mrmr_err err = tree_place_folder(b->tree, b->folder, b->to, &folder);
+    if (err) /* of the drive, if it is named */
+        return mrmr_story_get()->drive[0] ? to_said(b, err) : err;
+    MRMR_TRY(to_said(b, drv_stat(drv, b->temp, &stat)));
     MRMR_TRY(tree_number_keep(b->tree, b->to, stat.ino, b->node->number, b->generation));
     b->to_ino = stat.ino;
-    mrmr_err err = drv_rename(drv, b->temp, b->path.data, DRV_RENAME_NOREPLACE);
-    b->named = !err;
-    return err ? err : tree_place_sync(b->tree, b->to, folder.data ? folder.data : "");
+    MRMR_TRY(to_said(b, drv_rename(drv, b->temp, b->path.data, DRV_RENAME_NOREPLACE)));
+    b->named = true;
+    return to_said(b, tree_place_sync(b->tree, b->to, folder.data ? folder.data : ""));
 }
 
 /* It is where it was, and as it was copied, whatever the answer to taking it away was. */
@@ -373,7 +395,7 @@ static mrmr_err bring_copied(struct bringing *b)
     if (!err)
         err = source_same(b);
     if (!err)
-        err = record_write(b, record);
+        err = record_write(b, RECORD_PREFIX, record);
     if (!err)
         err = name_it(b);
     if (err)
@@ -389,7 +411,7 @@ static mrmr_err bring_to(struct bringing *b)
 {
     uint64_t random;
     b->to_ino = 0;
-    b->named = false;
+    b->named = b->to_failed = false;
     MRMR_TRY(mrmr_random(&random, sizeof random));
     snprintf(b->temp, sizeof b->temp, BRING_FOLDER "/%016" PRIx64, random);
     mrmr_err err = copy_file(b);
@@ -422,8 +444,8 @@ static mrmr_err bring_somewhere(struct bringing *b, uint64_t more)
         tree_own_name(b->tree, b->folder, b->name);
         mrmr_err err = bring_to(b);
         tree_owned_name(b->tree, b->folder, b->name);
-        if (mrmr_class_of(err) != MRMR_CLASS_SPACE && err != MRMR_READONLY &&
-            mrmr_class_of(err) != MRMR_CLASS_UNSUPPORTED)
+        if (!b->to_failed || (mrmr_class_of(err) != MRMR_CLASS_SPACE && err != MRMR_READONLY &&
+                                 mrmr_class_of(err) != MRMR_CLASS_UNSUPPORTED))
             return err;
         tree_set_add(&but, b->to);
     }
@@ -433,6 +455,7 @@ static mrmr_err bring(struct bringing *b, uint64_t more)
 {
     MRMR_TRY(bring_names(b));
     MRMR_TRY(source_look(b));
+    MRMR_TRY(record_try(b));
     MRMR_TRY(bring_somewhere(b, more));
     mrmr_log(MRMR_LOG_INFO, "%s goes from drive %s, which is %s, to drive %s", b->path.data,
         b->tree->drive[b->from].drive->meta.name, b->live ? "full" : "away",
@@ -542,11 +565,19 @@ static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *a
     return MRMR_OK;
 }
 
+static mrmr_err try_clear(struct pool_tree *tree, const char *name, void *arg)
+{
+    (void)arg;
+    unlinkat(tree->pool->dirfd, name, 0);
+    return MRMR_OK;
+}
+
 mrmr_err tree_brings_finish(struct pool_tree *tree)
 {
     if (!pool_tree_writable(tree))
         return MRMR_OK;
     for (size_t i = 0; i < tree->ndrives; i++)
         clear_drive(&tree->drive[i]);
+    MRMR_TRY(tree_records_each(tree, TRY_PREFIX, try_clear, NULL));
     return tree_records_each(tree, RECORD_PREFIX, record_take_up, NULL);
 }

@@ -170,6 +170,12 @@ void tree_paths_let_go(struct tree_paths *paths);
  * may take files is there. */
 mrmr_err tree_place_choose(
     struct pool_tree *tree, const struct tree_set *but, uint64_t need, size_t *ret_drive);
+/* This thread was told just now that the drive itself has no room for bytes (whoever asks a drive names it in the story,
+ * and nobody else does), and the drive's own word about its room does not say otherwise: then a file may leave
+ * it. need: bytes; little: for something small, of which file systems say so also when it is too large for them.
+ * Keeps the story. */
+bool tree_place_full(
+    struct pool_tree *tree, size_t drive, uint64_t need, bool little, mrmr_err err);
 /* The folder is on this drive, with those above it, as they are elsewhere. Appends its path. */
 mrmr_err tree_place_folder(
     struct pool_tree *tree, struct tree_node *folder, size_t drive, struct mrmr_bytes *path);

@@ -19,6 +19,7 @@
  * likewise, what is made through us with an inode of something that was removed and is held still.
  */
 #include "pool/tree_number.h"
+#include "pool/spare.h"
 #include "pool/tree.h"
 
 #include "base/durable.h"
@@ -140,7 +141,7 @@ static mrmr_err numbers_load(struct pool_tree *tree, struct tree_numbers *number
                      tree->pool->dirfd, NUMBERS_NAME, numbers->by_inode.record, kept, 0600);
 }
 
-static mrmr_err numbers_append(struct pool_tree *tree, const struct number_record *record)
+static mrmr_err numbers_write(struct pool_tree *tree, const struct number_record *record)
 {
     struct tree_numbers *numbers = tree->numbers;
     if (numbers->fd < 0)
@@ -151,6 +152,15 @@ static mrmr_err numbers_append(struct pool_tree *tree, const struct number_recor
     ssize_t n = write(numbers->fd, record, sizeof *record);
     return n == sizeof *record ? MRMR_OK
                                : mrmr_fail_errno(n < 0 ? errno : ENOSPC, "write", NUMBERS_NAME);
+}
+
+static mrmr_err numbers_append(struct pool_tree *tree, const struct number_record *record)
+{
+    mrmr_err err;
+    do
+        err = numbers_write(tree, record);
+    while (pool_spare_gives(tree->pool->dirfd, tree->pool->dir, err));
+    return err;
 }
 
 mrmr_err tree_numbers_start(struct pool_tree *tree)

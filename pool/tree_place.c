@@ -24,6 +24,7 @@
 #include "pool/tree_load.h"
 #include "pool/tree_number.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -170,6 +171,32 @@ mrmr_err tree_place_choose(
         return MRMR_OK;
     rooms_look(tree); /* another thread may be about to look for the first time */
     return choose(tree, but, need, false, ret_drive) ? MRMR_OK : choose_failed(tree);
+}
+
+/* --- whether one is full --- */
+
+/* Quotas are in no drive's word about its room. */
+static bool says_otherwise(
+    const struct pool_drive *own, const struct mrmr_story *story, uint64_t need, bool little)
+{
+    struct drv_space space;
+    if (story->foreign == EDQUOT || drv_space(own->drv, &space))
+        return false;
+    uint64_t spare = little ? 0 : space.total / room_spare;
+    return space.avail >= need + (spare > room_least ? spare : room_least);
+}
+
+bool tree_place_full(struct pool_tree *tree, size_t drive, uint64_t need, bool little, mrmr_err err)
+{
+    const struct pool_drive *own = tree->drive[drive].drive;
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    if (err != MRMR_SPACE || story.err != err || strcmp(story.drive, own->meta.name) != 0)
+        return false;
+    /* a leaf of what counts is kept there, too */
+    const bool full = !says_otherwise(own, &story, little ? need : need + META_LEAF, little);
+    mrmr_story_restore(&story);
+    return full;
 }
 
 /* --- the folders above --- */

@@ -344,11 +344,12 @@ static mrmr_err set_both(struct setting *setting, struct pool_tree_file *file, u
     return err;
 }
 
-/* A file whose drive is full, or away, goes to another. */
-static bool may_leave(const struct setting *setting, mrmr_err err)
+/* A file whose drive is full, or away, goes to another. xattr: the bytes of one; SIZE_MAX: it is none. */
+static bool may_leave(const struct setting *setting, size_t xattr, mrmr_err err)
 {
+    const bool little = xattr != SIZE_MAX;
     return setting->spot.kind == POOL_REG &&
-           (mrmr_class_of(err) == MRMR_CLASS_SPACE ||
+           (tree_place_full(setting->tree, setting->spot.drive, little ? xattr : 0, little, err) ||
                (err && !tree_live(&setting->tree->drive[setting->spot.drive])));
 }
 
@@ -357,7 +358,7 @@ static mrmr_err set_somewhere(struct setting *setting, struct pool_tree_file *fi
 {
     struct mrmr_story story;
     mrmr_err err = set_both(setting, file, what, set);
-    if (!may_leave(setting, err))
+    if (!may_leave(setting, SIZE_MAX, err))
         return err;
     mrmr_story_save(&story);
     if (tree_bring(setting->tree, setting->node, setting->spot.drive, 0))
@@ -480,11 +481,13 @@ static void xattrs_unknown(struct setting *setting)
     setting->node->attr_events = mrmr_clock_monotonic();
 }
 
-static mrmr_err xattr_somewhere(struct setting *setting)
+/* One that its file system cannot keep, whatever room it has, is refused there, and the file stays: ext4 says of both
+ * that it has no room. */
+static mrmr_err xattr_somewhere(struct setting *setting, size_t size)
 {
     struct mrmr_story story;
     mrmr_err err = xattr_once(setting);
-    if (!may_leave(setting, err))
+    if (!may_leave(setting, size, err))
         return err;
     mrmr_story_save(&story);
     if (tree_bring(setting->tree, setting->node, setting->spot.drive, 0))
@@ -505,7 +508,7 @@ mrmr_err pool_tree_set_xattr(struct pool_tree *tree, const struct pool_caller *c
     mrmr_err err = xattr_allowed(&setting, name);
     if (!err) {
         tree_own_node(tree, setting.node);
-        err = xattr_somewhere(&setting);
+        err = xattr_somewhere(&setting, size);
         xattrs_unknown(&setting);
         tree_own_node(tree, setting.node);
     }

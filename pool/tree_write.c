@@ -16,6 +16,9 @@
  * what goes, and a cut before that leaves what a cut append leaves anywhere. Where somebody's bytes on the drive
  * lie there by then, all of it stays. Where a drive gives no answer, one that is tried again goes to the same
  * place, or bytes would be there twice.
+ *
+ * What a drive has no room for lets the file go to another (tree_bring.c): if that drive says so itself, of bytes. Where
+ * the pool's folder has none for the record of the change, or no file may be that large, another drive is no help.
  */
 #include "pool/tree_change.h"
 #include "pool/tree_file.h"
@@ -123,19 +126,21 @@ static mrmr_err append_taken_back(struct drv_file *file, struct writing *writing
     return mrmr_story_restore(&story);
 }
 
+/* What the drive says is its own word (tree_place_full); what is kept before may be the pool's folder's. */
 static mrmr_err change_made(
     struct change *change, const struct tree_original *original, uint64_t epoch)
 {
+    const char *name = change->tree->drive[change->drive].drive->meta.name;
     const struct tree_inode inode = {change->drive, tree_original_ino(original)};
     struct drv_file *file = tree_original_file(original);
     if (change->appends)
-        MRMR_TRY(append_place(change, file));
+        MRMR_TRY(mrmr_err_drive(append_place(change, file), name));
     /* What only grows is noted all the same: the catalog does not have it as it is from now on. */
     MRMR_TRY(tree_keep_bytes(change->tree, change->node, &inode, file,
         change->keeps ? 0 : change->from, change->keeps ? 0 : change->to, epoch));
     tree_file_written(change->tree, change->node);
     tree_owe(change->tree, change->node, change->drive);
-    mrmr_err err = change_as(change, file);
+    mrmr_err err = mrmr_err_drive(change_as(change, file), name);
     if (err && change->appends)
         err = append_taken_back(file, change->appends);
     tree_owe(change->tree, change->node, change->drive);
@@ -145,9 +150,9 @@ static mrmr_err change_made(
 
 static mrmr_err change_run(struct change *change, struct tree_original *original, uint64_t epoch)
 {
-    mrmr_err err = original ? change_made(change, original, epoch)
-                            : mrmr_fail(MRMR_OFFLINE, "the drive of this file is away");
-    return mrmr_err_drive(err, change->tree->drive[change->drive].drive->meta.name);
+    return original ? change_made(change, original, epoch)
+                    : mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "the drive of this file is away"),
+                          change->tree->drive[change->drive].drive->meta.name);
 }
 
 static mrmr_err change_try(struct pool_tree_file *file, struct change *change)
@@ -181,10 +186,17 @@ static mrmr_err change_stay(struct pool_tree_file *file, struct change *change)
 }
 
 /* What another drive could do. */
-static bool is_of_the_drive(struct change *change, mrmr_err err)
+static bool may_leave(struct change *change, mrmr_err err)
 {
-    return mrmr_class_of(err) == MRMR_CLASS_SPACE ||
+    return tree_place_full(change->tree, change->drive, change->to - change->from, false, err) ||
            (err && !tree_live(&change->tree->drive[change->drive]));
+}
+
+/* It may have got room while it was asked whether it has any, as when another file has left it. */
+static mrmr_err change_here(struct pool_tree_file *file, struct change *change)
+{
+    mrmr_err err = change_stay(file, change);
+    return err != MRMR_SPACE || may_leave(change, err) ? err : change_stay(file, change);
 }
 
 /* A drive that is full, or away, lets the file go to another. */
@@ -195,8 +207,8 @@ static mrmr_err change_file(struct pool_tree_file *file, struct change *change)
     change->caller = tree_file_caller(file);
     for (size_t i = 0; i < change->tree->ndrives; i++) {
         struct mrmr_story story;
-        err = change_stay(file, change);
-        if (!is_of_the_drive(change, err))
+        err = change_here(file, change);
+        if (!may_leave(change, err))
             return err;
         mrmr_story_save(&story);
         if (tree_bring(change->tree, change->node, change->drive, change->to - change->from))
@@ -386,7 +398,7 @@ mrmr_err pool_tree_file_copy(struct pool_tree_file *from, uint64_t from_offset,
                        : mrmr_fail(MRMR_CROSS_DEVICE, "the files lie on different drives");
     tree_stay_end(change.tree, tree_file_node(to));
     tree_original_put(copying.from);
-    if (mrmr_class_of(err) == MRMR_CLASS_SPACE)
+    if (err == MRMR_SPACE)
         return mrmr_fail(MRMR_CROSS_DEVICE, "there is no room on this drive");
     if (!err)
         *ret_copied = copying.copied;

@@ -24,6 +24,8 @@ static const struct {
     {MRMR_TRUNCATED, MRMR_CLASS_CORRUPT},
     {MRMR_LOST, MRMR_CLASS_CORRUPT},
     {MRMR_SPACE, MRMR_CLASS_SPACE},
+    {MRMR_TOO_LARGE, MRMR_CLASS_SPACE},
+    {MRMR_VALUE_TOO_LARGE, MRMR_CLASS_SPACE},
     {MRMR_DENIED, MRMR_CLASS_DENIED},
     {MRMR_READONLY, MRMR_CLASS_DENIED},
     {MRMR_CONFLICT, MRMR_CLASS_CONFLICT},
@@ -87,7 +89,7 @@ static void every_code_has_an_errno_and_only_ok_has_none(void **state)
         assert_int_equal(mrmr_err_to_errno(codes[i].err) == 0, codes[i].err == MRMR_OK);
     static const int round_trip[] = {ENOENT, EIO, ENOSPC, EACCES, EROFS, EEXIST, EBUSY, EINVAL,
         ENAMETOOLONG, ENOTDIR, EISDIR, ENOTEMPTY, ELOOP, EXDEV, ENOTSUP, EINTR, ENOMEM, EMFILE,
-        ETIMEDOUT};
+        ETIMEDOUT, EFBIG, E2BIG};
     for (size_t i = 0; i < sizeof round_trip / sizeof *round_trip; i++)
         assert_int_equal(mrmr_err_to_errno(mrmr_err_from_errno(round_trip[i])), round_trip[i]);
 }

@@ -90,12 +90,8 @@ static void test_tried_again(void **state)
     (void)state;
     begin(&w, RIG_MEM, 412);
     struct pool_tree_file *file = open_file(&w, "f0");
-    const struct drv_fault_rule full = {.ops = DRV_FAULT_FILE_WRITE,
-        .prefix = "f0",
-        .times = 1,
-        .action = DRV_FAULT_SHORT,
-        .bytes = 400,
-        .err = MRMR_SPACE};
+    const struct drv_fault_rule full = {
+        .ops = DRV_FAULT_FILE_WRITE, .prefix = "f0", .action = DRV_FAULT_FULL, .bytes = 400};
     rig_ok(drv_fault_add(w.rig->drive[0].fault, &full, NULL));
     append_part(&w, file, "f0", 0, 1000);
     assert_int_equal(look(&w, POOL_ROOT, "f0").size, rig_find(w.rig, "f0")->size);
@@ -143,8 +139,8 @@ static struct pool_tree_file *append_fails(struct world *w, mrmr_err err)
     struct pool_tree_file *file = open_file(w, "f0");
     const struct drv_fault_rule some = {.ops = DRV_FAULT_FILE_WRITE,
         .prefix = "f0",
-        .times = 1,
-        .action = DRV_FAULT_SHORT,
+        .times = err != MRMR_SPACE,
+        .action = err == MRMR_SPACE ? DRV_FAULT_FULL : DRV_FAULT_SHORT,
         .bytes = WROTE,
         .err = err};
     rig_ok(drv_fault_add(w->rig->drive[0].fault, &some, NULL));

@@ -130,7 +130,7 @@ void end(struct world *w, const char *changed)
 
 void drive_is_full(struct rig *rig, unsigned drive)
 {
-    const struct drv_fault_rule full = {.ops = DRV_FAULT_FILE_WRITE, .err = MRMR_SPACE};
+    const struct drv_fault_rule full = {.ops = DRV_FAULT_FILE_WRITE, .action = DRV_FAULT_FULL};
     rig_ok(drv_fault_add(rig->drive[drive].fault, &full, NULL));
 }
 

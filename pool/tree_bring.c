@@ -6,8 +6,8 @@
  * Changes of a node's file, its names and its attributes want it to stay where it is (tree_stay_begin);
  * bringing waits for them, and they for it; but whoever changes its name does not wait for the copying: that
  * begins anew after him. Reading goes on meanwhile: both files have the same bytes.
- * A folder above it may be renamed while its bytes are copied, and not from (2) to (4), which are at one
- * path (tree_paths.c).
+ * A folder above it may be renamed while its bytes are copied, and not while it is looked at before that, nor from (2)
+ * to (4), which are at one path (tree_paths.c).
  *
  * Crash argument. (1) The bytes, which are the catalog's and verified if the drive is away, also if it comes by
  * meanwhile, and the attributes go to
@@ -247,7 +247,7 @@ static mrmr_err record_try(const struct bringing *b)
 
 /* --- from one drive to the other --- */
 
-static mrmr_err source_look(struct bringing *b)
+static mrmr_err source_seen(struct bringing *b)
 {
     struct tree_drive *from = &b->tree->drive[b->from];
     b->live = tree_live(from);
@@ -272,6 +272,14 @@ static mrmr_err source_look(struct bringing *b)
         return mrmr_fail(MRMR_UNSUPPORTED, "a file that is in use directly stays on its drive");
     b->generation = tree_generation(b->tree, b->node->number, b->generation);
     return MRMR_OK;
+}
+
+/* At one path: a folder above it may be renamed before this, and after it. */
+static mrmr_err source_look(struct bringing *b)
+{
+    tree_paths_held(b->tree, b->node, b->folder);
+    MRMR_TRY(path_now(b));
+    return source_seen(b);
 }
 
 /* Nobody changed it directly meanwhile. */
@@ -421,14 +429,13 @@ static mrmr_err bring_to(struct bringing *b)
     return err;
 }
 
-/* Where it lies, and its folder, counted. */
+/* The folder that it lies in, counted, and its name there. */
 static mrmr_err bring_names(struct bringing *b)
 {
     mrmr_locked(&b->tree->lock);
     const struct tree_link *link = b->node->links;
     if (!link || b->node->gone)
         return mrmr_fail(MRMR_UNSUPPORTED, "it has no name any more");
-    MRMR_TRY(tree_path_locked(b->node, &b->path));
     strncpy(b->name, link->name, META_NAME_MAX);
     b->folder = link->parent;
     tree_ref_locked(b->folder);

@@ -312,7 +312,7 @@ static void test_made_on_a_further_drive(void **state)
 
 /* --- and a file below is brought to another drive --- */
 
-static void brought_while(uint64_t seed, uint32_t ops, uint64_t after)
+static void brought_while(uint64_t seed, uint32_t ops, uint64_t after, bool looked)
 {
     struct world w;
     uint8_t got[4];
@@ -323,8 +323,10 @@ static void brought_while(uint64_t seed, uint32_t ops, uint64_t after)
     struct pool_tree_file *file = open_node(&w, node);
     struct meanwhile m = {.w = &w, .fn = rename_now};
     drive_is_full(w.rig, 0);
-    for (unsigned d = 1; d < DRIVES; d++)
+    for (unsigned d = 1; d < DRIVES && !looked; d++)
         on_op(&m, d, ops, after, ".mrmr/moving", other_thread);
+    if (looked)
+        on_op(&m, 0, ops, after, "F/n", other_thread);
     rig_ok(pool_tree_file_write(file, 10, "more", 4));
     joined(&m);
     pool_tree_file_close(file);
@@ -339,23 +341,29 @@ static void brought_while(uint64_t seed, uint32_t ops, uint64_t after)
     rig_destroy(w.rig);
 }
 
+static void test_renamed_while_it_is_looked_at(void **state)
+{
+    (void)state;
+    brought_while(310, DRV_FAULT_STAT, 0, true);
+}
+
 static void test_renamed_while_it_is_copied(void **state)
 {
     (void)state;
-    brought_while(305, DRV_FAULT_CREATE, 0);
+    brought_while(305, DRV_FAULT_CREATE, 0, false);
 }
 
 /* Of two syncs the later one, of the attributes. */
 static void test_renamed_once_it_is_copied(void **state)
 {
     (void)state;
-    brought_while(307, DRV_FAULT_FILE_SYNC, 1);
+    brought_while(307, DRV_FAULT_FILE_SYNC, 1, false);
 }
 
 static void test_renamed_while_the_copy_is_named(void **state)
 {
     (void)state;
-    brought_while(306, DRV_FAULT_RENAME, 0);
+    brought_while(306, DRV_FAULT_RENAME, 0, false);
 }
 
 /* --- somebody puts two folders into each other, by turns --- */
@@ -428,6 +436,7 @@ int main(void)
         cmocka_unit_test(test_exchanged_directly),
         cmocka_unit_test(test_made_while_it_is_renamed),
         cmocka_unit_test(test_made_on_a_further_drive),
+        cmocka_unit_test(test_renamed_while_it_is_looked_at),
         cmocka_unit_test(test_renamed_while_it_is_copied),
         cmocka_unit_test(test_renamed_once_it_is_copied),
         cmocka_unit_test(test_renamed_while_the_copy_is_named),

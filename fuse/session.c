@@ -64,6 +64,7 @@ mrmr_err mfs_session_run(struct mfs *mfs, struct mfs_options *options, const cha
         err = session_mount(mfs, mountpoint);
     if (!err) {
         mfs_watchdog_mounted(mfs->dog, mountpoint);
+        pool_tree_shown_at(mfs->tree, mountpoint);
         ready(arg);
         err = session_serve(mfs);
         mfs_watchdog_abort(mfs->dog);

@@ -319,6 +319,8 @@ struct pool_tree_events {
 /* The pool must have been opened for it alone, and stay open. events may be NULL. */
 mrmr_err pool_tree_open(
     struct pool *pool, const struct pool_tree_events *events, struct pool_tree **ret_tree);
+/* This process shows it there: whoever would mount it, too, is told. Nothing else comes of it. */
+void pool_tree_shown_at(struct pool_tree *tree, const char *mountpoint);
 /* Every file and folder of it closed by then; held nodes are let go of. NULL-safe. */
 void pool_tree_close(struct pool_tree *tree);
 

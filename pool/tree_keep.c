@@ -25,15 +25,12 @@
  * Locks: the node's counted.lock, then the drive's keeping, both over I/O; then none but the tree's and
  * that of the records.
  */
-#include "pool/direct.h"
 #include "pool/retained.h"
 #include "pool/touched.h"
 #include "pool/tree_change.h"
 #include "pool/tree_record.h"
 #include "pool/writers.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -93,20 +90,10 @@ void tree_keep_stop(struct pool_tree *tree)
     free(keeper);
 }
 
-/* What one knows of files that are removed and open, and what it has begun, another does not. */
-static mrmr_err mounted_lock(struct pool_tree *tree, struct tree_keeper *keeper)
+void pool_tree_shown_at(struct pool_tree *tree, const char *mountpoint)
 {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    keeper->mounted = openat(
-        tree->pool->dirfd, POOL_MOUNTED_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (keeper->mounted < 0)
-        return mrmr_fail_errno(errno, "open", POOL_MOUNTED_NAME);
-    if (fcntl(keeper->mounted, F_OFD_SETLK, &lock) == 0)
-        return MRMR_OK;
-    if (errno != EAGAIN && errno != EACCES)
-        return mrmr_fail_errno(errno, "lock", POOL_MOUNTED_NAME);
-    return mrmr_err_hint(mrmr_fail(MRMR_BUSY, "this pool is mounted already"),
-        "use that mount, or unmount it first (mrmr umount)");
+    if (tree->keeper)
+        tree_mounted_tell(tree->keeper->mounted, mountpoint);
 }
 
 mrmr_err tree_keep_start(struct pool_tree *tree)
@@ -121,7 +108,8 @@ mrmr_err tree_keep_start(struct pool_tree *tree)
         err = pool_writers_open(tree->pool->dirfd, &keeper->writers);
     if (!err) {
         pool_writers_stay(keeper->writers, stay_in);
-        err = mounted_lock(tree, keeper);
+        /* What one knows of files that are removed and open, and what it has begun, another does not. */
+        err = tree_mounted_lock(tree->pool, &keeper->mounted);
     }
     if (mrmr_class_of(err) != MRMR_CLASS_DENIED)
         return err;

@@ -281,7 +281,8 @@ static bool elsewhere(const struct making *m, mrmr_err err)
     /* One that was asked to make it and did not answer may make it yet. */
     bool silent = tree_silent(&m->tree->drive[m->drive], err);
     return mrmr_class_of(err) == MRMR_CLASS_SPACE || (silent && !m->asked) || err == MRMR_NOT_DIR ||
-           err == MRMR_READONLY || mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED;
+           err == MRMR_READONLY || err == MRMR_CROSS_DEVICE ||
+           mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED;
 }
 
 static mrmr_err make_somewhere(struct making *m)

@@ -279,7 +279,11 @@ static mrmr_err make_copy(struct pool_tree *tree, const struct step *step, size_
         err = copy_quietly(tree, step, drive, path);
     if (err == MRMR_EXISTS) {
         MRMR_TRY(drv_stat(to, path, &there));
-        return there.type == DRV_DIR ? MRMR_OK : mrmr_fail(MRMR_NOT_DIR, "a file lies there");
+        if (there.type != DRV_DIR)
+            return mrmr_fail(MRMR_NOT_DIR, "a file lies there");
+        return there.dev == tree->drive[drive].dev
+                   ? MRMR_OK
+                   : mrmr_fail(MRMR_CROSS_DEVICE, "another file system is mounted there");
     }
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }

@@ -3,6 +3,7 @@ mrmr_pytest(e2e_mount test_mount.py LABELS sanitized TIMEOUT 600)
 # It lowers limits of the whole system for moments.
 mrmr_pytest(e2e_mount_watch test_mount_watch.py LABELS sanitized address_long TIMEOUT 600 SERIAL)
 mrmr_pytest(e2e_mount_watchdog test_mount_watchdog.py LABELS sanitized address_long TIMEOUT 300)
+mrmr_pytest(e2e_mount_rules test_mount_rules.py TIMEOUT 300)
 mrmr_pytest(e2e_mount_user test_mount_user.py LABELS sanitized TIMEOUT 300)
 mrmr_pytest(e2e_mount_drives test_mount_drives.py LABELS sanitized address_long TIMEOUT 600)
 mrmr_pytest(e2e_mount_full test_mount_full.py LABELS sanitized address_long TIMEOUT 300)

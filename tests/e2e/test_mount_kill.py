@@ -2,6 +2,7 @@
 """The mount's process is killed while programs write through it: what was acknowledged is there, and nobody else's protection is lower."""
 import contextlib
 import os
+import pathlib
 import threading
 import time
 
@@ -120,6 +121,16 @@ def names_in(top, folder):
     return set()
 
 
+def for_a_moment(mrmr, turn, seconds):
+    """At random; in every second turn for as long as a sync takes."""
+    if turn % 2:
+        mrmr.run("sync", code=None)
+    else:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pass
+
+
 def test_killed_while_it_writes(mrmr, tmp_path):
     need_fuse()
     seed = int(os.environ.get("MRMR_SEED") or time.time_ns() % 10**9)
@@ -136,12 +147,7 @@ def test_killed_while_it_writes(mrmr, tmp_path):
             writers = [Writer(mount.point, "w%d" % i, files[i], rng.random()) for i in range(3)]
             for writer in writers:
                 writer.thread.start()
-            if turn % 2:
-                mrmr.run("sync", code=None)
-            else:
-                end = time.monotonic() + rng.random()
-                while time.monotonic() < end: # a moment at random
-                    pass
+            for_a_moment(mrmr, turn, rng.random())
             mount.kill()
             for writer in writers:
                 writer.thread.join()
@@ -168,3 +174,102 @@ def test_killed_while_it_writes(mrmr, tmp_path):
     mrmr.run("sync")
     mrmr.run("scrub")
     assert not [name for drive in DRIVES for _, _, names in os.walk(mrmr.drive(drive) / ".mrmr/retained") for name in names]
+
+
+class Mover:
+    """Renames folders of its own, which lie on all drives, one call after another, until a call fails; knows where each must be then."""
+
+    def __init__(self, top, folders, own, seed):
+        self.top, self.folders, self.own, self.rng = top, list(folders), own, Seeded(seed)
+        self.doubtful = None # from and to, of the call that was under way
+        self.calls = 0
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                i = self.rng.randrange(len(self.folders))
+                old = self.folders[i]
+                others = [at for at in self.folders if at != old and not at.startswith(old + "/")]
+                if any(at.startswith(old + "/") for at in self.folders):
+                    continue # one that has another in it goes nowhere: what is told of below is simple
+                above = self.rng.choice([self.own, *others])
+                new = "%s/%d" % (above, self.rng.randrange(10**9))
+                self.doubtful = (old, new)
+                os.rename(os.path.join(self.top, old), os.path.join(self.top, new))
+                self.folders[i], self.doubtful = new, None
+                self.calls += 1
+
+
+def in_part(mrmr, movers):
+    """How many renames have been made on some drives, and not on others."""
+    made = [[os.path.exists(mrmr.drive(drive) / doubtful[1]) for drive in DRIVES] for doubtful in [mover.doubtful for mover in movers] if doubtful]
+    return sum(any(on) and not all(on) for on in made)
+
+
+def in_the_middle(mrmr, movers):
+    """Waits until one is there, or a while: they are over soon."""
+    end = time.monotonic() + 2
+    while time.monotonic() < end and not in_part(mrmr, movers):
+        pass
+
+
+def test_killed_while_it_renames_folders(mrmr, tmp_path):
+    """A folder that lies on several drives has one name or the other afterwards, on all of them, and everything in it."""
+    need_fuse()
+    seed = int(os.environ.get("MRMR_SEED") or time.time_ns() % 10**9)
+    print("\nMRMR_SEED=%d" % seed)
+    rng = Seeded(seed)
+    movers = [["m%d/%d" % (m, i) for i in range(4)] for m in range(3)]
+    for folder in [folder for folders in movers for folder in folders]:
+        for drive in DRIVES:
+            path = mrmr.drive(drive) / folder / "deep"
+            path.mkdir(parents=True)
+            (path / ("of " + drive)).write_bytes(("%s of %s" % (folder, drive)).encode())
+    for drive in DRIVES:
+        mrmr.run("add-drive", mrmr.drive(drive))
+    mrmr.run("sync")
+    first = [list(folders) for folders in movers] # what each was called when its files were made
+    calls = cut = 0
+
+    def is_whole(top, folder, i, m):
+        deep = pathlib.Path(top, folder, "deep")
+        return {file.name: file.read_text() for file in deep.iterdir()} == {"of " + drive: "%s of %s" % (first[m][i], drive) for drive in DRIVES}
+    with mounts(mrmr, tmp_path) as make:
+        for turn in range(int(os.environ.get("MRMR_ROUNDS") or 3)):
+            mount = make("m")
+            running = [Mover(mount.point, folders, "m%d" % m, rng.random()) for m, folders in enumerate(movers)]
+            for mover in running:
+                mover.thread.start()
+            if turn % 2:
+                for_a_moment(mrmr, turn, 0)
+            else:
+                in_the_middle(mrmr, running)
+            mount.kill()
+            for mover in running:
+                mover.thread.join()
+                calls += mover.calls
+            cut += in_part(mrmr, running)
+            mount = make("m")
+            for m, mover in enumerate(running):
+                if mover.doubtful:
+                    old, new = mover.doubtful
+                    assert os.path.lexists(os.path.join(mount.point, old)) != os.path.lexists(os.path.join(mount.point, new)), (old, new)
+                    if os.path.lexists(os.path.join(mount.point, new)):
+                        mover.folders[mover.folders.index(old)] = new
+                for i, folder in enumerate(mover.folders):
+                    assert is_whole(mount.point, folder, i, m), folder
+                movers[m] = mover.folders
+            everywhere = sorted(folder for folders in movers for folder in folders)
+            assert sorted(folders_below(mount.point)) == everywhere
+            for drive in DRIVES:
+                assert sorted(folders_below(mrmr.drive(drive))) == everywhere, drive
+            mount.stop()
+    print("%d renames were acknowledged, and %d were cut off in the middle" % (calls, cut))
+    mrmr.run("sync")
+    mrmr.run("scrub")
+
+
+def folders_below(top):
+    """Each that may be renamed."""
+    return [os.path.relpath(folder, top) for folder, folders, _ in os.walk(top) if "deep" in folders]

@@ -17,8 +17,8 @@ from seeded import Seeded
 USER = "nobody"
 
 
-def mrmr(*args, code=0):
-    done = subprocess.run(["./mrmr", *args], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
+def mrmr(*args, code=0, **env):
+    done = subprocess.run(["./mrmr", *args], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False, env=dict(os.environ, **env))
     assert code is None or done.returncode == code, (args, done.returncode, done.stdout, done.stderr)
     return done.stdout + done.stderr
 
@@ -53,6 +53,12 @@ def as_the_user():
     refused = mrmr("mount", "-o", "allow_other", point, code=1)
     assert "allow_other" in refused, refused
     assert not is_mounted(point)
+    # Without the program that mounts for users.
+    os.mkdir("nothing in it")
+    for options in ((), ("-f",)):
+        refused = mrmr("mount", *options, point, code=1, PATH=os.path.abspath("nothing in it"))
+        assert "fusermount3" in refused and "install the package fuse3" in refused, refused
+        assert not is_mounted(point) and os.listdir(point) == []
     # A drive that is away, and a process that died.
     os.rename("red", "red away")
     mrmr("mount", point)
@@ -64,6 +70,8 @@ def as_the_user():
     until(lambda: is_dead(point))
     mrmr("mount", point)
     assert len(os.listdir(point / "f")) == len(content) + 1
+    refused = mrmr("umount", point, code=1, PATH=os.path.abspath("nothing in it"))
+    assert "fusermount3 is missing" in refused and "install the package fuse3" in refused, refused
     mrmr("umount", point)
     assert not is_mounted(point)
     assert "fusermount3" in mrmr("umount", point, code=1)

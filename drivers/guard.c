@@ -55,6 +55,7 @@ struct guard {
 struct guard_inner {
     struct guard *guard;
     struct drv *drv;
+    bool only_read;
     atomic_uint refs;
 
     pthread_mutex_t lock;
@@ -623,6 +624,8 @@ mrmr_err guard_call(struct drv *drv, struct guard_inner *inner, struct guard_job
     if (!job->inner)
         return mrmr_fail(MRMR_OFFLINE, "the drive is out of service");
     job->drv = job->inner->drv;
+    if ((job->changes || job->writes) && job->inner->only_read)
+        return mrmr_fail(MRMR_READONLY, "this drive is only read");
     job->hold = drv_hold_share(drv_hold_own());
     job->held = job->changes || job->hold;
     return inner_call(job->inner, job);
@@ -659,9 +662,16 @@ mrmr_err drv_guard_create(const struct drv_guard_options *options, struct drv **
     return MRMR_OK;
 }
 
+uint32_t drv_guard_caps(const struct drv *drv, uint32_t caps)
+{
+    const uint32_t take = ((const struct guard *)drv)->options.changes_take;
+    return (caps & take) == take ? caps : caps & ~(uint32_t)DRV_CAP_WRITABLE;
+}
+
 mrmr_err drv_guard_put(struct drv *drv, struct drv *own)
 {
     struct guard *guard = (struct guard *)drv;
+    const uint32_t changes_take = guard->options.changes_take;
     struct guard_inner *inner = calloc(1, sizeof *inner), *old;
     struct drv_info info;
     mrmr_err err = inner ? drv_info(own, &info) : mrmr_nomem();
@@ -672,6 +682,8 @@ mrmr_err drv_guard_put(struct drv *drv, struct drv *own)
     }
     inner->guard = guard;
     inner->drv = own;
+    inner->only_read = (info.caps & changes_take) != changes_take;
+    info.caps = drv_guard_caps(drv, info.caps);
     inner->refs = 1;
     inner->last = &inner->first;
     inner->posted_last = &inner->posted;

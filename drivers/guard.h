@@ -42,12 +42,17 @@ struct drv_guard_options {
     unsigned threads; /* at once, for one inner drive */
     int64_t deadline; /* ns */
     int64_t id;       /* the drive's, for whoever holds (drv_hold_gave_up); 0: none */
+    /* enum drv_cap: an inner drive that has not all of these is only read. Whatever would change something on it, and opening a
+     * file to write, is MRMR_READONLY; and it is not DRV_CAP_WRITABLE. */
+    uint32_t changes_take;
     /* Called once after each cut, from the thread that found it, without a lock. May be NULL. */
     void (*cut)(mrmr_err why, void *arg);
     void *arg;
 };
 
 mrmr_err drv_guard_create(const struct drv_guard_options *options, struct drv **ret_guard);
+/* What an inner drive with these can do behind it. */
+uint32_t drv_guard_caps(const struct drv *guard, uint32_t caps);
 /* Serve this drive from now on. One that was served before is cut off, without a call. */
 mrmr_err drv_guard_put(struct drv *guard, struct drv *inner);
 /* Cut off by the caller's own judgement; nothing if it is already. */

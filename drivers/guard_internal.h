@@ -32,6 +32,7 @@ struct guard_job {
     /* After run, if it was given up, and before anybody may take it to be over; NULL: nothing. */
     void (*late)(struct guard_job *job);
     bool changes;          /* something on the drive */
+    bool writes;           /* or opens a file for that */
     bool held;             /* it does, or had a hold */
     struct drv_hold *hold; /* that its caller began; counted, until it has run */
     bool slow;             /* has GUARD_SLOW times the deadline */

@@ -293,6 +293,7 @@ static mrmr_err file_open(struct drv *drv, const char *path, unsigned flags, uin
     MRMR_TRY(guard_op_create_open(path, run, &op));
     op->flags = flags;
     op->mode = mode;
+    op->job.writes = flags & DRV_OPEN_WRITE;
     if (flags & DRV_OPEN_CREATE)
         guard_op_makes(op);
     MRMR_TRY(guard_op_call_open(drv, op, ret_file));

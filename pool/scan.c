@@ -70,6 +70,7 @@ static mrmr_err scan_begin_drive(
         .excludes = &s->excludes,
         .touched = &s->touched,
         .touched_before = &s->touched_first,
+        .gone = s->gone,
         .was_held = drive->meta.hold[0] != '\0',
         .accept = accept,
         .unclean = scan_was_unclean(drive),

@@ -150,6 +150,7 @@ struct pool_scan_drive {
     const struct pool_scan_excludes *excludes;
     const struct pool_touched *touched;        /* from the judgement on */
     const struct pool_touched *touched_before; /* when the scan began */
+    struct pool_gone *gone;                    /* of what has no inode number */
     bool was_held;                             /* then */
     struct pool_scan_worker *worker;
     struct pool_scan_held held;

@@ -4,6 +4,7 @@
  * leaves all of a drive's changes in the catalog, or none. The drive is read only, and only for
  * what the walk did not record: attributes, and where data lies in sparse files.
  */
+#include "pool/gone.h"
 #include "pool/scan.h"
 
 #include <stdio.h>
@@ -222,12 +223,21 @@ static mrmr_err apply_drop_names(struct pool_scan_drive *scan, int64_t node)
     return MRMR_OK;
 }
 
+/* Through a mount, while its drive was away: what has no inode number is known by its path. */
+static bool was_removed(const struct pool_scan_drive *scan, const struct meta_node *node)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    return pool_gone_any(scan->gone) && !meta_path(scan->pool->meta, node->id, &path) &&
+           pool_gone_has(scan->gone, path.data, node);
+}
+
 bool pool_scan_is_touched(const struct pool_scan_drive *scan, const struct meta_node *node)
 {
     /* A mark is nobody's word for what was held before it. */
     if (scan->was_held && pool_touched_all(scan->touched, node->drive))
         return false;
-    return pool_touched_has(scan->touched, node->drive, node->ino);
+    return node->ino ? pool_touched_has(scan->touched, node->drive, node->ino)
+                     : was_removed(scan, node);
 }
 
 /* Files that one change of the user's does not give up. */

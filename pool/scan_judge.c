@@ -11,6 +11,7 @@
  */
 #include "pool/drive.h"
 #include "pool/moved.h"
+#include "pool/gone.h"
 #include "pool/scan.h"
 
 #include "base/text.h"
@@ -266,7 +267,7 @@ static mrmr_err judge_losses(
     struct pool_scan_drive *scan, struct meta_loss *ret_all, struct judge_limits *limits)
 {
     struct meta *meta = scan->pool->meta;
-    if (scan->touched->n) {
+    if (scan->touched->n || pool_gone_any(scan->gone)) {
         MRMR_TRY(judge_each(scan, META_CHANGE_VANISHED, judge_set_aside));
         MRMR_TRY(judge_each(scan, META_CHANGE_CHANGED, judge_set_aside));
     }

@@ -40,6 +40,28 @@ static void drive_cut(mrmr_err why, void *arg)
     mrmr_log_story(MRMR_LOG_WARN, "a drive is out of service");
 }
 
+/* It may be writable now, or not any more. Nobody looks at it before the drive was in service once; after
+ * that others may at any moment: what can change is atomic, and the rest stays, of the same file system. */
+static void info_take(struct pool_drive *own)
+{
+    struct drv_info now;
+    if (drv_info(own->drv, &now))
+        return;
+    if (!(now.caps & DRV_CAP_STABLE_INO) && own->info.caps != now.caps)
+        mrmr_log(MRMR_LOG_WARN,
+            "drive %s: its file system (%s) has no inode numbers that last: what lies on it is "
+            "read "
+            "through the mount, and not changed; new files go to other drives",
+            own->meta.name, now.fs_name);
+    if (own->presence != POOL_PRESENT && own->presence != POOL_DIVERGED) {
+        own->info = now;
+        return;
+    }
+    own->info.caps = now.caps;
+    own->info.time_grain = now.time_grain;
+    own->info.is_mountpoint = now.is_mountpoint;
+}
+
 mrmr_err tree_drive_guard(struct tree_drive *drive, struct pool_drive *own)
 {
     struct drv_stat root;
@@ -47,6 +69,7 @@ mrmr_err tree_drive_guard(struct tree_drive *drive, struct pool_drive *own)
     const struct drv_guard_options options = {.threads = DRIVE_THREADS,
         .deadline = drive->tree->deadline,
         .id = pool_drive_medium(&own->meta),
+        .changes_take = DRV_CAP_STABLE_INO,
         .cut = drive_cut,
         .arg = drive};
     MRMR_TRY(drv_guard_create(&options, &guard));
@@ -57,6 +80,7 @@ mrmr_err tree_drive_guard(struct tree_drive *drive, struct pool_drive *own)
         return MRMR_OK;
     }
     MRMR_TRY(drv_guard_put(guard, inner));
+    info_take(own);
     if (drv_stat(guard, "", &root) == MRMR_OK)
         drive->dev = root.dev;
     return MRMR_OK;
@@ -136,22 +160,6 @@ static bool probe_is_ours(struct tree_drive *drive, const struct tree_probe *pro
     return ours;
 }
 
-/* It may be writable now, or not any more. Nobody looks at it before the drive was in service once; after
- * that others may at any moment: what can change is atomic, and the rest stays, of the same file system. */
-static void info_take(struct pool_drive *own)
-{
-    struct drv_info now;
-    if (drv_info(own->drv, &now))
-        return;
-    if (own->presence != POOL_PRESENT && own->presence != POOL_DIVERGED) {
-        own->info = now;
-        return;
-    }
-    own->info.caps = now.caps;
-    own->info.time_grain = now.time_grain;
-    own->info.is_mountpoint = now.is_mountpoint;
-}
-
 /* Everything on it is done anew: it has been away, or can do other things than before. */
 static bool probe_put_to_use(struct tree_drive *drive, struct tree_probe *probe)
 {
@@ -190,7 +198,8 @@ static bool probe_is_same(const struct tree_drive *drive, const struct tree_prob
 {
     struct drv_info now;
     return is_returning(drive) && !drv_info(probe->drv, &now) &&
-           now.caps == drive->drive->info.caps && probe->root.dev == drive->dev;
+           drv_guard_caps(drive->drive->drv, now.caps) == drive->drive->info.caps &&
+           probe->root.dev == drive->dev;
 }
 
 static void is_changed(struct tree_drive *drive)

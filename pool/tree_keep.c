@@ -171,7 +171,7 @@ static mrmr_err counted_load(
     counted_clear(counted);
     if (!inode->ino)
         return mrmr_err_drive(
-            mrmr_fail(MRMR_UNSUPPORTED, "it has no inode numbers"), drive->meta.name);
+            mrmr_fail(MRMR_READONLY, "it has no inode numbers that last"), drive->meta.name);
     MRMR_TRY(pool_retained_counted(
         tree->pool, drive, NULL, inode->ino, &counted->leaf, &counted->n, &counted->in_catalog));
     counted->known = true;

@@ -38,6 +38,17 @@ static mrmr_err live_all(struct pool_tree *tree, const struct tree_set *on)
     return MRMR_OK;
 }
 
+/* One that is only read would keep what it has by the old name. */
+static mrmr_err writable_all(struct pool_tree *tree, const struct tree_set *on)
+{
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree_set_has(on, i) && tree_live(&tree->drive[i]) &&
+            !(tree->drive[i].drive->info.caps & DRV_CAP_WRITABLE))
+            return mrmr_err_drive(mrmr_fail(MRMR_READONLY, "it lies on a drive that is only read"),
+                tree->drive[i].drive->meta.name);
+    return MRMR_OK;
+}
+
 static mrmr_err folder_at_empty(struct moving *m)
 {
     struct tree_node *node;
@@ -91,6 +102,9 @@ static mrmr_err look(struct moving *m)
         return mrmr_fail(MRMR_ABSENT, NULL);
     if (is_itself(m))
         return m->flags & POOL_RENAME_NOREPLACE ? mrmr_fail(MRMR_EXISTS, NULL) : MRMR_OK;
+    MRMR_TRY(writable_all(m->tree, &m->from->on));
+    if (m->replaces)
+        MRMR_TRY(writable_all(m->tree, &m->to->on));
     if (m->from->kind != POOL_DIR)
         MRMR_TRY(live_all(m->tree, &m->from->on));
     return m->replaces ? may_replace(m) : MRMR_OK;

@@ -316,6 +316,10 @@ void pool_stripes_destroy(struct pool *pool);
 /* A node's original, to be read, at the catalog's path, where it was renamed to since, or at another
  * of its names; nothing is known of its content. ABSENT, OFFLINE. */
 mrmr_err pool_node_open(struct pool *pool, int64_t node, struct drv_file **ret_file);
+/* Each node that the catalog has with this inode is found by pool_node_open without this name of it, at its
+ * path `but`: another one that the catalog has leads to it now. False also where nobody can tell. */
+mrmr_err pool_inode_found_but(struct pool *pool, const struct pool_drive *drive, uint64_t ino,
+    const char *but, bool *ret_found);
 /* What is there is the node's file, as far as can be told without reading it: by its inode, else by
  * size and time. */
 bool pool_node_is(

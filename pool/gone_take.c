@@ -88,9 +88,14 @@ static mrmr_err remove_name(struct gone_take *t, const struct pool_gone_record *
     MRMR_TRY(pool_retained_counted(t->pool, t->drive, t->path, stat->ino, &leaves, &n, &known));
     if (known && stat->ino)
         MRMR_TRY(touch(t, stat->ino));
+    bool found = false;
+    mrmr_err err = MRMR_OK;
     if (t->keeping)
         pthread_mutex_lock(t->keeping);
-    mrmr_err err = take_file(t, record, leaves, stat->nlink > 1 ? 0 : n, ret_kept);
+    if (n && stat->nlink > 1) /* tree_keep.c */
+        err = pool_inode_found_but(t->pool, t->drive, stat->ino, t->path, &found);
+    if (!err)
+        err = take_file(t, record, leaves, found ? 0 : n, ret_kept);
     if (t->keeping)
         pthread_mutex_unlock(t->keeping);
     return err;

@@ -9,8 +9,8 @@
  * taken from its name, where nobody changes it by that name any more: what has come to be another one at
  * that moment is put back. So every file goes through the folder of what is retained, with symlinks
  * for the leaves that stripes count on (I3), under the name beside until it was looked at (retained.h);
- * one that nothing counts on is unlinked there. After a cut in between it may be either, and goes to the
- * quarantine.
+ * one that nothing counts on, or that is found by another name (tree_keep.c), is unlinked there. After a
+ * cut in between it may be either, and goes to the quarantine.
  */
 #ifndef MRMR_POOL_GONE_TAKE_H
 #define MRMR_POOL_GONE_TAKE_H

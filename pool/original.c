@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * A node's file, to be read: at the catalog's path, or where it was renamed to through MRMR since the
- * last scan (moved.h), or at another of its names. All who read what stripes count on open it here.
+ * last scan (moved.h), or at another of its names. All who read what stripes count on open it here; and
+ * who lets a name of it go asks here whether it is found without that.
  *
  * Which file it is tells its inode, where the drive calls those stable; else its size and time, which
  * say less. Neither is more than a guess at where to read: the digests decide.
@@ -10,6 +11,7 @@
 #include "pool/scan.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum { ORIGINAL_TRIES = 4 };
 
@@ -154,20 +156,73 @@ static mrmr_err node_name_add(int64_t parent, const char *name, void *arg)
     return mrmr_bytes_add(&names->list, name, strlen(name) + 1);
 }
 
+/* At a path which is that of the name, or where it was renamed to. */
+static mrmr_err node_open_path(
+    const struct node_names *names, const char *path, struct drv_file **ret_file)
+{
+    MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
+    MRMR_TRY(drv_file_open(names->drive->drv, path, DRV_OPEN_READ, 0, &file));
+    if (!node_is_open(names->drive, names->node, file))
+        return mrmr_fail(MRMR_ABSENT, "another file has its name");
+    *ret_file = mrmr_steal(file);
+    return MRMR_OK;
+}
+
+/* The name's path, as the catalog has it, and where the records say that it may be (moved.h). */
+static mrmr_err name_paths(const struct node_names *names, int64_t parent, const char *name,
+    struct mrmr_bytes *path, struct pool_moved_paths *ret_moved)
+{
+    struct pool *pool = names->pool;
+    MRMR_TRY(meta_path(pool->meta, parent, path));
+    MRMR_TRY(mrmr_bytes_fmt(path, "%s%s", path->size ? "/" : "", name));
+    return pool_moved_any(pool) ? pool_moved_paths(pool, names->node->drive, path->data, ret_moved)
+                                : MRMR_OK;
+}
+
 static mrmr_err node_open_name(
     const struct node_names *names, int64_t parent, const char *name, struct drv_file **ret_file)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    struct drv_file *file = NULL;
-    MRMR_TRY(meta_path(names->pool->meta, parent, &path));
-    MRMR_TRY(mrmr_bytes_fmt(&path, "%s%s", path.size ? "/" : "", name));
-    MRMR_TRY(drv_file_open(names->drive->drv, path.data, DRV_OPEN_READ, 0, &file));
-    if (node_is_open(names->drive, names->node, file)) {
-        *ret_file = file;
-        return MRMR_OK;
+    struct pool_moved_paths moved = {.n = 0};
+    MRMR_TRY(name_paths(names, parent, name, &path, &moved));
+    mrmr_err err = node_open_path(names, path.data, ret_file);
+    for (size_t i = 0; err && !mrmr_ran_short(err) && i < moved.n; i++)
+        err = node_open_path(names, moved.path[i], ret_file);
+    pool_moved_paths_free(&moved);
+    return err;
+}
+
+/* Calls fn with each name that the catalog has of the node, until it says that it is done. */
+typedef mrmr_err (*node_name_fn)(
+    const struct node_names *names, int64_t parent, const char *name, void *arg, bool *ret_done);
+
+static mrmr_err node_each_name(struct node_names *names, node_name_fn fn, void *arg)
+{
+    bool done = false;
+    mrmr_err err = meta_names(names->pool->meta, names->node->id, node_name_add, names);
+    for (size_t at = 0; !err && !done && at < names->list.size;) {
+        int64_t parent;
+        memcpy(&parent, names->list.data + at, sizeof parent);
+        const char *name = names->list.data + at + sizeof parent;
+        at += sizeof parent + strlen(name) + 1;
+        err = fn(names, parent, name, arg, &done);
     }
-    drv_file_close(file);
-    return mrmr_fail(MRMR_ABSENT, "another file has its name");
+    mrmr_bytes_free(&names->list);
+    return err;
+}
+
+struct opening {
+    struct drv_file **ret_file;
+    mrmr_err err; /* of the name that was tried last */
+};
+
+static mrmr_err node_open_try(
+    const struct node_names *names, int64_t parent, const char *name, void *arg, bool *ret_done)
+{
+    struct opening *opening = arg;
+    opening->err = node_open_name(names, parent, name, opening->ret_file);
+    *ret_done = !opening->err;
+    return mrmr_ran_short(opening->err) ? opening->err : MRMR_OK;
 }
 
 /* Of the names that the catalog has the first may be gone, or be another file's, since the last scan:
@@ -176,19 +231,68 @@ static mrmr_err node_open_other(struct pool *pool, const struct pool_drive *driv
     const struct meta_node *node, struct drv_file **ret_file)
 {
     struct node_names names = {.pool = pool, .drive = drive, .node = node};
-    mrmr_err err = meta_names(pool->meta, node->id, node_name_add, &names);
-    for (size_t at = 0; !err && at < names.list.size;) {
-        int64_t parent;
-        memcpy(&parent, names.list.data + at, sizeof parent);
-        const char *name = names.list.data + at + sizeof parent;
-        at += sizeof parent + strlen(name) + 1;
-        err = node_open_name(&names, parent, name, ret_file);
-        if (!err || mrmr_ran_short(err))
-            break;
-        err = at < names.list.size ? MRMR_OK : err;
-    }
-    mrmr_bytes_free(&names.list);
-    return err;
+    struct opening opening = {.ret_file = ret_file, .err = mrmr_fail(MRMR_ABSENT, NULL)};
+    MRMR_TRY(node_each_name(&names, node_open_try, &opening));
+    return opening.err;
+}
+
+/* --- without one of its names --- */
+
+struct finding {
+    const char *but;
+    bool found;
+};
+
+/* Letters are compared as a drive might that tells no upper case from lower. */
+static bool path_leads(const struct node_names *names, const char *path, const char *but)
+{
+    struct drv_stat stat;
+    return strcasecmp(path, but) != 0 && !drv_stat(names->drive->drv, path, &stat) &&
+           stat.type == DRV_REG && stat.ino == names->node->ino;
+}
+
+static mrmr_err node_find_name(
+    const struct node_names *names, int64_t parent, const char *name, void *arg, bool *ret_done)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct pool_moved_paths moved = {.n = 0};
+    struct finding *finding = arg;
+    MRMR_TRY(name_paths(names, parent, name, &path, &moved));
+    finding->found = path_leads(names, path.data, finding->but);
+    for (size_t i = 0; !finding->found && i < moved.n; i++)
+        finding->found = path_leads(names, moved.path[i], finding->but);
+    pool_moved_paths_free(&moved);
+    *ret_done = finding->found;
+    return MRMR_OK;
+}
+
+/* Who reads tries other names than the first of a node that has several, and of no other. */
+static mrmr_err node_found_but(struct pool *pool, const struct pool_drive *drive,
+    const struct meta_node *node, const char *but, bool *ret_found)
+{
+    struct node_names names = {.pool = pool, .drive = drive, .node = node};
+    struct finding finding = {.but = but};
+    if (node->nlink > 1)
+        MRMR_TRY(node_each_name(&names, node_find_name, &finding));
+    *ret_found = finding.found;
+    return MRMR_OK;
+}
+
+mrmr_err pool_inode_found_but(struct pool *pool, const struct pool_drive *drive, uint64_t ino,
+    const char *but, bool *ret_found)
+{
+    enum { MOST = 8 };
+    const uint32_t needs = DRV_CAP_STABLE_INO | DRV_CAP_CASE_SENSITIVE;
+    struct meta_node node[MOST];
+    bool found = ino && (drive->info.caps & needs) == needs;
+    size_t n = 0;
+    if (found)
+        MRMR_TRY(meta_node_by_ino(pool->meta, drive->meta.id, ino, node, MOST, &n));
+    found = found && n > 0 && n < MOST;
+    for (size_t i = 0; found && i < n; i++)
+        MRMR_TRY(node_found_but(pool, drive, &node[i], but, &found));
+    *ret_found = found;
+    return MRMR_OK;
 }
 
 /* The drive says that the name is gone, or leads to what is no file. */

@@ -45,9 +45,9 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
 mrmr_err tree_keep_counts(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, uint64_t epoch, bool *ret_counts);
 /* What stripes count on of the inode now counts for as long as its node is held: its name goes, and
- * the catalog will not know it any more. */
-mrmr_err tree_keep_known(
-    struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch);
+ * the catalog may not know it any more. last: it has no other, so nothing else will count. */
+mrmr_err tree_keep_known(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, bool last, uint64_t epoch);
 /* Before the only name of what has this inode goes. *ret_counts: stripes count on it, and nothing was
  * done. Else the scan is told, and nothing will count on it as long as its node is held. */
 mrmr_err tree_keep_nothing(struct pool_tree *tree, struct tree_node *node,
@@ -64,7 +64,8 @@ void tree_keep_unknown(struct pool_tree *tree, struct tree_node *node);
  * this stat says (MRMR_CHANGED). */
 mrmr_err tree_keep_taken(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch);
-/* Remove a name, not of a folder, of a file of this stat. Its bytes are kept if it was the last. */
+/* Remove a name, not of a folder, of a file of this stat. Its bytes are kept if it was the last by which
+ * they are found. */
 mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
     const char *path, const struct drv_stat *stat, uint64_t epoch);
 /* After tree_keep_nothing the name went: what the catalog has by it does not show when the drive goes. */
@@ -78,10 +79,13 @@ void tree_keep_linked(
 mrmr_err tree_keep_rmdir(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
     const char *path, uint64_t epoch);
 /* Before another file takes the place of this one: it has a name where it is kept, ret_path, or ""
- * if nothing counts on it. *ret_known: the catalog has it; then tree_keep_replaced_by comes after. */
+ * if nothing counts on it, or it is found by another name. *ret_known: the catalog has it; then tree_keep_replaced_by comes
+ * after. Once the other file has its place, or will not have it, comes tree_keep_replaced_end: of a file that has several
+ * names none is removed meanwhile. */
 enum { TREE_KEPT_PATH = 128 };
 mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH], bool *ret_known);
+void tree_keep_replaced_end(struct pool_tree *tree, size_t drive, const struct drv_stat *stat);
 void tree_keep_replaced_by(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch);
 /* Before what has this stat is renamed (or exchanged for what has the other one; else NULL): whoever

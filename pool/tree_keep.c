@@ -20,6 +20,18 @@
  * loses it loses the rename, too, or, where a drive does not keep that order, is seen as a file that
  * was replaced directly. To be sure of the order the folder where it is kept is synced before.
  *
+ * Of a name that goes, or is given to another file, while its inode has others. If another name that the
+ * catalog has leads to the inode, for each node that it has of that, all who read find the bytes by it
+ * (original.c), and nothing is kept. What was linked since the last scan, lies in a folder that is left out, or outside
+ * of the root, is found by nobody: then the name goes where things are kept, in the one rename or before it by the link,
+ * as if it were the last. After a cut there is the name, or what is kept, or both, or another name that the catalog has;
+ * a cut that takes back a rename of that one, too, leaves it where the catalog has it, and the records of renames are
+ * tried in both ways (moved.h). Two names that go at a time must not count on each other: from the look at the
+ * others to the end of the op the drive's keeping is held. Until it is let go of, at the end of the next sync,
+ * what is kept counts as one of the inode's names. Its bytes may be written to after the name went, also when a scan
+ * has let the inode go since it knows none of the names that are left: what counted then is saved for as long
+ * as the node is held, besides what the catalog says.
+ *
  * What the catalog has by a name that went is recorded after that (moved.h): no bytes depend on it.
  *
  * Locks: the node's counted.lock, then the drive's keeping, both over I/O; then none but the tree's and
@@ -56,6 +68,8 @@ struct tree_counted {
     bool in_catalog, touched, named; /* recorded: that it may change; that a name of it goes */
     struct pool_retained_leaf *leaf; /* by leaf; size 0: it is kept, or was not there any more */
     size_t n;
+    struct pool_retained_leaf *went; /* that counted when a name went, and there were others */
+    size_t nwent;
 };
 
 /* --- life --- */
@@ -153,13 +167,85 @@ static void counted_clear(struct tree_counted *counted)
     counted->known = counted->in_catalog = counted->touched = counted->named = false;
 }
 
+static void went_clear(struct tree_counted *counted)
+{
+    free(counted->went);
+    counted->went = NULL;
+    counted->nwent = 0;
+}
+
 void tree_counted_free(struct tree_counted *counted)
 {
     if (!counted)
         return;
     counted_clear(counted);
+    went_clear(counted);
     pthread_mutex_destroy(&counted->lock);
     free(counted);
+}
+
+static size_t leaf_first(const struct tree_counted *counted, uint64_t leaf)
+{
+    size_t low = 0, high = counted->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (counted->leaf[middle].leaf < leaf)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static int leaf_compare(const void *a, const void *b)
+{
+    const struct pool_retained_leaf *x = a, *y = b;
+    return x->leaf < y->leaf ? -1 : x->leaf > y->leaf;
+}
+
+static bool counted_has(const struct tree_counted *counted, const struct pool_retained_leaf *leaf)
+{
+    for (size_t i = leaf_first(counted, leaf->leaf);
+         i < counted->n && counted->leaf[i].leaf == leaf->leaf; i++)
+        if (counted->leaf[i].size == leaf->size &&
+            mrmr_digest_equal(&counted->leaf[i].digest, &leaf->digest))
+            return true;
+    return false;
+}
+
+/* What counted when a name went counts, too. */
+static mrmr_err counted_add_went(struct tree_counted *counted)
+{
+    size_t n = counted->n;
+    if (!counted->nwent)
+        return MRMR_OK;
+    struct pool_retained_leaf *all =
+        realloc(counted->leaf, (n + counted->nwent) * sizeof *counted->leaf);
+    if (!all)
+        return mrmr_nomem();
+    counted->leaf = all;
+    for (size_t i = 0; i < counted->nwent; i++)
+        if (!counted_has(counted, &counted->went[i]))
+            all[n++] = counted->went[i];
+    counted->n = n;
+    qsort(all, n, sizeof *all, leaf_compare);
+    return MRMR_OK;
+}
+
+/* From now on. */
+static mrmr_err went_take(struct tree_counted *counted)
+{
+    struct pool_retained_leaf *went = malloc((counted->n + 1) * sizeof *went);
+    size_t n = 0;
+    if (!went)
+        return mrmr_nomem();
+    for (size_t i = 0; i < counted->n; i++)
+        if (counted->leaf[i].size) /* else its bytes are kept by themselves */
+            went[n++] = counted->leaf[i];
+    went_clear(counted);
+    counted->went = went;
+    counted->nwent = n;
+    return MRMR_OK;
 }
 
 /* Of all nodes that the catalog has with this inode: which of them it is does not matter, since only
@@ -174,6 +260,7 @@ static mrmr_err counted_load(
             mrmr_fail(MRMR_READONLY, "it has no inode numbers that last"), drive->meta.name);
     MRMR_TRY(pool_retained_counted(
         tree->pool, drive, NULL, inode->ino, &counted->leaf, &counted->n, &counted->in_catalog));
+    MRMR_TRY(counted_add_went(counted));
     counted->known = true;
     return MRMR_OK;
 }
@@ -199,6 +286,8 @@ static mrmr_err counted_now(struct pool_tree *tree, const struct tree_inode *ino
                 counted->births == births;
     if (same && (counted->for_ever || (counted->known && counted->epoch == epoch)))
         return MRMR_OK;
+    if (!same)
+        went_clear(counted);
     counted->for_ever = false;
     counted->inode = *inode;
     counted->births = births;
@@ -227,6 +316,7 @@ void tree_keep_new(
         return; /* it is asked when it is needed */
     mrmr_locked(&counted->lock);
     counted_clear(counted);
+    went_clear(counted);
     counted->for_ever = false;
     counted->inode = *inode;
     counted->births = births;
@@ -259,10 +349,11 @@ static mrmr_err touch(
         tree->keeper->records, id_of(tree, inode->drive), inode->ino, bytes, epoch);
 }
 
+/* Of what the catalog has. */
 static void name_went(struct pool_tree *tree, size_t drive, const char *path,
-    const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch)
+    const struct drv_stat *stat, enum pool_moved_kind kind, bool kept, uint64_t epoch)
 {
-    tree_record_went(tree->keeper->records, id_of(tree, drive), path, stat, kind, epoch);
+    tree_record_went(tree->keeper->records, id_of(tree, drive), path, stat, kind, kept, epoch);
 }
 
 static mrmr_err counted_touch(struct pool_tree *tree, const struct tree_inode *inode,
@@ -286,19 +377,6 @@ mrmr_err tree_keep_touched(struct pool_tree *tree, size_t drive, uint64_t ino, b
 }
 
 /* --- bytes --- */
-
-static size_t leaf_first(const struct tree_counted *counted, uint64_t leaf)
-{
-    size_t low = 0, high = counted->n;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (counted->leaf[middle].leaf < leaf)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
 
 static mrmr_err keep_leaf(
     struct tree_drive *drive, struct drv_file *file, struct pool_retained_leaf *leaf)
@@ -358,8 +436,8 @@ mrmr_err tree_keep_nothing(struct pool_tree *tree, struct tree_node *node,
     return counts(tree, node, inode, epoch, true, ret_counts);
 }
 
-mrmr_err tree_keep_known(
-    struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch)
+mrmr_err tree_keep_known(struct pool_tree *tree, struct tree_node *node,
+    const struct tree_inode *inode, bool last, uint64_t epoch)
 {
     uint32_t births;
     struct tree_counted *counted = counted_of(tree, node, &births);
@@ -367,34 +445,32 @@ mrmr_err tree_keep_known(
         return mrmr_nomem();
     mrmr_locked(&counted->lock);
     MRMR_TRY(counted_now(tree, inode, births, counted, epoch));
+    if (!last)
+        return went_take(counted);
     counted->for_ever = true;
     return MRMR_OK;
 }
 
 /* --- whole files --- */
 
-static mrmr_err move_away(
+static mrmr_err move_away_locked(
     struct tree_drive *drive, const struct tree_counted *counted, const char *path)
 {
     char to[POOL_RETAINED_PATH];
-    mrmr_locked(&drive->keeping);
     return pool_retained_keep(
         drive->drive->drv, path, counted->leaf, counted->n, POOL_RETAINED_MOVE, to);
 }
 
-static mrmr_err link_away(struct tree_drive *drive, const struct tree_counted *counted,
+static mrmr_err link_away_locked(struct tree_drive *drive, const struct tree_counted *counted,
     const char *path, char ret_path[TREE_KEPT_PATH])
 {
     struct drv *drv = drive->drive->drv;
     char to[POOL_RETAINED_PATH];
-    mrmr_locked(&drive->keeping);
     MRMR_TRY(pool_retained_keep(drv, path, counted->leaf, counted->n, POOL_RETAINED_LINK, to));
     memcpy(ret_path, to, sizeof to);
     return drv_dir_sync(drv, POOL_RETAINED_FILES);
 }
 
-/* What counts of a file whose last name goes; nothing of one that has others, which the catalog finds
- * by its inode. The scan is told, whichever it is. */
 static mrmr_err whether_in_catalog(
     struct pool_tree *tree, const struct tree_inode *inode, bool *known)
 {
@@ -406,6 +482,7 @@ static mrmr_err whether_in_catalog(
     return MRMR_OK;
 }
 
+/* What counts of a file one of whose names goes. The scan is told. */
 static mrmr_err counted_whole(struct pool_tree *tree, size_t drive, const struct drv_stat *stat,
     uint64_t epoch, struct tree_counted *counted)
 {
@@ -415,10 +492,27 @@ static mrmr_err counted_whole(struct pool_tree *tree, size_t drive, const struct
         return touch(tree, &inode, false, epoch);
     }
     MRMR_TRY(counted_load(tree, &inode, counted));
-    MRMR_TRY(counted_touch(tree, &inode, counted, false, epoch));
-    if (stat->nlink > 1)
+    return counted_touch(tree, &inode, counted, false, epoch);
+}
+
+/* Nothing of one that is found by another name; `keeping` is held until this one is gone. */
+static mrmr_err counted_besides_locked(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, struct tree_counted *counted)
+{
+    bool found = false;
+    if (counted->n && stat->nlink > 1)
+        MRMR_TRY(
+            pool_inode_found_but(tree->pool, tree->drive[drive].drive, stat->ino, path, &found));
+    if (found)
         counted->n = 0;
     return MRMR_OK;
+}
+
+static mrmr_err unlink_now(
+    const struct tree_drive *drive, const struct pool_caller *caller, const char *path)
+{
+    tree_act_as(caller);
+    return drv_unlink(drive->drive->drv, path);
 }
 
 static mrmr_err removed(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
@@ -426,10 +520,11 @@ static mrmr_err removed(struct pool_tree *tree, const struct pool_caller *caller
 {
     struct tree_drive *own = &tree->drive[drive];
     MRMR_TRY(counted_whole(tree, drive, stat, epoch, counted));
-    if (counted->n)
-        return move_away(own, counted, path);
-    tree_act_as(caller);
-    return drv_unlink(own->drive->drv, path);
+    if (!counted->n)
+        return unlink_now(own, caller, path);
+    mrmr_locked(&own->keeping);
+    MRMR_TRY(counted_besides_locked(tree, drive, path, stat, counted));
+    return counted->n ? move_away_locked(own, counted, path) : unlink_now(own, caller, path);
 }
 
 mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
@@ -438,7 +533,7 @@ mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *cal
     struct tree_counted counted = {.known = false};
     mrmr_err err = removed(tree, caller, drive, path, stat, epoch, &counted);
     if (!err && counted.in_catalog)
-        name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, epoch);
+        name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, counted.n > 0, epoch);
     counted_clear(&counted);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
@@ -473,7 +568,7 @@ mrmr_err tree_keep_taken(struct pool_tree *tree, size_t drive, const char *path,
     if (!err)
         err = take(&tree->drive[drive], &counted, path, stat);
     if (!err && counted.in_catalog)
-        name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, epoch);
+        name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, false, epoch);
     counted_clear(&counted);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
@@ -490,13 +585,13 @@ void tree_keep_named(struct pool_tree *tree, struct tree_node *node, size_t driv
             counted->in_catalog || counted->inode.drive != drive || counted->inode.ino != stat->ino;
     }
     if (known)
-        name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, epoch);
+        name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, false, epoch);
 }
 
 void tree_keep_replaced_by(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch)
 {
-    name_went(tree, drive, path, stat, POOL_MOVED_REPLACED, epoch);
+    name_went(tree, drive, path, stat, POOL_MOVED_REPLACED, false, epoch);
 }
 
 static mrmr_err linked(struct pool_tree *tree, size_t drive, const char *path,
@@ -597,19 +692,31 @@ mrmr_err tree_keep_rmdir(struct pool_tree *tree, const struct pool_caller *calle
     }
     MRMR_TRY(remove_folder(tree, caller, &inode, path));
     if (known)
-        name_went(tree, drive, path, &stat, POOL_MOVED_REMOVED, epoch);
+        name_went(tree, drive, path, &stat, POOL_MOVED_REMOVED, false, epoch);
     return MRMR_OK;
 }
 
 mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH], bool *ret_known)
 {
+    struct tree_drive *own = &tree->drive[drive];
     struct tree_counted counted = {.known = false};
     ret_path[0] = '\0';
     mrmr_err err = counted_whole(tree, drive, stat, epoch, &counted);
+    pthread_mutex_lock(&own->keeping);
+    if (!err)
+        err = counted_besides_locked(tree, drive, path, stat, &counted);
     if (!err && counted.n)
-        err = link_away(&tree->drive[drive], &counted, path, ret_path);
+        err = link_away_locked(own, &counted, path, ret_path);
+    if (err || stat->nlink <= 1)
+        pthread_mutex_unlock(&own->keeping);
     *ret_known = !err && counted.in_catalog;
     counted_clear(&counted);
-    return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
+    return mrmr_err_drive(err, own->drive->meta.name);
+}
+
+void tree_keep_replaced_end(struct pool_tree *tree, size_t drive, const struct drv_stat *stat)
+{
+    if (stat->nlink > 1)
+        pthread_mutex_unlock(&tree->drive[drive].keeping);
 }

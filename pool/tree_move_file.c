@@ -25,8 +25,8 @@ static mrmr_err keep_replaced(struct moving *m, size_t drive, const struct drv_s
     struct tree_node *node, char kept[TREE_KEPT_PATH], bool *ret_known)
 {
     const struct tree_inode inode = {drive, stat->ino};
-    if (node && stat->nlink <= 1 && stat->type == DRV_REG)
-        MRMR_TRY(tree_keep_known(m->tree, node, &inode, m->epoch));
+    if (node && stat->type == DRV_REG)
+        MRMR_TRY(tree_keep_known(m->tree, node, &inode, stat->nlink <= 1, m->epoch));
     return tree_keep_replaced(m->tree, drive, m->to_path.data, stat, m->epoch, kept, ret_known);
 }
 
@@ -69,6 +69,7 @@ static mrmr_err rename_over(
     bool parts = goes || (node && tree_node_parts(m->tree, node, m->to_folder, m->to_name));
     bool known = false;
     mrmr_err err = keep_replaced(m, drive, stat, node, kept, &known);
+    const bool keeps = !err;
     if (!err)
         err = moving_record(m, drive, from);
     bool recorded = !err;
@@ -78,6 +79,8 @@ static mrmr_err rename_over(
         tree_node_goes(m->tree, node, stat);
     if (!err)
         err = moving_rename(m, drive, DRV_RENAME_REPLACE);
+    if (keeps)
+        tree_keep_replaced_end(m->tree, drive, stat);
     if (!err && known)
         tree_keep_replaced_by(m->tree, drive, m->to_path.data, stat, m->epoch);
     if (err && goes)

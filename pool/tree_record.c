@@ -177,16 +177,29 @@ static mrmr_err went_locked(struct tree_records *records, int64_t drive, const c
                : pool_moved_add_gone(records->moved, drive, path, kind, stat->ino, stat->btime);
 }
 
-void tree_record_went(struct tree_records *records, int64_t drive, const char *path,
-    const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch)
+/* As it would be without what is kept of it. */
+static struct drv_stat without_kept(
+    struct tree_records *records, int64_t drive, const struct drv_stat *stat, uint64_t epoch)
 {
+    struct drv_stat now = *stat;
+    mrmr_locked(&records->lock);
+    const size_t kept = tree_went_kept(&records->went, drive, stat->ino, epoch);
+    now.nlink = kept < now.nlink ? now.nlink - (uint32_t)kept : 1;
+    return now;
+}
+
+void tree_record_went(struct tree_records *records, int64_t drive, const char *path,
+    const struct drv_stat *stat, enum pool_moved_kind kind, bool kept, uint64_t epoch)
+{
+    const struct drv_stat now = without_kept(records, drive, stat, epoch);
+    const uint64_t kept_in = kept ? epoch : TREE_WENT_NOT_KEPT;
     bool lives = false;
     mrmr_err err =
-        kind == POOL_MOVED_REMOVED ? tree_went_lives(records->pool, drive, stat, &lives) : MRMR_OK;
+        kind == POOL_MOVED_REMOVED ? tree_went_lives(records->pool, drive, &now, &lives) : MRMR_OK;
     mrmr_locked(&records->lock);
     if (!err)
-        err = lives ? tree_went_keep(&records->went, drive, stat->ino, path)
-                    : went_locked(records, drive, path, stat, kind, epoch);
+        err = lives ? tree_went_keep(&records->went, drive, stat->ino, path, kept_in)
+                    : went_locked(records, drive, path, &now, kind, epoch);
     if (err && !records->told)
         mrmr_log_story(MRMR_LOG_WARN,
             "names that are removed now are listed again if their drive goes before the next sync");

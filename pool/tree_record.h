@@ -35,10 +35,10 @@ mrmr_err tree_records_settle(struct tree_records *records, uint64_t epoch);
 mrmr_err tree_record_touched(
     struct tree_records *records, int64_t drive, uint64_t ino, bool bytes, uint64_t epoch);
 /* A name of what the catalog has went (POOL_MOVED_REMOVED), or leads to another file
- * (POOL_MOVED_REPLACED); the stat is of before. If that cannot be recorded it may show again; it stays
- * removed. */
+ * (POOL_MOVED_REPLACED); the stat is of before. kept: it is where the file is kept, and counts as one of its names still.
+ * If that cannot be recorded it may show again; it stays removed. */
 void tree_record_went(struct tree_records *records, int64_t drive, const char *path,
-    const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch);
+    const struct drv_stat *stat, enum pool_moved_kind kind, bool kept, uint64_t epoch);
 /* Before it is made. */
 mrmr_err tree_record_renamed(
     struct tree_records *records, const struct tree_renamed *renamed, bool durable, uint64_t epoch);

@@ -35,8 +35,8 @@ static mrmr_err remove_held(struct pool_tree *tree, struct tree_node *node, size
 {
     const struct tree_inode inode = {drive, stat->ino};
     /* Whether or not it is open for writing now: it may be opened until its name is gone. */
-    return node && stat->nlink <= 1 && stat->type == DRV_REG
-               ? tree_keep_known(tree, node, &inode, epoch)
+    return node && stat->type == DRV_REG
+               ? tree_keep_known(tree, node, &inode, stat->nlink <= 1, epoch)
                : MRMR_OK;
 }
 

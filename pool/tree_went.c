@@ -29,7 +29,8 @@ mrmr_err tree_went_lives(
     return MRMR_OK;
 }
 
-mrmr_err tree_went_keep(struct tree_went_list *list, int64_t drive, uint64_t ino, const char *path)
+mrmr_err tree_went_keep(
+    struct tree_went_list *list, int64_t drive, uint64_t ino, const char *path, uint64_t kept)
 {
     size_t size = strlen(path) + 1;
     if (list->n >= WENT_MOST)
@@ -37,11 +38,20 @@ mrmr_err tree_went_keep(struct tree_went_list *list, int64_t drive, uint64_t ino
     struct tree_went *went = malloc(sizeof *went + size);
     if (!went)
         return mrmr_nomem();
-    *went = (struct tree_went){.next = list->first, .drive = drive, .ino = ino};
+    *went = (struct tree_went){.next = list->first, .drive = drive, .ino = ino, .kept = kept};
     memcpy(went->path, path, size);
     list->first = went;
     list->n++;
     return MRMR_OK;
+}
+
+size_t tree_went_kept(
+    const struct tree_went_list *list, int64_t drive, uint64_t ino, uint64_t epoch)
+{
+    size_t n = 0;
+    for (const struct tree_went *at = list->first; at; at = at->next)
+        n += at->drive == drive && at->ino == ino && at->kept == epoch;
+    return n;
 }
 
 struct tree_went *tree_went_take(struct tree_went_list *list, int64_t drive, uint64_t ino)

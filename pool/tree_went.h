@@ -17,6 +17,8 @@ struct tree_went {
     struct tree_went *next;
     int64_t drive;
     uint64_t ino;
+    uint64_t
+        kept; /* the epoch in which it went to where the file is kept, which is a name of it, too */
     char path[]; /* by which it went */
 };
 
@@ -30,8 +32,13 @@ struct tree_went_list {
 mrmr_err tree_went_lives(
     struct pool *pool, int64_t drive, const struct drv_stat *stat, bool *ret_lives);
 
+#define TREE_WENT_NOT_KEPT UINT64_MAX
 /* MRMR_SPACE: there are too many. */
-mrmr_err tree_went_keep(struct tree_went_list *list, int64_t drive, uint64_t ino, const char *path);
+mrmr_err tree_went_keep(
+    struct tree_went_list *list, int64_t drive, uint64_t ino, const char *path, uint64_t kept);
+/* So many of an inode's went to where it is kept; what was kept in an earlier epoch is let go of. */
+size_t tree_went_kept(
+    const struct tree_went_list *list, int64_t drive, uint64_t ino, uint64_t epoch);
 /* One of this inode, off the list, owned: free(); NULL: there is none. */
 struct tree_went *tree_went_take(struct tree_went_list *list, int64_t drive, uint64_t ino);
 void tree_went_clear(struct tree_went_list *list);

@@ -475,6 +475,22 @@ static void test_two_come_back(void **state)
     nobody_suffers(w.rig, "f0");
 }
 
+/* It has a name besides that no scan has seen. */
+static void test_unlinked_and_linked_besides(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_away(&w, 319);
+    removes(&w, "f0");
+    rig_ok(drv_link(w.rig->drive[0].raw, "f0", "besides"));
+    comes_back(&w, NULL);
+    assert_false(rig_holds(w.rig, 0, "f0"));
+    close_tree(&w);
+    rig_ok(drv_mkdirs(w.rig->drive[0].raw, ".Trash-9", 0755)); /* which is left out */
+    rig_ok(drv_rename(w.rig->drive[0].raw, "besides", ".Trash-9/x", 0));
+    nobody_suffers(w.rig, "f0");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -496,6 +512,7 @@ int main(void)
         cmocka_unit_test(test_another_applies),
         cmocka_unit_test(test_edited_and_not_compared),
         cmocka_unit_test(test_two_come_back),
+        cmocka_unit_test(test_unlinked_and_linked_besides),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_gone", tests, NULL, NULL);

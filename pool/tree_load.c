@@ -68,24 +68,14 @@ struct copy {
     int64_t mtime;
 };
 
-/* The copy on drive b is newer than the one that shows, on drive a. */
-static bool copy_newer(
-    struct load *load, const struct tree_name *shows, size_t b, const struct copy *copy)
+/* The copy on the drive that is read is newer than the one that shows. */
+static bool copy_newer(struct load *load, const struct tree_name *shows, const struct copy *copy)
 {
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    struct meta_node known_a, known_b;
-    size_t a = tree_set_first(&shows->on);
-    if (tree_join(load_folder(load), shows->name, &path))
-        return false;
-    bool has_a = tree_catalog(load->tree, a, path.data, &known_a) == MRMR_OK &&
-                 known_a.mtime == shows->mtime;
-    bool has_b =
-        tree_catalog(load->tree, b, path.data, &known_b) == MRMR_OK && known_b.mtime == copy->mtime;
-    if (has_a && has_b)
-        return known_b.sequence > known_a.sequence;
-    if (has_a != has_b)
-        return has_a;
-    return copy->mtime > shows->mtime;
+    struct tree_version was = {.drive = tree_set_first(&shows->on), .mtime = shows->mtime};
+    const struct tree_version is = {load->drive, copy->ino, copy->mtime};
+    if (!tree_number_inode(load->tree, shows->number, was.drive, &was.ino))
+        was.ino = 0;
+    return tree_version_newer(load->tree, load_folder(load), shows->name, &was, &is);
 }
 
 static mrmr_err load_copy(struct load *load, const struct tree_name *of, const struct copy *copy)
@@ -109,8 +99,7 @@ static mrmr_err load_add(struct load *load, const char *name, const struct copy 
     }
     if (old)
         old->several = true;
-    if (old && (old->kind == POOL_DIR ||
-                   (copy->kind != POOL_DIR && !copy_newer(load, old, load->drive, copy))))
+    if (old && (old->kind == POOL_DIR || (copy->kind != POOL_DIR && !copy_newer(load, old, copy))))
         return MRMR_OK;
     struct tree_name *shows = is_new ? tree_map_add(&load->map, name) : old;
     if (!shows)

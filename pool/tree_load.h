@@ -41,6 +41,17 @@ void tree_name_made_locked(const struct pool_tree *tree, struct tree_node *folde
 void tree_name_taken(struct pool_tree *tree, struct tree_node *folder, const char *name,
     const struct tree_name *shows, const struct tree_known_ticket *ticket);
 
+/* --- tree_newer.c: which copy shows --- */
+
+struct tree_version { /* one drive's copy of a name */
+    size_t drive;
+    uint64_t ino; /* 0: not known */
+    int64_t mtime;
+};
+/* The other one is newer than the one that shows. folder: the path of the folder that has the name. */
+bool tree_version_newer(struct pool_tree *tree, const char *folder, const char *name,
+    const struct tree_version *shows, const struct tree_version *other);
+
 /* --- tree_inherit.c: which numbers they keep --- */
 
 struct tree_copy {          /* of a folder, besides the first */

@@ -4,8 +4,9 @@
  *
  * Crash argument. Of a file: one rename on its drive, and what it replaces there has a name where it
  * is kept before that (tree_keep.c). A copy of the replaced name on another drive is removed after
- * it is durable: a cut in between leaves both, and the one that was renamed shows, being new to the catalog.
- * The same is left where that copy cannot be removed: the rename was made, and has not failed for who asked.
+ * it is durable: a cut in between leaves both, and the one that was renamed shows, having its name since
+ * the catalog saw the other one have it (tree_newer.c). The same is left where that copy cannot be
+ * removed: the rename was made, and has not failed for who asked.
  *
  * Of a folder on several drives: which drives and which names is written down first, durably, in a
  * file `rename-<16 hex>` of the pool's folder; then each drive renames, and has its folders synced; then

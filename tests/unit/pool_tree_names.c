@@ -303,6 +303,15 @@ static void test_deep(void **state)
     rig_destroy(w.rig);
 }
 
+static void writes_raw(struct world *w, unsigned drive, const char *path, const char *text)
+{
+    struct drv_file *raw;
+    rig_ok(drv_file_open(
+        w->rig->drive[drive].raw, path, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &raw));
+    rig_ok(drv_file_write(raw, 0, text, strlen(text)));
+    drv_file_close(raw);
+}
+
 /* Copies that do not show go with the one that does. */
 static void test_hidden_copies(void **state)
 {
@@ -310,17 +319,79 @@ static void test_hidden_copies(void **state)
     (void)state;
     begin(&w, RIG_LOCAL, 185);
     rig_put(w.rig, 1, "twice", 1000);
-    struct drv_file *raw;
-    rig_ok(
-        drv_file_open(w.rig->drive[2].raw, "twice", DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &raw));
-    rig_ok(drv_file_write(raw, 0, "newer", 5));
-    drv_file_close(raw);
+    writes_raw(&w, 2, "twice", "newer");
     rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "twice", POOL_ROOT, "moved", 0));
     assert_int_equal(try_look(&w, POOL_ROOT, "twice"), MRMR_ABSENT);
     assert_true(rig_holds(w.rig, 1, "moved") && rig_holds(w.rig, 2, "moved"));
     rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "moved"));
     assert_int_equal(try_look(&w, POOL_ROOT, "moved"), MRMR_ABSENT);
     assert_false(rig_holds(w.rig, 1, "moved") || rig_holds(w.rig, 2, "moved"));
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* What a rename replaced on another drive could not be removed: what was renamed shows, although the catalog knows
+ * it for longer; whether the drives are there or not. */
+static void test_replaced_and_not_removed(void **state)
+{
+    const struct drv_fault_rule refused = {
+        .ops = DRV_FAULT_RENAME | DRV_FAULT_UNLINK, .prefix = "late", .err = MRMR_DENIED};
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 186);
+    close_tree(&w);
+    rig_put(w.rig, 3, "late", 2000);
+    rig_protect_all(w.rig);
+    rig_ok(drv_fault_add(w.rig->drive[3].fault, &refused, NULL));
+    open_tree(&w);
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "other", POOL_ROOT, "late", 0));
+    assert_true(rig_holds(w.rig, 0, "late") && rig_holds(w.rig, 3, "late"));
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(look(&w, POOL_ROOT, "late").size, rig_find(w.rig, "other")->size);
+        close_tree(&w);
+        if (i == 1)
+            rig_take_away(w.rig, 3);
+        if (i == 2)
+            rig_bring_back(w.rig, 3);
+        if (i == 2)
+            rig_take_away(w.rig, 0);
+        open_tree(&w);
+    }
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* Two copies of a name are renamed, by it or with their folder, and a scan sees the newer one alone: that shows still. */
+static void test_copies_of_which_one_is_scanned(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 187);
+    close_tree(&w);
+    rig_put(w.rig, 1, "twice", 1000);
+    rig_put(w.rig, 1, "folder/twice", 1000);
+    rig_protect_all(w.rig);
+    writes_raw(&w, 2, "twice", "newer");
+    rig_ok(drv_mkdirs(w.rig->drive[2].raw, "folder", 0755));
+    writes_raw(&w, 2, "folder/twice", "newer");
+    rig_sync(w.rig);
+    open_tree(&w);
+    assert_int_equal(look(&w, POOL_ROOT, "twice").size, 5);
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "twice", POOL_ROOT, "moved", 0));
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "folder", POOL_ROOT, "inner", 0));
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(look(&w, POOL_ROOT, "moved").size, 5);
+        uint64_t inner = look(&w, POOL_ROOT, "inner").node;
+        assert_int_equal(look(&w, inner, "twice").size, 5);
+        close_tree(&w);
+        if (i == 0) {
+            rig_take_away(w.rig, 1);
+            rig_sync(w.rig);
+        }
+        if (i == 1)
+            rig_bring_back(w.rig, 1);
+        open_tree(&w);
+    }
     close_tree(&w);
     rig_destroy(w.rig);
 }
@@ -336,6 +407,8 @@ int main(void)
         cmocka_unit_test(test_renamed_again_before_it_was_durable),
         cmocka_unit_test(test_deep),
         cmocka_unit_test(test_hidden_copies),
+        cmocka_unit_test(test_replaced_and_not_removed),
+        cmocka_unit_test(test_copies_of_which_one_is_scanned),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_names", tests, NULL, NULL);

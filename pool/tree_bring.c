@@ -17,8 +17,12 @@
  * replacing, and the folder is synced, with those above it: from here on both drives have the file, whole and equal. (4)
  * The one it came from is removed as any other (tree_keep.c), if it is still what was copied; if its drive is away, that is
  * remembered, durably (gone.h). (5) The record goes. A cut before (4) leaves two equal copies: whoever opens
- * the tree next removes the one it came from, if both are there and of the same size and time. No
- * change is acknowledged before (5): the copy that stays is the one that was changed.
+ * the tree next removes the one it came from, if both are there and of the same size and time, once the other's name is
+ * durable. No change is acknowledged before (5): the copy that stays is the one that was changed.
+ *
+ * A copy that has its path by (3), and is not wanted after all, is removed. Where its drive does not let it, as one that has
+ * just stopped answering, it is recorded as removed (gone.h) before (5): it does not show, also once the file itself is
+ * removed, and goes when it can. A cut before that leaves the record of (2), and two equal copies.
  *
  * It is copied to the next drive only for what the one before said itself: where the record cannot be written, or the file
  * not be taken from where it is, no other drive is better. Whether there is room for a record is tried before anything is
@@ -120,10 +124,12 @@ struct bringing {
     struct drv_stat stat;
     struct meta_node known; /* if it is not live */
     uint64_t generation;
-    uint64_t to_ino; /* of the copy that has the file's number; 0: none has yet */
-    bool named;      /* the copy has the file's path */
-    bool gave_way;   /* to whoever changes its name: nothing was done */
-    bool to_failed;  /* what failed, failed on the drive it goes to */
+    uint64_t to_ino;      /* of the copy that has the file's number; 0: none has yet */
+    bool named;           /* the copy has the file's path */
+    struct drv_stat copy; /* it is this since then, */
+    bool seen;            /* if that is known */
+    bool to_failed;       /* what failed, failed on the drive it goes to */
+    bool gave_way;        /* to whoever changes its name: nothing was done */
 };
 
 /* Whoever changes a name of it has its folder to himself, which may not be for as long as a copy takes. */
@@ -310,6 +316,7 @@ static mrmr_err name_it(struct bringing *b)
     b->to_ino = stat.ino;
     MRMR_TRY(to_said(b, drv_rename(drv, b->temp, b->path.data, DRV_RENAME_NOREPLACE)));
     b->named = true;
+    b->seen = !drv_stat(drv, b->path.data, &b->copy);
     return to_said(b, tree_place_sync(b->tree, b->to, folder.data ? folder.data : ""));
 }
 
@@ -371,12 +378,27 @@ static void node_brought(struct bringing *b)
     tree_originals_put(old);
 }
 
-/* The copy goes, whatever name it has by now. */
+/* It cannot be removed now, and has the file's path. */
+static mrmr_err drop_later(struct bringing *b)
+{
+    uint64_t epoch;
+    if (!b->seen)
+        return mrmr_fail(MRMR_UNAVAILABLE, "what was copied is not known any more");
+    MRMR_TRY(tree_change_begin(b->tree, &epoch));
+    mrmr_err err = tree_gone_left(b->tree, b->to, b->path.data, &b->copy);
+    tree_change_end(b->tree);
+    return err;
+}
+
+/* The copy goes, whatever name it has by now: one without the file's is cleared away by who opens the tree next. */
 static void drop(struct bringing *b)
 {
+    struct drv *drv = b->tree->drive[b->to].drive->drv;
     struct mrmr_story story;
     mrmr_story_save(&story);
-    drv_unlink(b->tree->drive[b->to].drive->drv, b->named ? b->path.data : b->temp);
+    mrmr_err err = drv_unlink(drv, b->named ? b->path.data : b->temp);
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && b->named && drop_later(b))
+        mrmr_log_story(MRMR_LOG_WARN, "a copy of a file, which it was not brought to, stays");
     if (b->to_ino)
         tree_number_forget(b->tree, b->to, b->to_ino);
     mrmr_story_restore(&story);
@@ -533,6 +555,17 @@ static bool drive_of(const struct pool_tree *tree, long long id, size_t *ret_dri
     return false;
 }
 
+/* Its name: the cut may have been in between. */
+static mrmr_err copy_is_durable(struct pool_tree *tree, size_t to, const char *path)
+{
+    mrmr_autofree char *folder = strdup(path);
+    if (!folder)
+        return mrmr_nomem();
+    char *slash = strrchr(folder, '/');
+    *(slash ? slash : folder) = '\0';
+    return tree_place_sync(tree, to, folder);
+}
+
 static mrmr_err finish_copies(struct pool_tree *tree, size_t from, size_t to, const char *path)
 {
     struct drv_stat a, b;
@@ -545,6 +578,7 @@ static mrmr_err finish_copies(struct pool_tree *tree, size_t from, size_t to, co
     MRMR_TRY(err);
     if (a.type != DRV_REG || b.type != DRV_REG || a.size != b.size || a.mtime != b.mtime)
         return MRMR_OK; /* one of them was changed since: both are somebody's */
+    MRMR_TRY(copy_is_durable(tree, to, path));
     MRMR_TRY(tree_change_begin(tree, &epoch));
     err = tree_keep_taken(tree, from, path, &a, epoch);
     tree_change_end(tree);

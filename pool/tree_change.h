@@ -119,6 +119,10 @@ mrmr_err tree_gone_known(
 /* That is removed: durable on return. MRMR_CHANGED: the drive is back. */
 mrmr_err tree_gone_add(
     struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *node);
+/* What lies there, and is this, was made through us, is not wanted, and cannot be removed now: it does not show from now on,
+ * and goes with what waits for the drive. Among the writers. Durable on return. */
+mrmr_err tree_gone_left(
+    struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat);
 /* The drive serves again, and is returning: what was removed goes, what was changed is, and it is live. False:
  * that cannot be done now, and it is returning still. The monitor's. */
 bool tree_gone_return(struct tree_drive *drive);

@@ -96,6 +96,23 @@ mrmr_err tree_gone_add(
     return pool_gone_add(tree->gone, known.data, node);
 }
 
+/* The catalog does not know it: it goes by the path that it has. */
+mrmr_err tree_gone_left(
+    struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat)
+{
+    const struct meta_node node = {.drive = tree->drive[drive].drive->meta.id,
+        .type = (enum meta_type)stat->type,
+        .size = stat->size,
+        .ino = stat->ino,
+        .mtime = stat->mtime,
+        .ctime = stat->ctime,
+        .btime = stat->btime};
+    mrmr_locked(&tree->gone_gate);
+    MRMR_TRY(pool_gone_add(tree->gone, path, &node));
+    tree->drive[drive].gone_left = true;
+    return MRMR_OK;
+}
+
 mrmr_err tree_gone_known(
     struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node)
 {

@@ -11,6 +11,7 @@
 #include "pool/tree_number.h"
 #include "pool/tree_record.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* --- the pool's folder is full --- */
@@ -267,6 +268,73 @@ static void test_a_large_file(void **state)
     pool_tree_file_close(file);
 }
 
+/* --- a copy that is not wanted after all --- */
+
+/* It has the file's name when its drive stops answering, and cannot be removed: it never shows, also once the
+ * file is removed, and goes. */
+static unsigned copy_is_left(struct world *w, const char *name)
+{
+    unsigned on = 0;
+    struct pool_tree_file *file = open_file(w, name);
+    drive_is_full(w->rig, 0);
+    for (unsigned d = 1; d < DRIVES; d++) {
+        fails(w, d, DRV_FAULT_DIR_SYNC, NULL, MRMR_IO, 0);
+        fails(w, d, DRV_FAULT_UNLINK, NULL, MRMR_IO, 0);
+    }
+    assert_int_equal(pool_tree_file_write(file, 10, "lost", 4), MRMR_SPACE);
+    pool_tree_file_close(file);
+    rig_clear_faults(w->rig);
+    for (unsigned d = 1; d < DRIVES; d++)
+        on = rig_holds(w->rig, d, name) ? d : on;
+    assert_int_not_equal(on, 0);
+    assert_true(rig_holds(w->rig, 0, name));
+    reads(w, name);
+    return on;
+}
+
+static void begin_small(struct world *w, uint64_t seed)
+{
+    *w = (struct world){
+        .rig = rig_create(&(struct rig_spec){.kind = RIG_LOCAL, .drives = DRIVES, .seed = seed})};
+    for (unsigned d = 0; d < DRIVES; d++) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", d);
+        rig_put(w->rig, d, path, 20000);
+    }
+    rig_put(w->rig, 0, "other", 20000);
+    rig_protect_all(w->rig);
+    open_tree(w);
+}
+
+static void test_a_copy_is_left(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_small(&w, 608);
+    copy_is_left(&w, "other");
+    removes(&w, "other");
+    assert_int_equal(is_there(&w, "other"), MRMR_ABSENT);
+    const unsigned on = copy_is_left(&w, "f0");
+    rig_take_away(w.rig, on);
+    const int64_t until = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+    while (tree_live(&w.tree->drive[on])) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", on);
+        assert_true(mrmr_clock_monotonic() < until);
+        is_there(&w, path); /* it does not answer */
+    }
+    removes(&w, "f0");
+    assert_int_equal(is_there(&w, "f0"), MRMR_ABSENT);
+    rig_bring_back(w.rig, on);
+    close_tree(&w);
+    open_tree(&w);
+    lists(&w, "", "f1 f2 f3 f4", "f0 other");
+    assert_int_equal(drives_with(w.rig, "f0"), 0);
+    assert_int_equal(drives_with(w.rig, "other"), 0);
+    close_tree(&w);
+    nobody_suffers(w.rig, "f0");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -277,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_a_large_attribute),
         cmocka_unit_test(test_it_says_that_it_has_room),
         cmocka_unit_test(test_a_large_file),
+        cmocka_unit_test(test_a_copy_is_left),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_bring", tests, shared_begin, shared_end);

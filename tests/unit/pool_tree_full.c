@@ -272,6 +272,12 @@ static void test_a_copy_is_finished(void **state)
     FILE *f = fopen(path, "w");
     assert_int_equal(fwrite(record, sizeof record, 1, f), 1);
     assert_int_equal(fclose(f), 0);
+    const struct drv_fault_rule no_sync = {.ops = DRV_FAULT_DIR_SYNC, .err = MRMR_IO};
+    rig_ok(drv_fault_add(w.rig->drive[1].fault, &no_sync, NULL));
+    open_tree(&w); /* where its name may go with the next cut, the other one stays */
+    assert_true(rig_holds(w.rig, 0, "f0"));
+    close_tree(&w);
+    rig_clear_faults(w.rig);
     open_tree(&w);
     assert_false(rig_holds(w.rig, 0, "f0"));
     assert_true(rig_holds(w.rig, 1, "f0"));

@@ -80,6 +80,15 @@ static void truncating(void)
     OPENS(creat("t", 0600));
     script_stat("t");
     close(old);
+    CASE("O_TRUNC for reading alone"); /* and nobody else has it open */
+    script_put("t", "some bytes");
+    old = FD(open("t", O_RDONLY | O_TRUNC));
+    script_fstat(old);
+    CALL(ftruncate(old, 1));
+    script_put("t", "some bytes");
+    OPENS(open("t", O_RDONLY | O_TRUNC)); /* or for reading alone, too */
+    script_fstat(old);
+    close(old);
 }
 
 static void kinds_of_opens(void)

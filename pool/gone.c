@@ -53,9 +53,23 @@ static mrmr_err apply_lock(struct pool_gone *gone, const struct pool_job *job, i
     return err;
 }
 
+/* The same of another thread of this process. */
+static mrmr_err apply_thread(struct pool_gone *gone, int64_t until)
+{
+    const struct timespec moment = {.tv_nsec = 20 * 1000000L};
+    while (until && pthread_mutex_trylock(&gone->applying) != 0) {
+        if (mrmr_clock_monotonic() >= until)
+            return mrmr_fail(MRMR_BUSY, NULL);
+        nanosleep(&moment, NULL);
+    }
+    if (!until)
+        pthread_mutex_lock(&gone->applying);
+    return MRMR_OK;
+}
+
 mrmr_err pool_gone_apply_begin(struct pool_gone *gone, const struct pool_job *job, int64_t until)
 {
-    pthread_mutex_lock(&gone->applying);
+    MRMR_TRY(apply_thread(gone, until));
     mrmr_err err = apply_lock(gone, job, until);
     if (err)
         pthread_mutex_unlock(&gone->applying);

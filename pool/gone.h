@@ -171,4 +171,10 @@ mrmr_err pool_gone_by_inode(
 mrmr_err pool_gone_apply(struct pool *pool, const struct pool_job *job, struct pool_gone *gone,
     struct pool_drive *drive, pthread_mutex_t *keeping, size_t *ret_left);
 
+/* The same of a file or folder alone that was removed from either of these paths (of the catalog; NULL: none), as far as
+ * nothing need be compared. until: monotonic. MRMR_BUSY: it is there still; another applies, or it failed, of
+ * which was told. Not among the writers. */
+mrmr_err pool_gone_apply_name(struct pool *pool, struct pool_gone *gone, struct pool_drive *drive,
+    pthread_mutex_t *keeping, const char *const path[2], int64_t until);
+
 #endif

@@ -11,6 +11,9 @@
  * for it. Then the folders that the names lay in are synced, and then the records are over (gone.h).
  * After that comes what else was asked of folders (later.h).
  *
+ * A name that somebody gives to something new meanwhile is freed before the others of its drive (one name alone), by the
+ * same steps.
+ *
  * A folder that is not empty may have in it what was renamed before it was removed, and is to be done yet. So
  * its record waits, is tried once more before each rename onto its name and after all of them, and only
  * then it is told of that it is kept. What goes so is synced, and its record over, before the rename: a cut
@@ -314,5 +317,54 @@ mrmr_err pool_gone_apply(struct pool *pool, const struct pool_job *job, struct p
     applying_free(&a);
     if (ret_left)
         *ret_left = left;
+    return err;
+}
+
+/* --- one name alone --- */
+
+static bool is_either(const char *name, const char *const path[2])
+{
+    return (path[0] && strcmp(name, path[0]) == 0) || (path[1] && strcmp(name, path[1]) == 0);
+}
+
+static void list_only(struct pool_gone_list *list, const char *const path[2])
+{
+    size_t left = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        struct pool_gone_record *record = &list->record[i];
+        if (record->kind == POOL_GONE_REMOVED && is_either(record->path, path))
+            list->record[left++] = *record;
+        else
+            free(record->path);
+    }
+    list->n = left;
+}
+
+static mrmr_err apply_name(struct applying *a, const char *const path[2])
+{
+    MRMR_TRY(pool_gone_refresh(a->gone));
+    MRMR_TRY(pool_gone_list(a->gone, a->drive->meta.id, false, &a->list));
+    list_only(&a->list, path);
+    if (!a->list.n)
+        return MRMR_OK;
+    MRMR_TRY(pool_writers_open(a->pool->dirfd, &a->take.writers));
+    a->full = calloc(a->list.n, sizeof *a->full);
+    if (!a->full)
+        return mrmr_nomem();
+    MRMR_TRY(settle_after(a, apply_list(a)));
+    return a->settled == a->list.n ? MRMR_OK : mrmr_fail(MRMR_BUSY, NULL);
+}
+
+mrmr_err pool_gone_apply_name(struct pool *pool, struct pool_gone *gone, struct pool_drive *drive,
+    pthread_mutex_t *keeping, const char *const path[2], int64_t until)
+{
+    struct applying a = {.pool = pool,
+        .gone = gone,
+        .drive = drive,
+        .take = {.pool = pool, .drive = drive, .keeping = keeping, .until = until}};
+    MRMR_TRY(pool_gone_apply_begin(gone, NULL, until));
+    mrmr_err err = apply_name(&a, path);
+    pool_gone_apply_end(gone);
+    applying_free(&a);
     return err;
 }

@@ -123,6 +123,11 @@ mrmr_err tree_gone_add(
  * and goes with what waits for the drive. Among the writers. Durable on return. */
 mrmr_err tree_gone_left(
     struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat);
+/* What was removed, and shows nowhere, has the name on these drives still: it goes now, or, MRMR_BUSY, cannot yet, as among
+ * the writers. Fine if nothing of the kind is there. */
+mrmr_err tree_gone_yields(
+    struct pool_tree *tree, struct tree_node *folder, const char *name, const struct tree_set *on);
+mrmr_err tree_gone_busy(const struct tree_drive *drive, const char *path); /* so it is told */
 /* The drive serves again, and is returning: what was removed goes, what was changed is, and it is live. False:
  * that cannot be done now, and it is returning still. The monitor's. */
 bool tree_gone_return(struct tree_drive *drive);

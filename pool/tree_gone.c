@@ -14,12 +14,17 @@
  * applies what is recorded, as a sync one of whose drives hangs, the monitor waits for a moment only: it is as if it
  * could not be applied.
  *
+ * Whoever gives such a name to something new has what is hidden taken from it first, or, if that cannot be at this
+ * moment, makes it on another drive; where no other would do, he is told (MRMR_BUSY): that a name is taken by what
+ * nobody sees is no answer.
+ *
  * gone_gate is held over a record's being written, and taken before the tree's lock. Who holds it never
  * enters the writers: they wait for whoever waits for it.
  */
 #include "pool/gone.h"
 #include "pool/tree_change.h"
 #include "pool/tree_look.h"
+#include "pool/writers.h"
 
 #include <string.h>
 
@@ -126,6 +131,58 @@ mrmr_err tree_gone_known(
         return mrmr_fail(MRMR_ABSENT, "it was removed");
     MRMR_TRY(tree_later_shows(tree, drive, path, &node));
     *ret_node = node;
+    return MRMR_OK;
+}
+
+/* --- what has a name still --- */
+
+static const int64_t yield_waits = MRMR_NS_PER_S / 5;
+
+static bool in_the_way(struct pool_tree *tree, const char *folder, const char *name, size_t drive)
+{
+    struct tree_drive *own = &tree->drive[drive];
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct drv_stat stat;
+    return own->gone_left && tree_live(own) && !tree_join(folder, name, &path) &&
+           !drv_stat(own->drive->drv, path.data, &stat) &&
+           tree_gone_hides_stat(tree, drive, folder, name, &stat);
+}
+
+mrmr_err tree_gone_busy(const struct tree_drive *drive, const char *path)
+{
+    mrmr_err err = mrmr_fail(MRMR_BUSY, "what was removed by this name while the drive was away is "
+                                        "on it still, and cannot be taken from it now");
+    return mrmr_err_hint(mrmr_err_path(mrmr_err_drive(err, drive->drive->meta.name), path),
+        "try again when no sync is under way, or run: mrmr sync");
+}
+
+static mrmr_err yields_on(
+    struct pool_tree *tree, const char *folder, const char *name, size_t drive)
+{
+    struct tree_drive *own = &tree->drive[drive];
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT, known = MRMR_BYTES_INIT;
+    MRMR_TRY(tree_join(folder, name, &path));
+    const bool has = !tree_catalog_path(tree, drive, path.data, &known);
+    const char *const either[2] = {path.data, has ? known.data : NULL};
+    if (pool_writers_inside() ||
+        pool_gone_apply_name(tree->pool, tree->gone, own->drive, &own->keeping, either,
+            mrmr_clock_monotonic() + yield_waits) ||
+        in_the_way(tree, folder, name, drive))
+        return tree_gone_busy(own, path.data);
+    return MRMR_OK;
+}
+
+mrmr_err tree_gone_yields(
+    struct pool_tree *tree, struct tree_node *folder, const char *name, const struct tree_set *on)
+{
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+        if (!tree_set_has(on, i) || !tree->drive[i].gone_left)
+            continue;
+        MRMR_TRY(tree_path(tree, folder, &path));
+        if (in_the_way(tree, path.data ? path.data : "", name, i))
+            MRMR_TRY(yields_on(tree, path.data ? path.data : "", name, i));
+    }
     return MRMR_OK;
 }
 

@@ -275,13 +275,25 @@ static mrmr_err make_on(struct making *m)
     return m->file ? MRMR_OK : drv_stat(drv, path.data, &m->stat);
 }
 
+/* What has the name and shows nowhere goes, or is in the way (MRMR_BUSY). */
+static mrmr_err make_there(struct making *m)
+{
+    struct tree_set on = {{0}};
+    mrmr_err err = make_on(m);
+    if (err != MRMR_EXISTS)
+        return err;
+    tree_set_add(&on, m->drive);
+    MRMR_TRY(tree_gone_yields(m->tree, m->folder, m->name, &on));
+    return make_on(m);
+}
+
 /* Another drive may do: this one is full, does not answer, or has something else in the way. */
 static bool elsewhere(const struct making *m, mrmr_err err)
 {
     /* One that was asked to make it and did not answer may make it yet. */
     bool silent = tree_silent(&m->tree->drive[m->drive], err);
     return mrmr_class_of(err) == MRMR_CLASS_SPACE || (silent && !m->asked) || err == MRMR_NOT_DIR ||
-           err == MRMR_READONLY || err == MRMR_CROSS_DEVICE ||
+           err == MRMR_BUSY || err == MRMR_READONLY || err == MRMR_CROSS_DEVICE ||
            mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED;
 }
 
@@ -292,7 +304,7 @@ static mrmr_err make_somewhere(struct making *m)
     for (;;) {
         if (tree_place_choose(m->tree, &but, 0, &m->drive))
             return story.err ? mrmr_story_restore(&story) : mrmr_story_get()->err;
-        mrmr_err err = make_on(m);
+        mrmr_err err = make_there(m);
         if (!elsewhere(m, err))
             return mrmr_err_drive(err, m->tree->drive[m->drive].drive->meta.name);
         mrmr_story_save(&story);
@@ -498,6 +510,19 @@ static mrmr_err link_anew(struct linking *linking, struct making *m, struct tree
     return link_stay(linking, node);
 }
 
+/* It is made on one drive, and nowhere else. */
+static mrmr_err link_there(struct linking *linking, struct tree_node *node)
+{
+    struct tree_set on = {{0}};
+    mrmr_err err = link_stay(linking, node);
+    if (err != MRMR_EXISTS)
+        return err;
+    tree_set_add(&on, linking->drive);
+    linking->placed = MRMR_OK;
+    MRMR_TRY(tree_gone_yields(linking->tree, linking->folder, linking->name, &on));
+    return link_stay(linking, node);
+}
+
 static mrmr_err link_in(struct linking *linking, struct tree_node *node, struct pool_attr *ret_attr)
 {
     struct making m = {.tree = linking->tree, .folder = linking->folder, .name = linking->name};
@@ -511,7 +536,7 @@ static mrmr_err link_in(struct linking *linking, struct tree_node *node, struct 
     MRMR_TRY(name_is_free(&m));
     tree_own_name(linking->tree, linking->folder, linking->name);
     tree_own_node(linking->tree, node);
-    mrmr_err err = link_stay(linking, node);
+    mrmr_err err = link_there(linking, node);
     if (mrmr_class_of(linking->placed) == MRMR_CLASS_ABSENT)
         err = link_anew(linking, &m, node);
     tree_owned_name(linking->tree, linking->folder, linking->name);

@@ -320,10 +320,18 @@ static struct tree_paths paths_of(const struct moving *m)
         .all = (from && !m->from_node) || (to && !m->to_node)};
 }
 
+/* What has the new name there, and shows nowhere, goes first. If it cannot yet a file may replace it nevertheless. */
+static mrmr_err name_is_free(struct moving *m)
+{
+    mrmr_err err = tree_gone_yields(m->tree, m->to_folder, m->to_name, &m->from->on);
+    return m->from->kind == POOL_DIR || m->flags & POOL_RENAME_NOREPLACE ? err : MRMR_OK;
+}
+
 static mrmr_err move_once(struct moving *m)
 {
     MRMR_TRY(bring_first(m));
     MRMR_TRY(look(m));
+    MRMR_TRY(name_is_free(m));
     if (is_itself(m)) {
         MRMR_TRY(is_folded(m, &m->folded));
         if (!m->folded)

@@ -279,6 +279,8 @@ static mrmr_err make_copy(struct pool_tree *tree, const struct step *step, size_
         err = copy_quietly(tree, step, drive, path);
     if (err == MRMR_EXISTS) {
         MRMR_TRY(drv_stat(to, path, &there));
+        if (tree_gone_hides_stat(tree, drive, above, step->name, &there))
+            return tree_gone_busy(&tree->drive[drive], path); /* nothing in it would show */
         if (there.type != DRV_DIR)
             return mrmr_fail(MRMR_NOT_DIR, "a file lies there");
         return there.dev == tree->drive[drive].dev

@@ -55,7 +55,8 @@ static mrmr_err make_somewhere(struct nameless *n)
             return story.err ? mrmr_story_restore(&story) : mrmr_story_get()->err;
         mrmr_err err = make_on(n);
         bool elsewhere = mrmr_class_of(err) == MRMR_CLASS_SPACE || err == MRMR_READONLY ||
-                         err == MRMR_NOT_DIR || mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED ||
+                         err == MRMR_NOT_DIR || err == MRMR_BUSY ||
+                         mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED ||
                          tree_silent(&n->tree->drive[n->drive], err);
         if (!err || !elsewhere)
             return mrmr_err_drive(err, n->tree->drive[n->drive].drive->meta.name);

@@ -157,6 +157,15 @@ static void test_what_changes_is_not_recorded(void **state)
     assert_int_equal(cut, MRMR_SPACE);
     assert_false(named);
     stays(w, "f0", 0);
+    pool_tree_file_close(file);
+    file = open_file(w,
+        "a"); /* of which nothing is kept: the folder is asked first, whatever the drive would say */
+    drive_is_full(w->rig, 0);
+    no_touched = true;
+    const mrmr_err both = pool_tree_file_write(file, 10, "lost", 4);
+    no_touched = false;
+    assert_int_equal(both, MRMR_SPACE);
+    stays(w, "a", 0);
     rig_check_originals(w->rig);
     pool_tree_file_close(file);
 }

@@ -162,7 +162,7 @@ def test_names_that_are_kept_out(world):
 
 
 def test_a_file_system_that_is_mounted_below_a_drive(world):
-    """It is not entered, and nothing is written to it."""
+    """It is not entered, and nothing is written to it: what is new there, or comes there, goes to another drive."""
     need_loops()
     world.write("red", "f/here")
     world.write("red", "f/over/hidden")
@@ -182,6 +182,10 @@ def test_a_file_system_that_is_mounted_below_a_drive(world):
         for i in range(8):
             with open(world.at("f/over/%d" % i), "xb") as file:
                 file.write(b"new")
+        assert refused(os.rename, world.at("f/here"), world.at("f/over/here")) == "EXDEV"
+        subprocess.run(["mv", world.at("f/here"), world.at("f/over/here")], check=True, timeout=60)
+        assert os.listdir(world.at("f")) == ["over"]
+        assert any(os.path.exists(world.on(drive, "f/over/here")) for drive in ("green", "blue"))
         with contextlib.suppress(OSError): # the name is taken on one drive
             os.mkdir(world.at("f/alone"))
         with contextlib.suppress(OSError):

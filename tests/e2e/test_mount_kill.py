@@ -6,7 +6,7 @@ import pathlib
 import threading
 import time
 
-from mounts import is_mounted, mounts, need_fuse
+from mounts import is_mounted, mounts, need_fuse, until
 from seeded import Seeded
 
 DRIVES = ["red", "green", "blue", "black"]
@@ -207,8 +207,9 @@ def in_part(mrmr, movers):
     return sum(any(on) and not all(on) for on in made)
 
 
-def in_the_middle(mrmr, movers):
-    """Waits until one is there, or a while: they are over soon."""
+def in_the_middle(mrmr, movers, after):
+    """Waits for one of them once so many are over; they are soon over, so only for a while."""
+    until(lambda: sum(mover.calls for mover in movers) >= after)
     end = time.monotonic() + 2
     while time.monotonic() < end and not in_part(mrmr, movers):
         pass
@@ -244,7 +245,7 @@ def test_killed_while_it_renames_folders(mrmr, tmp_path):
             if turn % 2:
                 for_a_moment(mrmr, turn, 0)
             else:
-                in_the_middle(mrmr, running)
+                in_the_middle(mrmr, running, rng.randrange(1, 6))
             mount.kill()
             for mover in running:
                 mover.thread.join()

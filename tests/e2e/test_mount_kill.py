@@ -148,6 +148,7 @@ def test_killed_while_it_writes(mrmr, tmp_path):
             for writer in writers:
                 writer.thread.start()
             for_a_moment(mrmr, turn, rng.random())
+            assert all(writer.thread.is_alive() for writer in writers), "a call failed"
             mount.kill()
             for writer in writers:
                 writer.thread.join()
@@ -246,6 +247,7 @@ def test_killed_while_it_renames_folders(mrmr, tmp_path):
                 for_a_moment(mrmr, turn, 0)
             else:
                 in_the_middle(mrmr, running, rng.randrange(1, 6))
+            assert all(mover.thread.is_alive() for mover in running), "a rename failed"
             mount.kill()
             for mover in running:
                 mover.thread.join()

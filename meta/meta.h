@@ -353,6 +353,8 @@ struct meta_claim {
 mrmr_err meta_stripe_store(struct meta *meta, struct meta_stripe *stripe,
     uint64_t expected_generation, const struct meta_claim claims[], size_t nclaims);
 mrmr_err meta_stripe_remove(struct meta *meta, int64_t id); /* with blocks, rows and extents */
+/* META_SCRUB_FIRST: a reader found something wrong there, and nobody has looked after it yet. */
+#define META_SCRUB_FIRST (-1)
 mrmr_err meta_stripe_scrubbed(struct meta *meta, int64_t id, int64_t when);
 mrmr_err meta_row_store(
     struct meta *meta, int64_t stripe, const struct meta_row *row); /* insert or replace by index */
@@ -415,7 +417,7 @@ mrmr_err meta_stripe_brief_get(struct meta *meta, int64_t id, struct meta_stripe
  * comes first), a row not OK, or a number of rows other than `rows`. */
 mrmr_err meta_stripes_to_mend(
     struct meta *meta, int64_t after, unsigned rows, int64_t *ret_ids, size_t most, size_t *ret_n);
-/* Ids of stripes scrubbed longest ago first, then by id: those with (scrubbed, id) > the given pair
+/* Ids of stripes scrubbed longest ago first, META_SCRUB_FIRST before all, then by id: those with (scrubbed, id) > the given pair
  * and scrubbed < before. */
 mrmr_err meta_stripes_to_scrub(struct meta *meta, int64_t scrubbed, int64_t id, int64_t before,
     int64_t *ret_ids, size_t most, size_t *ret_n);

@@ -66,6 +66,7 @@ struct pool {
 
     struct pool_writers *writers; /* of the owner: writers.h */
     struct pool_moved *moved;     /* what was renamed since the last scan: moved.h */
+    struct pool_noted *noted;     /* events that were noted: noted.h */
 
     struct pool_stripes *stripes; /* view.c: views of stripes */
     struct pool_buffers *buffers;
@@ -133,7 +134,8 @@ mrmr_err pool_memory(struct pool *pool, uint64_t *ret_bytes);
  * slot, and nobody is told of it. */
 mrmr_err pool_drive_is_over(struct pool *pool, const struct pool_drive *drive, bool *ret_over);
 
-/* An event in the catalog, and a notice to the job's owner. */
+/* An event in the catalog, or noted for it where the pool is another's (noted.h), and a notice to the job's
+ * owner. */
 void pool_tell(struct pool *pool, const struct pool_job *job, bool warning, const char *kind,
     const struct pool_drive *drive, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* The same with this thread's story as its text, after "what: ". */

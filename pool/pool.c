@@ -3,7 +3,7 @@
  * The pool's life: create, open, close, and the lock that makes one process its owner.
  *
  * In the pool's folder: catalog.sqlite (with SQLite's -wal and -shm), lock, whose flock is the
- * ownership, and writers, touched and moved (writers.h, touched.h, moved.h). The text of lock ("pid who") is for people only. The kernel
+ * ownership, and writers, touched, moved and noted (writers.h, touched.h, moved.h, noted.h). The text of lock ("pid who") is for people only. The kernel
  * gives the flock back when the process ends, however it ends.
  *
  * Crash argument of create. The catalog is made, then its uuid is set in one transaction. A catalog
@@ -11,6 +11,7 @@
  */
 #include "pool/drive.h"
 #include "pool/moved.h"
+#include "pool/noted.h"
 #include "pool/writers.h"
 
 #include "base/durable.h"
@@ -72,6 +73,7 @@ static void pool_free(struct pool *pool)
     pool_drives_unload(pool);
     pool_writers_close(pool->writers);
     pool_moved_destroy(pool);
+    pool_noted_destroy(pool);
     meta_close(pool->meta);
     if (pool->lockfd >= 0)
         close(pool->lockfd);
@@ -98,6 +100,7 @@ static mrmr_err pool_start(const char *dir, enum pool_access access, struct pool
         return mrmr_err_hint(mrmr_fail_errno(errno, "open pool", dir),
             "name the pool's folder with --pool, and see that you may read and write it");
     MRMR_TRY(pool_moved_create(pool));
+    MRMR_TRY(pool_noted_create(pool));
     *ret_pool = mrmr_steal(pool);
     return MRMR_OK;
 }

@@ -197,6 +197,9 @@ struct pool_status {
     uint64_t domain_unsafe;  /* stripes with more than r members in one domain */
     uint64_t conflicts;      /* paths that lie on several drives */
     uint64_t direct_files;   /* in use through a mount's passthrough, or may be: left out by sync */
+    uint64_t noted; /* warnings of mounts and readers that no sync or scrub has told of yet */
+    uint64_t
+        suspect_stripes; /* in which readers found something wrong; no scrub has looked since */
 };
 mrmr_err pool_status(struct pool *pool, struct pool_status *ret_status);
 
@@ -222,11 +225,12 @@ mrmr_err pool_ls(struct pool *pool, const char *path, pool_entry_fn fn, void *ar
 mrmr_err pool_where(struct pool *pool, const char *path, pool_entry_fn fn, void *arg);
 
 struct pool_event {
-    int64_t id, time;
+    int64_t id, time; /* id 0: noted by who does not own the pool, and not in the catalog yet */
     const char *kind, *drive, *text;
     bool warning;
 };
 typedef mrmr_err (*pool_event_fn)(const struct pool_event *event, void *arg);
+/* The last of them (0: all) with id > after, oldest first, and after them what was noted; those count, too. */
 mrmr_err pool_events(struct pool *pool, int64_t after, size_t last, pool_event_fn fn, void *arg);
 
 /* --- Reading --- */

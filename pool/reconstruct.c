@@ -7,9 +7,10 @@
  * is checked: a digest of 256 bits says all. Only if it is wrong are the survivors themselves
  * checked, leaf by leaf, and those that are wrong become erasures too (I7); and if a row lies
  * consistently, the others are tried without it. Bytes that did not pass
- * the check never leave this file.
+ * the check never leave this file; what was wrong on the way is told as an event (rot.h).
  */
 #include "pool/retained.h"
+#include "pool/rot.h"
 #include "pool/view.h"
 
 #include "parity/code.h"
@@ -26,6 +27,7 @@ struct decode {
     uint32_t size;
     bool verify;      /* check every survivor, too */
     uint32_t without; /* rows that are not to be used, by index */
+    struct rot_list *rot;
 
     /* By block of the image: its bytes, NULL for zeros or an erasure. */
     uint8_t *known[META_SLOTS_MAX];
@@ -54,13 +56,18 @@ static mrmr_err leaf_from_file(
 
 /* From its place (file: NULL if that is not to be had), else from where its file was renamed to, or
  * where it is retained. */
-static mrmr_err leaf_still_there(struct pool *pool, struct drv_file *file,
+static mrmr_err leaf_still_there(const struct decode *d, struct drv_file *file,
     const struct meta_extent *extent, uint64_t leaf, void *buf)
 {
-    mrmr_err err = file ? leaf_from_file(file, extent, leaf, buf) : MRMR_ABSENT;
+    const mrmr_err there = file ? leaf_from_file(file, extent, leaf, buf) : MRMR_ABSENT;
+    mrmr_err err = there;
     if (err && !mrmr_ran_short(err) && extent->state != META_GONE)
-        err = pool_node_leaf_moved(pool, extent, leaf, buf);
-    return err ? pool_retained_leaf(pool, extent, leaf, buf) : MRMR_OK;
+        err = pool_node_leaf_moved(d->pool, extent, leaf, buf);
+    if (err)
+        err = pool_retained_leaf(d->pool, extent, leaf, buf);
+    if (err)
+        rot_add_leaf(d->rot, extent, leaf, there);
+    return err;
 }
 
 /* The part of one extent that lies in the range, into buf (whose first byte is the range's), leaf by
@@ -71,7 +78,7 @@ static mrmr_err decode_read_leaves(const struct decode *d, struct drv_file *file
     uint8_t *scratch = pool_buffers_get(d->pool->buffers, META_LEAF);
     mrmr_err err = scratch ? MRMR_OK : mrmr_nomem();
     for (uint64_t i = from / META_LEAF; !err && i * META_LEAF < to; i++) {
-        err = leaf_still_there(d->pool, file, extent, i, scratch);
+        err = leaf_still_there(d, file, extent, i, scratch);
         uint64_t a = i * META_LEAF, b = a + pool_leaf_size(extent, i);
         uint64_t lo = a > from ? a : from, hi = b < to ? b : to;
         if (!err)
@@ -92,10 +99,12 @@ static mrmr_err decode_read_extent(
         to = extent->bytes;
     mrmr_err err =
         extent->state == META_GONE ? MRMR_ABSENT : pool_node_open(d->pool, extent->node, &file);
-    if (!err && !d->verify && extent->state == META_LIVE)
+    if (!err && !d->verify && extent->state == META_LIVE) {
         err = drv_file_read_exact(file, extent->first * META_LEAF + from,
             buf + (extent->place + from - d->at), to - from);
-    else if (!mrmr_ran_short(err))
+        if (err)
+            rot_add_leaf(d->rot, extent, from / META_LEAF, err);
+    } else if (!mrmr_ran_short(err))
         err = decode_read_leaves(d, file, extent, from, to, buf);
     drv_file_close(file);
     return err;
@@ -209,6 +218,7 @@ static mrmr_err decode_read_rows_of(struct decode *d, bool intact)
             pool_buffers_put(d->pool->buffers, buf, META_LEAF);
             if (mrmr_ran_short(err))
                 return err;
+            rot_add_row(d->rot, image->row[i].index, err);
             continue;
         }
         d->row[d->nrows] = buf;
@@ -244,7 +254,8 @@ static mrmr_err decode_solve(struct decode *d, uint8_t *buf)
 
 /* One try: read survivors and rows, solve, check. */
 static mrmr_err decode_try(struct pool *pool, struct pool_view *view,
-    const struct meta_extent *extent, uint64_t leaf, bool verify, uint32_t without, void *buf)
+    const struct meta_extent *extent, uint64_t leaf, bool verify, uint32_t without,
+    struct rot_list *rot, void *buf)
 {
     struct decode d = {.pool = pool,
         .view = view,
@@ -253,7 +264,8 @@ static mrmr_err decode_try(struct pool *pool, struct pool_view *view,
         .at = extent->place + leaf * META_LEAF,
         .size = pool_leaf_size(extent, leaf),
         .verify = verify,
-        .without = without};
+        .without = without,
+        .rot = rot};
     mrmr_err err = decode_read_blocks(&d);
     if (!err)
         err = decode_read_rows(&d);
@@ -268,36 +280,54 @@ static mrmr_err decode_try(struct pool *pool, struct pool_view *view,
     return err;
 }
 
+/* The others gave the right bytes. With fewer left out they did not, so each of these is wrong. */
+static void rows_lie(const struct pool_view *view, uint32_t without, struct rot_list *rot)
+{
+    for (size_t i = 0; i < view->image.rows; i++)
+        if (without & UINT32_C(1) << view->image.row[i].index)
+            rot_add_row(rot, view->image.row[i].index, MRMR_CHANGED);
+}
+
 /* Blocks have their digests in the catalog, but a row is only known to agree with itself: one that
  * lies is found by leaving rows out. */
 static mrmr_err leaf_decode_without(struct pool *pool, struct pool_view *view,
-    const struct meta_extent *extent, uint64_t leaf, void *buf)
+    const struct meta_extent *extent, uint64_t leaf, struct rot_list *rot, void *buf)
 {
     mrmr_err err = MRMR_DIGEST;
     uint32_t all = 0;
     for (size_t i = 0; i < view->image.rows; i++)
         all |= UINT32_C(1) << view->image.row[i].index;
-    for (uint32_t without = 1; without < all && (err == MRMR_DIGEST || err == MRMR_LOST); without++)
-        if ((without & ~all) == 0)
-            err = decode_try(pool, view, extent, leaf, true, without, buf);
+    for (uint32_t without = 1; without < all && (err == MRMR_DIGEST || err == MRMR_LOST);
+         without++) {
+        if (without & ~all)
+            continue;
+        err = decode_try(pool, view, extent, leaf, true, without, rot, buf);
+        if (!err)
+            rows_lie(view, without, rot);
+    }
     return err;
 }
 
+/* there: what its place said; MRMR_OK: it was not asked. */
 static mrmr_err leaf_decode(struct pool *pool, struct pool_view *view,
-    const struct meta_extent *extent, uint64_t leaf, void *buf)
+    const struct meta_extent *extent, uint64_t leaf, mrmr_err there, void *buf)
 {
-    mrmr_err err = decode_try(pool, view, extent, leaf, false, 0, buf);
+    struct rot_list rot = {.n = 0};
+    if (there)
+        rot_add_leaf(&rot, extent, leaf, there);
+    mrmr_err err = decode_try(pool, view, extent, leaf, false, 0, &rot, buf);
     if (err && !mrmr_ran_short(err))
-        err = decode_try(pool, view, extent, leaf, true, 0, buf);
+        err = decode_try(pool, view, extent, leaf, true, 0, &rot, buf);
     bool lies = err == MRMR_DIGEST;
     if (lies)
-        err = leaf_decode_without(pool, view, extent, leaf, buf);
+        err = leaf_decode_without(pool, view, extent, leaf, &rot, buf);
     if (lies && (err == MRMR_DIGEST || err == MRMR_LOST))
         err = mrmr_fail(MRMR_LOST, "what the survivors give does not match the recorded digest");
     if (err) {
         char uuid[MRMR_UUID_TEXT];
         mrmr_err_stripe(err, mrmr_uuid_print(&view->image.uuid, uuid));
     }
+    rot_tell(pool, view, &rot);
     return err;
 }
 
@@ -315,13 +345,14 @@ mrmr_err pool_leaf_read(struct pool *pool, struct pool_view *view, const struct 
 {
     if (i >= extent->leaves)
         return mrmr_fail(MRMR_INTERNAL, "leaf beyond its extent");
-    mrmr_err err = MRMR_ABSENT;
+    mrmr_err err = MRMR_ABSENT, there = MRMR_OK;
     if (how != POOL_LEAF_DECODE && extent->state != META_GONE) {
         struct drv_file *file = NULL;
         err = pool_node_open(pool, extent->node, &file);
         if (!err)
             err = leaf_from_file(file, extent, i, buf);
         drv_file_close(file);
+        there = err;
         if (err && !mrmr_ran_short(err))
             err = leaf_elsewhere(pool, extent, i, buf);
     }
@@ -334,7 +365,7 @@ mrmr_err pool_leaf_read(struct pool *pool, struct pool_view *view, const struct 
     }
     bool decode = err && how != POOL_LEAF_DIRECT && !mrmr_ran_short(err);
     if (decode)
-        err = leaf_decode(pool, view, extent, i, buf);
+        err = leaf_decode(pool, view, extent, i, there, buf);
     if (!err && ret_decoded)
         *ret_decoded = decode;
     return err;

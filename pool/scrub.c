@@ -11,7 +11,8 @@
  */
 #include "pool/lane.h"
 #include "pool/manifest.h"
-#include "pool/touched.h"
+#include "pool/noted.h"
+#include "pool/rot.h"
 
 #include "parity/code.h"
 #include <string.h>
@@ -165,42 +166,6 @@ static mrmr_err scrub_manifests(
 
 /* --- The close look: leaf by leaf --- */
 
-enum leaf_finding { LEAF_RIGHT, LEAF_ROTTEN, LEAF_EDITED, LEAF_UNKNOWN, LEAF_NOT_KEPT };
-
-/* A leaf that could not be read right: was its file edited, or did it rot? */
-static enum leaf_finding scrub_judge(
-    struct scrub *scrub, const struct meta_extent *extent, mrmr_err why)
-{
-    switch (mrmr_class_of(why)) {
-    case MRMR_CLASS_SPACE:
-    case MRMR_CLASS_DENIED:
-    case MRMR_CLASS_MEMORY:
-    case MRMR_CLASS_INTERNAL:
-        return LEAF_UNKNOWN; /* nothing is known about its bytes */
-    default:
-        break;
-    }
-    struct meta_node node;
-    struct drv_stat stat;
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    if (!extent->node && extent->state == META_STALE) /* retained, and not there */
-        return mrmr_class_of(why) == MRMR_CLASS_UNAVAILABLE ? LEAF_UNKNOWN : LEAF_NOT_KEPT;
-    if (!extent->node || meta_node_get(scrub->pool->meta, extent->node, &node))
-        return LEAF_UNKNOWN;
-    struct pool_drive *drive = pool_drive_by_id(scrub->pool, node.drive);
-    if (!pool_drive_readable(drive) || meta_path(scrub->pool->meta, node.id, &path))
-        return LEAF_UNKNOWN;
-    mrmr_err err = drv_stat(drive->drv, path.data, &stat);
-    if (mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE)
-        return LEAF_UNKNOWN;
-    bool hides;
-    if (err || pool_stat_same(&drive->info, &node, &stat) != POOL_SAME)
-        return LEAF_EDITED;
-    if (pool_touched_may_hide(scrub->pool, drive, stat.ino, &hides))
-        return LEAF_UNKNOWN;
-    return hides ? LEAF_EDITED : LEAF_ROTTEN;
-}
-
 static void scrub_tell_leaf(struct scrub *scrub, const struct meta_extent *extent, uint64_t leaf)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
@@ -215,14 +180,14 @@ static void scrub_tell_leaf(struct scrub *scrub, const struct meta_extent *exten
 }
 
 static void scrub_count(
-    struct scrub *scrub, const struct meta_extent *extent, uint64_t leaf, enum leaf_finding finding)
+    struct scrub *scrub, const struct meta_extent *extent, uint64_t leaf, enum rot_finding finding)
 {
     struct pool_scrub_report *report = scrub->report;
-    if (finding == LEAF_ROTTEN) {
+    if (finding == ROT_FOUND) {
         report->damaged++;
         report->damaged_bytes += pool_leaf_size(extent, leaf);
         scrub_tell_leaf(scrub, extent, leaf);
-    } else if (finding == LEAF_EDITED && scrub->edited != extent->node) {
+    } else if (finding == ROT_EDITED && scrub->edited != extent->node) {
         report->edited++;
         scrub->edited = extent->node;
     }
@@ -231,13 +196,13 @@ static void scrub_count(
 /* The leaf's state after what was found: rot is remembered, and forgotten when the bytes are right
  * again. */
 static enum meta_extent_state scrub_next_state(
-    enum meta_extent_state state, enum leaf_finding finding)
+    enum meta_extent_state state, enum rot_finding finding)
 {
-    if (finding == LEAF_NOT_KEPT)
+    if (finding == ROT_NOT_KEPT)
         return META_GONE;
-    if (state == META_LIVE && finding == LEAF_ROTTEN)
+    if (state == META_LIVE && finding == ROT_FOUND)
         return META_MISSING;
-    if (state == META_MISSING && finding == LEAF_RIGHT)
+    if (state == META_MISSING && finding == ROT_NONE)
         return META_LIVE;
     return state;
 }
@@ -253,12 +218,12 @@ static mrmr_err scrub_extent(
     for (uint64_t i = 0; i < extent->leaves; i++) {
         MRMR_TRY(pool_job_poll(scrub->job));
         mrmr_err err = pool_leaf_read(scrub->pool, view, extent, i, POOL_LEAF_DIRECT, buf, NULL);
-        enum leaf_finding finding = err ? scrub_judge(scrub, extent, err) : LEAF_RIGHT;
+        enum rot_finding finding = err ? rot_judge(scrub->pool, extent, err) : ROT_NONE;
         scrub_count(scrub, extent, i, finding);
         verdict[i] = (struct meta_verdict){1, scrub_next_state(extent->state, finding), false};
         changed = changed || verdict[i].state != extent->state;
-        rotten = rotten || finding == LEAF_ROTTEN;
-        *ret_seen = *ret_seen && finding != LEAF_UNKNOWN;
+        rotten = rotten || finding == ROT_FOUND;
+        *ret_seen = *ret_seen && finding != ROT_UNKNOWN;
     }
     if (changed)
         MRMR_TRY(meta_extent_judge(scrub->pool->meta, extent->id, verdict, extent->leaves));
@@ -427,6 +392,7 @@ mrmr_err pool_scrub(struct pool *pool, const struct pool_job *job,
     struct scrub scrub = {.pool = pool, .job = job, .options = options, .report = &report};
     if (options->percent > 100)
         return mrmr_fail(MRMR_INVALID, "%u percent is more than all", options->percent);
+    MRMR_TRY(pool_noted_take(pool, job)); /* what readers found is looked at first */
     mrmr_err err = scrub_all(&scrub);
     if (!err && options->repair)
         err = scrub_repair_files(&scrub);

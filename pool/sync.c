@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/engine.h"
 #include "pool/hung.h"
+#include "pool/noted.h"
 #include "pool/retained.h"
 
 enum { SYNC_ROUNDS = 4096, SYNC_BATCH = 256 };
@@ -126,6 +127,7 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job, bool accept_ch
     struct pool_retained *retained = NULL;
     for (size_t i = 0; accept_changes && i < pool->ndrives; i++)
         MRMR_TRY(sync_end_rebuild(pool, job, pool->drives[i]));
+    MRMR_TRY(pool_noted_take(pool, job));
     pool_hung_leave_out(pool, job);
     MRMR_TRY(pool_retained_list(pool, &retained));
     mrmr_err err = pool_scan(pool, job, accept_changes, &report);

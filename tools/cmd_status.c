@@ -97,6 +97,23 @@ static mrmr_err look_damage(struct cmd_call *call, const struct pool_status *s)
     return MRMR_OK;
 }
 
+/* What mounts and readers came upon. */
+static mrmr_err look_noted(struct cmd_call *call, const struct pool_status *s)
+{
+    char count[48];
+    if (s->noted)
+        MRMR_TRY(
+            cmd_look(call, "%s found by a mount or a reader since the last sync; see: mrmr events",
+                mrmr_print_count(s->noted, "thing was", "things were", count, sizeof count)));
+    if (s->suspect_stripes)
+        MRMR_TRY(cmd_look(call,
+            "%s something damaged, as readers found (mrmr events); look after it with: mrmr scrub "
+            "--repair",
+            mrmr_print_count(
+                s->suspect_stripes, "stripe has", "stripes have", count, sizeof count)));
+    return MRMR_OK;
+}
+
 static mrmr_err look_exposure(struct cmd_call *call, const struct view *view)
 {
     const struct pool_status *s = &view->status;
@@ -136,6 +153,7 @@ static mrmr_err view_load(struct cmd_call *call, struct pool *pool, struct view 
     view->survives = view_survives(&view->status);
     MRMR_TRY(look_drives(call, view));
     MRMR_TRY(look_damage(call, &view->status));
+    MRMR_TRY(look_noted(call, &view->status));
     return look_exposure(call, view);
 }
 
@@ -172,6 +190,8 @@ static mrmr_err status_json(struct cmd_call *call, const struct view *view)
     mrmr_json_number(&json, "domain_unsafe", s->domain_unsafe);
     mrmr_json_number(&json, "conflicts", s->conflicts);
     mrmr_json_number(&json, "direct_files", s->direct_files);
+    mrmr_json_number(&json, "noted", s->noted);
+    mrmr_json_number(&json, "suspect_stripes", s->suspect_stripes);
     mrmr_json_open(&json, "drives", '[');
     for (size_t i = 0; i < view->n; i++) {
         mrmr_json_open(&json, NULL, '{');

@@ -13,6 +13,7 @@ mrmr_pytest(e2e_mount_readers test_mount_readers.py LABELS sanitized address_lon
 mrmr_pytest(e2e_mount_kill test_mount_kill.py LABELS sanitized address_long TIMEOUT 300)
 mrmr_pytest(e2e_mount_handles test_mount_handles.py LABELS sanitized address_long TIMEOUT 300)
 mrmr_pytest(e2e_mount_appends test_mount_appends.py LABELS sanitized TIMEOUT 300)
+mrmr_pytest(e2e_mount_noted test_mount_noted.py LABELS sanitized TIMEOUT 300)
 mrmr_pytest(e2e_mount_libfuse test_mount_libfuse.py LABELS sanitized TIMEOUT 300)
 mrmr_pytest(e2e_mount_passthrough test_mount_passthrough.py LABELS sanitized TIMEOUT 600)
 # libfuse reads the groups of a caller who is another user from text that it does not end with a NUL.

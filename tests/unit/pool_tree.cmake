@@ -2,6 +2,8 @@
 # 1800 s: with --long they go through every call.
 mrmr_cmocka(pool_tree pool_tree.c LIBS mrmr_rig LABELS threads TIMEOUT 300)
 mrmr_cmocka(pool_gone pool_gone.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
+mrmr_cmocka(pool_noted pool_noted.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long TIMEOUT 300)
+target_link_options(test_pool_noted PRIVATE -Wl,--wrap=write)
 mrmr_cmocka(pool_gone_cuts pool_gone_cuts.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 1800)
 mrmr_cmocka(pool_gone_journal pool_gone_journal.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 1800)
 mrmr_cmocka(pool_gone_compact pool_gone_compact.c LIBS mrmr_rig LABELS address_long)

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "pool/noted.h"
+#include "pool/noted_format.h"
+
+#include "base/durable.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { SEEN = 4096, APPEND_TRIES = 4, TOLD_MOST = 20 };
+
+struct pool_noted {
+    pthread_mutex_t lock;
+    /* Guarded by lock. */
+    uint64_t seen[SEEN]; /* a ring of what was noted; 0: free */
+    size_t next;
+};
+
+mrmr_err pool_noted_create(struct pool *pool)
+{
+    pool->noted = calloc(1, sizeof *pool->noted);
+    if (!pool->noted)
+        return mrmr_nomem();
+    pthread_mutex_init(&pool->noted->lock, NULL);
+    return MRMR_OK;
+}
+
+void pool_noted_destroy(struct pool *pool)
+{
+    if (!pool->noted)
+        return;
+    pthread_mutex_destroy(&pool->noted->lock);
+    free(pool->noted);
+    pool->noted = NULL;
+}
+
+/* --- what this process has noted --- */
+
+/* 0: without memory. */
+static uint64_t note_key(const struct pool_note *note)
+{
+    mrmr_autobytes struct mrmr_bytes what = MRMR_BYTES_INIT;
+    char uuid[MRMR_UUID_TEXT];
+    uint64_t key;
+    mrmr_err err = note->stripe
+                       ? mrmr_bytes_fmt(&what, "%s\n%s\n%s\n%" PRId64, note->kind, note->drive,
+                             mrmr_uuid_print(note->stripe, uuid), note->scrubbed)
+                       : mrmr_bytes_fmt(&what, "%s\n%s\n\n%s", note->kind, note->drive, note->text);
+    if (err)
+        return 0;
+    struct mrmr_digest digest = mrmr_digest_of(what.data, what.size);
+    memcpy(&key, digest.bytes, sizeof key);
+    return key;
+}
+
+static bool seen_locked(const struct pool_noted *noted, uint64_t key)
+{
+    for (size_t i = 0; i < SEEN; i++)
+        if (noted->seen[i] == key)
+            return true;
+    return false;
+}
+
+bool pool_noted_knows(struct pool *pool, const struct pool_note *note)
+{
+    uint64_t key = note_key(note);
+    mrmr_locked(&pool->noted->lock);
+    return key && seen_locked(pool->noted, key);
+}
+
+/* False if it was noted before. */
+static bool note_is_new(struct pool_noted *noted, const struct pool_note *note)
+{
+    uint64_t key = note_key(note);
+    mrmr_locked(&noted->lock);
+    if (!key || seen_locked(noted, key))
+        return !key;
+    noted->seen[noted->next++ % SEEN] = key;
+    return true;
+}
+
+/* --- the files --- */
+
+/* Nothing if there is no file. */
+static mrmr_err file_read(struct pool *pool, const char *name, struct mrmr_bytes *bytes)
+{
+    mrmr_err err = mrmr_durable_read(pool->dirfd, name, NOTED_READ_MOST, bytes);
+    if (err == MRMR_SPACE)
+        return mrmr_err_hint(err, "remove it from the pool's folder: it tells of events alone");
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        err = MRMR_OK;
+    return err;
+}
+
+/* --- adding --- */
+
+struct same {
+    const struct pool_note *note;
+    bool found;
+};
+
+static mrmr_err is_same(const struct pool_noted_entry *entry, const char *text, void *arg)
+{
+    struct same *same = arg;
+    const struct pool_note *note = same->note;
+    same->found = same->found ||
+                  (strcmp(entry->kind, note->kind) == 0 && strcmp(entry->drive, note->drive) == 0 &&
+                      entry->has_stripe == !!note->stripe &&
+                      (note->stripe ? mrmr_uuid_equal(&entry->stripe, note->stripe)
+                                    : strncmp(text, note->text, NOTED_TEXT_MOST) == 0));
+    return MRMR_OK;
+}
+
+static mrmr_err file_has(struct pool *pool, const struct pool_note *note, bool *ret_has)
+{
+    mrmr_autobytes struct mrmr_bytes bytes = MRMR_BYTES_INIT;
+    struct same same = {note, false};
+    MRMR_TRY(file_read(pool, NOTED_NAME, &bytes));
+    MRMR_TRY(file_read(pool, NOTED_CUT, &bytes));
+    MRMR_TRY(noted_may_have(&bytes, note, ret_has));
+    if (!*ret_has)
+        return MRMR_OK;
+    MRMR_TRY(noted_lines_each(&bytes, is_same, &same));
+    *ret_has = same.found;
+    return MRMR_OK;
+}
+
+static mrmr_err line_sync(struct pool *pool, int fd)
+{
+    if (fdatasync(fd) < 0 || fsync(pool->dirfd) < 0)
+        return mrmr_fail_errno(errno, "sync", NOTED_NAME);
+    return MRMR_OK;
+}
+
+/* *ret_moved: the owner has renamed the file, and may have read it before. */
+static mrmr_err append_once(
+    struct pool *pool, const struct mrmr_bytes *line, bool durable, bool *ret_moved)
+{
+    struct stat mine, named;
+    mrmr_autoclose int fd = openat(pool->dirfd, NOTED_NAME,
+        O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd < 0 || fstat(fd, &mine) < 0)
+        return mrmr_fail_errno(errno, "open", NOTED_NAME);
+    if ((uint64_t)mine.st_size + line->size > NOTED_MOST)
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_SPACE, "too much was noted since the last sync"), "run mrmr sync");
+    ssize_t n;
+    do
+        n = write(fd, line->data, line->size);
+    while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)line->size) /* a part of it is no line */
+        return mrmr_fail_errno(n < 0 ? errno : ENOSPC, "write", NOTED_NAME);
+    if (durable)
+        MRMR_TRY(line_sync(pool, fd));
+    *ret_moved = fstatat(pool->dirfd, NOTED_NAME, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
+                 named.st_ino != mine.st_ino || named.st_dev != mine.st_dev;
+    return MRMR_OK;
+}
+
+static mrmr_err append(struct pool *pool, const struct pool_note *note, bool durable)
+{
+    mrmr_autobytes struct mrmr_bytes line = MRMR_BYTES_INIT;
+    bool has, moved = true;
+    MRMR_TRY(file_has(pool, note, &has));
+    if (has)
+        return MRMR_OK;
+    MRMR_TRY(noted_line_make(note, &line));
+    for (unsigned i = 0; i < APPEND_TRIES && moved; i++)
+        MRMR_TRY(append_once(pool, &line, durable, &moved));
+    return MRMR_OK;
+}
+
+void pool_noted_add(struct pool *pool, const struct pool_note *note, bool durable)
+{
+    struct mrmr_story kept;
+    if (!note_is_new(pool->noted, note))
+        return;
+    mrmr_story_save(&kept);
+    if (append(pool, note, durable)) {
+        mrmr_log_story(MRMR_LOG_WARN, "noting an event");
+        mrmr_log(note->warning ? MRMR_LOG_WARN : MRMR_LOG_INFO, "%s: %s", note->kind, note->text);
+    }
+    mrmr_story_restore(&kept);
+}
+
+/* --- reading --- */
+
+struct loading {
+    struct pool_noted_list list;
+    size_t room;
+};
+
+static mrmr_err load_one(const struct pool_noted_entry *entry, const char *text, void *arg)
+{
+    struct loading *loading = arg;
+    struct pool_noted_list *list = &loading->list;
+    if (list->n == loading->room) {
+        size_t room = loading->room ? 2 * loading->room : 16;
+        struct pool_noted_entry *grown = reallocarray(list->entry, room, sizeof *grown);
+        if (!grown)
+            return mrmr_nomem();
+        list->entry = grown;
+        loading->room = room;
+    }
+    list->entry[list->n] = *entry;
+    list->entry[list->n].text = strdup(text);
+    if (!list->entry[list->n].text)
+        return mrmr_nomem();
+    list->n++;
+    return MRMR_OK;
+}
+
+static int entry_compare(const void *a, const void *b)
+{
+    const struct pool_noted_entry *x = a, *y = b;
+    if (x->time != y->time)
+        return x->time < y->time ? -1 : 1;
+    return strcmp(x->text, y->text);
+}
+
+static void list_tidy(struct pool_noted_list *list)
+{
+    size_t n = 0;
+    if (list->n)
+        qsort(list->entry, list->n, sizeof *list->entry, entry_compare);
+    for (size_t i = 0; i < list->n; i++) {
+        if (n && entry_compare(&list->entry[n - 1], &list->entry[i]) == 0)
+            free(list->entry[i].text);
+        else
+            list->entry[n++] = list->entry[i];
+    }
+    list->n = n;
+}
+
+static mrmr_err load(
+    struct pool *pool, const char *const names[], size_t n, struct pool_noted_list *ret_list)
+{
+    mrmr_autobytes struct mrmr_bytes bytes = MRMR_BYTES_INIT;
+    struct loading loading = {.room = 0};
+    for (size_t i = 0; i < n; i++)
+        MRMR_TRY(file_read(pool, names[i], &bytes));
+    mrmr_err err = noted_lines_each(&bytes, load_one, &loading);
+    if (err) {
+        pool_noted_list_free(&loading.list);
+        return err;
+    }
+    list_tidy(&loading.list);
+    *ret_list = loading.list;
+    return MRMR_OK;
+}
+
+mrmr_err pool_noted_load(struct pool *pool, struct pool_noted_list *ret_list)
+{
+    return load(pool, (const char *const[]){NOTED_NAME, NOTED_CUT}, 2, ret_list);
+}
+
+void pool_noted_list_free(struct pool_noted_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        free(list->entry[i].text);
+    free(list->entry);
+    *list = (struct pool_noted_list){.n = 0};
+}
+
+/* --- taking in --- */
+
+static mrmr_err take_stripe(struct meta *meta, const struct mrmr_uuid *uuid)
+{
+    int64_t id;
+    mrmr_err err = meta_stripe_by_uuid(meta, uuid, &id);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT) /* it is no more */
+        return MRMR_OK;
+    return err ? err : meta_stripe_scrubbed(meta, id, META_SCRUB_FIRST);
+}
+
+static mrmr_err take_all(struct meta *meta, void *arg)
+{
+    const struct pool_noted_list *list = arg;
+    for (size_t i = 0; i < list->n; i++) {
+        const struct pool_noted_entry *entry = &list->entry[i];
+        struct meta_event event = {
+            .time = entry->time, .warning = entry->warning, .text = entry->text};
+        snprintf(event.kind, sizeof event.kind, "%s", entry->kind);
+        snprintf(event.drive, sizeof event.drive, "%s", entry->drive);
+        MRMR_TRY(meta_event_add(meta, &event));
+        if (entry->has_stripe)
+            MRMR_TRY(take_stripe(meta, &entry->stripe));
+    }
+    return MRMR_OK;
+}
+
+static void take_tell(const struct pool_noted_list *list, const struct pool_job *job)
+{
+    char more[80];
+    if (!job || !job->notice)
+        return;
+    for (size_t i = 0; i < list->n && i < TOLD_MOST; i++)
+        job->notice(list->entry[i].warning, list->entry[i].text, job->arg);
+    if (list->n <= TOLD_MOST)
+        return;
+    snprintf(more, sizeof more, "and %zu more; see: mrmr events", list->n - TOLD_MOST);
+    job->notice(true, more, job->arg);
+}
+
+static mrmr_err cut_take(struct pool *pool, const struct pool_job *job)
+{
+    struct pool_noted_list list = {.n = 0};
+    MRMR_TRY(load(pool, (const char *const[]){NOTED_CUT}, 1, &list));
+    mrmr_err err = list.n ? meta_atomically(pool->meta, take_all, &list) : MRMR_OK;
+    if (!err)
+        take_tell(&list, job);
+    pool_noted_list_free(&list);
+    if (!err && unlinkat(pool->dirfd, NOTED_CUT, 0) < 0 && errno != ENOENT)
+        err = mrmr_fail_errno(errno, "remove", NOTED_CUT);
+    return err;
+}
+
+mrmr_err pool_noted_take(struct pool *pool, const struct pool_job *job)
+{
+    MRMR_TRY(cut_take(pool, job)); /* what was left when one was cut short */
+    if (renameat(pool->dirfd, NOTED_NAME, pool->dirfd, NOTED_CUT) < 0)
+        return errno == ENOENT ? MRMR_OK : mrmr_fail_errno(errno, "set aside", NOTED_NAME);
+    return cut_take(pool, job);
+}

@@ -4,6 +4,11 @@
  * Copies of one path come newest first by the catalog's own sequence (I9). Of a folder that lies on
  * several drives ls shows one entry, the newest; where shows each.
  *
+ * where looks at the drives, too. What is there otherwise than the catalog has it, or is not in it, is shown as
+ * it is: its version is 0, all of it is exposed, and it is newer than what the catalog knows, as in the
+ * live tree; of several such the modification time decides. What a drive that answers does not have any more is shown as the
+ * catalog has it: its bytes can be read still.
+ *
  * Memory: one folder of each drive. What is shown is read in several steps: beside a writer two
  * lines may be of two moments.
  */
@@ -11,6 +16,7 @@
 #include "pool/margin.h"
 #include "pool/merge.h"
 #include "pool/names.h"
+#include "pool/scan.h"
 
 #include <string.h>
 
@@ -56,13 +62,10 @@ static enum pool_type list_type(enum meta_type type)
     }
 }
 
-static mrmr_err list_tell(struct pool_margins *margins, struct pool *pool, const char *name,
-    const struct meta_node *node, pool_entry_fn fn, void *arg)
+static mrmr_err list_tell_reach(struct pool *pool, const char *name, const struct meta_node *node,
+    const struct pool_reach *reach, pool_entry_fn fn, void *arg)
 {
     const struct pool_drive *drive = pool_drive_by_id(pool, node->drive);
-    struct pool_reach reach = {.survives = (int)pool_redundancy(pool)};
-    if (node->type == META_REG)
-        MRMR_TRY(pool_node_reach(margins, node, &reach));
     struct pool_entry entry = {
         .name = name,
         .drive = drive ? drive->meta.name : "",
@@ -71,14 +74,23 @@ static mrmr_err list_tell(struct pool_margins *margins, struct pool *pool, const
         .uid = node->uid,
         .gid = node->gid,
         .size = node->size,
-        .exposed_bytes = reach.exposed_bytes,
+        .exposed_bytes = reach->exposed_bytes,
         .mtime = node->mtime,
         .version = node->version,
-        .survives = reach.survives,
+        .survives = reach->survives,
         .present = pool_drive_readable(drive),
-        .degraded = reach.degraded,
+        .degraded = reach->degraded,
     };
     return fn(&entry, arg);
+}
+
+static mrmr_err list_tell(struct pool_margins *margins, struct pool *pool, const char *name,
+    const struct meta_node *node, pool_entry_fn fn, void *arg)
+{
+    struct pool_reach reach = {.survives = (int)pool_redundancy(pool)};
+    if (node->type == META_REG)
+        MRMR_TRY(pool_node_reach(margins, node, &reach));
+    return list_tell_reach(pool, name, node, &reach, fn, arg);
 }
 
 /* --- Copies of one path --- */
@@ -148,18 +160,6 @@ static mrmr_err list_copies(
     return MRMR_OK;
 }
 
-static mrmr_err where_in(const struct names *names, const char *path, pool_entry_fn fn, void *arg)
-{
-    mrmr_autofree struct meta_node *nodes = NULL;
-    MRMR_AUTO(pool_margins_destroy) struct pool_margins *margins = NULL;
-    size_t n = 0;
-    MRMR_TRY(list_copies(names, path, &nodes, &n));
-    MRMR_TRY(pool_margins_create(names->pool, &margins));
-    for (size_t i = 0; i < n; i++)
-        MRMR_TRY(list_tell(margins, names->pool, path, &nodes[i], fn, arg));
-    return MRMR_OK;
-}
-
 /* With the path as it is clean. */
 static mrmr_err with_names(struct pool *pool, const char *path, pool_entry_fn fn, void *arg,
     mrmr_err (*run)(const struct names *names, const char *path, pool_entry_fn fn, void *arg))
@@ -173,6 +173,112 @@ static mrmr_err with_names(struct pool *pool, const char *path, pool_entry_fn fn
         err = run(&names, clean, fn, arg);
     names_end(&names);
     return err;
+}
+
+/* --- where --- */
+
+/* A copy as it is on its drive now, or, if that does not say, as the catalog has it. */
+struct copy {
+    struct meta_node node;
+    bool known; /* the catalog has it as it is */
+};
+
+static int copy_newest_first(const void *a, const void *b)
+{
+    const struct copy *x = a, *y = b;
+    if (x->known != y->known)
+        return x->known ? 1 : -1;
+    return x->known ? list_newest_first(&x->node, &y->node)
+                    : (x->node.mtime < y->node.mtime) - (x->node.mtime > y->node.mtime);
+}
+
+/* Neither it nor what it lies in is left out. */
+static mrmr_err where_may_be(struct pool *pool, const char *path, bool *ret_may)
+{
+    struct pool_scan_excludes excludes;
+    mrmr_autofree char *folder = strdup(path);
+    char *slash = folder;
+    if (!folder)
+        return mrmr_nomem();
+    MRMR_TRY(pool_scan_excludes_load(pool, &excludes));
+    for (*ret_may = true; *path && slash && *ret_may;) {
+        slash = strrchr(folder, '/');
+        if (slash)
+            *slash = '\0';
+        *ret_may = !pool_scan_excluded(&excludes, slash ? folder : "", slash ? slash + 1 : folder);
+    }
+    pool_scan_excludes_free(&excludes);
+    return MRMR_OK;
+}
+
+/* As it is there. False: there is nothing, or nobody knows, or it is none of the tree: it is left out,
+ * or waits to be removed. */
+static bool where_live(const struct names *names, size_t i, const char *path, bool known, bool may,
+    struct drv_stat *ret_stat)
+{
+    const struct pool_drive *drive = names->pool->drives[i];
+    return pool_drive_readable(drive) && !drv_stat(drive->drv, path, ret_stat) &&
+           (known || (may && !pool_gone_waits(names->gone, drive, path, ret_stat)));
+}
+
+static bool where_is_as_known(const struct meta_node *node, const struct drv_stat *stat)
+{
+    return (int)stat->type == (int)node->type &&
+           (node->type != META_REG || (stat->size == node->size && stat->mtime == node->mtime));
+}
+
+/* *ret_is: it has one. */
+static mrmr_err where_on(const struct names *names, size_t i, const char *path, bool may,
+    struct copy *ret_copy, bool *ret_is)
+{
+    struct copy copy = {.known = true};
+    struct drv_stat stat;
+    mrmr_err err = names->of[i] ? pool_names_lookup(names->of[i], path, &copy.node) : MRMR_ABSENT;
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
+        return err;
+    bool live = names->of[i] && where_live(names, i, path, !err, may, &stat);
+    if (live && (err || !where_is_as_known(&copy.node, &stat))) {
+        copy = (struct copy){.node.drive = names->pool->drives[i]->meta.id};
+        pool_node_from_stat(&copy.node, &stat);
+    }
+    *ret_is = live || !err;
+    *ret_copy = copy;
+    return MRMR_OK;
+}
+
+static mrmr_err where_tell(struct pool_margins *margins, struct pool *pool, const char *path,
+    const struct copy *copy, pool_entry_fn fn, void *arg)
+{
+    const struct pool_reach none = {
+        .exposed_bytes = copy->node.type == META_REG ? copy->node.size : 0};
+    return copy->known ? list_tell(margins, pool, path, &copy->node, fn, arg)
+                       : list_tell_reach(pool, path, &copy->node, &none, fn, arg);
+}
+
+static mrmr_err where_in(const struct names *names, const char *path, pool_entry_fn fn, void *arg)
+{
+    const size_t ndrives = names->pool->ndrives;
+    MRMR_AUTO(pool_margins_destroy) struct pool_margins *margins = NULL;
+    mrmr_autofree struct copy *copies = calloc(ndrives + 1, sizeof *copies);
+    size_t n = 0;
+    bool may, is;
+    if (!copies)
+        return mrmr_nomem();
+    MRMR_TRY(where_may_be(names->pool, path, &may));
+    for (size_t i = 0; i < ndrives; i++) {
+        MRMR_TRY(where_on(names, i, path, may, &copies[n], &is));
+        n += is;
+    }
+    if (!n) {
+        mrmr_err_path(mrmr_fail(MRMR_ABSENT, "neither the catalog nor a drive has it"), path);
+        return mrmr_err_hint(MRMR_ABSENT,
+            "see what there is: mrmr ls; and whether all drives are there: mrmr drives");
+    }
+    qsort(copies, n, sizeof *copies, copy_newest_first);
+    MRMR_TRY(pool_margins_create(names->pool, &margins));
+    for (size_t i = 0; i < n; i++)
+        MRMR_TRY(where_tell(margins, names->pool, path, &copies[i], fn, arg));
+    return MRMR_OK;
 }
 
 mrmr_err pool_where(struct pool *pool, const char *path, pool_entry_fn fn, void *arg)

@@ -166,6 +166,34 @@ const struct cmd cmd_ls = {
 
 /* --- where --- */
 
+/* As user.mrmr.protection says it, and how much is exposed. */
+static const char *where_safety(const struct pool_entry *e, char buf[96])
+{
+    char size[MRMR_TEXT_SHORT];
+    if (e->type != POOL_FILE)
+        return entry_safety(e, buf);
+    if (e->survives < 0)
+        return "lost now";
+    int n = snprintf(buf, 96, "%s", e->degraded ? "degraded, " : "");
+    if (e->survives == 0)
+        n += snprintf(buf + n, 96 - (size_t)n, "survives no loss");
+    else
+        n += snprintf(buf + n, 96 - (size_t)n, "survives %d lost drive%s", e->survives,
+            e->survives == 1 ? "" : "s");
+    if (e->exposed_bytes)
+        snprintf(
+            buf + n, 96 - (size_t)n, ", %s exposed", mrmr_text_print_size(e->exposed_bytes, size));
+    return buf;
+}
+
+static const char *where_version(const struct pool_entry *e, char buf[40])
+{
+    if (e->type != POOL_FILE)
+        return "";
+    snprintf(buf, 40, e->version ? "version %" PRIu64 : "no sync has seen it", e->version);
+    return buf;
+}
+
 static mrmr_err where_json(const struct pool_entry *e, void *arg)
 {
     struct listing *listing = arg;
@@ -179,15 +207,14 @@ static mrmr_err where_json(const struct pool_entry *e, void *arg)
 static mrmr_err where_row(const struct pool_entry *e, void *arg)
 {
     struct mrmr_table *table = &((struct listing *)arg)->table;
-    char size[MRMR_TEXT_SHORT], time[MRMR_PRINT_TIME], safety[64];
-    const char *unit = e->survives == 1 ? " lost drive" : " lost drives";
-    bool counted = e->type == POOL_FILE && e->survives > 0 && !e->exposed_bytes;
+    char size[MRMR_TEXT_SHORT], time[MRMR_PRINT_TIME], safety[96], version[40];
     mrmr_table_cell(table, "%s", e->drive);
     mrmr_table_cell(table, "%s", e->present ? "present" : "not there");
     mrmr_table_cell(table, "%s",
         e->type == POOL_FILE ? mrmr_text_print_size(e->size, size) : mrmr_print_type(e->type));
     mrmr_table_cell(table, "%s", mrmr_print_time_local(e->mtime, time));
-    mrmr_table_cell(table, "%s%s", entry_safety(e, safety), counted ? unit : "");
+    mrmr_table_cell(table, "%s", where_safety(e, safety));
+    mrmr_table_cell(table, "%s", where_version(e, version));
     return table->err;
 }
 
@@ -195,7 +222,7 @@ static mrmr_err where_in(struct cmd_call *call, struct pool *pool)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     MRMR_TRY(cmd_pool_path(pool, call->arg[0], &path));
-    struct listing listing = {.path = path.data, .key = "copies", .table = {.columns = "llrll"}};
+    struct listing listing = {.path = path.data, .key = "copies", .table = {.columns = "llrlll"}};
     if (call->json)
         return listing_end(&listing, pool_where(pool, path.data, where_json, &listing));
     mrmr_err err = pool_where(pool, path.data, where_row, &listing);
@@ -212,8 +239,9 @@ const struct cmd cmd_where = {
     .name = "where",
     .args = "PATH",
     .summary = "show which drives have a file, and how safe it is",
-    .text = "Shows each copy of a path, newest first: its drive, and how many further lost drives "
-            "it survives.\n" CMD_PATH_TEXT,
+    .text = "Shows each copy of a path, newest first: its drive, how many further lost drives it "
+            "survives, how\nmuch of it is exposed, and the version of its content; also of what is "
+            "new or changed since the\nlast sync.\n" CMD_PATH_TEXT,
     .least = 1,
     .most = 1,
     .run = where_run,

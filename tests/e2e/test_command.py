@@ -196,7 +196,7 @@ def test_where(mrmr):
     for path in ("of-red/file 0.bin", "/of-red/file 0.bin", str(mrmr.drive("red") / "of-red/file 0.bin"),
                  str(mrmr.drive("red")) + "//of-red/./file 0.bin"):
         done = mrmr.run("where", path).stdout
-        assert re.match(r"red\s+present\s+293 KiB\s.*\ssurvives 1 lost drive$", done.strip()), done
+        assert re.match(r"red\s+present\s+293 KiB\s.*\ssurvives 1 lost drive\s+version 1$", done.strip()), done
     link = mrmr.folder / "link"
     link.symlink_to(mrmr.drive("red"))
     assert mrmr.json("where", str(link / "of-red/file 0.bin"))["copies"][0]["drive"] == "red"
@@ -205,6 +205,34 @@ def test_where(mrmr):
     copy = mrmr.json("where", str(mrmr.drive("red") / "of-red/file 0.bin"))["copies"][0]
     assert copy["degraded"] and not copy["present"] and copy["survives"] == 0
     assert "not there" in mrmr.run("where", "of-red/file 0.bin").stdout
+
+
+def test_where_of_what_no_sync_has_seen(mrmr):
+    """New and edited files, as they are on their drives now, before what the catalog knows; nothing of ours."""
+    mrmr.build(["red", "blue", "green"], files=2)
+    def where(path):
+        return [[c[k] for k in ("drive", "version", "size", "exposed_size", "survives")] for c in mrmr.json("where", path)["copies"]]
+    (mrmr.drive("blue") / "new").write_bytes(b"12345")
+    assert where("new") == [["blue", 0, 5, 5, 0]]
+    assert re.search(r"survives no loss, 5 B exposed\s+no sync has seen it$", mrmr.run("where", "new").stdout.strip())
+    (mrmr.drive("green") / "of-red").mkdir()
+    for drive, text in (("green", b"1234567"), ("blue", b"123")):
+        (mrmr.drive(drive) / "of-red").mkdir(exist_ok=True)
+        (mrmr.drive(drive) / "of-red/file 0.bin").write_bytes(text)
+    os.utime(mrmr.drive("blue") / "of-red/file 0.bin", (9, 9))
+    assert [c[0] for c in where("of-red/file 0.bin")] == ["green", "blue", "red"]
+    assert where("of-red/file 0.bin")[2] == ["red", 1, 300_000, 0, 1]
+    with open(mrmr.drive("red") / "of-red/file 1.bin", "ab") as file:
+        file.write(b"more")
+    assert where("of-red/file 1.bin") == [["red", 0, 300_005, 300_005, 0]]
+    os.unlink(mrmr.drive("blue") / "of-blue/file 0.bin") # its bytes can be read still
+    assert where("of-blue/file 0.bin") == [["blue", 1, 300_000, 0, 1]]
+    (mrmr.drive("red") / "of-red/@eaDir").mkdir()
+    (mrmr.drive("red") / "of-red/@eaDir/x").write_bytes(b"x")
+    for path in (".mrmr", ".mrmr/drive", "of-red/@eaDir", "of-red/@eaDir/x"):
+        mrmr.run("where", path, code=1)
+    mrmr.run("sync")
+    assert where("new") == [["blue", 1, 5, 0, 1]]
 
 
 def test_cat_reads_through_the_loss_of_a_drive(mrmr):

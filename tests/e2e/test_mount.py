@@ -314,6 +314,11 @@ def test_what_the_pool_says_of_a_file(world):
     world.write("red", "new", b"12345")
     world.shows("new", b"12345")
     assert said("new", "exposed") == "5" and "exposed" in said("new", "protection")
+    for path in ("one", "new"): # `where` says the same
+        copy, = world.mrmr.json("where", path)["copies"]
+        assert [copy["drive"], str(copy["exposed_size"]), str(copy["version"])] == [
+            said(path, what) for what in ("drive", "exposed", "version")]
+        assert said(path, "protection").startswith("survives %d" % copy["survives"])
     with pytest.raises(OSError):
         said("f", "version")
 

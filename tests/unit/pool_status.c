@@ -369,7 +369,7 @@ static void test_ls(void **state)
     assert_int_equal(pool_ls(w->pool, "none", entry_print, &got), MRMR_ABSENT);
     assert_int_equal(pool_ls(w->pool, "one/x", entry_print, &got), MRMR_ABSENT);
     expect_failure(
-        pool_where(w->pool, "dir/none", entry_print, &got), MRMR_ABSENT, "dir/none", "mrmr sync");
+        pool_where(w->pool, "dir/none", entry_print, &got), MRMR_ABSENT, "dir/none", "mrmr ls");
     assert_int_equal(pool_where(w->pool, "dir/../one", entry_print, &got), MRMR_INVALID);
     char longname[400];
     memset(longname, 'x', sizeof longname - 1);

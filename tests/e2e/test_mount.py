@@ -323,6 +323,26 @@ def test_what_the_pool_says_of_a_file(world):
         said("f", "version")
 
 
+def test_room_is_what_status_says(world):
+    """df of the mount: what can still be stored and protected. What status says before and after may differ by a block or two."""
+    world.write("red", "one", b"1" * 5_000_000)
+    world.write("green", "two", b"2" * 300_000)
+    world.mrmr.run("sync")
+    for drive in world.drives: # what is written out later takes room then
+        fd = os.open(world.on(drive), os.O_RDONLY)
+        assert ctypes.CDLL(None).syncfs(fd) == 0
+        os.close(fd)
+    before = world.mrmr.json("status", code=None)["storable_size"]
+    world.mount = world.make_mount()
+    room = os.statvfs(world.mount.point)
+    after = world.mrmr.json("status", code=None)["storable_size"]
+    here = room.f_bavail * room.f_frsize
+    assert before > 10_000_000
+    assert min(before, after) - room.f_frsize < here <= max(before, after), (before, here, after)
+    assert room.f_blocks * room.f_frsize >= sum(os.statvfs(world.on(d)).f_blocks * os.statvfs(world.on(d)).f_frsize
+                                                for d in world.drives) - room.f_frsize
+
+
 def test_mounting_where_it_cannot_be(world):
     """Each refusal names the thing and the next step, and leaves nothing mounted."""
     mrmr, folder = world.mrmr, world.mrmr.folder

@@ -180,7 +180,7 @@ static void tell_one(const struct telling *t, const struct rot_list *list, size_
                                                                       : 0);
     const mrmr_err why = list->found[i].why;
     char text[TEXT];
-    if (!pool_drive_readable(drive))
+    if (!pool_drive_present(drive)) /* what a diverged one has may be of another time */
         return;
     const struct pool_note note = {
         mrmr_clock_real(), true, KIND, drive->meta.name, text, &t->image->uuid, t->now.scrubbed};

@@ -9,7 +9,7 @@
  * What counts as rot of a file: its bytes are not those that were read when they were protected, or the
  * medium gives none, and size, times and inode are those that the catalog has. What was edited, renamed or removed is
  * none: the next scan finds that. Of a row: its file is damaged, unreadable, gone from a drive that is there, or agrees with itself
- * and not with the blocks. Nothing is said of a drive that is away, or reads nothing any more, of a generation that the catalog has
+ * and not with the blocks. Nothing is said of a drive that is away, has diverged, or reads nothing any more, of a generation that the catalog has
  * replaced by now, or of what it knows as damaged.
  *
  * Nothing here is taken for sure: the catalog's states of extents and rows change by a scrub alone, which

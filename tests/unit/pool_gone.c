@@ -371,6 +371,12 @@ static void test_applying_fails(void **state)
     assert_int_equal(is_there(&w, "f0"), MRMR_ABSENT);
     assert_false(is_listed(&w, "f0"));
     assert_int_equal(records(&w, false), 1);
+    rig_reopen(w.rig); /* it sees the drive, too, and the name is none of the pool all the same */
+    unsigned copies = 0;
+    assert_int_equal(pool_where(w.rig->pool, "f0", count_listed, &copies), MRMR_ABSENT);
+    struct pool_status status;
+    rig_ok(pool_status(w.rig->pool, &status));
+    assert_int_equal(status.noted, 1); /* that it waits */
     close_tree(&w);
     rig_clear_faults(w.rig);
     open_tree(&w);

@@ -116,16 +116,17 @@ bool pool_gone_has(struct pool_gone *gone, const char *path, const struct meta_n
 bool pool_gone_waits(struct pool_gone *gone, const struct pool_drive *drive, const char *path,
     const struct drv_stat *stat, bool *ret_surely)
 {
-    bool waits = false;
-    *ret_surely = false;
+    bool waits = false, surely = false;
     mrmr_locked(&gone->lock);
     for (const struct gone_entry *at = gone_first(gone, drive->meta.id, path); at; at = at->next) {
         if (at->record.over || !gone_is_at(at, POOL_GONE_REMOVED, drive->meta.id, path) ||
             !pool_gone_is(&at->record, &drive->info, stat))
             continue;
         waits = true;
-        *ret_surely = *ret_surely || pool_gone_is_surely(&at->record, &drive->info, stat);
+        surely = surely || pool_gone_is_surely(&at->record, &drive->info, stat);
     }
+    if (ret_surely)
+        *ret_surely = surely;
     return waits;
 }
 

@@ -67,7 +67,7 @@ mrmr_err pool_gone_stamp(struct pool_gone *gone, uint64_t *ret_stamp);
 bool pool_gone_any(const struct pool_gone *gone);
 /* The catalog's node of this path on its drive was removed. */
 bool pool_gone_has(struct pool_gone *gone, const char *path, const struct meta_node *node);
-/* What lies at the path on the drive was removed, and could not be taken from it yet. *ret_surely: else it may be
+/* What lies at the path on the drive was removed, and could not be taken from it yet. *ret_surely (may be NULL): else it may be
  * another version by now, and was not compared: nobody else takes its place, or its name, before it is. */
 bool pool_gone_waits(struct pool_gone *gone, const struct pool_drive *drive, const char *path,
     const struct drv_stat *stat, bool *ret_surely);

@@ -218,7 +218,7 @@ static bool where_live(const struct names *names, size_t i, const char *path, bo
 {
     const struct pool_drive *drive = names->pool->drives[i];
     return pool_drive_readable(drive) && !drv_stat(drive->drv, path, ret_stat) &&
-           (known || (may && !pool_gone_waits(names->gone, drive, path, ret_stat)));
+           (known || (may && !pool_gone_waits(names->gone, drive, path, ret_stat, NULL)));
 }
 
 static bool where_is_as_known(const struct meta_node *node, const struct drv_stat *stat)

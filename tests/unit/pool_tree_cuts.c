@@ -53,6 +53,46 @@ static mrmr_err cut_bring(struct world *w)
     return cut_overwrite(w);
 }
 
+/* f0 has another name, which the catalog does not know. */
+static mrmr_err cut_unlink_besides(struct world *w)
+{
+    return cut_unlink(w);
+}
+
+static mrmr_err cut_replace_besides(struct world *w)
+{
+    return cut_replace(w);
+}
+
+/* It knows another one, which is renamed just before. */
+static mrmr_err cut_unlink_known(struct world *w)
+{
+    MRMR_TRY(pool_tree_rename(w->tree, NULL, POOL_ROOT, "second", POOL_ROOT, "third", 0));
+    return cut_unlink(w);
+}
+
+typedef mrmr_err (*cut_change)(struct world *w);
+
+static void linked_before(struct world *w, cut_change change)
+{
+    struct drv *raw = w->rig->drive[0].raw;
+    if (change == cut_unlink_besides || change == cut_replace_besides) {
+        rig_ok(drv_mkdirs(raw, ".Trash-9", 0755));
+        rig_ok(drv_link(raw, "f0", ".Trash-9/x"));
+    }
+    if (change != cut_unlink_known)
+        return;
+    close_tree(w);
+    rig_ok(drv_link(raw, "f0", "second"));
+    rig_protect_all(w->rig);
+    open_tree(w);
+}
+
+static bool removes_it(cut_change change)
+{
+    return change == cut_unlink || change == cut_unlink_besides || change == cut_unlink_known;
+}
+
 static void tap_cut(struct rig *rig, struct rig_drive *drive)
 {
     const struct drv_fault_rule rule = {.err = MRMR_OFFLINE};
@@ -74,12 +114,13 @@ static void still_there(struct world *w)
 }
 
 /* The power goes at call n; true: the change was through before. */
-static bool power_goes_at(mrmr_err (*change)(struct world *w), uint64_t n, bool late, uint64_t seed)
+static bool power_goes_at(cut_change change, uint64_t n, bool late, uint64_t seed)
 {
     struct world w;
     begin(&w, RIG_MEM_CUT, 196);
     rig_put(w.rig, 0, "new", 2000)->there = false;
     rig_put(w.rig, 1, "far", 2000)->there = false;
+    linked_before(&w, change);
     rig_sync_drives(w.rig);
     rig_tap(w.rig, RIG_CUTS, n, late, tap_cut);
     bool through = change(&w) == MRMR_OK && w.rig->tap_left;
@@ -90,7 +131,7 @@ static bool power_goes_at(mrmr_err (*change)(struct world *w), uint64_t n, bool 
     rig_open(w.rig);
     reads_without(w.rig, 1 + seed % 4, 1 + (seed / 4) % 4, "f0", 0);
     open_tree(&w);
-    if (change != cut_unlink)
+    if (!removes_it(change))
         still_there(&w);
     close_tree(&w);
     reads_without(w.rig, 1 + seed % 4, 1 + (seed / 4) % 4, "f0", 0);
@@ -100,8 +141,9 @@ static bool power_goes_at(mrmr_err (*change)(struct world *w), uint64_t n, bool 
 
 static void test_power_cuts(void **state)
 {
-    static mrmr_err (*const changes[])(struct world *) = {
-        cut_overwrite, cut_short, cut_unlink, cut_replace, cut_replace_across, cut_bring};
+    static const cut_change changes[] = {cut_overwrite, cut_short, cut_unlink, cut_replace,
+        cut_replace_across, cut_bring, cut_unlink_besides, cut_replace_besides, cut_unlink_known};
+    const size_t common = 6;
     (void)state;
     uint64_t seed = rig_seed("tree_power_cuts"), cuts = 0;
     /* Normally at some of the calls only. */
@@ -111,6 +153,8 @@ static void test_power_cuts(void **state)
         for (int late = 0; late < 2; late++) {
             uint64_t n = rig_hash(seed + i) % step;
             if (!all && late != (int)(rig_hash(seed - i) % 2))
+                continue;
+            if (!all && i >= common && i != common + seed % 3)
                 continue;
             while (!power_goes_at(changes[i], n, late, rig_hash(seed + cuts++)))
                 assert_true((n += step) < 1000);

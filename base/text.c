@@ -351,6 +351,27 @@ mrmr_err mrmr_text_json(struct mrmr_bytes *b, const char *s, size_t size)
     return err ? text_undo(b, before, err) : MRMR_OK;
 }
 
+/* Without any that a shell or a reader takes for something else. */
+static bool is_plain_word(const char *s)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%,";
+    return *s && !s[strspn(s, plain)];
+}
+
+mrmr_err mrmr_text_shell(struct mrmr_bytes *b, const char *s)
+{
+    size_t before = b->size;
+    if (is_plain_word(s))
+        return mrmr_bytes_str(b, s);
+    mrmr_err err = mrmr_bytes_str(b, "'");
+    for (; !err && *s; s++)
+        err = *s == '\'' ? mrmr_bytes_str(b, "'\\''") : mrmr_bytes_add(b, s, 1);
+    if (!err)
+        err = mrmr_bytes_str(b, "'");
+    return err ? text_undo(b, before, err) : MRMR_OK;
+}
+
 mrmr_err mrmr_text_print(struct mrmr_bytes *b, const char *s, size_t size)
 {
     size_t before = b->size;

@@ -4,10 +4,10 @@
  */
 #include "fuse/mfs.h"
 
+#include "base/mounts.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <mntent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -50,44 +50,6 @@ static mrmr_err check_fuse(void)
 
 /* --- what is there --- */
 
-/* An absolute path without symlinks in its folder: the last name may lead to a dead mount. */
-static mrmr_err path_resolve(const char *given, char **ret_path)
-{
-    char *path = realpath(given, NULL);
-    if (path) {
-        *ret_path = path;
-        return MRMR_OK;
-    }
-    if (errno != ENOTCONN)
-        return mrmr_err_hint(mrmr_fail_errno(errno, "mount", given),
-            errno == ENOENT ? "make the folder first" : "see the folders above it");
-    mrmr_autofree char *copy = strdup(given);
-    char *slash = copy ? strrchr(copy, '/') : NULL;
-    if (!copy)
-        return mrmr_nomem();
-    if (slash)
-        *slash = '\0';
-    mrmr_autofree char *folder = realpath(!slash ? "." : *copy ? copy : "/", NULL);
-    if (!folder || asprintf(&path, "%s/%s", folder, slash ? slash + 1 : copy) < 0)
-        return mrmr_fail_errno(ENOENT, "mount", given);
-    *ret_path = path;
-    return MRMR_OK;
-}
-
-/* The type of the file system mounted exactly there; "" if none is. */
-static void mounted_type(const char *path, char type[64])
-{
-    FILE *mounts = setmntent("/proc/self/mounts", "re");
-    char buf[8192];
-    struct mntent entry;
-    *type = '\0';
-    while (mounts && getmntent_r(mounts, &entry, buf, sizeof buf))
-        if (strcmp(entry.mnt_dir, path) == 0)
-            snprintf(type, 64, "%s", entry.mnt_type);
-    if (mounts)
-        endmntent(mounts);
-}
-
 /* Another one's may be served again, and who uses it may still hope for that. */
 static mrmr_err not_ours(const char *path, const char *type)
 {
@@ -95,18 +57,16 @@ static mrmr_err not_ours(const char *path, const char *type)
         return mrmr_err_hint(
             mrmr_fail(MRMR_BUSY, "%s lies below a mount that nobody serves any more", path),
             "unmount that one, or mount elsewhere");
-    return mrmr_err_hint(
+    return mrmr_mounts_hint(
         mrmr_fail(MRMR_BUSY,
             "a file system of type %s is mounted at %s, and nobody serves it any more", type, path),
-        "mount elsewhere, or, if it is not needed: umount -l %s", path);
+        "mount elsewhere, or, if it is not needed: umount -l", path);
 }
 
-static mrmr_err clear_dead(const char *path)
+static mrmr_err clear_dead(const char *path, const char *type)
 {
-    char type[64];
     int status = 0;
-    mounted_type(path, type);
-    if (strcmp(type, "fuse.mrmr") != 0)
+    if (strcmp(type, MRMR_MOUNTS_POOL) != 0)
         return not_ours(path, type);
     if (geteuid() == 0)
         return umount2(path, MNT_DETACH) == 0 ? MRMR_OK
@@ -117,8 +77,8 @@ static mrmr_err clear_dead(const char *path)
         _exit(127);
     }
     if (child < 0 || waitpid(child, &status, 0) < 0 || status)
-        return mrmr_err_hint(mrmr_fail(MRMR_BUSY, "a dead mount is at %s", path),
-            "clear it: fusermount3 -uz %s", path);
+        return mrmr_mounts_hint(
+            mrmr_fail(MRMR_BUSY, "a dead mount is at %s", path), "clear it: fusermount3 -uz", path);
     return MRMR_OK;
 }
 
@@ -163,24 +123,33 @@ static mrmr_err check_place(struct pool *pool, const char *pool_dir, const char 
     return MRMR_OK;
 }
 
+static mrmr_err resolve(const char *given, char **ret_path)
+{
+    mrmr_err err = mrmr_mounts_path(given, "mount", ret_path);
+    return mrmr_err_hint(err, mrmr_class_of(err) == MRMR_CLASS_ABSENT ? "make the folder first"
+                                                                      : "see the folders above it");
+}
+
 mrmr_err mfs_mountpoint_check(struct pool *pool, const struct mfs_options *options, char **ret_path)
 {
     mrmr_autofree char *path = NULL;
+    struct mrmr_mounted mounted;
     struct stat st;
     struct statvfs fs;
-    char type[64];
     MRMR_TRY(check_fuse());
-    MRMR_TRY(path_resolve(options->mountpoint, &path));
+    MRMR_TRY(resolve(options->mountpoint, &path));
     MRMR_TRY(check_place(pool, options->pool, path));
+    MRMR_TRY(mrmr_mounts_at(path, &mounted));
     /* Attributes may still be the kernel's own; this is asked of whoever serves the mount. */
-    if (statvfs(path, &fs) < 0 && errno == ENOTCONN)
-        MRMR_TRY(clear_dead(path));
+    if (statvfs(path, &fs) < 0 && errno == ENOTCONN) {
+        MRMR_TRY(clear_dead(path, mounted.type));
+        MRMR_TRY(mrmr_mounts_at(path, &mounted));
+    }
     if (stat(path, &st) < 0)
         return mrmr_fail_errno(errno, "mount", path);
-    mounted_type(path, type);
-    if (strcmp(type, "fuse.mrmr") == 0)
-        return mrmr_err_hint(mrmr_fail(MRMR_BUSY, "a pool is mounted at %s already", path),
-            "use it, or unmount it first: mrmr umount %s", path);
+    if (strcmp(mounted.type, MRMR_MOUNTS_POOL) == 0)
+        return mrmr_mounts_hint(mrmr_fail(MRMR_BUSY, "a pool is mounted at %s already", path),
+            "use it, or unmount it first: mrmr umount", path);
     if (!S_ISDIR(st.st_mode))
         return mrmr_err_path(mrmr_fail(MRMR_NOT_DIR, NULL), path);
     MRMR_TRY(check_empty(path));

@@ -6,6 +6,7 @@
 #include "tools/cmd.h"
 
 #include "base/cleanup.h"
+#include "base/mounts.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -77,52 +78,79 @@ const struct cmd cmd_mount = {
 
 /* --- umount --- */
 
+/* What another program mounted is not ours to take down. */
+static mrmr_err umount_check(const char *path)
+{
+    struct mrmr_mounted mounted;
+    MRMR_TRY(mrmr_mounts_at(path, &mounted));
+    if (!*mounted.type)
+        return mrmr_err_hint(
+            mrmr_err_path(mrmr_fail(MRMR_INVALID, "nothing is mounted there"), path),
+            "what is mounted: findmnt -t " MRMR_MOUNTS_POOL);
+    if (strcmp(mounted.type, MRMR_MOUNTS_POOL) != 0)
+        return mrmr_mounts_hint(
+            mrmr_err_path(
+                mrmr_fail(MRMR_INVALID, "a file system of type %s is mounted there, and no pool",
+                    mounted.type),
+                path),
+            "if it is not needed: umount", path);
+    if (geteuid() != 0 && mounted.user != getuid())
+        return mrmr_err_hint(
+            mrmr_err_path(mrmr_fail(MRMR_DENIED, "the user %lu mounted it", mounted.user), path),
+            "he can unmount it, and root");
+    return MRMR_OK;
+}
+
+static mrmr_err umount_busy(mrmr_err err)
+{
+    return mrmr_err_hint(err, "close what is open there, or say --lazy");
+}
+
 /* As a user; what fusermount3 has to say goes to stderr. */
-static mrmr_err umount_by_helper(const char *dir, bool lazy)
+static mrmr_err umount_by_helper(const char *path, bool lazy)
 {
     int status = 0;
     pid_t child = fork();
     if (child == 0) {
         if (lazy)
-            execlp("fusermount3", "fusermount3", "-u", "-z", "--", dir, (char *)NULL);
+            execlp("fusermount3", "fusermount3", "-u", "-z", "--", path, (char *)NULL);
         else
-            execlp("fusermount3", "fusermount3", "-u", "--", dir, (char *)NULL);
+            execlp("fusermount3", "fusermount3", "-u", "--", path, (char *)NULL);
         _exit(127);
     }
     while (child > 0 && waitpid(child, &status, 0) < 0)
         if (errno != EINTR)
-            return mrmr_fail_errno(errno, "umount", dir);
+            return mrmr_fail_errno(errno, "umount", path);
     if (child < 0)
-        return mrmr_fail_errno(errno, "umount", dir);
+        return mrmr_fail_errno(errno, "umount", path);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return MRMR_OK;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
         return mrmr_err_hint(
             mrmr_fail(MRMR_UNSUPPORTED, "fusermount3 is missing"), "install the package fuse3");
-    return mrmr_err_hint(mrmr_err_path(mrmr_fail(MRMR_BUSY, "it was not unmounted"), dir),
-        "close what is open there, or say --lazy");
+    return umount_busy(mrmr_err_path(mrmr_fail(MRMR_BUSY, "it was not unmounted"), path));
 }
 
 static mrmr_err umount_run(struct cmd_call *call)
 {
-    const char *dir = call->arg[0];
+    mrmr_autofree char *path = NULL;
     bool lazy = cmd_flag(call, "lazy");
+    MRMR_TRY(mrmr_mounts_path(call->arg[0], "umount", &path));
+    MRMR_TRY(umount_check(path));
     if (geteuid() != 0)
-        return umount_by_helper(dir, lazy);
-    if (umount2(dir, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
+        return umount_by_helper(path, lazy);
+    if (umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
         return MRMR_OK;
     int why = errno;
-    mrmr_err err = mrmr_fail_errno(why, "umount", dir);
-    if (why == EINVAL)
-        return mrmr_err_hint(err, "nothing is mounted there");
-    return why == EBUSY ? mrmr_err_hint(err, "close what is open there, or say --lazy") : err;
+    mrmr_err err = mrmr_fail_errno(why, "umount", path);
+    return why == EBUSY ? umount_busy(err) : err;
 }
 
 const struct cmd cmd_umount = {
     .name = "umount",
     .args = "DIR",
     .summary = "take a mounted pool down",
-    .text = "Unmounts what mrmr mount mounted; the drives stay as they are.",
+    .text = "Unmounts what mrmr mount mounted, and nothing else; the drives stay as they are.",
     .least = 1,
     .most = 1,
     .options = {{"lazy", 'z', NULL,

@@ -346,9 +346,9 @@ def test_room_is_what_status_says(world):
 def test_mounting_where_it_cannot_be(world):
     """Each refusal names the thing and the next step, and leaves nothing mounted."""
     mrmr, folder = world.mrmr, world.mrmr.folder
-    world.mount = world.make_mount()
+    world.mount = world.make_mount("a m")
     said = mrmr.run("mount", world.mount.point, code=1).stderr
-    assert "mounted" in said and "mrmr umount" in said
+    assert "mounted" in said and "mrmr umount '%s'" % world.mount.point in said
     (folder / "full").mkdir()
     (folder / "full" / "x").write_text("")
     assert "not empty" in mrmr.run("mount", folder / "full", code=1).stderr
@@ -369,8 +369,26 @@ def test_mounting_where_it_cannot_be(world):
     busy = os.open(world.at(), os.O_RDONLY)
     assert "lazy" in mrmr.run("umount", world.mount.point, code=1).stderr
     os.close(busy)
-    mrmr.run("umount", world.mount.point)
+    os.symlink(world.mount.point, folder / "a link")
+    mrmr.run("umount", folder / "a link")
     assert world.mount.process.wait(60) == 0
+
+
+def test_only_a_pool_is_unmounted(mrmr, tmp_path):
+    """What is no pool's stays, and is named; so is what is not there."""
+    need_fuse()
+    other = tmp_path / "other"
+    other.mkdir()
+    assert "nothing is mounted" in mrmr.run("umount", other, code=1).stderr
+    assert "No such file" in mrmr.run("umount", tmp_path / "nowhere", code=1).stderr
+    subprocess.run(["mount", "-t", "tmpfs", "none", other], check=True)
+    try:
+        for options in ([], ["--lazy"]):
+            said = mrmr.run("umount", *options, other, code=1).stderr
+            assert "tmpfs" in said and "umount %s" % other in said, said
+            assert os.path.ismount(other)
+    finally:
+        subprocess.run(["umount", "-l", other], capture_output=True)
 
 
 def test_in_the_background_and_from_fstab(world):

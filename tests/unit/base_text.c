@@ -261,6 +261,25 @@ static void a_terminal_sees_no_control_characters(void **state)
     assert_string_equal(b.data, "a\\x1b[2J\\\\\xc3\xa9\\xff\\x7f\\xc2\\x9b");
 }
 
+static void a_shell_takes_it_for_one_word(void **state)
+{
+    static const char *const words[][2] = {
+        {"/mnt/pool-1.a_b", "/mnt/pool-1.a_b"},
+        {"", "''"},
+        {"a b", "'a b'"},
+        {"it's", "'it'\\''s'"},
+        {"$HOME`x`\\", "'$HOME`x`\\'"},
+        {"~", "'~'"},
+    };
+    mrmr_autobytes struct mrmr_bytes b = MRMR_BYTES_INIT;
+    (void)state;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        mrmr_bytes_clear(&b);
+        assert_ok(mrmr_text_shell(&b, words[i][0]));
+        assert_string_equal(b.data, words[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +297,7 @@ int main(void)
         cmocka_unit_test(json_escapes_what_json_must),
         cmocka_unit_test(json_and_terminal_text_are_utf8_whatever_comes),
         cmocka_unit_test(a_terminal_sees_no_control_characters),
+        cmocka_unit_test(a_shell_takes_it_for_one_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,6 +58,7 @@ struct mfs_options {
     char *pool;       /* its folder; owned */
     char *mountpoint; /* as it was given; owned */
     bool foreground, verbose, passthrough;
+    bool fake;             /* only look whether it could be mounted */
     struct fuse_args args; /* for libfuse; owned */
 };
 /* From the command's own arguments, or from mount(8)'s: SOURCE DIR -o … . MRMR_INVALID, told on
@@ -68,12 +69,15 @@ void mfs_options_free(struct mfs_options *options);
 /* --- mountpoint.c --- */
 
 /* The folder, canonical (free()): empty, not mounted on by us, not inside a drive of the pool or
- * its folder, and by a user who may mount. What a dead mount left there is cleared away. */
+ * its folder, and by a user who may mount. What a dead mount left there is cleared away. For a fake one
+ * nothing is, and a pool may be mounted there: it is what is rehearsed. */
 mrmr_err mfs_mountpoint_check(
     struct pool *pool, const struct mfs_options *options, char **ret_path);
 
 /* --- session.c --- */
 
+/* libfuse takes the options. */
+mrmr_err mfs_session_check(struct mfs_options *options);
 /* Mount, call ready, serve until it is unmounted or a signal comes. */
 mrmr_err mfs_session_run(struct mfs *mfs, struct mfs_options *options, const char *mountpoint,
     void (*ready)(void *arg), void *arg);

@@ -130,6 +130,22 @@ static mrmr_err mount_run(struct mfs_options *options)
     return err ? mrmr_story_restore(&story) : MRMR_OK;
 }
 
+/* All but the mounting. */
+static mrmr_err mount_rehearse(struct mfs_options *options)
+{
+    mrmr_autofree char *mountpoint = NULL;
+    struct pool *pool = NULL;
+    struct mrmr_story story;
+    if (options->passthrough)
+        MRMR_TRY(mfs_direct_check());
+    MRMR_TRY(mfs_session_check(options));
+    MRMR_TRY(pool_open(options->pool, POOL_LOOK, "mount", &pool));
+    mrmr_err err = mfs_mountpoint_check(pool, options, &mountpoint);
+    mrmr_story_save(&story);
+    pool_close(pool);
+    return err ? mrmr_story_restore(&story) : MRMR_OK;
+}
+
 int main(int argc, char **argv)
 {
     struct mfs_options options = {.pool = NULL, .args = FUSE_ARGS_INIT(0, NULL)};
@@ -148,7 +164,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     mrmr_log_set(log_line, NULL, options.verbose ? MRMR_LOG_DEBUG : MRMR_LOG_WARN);
-    mrmr_err err = done ? MRMR_OK : mount_run(&options);
+    mrmr_err err = done ? MRMR_OK : options.fake ? mount_rehearse(&options) : mount_run(&options);
     if (err)
         tell_story();
     mfs_options_free(&options);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Arguments: of the command (`mrmr-mount --pool DIR MOUNTPOINT`), and of mount(8), which calls a
- * helper as `mount.fuse.mrmr SOURCE MOUNTPOINT -o …`; SOURCE is the pool's folder, and everything
- * that only /etc/fstab understands is dropped.
+ * helper as `mount.fuse.mrmr SOURCE MOUNTPOINT [-sfnv] -o …`; SOURCE is the pool's folder, and everything
+ * that only /etc/fstab understands is dropped. -f of mount(8) is a rehearsal, by which people try their
+ * fstab; only the command's own means the foreground.
  */
 #include "fuse/mfs.h"
 
@@ -11,18 +12,26 @@
 #include <string.h>
 
 static const char usage[] = "usage: mrmr-mount --pool FOLDER [-f] [-v] MOUNTPOINT [-o OPTIONS]\n"
-                            "       mount -t fuse.mrmr FOLDER MOUNTPOINT [-o OPTIONS]\n"
+                            "       mount -t fuse.mrmr [-f] FOLDER MOUNTPOINT [-o OPTIONS]\n"
                             "mrmr mount finds the pool's folder by itself.\n";
 
-/* What belongs to fstab and mount(8) alone. */
+/* What belongs to fstab and mount(8) alone, and what changes nothing here: access times are the drives'
+ * own affair, and the kernel leaves them alone in a FUSE file system. */
 static bool only_for_fstab(const char *option)
 {
     static const char *const words[] = {"defaults", "auto", "noauto", "user", "nouser", "users",
-        "owner", "group", "nofail", "_netdev", "rw"};
+        "nousers", "owner", "noowner", "group", "nogroup", "nofail", "_netdev", "rw", "silent",
+        "loud", "mand", "nomand", "atime", "noatime", "diratime", "nodiratime", "relatime",
+        "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime", "iversion",
+        "noiversion"};
+    static const char *const begins[] = {"x-", "X-", "comment=", "user=", "uhelper=", "helper="};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(option, words[i]) == 0)
             return true;
-    return strncmp(option, "x-", 2) == 0 || strncmp(option, "comment=", 8) == 0;
+    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+        if (strncmp(option, begins[i], strlen(begins[i])) == 0)
+            return true;
+    return false;
 }
 
 static mrmr_err add(struct mfs_options *options, const char *option)
@@ -47,6 +56,9 @@ static const char no_writeback[] = "writeback is refused: with it the kernel tru
                                    "without it (for writing at the speed "
                                    "of the drive there is passthrough)";
 
+static const char no_remount[] = "a mounted pool keeps its options: unmount it, and mount it anew "
+                                 "with others";
+
 static bool is_writeback(const char *option)
 {
     return strcmp(option, "writeback") == 0 || strcmp(option, "writeback_cache") == 0;
@@ -67,6 +79,8 @@ static mrmr_err add_list(struct mfs_options *options, const char *list)
         list += n + (list[n] == ',');
         if (is_writeback(option))
             return usage_failed(no_writeback);
+        if (strcmp(option, "remount") == 0)
+            return usage_failed(no_remount);
         if (strcmp(option, "passthrough") == 0)
             options->passthrough = true;
         else if (*option && !only_for_fstab(option))
@@ -101,6 +115,8 @@ static mrmr_err keep(char **to, const char *value)
     return (*to = strdup(value)) ? MRMR_OK : mrmr_nomem();
 }
 
+enum { FOREGROUND = 256 }; /* the long option: no letter */
+
 static mrmr_err parse_option(struct mfs_options *options, int c, bool *ret_done)
 {
     switch (c) {
@@ -108,8 +124,10 @@ static mrmr_err parse_option(struct mfs_options *options, int c, bool *ret_done)
         return keep(&options->pool, optarg);
     case 'o':
         return add_list(options, optarg);
-    case 'f':
+    case 'f': /* or what mount(8) means by it: parse_words */
+    case FOREGROUND:
         options->foreground = true;
+        options->fake = c == 'f';
         return MRMR_OK;
     case 'v':
         options->verbose = true;
@@ -131,7 +149,9 @@ static mrmr_err parse_option(struct mfs_options *options, int c, bool *ret_done)
 
 static mrmr_err parse_words(struct mfs_options *options, int n, char **word)
 {
-    if (n == 2 && !options->pool)
+    const bool helper = n == 2 && !options->pool; /* mount(8)'s */
+    options->fake = options->fake && helper;
+    if (helper)
         MRMR_TRY(keep(&options->pool, *word));
     else if (n != 1)
         return usage_failed("say where to mount it");
@@ -150,7 +170,7 @@ mrmr_err mfs_options_parse(int argc, char **argv, struct mfs_options *options, b
 {
     static const struct option longs[] = {
         {"pool", required_argument, NULL, 'p'},
-        {"foreground", no_argument, NULL, 'f'},
+        {"foreground", no_argument, NULL, FOREGROUND},
         {"verbose", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},

@@ -14,15 +14,20 @@ enum { THREADS_MOST = 64, THREADS_IDLE = 16 };
 /* What libfuse said last, for the story of a mount that failed. */
 static char fuse_words[256];
 
+/* libfuse says some of its lines piece by piece. */
 __attribute__((format(printf, 2, 0))) static void fuse_said(
     enum fuse_log_level level, const char *fmt, va_list args)
 {
-    char line[sizeof fuse_words];
-    vsnprintf(line, sizeof line, fmt, args);
+    static _Thread_local char line[sizeof fuse_words];
+    const size_t used = strlen(line), said = strlen(fmt);
+    vsnprintf(line + used, sizeof line - used, fmt, args);
     line[strcspn(line, "\n")] = '\0';
     if (level <= FUSE_LOG_ERR)
         memcpy(fuse_words, line, sizeof line);
+    if (!said || fmt[said - 1] != '\n')
+        return;
     mrmr_log(level <= FUSE_LOG_ERR ? MRMR_LOG_INFO : MRMR_LOG_DEBUG, "%s", line);
+    line[0] = '\0';
 }
 
 static mrmr_err session_serve(struct mfs *mfs)
@@ -48,14 +53,30 @@ static mrmr_err session_mount(struct mfs *mfs, const char *mountpoint)
         mountpoint);
 }
 
+static mrmr_err session_new(
+    struct mfs *mfs, struct mfs_options *options, struct fuse_session **ret_session)
+{
+    fuse_set_log_func(fuse_said);
+    *ret_session = fuse_session_new(&options->args, &mfs_ops, sizeof mfs_ops, mfs);
+    return *ret_session ? MRMR_OK
+                        : mrmr_err_hint(mrmr_fail(MRMR_INVALID, "libfuse refuses the options: %s",
+                                            fuse_words),
+                              "those that are known: man 8 mount.fuse3, and MOUNT in man 1 mrmr");
+}
+
+mrmr_err mfs_session_check(struct mfs_options *options)
+{
+    struct fuse_session *session;
+    MRMR_TRY(session_new(NULL, options, &session));
+    fuse_session_destroy(session);
+    return MRMR_OK;
+}
+
 mrmr_err mfs_session_run(struct mfs *mfs, struct mfs_options *options, const char *mountpoint,
     void (*ready)(void *arg), void *arg)
 {
-    fuse_set_log_func(fuse_said);
-    struct fuse_session *session = fuse_session_new(&options->args, &mfs_ops, sizeof mfs_ops, mfs);
-    if (!session)
-        return mrmr_err_hint(mrmr_fail(MRMR_INVALID, "libfuse refuses the options: %s", fuse_words),
-            "see: mrmr mount --help");
+    struct fuse_session *session;
+    MRMR_TRY(session_new(mfs, options, &session));
     mrmr_err err = fuse_set_signal_handlers(session) == 0
                        ? MRMR_OK
                        : mrmr_fail(MRMR_INTERNAL, "signals cannot be handled");

@@ -362,6 +362,7 @@ def test_mounting_where_it_cannot_be(world):
     for word in (mrmr.dir, world.mount.point, "process %d" % world.mount.process.pid, "mrmr umount %s" % world.mount.point):
         assert str(word) in said, said
     assert mrmr.run("mount", "-o", "no_such_option=1", folder / "m2", code=1).stderr
+    assert "unmount it" in mrmr.run("mount", "-o", "remount,ro", folder / "m2", code=2).stderr
     assert mrmr.run("--pool", folder / "no pool", "mount", folder / "m2", code=1).stderr
     for name in ("full", "nowhere", "file", "m2"):
         assert not is_mounted(folder / name)
@@ -372,6 +373,8 @@ def test_mounting_where_it_cannot_be(world):
     os.symlink(world.mount.point, folder / "a link")
     mrmr.run("umount", folder / "a link")
     assert world.mount.process.wait(60) == 0
+    said = mrmr.run("mount", "-o", "noexec,no_such_option=1", folder / "m2", code=1).stderr
+    assert "unknown option(s): `-o no_such_option=1';" in said and "--help" not in said, said
 
 
 def test_only_a_pool_is_unmounted(mrmr, tmp_path):
@@ -401,9 +404,25 @@ def test_in_the_background_and_from_fstab(world):
         assert (point / "one").read_bytes() == b"1"
         mrmr.run("umount", point)
         assert not is_mounted(point)
-        helper = os.path.join(os.path.dirname(mrmr.bin), "mrmr-mount")
-        subprocess.run([helper, mrmr.dir, point, "-o", "defaults,nofail,noexec,x-systemd.automount,_netdev"], check=True,
-                       timeout=60, stdin=subprocess.DEVNULL)
+        options = ("defaults,nofail,noexec,x-systemd.automount,_netdev,relatime,noatime,nodiratime,strictatime,lazytime,iversion,silent,"
+                   "user=somebody,uhelper=some")
+
+        def helper(*more, pool=mrmr.dir, code=0):
+            done = subprocess.run([os.path.join(os.path.dirname(mrmr.bin), "mrmr-mount"), pool, point, *more], capture_output=True,
+                                  text=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
+            assert done.returncode == code, done.stderr
+            return done.stderr
+        # A rehearsal, as of `mount -fav`: nothing is mounted, and what would not go well is told.
+        helper("-fv", "-o", options)
+        assert "no pool" in helper("-f", pool=world.on("red"), code=1)
+        assert "no_such" in helper("-f", "-o", "no_such", code=1)
+        (point / "x").write_bytes(b"")
+        assert "not empty" in helper("-f", code=1)
+        (point / "x").unlink()
+        assert not is_mounted(point)
+        helper("-o", options)
+        assert (point / "one").read_bytes() == b"1"
+        helper("-f", "-o", options)
         assert (point / "one").read_bytes() == b"1"
     finally:
         subprocess.run(["umount", "-l", point], capture_output=True)

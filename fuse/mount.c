@@ -92,6 +92,22 @@ static void mount_ready(void *arg)
 
 /* --- the mount --- */
 
+/* Whoever mounts is told which drives are not there before the first of their files comes slowly, or not at
+ * all. */
+static mrmr_err tell_missing(struct pool *pool)
+{
+    mrmr_autofree struct pool_drive_view *views = NULL;
+    size_t n = 0;
+    MRMR_TRY(pool_drives(pool, &views, &n));
+    for (size_t i = 0; i < n; i++)
+        if (views[i].presence != POOL_PRESENT)
+            mrmr_log(MRMR_LOG_WARN, "drive %s: %s%s", views[i].name, views[i].why,
+                views[i].presence == POOL_DIVERGED
+                    ? ""
+                    : "; until then what is protected of its files is read by reconstruction");
+    return MRMR_OK;
+}
+
 static mrmr_err mount_in(
     struct pool *pool, struct mfs_options *options, struct mfs_watchdog *dog, int *pipe)
 {
@@ -100,6 +116,7 @@ static mrmr_err mount_in(
     struct pool_tree_events events = mfs_events;
     events.arg = &mfs;
     MRMR_TRY(mfs_mountpoint_check(pool, options, &mountpoint));
+    MRMR_TRY(tell_missing(pool));
     MRMR_TRY(pool_tree_open(pool, &events, &mfs.tree));
     mrmr_err err = options->passthrough ? pool_tree_direct(mfs.tree) : MRMR_OK;
     if (!err)

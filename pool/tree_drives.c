@@ -222,7 +222,7 @@ static void *coming_run(void *arg)
     struct tree_coming *coming = arg;
     if (tree_gone_return(coming->drive)) {
         is_changed(coming->drive);
-        mrmr_log(MRMR_LOG_INFO, "drive %s: it is back", coming->drive->drive->meta.name);
+        mrmr_log(MRMR_LOG_WARN, "drive %s: it is in service", coming->drive->drive->meta.name);
     }
     atomic_store(&coming->done, true);
     return NULL;

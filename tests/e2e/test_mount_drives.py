@@ -112,6 +112,11 @@ def test_missing_from_the_start(world):
     world.drives["red"].umount()
     world.drives["green"].umount()
     world.mount.start()
+    told = world.mount.log.read_text().splitlines()
+    for name, drive in world.drives.items():
+        about = [line for line in told if line.startswith("mrmr: drive %s: " % name)]
+        assert len(about) == (name in ("red", "green")), told
+        assert all(drive.root in line and "nothing is mounted" in line and "by reconstruction" in line for line in about), told
     assert differences(before, record(world.at())) == []
     world.all_there()
     # Reading in pieces, out of order, through a mapping of the page cache.
@@ -131,6 +136,7 @@ def test_missing_from_the_start(world):
     world.content.update({"shared/new": b"meanwhile", "shared/newer": b"on the drive that was away"})
     until(lambda: "newer" in os.listdir(world.at("shared")))
     world.all_there()
+    until(lambda: all("drive %s: it is in service\n" % name in world.mount.log.read_text() for name in ("red", "green")))
 
 
 def test_changes_while_a_drive_is_away(world):

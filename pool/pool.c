@@ -270,6 +270,11 @@ mrmr_err pool_open(
     return MRMR_OK;
 }
 
+const char *pool_home(const struct pool *pool)
+{
+    return pool->dir;
+}
+
 void pool_close(struct pool *pool)
 {
     if (!pool)

@@ -44,6 +44,7 @@ mrmr_err pool_open(
     const char *dir, enum pool_access access, const char *who, struct pool **ret_pool);
 /* Detaches the drives that were attached. NULL-safe. */
 void pool_close(struct pool *pool);
+const char *pool_home(const struct pool *pool); /* as it was given to pool_open */
 
 /* --- Jobs --- */
 

@@ -84,8 +84,8 @@ typedef mrmr_err (*cmd_pool_fn)(struct cmd_call *call, struct pool *pool);
 /* Opens the pool, runs fn and closes it; the story is fn's. */
 mrmr_err cmd_with_pool(struct cmd_call *call, enum pool_access access, cmd_pool_fn fn);
 
-/* A path that a person gave, as a path of the pool: of an absolute path below a drive's root, what
- * follows the root; else the path itself. Without leading, trailing and doubled '/' or ".". Appends
+/* A path that a person gave, as a path of the pool: of an absolute path below a drive's root, or
+ * below where this pool is mounted, what follows that; else the path itself. Without leading, trailing and doubled '/' or ".". Appends
  * to path. */
 mrmr_err cmd_pool_path(struct pool *pool, const char *given, struct mrmr_bytes *path);
 
@@ -102,7 +102,8 @@ void cmd_print_looks(const struct cmd_call *call);
 void cmd_json_looks(const struct cmd_call *call, struct mrmr_json *json);
 
 /* For the text of commands that take one. */
-#define CMD_PATH_TEXT "PATH is one of the pool, or an absolute one below a drive's root."
+#define CMD_PATH_TEXT                                                                              \
+    "PATH is one of the pool, or an absolute one below a drive's root or the mount."
 
 /* Used by several commands: what a sync did. err: what the job ended with. */
 mrmr_err cmd_tell_sync(

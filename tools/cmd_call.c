@@ -2,6 +2,7 @@
 #include "tools/cmd.h"
 
 #include "base/cleanup.h"
+#include "base/mounts.h"
 #include "base/text.h"
 #include "tools/mrmr_print.h"
 #include "tools/mrmr_screen.h"
@@ -123,6 +124,28 @@ static const char *path_below_a_drive(
     return NULL;
 }
 
+struct mounts_pass {
+    const char *pool; /* its folder, as a mount names it */
+    const char *path, *below;
+};
+
+static void mounts_pass(const struct mrmr_mount *mount, void *arg)
+{
+    struct mounts_pass *pass = arg;
+    if (strcmp(mount->type, MRMR_MOUNTS_POOL) != 0 || strcmp(mount->source, pass->pool) != 0)
+        return;
+    const char *below = path_below(pass->path, mount->point);
+    pass->below = below ? below : pass->below;
+}
+
+/* Without /proc no mount is known. */
+static const char *path_below_a_mount(const struct pool *pool, const char *path)
+{
+    mrmr_autofree char *folder = realpath(pool_home(pool), NULL);
+    struct mounts_pass pass = {.pool = folder, .path = path};
+    return folder && !mrmr_mounts_each(mounts_pass, &pass) ? pass.below : NULL;
+}
+
 /* The path with the symlinks of its folder resolved; the last name is the entry itself, which may
  * be a link or gone. free(); NULL if there is no such folder. */
 static char *path_resolved(const char *path)
@@ -161,10 +184,14 @@ mrmr_err cmd_pool_path(struct pool *pool, const char *given, struct mrmr_bytes *
         return path_normalised(given, path);
     MRMR_TRY(pool_drives(pool, &views, &n));
     const char *below = path_below_a_drive(views, n, given);
+    if (!below)
+        below = path_below_a_mount(pool, given);
     if (below)
         return path_normalised(below, path);
     mrmr_autofree char *resolved = path_resolved(given);
     below = resolved ? path_below_a_drive(views, n, resolved) : NULL;
+    if (resolved && !below)
+        below = path_below_a_mount(pool, resolved);
     return path_normalised(below ? below : given, path);
 }
 

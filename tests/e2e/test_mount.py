@@ -311,6 +311,12 @@ def test_what_the_pool_says_of_a_file(world):
         return os.getxattr(world.at(path), "user.mrmr." + what).decode()
     assert [said("one", what) for what in ("drive", "protection", "exposed", "version")] == ["red", "survives 1", "0", "1"]
     assert said("f", "drive") == "blue" and set(said("", "drive").split()) == set(world.drives)
+    # The commands take the paths that people complete in the mount.
+    os.symlink(world.mount.point, world.mrmr.folder / "link")
+    for path in (world.at("f/three"), world.mrmr.folder / "link/f/three"):
+        assert [copy["drive"] for copy in world.mrmr.json("where", path)["copies"]] == ["blue"]
+        assert world.mrmr.run("cat", path).stdout == "3" * 100_000
+    assert "one" in world.mrmr.run("ls", world.at()).stdout
     world.write("red", "new", b"12345")
     world.shows("new", b"12345")
     assert said("new", "exposed") == "5" and "exposed" in said("new", "protection")

@@ -145,6 +145,9 @@ double mfs_seconds(int64_t keep);
 void mfs_entry(const struct pool_attr *attr, struct fuse_entry_param *ret_entry);
 /* A new or further name; the node is let go of again if nobody hears of it. */
 void mfs_reply_entry(fuse_req_t req, mrmr_err err, const struct pool_attr *attr);
+/* Adds to the story of what will be logged what was done to which node, or to this name in it (NULL: to
+ * itself). Returns err. */
+mrmr_err mfs_of(fuse_req_t req, mrmr_err err, const char *op, fuse_ino_t node, const char *name);
 /* The error of this thread's last failure; what is no ordinary answer is logged. */
 void mfs_reply_failed(fuse_req_t req, mrmr_err err);
 /* The same of a node: one that is absent had a name a moment ago, and the kernel looks again. */

@@ -56,7 +56,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t folder, const char *name)
     else if (err == MRMR_ABSENT && keep)
         entry.entry_timeout = mfs_seconds(keep);
     else
-        return mfs_reply_failed(req, err);
+        return mfs_reply_failed(req, mfs_of(req, err, "look up", folder, name));
     if (fuse_reply_entry(req, &entry) && !err) /* it was interrupted: nobody holds it */
         pool_tree_forget(mfs_tree(req), attr.node, 1);
 }
@@ -81,7 +81,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *f
     mrmr_err err = pool_tree_attr(mfs_tree(req), node, &attr);
     (void)fi;
     if (err)
-        return mfs_reply_stale(req, err);
+        return mfs_reply_stale(req, mfs_of(req, err, "stat", node, NULL));
     mfs_stat(&attr, &st);
     fuse_reply_attr(req, &st, mfs_seconds(attr.keep));
 }
@@ -91,7 +91,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t node)
     mrmr_autobytes struct mrmr_bytes target = MRMR_BYTES_INIT;
     mrmr_err err = pool_tree_readlink(mfs_tree(req), node, &target);
     if (err)
-        return mfs_reply_stale(req, err);
+        return mfs_reply_stale(req, mfs_of(req, err, "read link", node, NULL));
     fuse_reply_readlink(req, target.data);
 }
 
@@ -158,7 +158,7 @@ static void read_folder(fuse_req_t req, fuse_ino_t folder, size_t size, off_t of
         err = pool_tree_list(
             mfs_tree(req), folder, place <= PLACE_DOTS ? 0 : place, plus, fill_entry, &filling);
     if (err && !filling.used) /* else it is told where these end */
-        return mfs_reply_failed(req, err);
+        return mfs_reply_failed(req, mfs_of(req, err, "list", folder, NULL));
     fuse_reply_buf(req, buf, filling.used);
 }
 
@@ -170,7 +170,7 @@ static void op_opendir(fuse_req_t req, fuse_ino_t folder, struct fuse_file_info 
     if (!err)
         err = pool_tree_folder_open(mfs_tree(req), folder, &open);
     if (err)
-        return mfs_reply_stale(req, err);
+        return mfs_reply_stale(req, mfs_of(req, err, "list", folder, NULL));
     fi->fh = (uintptr_t)open;
     /* The kernel keeps the list as long as events tell of changes. */
     fi->cache_readdir = fi->keep_cache = version != 0;
@@ -208,7 +208,7 @@ static void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
     bool same = false, writing = (fi->flags & O_ACCMODE) != O_RDONLY;
     mrmr_err err = pool_tree_file_open(mfs_tree(req), node, writing, &file, &same);
     if (err)
-        return mfs_reply_stale(req, err);
+        return mfs_reply_stale(req, mfs_of(req, err, "open", node, NULL));
     if (writing)
         mfs_act_as_caller(req, file);
     fi->fh = (uintptr_t)file;
@@ -230,11 +230,10 @@ static void op_read(
 {
     mrmr_autofree char *buf = malloc(size ? size : 1);
     size_t got = 0;
-    (void)node;
     mrmr_err err =
         buf ? pool_tree_file_read(mfs_file(fi), (uint64_t)off, buf, size, &got) : mrmr_nomem();
     if (err)
-        return mfs_reply_failed(req, err);
+        return mfs_reply_failed(req, mfs_of(req, err, "read", node, NULL));
     fuse_reply_buf(req, buf, got);
 }
 
@@ -296,7 +295,7 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_
     if (err == MRMR_ABSENT)
         fuse_reply_err(req, ENODATA);
     else if (err)
-        mfs_reply_failed(req, err);
+        mfs_reply_failed(req, mfs_of(req, err, "read attributes", node, NULL));
     else
         reply_value(req, &value, size);
 }
@@ -313,7 +312,7 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t node, size_t size)
     mrmr_autobytes struct mrmr_bytes names = MRMR_BYTES_INIT;
     mrmr_err err = pool_tree_xattrs(mfs_tree(req), node, add_name, &names);
     if (err)
-        return mfs_reply_failed(req, err);
+        return mfs_reply_failed(req, mfs_of(req, err, "read attributes", node, NULL));
     reply_value(req, &names, size);
 }
 

@@ -42,7 +42,7 @@ static void make(fuse_req_t req, fuse_ino_t folder, const char *name, const stru
     if (!err)
         err = pool_tree_make(mfs_tree(req), &who.caller, folder, name, what, &attr);
     mfs_caller_free(&who);
-    mfs_reply_entry(req, err, &attr);
+    mfs_reply_entry(req, mfs_of(req, err, "make", folder, name), &attr);
 }
 
 void mfs_mknod(fuse_req_t req, fuse_ino_t folder, const char *name, mode_t mode, dev_t rdev)
@@ -104,7 +104,7 @@ void mfs_create(
         fuse_reply_err(req, ESTALE);
         return;
     }
-    reply_created(req, err, &attr, file, fi);
+    reply_created(req, mfs_of(req, err, "make", folder, name), &attr, file, fi);
 }
 
 void mfs_tmpfile(fuse_req_t req, fuse_ino_t folder, mode_t mode, struct fuse_file_info *fi)
@@ -117,7 +117,7 @@ void mfs_tmpfile(fuse_req_t req, fuse_ino_t folder, mode_t mode, struct fuse_fil
         err = pool_tree_create_unnamed(
             mfs_tree(req), &who.caller, folder, mode & 07777, &attr, &file);
     mfs_caller_free(&who);
-    reply_created(req, err, &attr, file, fi);
+    reply_created(req, mfs_of(req, err, "make a file in", folder, NULL), &attr, file, fi);
 }
 
 void mfs_link(fuse_req_t req, fuse_ino_t node, fuse_ino_t folder, const char *name)
@@ -128,7 +128,7 @@ void mfs_link(fuse_req_t req, fuse_ino_t node, fuse_ino_t folder, const char *na
     if (!err)
         err = pool_tree_link(mfs_tree(req), &who.caller, node, folder, name, &attr);
     mfs_caller_free(&who);
-    mfs_reply_entry(req, err, &attr);
+    mfs_reply_entry(req, mfs_of(req, err, "link", folder, name), &attr);
 }
 
 void mfs_unlink(fuse_req_t req, fuse_ino_t folder, const char *name)
@@ -138,7 +138,7 @@ void mfs_unlink(fuse_req_t req, fuse_ino_t folder, const char *name)
     if (!err)
         err = pool_tree_unlink(mfs_tree(req), &who.caller, folder, name);
     mfs_caller_free(&who);
-    mfs_reply_done(req, err);
+    mfs_reply_done(req, mfs_of(req, err, "remove", folder, name));
 }
 
 void mfs_rmdir(fuse_req_t req, fuse_ino_t folder, const char *name)
@@ -148,7 +148,7 @@ void mfs_rmdir(fuse_req_t req, fuse_ino_t folder, const char *name)
     if (!err)
         err = pool_tree_rmdir(mfs_tree(req), &who.caller, folder, name);
     mfs_caller_free(&who);
-    mfs_reply_done(req, err);
+    mfs_reply_done(req, mfs_of(req, err, "remove", folder, name));
 }
 
 void mfs_rename(fuse_req_t req, fuse_ino_t folder, const char *name, fuse_ino_t to_folder,
@@ -165,7 +165,7 @@ void mfs_rename(fuse_req_t req, fuse_ino_t folder, const char *name, fuse_ino_t 
     if (!err)
         err = pool_tree_rename(mfs_tree(req), &who.caller, folder, name, to_folder, to_name, how);
     mfs_caller_free(&who);
-    mfs_reply_done(req, err);
+    mfs_reply_done(req, mfs_of(req, err, "rename", folder, name));
 }
 
 /* --- what a change of bytes costs --- */
@@ -262,7 +262,7 @@ void mfs_setattr(
             mfs_tree(req), NULL, node, fi && fi->fh ? mfs_file(fi) : NULL, set, &wanted, &attr);
     costs_end(&costs);
     if (err)
-        return mfs_reply_stale(req, err);
+        return mfs_reply_stale(req, mfs_of(req, err, "set attributes", node, NULL));
     mfs_stat(&attr, &now);
     fuse_reply_attr(req, &now, mfs_seconds(attr.keep));
 }
@@ -283,12 +283,12 @@ static mrmr_err xattr_set(fuse_req_t req, fuse_ino_t node, const char *name, con
     return err;
 }
 
-static void xattr_reply(fuse_req_t req, mrmr_err err)
+static void xattr_reply(fuse_req_t req, fuse_ino_t node, mrmr_err err)
 {
     if (err == MRMR_ABSENT)
         fuse_reply_err(req, ENODATA);
     else
-        mfs_reply_done(req, err);
+        mfs_reply_done(req, mfs_of(req, err, "set attributes", node, NULL));
 }
 
 void mfs_setxattr(
@@ -296,12 +296,12 @@ void mfs_setxattr(
 {
     unsigned how = (flags & XATTR_CREATE ? POOL_XATTR_CREATE : 0) |
                    (flags & XATTR_REPLACE ? POOL_XATTR_REPLACE : 0);
-    xattr_reply(req, xattr_set(req, node, name, value, size, how));
+    xattr_reply(req, node, xattr_set(req, node, name, value, size, how));
 }
 
 void mfs_removexattr(fuse_req_t req, fuse_ino_t node, const char *name)
 {
-    xattr_reply(req, xattr_set(req, node, name, NULL, 0, 0));
+    xattr_reply(req, node, xattr_set(req, node, name, NULL, 0, 0));
 }
 
 /* --- bytes --- */
@@ -326,7 +326,7 @@ void mfs_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size, of
         err = write_bytes(buf, size, off, fi);
     costs_end(&costs);
     if (err)
-        return mfs_reply_failed(req, err);
+        return mfs_reply_failed(req, mfs_of(req, err, "write", node, NULL));
     fuse_reply_write(req, size);
 }
 
@@ -352,7 +352,7 @@ void mfs_fallocate(
             err = pool_tree_file_range(
                 mfs_file(fi), ranges[i].range, (uint64_t)off, (uint64_t)length);
         costs_end(&costs);
-        return mfs_reply_done(req, err);
+        return mfs_reply_done(req, mfs_of(req, err, "allocate", node, NULL));
     }
     fuse_reply_err(req, EOPNOTSUPP);
 }
@@ -373,21 +373,19 @@ void mfs_copy_file_range(fuse_req_t req, fuse_ino_t node_in, off_t off_in,
     if (mrmr_class_of(err) == MRMR_CLASS_UNSUPPORTED)
         fuse_reply_err(req, EXDEV); /* the kernel copies by reading and writing */
     else if (err)
-        mfs_reply_failed(req, err);
+        mfs_reply_failed(req, mfs_of(req, err, "copy to", node_out, NULL));
     else
         fuse_reply_write(req, copied);
 }
 
 void mfs_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi)
 {
-    (void)node;
     (void)datasync;
-    mfs_reply_done(req, pool_tree_file_sync(mfs_file(fi)));
+    mfs_reply_done(req, mfs_of(req, pool_tree_file_sync(mfs_file(fi)), "sync", node, NULL));
 }
 
 void mfs_fsyncdir(fuse_req_t req, fuse_ino_t folder, int datasync, struct fuse_file_info *fi)
 {
     (void)datasync;
-    (void)folder;
-    mfs_reply_done(req, pool_tree_folder_sync(mfs_folder(fi)));
+    mfs_reply_done(req, mfs_of(req, pool_tree_folder_sync(mfs_folder(fi)), "sync", folder, NULL));
 }

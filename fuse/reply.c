@@ -80,13 +80,34 @@ static int errno_of(mrmr_err err)
     return told ? story->foreign : mrmr_err_to_errno(err);
 }
 
+/* It is no ordinary answer, and is logged. */
+static bool is_told(mrmr_err err)
+{
+    enum mrmr_class class = mrmr_class_of(err);
+    return class == MRMR_CLASS_UNAVAILABLE || class == MRMR_CLASS_CORRUPT ||
+           class == MRMR_CLASS_MEMORY || class == MRMR_CLASS_INTERNAL;
+}
+
+mrmr_err mfs_of(fuse_req_t req, mrmr_err err, const char *op, fuse_ino_t node, const char *name)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct mrmr_story story;
+    if (!is_told(err))
+        return err;
+    mrmr_story_save(&story);
+    bool known = !pool_tree_path(mfs_tree(req), node, &path) &&
+                 !mrmr_bytes_fmt(&path, "%s%s", name && path.size ? "/" : "", name ? name : "");
+    mrmr_story_restore(&story);
+    mrmr_err_op(err, op);
+    return known ? mrmr_err_path(err, path.data) : err;
+}
+
 void mfs_reply_failed(fuse_req_t req, mrmr_err err)
 {
     enum mrmr_class class = mrmr_class_of(err);
     if (err == MRMR_NO_DESCRIPTORS)
         mrmr_err_hint(err, "raise the mount's limit of open files (ulimit -n, LimitNOFILE=)");
-    if (class == MRMR_CLASS_UNAVAILABLE || class == MRMR_CLASS_CORRUPT ||
-        class == MRMR_CLASS_MEMORY || class == MRMR_CLASS_INTERNAL)
+    if (is_told(err))
         mrmr_log_story(MRMR_LOG_WARN, "answered with an error");
     /* ENODEV and ETIMEDOUT are not what programs look for when a disk fails. */
     bool silent = class == MRMR_CLASS_UNAVAILABLE || class == MRMR_CLASS_CORRUPT;

@@ -335,6 +335,8 @@ mrmr_err pool_tree_lookup(struct pool_tree *tree, uint64_t folder, const char *n
     struct pool_attr *ret_attr, int64_t *ret_keep);
 void pool_tree_forget(struct pool_tree *tree, uint64_t node, uint64_t times);
 mrmr_err pool_tree_attr(struct pool_tree *tree, uint64_t node, struct pool_attr *ret_attr);
+/* Appends a path that led to it last; no drive is asked. MRMR_ABSENT: none does any more. */
+mrmr_err pool_tree_path(struct pool_tree *tree, uint64_t node, struct mrmr_bytes *path);
 mrmr_err pool_tree_readlink(struct pool_tree *tree, uint64_t node, struct mrmr_bytes *target);
 /* Attributes of the file, without user.mrmr.*: those are asked for by name. */
 typedef mrmr_err (*pool_xattr_fn)(const char *name, const void *value, size_t size, void *arg);

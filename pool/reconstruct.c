@@ -15,7 +15,10 @@
 
 #include "parity/code.h"
 #include "pool/buffers.h"
+#include <stdio.h>
 #include <string.h>
+
+enum { AWAY_MOST = 8 };
 
 /* One range of a stripe, wanted of one block. */
 struct decode {
@@ -35,6 +38,9 @@ struct decode {
     unsigned nknown, nerased; /* erased_slot[0] is the target's */
     uint8_t *row[META_ROWS_MAX], row_index[META_ROWS_MAX];
     unsigned nrows;
+
+    int64_t away[AWAY_MOST]; /* drives that did not answer, for the story */
+    unsigned naway;
 };
 
 static mrmr_err leaf_check(
@@ -152,12 +158,25 @@ static mrmr_err decode_read_block(
     return MRMR_OK;
 }
 
+static void decode_away(struct decode *d, int64_t id, mrmr_err err)
+{
+    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE &&
+        pool_drive_readable(pool_drive_by_id(d->pool, id)))
+        return;
+    for (unsigned i = 0; i < d->naway; i++)
+        if (d->away[i] == id)
+            return;
+    if (d->naway < AWAY_MOST)
+        d->away[d->naway++] = id;
+}
+
 static mrmr_err decode_read_blocks(struct decode *d)
 {
     const struct meta_stripe *image = &d->view->image;
     for (size_t i = 0; i < image->blocks; i++) {
         const struct meta_block *block = &image->block[i];
         if (block->drive == d->extent->drive) {
+            decode_away(d, block->drive, MRMR_OK);
             d->erased_slot[d->nerased] = d->erased_slot[0];
             d->erased_slot[0] = block->slot;
             d->nerased++;
@@ -168,6 +187,7 @@ static mrmr_err decode_read_blocks(struct decode *d)
         if (mrmr_ran_short(err))
             return err;
         if (err) {
+            decode_away(d, block->drive, err);
             d->erased_slot[d->nerased++] = block->slot;
         } else {
             d->known[d->nknown] = buf;
@@ -215,6 +235,7 @@ static mrmr_err decode_read_rows_of(struct decode *d, bool intact)
             return mrmr_nomem();
         mrmr_err err = decode_read_row(d, image->row[i].index, buf);
         if (err) {
+            decode_away(d, image->row[i].drive, err);
             pool_buffers_put(d->pool->buffers, buf, META_LEAF);
             if (mrmr_ran_short(err))
                 return err;
@@ -227,15 +248,29 @@ static mrmr_err decode_read_rows_of(struct decode *d, bool intact)
     return MRMR_OK;
 }
 
+/* "; away: red, blue" */
+static const char *away_names(const struct decode *d, char *buf, size_t size)
+{
+    size_t n = 0;
+    buf[0] = '\0';
+    for (unsigned i = 0; i < d->naway && n < size; i++) {
+        const struct pool_drive *drive = pool_drive_by_id(d->pool, d->away[i]);
+        n += (size_t)snprintf(
+            buf + n, size - n, "%s%s", i ? ", " : "; away: ", drive ? drive->meta.name : "?");
+    }
+    return buf;
+}
+
 /* As many rows as there are erasures, of those that can be read. */
 static mrmr_err decode_read_rows(struct decode *d)
 {
+    char away[192];
     MRMR_TRY(decode_read_rows_of(d, true));
     MRMR_TRY(decode_read_rows_of(d, false));
     if (d->nrows < d->nerased)
         return mrmr_err_hint(
-            mrmr_fail(MRMR_LOST, "%u blocks are missing or changed and only %u rows can be read",
-                d->nerased, d->nrows),
+            mrmr_fail(MRMR_LOST, "%u blocks are missing or changed and only %u rows can be read%s",
+                d->nerased, d->nrows, away_names(d, away, sizeof away)),
             "bring back a drive that is away, or a row that was found damaged");
     return MRMR_OK;
 }

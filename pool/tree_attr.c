@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Extended attributes, the pool's own among them, and the tree's space.
+ * A node's path, its extended attributes, the pool's own among them, and the tree's space.
  *
  * user.mrmr.* are not in the list of a file's attributes: a copy of the file made elsewhere would
  * carry them along, and they would be wrong there.
@@ -18,6 +18,13 @@ static const int64_t space_keep =
     5 * MRMR_NS_PER_S; /* reckoning it takes seconds in a large pool */
 
 MRMR_DEFINE_AUTO(struct pool_margins, pool_margins_destroy);
+
+mrmr_err pool_tree_path(struct pool_tree *tree, uint64_t number, struct mrmr_bytes *path)
+{
+    mrmr_locked(&tree->lock);
+    const struct tree_node *node = tree_find_locked(tree, number);
+    return node ? tree_path_locked(node, path) : mrmr_fail(MRMR_ABSENT, NULL);
+}
 
 /* --- the file's own --- */
 

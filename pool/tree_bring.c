@@ -153,8 +153,9 @@ static mrmr_err copy_part(struct bringing *b, struct pool_tree_file *from, struc
     while (offset < end) {
         size_t got, size = end - offset < META_LEAF ? (size_t)(end - offset) : META_LEAF;
         MRMR_TRY(give_way(b));
-        MRMR_TRY(b->live ? pool_tree_file_read(from, offset, buf, size, &got)
-                         : tree_file_read_known(from, offset, buf, size, &got));
+        mrmr_err err = b->live ? pool_tree_file_read(from, offset, buf, size, &got)
+                               : tree_file_read_known(from, offset, buf, size, &got);
+        MRMR_TRY(mrmr_err_drive(err, b->tree->drive[b->from].drive->meta.name));
         if (!got)
             return MRMR_OK;
         MRMR_TRY(to_said(b, drv_file_write(to, offset, buf, got)));
@@ -505,6 +506,7 @@ static mrmr_err bring_once(
     *ret_gave_way = err && b.gave_way;
     leave_end(tree, node);
     tree_put(tree, b.folder);
+    mrmr_err_path(err, b.path.data);
     mrmr_bytes_free(&b.path);
     return err;
 }

@@ -52,6 +52,16 @@ class World:
         assert wrong == []
 
 
+def why_not_read(path):
+    """The error, or 0."""
+    try:
+        with open(path, "rb") as file:
+            file.read()
+        return 0
+    except OSError as error:
+        return error.errno
+
+
 def drop_caches():
     subprocess.run(["sync"], check=True)
     with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
@@ -137,6 +147,19 @@ def test_missing_from_the_start(world):
     until(lambda: "newer" in os.listdir(world.at("shared")))
     world.all_there()
     until(lambda: all("drive %s: it is in service\n" % name in world.mount.log.read_text() for name in ("red", "green")))
+    # One more is away than may be: whoever wants to know why something fails is told of what it is, and who could help.
+    world.mount.stop()
+    for name in ("red", "green", "blue"):
+        world.drives[name].umount()
+    world.mount.start()
+    before = len(world.mount.log.read_bytes())
+    path = next(path for path in sorted(world.content) if "grey" not in path and why_not_read(world.at(path)) == errno.EIO)
+    with pytest.raises(OSError) as failed:
+        os.rename(world.at(path), world.at(path + " moved"))
+    assert failed.value.errno == errno.EIO
+    told = world.mount.log.read_bytes()[before:].decode().splitlines()
+    for what in ("read '%s'" % path, "rename '%s'" % path):
+        assert any(what in line and all(name in line for name in ("red", "green", "blue")) for line in told), told
 
 
 def test_changes_while_a_drive_is_away(world):

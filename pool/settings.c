@@ -44,8 +44,9 @@ static const struct setting settings[] = {
     {"verify-reads", SETTING_SWITCH, 0, 1, 1, false, "off",
         "on: what is read through the mount is checked against its digest first; or off"},
     {"exclude", SETTING_TEXT, 0, 65536, 1, false, "",
-        "patterns of names (or, with '/', of paths) that are left out, separated by ':' or line "
-        "ends"},
+        "patterns of names (or, with '/', of paths) that are left out, besides trash folders, "
+        "@eaDir "
+        "and System Volume Information, which always are; separated by ':' or line ends"},
 };
 enum { SETTINGS = sizeof settings / sizeof *settings };
 

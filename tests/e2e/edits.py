@@ -234,14 +234,14 @@ class Edits:
         return self.took
 
 
-def all_in_time(took, drive):
-    """What is told of shows at once, and what is not after a second at most: half of all changes within one whatever else this machine does, and
-    each when it has time for it. took: what each was, and its seconds."""
+def all_in_time(took, drive, told=True):
+    """What is told of shows at once, and what is not after a second: of changes most of which are told of half show within one whatever else
+    this machine does, and each when it has time for it. took: what each was, and its seconds."""
     seconds = [one for _, one in took]
     what, slowest = max(took, key=lambda one: one[1])
     median = statistics.median(seconds)
     print("%s: %d changes, seen after %.3f s by the median, the slowest after %.2f s: %s" % (drive, len(took), median, slowest, what))
-    assert median < 1, took
+    assert median < 1 or not told, took
     late = [(what, round(one, 2)) for what, one in took if one > 1 + float(os.environ.get("MRMR_SLACK", "4"))]
     assert not late, late
 

@@ -263,12 +263,19 @@ def test_past_the_limit_of_watches(world):
             world.write("red", "d%02d/z" % i, b"new")
             os.rename(world.on("red", "d%02d/z" % i), world.on("red", "d%02d/over" % i))
             made[i] = time.monotonic()
+
+        def all_are_seen():
+            """By little, so that a busy machine does not take longer for looking than they took to show."""
+            for i in list(made):
+                if os.path.exists(world.at("d%02d/y" % i)) and os.stat(world.at("d%02d/x" % i)).st_size == 5:
+                    took.append(("d%02d" % i, time.monotonic() - made.pop(i)))
+            return not made
+        until(all_are_seen)
         for i in range(40):
             world.shows("d%02d/x" % i, b"newer")
             world.shows("d%02d/over" % i, b"new")
             until(lambda i=i: sorted(os.listdir(world.at("d%02d" % i))) == ["over", "x", "y"])
-            took.append(("d%02d" % i, time.monotonic() - made[i]))
-        all_in_time(took, "past the limit")
+        all_in_time(took, "past the limit", told=False)
 
 
 def test_btrfs_subvolumes(world):

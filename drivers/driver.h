@@ -182,7 +182,8 @@ enum drv_event {
                         folder in it that is watched itself, it may be told to that watch alone */
     DRV_EVENT_MOVED, /* the folder itself was moved or removed: other names lead to it, or none */
     DRV_EVENT_END,   /* nothing more is told of it; watch it again */
-    DRV_EVENT_LOST, /* too much happened at once: anything may have changed in any folder (no key) */
+    DRV_EVENT_LOST, /* too much happened at once, or something was mounted below the root, or unmounted: anything
+                       may have changed in any folder (no key) */
 };
 /* Who did it: this process, or any other. */
 enum drv_who { DRV_WHO_UNKNOWN, DRV_WHO_US, DRV_WHO_OTHERS };

@@ -138,10 +138,14 @@ enum { GATHER_MS = 20 };
 static void *watch_run(void *arg)
 {
     struct local_watch *w = arg;
-    struct pollfd fds[2] = {{.fd = w->fd, .events = POLLIN}, {w->stop_fd, POLLIN, 0}};
+    struct pollfd fds[] = {{w->fd, POLLIN, 0}, {w->stop_fd, POLLIN, 0}, {w->mounts.fd, POLLPRI, 0}};
     char buf[65536] __attribute__((aligned(8)));
     while (!fds[1].revents) {
-        if (poll(fds, 2, -1) < 0 || !fds[0].revents)
+        if (poll(fds, sizeof fds / sizeof *fds, -1) < 0)
+            continue;
+        if (fds[2].revents && local_mounts_changed(&w->mounts))
+            w->fn(DRV_EVENT_LOST, DRV_WHO_OTHERS, 0, NULL, w->arg);
+        if (!fds[0].revents)
             continue;
         ssize_t n = read(w->fd, buf, sizeof buf);
         if (n > 0 && !w->source->take(w, buf, (size_t)n) && n < (ssize_t)sizeof buf / 2)
@@ -163,6 +167,7 @@ static void watch_free(struct local_watch *w)
         close(w->fd);
     if (w->stop_fd >= 0)
         close(w->stop_fd);
+    local_mounts_close(&w->mounts);
     free(w->by_id);
     free(w->by_key);
     pthread_mutex_destroy(&w->lock);
@@ -216,6 +221,7 @@ mrmr_err local_watch_open(struct drv *drv, drv_event_fn fn, void *arg, struct dr
     w->arg = arg;
     w->fd = w->stop_fd = -1;
     w->buckets = 64;
+    local_mounts_open(&w->mounts, local->root);
     pthread_mutex_init(&w->lock, NULL);
     mrmr_err err = watch_start(w);
     if (err) {

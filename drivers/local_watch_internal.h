@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Between local_watch.c (folders and their keys, the thread) and the two sources of events:
- * local_fanotify.c (one mark for the whole file system) and local_inotify.c (one a folder).
+ * Between local_watch.c (folders and their keys, the thread) and the two sources of events,
+ * local_fanotify.c (one mark for the whole file system) and local_inotify.c (one a folder); and local_mounts.c, which
+ * tells of what no event does.
  *
  * A source calls each folder by an id of its own: some bytes, the same in what it tells and when a
  * folder is added.
@@ -22,6 +23,18 @@ struct watch_id {
     unsigned char bytes[sizeof(int) + WATCH_HANDLE_MOST];
 };
 
+/* By one thread at a time. */
+struct local_mounts {
+    const char *root;        /* not owned */
+    int fd;                  /* poll(2) gives POLLPRI when anything was mounted; -1: none */
+    struct mrmr_bytes below; /* what was mounted below the root when it was looked at last */
+};
+
+void local_mounts_open(struct local_mounts *mounts, const char *root);
+/* Below the root it is something else than the last time, or that cannot be told. */
+bool local_mounts_changed(struct local_mounts *mounts);
+void local_mounts_close(struct local_mounts *mounts);
+
 struct watched;
 struct watch_source;
 
@@ -31,7 +44,8 @@ struct local_watch {
     drv_event_fn fn;
     void *arg;
     int fd, stop_fd; /* fd: the source's events are read from it */
-    pid_t self;      /* this process, as the kernel names it to the source */
+    struct local_mounts mounts;
+    pid_t self; /* this process, as the kernel names it to the source */
     pthread_t thread;
 
     pthread_mutex_t lock;

@@ -174,7 +174,7 @@ static void event_folder(struct tree_drive *drive, uint64_t number)
 static void event_lost(struct tree_drive *drive)
 {
     struct pool_tree *tree = drive->tree;
-    mrmr_log(MRMR_LOG_INFO, "drive %s: too many changes at once: every folder is read anew",
+    mrmr_log(MRMR_LOG_INFO, "drive %s: not every change was told of: every folder is read anew",
         drive->drive->meta.name);
     mrmr_locked(&tree->lock);
     for (size_t i = 0; i < tree->buckets; i++)

@@ -199,6 +199,29 @@ def test_a_file_system_that_is_mounted_below_a_drive(world):
         subprocess.run(["umount", world.on("red", "f/alone")], check=False)
 
 
+def test_a_file_system_is_mounted_below_a_drive_meanwhile(world):
+    """What it covers goes from the tree, and comes back with it, also what was looked at before."""
+    need_loops()
+    world.write("red", "f/over/hidden")
+    world.write("green", "f/over/there")
+    over, alone = world.on("red", "f/over"), world.on("red", "f/alone")
+    world.write("red", "f/alone/x")
+    world.mount = world.make_mount()
+    names = sorted(name for _, folders, files in os.walk(world.at()) for name in folders + files)
+    assert names == ["alone", "f", "hidden", "over", "there", "x"]
+    for place in (over, alone):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], check=True)
+    try:
+        until(lambda: os.listdir(world.at("f")) == ["over"], 10)
+        until(lambda: os.listdir(world.at("f/over")) == ["there"], 10)
+        assert not os.path.lexists(world.at("f/alone")) and not os.path.lexists(world.at("f/over/hidden"))
+    finally:
+        for place in (over, alone):
+            subprocess.run(["umount", place], check=True)
+    until(lambda: sorted(os.listdir(world.at("f"))) == ["alone", "over"] and sorted(os.listdir(world.at("f/over"))) == ["hidden", "there"], 10)
+    assert os.listdir(world.at("f/alone")) == ["x"]
+
+
 def test_folders_that_differ(world):
     """A folder's mode, owner and attributes are those of the drive that is in the pool for longest, whether that is there or not, its times the
     newest; what is set is set on all of them."""

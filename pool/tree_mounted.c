@@ -10,6 +10,7 @@
 #include "pool/tree_change.h"
 
 #include "base/durable.h"
+#include "base/mounts.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -40,9 +41,10 @@ static mrmr_err mounted_busy(const struct pool *pool)
         return mrmr_err_hint(mrmr_fail(MRMR_BUSY, "the pool %s is mounted already", pool->dir),
             "use that mount, or unmount it first (mrmr umount)");
     *where++ = '\0';
-    return mrmr_err_hint(mrmr_fail(MRMR_BUSY, "the pool %s is mounted at %s already (process %s)",
-                             pool->dir, where, text.data),
-        "use that mount, or unmount it first: mrmr umount %s", where);
+    return mrmr_mounts_hint(
+        mrmr_fail(MRMR_BUSY, "the pool %s is mounted at %s already (process %s)", pool->dir, where,
+            text.data),
+        "use that mount, or unmount it first: mrmr umount", where);
 }
 
 mrmr_err tree_mounted_lock(const struct pool *pool, int *ret_fd)

@@ -67,8 +67,9 @@ const struct cmd cmd_mount = {
     .summary = "show the pool as one tree, to read and write",
     .text = "Mounts the pool on an empty folder: all drives as one tree, as it is on them at this "
             "moment, to read and write.\nFiles of a drive that is away are read by reconstruction. "
-            "Options are those of mount(8) and\nfuse(8): allow_other, noexec, ... As root everyone "
-            "may use it, as far as owner and mode allow.",
+            "Options are those of\nmount.fuse3(8), and passthrough: ro, noexec, allow_other, ... "
+            "As root "
+            "everyone may use it, as far as\nowner and mode allow.",
     .least = 1,
     .most = 1,
     .options = {{"foreground", 'f', NULL, "stay in the foreground, and log to standard error"},

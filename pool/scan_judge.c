@@ -10,8 +10,8 @@
  * reconstructed until the user says yes.
  */
 #include "pool/drive.h"
-#include "pool/moved.h"
 #include "pool/gone.h"
+#include "pool/moved.h"
 #include "pool/scan.h"
 
 #include "base/text.h"

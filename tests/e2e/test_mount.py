@@ -365,7 +365,7 @@ def test_mounting_where_it_cannot_be(world):
     assert "red" in mrmr.run("mount", world.on("red", "inside"), code=1).stderr
     (folder / "m2").mkdir()
     said = mrmr.run("mount", folder / "m2", code=1).stderr # the same pool, elsewhere
-    for word in (mrmr.dir, world.mount.point, "process %d" % world.mount.process.pid, "mrmr umount %s" % world.mount.point):
+    for word in (mrmr.dir, world.mount.point, "process %d" % world.mount.process.pid, "mrmr umount '%s'" % world.mount.point):
         assert str(word) in said, said
     assert "mrmr umount '%s'" % world.mount.point in mrmr.run("mount", folder / "m2", code=1).stderr
     assert "unmount it" in mrmr.run("mount", "-o", "remount,ro", folder / "m2", code=2).stderr

@@ -89,19 +89,27 @@ mrmr_err mrmr_mounts_at(const char *point, struct mrmr_mounted *ret_mounted)
     return MRMR_OK;
 }
 
+/* A slash at its end would have the mount itself asked for what it is. */
+static void trim(char *path)
+{
+    for (size_t size = strlen(path); size > 1 && path[size - 1] == '/'; size--)
+        path[size - 1] = '\0';
+}
+
 mrmr_err mrmr_mounts_path(const char *given, const char *op, char **ret_path)
 {
-    char *path = realpath(given, NULL);
+    mrmr_autofree char *copy = strdup(given);
+    if (!copy)
+        return mrmr_nomem();
+    trim(copy);
+    char *path = realpath(copy, NULL);
     if (path) {
         *ret_path = path;
         return MRMR_OK;
     }
     if (errno != ENOTCONN)
         return mrmr_fail_errno(errno, op, given);
-    mrmr_autofree char *copy = strdup(given);
-    char *slash = copy ? strrchr(copy, '/') : NULL;
-    if (!copy)
-        return mrmr_nomem();
+    char *slash = strrchr(copy, '/');
     if (slash)
         *slash = '\0';
     mrmr_autofree char *folder = realpath(!slash ? "." : *copy ? copy : "/", NULL);

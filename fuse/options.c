@@ -21,9 +21,8 @@ static bool only_for_fstab(const char *option)
 {
     static const char *const words[] = {"defaults", "auto", "noauto", "user", "nouser", "users",
         "nousers", "owner", "noowner", "group", "nogroup", "nofail", "_netdev", "rw", "silent",
-        "loud", "mand", "nomand", "atime", "noatime", "diratime", "nodiratime", "relatime",
-        "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime", "iversion",
-        "noiversion"};
+        "loud", "mand", "nomand", "diratime", "nodiratime", "relatime", "norelatime", "strictatime",
+        "nostrictatime", "lazytime", "nolazytime", "iversion", "noiversion"};
     static const char *const begins[] = {"x-", "X-", "comment=", "user=", "uhelper=", "helper="};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(option, words[i]) == 0)

@@ -54,23 +54,24 @@ static mrmr_err apply_lock(struct pool_gone *gone, const struct pool_job *job, i
 }
 
 /* The same of another thread of this process. */
-static mrmr_err apply_thread(struct pool_gone *gone, int64_t until)
+static mrmr_err apply_thread(struct pool_gone *gone, const struct pool_job *job, int64_t until)
 {
     const struct timespec moment = {.tv_nsec = 20 * 1000000L};
-    while (until && pthread_mutex_trylock(&gone->applying) != 0) {
-        if (mrmr_clock_monotonic() >= until)
+    while (pthread_mutex_trylock(&gone->applying) != 0) {
+        MRMR_TRY(pool_job_poll(job));
+        if (until && mrmr_clock_monotonic() >= until)
             return mrmr_fail(MRMR_BUSY, NULL);
         nanosleep(&moment, NULL);
     }
-    if (!until)
-        pthread_mutex_lock(&gone->applying);
     return MRMR_OK;
 }
 
-mrmr_err pool_gone_apply_begin(struct pool_gone *gone, const struct pool_job *job, int64_t until)
+mrmr_err pool_gone_apply_begin(
+    struct pool_gone *gone, const struct pool_job *job, int64_t thread_until, int64_t process_waits)
 {
-    MRMR_TRY(apply_thread(gone, until));
-    mrmr_err err = apply_lock(gone, job, until);
+    MRMR_TRY(apply_thread(gone, job, thread_until));
+    mrmr_err err =
+        apply_lock(gone, job, process_waits ? mrmr_clock_monotonic() + process_waits : 0);
     if (err)
         pthread_mutex_unlock(&gone->applying);
     return err;

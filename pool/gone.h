@@ -147,9 +147,10 @@ mrmr_err pool_gone_same(struct pool *pool, const struct pool_job *job,
 
 /* --- */
 
-/* For applying: one at a time, of all processes. until: monotonic, 0: as long as it takes; MRMR_BUSY: another
- * one applied until then. */
-mrmr_err pool_gone_apply_begin(struct pool_gone *gone, const struct pool_job *job, int64_t until);
+/* For applying: one at a time, of all processes. MRMR_BUSY: another thread of this one applied until then (monotonic; 0: as
+ * long as it takes), or another process for that long after (ns; 0: likewise). */
+mrmr_err pool_gone_apply_begin(struct pool_gone *gone, const struct pool_job *job,
+    int64_t thread_until, int64_t process_waits);
 void pool_gone_apply_end(struct pool_gone *gone);
 
 /* --- gone_follow.c --- */

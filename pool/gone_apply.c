@@ -47,6 +47,7 @@ struct applying {
 
 /* A mount has for each drive that comes back: for waiting for whoever applies now, and for comparing. */
 #define APPLY_WAITS (2 * MRMR_NS_PER_S)
+#define APPLY_NAME_WAITS (MRMR_NS_PER_S / 5) /* and for one name */
 #define APPLY_COMPARES (5 * MRMR_NS_PER_S)
 
 /* --- what becomes of a record --- */
@@ -266,7 +267,9 @@ static int64_t until_of(const struct applying *a, int64_t after)
 
 static mrmr_err apply_begin(struct applying *a)
 {
-    mrmr_err err = pool_gone_apply_begin(a->gone, a->job, until_of(a, APPLY_WAITS));
+    /* Another drive of this mount that comes back may take its time: nobody would do this one later. */
+    mrmr_err err =
+        pool_gone_apply_begin(a->gone, a->job, 0, a->pool->access == POOL_OWN ? 0 : APPLY_WAITS);
     return err == MRMR_BUSY ? pool_busy(a->pool) : err;
 }
 
@@ -362,7 +365,7 @@ mrmr_err pool_gone_apply_name(struct pool *pool, struct pool_gone *gone, struct 
         .gone = gone,
         .drive = drive,
         .take = {.pool = pool, .drive = drive, .keeping = keeping, .until = until}};
-    MRMR_TRY(pool_gone_apply_begin(gone, NULL, until));
+    MRMR_TRY(pool_gone_apply_begin(gone, NULL, until, APPLY_NAME_WAITS));
     mrmr_err err = apply_name(&a, path);
     pool_gone_apply_end(gone);
     applying_free(&a);

@@ -92,7 +92,8 @@ static mrmr_err remove_name(struct gone_take *t, const struct pool_gone_record *
     mrmr_err err = MRMR_OK;
     if (t->keeping)
         pthread_mutex_lock(t->keeping);
-    if (n && stat->nlink > 1) /* tree_keep.c */
+    /* tree_keep.c. Who does not share `keeping` with a mount may count on a name that goes there at this moment. */
+    if (n && stat->nlink > 1 && t->keeping)
         err = pool_inode_found_but(t->pool, t->drive, stat->ino, t->path, &found);
     if (!err)
         err = take_file(t, record, leaves, found ? 0 : n, ret_kept);

@@ -16,6 +16,7 @@ struct pool_noted {
     pthread_mutex_t lock;
     /* Guarded by lock. */
     uint64_t seen[SEEN]; /* a ring of what was noted; 0: free */
+    int64_t forgot_at;   /* monotonic: when something was taken out; 0: never */
     size_t next;
 };
 
@@ -82,6 +83,20 @@ static bool note_is_new(struct pool_noted *noted, const struct pool_note *note)
     return true;
 }
 
+/* It was not, and may be when it is found again; once in a while, or as often as that is the log would tell of it. */
+static void note_forget(struct pool_noted *noted, const struct pool_note *note)
+{
+    const int64_t now = mrmr_clock_monotonic(), seldom = 60 * MRMR_NS_PER_S;
+    const uint64_t key = note_key(note);
+    mrmr_locked(&noted->lock);
+    if (noted->forgot_at && now - noted->forgot_at < seldom)
+        return;
+    noted->forgot_at = now;
+    for (size_t i = 0; i < SEEN; i++)
+        if (noted->seen[i] == key)
+            noted->seen[i] = 0;
+}
+
 /* --- the files --- */
 
 /* Nothing if there is no file. */
@@ -135,6 +150,15 @@ static mrmr_err line_sync(struct pool *pool, int fd)
     return MRMR_OK;
 }
 
+/* A file that root makes in somebody's pool would be closed to him. */
+static void owner_is_the_folders(struct pool *pool, int fd, const struct stat *mine)
+{
+    struct stat folder;
+    if (geteuid() == 0 && fstat(pool->dirfd, &folder) == 0 && folder.st_uid != mine->st_uid &&
+        fchown(fd, folder.st_uid, folder.st_gid) < 0)
+        mrmr_log(MRMR_LOG_INFO, "the file %s is root's", NOTED_NAME);
+}
+
 /* *ret_moved: the owner has renamed the file, and may have read it before. */
 static mrmr_err append_once(
     struct pool *pool, const struct mrmr_bytes *line, bool durable, bool *ret_moved)
@@ -144,6 +168,7 @@ static mrmr_err append_once(
         O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0 || fstat(fd, &mine) < 0)
         return mrmr_fail_errno(errno, "open", NOTED_NAME);
+    owner_is_the_folders(pool, fd, &mine);
     if ((uint64_t)mine.st_size + line->size > NOTED_MOST)
         return mrmr_err_hint(
             mrmr_fail(MRMR_SPACE, "too much was noted since the last sync"), "run mrmr sync");
@@ -182,6 +207,7 @@ void pool_noted_add(struct pool *pool, const struct pool_note *note, bool durabl
     if (append(pool, note, durable)) {
         mrmr_log_story(MRMR_LOG_WARN, "noting an event");
         mrmr_log(note->warning ? MRMR_LOG_WARN : MRMR_LOG_INFO, "%s: %s", note->kind, note->text);
+        note_forget(pool->noted, note);
     }
     mrmr_story_restore(&kept);
 }
@@ -252,9 +278,19 @@ static mrmr_err load(
     return MRMR_OK;
 }
 
+/* Nothing fails because it cannot be read what was noted. */
+static mrmr_err fails_nothing(mrmr_err err)
+{
+    if (!err || mrmr_ran_short(err))
+        return err;
+    mrmr_log_story(MRMR_LOG_WARN, "what mounts and readers noted");
+    return MRMR_OK;
+}
+
 mrmr_err pool_noted_load(struct pool *pool, struct pool_noted_list *ret_list)
 {
-    return load(pool, (const char *const[]){NOTED_NAME, NOTED_CUT}, 2, ret_list);
+    *ret_list = (struct pool_noted_list){.n = 0};
+    return fails_nothing(load(pool, (const char *const[]){NOTED_NAME, NOTED_CUT}, 2, ret_list));
 }
 
 void pool_noted_list_free(struct pool_noted_list *list)
@@ -318,10 +354,15 @@ static mrmr_err cut_take(struct pool *pool, const struct pool_job *job)
     return err;
 }
 
-mrmr_err pool_noted_take(struct pool *pool, const struct pool_job *job)
+static mrmr_err take(struct pool *pool, const struct pool_job *job)
 {
     MRMR_TRY(cut_take(pool, job)); /* what was left when one was cut short */
     if (renameat(pool->dirfd, NOTED_NAME, pool->dirfd, NOTED_CUT) < 0)
         return errno == ENOENT ? MRMR_OK : mrmr_fail_errno(errno, "set aside", NOTED_NAME);
     return cut_take(pool, job);
+}
+
+mrmr_err pool_noted_take(struct pool *pool, const struct pool_job *job)
+{
+    return fails_nothing(take(pool, job));
 }

@@ -130,13 +130,14 @@ struct bringing {
     bool seen;            /* if that is known */
     bool to_failed;       /* what failed, failed on the drive it goes to */
     bool gave_way;        /* to whoever changes its name: nothing was done */
+    bool stays;           /* it did so often enough: whoever waits for it has waited, too */
 };
 
 /* Whoever changes a name of it has its folder to himself, which may not be for as long as a copy takes. */
 static mrmr_err give_way(struct bringing *b)
 {
     mrmr_locked(&b->tree->lock);
-    b->gave_way = b->node->names_wait > 0;
+    b->gave_way = !b->stays && b->node->names_wait > 0;
     return b->gave_way ? mrmr_fail(MRMR_BUSY, "its name is changed") : MRMR_OK;
 }
 
@@ -493,11 +494,11 @@ static mrmr_err bring(struct bringing *b, uint64_t more)
     return MRMR_OK;
 }
 
-static mrmr_err bring_once(
-    struct pool_tree *tree, struct tree_node *node, size_t from, uint64_t more, bool *ret_gave_way)
+static mrmr_err bring_once(struct pool_tree *tree, struct tree_node *node, size_t from,
+    uint64_t more, bool stays, bool *ret_gave_way)
 {
     *ret_gave_way = false;
-    struct bringing b = {.tree = tree, .node = node, .from = from};
+    struct bringing b = {.tree = tree, .node = node, .from = from, .stays = stays};
     if (!leave_begin(tree, node, from))
         return MRMR_OK;
     mrmr_err err = not_direct(tree, node);
@@ -513,11 +514,11 @@ static mrmr_err bring_once(
 
 mrmr_err tree_bring(struct pool_tree *tree, struct tree_node *node, size_t from, uint64_t more)
 {
-    bool gave_way;
-    mrmr_err err;
-    do
-        err = bring_once(tree, node, from, more, &gave_way);
-    while (gave_way);
+    enum { WAYS_MOST = 4 };
+    bool gave_way = true;
+    mrmr_err err = MRMR_OK;
+    for (unsigned i = 0; gave_way; i++)
+        err = bring_once(tree, node, from, more, i == WAYS_MOST, &gave_way);
     if (err && err != MRMR_UNSUPPORTED)
         mrmr_log_story(MRMR_LOG_WARN, "a file cannot be brought to another drive");
     return err;

@@ -220,7 +220,7 @@ struct tree_coming {
 static void *coming_run(void *arg)
 {
     struct tree_coming *coming = arg;
-    if (tree_gone_return(coming->drive)) {
+    if (tree_gone_return(coming->drive) && tree_live(coming->drive)) {
         is_changed(coming->drive);
         mrmr_log(MRMR_LOG_WARN, "drive %s: it is in service", coming->drive->drive->meta.name);
     }
@@ -305,6 +305,21 @@ static void probe_judge(struct tree_drive *drive, struct tree_probe *probe)
             probe->err ? "" : ": another drive is where it was");
         drv_guard_cut(drive->drive->drv, MRMR_OFFLINE);
     }
+}
+
+bool tree_drive_failed(struct tree_drive *drive, mrmr_err err)
+{
+    struct pool_identity found;
+    struct mrmr_story story;
+    if (!err)
+        return false;
+    if (mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE && tree_live(drive)) {
+        mrmr_story_save(&story);
+        if (mrmr_class_of(pool_identity_read(drive->drive->drv, &found)) == MRMR_CLASS_UNAVAILABLE)
+            drv_guard_cut(drive->drive->drv, MRMR_OFFLINE);
+        mrmr_story_restore(&story);
+    }
+    return !tree_live(drive);
 }
 
 static bool probe_wanted(struct tree_drive *drive)

@@ -105,6 +105,9 @@ mrmr_err tree_drive_guard(struct tree_drive *drive, struct pool_drive *own);
 /* At what is at the root of a drive that is out of service, or gave an error. The monitor's. True: a
  * look is under way. */
 bool tree_drive_look(struct tree_drive *drive, bool may_start);
+/* A change on it failed so: whether it is out of service, by which the change may go on elsewhere, or later. Where it
+ * did not answer its identity is asked for at once, and without that it is taken out of service. Keeps the story. */
+bool tree_drive_failed(struct tree_drive *drive, mrmr_err err);
 void tree_drive_leave(struct tree_drive *drive);
 
 /* --- tree_members.c: the pool's drives, as the catalog has them now --- */

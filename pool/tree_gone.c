@@ -219,6 +219,7 @@ static enum back becomes_live(struct tree_drive *drive, size_t left)
         return BACK_AGAIN;
     if (w.later)
         return BACK_WAITS;
+    drive->gone_left = w.n > 0; /* also of what was recorded since */
     drive->returning = false;
     return BACK_LIVE;
 }

@@ -95,6 +95,8 @@ static mrmr_err look(struct moving *m)
     MRMR_TRY(tree_folder_ready(m->tree, m->from_folder));
     MRMR_TRY(tree_folder_ready(m->tree, m->to_folder));
     MRMR_TRY(tree_name_stay(m->tree, m->from_folder, m->from_name, m->from, &m->from_node));
+    if (m->from->kind == POOL_REG)
+        m->from_drive = tree_set_first(&m->from->on);
     mrmr_err err = tree_name_stay(m->tree, m->to_folder, m->to_name, m->to, &m->to_node);
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
         return err;
@@ -354,15 +356,22 @@ static void leave(struct moving *m)
     mrmr_bytes_free(&m->to_path);
 }
 
+/* The drive of a file has just gone: it is brought to another first. */
+static bool from_went(struct moving *m, mrmr_err err)
+{
+    return m->from_drive != SIZE_MAX && tree_drive_failed(&m->tree->drive[m->from_drive], err);
+}
+
 /* As who removes (tree_remove.c): nothing was done to a name that is another thing by now. */
 static mrmr_err move(struct moving *m)
 {
     MRMR_TRY(tree_name_allowed(m->tree, m->to_folder, m->to_name));
     for (unsigned tries = 1;; tries++) {
         m->stale = m->folded = false;
+        m->from_drive = SIZE_MAX;
         mrmr_err err = move_once(m);
         leave(m);
-        if (!m->stale || tries == MOVE_TRIES)
+        if (!(m->stale || from_went(m, err)) || tries == MOVE_TRIES)
             return err;
         MRMR_TRY(tree_place_anew(m->tree, m->from_folder));
     }

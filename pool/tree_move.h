@@ -17,9 +17,10 @@ struct moving {
     unsigned flags;
     struct tree_name *from, *to; /* what they show */
     struct tree_node *from_node, *to_node;
-    bool replaces; /* to shows something */
-    bool stale;    /* the drive has something else by the name, or nothing: it was changed there */
-    bool folded;   /* the drive takes both names for one */
+    size_t from_drive; /* of a file; SIZE_MAX: nobody knows yet */
+    bool replaces;     /* to shows something */
+    bool stale;  /* the drive has something else by the name, or nothing: it was changed there */
+    bool folded; /* the drive takes both names for one */
     struct mrmr_bytes from_path, to_path;
     struct tree_set waits; /* drives that rename it when they are back */
     uint64_t epoch;

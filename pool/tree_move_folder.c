@@ -86,9 +86,9 @@ static mrmr_err folder_later(struct moving *m, size_t drive)
 /* Of one that goes at this moment nobody knows whether it has renamed it. */
 static mrmr_err folder_now_or_later(struct moving *m, size_t drive)
 {
-    const struct tree_drive *own = &m->tree->drive[drive];
+    struct tree_drive *own = &m->tree->drive[drive];
     mrmr_err err = tree_live(own) ? folder_on(m, drive) : MRMR_OFFLINE;
-    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || tree_live(own))
+    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || !tree_drive_failed(own, err))
         return err;
     err = folder_later(m, drive);
     return err == MRMR_CHANGED ? folder_on(m, drive) : err;

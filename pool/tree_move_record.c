@@ -241,7 +241,7 @@ static bool record_is_of(
         uint64_t then, now;
         if (tree_set_has(settling->on, i) &&
             record_names(record, tree->drive[i].drive->meta.id, &then) &&
-            !folder_ino(tree, i, settling->path, &now) && now == then)
+            !folder_ino(tree, i, settling->path, &now) && then && now == then)
             return true;
     }
     return false;

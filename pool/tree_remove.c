@@ -168,9 +168,9 @@ static mrmr_err remove_later(const struct removing *r)
 
 static mrmr_err remove_copy(const struct removing *r)
 {
-    const struct tree_drive *own = &r->tree->drive[r->drive];
+    struct tree_drive *own = &r->tree->drive[r->drive];
     mrmr_err err = tree_live(own) ? remove_now(r) : mrmr_fail(MRMR_OFFLINE, NULL);
-    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || tree_live(own))
+    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || !tree_drive_failed(own, err))
         return err;
     err = remove_later(r);
     return err == MRMR_CHANGED ? remove_now(r) : err;
@@ -199,7 +199,7 @@ static mrmr_err unlink_last(struct unlinking *u)
     const size_t drive = tree_set_first(&u->shows->on);
     mrmr_err err = tree_take(
         u->tree, u->caller, u->folder, u->node, u->name, u->path, drive, u->epoch, &u->in);
-    if (!err || (err != MRMR_CHANGED && tree_live(&u->tree->drive[drive])))
+    if (!err || (err != MRMR_CHANGED && !tree_drive_failed(&u->tree->drive[drive], err)))
         return err;
     const struct removing r = {
         u->tree, u->caller, u->folder, u->node, u->name, u->path, drive, u->epoch};
@@ -322,7 +322,7 @@ mrmr_err tree_remove_folder(struct pool_tree *tree, const struct pool_caller *ca
     struct tree_drive *own = &tree->drive[drive];
     mrmr_err err = tree_live(own) ? rmdir_now(tree, caller, drive, path, epoch)
                                   : mrmr_fail(MRMR_OFFLINE, NULL);
-    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || tree_live(own))
+    if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE || !tree_drive_failed(own, err))
         return err;
     err = rmdir_later(tree, drive, path);
     return err == MRMR_CHANGED ? rmdir_now(tree, caller, drive, path, epoch) : err;

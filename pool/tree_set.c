@@ -350,7 +350,7 @@ static bool may_leave(const struct setting *setting, size_t xattr, mrmr_err err)
     const bool little = xattr != SIZE_MAX;
     return setting->spot.kind == POOL_REG &&
            (tree_place_full(setting->tree, setting->spot.drive, little ? xattr : 0, little, err) ||
-               (err && !tree_live(&setting->tree->drive[setting->spot.drive])));
+               tree_drive_failed(&setting->tree->drive[setting->spot.drive], err));
 }
 
 static mrmr_err set_somewhere(struct setting *setting, struct pool_tree_file *file, unsigned what,

@@ -189,7 +189,7 @@ static mrmr_err change_stay(struct pool_tree_file *file, struct change *change)
 static bool may_leave(struct change *change, mrmr_err err)
 {
     return tree_place_full(change->tree, change->drive, change->to - change->from, false, err) ||
-           (err && !tree_live(&change->tree->drive[change->drive]));
+           tree_drive_failed(&change->tree->drive[change->drive], err);
 }
 
 /* It may have got room while it was asked whether it has any, as when another file has left it. */

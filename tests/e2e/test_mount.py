@@ -443,6 +443,9 @@ def test_a_dead_mount_is_cleared(world):
     assert failed.value.errno == errno.ENOTCONN
     world.mount.start()
     assert world.read("one") == b"1"
+    world.mount.kill()
+    world.mrmr.run("umount", "%s/" % world.mount.point)
+    assert os.listdir(world.at()) == []
 
 
 def test_another_dead_mount_is_left(world):

@@ -15,7 +15,7 @@ import pytest
 from loops import loops, need_loops
 from mounts import mounts, need_fuse, until
 from seeded import Seeded
-from some import ALL
+from some import ALL, some
 from trees import differences, record
 
 SHUTDOWN = 0x8004587D # EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN
@@ -301,6 +301,37 @@ def test_dying_under_open_files(world):
         assert b"".join(iter(lambda file=file: file.read(1 << 20), b"")) == world.content[path]
         file.close()
     world.all_there()
+
+
+@pytest.mark.parametrize("first", some(range(5), 1))
+def test_changes_on_a_drive_that_has_just_died(world, first):
+    """Nobody has noticed yet: the first change, whatever it is, is made elsewhere, or when the drive is back."""
+    world.mount = world.make_mount()
+    gone, moved, longer, private = ["shared/of red %d" % i for i in (1, 3, 5, 7)]
+
+    def append():
+        with open(world.at(longer), "ab") as file:
+            file.write(b"more")
+    changes = [lambda: os.unlink(world.at(gone)), lambda: os.rename(world.at(moved), world.at("shared/renamed")), append,
+               lambda: os.chmod(world.at(private), 0o600), lambda: os.truncate(world.at("red/deep/2"), 10)]
+    shut_down(world.drives["red"].root)
+    for change in changes[first:] + changes[:first]:
+        change()
+    del world.content[gone]
+    world.content["shared/renamed"] = world.content.pop(moved)
+    world.content[longer] += b"more"
+    world.content["red/deep/2"] = world.content["red/deep/2"][:10]
+
+    def as_changed():
+        world.all_there()
+        assert not os.path.exists(world.at(gone)) and not os.path.exists(world.at(moved))
+        assert os.stat(world.at(private)).st_mode & 0o777 == 0o600
+    as_changed()
+    mount_again(world.drives["red"])
+    with open(os.path.join(world.drives["red"].root, "shared/back"), "wb") as file:
+        file.write(b"back")
+    until(lambda: os.path.exists(world.at("shared/back")))
+    as_changed()
 
 
 def test_a_drive_that_hangs(world):

@@ -396,7 +396,7 @@ static void test_another_applies(void **state)
     begin_away(&w, 315);
     removes(&w, "f0");
     rig_ok(pool_gone_open(w.rig->pool->dirfd, true, &other));
-    rig_ok(pool_gone_apply_begin(other, NULL, 0));
+    rig_ok(pool_gone_apply_begin(other, NULL, 0, 0));
     comes_back(&w, "f0");
     assert_true(rig_holds(w.rig, 0, "f0"));
     assert_int_equal(records(&w, false), 1);
@@ -426,7 +426,7 @@ static void test_edited_and_not_compared(void **state)
     rig_edit(w.rig, "f0", 100, 5000);
     rig_set_mtime(w.rig, "f0", then);
     rig_ok(pool_gone_open(w.rig->pool->dirfd, true, &other));
-    rig_ok(pool_gone_apply_begin(other, NULL, 0));
+    rig_ok(pool_gone_apply_begin(other, NULL, 0, 0));
     comes_back(&w, NULL);
     assert_int_equal(records(&w, false), 1);
     assert_int_equal(is_there(&w, "f0"), MRMR_ABSENT);
@@ -443,6 +443,29 @@ static void test_edited_and_not_compared(void **state)
     assert_true(rig_holds(w.rig, 0, "f0"));
     rig_check_originals(w.rig);
     destroy(&w);
+}
+
+/* Another drive of this mount takes its time: what waits for this one is done after that, however long it is. */
+static void test_waits_for_another_drive(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_away(&w, 320);
+    removes(&w, "f0");
+    rig_ok(pool_gone_apply_begin(w.tree->gone, NULL, 0, 0));
+    rig_bring_back(w.rig, 0);
+    const int64_t end =
+        mrmr_clock_monotonic() + 6 * MRMR_NS_PER_S; /* it is looked for once in three seconds */
+    while (mrmr_clock_monotonic() < end && !tree_live(&w.tree->drive[0]))
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    assert_false(tree_live(&w.tree->drive[0]));
+    pool_gone_apply_end(w.tree->gone);
+    while (!tree_live(&w.tree->drive[0]))
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    assert_false(rig_holds(w.rig, 0, "f0"));
+    assert_int_equal(records(&w, false), 0);
+    close_tree(&w);
+    nobody_suffers(w.rig, "f0");
 }
 
 /* At the first thing that is done to the drive that comes back another one comes back, too. */
@@ -518,6 +541,7 @@ int main(void)
         cmocka_unit_test(test_another_applies),
         cmocka_unit_test(test_edited_and_not_compared),
         cmocka_unit_test(test_two_come_back),
+        cmocka_unit_test(test_waits_for_another_drive),
         cmocka_unit_test(test_unlinked_and_linked_besides),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

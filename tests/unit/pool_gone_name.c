@@ -64,7 +64,7 @@ static void begin_waiting(struct world *w, uint64_t seed, bool goes_on)
     rig_ok(rmdir_at(w, "hd"));
     close_tree(w);
     rig_ok(pool_gone_open(w->rig->pool->dirfd, true, &other));
-    rig_ok(pool_gone_apply_begin(other, NULL, 0));
+    rig_ok(pool_gone_apply_begin(other, NULL, 0, 0));
     rig_bring_back(w->rig, 0);
     open_tree(w);
     assert_true(tree_live(&w->tree->drive[0]));
@@ -157,7 +157,7 @@ static void test_it_is_taken(void **state)
     rig_ok(moves(&w, "sub", "h6", 0));
     assert_int_equal(records(&w, false), 3);
     assert_true(rig_holds(w.rig, 0, "h7"));
-    rig_ok(pool_gone_apply_begin(w.tree->gone, NULL, 0)); /* the monitor, of another drive */
+    rig_ok(pool_gone_apply_begin(w.tree->gone, NULL, 0, 0)); /* the monitor, of another drive */
     assert_int_equal(creates(&w, "h7"), MRMR_BUSY);
     pool_gone_apply_end(w.tree->gone);
     rig_ok(creates(&w, "h7"));

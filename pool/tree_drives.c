@@ -220,10 +220,8 @@ struct tree_coming {
 static void *coming_run(void *arg)
 {
     struct tree_coming *coming = arg;
-    if (tree_gone_return(coming->drive) && tree_live(coming->drive)) {
-        is_changed(coming->drive);
+    if (tree_gone_return(coming->drive) && tree_live(coming->drive))
         mrmr_log(MRMR_LOG_WARN, "drive %s: it is in service", coming->drive->drive->meta.name);
-    }
     atomic_store(&coming->done, true);
     return NULL;
 }
@@ -247,6 +245,17 @@ static void coming_end(struct tree_drive *drive)
         return;
     pthread_join(coming->thread, NULL);
     free(coming);
+}
+
+/* While it was not live nobody watched it (tree_watch.c). */
+static void coming_over(struct tree_drive *drive)
+{
+    coming_end(drive);
+    if (!tree_live(drive))
+        return;
+    if (!drive->watch)
+        tree_watch_drive(drive);
+    is_changed(drive);
 }
 
 static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
@@ -343,7 +352,7 @@ bool tree_drive_look(struct tree_drive *drive, bool may_start)
     if (drive->coming) {
         if (!atomic_load(&drive->coming->done))
             return true;
-        coming_end(drive);
+        coming_over(drive);
     }
     if (!probe && may_start && probe_wanted(drive) && probe_may_start(drive))
         probe_start(drive);

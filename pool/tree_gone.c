@@ -24,6 +24,7 @@
 #include "pool/gone.h"
 #include "pool/tree_change.h"
 #include "pool/tree_look.h"
+#include "pool/tree_watch.h"
 #include "pool/writers.h"
 
 #include <string.h>
@@ -220,7 +221,9 @@ static enum back becomes_live(struct tree_drive *drive, size_t left)
     if (w.later)
         return BACK_WAITS;
     drive->gone_left = w.n > 0; /* also of what was recorded since */
+    mrmr_locked(&drive->tree->lock);
     drive->returning = false;
+    tree_unknown_locked(drive); /* what lies on it shows from this moment on */
     return BACK_LIVE;
 }
 

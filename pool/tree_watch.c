@@ -171,12 +171,9 @@ static void event_folder(struct tree_drive *drive, uint64_t number)
     tree_later_locked(tree, TREE_LOAD, number, "");
 }
 
-static void event_lost(struct tree_drive *drive)
+void tree_unknown_locked(struct tree_drive *drive)
 {
     struct pool_tree *tree = drive->tree;
-    mrmr_log(MRMR_LOG_INFO, "drive %s: not every change was told of: every folder is read anew",
-        drive->drive->meta.name);
-    mrmr_locked(&tree->lock);
     for (size_t i = 0; i < tree->buckets; i++)
         for (struct tree_node *node = tree->table[i]; node; node = node->next) {
             if (!tree_set_has(&node->on, (size_t)(drive - tree->drive)))
@@ -187,6 +184,14 @@ static void event_lost(struct tree_drive *drive)
         }
     drive->changed = true;
     pthread_cond_signal(&tree->monitor_wake);
+}
+
+static void event_lost(struct tree_drive *drive)
+{
+    mrmr_log(MRMR_LOG_INFO, "drive %s: not every change was told of: every folder is read anew",
+        drive->drive->meta.name);
+    mrmr_locked(&drive->tree->lock);
+    tree_unknown_locked(drive);
 }
 
 static void tree_event(

@@ -20,6 +20,8 @@ void tree_later_locked(
     struct pool_tree *tree, enum tree_todo_kind kind, uint64_t number, const char *name);
 void tree_tell_name(struct pool_tree *tree, uint64_t folder, const char *name);
 void tree_tell_node(struct pool_tree *tree, uint64_t node, bool bytes);
+/* Nothing that is known of what lies on the drive counts any more; the monitor reads its folders anew, and tells. */
+void tree_unknown_locked(struct tree_drive *drive);
 /* The drive serves anew: a watch of what served before knows nothing of it. */
 void tree_watch_drive(struct tree_drive *drive);
 

@@ -69,6 +69,17 @@ class Mount:
         self.process.wait(60)
 
 
+def sources(mount):
+    """How many sources of events of each kind its process has open."""
+    found, folder = {}, "/proc/%d/fd" % mount.process.pid
+    for fd in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            leads_to = os.readlink(os.path.join(folder, fd)).replace("[", "").replace("]", "")
+            if leads_to in ("anon_inode:fanotify", "anon_inode:inotify"):
+                found[leads_to[11:]] = found.get(leads_to[11:], 0) + 1
+    return found
+
+
 @contextlib.contextmanager
 def mounts(mrmr, folder):
     """Yields mount(name="m", *options); each is unmounted at the end, also after a failure."""

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from loops import loops, need_loops
-from mounts import mounts, need_fuse, until
+from mounts import mounts, need_fuse, sources, until
 from seeded import Seeded
 from some import ALL, some
 from trees import differences, record
@@ -279,7 +279,7 @@ def test_dying_under_open_files(world):
     assert paths
     files = {path: open(world.at(path), "rb", buffering=0) for path in paths}
     got = {path: file.read(100_000) for path, file in files.items()}
-    names = sorted(os.listdir(world.at("shared")))
+    names, watched = sorted(os.listdir(world.at("shared"))), sources(world.mount)
     shut_down(world.drives["red"].root)
     shut_down(world.drives["green"].root)
     drop_caches()
@@ -296,6 +296,7 @@ def test_dying_under_open_files(world):
     with open(new, "wb") as file:
         file.write(b"back")
     until(lambda: os.path.exists(world.at("shared/back")))
+    until(lambda: sources(world.mount) == watched)
     for path, file in files.items(): # the same open files, from the drives again
         file.seek(0)
         assert b"".join(iter(lambda file=file: file.read(1 << 20), b"")) == world.content[path]

@@ -17,7 +17,7 @@ import pytest
 from edits import Edits, Storing, all_in_time, reading, run_all
 from loops import loops, need_loops
 from libfuse import counted
-from mounts import mounts, need_fuse, until
+from mounts import mounts, need_fuse, sources, until
 from places import places
 from test_mount import World
 
@@ -56,14 +56,7 @@ class Watching(World):
             assert self.sources() == {source: n for source, n in expected.items() if n}
 
     def sources(self):
-        """How many of each the mount has."""
-        found, folder = {}, "/proc/%d/fd" % mounting(self.mount)
-        for fd in os.listdir(folder):
-            with contextlib.suppress(FileNotFoundError):
-                leads_to = os.readlink(os.path.join(folder, fd)).replace("[", "").replace("]", "")
-                if leads_to in ("anon_inode:fanotify", "anon_inode:inotify"):
-                    found[leads_to[11:]] = found.get(leads_to[11:], 0) + 1
-        return found
+        return sources(self.mount)
 
 
 def mounting(mount):

@@ -4,7 +4,8 @@
  *
  * A look at what is at a root may hang like any other op, so it has a thread of its own, one a drive,
  * which nobody waits for. A drive that was added to the pool since is one that is out of service at
- * first.
+ * first. What a drive that comes back has to do first has a thread, too, which is waited for before the drive is looked
+ * for again, before another takes its place, and at the end.
  */
 #include "pool/tree_change.h"
 #include "pool/tree_look.h"

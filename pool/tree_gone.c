@@ -10,9 +10,9 @@
  * time, and was not compared yet, is hidden, too, but nothing is put in its place. A name or an attribute that could
  * not be changed would show as it was: such a drive goes on returning, for as long as it takes. What it has
  * shows by the catalog and the records, as that of a drive that is away, and is read from it by the
- * paths that it has, or by reconstruction; changes are recorded, too. The monitor tries again. While another process
- * applies what is recorded, as a sync one of whose drives hangs, the monitor waits for a moment only: it is as if it
- * could not be applied.
+ * paths that it has, or by reconstruction; changes are recorded, too. The monitor tries again. Each drive comes back in
+ * a thread of its own (tree_drives.c). While another process applies what is recorded, as a sync one of whose drives
+ * hangs, that waits for a moment only: it is as if it could not be applied.
  *
  * Whoever gives such a name to something new has what is hidden taken from it first, or, if that cannot be at this
  * moment, makes it on another drive; where no other would do, he is told (MRMR_BUSY): that a name is taken by what

@@ -223,7 +223,9 @@ static enum back becomes_live(struct tree_drive *drive, size_t left)
     drive->gone_left = w.n > 0; /* also of what was recorded since */
     mrmr_locked(&drive->tree->lock);
     drive->returning = false;
-    tree_unknown_locked(drive); /* what lies on it shows from this moment on */
+    if (drive->tree
+            ->monitored) /* else nothing is known yet. What lies on it shows from this moment on */
+        tree_unknown_locked(drive);
     return BACK_LIVE;
 }
 

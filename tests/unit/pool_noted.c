@@ -9,6 +9,7 @@
 
 #include "base/durable.h"
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -473,13 +474,12 @@ static void test_taken_in_while_others_note(void **state)
 }
 
 /* The next write is preceded by what the owner does. */
-static struct pool *takes_before_write;
+static struct pool *_Atomic takes_before_write;
 ssize_t __real_write(int fd, const void *buf, size_t size);
 ssize_t __wrap_write(int fd, const void *buf, size_t size);
 ssize_t __wrap_write(int fd, const void *buf, size_t size)
 {
-    struct pool *owner = takes_before_write;
-    takes_before_write = NULL;
+    struct pool *owner = atomic_exchange(&takes_before_write, NULL);
     if (owner)
         rig_ok(pool_noted_take(owner, NULL));
     return __real_write(fd, buf, size);

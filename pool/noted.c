@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { SEEN = 4096, APPEND_TRIES = 4, TOLD_MOST = 20 };
+enum { SEEN = 4096, APPEND_TRIES = 100, TOLD_MOST = 20 };
 
 struct pool_noted {
     pthread_mutex_t lock;
@@ -195,7 +195,8 @@ static mrmr_err append(struct pool *pool, const struct pool_note *note, bool dur
     MRMR_TRY(noted_line_make(note, &line));
     for (unsigned i = 0; i < APPEND_TRIES && moved; i++)
         MRMR_TRY(append_once(pool, &line, durable, &moved));
-    return MRMR_OK;
+    return moved ? mrmr_fail(MRMR_BUSY, "the owner takes in what is noted again and again")
+                 : MRMR_OK;
 }
 
 void pool_noted_add(struct pool *pool, const struct pool_note *note, bool durable)

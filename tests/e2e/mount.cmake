@@ -23,6 +23,8 @@ mrmr_pytest(e2e_units test_units.py)
 mrmr_pytest(e2e_mount_long test_mount.py test_mount_watch.py test_mount_drives.py test_mount_kill.py LABELS long TIMEOUT 5400)
 set_property(TEST e2e_mount_long APPEND PROPERTY ENVIRONMENT "MRMR_FILES=100000;MRMR_ROUNDS=60")
 
+mrmr_pytest(e2e_mount_large test_mount_large.py LABELS long TIMEOUT 1800)
+
 mrmr_pytest(e2e_mount_posix test_mount_posix.py TIMEOUT 600)
 set_property(TEST e2e_mount_posix APPEND PROPERTY ENVIRONMENT "MRMR_POSIX_CALLS=$<TARGET_FILE:posix_calls>")
 

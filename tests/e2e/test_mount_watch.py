@@ -240,6 +240,31 @@ def test_more_changes_than_are_told(world):
         assert world.read("d%d/17" % i) == b"17"
 
 
+@pytest.mark.parametrize("world", ["inotify"], indirect=True)
+def test_what_the_kernel_forgets_is_not_watched(world):
+    """A watch lasts no longer than what the kernel keeps of its folder; what is looked at again is watched again."""
+    for i in range(60):
+        world.write("red", "of many/%d/file" % i, b"1")
+    world.start()
+
+    def watches():
+        folder = pathlib.Path("/proc/%d/fdinfo" % mounting(world.mount))
+        return sum(file.read_text().count("inotify wd:") for file in folder.iterdir() if file.exists())
+
+    def forgotten():
+        with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
+            file.write("2\n")
+        return watches() < 20
+    few = watches()
+    for i in range(60):
+        assert os.listdir(world.at("of many/%d" % i)) == ["file"]
+    assert watches() >= few + 60
+    until(forgotten)
+    world.shows("of many/7/file", b"1")
+    world.write("red", "of many/7/file", b"another")
+    world.shows("of many/7/file", b"another")
+
+
 def test_past_the_limit_of_watches(world):
     """Where the system gives no more watches, changes are looked for once a second; fanotify takes none of them."""
     for i in range(40):

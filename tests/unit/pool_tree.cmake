@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # 1800 s: with --long they go through every call.
+mrmr_cmocka(pool_leaves pool_leaves.c LIBS mrmr_rig LABELS threads)
 mrmr_cmocka(pool_tree pool_tree.c LIBS mrmr_rig LABELS threads TIMEOUT 300)
 mrmr_cmocka(pool_gone pool_gone.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
 mrmr_cmocka(pool_noted pool_noted.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long TIMEOUT 300)

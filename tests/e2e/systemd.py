@@ -107,7 +107,7 @@ def first(process):
     """The child of unshare once it is systemd."""
     with contextlib.suppress(OSError):
         for pid in pathlib.Path("/proc/%d/task/%d/children" % (process.pid, process.pid)).read_text().split():
-            if os.readlink("/proc/%s/exe" % pid) == os.path.realpath(PROGRAM):
+            if pathlib.Path("/proc", pid, "comm").read_text().strip() == PROGRAM.name:
                 return int(pid)
     return None
 

@@ -51,7 +51,7 @@ static bool ops_writes_nothing(const struct drv_ops *ops)
            !ops->unlink && !ops->rmdir && !ops->rename && !ops->link && !ops->symlink &&
            !ops->mknod && !ops->set_attr && !ops->xattr_set && !ops->clone && !ops->file_range &&
            !ops->file_copy && !ops->file_clone_range && !ops->file_set_attr &&
-           !ops->file_open_unnamed && !ops->file_link;
+           !ops->file_open_unnamed && !ops->file_link && !ops->unlink_may;
 }
 
 mrmr_err drv_register(const struct drv_ops *ops)
@@ -463,6 +463,12 @@ mrmr_err drv_unlink(struct drv *drv, const char *path)
     DRV_CHECK(path_check_below(path), "unlink");
     DRV_NEED(drv, unlink, path);
     return drv->ops->unlink(drv, path);
+}
+
+mrmr_err drv_unlink_may(struct drv *drv, const char *path)
+{
+    DRV_CHECK(path_check_below(path), "unlink");
+    return drv->ops->unlink_may ? drv->ops->unlink_may(drv, path) : MRMR_OK;
 }
 
 mrmr_err drv_rmdir(struct drv *drv, const char *path)

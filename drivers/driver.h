@@ -300,6 +300,8 @@ struct drv_ops {
     mrmr_err (*mkdir)(struct drv *drv, const char *path, uint32_t mode);
     /* (w) not folders: MRMR_IS_DIR */
     mrmr_err (*unlink)(struct drv *drv, const char *path);
+    /* (o) drv_unlink_may (below). */
+    mrmr_err (*unlink_may)(struct drv *drv, const char *path);
     /* (w) MRMR_NOT_EMPTY */
     mrmr_err (*rmdir)(struct drv *drv, const char *path);
     /* (w) flags: enum drv_rename_flag. REPLACE is atomic: `to` is the old or the new, never missing
@@ -405,6 +407,10 @@ mrmr_err drv_dir_sync(struct drv *drv, const char *path);
 mrmr_err drv_sync_all(struct drv *drv);
 mrmr_err drv_mkdir(struct drv *drv, const char *path, uint32_t mode);
 mrmr_err drv_unlink(struct drv *drv, const char *path);
+/* Whether the user that this thread acts as may take this name, by the folder's rights and its sticky bit:
+ * MRMR_DENIED if not. Nothing is changed. For who moves what has it elsewhere as the process itself. Fine where the
+ * drive knows of no users. */
+mrmr_err drv_unlink_may(struct drv *drv, const char *path);
 mrmr_err drv_rmdir(struct drv *drv, const char *path);
 mrmr_err drv_rename(struct drv *drv, const char *from, const char *to, unsigned flags);
 mrmr_err drv_link(struct drv *drv, const char *from, const char *to);

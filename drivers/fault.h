@@ -25,7 +25,7 @@
 #include "drivers/driver.h"
 
 /* The ops of driver.h by name. A file_open with DRV_OPEN_CREATE, and file_open_unnamed, is
- * DRV_FAULT_CREATE; file_is_written is DRV_FAULT_FILE_STAT; file_set_attr, file_xattr_list, file_link and file_clone_range are as the ops that name a path. */
+ * DRV_FAULT_CREATE; file_is_written is DRV_FAULT_FILE_STAT; unlink_may is DRV_FAULT_STAT; file_set_attr, file_xattr_list, file_link and file_clone_range are as the ops that name a path. */
 enum drv_fault_op {
     DRV_FAULT_OPEN = 1 << 0, /* through fault:// only */
     DRV_FAULT_INFO = 1 << 1,

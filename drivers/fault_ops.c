@@ -408,6 +408,12 @@ static mrmr_err fault_unlink(struct drv *drv, const char *path)
     FAULT_FORWARD(f->rules, DRV_FAULT_UNLINK, path, NULL, 0, drv_unlink(f->inner, path));
 }
 
+static mrmr_err fault_unlink_may(struct drv *drv, const char *path)
+{
+    struct fault *f = (struct fault *)drv;
+    FAULT_FORWARD(f->rules, DRV_FAULT_STAT, path, NULL, 0, drv_unlink_may(f->inner, path));
+}
+
 static mrmr_err fault_rmdir(struct drv *drv, const char *path)
 {
     struct fault *f = (struct fault *)drv;
@@ -495,6 +501,7 @@ const struct drv_ops fault_ops = {
     .sync_all = fault_sync_all,
     .mkdir = fault_mkdir,
     .unlink = fault_unlink,
+    .unlink_may = fault_unlink_may,
     .rmdir = fault_rmdir,
     .rename = fault_rename,
     .link = fault_link,

@@ -146,6 +146,7 @@ mrmr_err guard_dir_sync(struct drv *drv, const char *path);
 mrmr_err guard_sync_all(struct drv *drv);
 mrmr_err guard_mkdir(struct drv *drv, const char *path, uint32_t mode);
 mrmr_err guard_unlink(struct drv *drv, const char *path);
+mrmr_err guard_unlink_may(struct drv *drv, const char *path);
 mrmr_err guard_rmdir(struct drv *drv, const char *path);
 mrmr_err guard_rename(struct drv *drv, const char *from, const char *to, unsigned flags);
 mrmr_err guard_link(struct drv *drv, const char *from, const char *to);

@@ -487,6 +487,7 @@ const struct drv_ops drv_guard_ops = {
     .sync_all = guard_sync_all,
     .mkdir = guard_mkdir,
     .unlink = guard_unlink,
+    .unlink_may = guard_unlink_may,
     .rmdir = guard_rmdir,
     .rename = guard_rename,
     .link = guard_link,

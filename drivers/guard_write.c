@@ -230,6 +230,20 @@ mrmr_err guard_unlink(struct drv *drv, const char *path)
     return guard_op_call(drv, op);
 }
 
+static mrmr_err unlink_may_run(struct guard_job *job)
+{
+    struct guard_op *op = (struct guard_op *)job;
+    return drv_unlink_may(job->drv, op->path);
+}
+
+/* It changes nothing. */
+mrmr_err guard_unlink_may(struct drv *drv, const char *path)
+{
+    guard_auto_op *op = NULL;
+    MRMR_TRY(guard_op_create(path, unlink_may_run, &op));
+    return guard_op_call(drv, op);
+}
+
 static mrmr_err rmdir_run(struct guard_job *job)
 {
     struct guard_op *op = (struct guard_op *)job;

@@ -15,7 +15,9 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 /* One getdents64 for some thousands of names; they are looked at in inode order, which is the order
@@ -272,6 +274,30 @@ static mrmr_err local_unlink(struct drv *drv, const char *path)
                                                      : MRMR_OK;
 }
 
+/* local_act.c says who this is: 0, and the process itself, have the right over what is anybody's. */
+static bool keeps_what_is_anothers(const struct stat *folder, const struct stat *st)
+{
+    const uid_t me = (uid_t)setfsuid((uid_t)-1);
+    return folder->st_mode & S_ISVTX && me != 0 && me != folder->st_uid && me != st->st_uid;
+}
+
+/* Asked of the system call itself: libc would ask for another user than the one that the thread acts as where the
+ * kernel has no such call. */
+static mrmr_err local_unlink_may(struct drv *drv, const char *path)
+{
+    struct local *local = (struct local *)drv;
+    local_autoplace struct local_place place = LOCAL_PLACE_INIT;
+    struct stat folder, st;
+    LOCAL_ACT("unlink", path);
+    MRMR_TRY(local_place_get(local, "unlink", path, &place));
+    if (syscall(SYS_faccessat2, place.dir_fd, ".", W_OK | X_OK, AT_EACCESS) < 0 ||
+        fstat(place.dir_fd, &folder) < 0 ||
+        fstatat(place.dir_fd, place.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return local_fail(local, errno, "unlink", path);
+    return keeps_what_is_anothers(&folder, &st) ? local_fail(local, EPERM, "unlink", path)
+                                                : MRMR_OK;
+}
+
 static mrmr_err local_rmdir(struct drv *drv, const char *path)
 {
     struct local *local = (struct local *)drv;
@@ -397,6 +423,7 @@ const struct drv_ops drv_local_ops = {
     .sync_all = local_sync_all,
     .mkdir = local_mkdir,
     .unlink = local_unlink,
+    .unlink_may = local_unlink_may,
     .rmdir = local_rmdir,
     .rename = local_rename,
     .link = local_link,

@@ -34,6 +34,9 @@
  *
  * What the catalog has by a name that went is recorded after that (moved.h): no bytes depend on it.
  *
+ * What goes to where it is kept is moved by the process itself; whoever asked for that has been found to have the right to
+ * take the name before anything was done, on the drive on which it lies. What replaces it is renamed by him.
+ *
  * Locks: the node's counted.lock, then the drive's keeping, both over I/O; then none but the tree's and
  * that of the records.
  */
@@ -515,6 +518,15 @@ static mrmr_err unlink_now(
     return drv_unlink(drive->drive->drv, path);
 }
 
+/* What is kept is moved by us, who may do anything: whether the caller may take the name is asked of its folder on
+ * this drive, since who asked before may have asked another drive's. */
+static mrmr_err may_take(
+    const struct tree_drive *drive, const struct pool_caller *caller, const char *path)
+{
+    tree_act_as(caller);
+    return drv_unlink_may(drive->drive->drv, path);
+}
+
 static mrmr_err removed(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
     const char *path, const struct drv_stat *stat, uint64_t epoch, struct tree_counted *counted)
 {
@@ -524,7 +536,10 @@ static mrmr_err removed(struct pool_tree *tree, const struct pool_caller *caller
         return unlink_now(own, caller, path);
     mrmr_locked(&own->keeping);
     MRMR_TRY(counted_besides_locked(tree, drive, path, stat, counted));
-    return counted->n ? move_away_locked(own, counted, path) : unlink_now(own, caller, path);
+    if (!counted->n)
+        return unlink_now(own, caller, path);
+    MRMR_TRY(may_take(own, caller, path));
+    return move_away_locked(own, counted, path);
 }
 
 mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,

@@ -252,6 +252,50 @@ static void sticky_folders_keep_what_is_anothers(void **state)
     assert_ok(drv_unlink(c->drv, "tmp/his"));
 }
 
+static void take_is_foretold(struct contract *c, uint32_t owner, uint32_t mode, uint32_t his,
+    const struct drv_caller *caller)
+{
+    give(c, "d", owner, owner, mode);
+    make_file(c, "d/f", "x");
+    give(c, "d/f", his, his, 0600);
+    drv_act_as(caller);
+    const mrmr_err may = drv_unlink_may(c->drv, "d/f");
+    assert_is_root();
+    drv_act_as(NULL);
+    assert_text(c, "d/f", "x");
+    drv_act_as(caller);
+    const mrmr_err err = drv_unlink(c->drv, "d/f");
+    drv_act_as(NULL);
+    if (err != may)
+        print_error("mode %o of %u, the file of %u, taken by %u\n", mode, owner, his, caller->uid);
+    assert_err(may, err);
+    if (err)
+        assert_ok(drv_unlink(c->drv, "d/f"));
+}
+
+/* Whoever is told that he may take a name can, and who is told that he may not cannot. */
+static void who_may_take_a_name(void **state)
+{
+    struct contract *c = *state;
+    static const uint32_t modes[] = {0755, 0777, 01777, 0666, 0722, 01775};
+    const struct drv_caller root = {.uid = 0, .gid = 77};
+    const struct drv_caller *const callers[] = {&alice, &nobody, &root};
+    if (!may_act(c))
+        return;
+    make_dir(c, "d", 0, 0, 0777);
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        for (size_t owner = 0; owner < 3; owner++)
+            for (size_t his = 0; his < 3; his++)
+                for (size_t who = 0; who < 3; who++)
+                    take_is_foretold(
+                        c, callers[owner]->uid, modes[i], callers[his]->uid, callers[who]);
+    drv_act_as(&alice);
+    assert_err(drv_unlink_may(c->drv, "d/f"), MRMR_DENIED); /* the last one's folder is root's */
+    drv_act_as(NULL);
+    assert_err(drv_unlink_may(c->drv, "d/f"), MRMR_ABSENT);
+    assert_ok(drv_unlink_may(c->drv, "d"));
+}
+
 /* Anybody who may write may say "now", only the owner may say another time. */
 static void the_time_now_needs_less(void **state)
 {
@@ -468,6 +512,7 @@ const struct CMUnitTest cases_act[] = {
     CASE(rights_are_the_callers),
     CASE(groups_grant),
     CASE(sticky_folders_keep_what_is_anothers),
+    CASE(who_may_take_a_name),
     CASE(the_time_now_needs_less),
     CASE(writing_clears_set_id_bits),
     CASE(threads_act_apart),

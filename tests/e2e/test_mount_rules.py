@@ -222,6 +222,23 @@ def test_a_file_system_is_mounted_below_a_drive_meanwhile(world):
     until(lambda: os.path.lexists(world.at("f/alone")) and os.listdir(world.at("f/alone")) == ["x"], 10)
 
 
+def removes_as(user, path):
+    """The number of the error; 0: the user has removed it."""
+    folder, name = os.path.split(path)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chdir(folder)
+            os.setgroups([])
+            os.setgid(user + 1)
+            os.setuid(user)
+            os.unlink(name)
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def test_folders_that_differ(world):
     """A folder's mode, owner and attributes are those of the drive that is in the pool for longest, whether that is there or not, its times the
     newest; what is set is set on all of them."""
@@ -255,6 +272,9 @@ def test_folders_that_differ(world):
     os.rename(world.mrmr.folder / "elsewhere", world.on("red"))
     world.mount.start()
     is_as_on_red()
+    # Who may remove a file is its own drive's word, also of one that is protected, and goes nowhere by itself.
+    assert removes_as(1001, world.at("f/green")) == errno.EACCES
+    assert os.listdir(world.on("green", "f")) == ["green"] and "survives 1" in os.getxattr(world.at("f/green"), "user.mrmr.protection").decode()
     # What is asked of it is asked of all its copies.
     os.chown(world.at("f"), 1005, 1006)
     os.chmod(world.at("f"), 0o711)

@@ -26,6 +26,7 @@ foreach(part write names full read errors)
   mrmr_cmocka(pool_tree_${part} pool_tree_${part}.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
 endforeach()
 mrmr_cmocka(pool_tree_besides pool_tree_besides.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long)
+mrmr_cmocka(pool_tree_rights pool_tree_rights.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long)
 mrmr_cmocka(pool_tree_flaps pool_tree_flaps.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS threads)
 mrmr_cmocka(pool_tree_bring pool_tree_bring.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long)
 target_link_options(test_pool_tree_bring PRIVATE -Wl,--wrap=tree_record_touched -Wl,--wrap=pool_spare_record

@@ -28,6 +28,7 @@ static void drive_cut(mrmr_err why, void *arg)
     (void)why;
     drive->cuts++;
     pool_pointers_forget(drive->drive->drv);
+    tree_kept_forget(drive);
     tree_catalog_forget(drive);
     {
         mrmr_locked(&drive->tree->lock);
@@ -170,6 +171,7 @@ static bool probe_put_to_use(struct tree_drive *drive, struct tree_probe *probe)
     drive->dev = probe->root.dev; /* before anyone lists it */
     drive->returning = true;
     pool_pointers_forget(own->drv);
+    tree_kept_forget(drive);
     {
         mrmr_locked(
             &drive->tree->lock); /* before anything can be synced there, whoever was faster */

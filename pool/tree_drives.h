@@ -10,6 +10,7 @@
 #define MRMR_POOL_TREE_DRIVES_H
 
 #include "pool/engine.h"
+#include "pool/tree_kept.h"
 
 struct pool_tree;
 
@@ -83,6 +84,7 @@ struct tree_drive {
     bool told_waits;               /* that it cannot be done now; likewise */
     pthread_mutex_t placing;       /* over making a folder on it, I/O included */
     pthread_mutex_t keeping;       /* over making something retained on it, I/O included */
+    struct tree_kept kept;         /* tree_kept.c's */
     struct tree_room {             /* guarded by lock */
         uint64_t used;             /* bytes, when it was last looked */
         uint64_t avail;            /* bytes that originals may take */

@@ -456,22 +456,30 @@ mrmr_err tree_keep_known(struct pool_tree *tree, struct tree_node *node,
 
 /* --- whole files --- */
 
-static mrmr_err move_away_locked(
-    struct tree_drive *drive, const struct tree_counted *counted, const char *path)
+static mrmr_err keep_away_locked(struct tree_drive *drive, const struct tree_counted *counted,
+    const char *path, const struct drv_stat *stat, enum pool_retained_how how,
+    char ret_path[TREE_KEPT_PATH])
+{
+    MRMR_TRY(pool_retained_keep(drive->drive->drv, path, counted->leaf, counted->n, how, ret_path));
+    if (stat->nlink > 1)
+        tree_kept_add(drive, stat->ino, ret_path);
+    return MRMR_OK;
+}
+
+static mrmr_err move_away_locked(struct tree_drive *drive, const struct tree_counted *counted,
+    const char *path, const struct drv_stat *stat)
 {
     char to[POOL_RETAINED_PATH];
-    return pool_retained_keep(
-        drive->drive->drv, path, counted->leaf, counted->n, POOL_RETAINED_MOVE, to);
+    return keep_away_locked(drive, counted, path, stat, POOL_RETAINED_MOVE, to);
 }
 
 static mrmr_err link_away_locked(struct tree_drive *drive, const struct tree_counted *counted,
-    const char *path, char ret_path[TREE_KEPT_PATH])
+    const char *path, const struct drv_stat *stat, char ret_path[TREE_KEPT_PATH])
 {
-    struct drv *drv = drive->drive->drv;
     char to[POOL_RETAINED_PATH];
-    MRMR_TRY(pool_retained_keep(drv, path, counted->leaf, counted->n, POOL_RETAINED_LINK, to));
+    MRMR_TRY(keep_away_locked(drive, counted, path, stat, POOL_RETAINED_LINK, to));
     memcpy(ret_path, to, sizeof to);
-    return drv_dir_sync(drv, POOL_RETAINED_FILES);
+    return drv_dir_sync(drive->drive->drv, POOL_RETAINED_FILES);
 }
 
 static mrmr_err whether_in_catalog(
@@ -539,7 +547,7 @@ static mrmr_err removed(struct pool_tree *tree, const struct pool_caller *caller
     if (!counted->n)
         return unlink_now(own, caller, path);
     MRMR_TRY(may_take(own, caller, path));
-    return move_away_locked(own, counted, path);
+    return move_away_locked(own, counted, path, stat);
 }
 
 mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
@@ -722,7 +730,7 @@ mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *pa
     if (!err)
         err = counted_besides_locked(tree, drive, path, stat, &counted);
     if (!err && counted.n)
-        err = link_away_locked(own, &counted, path, ret_path);
+        err = link_away_locked(own, &counted, path, stat, ret_path);
     if (err || stat->nlink <= 1)
         pthread_mutex_unlock(&own->keeping);
     *ret_known = !err && counted.in_catalog;

@@ -111,6 +111,16 @@ void tree_attr_from_stat(const struct drv_stat *stat, struct pool_attr *ret_attr
     };
 }
 
+void tree_attr_seen(
+    struct pool_tree *tree, size_t drive, const struct drv_stat *stat, struct pool_attr *ret_attr)
+{
+    tree_attr_from_stat(stat, ret_attr);
+    if (ret_attr->nlink > 1)
+        ret_attr->nlink = tree_kept_nlink(&tree->drive[drive], stat);
+    if (!ret_attr->nlink)
+        ret_attr->nlink = 1; /* it has gone since */
+}
+
 void tree_attr_from_node(const struct meta_node *node, struct pool_attr *ret_attr)
 {
     const struct drv_stat stat = {
@@ -148,7 +158,7 @@ static mrmr_err look_at(
     mrmr_err err =
         tree_live(own) ? drv_stat(own->drive->drv, path, &stat) : mrmr_fail(MRMR_OFFLINE, NULL);
     if (!err) {
-        tree_attr_from_stat(&stat, ret_attr);
+        tree_attr_seen(look->tree, drive, &stat, ret_attr);
         return tree_check_stat(look->tree, &look->spot, path, &stat);
     }
     if (!tree_silent(own, err))
@@ -268,6 +278,7 @@ static mrmr_err look_open(
     tree_original_put(original);
     MRMR_TRY(err);
     tree_attr_from_stat(&stat, ret_attr);
+    ret_attr->nlink = tree_kept_nlink(&tree->drive[tree_spot(tree, node).drive], &stat);
     mrmr_locked(&tree->lock);
     if (node->gone)
         ret_attr->nlink = 0; /* where it is kept is no name of it */
@@ -364,7 +375,7 @@ bool tree_look_seen(struct pool_tree *tree, struct tree_node *node, const char *
     if (!seen->is || look.spot.drive != seen->drive ||
         tree_check_stat(tree, &look.spot, name, &seen->stat))
         return false;
-    tree_attr_from_stat(&seen->stat, &look.attr);
+    tree_attr_seen(tree, seen->drive, &seen->stat, &look.attr);
     if (look.spot.kind == POOL_DIR)
         tree_quiet_attr(tree, node, seen->drive, &look.attr);
     mrmr_locked(&tree->lock);

@@ -150,12 +150,15 @@ static void opened_tells(const struct opening *opening)
     struct pool_tree *tree = opening->file->tree;
     struct tree_node *node = opening->file->node;
     const struct drv_stat *stat = &opening->stat;
+    struct pool_attr now;
+    if (!opening->answered)
+        return;
+    tree_attr_seen(tree, opening->drive, stat, &now);
     {
         mrmr_locked(&tree->lock);
         const struct tree_shown *shown = &node->shown;
-        if (!opening->answered || !shown->is ||
-            (shown->mtime == stat->mtime && shown->size == stat->size &&
-                shown->nlink == stat->nlink))
+        if (!shown->is ||
+            (shown->mtime == stat->mtime && shown->size == stat->size && shown->nlink == now.nlink))
             return;
         node->shown.is = false;
     }

@@ -206,6 +206,7 @@ mrmr_err pool_tree_file_attr(struct pool_tree_file *file, struct pool_attr *ret_
     if (err)
         return attr_elsewhere(file, ret_attr);
     tree_attr_from_stat(&stat, ret_attr);
+    ret_attr->nlink = tree_kept_nlink(&file->tree->drive[file->drive], &stat);
     ret_attr->node = file->node->number;
     ret_attr->keep = tree_own_window;
     mrmr_locked(&file->tree->lock);

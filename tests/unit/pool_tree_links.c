@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * How many names a file has that lost some while stripes counted on its bytes: what keeps those is no name of it.
+ */
+#include "tests/unit/pool_tree_user.h"
+
+#include <string.h>
+
+static unsigned shown(struct world *w, const char *path)
+{
+    struct pool_attr attr, again;
+    rig_ok(look_at(w, path, &attr));
+    rig_ok(pool_tree_attr(w->tree, attr.node, &again));
+    assert_int_equal(attr.nlink, again.nlink);
+    pool_tree_forget(w->tree, attr.node, 1);
+    return attr.nlink;
+}
+
+static unsigned open_shows(struct world *w, struct pool_tree_file *file)
+{
+    struct pool_attr attr, again;
+    rig_ok(pool_tree_file_attr(file, &attr));
+    rig_ok(pool_tree_attr(w->tree, attr.node, &again));
+    assert_int_equal(attr.nlink, again.nlink);
+    return attr.nlink;
+}
+
+static unsigned on_drive(struct world *w, const char *path)
+{
+    struct drv_stat stat;
+    rig_ok(drv_stat(w->rig->drive[0].raw, path, &stat));
+    return stat.nlink;
+}
+
+static void links(struct world *w, const char *from, const char *to)
+{
+    struct pool_attr attr;
+    const uint64_t node = look(w, POOL_ROOT, from).node;
+    rig_ok(pool_tree_link(w->tree, NULL, node, POOL_ROOT, to, &attr));
+}
+
+/* A protected file gets another name, and loses the one that the catalog has. */
+static void begin_links(struct world *w, uint64_t seed)
+{
+    begin(w, RIG_MEM, seed);
+    links(w, "f0", "c");
+    assert_int_equal(shown(w, "c"), 2);
+    rig_ok(unlink_at(w, "f0"));
+    strcpy(rig_find(w->rig, "f0")->path, "c");
+    assert_int_equal(on_drive(w, "c"), 2);
+    assert_int_equal(shown(w, "c"), 1);
+}
+
+static void ends(struct world *w)
+{
+    close_tree(w);
+    rig_destroy(w->rig);
+}
+
+static void syncs(struct world *w)
+{
+    close_tree(w);
+    rig_sync(w->rig);
+    open_tree(w);
+}
+
+static void test_removed(void **state)
+{
+    struct world w;
+    struct pool_attr attr;
+    (void)state;
+    begin_links(&w, 881);
+    links(&w, "c", "d");
+    assert_int_equal(shown(&w, "c"), 2);
+    assert_int_equal(shown(&w, "d"), 2);
+    rig_ok(unlink_at(&w, "d"));
+    assert_int_equal(shown(&w, "c"), 1);
+    close_tree(&w); /* who opens it next knows of nothing that was done */
+    open_tree(&w);
+    assert_int_equal(on_drive(&w, "c"), 3);
+    assert_int_equal(shown(&w, "c"), 1);
+    links(&w, "c", "e");
+    assert_int_equal(shown(&w, "e"), 2);
+    rig_ok(unlink_at(&w, "e"));
+    rig_ok(look_at(&w, "c", &attr));
+    struct pool_attr set = {.mode = 0600};
+    rig_ok(pool_tree_set(w.tree, NULL, attr.node, NULL, POOL_SET_MODE, &set, &attr));
+    assert_int_equal(attr.nlink, 1);
+    syncs(&w);
+    assert_int_equal(on_drive(&w, "c"), 1);
+    assert_int_equal(shown(&w, "c"), 1);
+    links(&w, "c", "d");
+    assert_int_equal(shown(&w, "c"), 2);
+    close_tree(&w);
+    end_after(&w);
+}
+
+/* A sync lets go of what is kept while the tree is open, and what has the names from then on is something else. */
+static void test_let_go_of(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_links(&w, 882);
+    rig_sync(w.rig);
+    assert_int_equal(on_drive(&w, "c"), 1);
+    assert_int_equal(shown(&w, "c"), 1);
+    links(&w, "c", "d");
+    links(&w, "c", "e");
+    assert_int_equal(shown(&w, "c"), 3);
+    ends(&w);
+}
+
+/* To whoever has it open, also when no name is left that anyone could give. */
+static void test_open(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 883);
+    links(&w, "f0", "c");
+    struct pool_tree_file *file = open_file(&w, "f0");
+    assert_int_equal(open_shows(&w, file), 2);
+    rig_ok(unlink_at(&w, "f0"));
+    assert_int_equal(open_shows(&w, file), 1);
+    rig_ok(unlink_at(&w, "c"));
+    rig_find(w.rig, "f0")->there = false;
+    assert_int_equal(open_shows(&w, file), 0);
+    pool_tree_file_close(file);
+    ends(&w);
+}
+
+static void test_replaced(void **state)
+{
+    const struct drv_fault_rule refused = {
+        .ops = DRV_FAULT_RENAME, .prefix = "new", .err = MRMR_DENIED};
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 884);
+    rig_put(w.rig, 0, "new", 1000)->there = false; /* it is not protected yet */
+    links(&w, "f0", "c");
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &refused, NULL));
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "new", POOL_ROOT, "f0", 0), MRMR_DENIED);
+    rig_clear_faults(w.rig);
+    assert_int_equal(shown(&w, "f0"), 2);
+    assert_int_equal(shown(&w, "c"), 2);
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "new", POOL_ROOT, "f0", 0));
+    assert_int_equal(shown(&w, "f0"), 1);
+    assert_int_equal(on_drive(&w, "c"), 2);
+    assert_int_equal(shown(&w, "c"), 1);
+    strcpy(rig_find(w.rig, "f0")->path, "c");
+    reads(&w, "c");
+    ends(&w);
+}
+
+static void expires(struct tree_kept *kept)
+{
+    mrmr_locked(&kept->lock);
+    assert_true(kept->again_at > mrmr_clock_monotonic());
+    kept->again_at = 1;
+}
+
+/* The drive was away, and something was kept on it meanwhile, for all that the tree knows. Then what is kept cannot be listed: the file is
+ * there all the same, with names too many, and it is tried again later. */
+static void test_back(void **state)
+{
+    const struct drv_fault_rule refused = {
+        .ops = DRV_FAULT_LIST, .prefix = ".mrmr/retained/files", .err = MRMR_DENIED};
+    struct world w;
+    (void)state;
+    begin_links(&w, 885);
+    goes_away(&w);
+    rig_ok(drv_link(w.rig->drive[0].raw, "c", ".mrmr/retained/files/00112233445566aa"));
+    comes_back(&w, NULL);
+    assert_int_equal(on_drive(&w, "c"), 3);
+    assert_int_equal(shown(&w, "c"), 1);
+    close_tree(&w);
+    open_tree(&w);
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &refused, NULL));
+    assert_int_equal(shown(&w, "c"), 3);
+    reads(&w, "c");
+    rig_clear_faults(w.rig);
+    expires(&w.tree->drive[0].kept);
+    assert_int_equal(shown(&w, "c"), 1);
+    ends(&w);
+}
+
+/* Who opens the file is not told that it changed. What the monitor tells is its own. */
+static _Thread_local bool opens;
+static unsigned told;
+
+static void tell_node(uint64_t node, bool bytes, void *arg)
+{
+    (void)node, (void)bytes, (void)arg;
+    told += opens;
+}
+
+static void test_opened(void **state)
+{
+    const struct pool_tree_events events = {.node_changed = tell_node};
+    struct world w;
+    (void)state;
+    begin_links(&w, 887);
+    close_tree(&w);
+    rig_ok(try_open_tree_telling(&w, &events));
+    assert_int_equal(shown(&w, "c"), 1);
+    const uint64_t node = look(&w, POOL_ROOT, "c").node;
+    opens = true;
+    pool_tree_file_close(open_node(&w, node));
+    assert_int_equal(told, 0);
+    rig_ok(drv_link(w.rig->drive[0].raw, "c", "d"));
+    pool_tree_file_close(open_node(&w, node));
+    assert_int_equal(told, 1);
+    ends(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_removed),
+        cmocka_unit_test(test_let_go_of),
+        cmocka_unit_test(test_open),
+        cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_back),
+        cmocka_unit_test(test_opened),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/err.h"
 
+#include "base/text.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -254,9 +255,7 @@ static void story_put(char *buf, size_t size, size_t *at, const char *fmt, ...)
     if (n < 0)
         return;
     size_t end = *at + (size_t)n < size ? *at + (size_t)n : size - 1;
-    for (size_t i = *at; i < end; i++)
-        if ((unsigned char)buf[i] < 0x20 || buf[i] == 0x7f)
-            buf[i] = '?';
+    mrmr_text_one_line(buf + *at, end - *at);
     *at = end;
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/log.h"
 
+#include "base/text.h"
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static struct {
     mrmr_log_sink sink;
@@ -26,6 +28,7 @@ void mrmr_log(enum mrmr_log_level level, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
+    mrmr_text_one_line(line, strlen(line));
     log_target.sink(level, line, log_target.arg);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The log: lines for whoever operates the program. One sink for the process, set once at start by
- * the program (the default drops everything), so a library never prints. Messages name things by
- * their escaped names; never log a password or file content. Any thread; the sink is called with no
+ * the program (the default drops everything), so a library never prints. A message is one line, whatever names it has in
+ * it: control characters are '?'. Never log a password or file content. Any thread; the sink is called with no
  * lock of ours held.
  */
 #ifndef MRMR_BASE_LOG_H

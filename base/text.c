@@ -351,6 +351,13 @@ mrmr_err mrmr_text_json(struct mrmr_bytes *b, const char *s, size_t size)
     return err ? text_undo(b, before, err) : MRMR_OK;
 }
 
+void mrmr_text_one_line(char *s, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
+            s[i] = '?';
+}
+
 /* Without any that a shell or a reader takes for something else. */
 static bool is_plain_word(const char *s)
 {

@@ -43,6 +43,9 @@ mrmr_err mrmr_text_json(struct mrmr_bytes *b, const char *s, size_t size);
  * doubled. */
 mrmr_err mrmr_text_print(struct mrmr_bytes *b, const char *s, size_t size);
 
+/* Control characters become '?', in place: a name cannot begin a line of its own, nor speak to a terminal. */
+void mrmr_text_one_line(char *s, size_t size);
+
 /* Append s as one word of a shell's command line: as it is, or in single quotes. */
 mrmr_err mrmr_text_shell(struct mrmr_bytes *b, const char *s);
 

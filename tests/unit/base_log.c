@@ -57,6 +57,17 @@ static void a_story_is_logged_after_what_it_is_about(void **state)
     assert_non_null(strstr(seen.last, "cable"));
 }
 
+static void a_name_begins_no_line(void **state)
+{
+    (void)state;
+    struct seen seen = {0};
+    mrmr_log_set(keep, &seen, MRMR_LOG_INFO);
+    mrmr_log(
+        MRMR_LOG_INFO, "%s was renamed to %s", "a\nmrmr: all is well\r", "\033[2J\177 \303\244\t");
+    assert_int_equal(seen.lines, 1);
+    assert_string_equal(seen.last, "a?mrmr: all is well? was renamed to ?[2J? \303\244?");
+}
+
 static void an_overlong_line_is_cut_not_lost(void **state)
 {
     (void)state;
@@ -72,6 +83,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(lines_up_to_the_level_reach_the_sink, silence),
         cmocka_unit_test_teardown(a_story_is_logged_after_what_it_is_about, silence),
+        cmocka_unit_test_teardown(a_name_begins_no_line, silence),
         cmocka_unit_test_teardown(an_overlong_line_is_cut_not_lost, silence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

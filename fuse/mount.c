@@ -98,7 +98,7 @@ static mrmr_err tell_missing(struct pool *pool)
 {
     mrmr_autofree struct pool_drive_view *views = NULL;
     size_t n = 0;
-    MRMR_TRY(pool_drives(pool, &views, &n));
+    MRMR_TRY(pool_drives_known(pool, &views, &n));
     for (size_t i = 0; i < n; i++)
         if (views[i].presence != POOL_PRESENT)
             mrmr_log(MRMR_LOG_WARN, "drive %s: %s%s", views[i].name, views[i].why,

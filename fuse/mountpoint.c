@@ -111,7 +111,7 @@ static mrmr_err check_place(struct pool *pool, const char *pool_dir, const char 
     mrmr_autofree struct pool_drive_view *views = NULL;
     mrmr_autofree char *home = realpath(pool_dir, NULL);
     size_t n = 0;
-    MRMR_TRY(pool_drives(pool, &views, &n));
+    MRMR_TRY(pool_drives_known(pool, &views, &n));
     for (size_t i = 0; i < n; i++)
         if (views[i].uri[0] == '/' && is_inside(path, views[i].uri))
             return mrmr_err_hint(mrmr_fail(MRMR_INVALID, "%s lies on the drive '%s' of this pool",

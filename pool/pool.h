@@ -100,6 +100,9 @@ struct pool_drive_view {
 };
 mrmr_err pool_drives(
     struct pool *pool, struct pool_drive_view **ret_views, size_t *ret_n); /* free() */
+/* What of that is known without counting and without asking the drives: up to `hold`; the rest is 0. */
+mrmr_err pool_drives_known(
+    struct pool *pool, struct pool_drive_view **ret_views, size_t *ret_n); /* free() */
 
 /* --- Settings --- */
 

@@ -295,6 +295,8 @@ static void view_words(const struct pool_drive *drive, struct pool_drive_view *v
     snprintf(view->role, sizeof view->role, "%s", pool_role_name(meta->role));
     snprintf(view->state, sizeof view->state, "%s", pool_state_name(meta->state));
     snprintf(view->hold, sizeof view->hold, "%s", meta->hold);
+    view->uuid = meta->uuid;
+    view->slot = meta->slot;
     view->presence = drive->presence;
     if (view->presence != POOL_PRESENT) {
         struct mrmr_story why = drive->why;
@@ -314,8 +316,6 @@ static mrmr_err view_numbers(
     MRMR_TRY(meta_exposed_total(pool->meta, meta->id, &exposed));
     if (pool_drive_readable(drive) && drv_space(drive->drv, &space))
         space = (struct drv_space){.total = meta->total, .avail = meta->avail};
-    view->uuid = meta->uuid;
-    view->slot = meta->slot;
     view->total = space.total;
     view->avail = space.avail;
     view->reserve = meta->reserve;
@@ -330,7 +330,8 @@ static mrmr_err view_numbers(
     return MRMR_OK;
 }
 
-mrmr_err pool_drives(struct pool *pool, struct pool_drive_view **ret_views, size_t *ret_n)
+static mrmr_err views_make(
+    struct pool *pool, bool numbers, struct pool_drive_view **ret_views, size_t *ret_n)
 {
     pool_drives_still(pool);
     mrmr_autofree struct pool_drive_view *views = calloc(pool->ndrives + 1, sizeof *views);
@@ -343,10 +344,21 @@ mrmr_err pool_drives(struct pool *pool, struct pool_drive_view **ret_views, size
         if (over)
             continue;
         view_words(pool->drives[i], &views[n]);
-        MRMR_TRY(view_numbers(pool, pool->drives[i], &views[n]));
+        if (numbers)
+            MRMR_TRY(view_numbers(pool, pool->drives[i], &views[n]));
         n++;
     }
     *ret_views = mrmr_steal(views);
     *ret_n = n;
     return MRMR_OK;
+}
+
+mrmr_err pool_drives(struct pool *pool, struct pool_drive_view **ret_views, size_t *ret_n)
+{
+    return views_make(pool, true, ret_views, ret_n);
+}
+
+mrmr_err pool_drives_known(struct pool *pool, struct pool_drive_view **ret_views, size_t *ret_n)
+{
+    return views_make(pool, false, ret_views, ret_n);
 }

@@ -182,7 +182,7 @@ mrmr_err cmd_pool_path(struct pool *pool, const char *given, struct mrmr_bytes *
     size_t n = 0;
     if (given[0] != '/')
         return path_normalised(given, path);
-    MRMR_TRY(pool_drives(pool, &views, &n));
+    MRMR_TRY(pool_drives_known(pool, &views, &n));
     const char *below = path_below_a_drive(views, n, given);
     if (!below)
         below = path_below_a_mount(pool, given);

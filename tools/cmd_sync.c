@@ -38,7 +38,7 @@ static mrmr_err look_drives(struct cmd_call *call, struct pool *pool)
 {
     mrmr_autofree struct pool_drive_view *views = NULL;
     size_t n = 0;
-    MRMR_TRY(pool_drives(pool, &views, &n));
+    MRMR_TRY(pool_drives_known(pool, &views, &n));
     for (size_t i = 0; i < n; i++)
         MRMR_TRY(cmd_look_presence(call, &views[i]));
     return MRMR_OK;

@@ -278,6 +278,13 @@ static void test_views(void **state)
     assert_non_null(strstr(views[1].why, "mount"));
     assert_true(views[1].total > 0); /* as last seen */
     assert_int_not_equal(views[0].slot, views[1].slot);
+    mrmr_autofree struct pool_drive_view *known = NULL;
+    assert_ok(pool_drives_known(w->pool, &known, &n));
+    assert_int_equal(n, 2);
+    for (size_t i = 0; i < n; i++) { /* but for what is counted, or asked of a drive */
+        assert_memory_equal(&known[i], &views[i], offsetof(struct pool_drive_view, total));
+        assert_int_equal(known[i].total, 0);
+    }
 }
 
 int main(void)

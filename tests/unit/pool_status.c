@@ -321,6 +321,11 @@ static void test_held(void **state)
     assert_string_equal(views[1].hold, "many files vanished");
     assert_int_equal(views[0].protected_bytes, 2 * MIB);
     assert_int_equal(views[2].row_bytes, 2 * MIB + 100);
+    mrmr_autofree struct pool_drive_view *known = NULL;
+    assert_ok(pool_drives_known(w->pool, &known, &n));
+    assert_string_equal(known[1].hold, "many files vanished");
+    assert_int_equal(known[0].protected_bytes, 0); /* nothing is counted */
+    assert_int_equal(known[2].row_bytes, 0);
 }
 
 /* --- ls and where --- */

@@ -12,12 +12,17 @@
 
 enum { SEEN = 4096, APPEND_TRIES = 100, TOLD_MOST = 20 };
 
+static const int64_t seldom = 60 * MRMR_NS_PER_S;
+
 struct pool_noted {
     pthread_mutex_t lock;
     /* Guarded by lock. */
-    uint64_t seen[SEEN]; /* a ring of what was noted; 0: free */
-    int64_t forgot_at;   /* monotonic: when something was taken out; 0: never */
+    struct noted_seen {
+        uint64_t key;     /* 0: free */
+        int64_t again_at; /* monotonic: it could not be noted, and is new again then; 0: it was */
+    } seen[SEEN];         /* a ring */
     size_t next;
+    int64_t told_at; /* monotonic: that one could not be noted again; 0: never */
 };
 
 mrmr_err pool_noted_create(struct pool *pool)
@@ -57,44 +62,59 @@ static uint64_t note_key(const struct pool_note *note)
     return key;
 }
 
-static bool seen_locked(const struct pool_noted *noted, uint64_t key)
+/* NULL: it was not noted, nor tried. */
+static struct noted_seen *seen_locked(struct pool_noted *noted, uint64_t key)
 {
-    for (size_t i = 0; i < SEEN; i++)
-        if (noted->seen[i] == key)
-            return true;
-    return false;
+    for (size_t i = 0; key && i < SEEN; i++)
+        if (noted->seen[i].key == key)
+            return &noted->seen[i];
+    return NULL;
+}
+
+static bool seen_is_over(const struct noted_seen *seen)
+{
+    return seen->again_at && seen->again_at <= mrmr_clock_monotonic();
 }
 
 bool pool_noted_knows(struct pool *pool, const struct pool_note *note)
 {
     uint64_t key = note_key(note);
     mrmr_locked(&pool->noted->lock);
-    return key && seen_locked(pool->noted, key);
+    const struct noted_seen *seen = seen_locked(pool->noted, key);
+    return seen && !seen_is_over(seen);
 }
 
-/* False if it was noted before. */
-static bool note_is_new(struct pool_noted *noted, const struct pool_note *note)
+/* False if it was noted before. *ret_again: it was to be, and could not. */
+static bool note_is_new(struct pool_noted *noted, const struct pool_note *note, bool *ret_again)
 {
     uint64_t key = note_key(note);
     mrmr_locked(&noted->lock);
-    if (!key || seen_locked(noted, key))
-        return !key;
-    noted->seen[noted->next++ % SEEN] = key;
+    struct noted_seen *seen = seen_locked(noted, key);
+    *ret_again = seen;
+    if (seen && !seen_is_over(seen))
+        return false;
+    if (!seen && key)
+        seen = &noted->seen[noted->next++ % SEEN];
+    if (seen)
+        *seen = (struct noted_seen){.key = key};
     return true;
 }
 
-/* It was not, and may be when it is found again; once in a while, or as often as that is the log would tell of it. */
-static void note_forget(struct pool_noted *noted, const struct pool_note *note)
+/* It was not, and is when it is found again, but not at once. What is lost each time it is found would fill the log:
+ * each is told of, and that it is so still, of whichever, once in a while. */
+static bool note_failed(struct pool_noted *noted, const struct pool_note *note, bool again)
 {
-    const int64_t now = mrmr_clock_monotonic(), seldom = 60 * MRMR_NS_PER_S;
+    const int64_t now = mrmr_clock_monotonic();
     const uint64_t key = note_key(note);
     mrmr_locked(&noted->lock);
-    if (noted->forgot_at && now - noted->forgot_at < seldom)
-        return;
-    noted->forgot_at = now;
-    for (size_t i = 0; i < SEEN; i++)
-        if (noted->seen[i] == key)
-            noted->seen[i] = 0;
+    struct noted_seen *seen = seen_locked(noted, key);
+    if (seen)
+        seen->again_at = now + seldom;
+    if (again && noted->told_at && now - noted->told_at < seldom)
+        return false;
+    if (again)
+        noted->told_at = now;
+    return true;
 }
 
 /* --- the files --- */
@@ -202,13 +222,13 @@ static mrmr_err append(struct pool *pool, const struct pool_note *note, bool dur
 void pool_noted_add(struct pool *pool, const struct pool_note *note, bool durable)
 {
     struct mrmr_story kept;
-    if (!note_is_new(pool->noted, note))
+    bool again;
+    if (!note_is_new(pool->noted, note, &again))
         return;
     mrmr_story_save(&kept);
-    if (append(pool, note, durable)) {
+    if (append(pool, note, durable) && note_failed(pool->noted, note, again)) {
         mrmr_log_story(MRMR_LOG_WARN, "noting an event");
         mrmr_log(note->warning ? MRMR_LOG_WARN : MRMR_LOG_INFO, "%s: %s", note->kind, note->text);
-        note_forget(pool->noted, note);
     }
     mrmr_story_restore(&kept);
 }

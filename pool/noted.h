@@ -13,7 +13,8 @@
  * some thousand.)
  *
  * Bound. The file takes 1 MiB, some 3,000 notes; beyond that, and where it cannot be written, as in a folder that is full, a note
- * is lost, with a line in the log, as where the file cannot be read. Nothing fails by that, and nobody waits but for the folder's file system.
+ * is lost, with a line in the log, as where the file cannot be read; it is tried anew when the same is found again, a minute
+ * later at the earliest. Nothing fails by that, and nobody waits but for the folder's file system.
  *
  * Crash argument. (1) A note is one append. A cut leaves it, none of it, or a part, which is no line.
  * One that tells of what will not be found again is synced, and so is the folder, before whoever tells goes on; what was found

@@ -368,6 +368,59 @@ static void test_no_room(void **state)
     rig_destroy(w.rig);
 }
 
+static int64_t ahead;
+int64_t __real_mrmr_clock_monotonic(void);
+int64_t __wrap_mrmr_clock_monotonic(void);
+int64_t __wrap_mrmr_clock_monotonic(void)
+{
+    return __real_mrmr_clock_monotonic() + ahead;
+}
+
+static void count_lost(enum mrmr_log_level level, const char *line, void *arg)
+{
+    (void)level;
+    *(unsigned *)arg += strncmp(line, "noting an event", 15) == 0;
+}
+
+static void tell_both(struct world *w, unsigned found)
+{
+    tell(w->pool, "one");
+    tell(w->pool, "two");
+    assert_int_equal(damage(w->pool).n, found);
+}
+
+/* What could not be noted is, when it is found again a minute later and can be, however much there was. Until then the log
+ * tells of each once, and in each minute that it is so. */
+static void test_no_room_for_a_while(void **state)
+{
+    const int64_t minute = 61 * MRMR_NS_PER_S;
+    mrmr_autofree char *full = malloc(NOTED_MOST);
+    unsigned lost = 0;
+    struct world w;
+    (void)state;
+    begin_bare(&w, 814);
+    memset(full, '\n', NOTED_MOST);
+    file_is(&w, NOTED_NAME, full, NOTED_MOST);
+    mrmr_log_set(count_lost, &lost, MRMR_LOG_WARN);
+    tell_both(&w, 0);
+    tell_both(&w, 0);
+    assert_int_equal(lost, 2);
+    ahead += minute;
+    tell_both(&w, 0);
+    assert_int_equal(lost, 3);
+    assert_int_equal(unlinkat(w.rig->pool->dirfd, NOTED_NAME, 0), 0);
+    tell_both(&w, 0);
+    ahead += minute;
+    tell_both(&w, 2);
+    ahead += minute;
+    tell_both(&w, 2);
+    assert_int_equal(lost, 3);
+    mrmr_log_set(NULL, NULL, MRMR_LOG_WARN);
+    ahead = 0; /* or who waits for a moment waits for that, too */
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 /* An owner was cut short before, or after, it had taken in what it had set aside. */
 static void test_left_by_a_cut(void **state)
 {
@@ -548,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_owner_reads),
         cmocka_unit_test(test_lines_that_are_not_right),
         cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_no_room_for_a_while),
         cmocka_unit_test(test_left_by_a_cut),
         cmocka_unit_test(test_the_last),
         cmocka_unit_test(test_taken_in_while_others_note),

@@ -40,10 +40,9 @@
  * Locks: the node's counted.lock, then the drive's keeping, both over I/O; then none but the tree's and
  * that of the records.
  */
-#include "pool/retained.h"
+#include "pool/tree_keep.h"
+
 #include "pool/touched.h"
-#include "pool/tree_change.h"
-#include "pool/tree_record.h"
 #include "pool/writers.h"
 
 #include <stdio.h>
@@ -53,27 +52,6 @@ _Static_assert((int)TREE_KEPT_PATH == (int)POOL_RETAINED_PATH, "a path to what i
 
 /* Several changes in a row, and not what a commit would notice. */
 static const int64_t stay_in = 2 * 1000 * 1000; /* ns */
-
-struct tree_keeper {
-    struct pool_writers *writers;
-    int mounted; /* its lock: nobody else changes drives through a tree of this pool; -1: none */
-    struct tree_records *records;
-};
-
-/* What stripes count on of one inode. */
-struct tree_counted {
-    pthread_mutex_t lock;
-    /* Guarded by lock. */
-    struct tree_inode inode; /* of which all that follows is */
-    uint32_t births;
-    bool known, for_ever;
-    uint64_t epoch;
-    bool in_catalog, touched, named; /* recorded: that it may change; that a name of it goes */
-    struct pool_retained_leaf *leaf; /* by leaf; size 0: it is kept, or was not there any more */
-    size_t n;
-    struct pool_retained_leaf *went; /* that counted when a name went, and there were others */
-    size_t nwent;
-};
 
 /* --- life --- */
 
@@ -162,7 +140,7 @@ void tree_change_end(struct pool_tree *tree)
 
 /* --- what counts --- */
 
-static void counted_clear(struct tree_counted *counted)
+void tree_counted_clear(struct tree_counted *counted)
 {
     free(counted->leaf);
     counted->leaf = NULL;
@@ -181,7 +159,7 @@ void tree_counted_free(struct tree_counted *counted)
 {
     if (!counted)
         return;
-    counted_clear(counted);
+    tree_counted_clear(counted);
     went_clear(counted);
     pthread_mutex_destroy(&counted->lock);
     free(counted);
@@ -253,11 +231,11 @@ static mrmr_err went_take(struct tree_counted *counted)
 
 /* Of all nodes that the catalog has with this inode: which of them it is does not matter, since only
  * bytes with the right digest are kept. */
-static mrmr_err counted_load(
+mrmr_err tree_counted_load(
     struct pool_tree *tree, const struct tree_inode *inode, struct tree_counted *counted)
 {
     struct pool_drive *drive = tree->drive[inode->drive].drive;
-    counted_clear(counted);
+    tree_counted_clear(counted);
     if (!inode->ino)
         return mrmr_err_drive(
             mrmr_fail(MRMR_READONLY, "it has no inode numbers that last"), drive->meta.name);
@@ -269,7 +247,7 @@ static mrmr_err counted_load(
 }
 
 /* It stays as long as the node does; births: which of the inodes that had its number it is of. */
-static struct tree_counted *counted_of(
+struct tree_counted *tree_counted_of(
     struct pool_tree *tree, struct tree_node *node, uint32_t *ret_births)
 {
     mrmr_locked(&tree->lock);
@@ -295,7 +273,7 @@ static mrmr_err counted_now(struct pool_tree *tree, const struct tree_inode *ino
     counted->inode = *inode;
     counted->births = births;
     counted->epoch = epoch;
-    return counted_load(tree, inode, counted);
+    return tree_counted_load(tree, inode, counted);
 }
 
 mrmr_err tree_keep_epoch(struct pool_tree *tree, uint64_t *ret_epoch)
@@ -314,11 +292,11 @@ void tree_keep_new(
     struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch)
 {
     uint32_t births;
-    struct tree_counted *counted = inode->ino ? counted_of(tree, node, &births) : NULL;
+    struct tree_counted *counted = inode->ino ? tree_counted_of(tree, node, &births) : NULL;
     if (!counted)
         return; /* it is asked when it is needed */
     mrmr_locked(&counted->lock);
-    counted_clear(counted);
+    tree_counted_clear(counted);
     went_clear(counted);
     counted->for_ever = false;
     counted->inode = *inode;
@@ -330,7 +308,7 @@ void tree_keep_new(
 void tree_keep_unknown(struct pool_tree *tree, struct tree_node *node)
 {
     uint32_t births;
-    struct tree_counted *counted = counted_of(tree, node, &births);
+    struct tree_counted *counted = tree_counted_of(tree, node, &births);
     if (!counted)
         return;
     mrmr_locked(&counted->lock);
@@ -339,34 +317,30 @@ void tree_keep_unknown(struct pool_tree *tree, struct tree_node *node)
 
 /* --- the scan shall know that it was us (I5) --- */
 
-static int64_t id_of(const struct pool_tree *tree, size_t drive)
-{
-    return tree->drive[drive].drive->meta.id;
-}
-
 /* bytes: else only a name of it goes. */
-static mrmr_err touch(
+mrmr_err tree_keep_touch(
     struct pool_tree *tree, const struct tree_inode *inode, bool bytes, uint64_t epoch)
 {
     return tree_record_touched(
-        tree->keeper->records, id_of(tree, inode->drive), inode->ino, bytes, epoch);
+        tree->keeper->records, tree_keep_id(tree, inode->drive), inode->ino, bytes, epoch);
 }
 
 /* Of what the catalog has. */
-static void name_went(struct pool_tree *tree, size_t drive, const char *path,
+void tree_keep_name_went(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, enum pool_moved_kind kind, bool kept, uint64_t epoch)
 {
-    tree_record_went(tree->keeper->records, id_of(tree, drive), path, stat, kind, kept, epoch);
+    tree_record_went(
+        tree->keeper->records, tree_keep_id(tree, drive), path, stat, kind, kept, epoch);
 }
 
-static mrmr_err counted_touch(struct pool_tree *tree, const struct tree_inode *inode,
+mrmr_err tree_counted_touch(struct pool_tree *tree, const struct tree_inode *inode,
     struct tree_counted *counted, bool bytes, uint64_t epoch)
 {
     bool *noted = bytes ? &counted->touched : &counted->named;
     /* also what the catalog does not have: a scan may be about to add it */
     if (counted->touched || *noted)
         return MRMR_OK;
-    MRMR_TRY(touch(tree, inode, bytes, epoch));
+    MRMR_TRY(tree_keep_touch(tree, inode, bytes, epoch));
     *noted = true;
     return MRMR_OK;
 }
@@ -395,7 +369,7 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
     uint64_t epoch)
 {
     uint32_t births;
-    struct tree_counted *counted = counted_of(tree, node, &births);
+    struct tree_counted *counted = tree_counted_of(tree, node, &births);
     if (!counted)
         return mrmr_nomem();
     mrmr_locked(&counted->lock);
@@ -406,7 +380,7 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
             MRMR_TRY(mrmr_err_drive(keep_leaf(&tree->drive[inode->drive], file, &counted->leaf[i]),
                 tree->drive[inode->drive].drive->meta.name));
     /* Last: if something could not be kept nothing is changed, and it is as the catalog has it. */
-    return counted_touch(tree, inode, counted, true, epoch);
+    return tree_counted_touch(tree, inode, counted, true, epoch);
 }
 
 /* for_ever: nobody will ask of this inode again, for its name goes. */
@@ -414,7 +388,7 @@ static mrmr_err counts(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, uint64_t epoch, bool for_ever, bool *ret_counts)
 {
     uint32_t births;
-    struct tree_counted *counted = counted_of(tree, node, &births);
+    struct tree_counted *counted = tree_counted_of(tree, node, &births);
     if (!counted)
         return mrmr_nomem();
     mrmr_locked(&counted->lock);
@@ -422,7 +396,7 @@ static mrmr_err counts(struct pool_tree *tree, struct tree_node *node,
     *ret_counts = counted->n > 0;
     if (*ret_counts)
         return MRMR_OK;
-    MRMR_TRY(counted_touch(tree, inode, counted, !for_ever, epoch));
+    MRMR_TRY(tree_counted_touch(tree, inode, counted, !for_ever, epoch));
     counted->for_ever = counted->for_ever || for_ever;
     return MRMR_OK;
 }
@@ -443,7 +417,7 @@ mrmr_err tree_keep_known(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, bool last, uint64_t epoch)
 {
     uint32_t births;
-    struct tree_counted *counted = counted_of(tree, node, &births);
+    struct tree_counted *counted = tree_counted_of(tree, node, &births);
     if (!counted)
         return mrmr_nomem();
     mrmr_locked(&counted->lock);
@@ -482,7 +456,7 @@ static mrmr_err link_away_locked(struct tree_drive *drive, const struct tree_cou
     return drv_dir_sync(drive->drive->drv, POOL_RETAINED_FILES);
 }
 
-static mrmr_err whether_in_catalog(
+mrmr_err tree_counted_in_catalog(
     struct pool_tree *tree, const struct tree_inode *inode, bool *known)
 {
     struct meta_node node;
@@ -499,11 +473,11 @@ static mrmr_err counted_whole(struct pool_tree *tree, size_t drive, const struct
 {
     const struct tree_inode inode = {drive, stat->ino};
     if (stat->type != DRV_REG) {
-        MRMR_TRY(whether_in_catalog(tree, &inode, &counted->in_catalog));
-        return touch(tree, &inode, false, epoch);
+        MRMR_TRY(tree_counted_in_catalog(tree, &inode, &counted->in_catalog));
+        return tree_keep_touch(tree, &inode, false, epoch);
     }
-    MRMR_TRY(counted_load(tree, &inode, counted));
-    return counted_touch(tree, &inode, counted, false, epoch);
+    MRMR_TRY(tree_counted_load(tree, &inode, counted));
+    return tree_counted_touch(tree, &inode, counted, false, epoch);
 }
 
 /* Nothing of one that is found by another name; `keeping` is held until this one is gone. */
@@ -556,8 +530,8 @@ mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *cal
     struct tree_counted counted = {.known = false};
     mrmr_err err = removed(tree, caller, drive, path, stat, epoch, &counted);
     if (!err && counted.in_catalog)
-        name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, counted.n > 0, epoch);
-    counted_clear(&counted);
+        tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, counted.n > 0, epoch);
+    tree_counted_clear(&counted);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
 
@@ -591,8 +565,8 @@ mrmr_err tree_keep_taken(struct pool_tree *tree, size_t drive, const char *path,
     if (!err)
         err = take(&tree->drive[drive], &counted, path, stat);
     if (!err && counted.in_catalog)
-        name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, false, epoch);
-    counted_clear(&counted);
+        tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, false, epoch);
+    tree_counted_clear(&counted);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
 
@@ -600,7 +574,7 @@ void tree_keep_named(struct pool_tree *tree, struct tree_node *node, size_t driv
     const struct drv_stat *stat, uint64_t epoch)
 {
     uint32_t births;
-    struct tree_counted *counted = counted_of(tree, node, &births);
+    struct tree_counted *counted = tree_counted_of(tree, node, &births);
     bool known = !counted;
     if (counted) {
         mrmr_locked(&counted->lock);
@@ -608,13 +582,13 @@ void tree_keep_named(struct pool_tree *tree, struct tree_node *node, size_t driv
             counted->in_catalog || counted->inode.drive != drive || counted->inode.ino != stat->ino;
     }
     if (known)
-        name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, false, epoch);
+        tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, false, epoch);
 }
 
 void tree_keep_replaced_by(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch)
 {
-    name_went(tree, drive, path, stat, POOL_MOVED_REPLACED, false, epoch);
+    tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REPLACED, false, epoch);
 }
 
 static mrmr_err linked(struct pool_tree *tree, size_t drive, const char *path,
@@ -660,19 +634,19 @@ static mrmr_err whether_known(
     if (stat->type == DRV_DIR)
         *known = *counts = true;
     if (stat->type != DRV_REG)
-        return *known ? MRMR_OK : whether_in_catalog(tree, &inode, known);
-    mrmr_err err = counted_load(tree, &inode, &counted);
+        return *known ? MRMR_OK : tree_counted_in_catalog(tree, &inode, known);
+    mrmr_err err = tree_counted_load(tree, &inode, &counted);
     *known = *known || counted.in_catalog;
     *counts = *counts || counted.n > 0;
-    counted_clear(&counted);
+    tree_counted_clear(&counted);
     return err;
 }
 
 mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
     const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch)
 {
-    const struct tree_renamed renamed = {
-        id_of(tree, drive), from, to, exchanged, {stat->ino, exchanged ? exchanged->ino : 0}};
+    const struct tree_renamed renamed = {tree_keep_id(tree, drive), from, to, exchanged,
+        {stat->ino, exchanged ? exchanged->ino : 0}};
     bool known = false, counts = false;
     MRMR_TRY(whether_known(tree, drive, stat, &known, &counts));
     if (exchanged)
@@ -685,8 +659,8 @@ mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from,
 mrmr_err tree_keep_not_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
     const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch)
 {
-    const struct tree_renamed renamed = {
-        id_of(tree, drive), from, to, exchanged, {stat->ino, exchanged ? exchanged->ino : 0}};
+    const struct tree_renamed renamed = {tree_keep_id(tree, drive), from, to, exchanged,
+        {stat->ino, exchanged ? exchanged->ino : 0}};
     bool known = false, counts = false;
     if (whether_known(tree, drive, stat, &known, &counts) ||
         (exchanged && whether_known(tree, drive, exchanged, &known, &counts)))
@@ -710,12 +684,12 @@ mrmr_err tree_keep_rmdir(struct pool_tree *tree, const struct pool_caller *calle
     const struct tree_inode inode = {drive, stat.ino};
     bool known = false;
     if (stat.type == DRV_DIR && stat.ino) {
-        MRMR_TRY(whether_in_catalog(tree, &inode, &known));
-        MRMR_TRY(touch(tree, &inode, false, epoch));
+        MRMR_TRY(tree_counted_in_catalog(tree, &inode, &known));
+        MRMR_TRY(tree_keep_touch(tree, &inode, false, epoch));
     }
     MRMR_TRY(remove_folder(tree, caller, &inode, path));
     if (known)
-        name_went(tree, drive, path, &stat, POOL_MOVED_REMOVED, false, epoch);
+        tree_keep_name_went(tree, drive, path, &stat, POOL_MOVED_REMOVED, false, epoch);
     return MRMR_OK;
 }
 
@@ -734,7 +708,7 @@ mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *pa
     if (err || stat->nlink <= 1)
         pthread_mutex_unlock(&own->keeping);
     *ret_known = !err && counted.in_catalog;
-    counted_clear(&counted);
+    tree_counted_clear(&counted);
     return mrmr_err_drive(err, own->drive->meta.name);
 }
 

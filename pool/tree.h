@@ -61,7 +61,7 @@ struct pool_tree {
     struct leaf_cache *leaves;
     atomic_bool verify;         /* set verify-reads; the monitor keeps it */
     _Atomic int64_t remote_ttl; /* set remote-ttl, ns; likewise */
-    struct tree_keeper *keeper; /* tree_keep.c's; NULL: nothing may be changed */
+    struct tree_keeper *keeper; /* tree_keeper.c's; NULL: nothing may be changed */
     struct tree_numbers *numbers;
     struct tree_replaced *replaced; /* tree_replaced.c's; NULL: nothing may be changed */
     struct tree_finder *finder;

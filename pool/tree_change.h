@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What changes the drives, of the live tree (tree.h): tree_keep.c (before originals change),
- * tree_place.c (where new files go), tree_paths.c (paths that lead to one place), tree_make.c,
+ * What changes the drives, of the live tree (tree.h): tree_keeper.c, tree_counted.c, tree_keep.c and
+ * tree_keep_names.c (before originals change), tree_place.c (where new files go), tree_paths.c (paths that lead to one place), tree_make.c,
  * tree_remove.c and tree_take.c (names),
  * tree_unnamed.c (files without one), tree_bring.c (a file goes to another drive), tree_move.c, tree_move_file.c,
  * tree_move_folder.c and tree_move_record.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone.c and
@@ -24,7 +24,7 @@ struct tree_original;     /* tree_file.h */
 mrmr_err tree_mounted_lock(const struct pool *pool, int *ret_fd);
 void tree_mounted_tell(int fd, const char *mountpoint);
 
-/* --- tree_keep.c: before originals change (I3) --- */
+/* --- tree_keeper.c, tree_counted.c, tree_keep.c, tree_keep_names.c: before originals change (I3) --- */
 
 mrmr_err tree_keep_start(struct pool_tree *tree);
 void tree_keep_stop(struct pool_tree *tree);

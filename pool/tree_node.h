@@ -88,7 +88,7 @@ struct tree_node {
     unsigned names_wait; /* of these, changes of its names that wait until nobody is bringing it */
     bool leaving;        /* it is being brought elsewhere */
     bool appending;      /* an append finds out where it ends, and writes there */
-    struct tree_counted *counted; /* tree_keep.c's; NULL until it was needed */
+    struct tree_counted *counted; /* tree_counted.c's; NULL until it was needed */
 
     /* tree_sync.c's. */
     struct tree_set owes;       /* the drives on which something of it is not known to be durable */

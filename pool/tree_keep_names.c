@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What is recorded of names that went, were made, or lead elsewhere (moved.h). No bytes depend on it.
+ */
+#include "pool/tree_keep.h"
+
+#include "pool/writers.h"
+
+/* Of what the catalog has. */
+void tree_keep_name_went(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, enum pool_moved_kind kind, bool kept, uint64_t epoch)
+{
+    tree_record_went(
+        tree->keeper->records, tree_keep_id(tree, drive), path, stat, kind, kept, epoch);
+}
+
+void tree_keep_named(struct pool_tree *tree, struct tree_node *node, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch)
+{
+    uint32_t births;
+    struct tree_counted *counted = tree_counted_of(tree, node, &births);
+    bool known = !counted;
+    if (counted) {
+        mrmr_locked(&counted->lock);
+        known =
+            counted->in_catalog || counted->inode.drive != drive || counted->inode.ino != stat->ino;
+    }
+    if (known)
+        tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, false, epoch);
+}
+
+void tree_keep_replaced_by(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch)
+{
+    tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REPLACED, false, epoch);
+}
+
+static mrmr_err linked(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch)
+{
+    const struct meta_drive *own = &tree->drive[drive].drive->meta;
+    struct meta_node node;
+    mrmr_err err = meta_lookup_path(tree->pool->meta, own->root, path, &node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ||
+        (!err && node.ino != stat->ino))
+        return MRMR_OK;
+    MRMR_TRY(err);
+    return tree_record_linked(tree->keeper->records, own->id, path, stat, epoch);
+}
+
+void tree_keep_linked(
+    struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat)
+{
+    uint64_t epoch, stamp;
+    bool any = false;
+    mrmr_err err =
+        stat->ino ? pool_moved_stamp(tree->pool, tree->drive[drive].drive->meta.id, &stamp, &any)
+                  : MRMR_OK;
+    if (!err && !any)
+        return;
+    if (!err)
+        err = pool_writers_begin(tree->keeper->writers, &epoch);
+    if (!err) {
+        err = linked(tree, drive, path, stat, epoch);
+        pool_writers_end();
+    }
+    if (err)
+        mrmr_log_story(MRMR_LOG_WARN,
+            "a name that was made is not listed if its drive goes before the next sync");
+}
+
+/* Whether the catalog has it, and stripes may count on it, or on what lies below it. */
+static mrmr_err whether_known(
+    struct pool_tree *tree, size_t drive, const struct drv_stat *stat, bool *known, bool *counts)
+{
+    const struct tree_inode inode = {drive, stat->ino};
+    struct tree_counted counted = {.known = false};
+    if (stat->type == DRV_DIR)
+        *known = *counts = true;
+    if (stat->type != DRV_REG)
+        return *known ? MRMR_OK : tree_counted_in_catalog(tree, &inode, known);
+    mrmr_err err = tree_counted_load(tree, &inode, &counted);
+    *known = *known || counted.in_catalog;
+    *counts = *counts || counted.n > 0;
+    tree_counted_clear(&counted);
+    return err;
+}
+
+mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch)
+{
+    const struct tree_renamed renamed = {tree_keep_id(tree, drive), from, to, exchanged,
+        {stat->ino, exchanged ? exchanged->ino : 0}};
+    bool known = false, counts = false;
+    MRMR_TRY(whether_known(tree, drive, stat, &known, &counts));
+    if (exchanged)
+        MRMR_TRY(whether_known(tree, drive, exchanged, &known, &counts));
+    /* What the catalog has not nobody needs to find. */
+    return known ? tree_record_renamed(tree->keeper->records, &renamed, counts, epoch) : MRMR_OK;
+}
+
+/* Durable in any case: what had the new name may count where what was to have it does not. */
+mrmr_err tree_keep_not_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
+    const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch)
+{
+    const struct tree_renamed renamed = {tree_keep_id(tree, drive), from, to, exchanged,
+        {stat->ino, exchanged ? exchanged->ino : 0}};
+    bool known = false, counts = false;
+    if (whether_known(tree, drive, stat, &known, &counts) ||
+        (exchanged && whether_known(tree, drive, exchanged, &known, &counts)))
+        known = true; /* of what was not recorded it says nothing */
+    return known ? tree_record_undone(tree->keeper->records, &renamed, epoch) : MRMR_OK;
+}

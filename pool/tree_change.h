@@ -2,7 +2,7 @@
  *
  * What changes the drives, of the live tree (tree.h): tree_keeper.c, tree_counted.c, tree_keep.c and
  * tree_keep_names.c (before originals change), tree_place.c (where new files go), tree_paths.c (paths that lead to one place), tree_make.c,
- * tree_remove.c and tree_take.c (names),
+ * tree_remove.c, tree_rmdir.c and tree_take.c (names),
  * tree_unnamed.c (files without one), tree_bring.c (a file goes to another drive), tree_move.c, tree_move_file.c,
  * tree_move_folder.c and tree_move_record.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone.c and
  * tree_later.c (removals from drives that are away, and changes of folders there), tree_replaced.c
@@ -254,7 +254,10 @@ void tree_node_went(struct pool_tree *tree, struct tree_node *node);
  * Among the writers. */
 mrmr_err tree_remove_copy(struct pool_tree *tree, const struct pool_caller *caller,
     struct tree_node *folder, const char *name, const char *path, size_t drive, uint64_t epoch);
-/* The same of a folder in which nothing shows. */
+
+/* --- tree_rmdir.c --- */
+
+/* Remove one drive's copy of a folder in which nothing shows, as tree_remove_copy does that of a file. */
 mrmr_err tree_remove_folder(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
     const char *path, uint64_t epoch);
 /* What is seen of a folder on these drives; untouched, if all of them are away. */

@@ -100,6 +100,7 @@ struct pool_tree {
     int64_t room_at;    /* when the drives' room was looked at; monotonic */
     size_t placed_last; /* the drive that the last new file went to; SIZE_MAX: none yet */
     int64_t space_at;   /* when space was reckoned; monotonic */
+    int64_t left_at;    /* tree_rmdir.c's: when it was told of; monotonic; 0: never */
     struct pool_tree_space space;
 };
 

@@ -5,6 +5,8 @@
 #include "pool/tree_change.h"
 #include "pool/tree_look.h"
 
+#include <stdio.h>
+
 static bool any_entry(const struct pool_dir_entry *entry, void *arg)
 {
     (void)entry;
@@ -47,6 +49,54 @@ mrmr_err tree_remove_folder(struct pool_tree *tree, const struct pool_caller *ca
     return err == MRMR_CHANGED ? rmdir_now(tree, caller, drive, path, epoch) : err;
 }
 
+/* --- why it is not empty --- */
+
+struct left {
+    uint64_t dev;   /* of the drive's root */
+    char name[256]; /* "": nothing */
+    bool mounted;
+};
+
+static mrmr_err left_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+{
+    struct left *left = arg;
+    (void)err;
+    snprintf(left->name, sizeof left->name, "%s", name);
+    left->mounted = stat && stat->dev != left->dev;
+    return MRMR_EXISTS; /* that will do */
+}
+
+/* Once in a while: who removes many folders would fill the log. */
+static bool left_is_due(struct pool_tree *tree)
+{
+    const int64_t now = mrmr_clock_monotonic(), seldom = 60 * MRMR_NS_PER_S;
+    mrmr_locked(&tree->lock);
+    if (tree->left_at && now - tree->left_at < seldom)
+        return false;
+    tree->left_at = now;
+    return true;
+}
+
+/* Nothing shows in it, and it cannot be removed: whoever looks for the reason in the tree finds none. */
+static void tell_left(struct pool_tree *tree, size_t drive, const char *path)
+{
+    const struct tree_drive *own = &tree->drive[drive];
+    struct left left = {.dev = own->dev};
+    struct mrmr_story story;
+    if (!left_is_due(tree))
+        return;
+    mrmr_story_save(&story);
+    drv_list(own->drive->drv, path, left_entry, &left);
+    if (left.name[0])
+        mrmr_log(MRMR_LOG_WARN,
+            "drive %s: the folder '%s' cannot be removed: in it is '%s', which is no part of the "
+            "pool: %s",
+            own->drive->meta.name, path, left.name,
+            left.mounted ? "something is mounted there; unmount it first"
+                         : "it is kept out (see: mrmr get); remove it on the drive first");
+    mrmr_story_restore(&story);
+}
+
 /* Drives that are away come last: what is not empty after all is found on the others. */
 static mrmr_err rmdir_on(struct pool_tree *tree, const struct pool_caller *caller,
     const struct tree_set *on, const char *path, uint64_t epoch)
@@ -59,6 +109,8 @@ static mrmr_err rmdir_on(struct pool_tree *tree, const struct pool_caller *calle
                 continue;
             mrmr_err err = tree_remove_folder(tree, caller, i, path, epoch);
             any = any || !err;
+            if (err == MRMR_NOT_EMPTY)
+                tell_left(tree, i, path);
             if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
                 return err;
             tree_set_remove(&left, i);

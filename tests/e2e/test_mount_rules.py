@@ -131,8 +131,12 @@ def test_names_that_are_kept_out(world):
     world.write("red", "f/shown")
     world.write("red", "cache/old", b"3")
     world.write("red", "cache/new")
+    world.write("red", "bare/x.tmp")
     world.mount = world.make_mount()
-    assert sorted(os.listdir(world.at())) == ["cache", "f"]
+    assert sorted(os.listdir(world.at())) == ["bare", "cache", "f"]
+    assert os.listdir(world.at("bare")) == [] and refused(os.rmdir, world.at("bare")) == "ENOTEMPTY"
+    told = world.mount.log.read_text()
+    assert "the folder 'bare' cannot be removed: in it is 'x.tmp'" in told and "it is kept out (see: mrmr get)" in told, told
     assert sorted(os.listdir(world.at("f"))) == ["lost+found", "shown"] # that is kept out at a drive's root alone
     assert os.listdir(world.at("cache")) == ["new"]
     paths = KEPT_OUT + ["f/" + name for name in KEPT_OUT[1:]] + ["cache/old"]
@@ -173,8 +177,16 @@ def test_a_file_system_that_is_mounted_below_a_drive(world):
         with open(os.path.join(over, "not of the pool"), "wb"):
             pass
         os.mkdir(world.on("red", "f/alone"))
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", world.on("red", "f/alone")], check=True)
+        os.makedirs(world.on("red", "g/below"))
+        os.makedirs(world.on("red", "h/.Trash-7"))
+        for place in ("f/alone", "g/below"):
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", world.on("red", place)], check=True)
         world.mount = world.make_mount()
+        # Folders in which nothing shows: why they stay is told, and not twice in a minute.
+        for folder in ("g", "h"):
+            assert os.listdir(world.at(folder)) == [] and refused(os.rmdir, world.at(folder)) == "ENOTEMPTY"
+        told = world.mount.log.read_text()
+        assert "drive red: the folder 'g' cannot be removed: in it is 'below'" in told and "something is mounted there" in told and "'h'" not in told, told
         assert sorted(os.listdir(world.at("f"))) == ["here", "over"]
         assert os.listdir(world.at("f/over")) == ["there"]
         for path in ("f/over/not of the pool", "f/over/hidden", "f/alone"):
@@ -196,7 +208,8 @@ def test_a_file_system_that_is_mounted_below_a_drive(world):
         world.mount.stop()
     finally:
         subprocess.run(["umount", over], check=True)
-        subprocess.run(["umount", world.on("red", "f/alone")], check=False)
+        for place in ("f/alone", "g/below"):
+            subprocess.run(["umount", world.on("red", place)], check=False)
 
 
 def test_a_file_system_is_mounted_below_a_drive_meanwhile(world):

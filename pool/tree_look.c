@@ -12,6 +12,7 @@
 #include "pool/tree_load.h"
 #include "pool/tree_number.h"
 #include "pool/tree_parted.h"
+#include "pool/tree_went.h"
 
 #include <string.h>
 
@@ -121,7 +122,8 @@ void tree_attr_seen(
         ret_attr->nlink = 1; /* it has gone since */
 }
 
-void tree_attr_from_node(const struct meta_node *node, struct pool_attr *ret_attr)
+mrmr_err tree_attr_from_node(
+    struct pool_tree *tree, const struct meta_node *node, struct pool_attr *ret_attr)
 {
     const struct drv_stat stat = {
         .type = (enum drv_type)node->type,
@@ -137,7 +139,14 @@ void tree_attr_from_node(const struct meta_node *node, struct pool_attr *ret_att
         .btime = node->btime,
         .atime = node->mtime,
     };
+    size_t names = 0;
     tree_attr_from_stat(&stat, ret_attr);
+    if (ret_attr->nlink <= 1)
+        return MRMR_OK;
+    MRMR_TRY(tree_went_names(tree->pool, node->id, &names));
+    if (names && names < ret_attr->nlink)
+        ret_attr->nlink = (uint32_t)names;
+    return MRMR_OK;
 }
 
 struct look {
@@ -166,8 +175,7 @@ static mrmr_err look_at(
     look->kept = true;
     MRMR_TRY(tree_catalog_known(look->tree, drive, path, &node));
     MRMR_TRY(tree_later_shows(look->tree, drive, path, &node));
-    tree_attr_from_node(&node, ret_attr);
-    return MRMR_OK;
+    return tree_attr_from_node(look->tree, &node, ret_attr);
 }
 
 /* A folder's copy on one drive: as it was said before, if that holds still. */

@@ -40,7 +40,9 @@ void tree_attr_from_stat(const struct drv_stat *stat, struct pool_attr *ret_attr
 /* The same of what a drive said now, as people see it: by which names we keep it does not count. It has a name. */
 void tree_attr_seen(
     struct pool_tree *tree, size_t drive, const struct drv_stat *stat, struct pool_attr *ret_attr);
-void tree_attr_from_node(const struct meta_node *node, struct pool_attr *ret_attr);
+/* By the catalog: it has no more names than that has. A scan counts those by which we keep it, too. */
+mrmr_err tree_attr_from_node(
+    struct pool_tree *tree, const struct meta_node *node, struct pool_attr *ret_attr);
 /* What a node is and where, as it was at one moment. */
 struct tree_spot {
     uint64_t number;

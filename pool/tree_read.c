@@ -181,7 +181,7 @@ static mrmr_err attr_left(struct pool_tree_file *file, struct pool_attr *ret_att
     MRMR_TRY(tree_by_path(file->tree, file->node, finding_path, &finding));
     if (finding.drive == file->drive)
         return mrmr_fail(MRMR_ABSENT, NULL);
-    tree_attr_from_node(&finding.node, ret_attr);
+    MRMR_TRY(tree_attr_from_node(file->tree, &finding.node, ret_attr));
     ret_attr->node = file->node->number;
     ret_attr->keep = tree_own_window;
     return MRMR_OK;

@@ -14,6 +14,11 @@ static mrmr_err count_name(int64_t parent, const char *name, void *arg)
     return MRMR_OK;
 }
 
+mrmr_err tree_went_names(struct pool *pool, int64_t node, size_t *names)
+{
+    return meta_names(pool->meta, node, count_name, names);
+}
+
 mrmr_err tree_went_lives(
     struct pool *pool, int64_t drive, const struct drv_stat *stat, bool *ret_lives)
 {
@@ -24,7 +29,7 @@ mrmr_err tree_went_lives(
         return MRMR_OK;
     MRMR_TRY(meta_node_by_ino(pool->meta, drive, stat->ino, node, SAME_INODE, &n));
     for (size_t i = 0; i < n; i++)
-        MRMR_TRY(meta_names(pool->meta, node[i].id, count_name, &names));
+        MRMR_TRY(tree_went_names(pool, node[i].id, &names));
     *ret_lives = stat->nlink > names;
     return MRMR_OK;
 }

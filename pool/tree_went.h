@@ -27,6 +27,8 @@ struct tree_went_list {
     size_t n;
 };
 
+/* Adds how many names of a node the catalog has. Needs no lock. */
+mrmr_err tree_went_names(struct pool *pool, int64_t node, size_t *names);
 /* What has this stat, of before a name of it went, keeps one that the catalog does not have. Needs no
  * lock. */
 mrmr_err tree_went_lives(

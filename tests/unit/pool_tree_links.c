@@ -89,6 +89,9 @@ static void test_removed(void **state)
     syncs(&w);
     assert_int_equal(on_drive(&w, "c"), 1);
     assert_int_equal(shown(&w, "c"), 1);
+    goes_away(&w);
+    assert_int_equal(shown(&w, "c"), 1);
+    comes_back(&w, NULL);
     links(&w, "c", "d");
     assert_int_equal(shown(&w, "c"), 2);
     close_tree(&w);

@@ -355,7 +355,7 @@ static void *act_run(void *arg)
 {
     struct actor *actor = arg;
     drv_act_as(&actor->caller);
-    for (unsigned i = 0; i < 500 && !actor->err; i++)
+    for (unsigned i = 0; i < 150 && !actor->err; i++)
         actor->err = act(actor, i);
     drv_act_as(NULL);
     return NULL;

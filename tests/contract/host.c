@@ -11,6 +11,7 @@
 #include <ftw.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -89,19 +90,21 @@ void host_stop(void)
     waitpid(guard_pid, NULL, 0);
 }
 
+/* Spawned, not forked: a sanitizer's process has much to copy. */
 int host_run(const char *const argv[])
 {
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        int null = open("/dev/null", O_RDWR);
-        dup2(null, 0);
-        dup2(null, 1);
-        dup2(null, 2);
-        execvp(argv[0], (char *const *)argv);
-        _exit(127);
-    }
+    extern char **environ;
+    posix_spawn_file_actions_t quiet;
+    pid_t pid;
     int status = 0;
+    fflush(NULL);
+    posix_spawn_file_actions_init(&quiet);
+    for (int fd = 0; fd < 3; fd++)
+        posix_spawn_file_actions_addopen(&quiet, fd, "/dev/null", O_RDWR, 0);
+    int err = posix_spawnp(&pid, argv[0], &quiet, NULL, (char *const *)argv, environ);
+    posix_spawn_file_actions_destroy(&quiet);
+    if (err)
+        return 127;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128;

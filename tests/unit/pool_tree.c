@@ -325,7 +325,7 @@ static void test_drives_go_and_come(void **state)
 }
 
 /* Any one call on any drive fails once, in one of several ways: nobody notices. Normally fewer of the later
- * ones. */
+ * ones, from a first one that is drawn. */
 static void fail_each_call(struct world *w, unsigned drive, mrmr_err err)
 {
     const uint64_t part = rig_all() ? 8 : rig_rounds(3);

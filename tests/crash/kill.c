@@ -103,7 +103,7 @@ static void test_killed(void **state)
 int main(int argc, char **argv)
 {
     struct CMUnitTest tests[16];
-    rounds = rig_rounds(argc > 1 && strcmp(argv[1], "long") == 0 ? 500 : rounds);
+    rounds = rig_rounds(argc > 1 && strcmp(argv[1], "long") == 0 ? 20 : rounds);
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     for (size_t i = 0; i < nscenarios; i++)
         tests[i] =

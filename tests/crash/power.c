@@ -114,7 +114,7 @@ static void test_power_cut(void **state)
 int main(int argc, char **argv)
 {
     struct CMUnitTest tests[16];
-    rounds = rig_rounds(argc > 1 && strcmp(argv[1], "long") == 0 ? 1000 : rounds);
+    rounds = rig_rounds(argc > 1 && strcmp(argv[1], "long") == 0 ? 30 : rounds);
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     for (size_t i = 0; i < nscenarios; i++)
         tests[i] = (struct CMUnitTest){

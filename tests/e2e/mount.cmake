@@ -2,13 +2,13 @@
 mrmr_pytest(e2e_mount test_mount.py LABELS sanitized TIMEOUT 600)
 # It lowers limits of the whole system for moments.
 mrmr_pytest(e2e_mount_watch test_mount_watch.py LABELS sanitized address_long TIMEOUT 600 SERIAL)
-mrmr_pytest(e2e_mount_watchdog test_mount_watchdog.py LABELS sanitized address_long TIMEOUT 300)
+mrmr_pytest(e2e_mount_watchdog test_mount_watchdog.py TIMEOUT 300)
 mrmr_pytest(e2e_mount_rules test_mount_rules.py TIMEOUT 300)
 mrmr_pytest(e2e_mount_faults test_mount_faults.py TIMEOUT 300)
 set_property(TEST e2e_mount_faults APPEND PROPERTY ENVIRONMENT "MRMR_FAULT_FS=$<TARGET_FILE:fault_fs>")
 mrmr_pytest(e2e_mount_user test_mount_user.py LABELS sanitized TIMEOUT 300)
 mrmr_pytest(e2e_mount_drives test_mount_drives.py LABELS sanitized address_long TIMEOUT 600)
-mrmr_pytest(e2e_mount_full test_mount_full.py LABELS sanitized address_long TIMEOUT 300)
+mrmr_pytest(e2e_mount_full test_mount_full.py TIMEOUT 300)
 mrmr_pytest(e2e_mount_readers test_mount_readers.py LABELS sanitized address_long TIMEOUT 300)
 mrmr_pytest(e2e_mount_kill test_mount_kill.py LABELS sanitized address_long TIMEOUT 300)
 mrmr_pytest(e2e_mount_handles test_mount_handles.py LABELS sanitized address_long TIMEOUT 300)
@@ -17,11 +17,11 @@ mrmr_pytest(e2e_mount_noted test_mount_noted.py LABELS sanitized TIMEOUT 300)
 mrmr_pytest(e2e_mount_libfuse test_mount_libfuse.py LABELS sanitized TIMEOUT 300)
 mrmr_pytest(e2e_mount_passthrough test_mount_passthrough.py LABELS sanitized TIMEOUT 600)
 # libfuse reads the groups of a caller who is another user from text that it does not end with a NUL.
-set_property(TEST e2e_mount_full e2e_mount_watch APPEND PROPERTY ENVIRONMENT
+set_property(TEST e2e_mount_watch APPEND PROPERTY ENVIRONMENT
   "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=1")
 mrmr_pytest(e2e_units test_units.py)
 mrmr_pytest(e2e_mount_long test_mount.py test_mount_watch.py test_mount_drives.py test_mount_kill.py LABELS long TIMEOUT 5400)
-set_property(TEST e2e_mount_long APPEND PROPERTY ENVIRONMENT "MRMR_FILES=100000;MRMR_ROUNDS=60")
+set_property(TEST e2e_mount_long APPEND PROPERTY ENVIRONMENT "MRMR_FILES=100000;MRMR_ROUNDS=20")
 
 mrmr_pytest(e2e_mount_large test_mount_large.py LABELS long TIMEOUT 1800)
 
@@ -30,10 +30,14 @@ set_property(TEST e2e_mount_posix APPEND PROPERTY ENVIRONMENT "MRMR_POSIX_CALLS=
 
 mrmr_pytest(e2e_mount_programs test_mount_programs.py TIMEOUT 600)
 mrmr_pytest(e2e_mount_programs_long test_mount_programs.py LABELS long TIMEOUT 3600)
-set_property(TEST e2e_mount_programs_long APPEND PROPERTY ENVIRONMENT "MRMR_ROUNDS=8")
+set_property(TEST e2e_mount_programs_long APPEND PROPERTY ENVIRONMENT "MRMR_ROUNDS=5")
 
 add_executable(mount_model ${CMAKE_CURRENT_LIST_DIR}/mount_model.c)
 mrmr_pytest(e2e_mount_model test_mount_model.py TIMEOUT 600)
-mrmr_pytest(e2e_mount_model_long test_mount_model.py LABELS long TIMEOUT 9000)
-set_property(TEST e2e_mount_model e2e_mount_model_long APPEND PROPERTY ENVIRONMENT "MRMR_MOUNT_MODEL=$<TARGET_FILE:mount_model>")
-set_property(TEST e2e_mount_model_long APPEND PROPERTY ENVIRONMENT "MRMR_OPS=250000;MRMR_ROUNDS=12")
+set_property(TEST e2e_mount_model APPEND PROPERTY ENVIRONMENT "MRMR_MOUNT_MODEL=$<TARGET_FILE:mount_model>")
+# 2,000,000 operations in all, in two pools side by side.
+foreach(pool a b)
+  mrmr_pytest(e2e_mount_model_long_${pool} test_mount_model.py LABELS long TIMEOUT 9000)
+  set_property(TEST e2e_mount_model_long_${pool} APPEND PROPERTY ENVIRONMENT
+    "MRMR_MOUNT_MODEL=$<TARGET_FILE:mount_model>" "MRMR_OPS=250000" "MRMR_ROUNDS=4")
+endforeach()

@@ -245,7 +245,7 @@ mrmr_err pool_moved_size(struct pool *pool, const struct pool_job *job, uint64_t
     return MRMR_OK;
 }
 
-/* Its drive was scanned, or is no drive any more. */
+/* Its drive was scanned, or done with, or is no drive any more. What one that was given up has still is shown by them. */
 static bool drop_is_over(
     struct pool *pool, const struct moved_record *record, const int64_t drives[], size_t n)
 {
@@ -253,7 +253,7 @@ static bool drop_is_over(
     for (size_t i = 0; i < n; i++)
         if (drives[i] == record->drive)
             return true;
-    return !drive || drive->meta.state == META_DRIVE_RETIRED;
+    return !drive;
 }
 
 /* Nobody adds meanwhile. */
@@ -280,18 +280,25 @@ static mrmr_err drop_rewrite(
     return pool_writers_new_epoch(pool->writers);
 }
 
-/* What hangs on a drive that was given up is not waited for. */
+/* What hangs on a drive that was given up is not waited for: those come last, and are left in any case. */
 static mrmr_err drop_stop(
     struct pool *pool, const struct pool_job *job, int64_t drives[], size_t *ndrives)
 {
+    const size_t all = *ndrives;
     size_t n = 0;
-    for (size_t i = 0; i < *ndrives; i++) {
+    for (size_t i = 0; i < all; i++) {
         const struct pool_drive *drive = pool_drive_by_id(pool, drives[i]);
-        if (drive && drive->meta.state != META_DRIVE_RETIRED)
-            drives[n++] = drives[i];
+        const int64_t id = drives[i];
+        if (!drive || drive->meta.state == META_DRIVE_RETIRED)
+            continue;
+        drives[i] = drives[n];
+        drives[n++] = id;
     }
     *ndrives = n;
-    return pool_stop_for_some(pool, job, drives, ndrives);
+    MRMR_TRY(pool_stop_for_some(pool, job, drives, ndrives));
+    for (size_t i = n; i < all; i++)
+        drives[(*ndrives)++] = drives[i];
+    return MRMR_OK;
 }
 
 mrmr_err pool_moved_drop_after(struct pool *pool, const struct pool_job *job, uint64_t size,

@@ -42,6 +42,7 @@ enum restore_state {
     RESTORE_PLACED,
     RESTORE_KEPT,
     RESTORE_ENDED,
+    RESTORE_WENT, /* somebody removed it where it was put */
     RESTORE_FAILED,
 };
 

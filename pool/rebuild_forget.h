@@ -23,6 +23,7 @@ struct forgetting {
     /* Of one try of the transaction. */
     struct mrmr_bytes full;      /* ids of nodes, in order */
     struct mrmr_bytes unrenamed; /* from and to of each, with their NULs */
+    struct mrmr_bytes there;     /* ids of records that wait: of what has been restored */
     uint64_t removed, back;
     bool look; /* forget_went_look has to look for something */
 };
@@ -52,6 +53,8 @@ void forget_went_destroy(struct forgetting *f); /* NULL-safe */
 /* Before each try: of no name is known that it went, and there may be other steps. */
 mrmr_err forget_went_begin(struct forgetting *f);
 
+/* Nothing of the node is on a drive that is there. */
+mrmr_err forget_is_lost(const struct rebuild *rebuild, int64_t node, bool *ret_lost);
 /* The step f->moved.step[at] is of a name that went: so did the catalog's, if it is of the same inode. */
 mrmr_err forget_went(struct forgetting *f, size_t at);
 /* By a step before. */

@@ -18,9 +18,11 @@
  *
  * A file that is removed while it is being restored is recorded among the writers. The batch's commit
  * stops them, looks once more, and takes the name that it had given away again, if the file there is
- * what it has put there (pool_restore_late). A cut in between leaves the record and the node: the next
- * run begins with taking it out of the catalog, and a copy that has its name by then and is in no catalog is somebody's new
- * file, as after any cut between a batch's names and its commit.
+ * what it has put there (pool_restore_late); the node stays to do, by which the end of the run, or the next one after a
+ * cut, knows that it is to be taken out of the catalog. A copy that has its name by then and is in no catalog is somebody's new
+ * file, as after any cut between a batch's names and its commit. What is removed by a record after that commit, by a mount
+ * that has not seen yet that the drive is there, lies on the drive and is to do no more: the record stays, and whoever
+ * takes the drive into service takes the file from it.
  */
 #include "pool/hung.h"
 #include "pool/later.h"
@@ -34,12 +36,15 @@ static mrmr_err forget_one(struct forgetting *f, const struct pool_gone_record *
 {
     struct meta *meta = f->rebuild->pool->meta;
     struct name_at at;
-    bool found, full;
+    bool found, full, lost;
     if (record->kind != POOL_GONE_REMOVED)
         return MRMR_OK;
     MRMR_TRY(forget_find(meta, f->rebuild->drive->meta.root, record->path, &at, &found));
     if (!found || !pool_gone_has(f->rebuild->gone, record->path, &at.node))
         return MRMR_OK;
+    MRMR_TRY(forget_is_lost(f->rebuild, at.node.id, &lost));
+    if (!lost)
+        return mrmr_bytes_add(&f->there, &record->id, sizeof record->id);
     MRMR_TRY(forget_has_children(meta, &at.node, &full));
     if (full) /* what is in it is renamed yet, or was not known: then it comes back */
         return mrmr_bytes_add(&f->full, &at.node.id, sizeof at.node.id);
@@ -135,6 +140,7 @@ static mrmr_err forget_in(struct meta *meta, void *arg)
     (void)meta;
     mrmr_bytes_clear(&f->full);
     mrmr_bytes_clear(&f->unrenamed);
+    mrmr_bytes_clear(&f->there);
     f->removed = f->back = 0;
     f->look = false;
     MRMR_TRY(forget_went_begin(f));
@@ -158,6 +164,15 @@ static mrmr_err forget_in(struct meta *meta, void *arg)
     return forget_went_settle(f);
 }
 
+/* What it removed has been restored: it is taken from the drive as from any that was away. */
+static bool is_there(const struct forgetting *f, uint64_t record)
+{
+    for (size_t at = 0; at < f->there.size; at += sizeof record)
+        if (memcmp(f->there.data + at, &record, sizeof record) == 0)
+            return true;
+    return false;
+}
+
 static mrmr_err settle(struct forgetting *f)
 {
     mrmr_autofree uint64_t *ids = calloc(f->gone.n + f->over.n + 1, sizeof *ids);
@@ -165,9 +180,11 @@ static mrmr_err settle(struct forgetting *f)
     if (!ids)
         return mrmr_nomem();
     for (size_t i = 0; i < f->over.n; i++)
-        ids[n++] = f->over.record[i].id;
+        if (!is_there(f, f->over.record[i].id))
+            ids[n++] = f->over.record[i].id;
     for (size_t i = 0; i < f->gone.n; i++)
-        ids[n++] = f->gone.record[i].id;
+        if (!is_there(f, f->gone.record[i].id))
+            ids[n++] = f->gone.record[i].id;
     MRMR_TRY(pool_gone_settle(f->rebuild->gone, ids, n, true));
     return f->moved.n ? pool_moved_drop(f->rebuild->pool, f->rebuild->job, f->moved_size,
                             &f->rebuild->drive->meta.id, 1)
@@ -245,8 +262,10 @@ static mrmr_err forget(struct forgetting *f)
 
 mrmr_err pool_rebuild_forget(struct rebuild *rebuild)
 {
-    struct forgetting f = {
-        .rebuild = rebuild, .full = MRMR_BYTES_INIT, .unrenamed = MRMR_BYTES_INIT};
+    struct forgetting f = {.rebuild = rebuild,
+        .full = MRMR_BYTES_INIT,
+        .unrenamed = MRMR_BYTES_INIT,
+        .there = MRMR_BYTES_INIT};
     if (rebuild->drive->meta.state == META_DRIVE_ACTIVE)
         return MRMR_OK;
     mrmr_err err = forget_went_create(&f);
@@ -256,6 +275,7 @@ mrmr_err pool_rebuild_forget(struct rebuild *rebuild)
     lists_free(&f);
     mrmr_bytes_free(&f.full);
     mrmr_bytes_free(&f.unrenamed);
+    mrmr_bytes_free(&f.there);
     return err;
 }
 
@@ -309,6 +329,15 @@ static mrmr_err late_name(struct restore *item, const struct restore_name *name)
     return item->state == RESTORE_PLACED ? unplace(item, name->path) : MRMR_OK;
 }
 
+/* With fewer names it is another to whoever compares, and is looked for by one that it has still. */
+static mrmr_err late_look(struct restore *item)
+{
+    mrmr_bytes_clear(&item->path);
+    MRMR_TRY(pool_restore_names(item, first_name));
+    mrmr_err err = drv_stat(item->target->drv, item->path.data, &item->there);
+    return forget_is_absent(err) ? MRMR_OK : mrmr_err_drive(err, item->target->meta.name);
+}
+
 mrmr_err pool_restore_late(struct restore *item)
 {
     if (item->held || item->node.type == META_DIR || !pool_gone_any(item->rebuild->gone) ||
@@ -318,7 +347,5 @@ mrmr_err pool_restore_late(struct restore *item)
     MRMR_TRY(pool_restore_names(item, late_name));
     if (!item->alive)
         item->state = RESTORE_ENDED;
-    else if (item->late) /* with fewer names it is another to whoever compares */
-        MRMR_TRY(drv_stat(item->target->drv, item->path.data, &item->there));
-    return MRMR_OK;
+    return item->alive && item->late ? late_look(item) : MRMR_OK;
 }

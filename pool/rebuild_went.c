@@ -158,8 +158,7 @@ static mrmr_err add(struct forget_went *went, const struct name_at *at, size_t s
     return MRMR_OK;
 }
 
-/* Nothing of it is on a drive that is there. */
-static mrmr_err is_lost(const struct rebuild *rebuild, int64_t node, bool *ret_lost)
+mrmr_err forget_is_lost(const struct rebuild *rebuild, int64_t node, bool *ret_lost)
 {
     *ret_lost = true;
     return rebuild->away ? MRMR_OK
@@ -178,7 +177,7 @@ mrmr_err forget_went(struct forgetting *f, size_t at)
         (inode[1] && name.node.btime && (int64_t)inode[1] != name.node.btime) ||
         forget_went_is(f, name.parent, name.name, name.node.id))
         return MRMR_OK;
-    MRMR_TRY(is_lost(f->rebuild, name.node.id, &lost));
+    MRMR_TRY(forget_is_lost(f->rebuild, name.node.id, &lost));
     return lost ? add(f->went, &name, at) : MRMR_OK;
 }
 

@@ -11,7 +11,7 @@
  *     catalog yet: the next run finds it, compares it leaf by leaf, and keeps it.
  *  3  one catalog transaction takes the whole batch: where the files are now, and that they are no
  *     longer to do. Writers stand still (writers.h), and each file is looked at once more: one that
- *     somebody wrote to since it was placed is a user's, and nothing is claimed of it.
+ *     somebody wrote to since it was placed, or removed, is a user's, and nothing is claimed of it.
  *
  * A crash between any two costs the work of one batch, never a byte. A file of somebody else under
  * the same name is a conflict and stays.
@@ -440,13 +440,32 @@ static mrmr_err restore_expose_moved(struct restore *item)
     return MRMR_OK;
 }
 
+/* On a drive that has the lost one's place the next scan judges that, by the inode that it had: it may have been
+ * renamed, or was removed through MRMR. Nothing is claimed of its bytes. Elsewhere nothing came of it: it is on the lost
+ * drive yet. */
+static mrmr_err restore_record_went(struct restore *item)
+{
+    const bool placed = item->node.type != META_DIR;
+    item->state = RESTORE_WENT;
+    if (item->rebuild->away || !placed)
+        return MRMR_OK;
+    item->node.ino = item->there.ino;
+    item->node.ctime = item->there.ctime;
+    item->node.btime = item->there.btime;
+    item->node.nlink = item->there.nlink;
+    return meta_node_store(item->rebuild->pool->meta, &item->node);
+}
+
 static mrmr_err restore_record_node(struct restore *item)
 {
     struct meta *meta = item->rebuild->pool->meta;
     struct drv_stat stat;
     if (item->held)
         return MRMR_OK; /* repair recorded it */
-    MRMR_TRY(restore_stat(item, &stat));
+    mrmr_err err = restore_stat(item, &stat);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        return restore_record_went(item);
+    MRMR_TRY(err);
     /* A user saved it: the next scan takes that in. What went to another drive claims nothing. */
     if (!item->rebuild->away && item->node.type == META_REG && !restore_is_there(item, &stat)) {
         item->state = RESTORE_ENDED;
@@ -485,6 +504,12 @@ struct restore_set {
     size_t n;
 };
 
+/* All its names were removed: the end of the run takes it out of the catalog. */
+static bool restore_is_late(const struct restore *item)
+{
+    return item->state == RESTORE_ENDED && item->late && !item->alive;
+}
+
 static mrmr_err restore_record(struct meta *meta, void *arg)
 {
     const struct restore_set *set = arg;
@@ -494,11 +519,23 @@ static mrmr_err restore_record(struct meta *meta, void *arg)
             MRMR_TRY(restore_record_node(item));
         if (item->conflict)
             MRMR_TRY(restore_hold(item));
-        if (item->state != RESTORE_FAILED ||
+        if ((item->state != RESTORE_FAILED && !restore_is_late(item)) ||
             item->rebuild->drive->meta.state != META_DRIVE_REBUILDING)
             MRMR_TRY(meta_todo_done(meta, POOL_REBUILD_JOB, item->node.id));
     }
     return MRMR_OK;
+}
+
+/* Into free space: not through MRMR, or it would be recorded. */
+static void restore_tell_went(struct restore *item)
+{
+    if (!item->rebuild->away || item->node.type == META_DIR)
+        return;
+    mrmr_err_hint(
+        mrmr_err_drive(mrmr_fail(MRMR_ABSENT, "it was removed while it was brought there"),
+            item->target->meta.name),
+        "run rebuild again to have it back");
+    restore_failed(item, "it cannot be brought back");
 }
 
 static void restore_count(struct restore *items, size_t n)
@@ -507,6 +544,8 @@ static void restore_count(struct restore *items, size_t n)
         struct pool_rebuild_report *report = items[i].rebuild->report;
         if (items[i].state == RESTORE_KEPT)
             report->kept++;
+        if (items[i].state == RESTORE_WENT)
+            restore_tell_went(&items[i]);
         if (items[i].state != RESTORE_PLACED)
             continue;
         report->folders += items[i].node.type == META_DIR;
@@ -545,7 +584,8 @@ static mrmr_err restore_begin(struct rebuild *rebuild, int64_t node, struct rest
     }
     MRMR_TRY(err);
     MRMR_TRY(pool_restore_path(item));
-    if (!item->path.size && node != rebuild->drive->meta.root) { /* it was removed */
+    if (!item->path.size && node != rebuild->drive->meta.root) {
+        item->late = true; /* it was removed */
         item->state = RESTORE_ENDED;
         return MRMR_OK;
     }

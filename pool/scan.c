@@ -203,7 +203,7 @@ static mrmr_err scan_drop_gone(struct scan *s, const int64_t drives[], size_t nd
         return mrmr_nomem();
     for (size_t i = 0; i < s->over.n; i++) {
         const struct pool_drive *drive = pool_drive_by_id(s->pool, s->over.record[i].drive);
-        bool scanned = !drive || drive->meta.state == META_DRIVE_RETIRED;
+        bool scanned = !drive; /* what one that was given up has still must not show again */
         bool whole = drive && drive->meta.state != META_DRIVE_REBUILDING;
         for (size_t d = 0; whole && !scanned && d < ndrives; d++)
             scanned = drives[d] == s->over.record[i].drive;

@@ -72,6 +72,7 @@ struct tree_drive {
     struct tree_coming
         *coming;      /* the monitor's: it serves, and is coming back in a thread of its own */
     atomic_uint cuts; /* so far */
+    atomic_bool left; /* it is out of the catalog, and has nothing any more */
 
     pthread_mutex_t known_lock;
     struct pool_names *known; /* guarded by known_lock; tree_catalog.c's */

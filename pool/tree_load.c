@@ -612,8 +612,10 @@ static mrmr_err name_resolve(
 {
     __attribute__((cleanup(load_free))) struct load load = {.tree = tree, .folder = folder};
     mrmr_err err = name_find(&load, name);
-    if (err && load.silent && tree_live(&tree->drive[load.silent_drive]))
-        err = name_find(&load, name); /* that may be over */
+    struct tree_drive *silent = load.silent ? &tree->drive[load.silent_drive] : NULL;
+    if (err && silent && (tree_live(silent) || !tree_drive_is_member(silent)))
+        err = name_find(
+            &load, name); /* that may be over; or another has its place, or none, just now */
     MRMR_TRY(err);
     *ret_seen = load.seen;
     mrmr_locked(&tree->lock);

@@ -445,6 +445,9 @@ static mrmr_err lookup_in(
     /* A name that is given to one file after another leads to something at each moment. */
     for (unsigned i = 0; i < NAME_TRIES; i++) {
         err = lookup_once(tree, folder, name, ret_attr);
+        /* A drive that was given up does not answer, and what it had may be elsewhere by now: all drives are asked. */
+        if (err == MRMR_OFFLINE && i == 0 && lookup_unsure(tree, folder, name))
+            continue;
         if (mrmr_class_of(err) != MRMR_CLASS_ABSENT ||
             (!lookup_unsure(tree, folder, name) && i + 1 >= LOOK_TRIES))
             break;

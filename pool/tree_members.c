@@ -8,7 +8,8 @@
  * moment, so none is changed: another one takes its place, and the one before stays what it was for as
  * long as the pool is open. With the same medium it has the same guard, and who uses it goes on. With
  * another, or none, the guard of the one before is cut off first; the new one is looked for like any
- * that is out of service. A drive that has left the catalog stays in its place as one that was retired.
+ * that is out of service. One that was given up (retired) is away for good, and shows by the catalog, as any that
+ * is away, what was not brought to other drives yet. Once it has left the catalog it stays in its place as one that has nothing.
  *
  * Crash argument (I3). What a change keeps is asked of the catalog by the drive's id and the inode. On a
  * medium that serves under an id which is not its own any more nothing would be found, and what stripes
@@ -49,8 +50,7 @@ static void drives_show(struct pool_tree *tree)
 {
     mrmr_locked(&tree->lock);
     size_t i = tree->ndrives;
-    if (tree->drive[i].drive->meta.state != META_DRIVE_RETIRED)
-        tree_set_add(&tree->root->on, i);
+    tree_set_add(&tree->root->on, i);
     tree->ndrives = i + 1;
 }
 
@@ -191,7 +191,7 @@ static void place_changed(struct tree_drive *drive)
 {
     struct pool_tree *tree = drive->tree;
     const size_t place = (size_t)(drive - tree->drive);
-    const bool left = drive->drive->meta.state == META_DRIVE_RETIRED;
+    const bool left = drive->left;
     mrmr_locked(&tree->lock);
     for (size_t i = 0; left && i < tree->buckets; i++)
         for (struct tree_node *node = tree->table[i]; node; node = node->next)
@@ -236,10 +236,10 @@ static mrmr_err heir_begins(
     struct tree_drive *drive, struct pool_drive *heir, const struct pool_drive *old)
 {
     const bool left = heir->meta.state == META_DRIVE_RETIRED;
-    mrmr_fail(MRMR_OFFLINE, left ? "it has left the pool" : "it has another's place just now");
+    mrmr_fail(MRMR_OFFLINE, left ? "it was given up" : "it has another's place just now");
     pool_drive_verdict(heir, POOL_AWAY);
     MRMR_TRY(tree_drive_guard(drive, heir));
-    mrmr_fail(MRMR_OFFLINE, left ? "it has left the pool" : "another has its place in the pool");
+    mrmr_fail(MRMR_OFFLINE, left ? "it was given up" : "another has its place in the pool");
     drv_guard_cut(old->drv, MRMR_OFFLINE);
     return MRMR_OK;
 }
@@ -251,9 +251,9 @@ static mrmr_err place_follow(struct tree_drive *drive, struct meta_drive *meta, 
     struct pool_drive *old = drive->drive, *heir;
     if (drive->coming) /* the next look */
         return MRMR_OK;
-    if (meta ? is_set_alike(&old->meta, meta) : old->meta.state == META_DRIVE_RETIRED)
+    if (meta ? is_set_alike(&old->meta, meta) : drive->left)
         return MRMR_OK;
-    const bool same = is_same(&old->meta, meta);
+    const bool same = is_same(&old->meta, meta), left = !meta;
     MRMR_TRY(heir_create(old, meta, &heir));
     mrmr_err err = MRMR_OK;
     if (same)
@@ -271,6 +271,7 @@ static mrmr_err place_follow(struct tree_drive *drive, struct meta_drive *meta, 
     tree_catalog_forget(drive);
     if (same)
         return MRMR_OK;
+    drive->left = left;
     drive->returning = drive->gone_left = drive->told_waits = false;
     drive->again_at = drive->again_after = 0;
     pool_views_forget(tree->pool, 0);

@@ -192,7 +192,23 @@ struct unlinking {
     const char *name, *path;
     uint64_t epoch;
     struct drv_stat in; /* the folder on the drive of what showed, after it went; or another type */
+    bool recorded; /* the version that shows is recorded as removed from a drive that is away */
+    struct tree_drive
+        *left; /* what showed lay on a medium that is not in this place of the pool any more */
 };
+
+/* It was not found where it was looked for. A medium that has got another's place in the pool just now does not serve in
+ * its old one, and nothing is known in that. What lies on it may have been restored there, which a record takes back
+ * (rebuild_gone.c); else nobody may say that it went, or was not there. */
+static mrmr_err unlink_absent(const struct unlinking *u)
+{
+    if (!u->left)
+        return mrmr_fail(MRMR_ABSENT, "it is another file at each look");
+    if (u->recorded)
+        return MRMR_OK;
+    mrmr_err err = mrmr_fail(MRMR_OFFLINE, "it gets another's place in the pool just now");
+    return mrmr_err_hint(mrmr_err_drive(err, u->left->drive->meta.name), "try again");
+}
 
 static mrmr_err unlink_last(struct unlinking *u)
 {
@@ -201,9 +217,22 @@ static mrmr_err unlink_last(struct unlinking *u)
         u->tree, u->caller, u->folder, u->node, u->name, u->path, drive, u->epoch, &u->in);
     if (!err || (err != MRMR_CHANGED && !tree_drive_failed(&u->tree->drive[drive], err)))
         return err;
+    struct tree_drive *own = &u->tree->drive[drive];
     const struct removing r = {
         u->tree, u->caller, u->folder, u->node, u->name, u->path, drive, u->epoch};
-    return remove_copy(&r);
+    err = remove_copy(&r);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT && !tree_live(own) && !tree_drive_is_member(own))
+        u->left = own;
+    return err;
+}
+
+/* As far as the catalog has it on a drive that is away. */
+static bool is_what_shows(const struct unlinking *u, size_t drive)
+{
+    struct meta_node known;
+    return !tree_live(&u->tree->drive[drive]) &&
+           !tree_gone_known(u->tree, drive, u->path, &known) &&
+           (int)known.type == (int)u->shows->kind && known.mtime == u->shows->mtime;
 }
 
 /* The copies that do not show, then the one that does. */
@@ -216,7 +245,9 @@ static mrmr_err unlink_copies(struct unlinking *u)
         if (i == shown || !tree_set_has(&on, i) ||
             (!u->shows->several && tree_live(&tree->drive[i])))
             continue;
+        const bool same = is_what_shows(u, i);
         mrmr_err err = tree_remove_copy(tree, u->caller, u->folder, u->name, u->path, i, u->epoch);
+        u->recorded = u->recorded || (!err && same);
         if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_IS_DIR &&
             err != MRMR_NOT_DIR)
             return err;
@@ -271,7 +302,7 @@ static mrmr_err unlink_in(struct pool_tree *tree, const struct pool_caller *call
         if (err == MRMR_CHANGED) /* the name is another thing by now, or the folder is elsewhere */
             MRMR_TRY(tree_place_anew(tree, folder));
     }
-    return mrmr_fail(MRMR_ABSENT, "it is another file at each look");
+    return unlink_absent(&u);
 }
 
 mrmr_err pool_tree_unlink(

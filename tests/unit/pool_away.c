@@ -5,7 +5,7 @@
  */
 #include "pool/gone.h"
 #include "pool/moved.h"
-#include "tests/unit/pool_tree_user.h"
+#include "tests/unit/pool_away_world.h"
 
 #include "base/cleanup.h"
 #include "base/durable.h"
@@ -14,74 +14,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-
-/* --- what is left of it --- */
-
-static size_t all_records(struct world *w)
-{
-    return records(w, false) + records(w, true);
-}
-
-static mrmr_err count_entries(const struct pool_entry *entry, void *arg)
-{
-    (void)entry;
-    (*(unsigned *)arg)++;
-    return MRMR_OK;
-}
-
-static mrmr_err where(struct world *w, const char *path)
-{
-    unsigned n = 0;
-    return pool_where(w->rig->pool, path, count_entries, &n);
-}
-
-/* --- a drive that is given up --- */
-
-/* One more drive than the world has; the first one goes away under the tree. */
-static void begin_away(struct world *w, enum rig_kind kind, uint64_t seed)
-{
-    begin(w, kind, seed);
-    close_tree(w);
-    rig_put(w->rig, 0, "folder/in/one", RIG_MIB + 1000);
-    rig_put(w->rig, 0, "folder/two", 3000);
-    rig_put(w->rig, 0, "folder/empty", 0);
-    rig_put(w->rig, 0, "kept", 2 * RIG_MIB);
-    rig_put(w->rig, 0, "one", 4000);
-    rig_put(w->rig, 0, "another", 5000);
-    rig_put(w->rig, 0, "over", 6000);
-    rig_put(w->rig, 0, "deep/below/it", 7000);
-    rig_protect_all(w->rig);
-    rig_add_drive(w->rig); /* empty */
-    open_tree(w);
-}
-
-static mrmr_err try_rebuild(struct world *w, const char *onto, const char *path)
-{
-    struct pool_job job = rig_job(w->rig);
-    const struct pool_rebuild_options options = {.drive = "d0", .onto = onto, .path = path};
-    struct pool_rebuild_report report;
-    return pool_rebuild(w->rig->pool, &job, &options, &report);
-}
-
-/* The rig finds the rest on whichever drive it is now. */
-static void moved_off(struct world *w)
-{
-    for (size_t i = 0; i < w->rig->files; i++)
-        for (unsigned d = 1; w->rig->file[i].there && w->rig->file[i].drive == 0 && d < w->rig->n;
-             d++)
-            if (rig_holds(w->rig, d, w->rig->file[i].path))
-                w->rig->file[i].drive = d;
-}
-
-static void all_is_well(struct world *w)
-{
-    moved_off(w);
-    rig_protect_all(w->rig);
-    rig_check(w->rig);
-    rig_check_originals(w->rig);
-    rig_verify(w->rig, true);
-    rig_destroy(w->rig);
-}
 
 static void some_are_removed(struct world *w, enum rig_kind kind, uint64_t seed)
 {
@@ -202,44 +134,6 @@ static void test_one_name_of_two(void **state)
     rig_ok(drv_stat(w.rig->drive[5].raw, "f0", &stat));
     assert_int_equal(stat.nlink, 1);
     all_is_well(&w);
-}
-
-/* --- while it is being rebuilt --- */
-
-static struct world *the_world;
-
-static void tap_removes(struct rig *rig, struct rig_drive *drive)
-{
-    (void)rig, (void)drive;
-    removes(the_world, "f0");
-}
-
-/* Before its copy is made, or once it has its name. */
-static void removed_meanwhile(uint64_t seed, const char *onto, uint32_t ops, uint64_t n)
-{
-    struct world w;
-    begin_away(&w, RIG_LOCAL, seed);
-    goes_away(&w);
-    rig_close(w.rig); /* the tree goes on */
-    rig_open(w.rig);
-    the_world = &w;
-    rig_tap(w.rig, ops, n, true, tap_removes);
-    rig_ok(try_rebuild(&w, onto, NULL));
-    rig_untap(w.rig);
-    assert_null(rig_find(w.rig, "f0"));
-    for (unsigned d = 1; d < w.rig->n; d++)
-        assert_false(rig_holds(w.rig, d, "f0"));
-    assert_int_equal(where(&w, "f0"), MRMR_ABSENT);
-    assert_int_equal(all_records(&w), 0);
-    close_tree(&w);
-    all_is_well(&w);
-}
-
-static void test_removed_while_it_is_rebuilt(void **state)
-{
-    (void)state;
-    removed_meanwhile(411, NULL, DRV_FAULT_CREATE, 0);
-    removed_meanwhile(412, "d5", DRV_FAULT_SYNC_ALL, 1);
 }
 
 /* --- the process dies --- */
@@ -687,11 +581,6 @@ int main(void)
         cmocka_unit_test(test_renamed_then_rebuilt),
         cmocka_unit_test(test_folders_are_synced_before_a_file_goes),
     };
-    /* On a busy machine, once in ten, whoever removes it is told that it is not there, or the rebuild is. */
-    static const struct CMUnitTest open[] = {cmocka_unit_test(test_removed_while_it_is_rebuilt)};
     cmocka_set_test_filter(getenv("MRMR_TEST"));
-    int failed = cmocka_run_group_tests_name("pool_away", tests, NULL, NULL);
-    if (getenv("MRMR_ALL"))
-        failed += cmocka_run_group_tests_name("pool_away, a fault that is open", open, NULL, NULL);
-    return failed;
+    return cmocka_run_group_tests_name("pool_away", tests, NULL, NULL);
 }

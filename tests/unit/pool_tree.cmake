@@ -11,7 +11,9 @@ mrmr_cmocka(pool_gone_compact pool_gone_compact.c LIBS mrmr_rig LABELS address_l
 mrmr_cmocka(pool_gone_follow pool_gone_follow.c LIBS mrmr_rig LABELS address_long)
 mrmr_cmocka(pool_gone_begun pool_gone_begun.c LIBS mrmr_rig LABELS address_long)
 mrmr_cmocka(pool_gone_version pool_gone_version.c LIBS mrmr_rig)
-mrmr_cmocka(pool_away pool_away.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 1800)
+mrmr_cmocka(pool_away pool_away.c pool_away_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 1800)
+mrmr_cmocka(pool_away_meanwhile pool_away_meanwhile.c pool_away_world.c pool_tree_user.c pool_tree_world.c
+  LIBS mrmr_rig LABELS threads address_long thread_long TIMEOUT 300)
 mrmr_cmocka(pool_away_names pool_away_names.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
 mrmr_cmocka(pool_away_rebuilt pool_away_rebuilt.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
 mrmr_cmocka(pool_names pool_names.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)

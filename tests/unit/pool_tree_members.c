@@ -9,7 +9,6 @@
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
-#include <semaphore.h>
 #include <string.h>
 #include <time.h>
 
@@ -29,37 +28,6 @@ static void wait_live(struct world *w, size_t place)
 static const char *name_of(struct world *w, size_t place)
 {
     return w->tree->drive[place].drive->meta.name;
-}
-
-/* The monitor, which follows what leaves, does nothing until it is let go on. */
-struct held {
-    sem_t begun, go_on;
-};
-
-static void hold(uint64_t node, bool bytes, void *arg)
-{
-    struct held *held = arg;
-    (void)node, (void)bytes;
-    sem_post(&held->begun);
-    sem_wait(&held->go_on);
-}
-
-static void hold_monitor(struct world *w, struct held *held)
-{
-    sem_init(&held->begun, 0, 0);
-    sem_init(&held->go_on, 0, 0);
-    rig_ok(try_open_tree_telling(w, &(struct pool_tree_events){.node_changed = hold, .arg = held}));
-    {
-        mrmr_locked(&w->tree->lock);
-        tree_later_locked(w->tree, TREE_TELL, POOL_ROOT, "");
-    }
-    sem_wait(&held->begun);
-}
-
-static void release_monitor(struct held *held)
-{
-    for (unsigned i = 0; i < 10000; i++)
-        sem_post(&held->go_on);
 }
 
 static void end_held(struct world *w, struct held *held)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/pool_tree_world.h"
+#include "pool/tree_watch.h"
 
 #include "base/cleanup.h"
 #include <stdio.h>
@@ -140,4 +141,32 @@ unsigned drives_with(struct rig *rig, const char *path)
     for (unsigned d = 0; d < DRIVES; d++)
         n += rig_holds(rig, d, path);
     return n;
+}
+
+/* --- the monitor --- */
+
+static void hold(uint64_t node, bool bytes, void *arg)
+{
+    struct held *held = arg;
+    (void)node, (void)bytes;
+    sem_post(&held->begun);
+    sem_wait(&held->go_on);
+}
+
+void hold_monitor(struct world *w, struct held *held)
+{
+    sem_init(&held->begun, 0, 0);
+    sem_init(&held->go_on, 0, 0);
+    rig_ok(try_open_tree_telling(w, &(struct pool_tree_events){.node_changed = hold, .arg = held}));
+    {
+        mrmr_locked(&w->tree->lock);
+        tree_later_locked(w->tree, TREE_TELL, POOL_ROOT, "");
+    }
+    sem_wait(&held->begun);
+}
+
+void release_monitor(struct held *held)
+{
+    for (unsigned i = 0; i < 10000; i++)
+        sem_post(&held->go_on);
 }

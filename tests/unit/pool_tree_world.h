@@ -7,6 +7,7 @@
 
 #include "pool/tree.h"
 #include "tests/support/kept.h"
+#include <semaphore.h>
 
 enum { DRIVES = 5, FILE_LEAVES = 3 };
 
@@ -39,5 +40,13 @@ void end(struct world *w, const char *changed);
 /* Nothing more can be written to it, until rig_clear_faults. */
 void drive_is_full(struct rig *rig, unsigned drive);
 unsigned drives_with(struct rig *rig, const char *path);
+
+/* The tree is opened, and its monitor, which follows what leaves and comes, does nothing until it is let go on; which it must be before
+ * the tree is closed. */
+struct held {
+    sem_t begun, go_on;
+};
+void hold_monitor(struct world *w, struct held *held);
+void release_monitor(struct held *held);
 
 #endif

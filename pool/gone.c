@@ -114,13 +114,20 @@ bool pool_gone_has(struct pool_gone *gone, const char *path, const struct meta_n
     return false;
 }
 
+/* A folder that came late has by now what others put into it. */
+static bool hides_at(const struct gone_entry *entry, int64_t drive, const char *path)
+{
+    return gone_is_at(entry, POOL_GONE_REMOVED, drive, path) ||
+           (gone_is_at(entry, POOL_GONE_LATE, drive, path) && entry->record.type != META_DIR);
+}
+
 bool pool_gone_waits(struct pool_gone *gone, const struct pool_drive *drive, const char *path,
     const struct drv_stat *stat, bool *ret_surely)
 {
     bool waits = false, surely = false;
     mrmr_locked(&gone->lock);
     for (const struct gone_entry *at = gone_first(gone, drive->meta.id, path); at; at = at->next) {
-        if (at->record.over || !gone_is_at(at, POOL_GONE_REMOVED, drive->meta.id, path) ||
+        if (at->record.over || !hides_at(at, drive->meta.id, path) ||
             !pool_gone_is(&at->record, &drive->info, stat))
             continue;
         waits = true;

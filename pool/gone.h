@@ -36,7 +36,8 @@
  * twice but after a crash.
  *
  * What else was asked of a folder of such a drive lies in the same journal, so that all of it has one
- * order (later.h): new names, and new attributes.
+ * order (later.h): new names, and new attributes. So does what was asked of a drive that hung, and may come
+ * late (gone_late.c): that goes likewise.
  *
  * Processes. The mount adds; whoever takes a drive into service, and the scan, apply. The file
  * `gone-lock` has two locks, the kernel's (F_OFD_SETLK): one over each change of the journal, one for whoever
@@ -67,7 +68,7 @@ mrmr_err pool_gone_stamp(struct pool_gone *gone, uint64_t *ret_stamp);
 bool pool_gone_any(const struct pool_gone *gone);
 /* The catalog's node of this path on its drive was removed. */
 bool pool_gone_has(struct pool_gone *gone, const char *path, const struct meta_node *node);
-/* What lies at the path on the drive was removed, and could not be taken from it yet. *ret_surely (may be NULL): else it may be
+/* What lies at the path on the drive was removed, or came late, and could not be taken from it yet. *ret_surely (may be NULL): else it may be
  * another version by now, and was not compared: nobody else takes its place, or its name, before it is. */
 bool pool_gone_waits(struct pool_gone *gone, const struct pool_drive *drive, const char *path,
     const struct drv_stat *stat, bool *ret_surely);
@@ -75,7 +76,7 @@ bool pool_gone_waits(struct pool_gone *gone, const struct pool_drive *drive, con
 /* The catalog's node of this path on its drive, which is away, is removed: durable on return. */
 mrmr_err pool_gone_add(struct pool_gone *gone, const char *path, const struct meta_node *node);
 
-enum pool_gone_kind { POOL_GONE_REMOVED, POOL_GONE_RENAMED, POOL_GONE_SET };
+enum pool_gone_kind { POOL_GONE_REMOVED, POOL_GONE_RENAMED, POOL_GONE_SET, POOL_GONE_LATE };
 
 struct pool_gone_record {
     enum pool_gone_kind kind;
@@ -128,6 +129,28 @@ bool pool_gone_path_fits(const char *path);
 typedef mrmr_err (*pool_gone_fn)(const struct pool_gone_record *record, void *arg);
 mrmr_err pool_gone_each(struct pool_gone *gone, enum pool_gone_kind kind, const char *path,
     const struct meta_node *node, pool_gone_fn fn, void *arg);
+
+/* --- gone_late.c --- */
+
+/* What may come late: a thing that was to be made, or a copy that was to get this path, or another name of a file. */
+enum pool_gone_late { POOL_GONE_LATE_NEW, POOL_GONE_LATE_COPY, POOL_GONE_LATE_NAME };
+
+/* What was asked of the drive at this path, which is the one on the drive, was given up, and may be there, or come yet: it
+ * is not wanted. The node has what is known of it: drive and type; of what is new the size, of a copy all
+ * that it keeps when it is renamed, and its change time if that is known (else 0), of a name the inode. Durable on return. */
+mrmr_err pool_gone_add_late(struct pool_gone *gone, enum pool_gone_late what, const char *path,
+    const struct meta_node *node);
+/* What lies there is what came late, and as it was made. */
+bool pool_gone_late_is(const struct pool_gone_record *record, const struct drv_stat *stat);
+/* As pool_gone_is_surely. */
+bool pool_gone_late_is_surely(const struct pool_gone_record *record, const struct drv_stat *stat);
+/* It is what came late, and somebody has changed it since. */
+bool pool_gone_late_changed(const struct pool_gone_record *record, const struct drv_stat *stat);
+/* Something is to be taken from the drive: it was removed, or came late. */
+static inline bool pool_gone_takes(const struct pool_gone_record *record)
+{
+    return record->kind == POOL_GONE_REMOVED || record->kind == POOL_GONE_LATE;
+}
 
 /* --- gone_version.c --- */
 

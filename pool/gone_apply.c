@@ -55,17 +55,24 @@ struct applying {
 static void tell_kept(struct applying *a, const struct pool_gone_record *record)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    const char *how =
+        record->kind == POOL_GONE_LATE
+            ? "is a copy that came late, after its drive had hung, and was changed since"
+            : "was removed while the drive was away, and is not what it was";
     if (mrmr_text_print(&path, record->path, strlen(record->path)))
         return;
-    pool_tell(a->pool, a->job, true, "conflict", a->drive,
-        "on drive %s, '%.900s' was removed while the drive was away, and is not what it was: it is "
-        "kept",
-        a->drive->meta.name, path.data);
+    pool_tell(a->pool, a->job, true, "conflict", a->drive, "on drive %s, '%.900s' %s: it is kept",
+        a->drive->meta.name, path.data, how);
     if (a->pool->access != POOL_OWN)
-        mrmr_log(MRMR_LOG_WARN,
-            "drive %s: '%.900s' was removed while the drive was away, and is not what it was: it "
-            "is kept",
-            a->drive->meta.name, path.data);
+        mrmr_log(MRMR_LOG_WARN, "drive %s: '%.900s' %s: it is kept", a->drive->meta.name, path.data,
+            how);
+}
+
+/* Else somebody else's file has the name, of which nothing was asked. */
+static bool late_is_changed(struct applying *a, const struct pool_gone_record *record)
+{
+    struct drv_stat stat;
+    return !drv_stat(a->drive->drv, record->path, &stat) && pool_gone_late_changed(record, &stat);
 }
 
 static mrmr_err folder_sync(struct applying *a)
@@ -106,11 +113,14 @@ static mrmr_err apply_at(struct applying *a, const struct pool_gone_record *reco
     bool kept = false;
     MRMR_TRY(folder_is(a, a->take.path));
     mrmr_err err = gone_take(&a->take, record, &kept);
-    /* It is gone, or its folder is, or something that is no folder has that one's place. */
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+    const bool late = record->kind == POOL_GONE_LATE;
+    /* It is gone, or its folder is, or something that is no folder has that one's place. Or others have put something
+     * into a folder that came late. */
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ||
+        (late && err == MRMR_NOT_EMPTY))
         err = MRMR_OK;
     MRMR_TRY(err);
-    if (kept)
+    if (kept && (!late || late_is_changed(a, record)))
         tell_kept(a, record);
     return mrmr_bytes_add(&a->unsynced, &record->id, sizeof record->id);
 }
@@ -149,7 +159,7 @@ static mrmr_err apply_list(struct applying *a)
 {
     for (size_t i = 0; i < a->list.n; i++) {
         MRMR_TRY(pool_job_poll(a->job));
-        if (a->list.record[i].kind != POOL_GONE_REMOVED)
+        if (!pool_gone_takes(&a->list.record[i]))
             continue;
         mrmr_err err = apply_one(a, &a->list.record[i]);
         if (err == MRMR_NOT_EMPTY)
@@ -247,7 +257,7 @@ static mrmr_err apply_all(struct applying *a, size_t *ret_left)
     struct pool_later *later;
     size_t removals = 0, left = 0;
     for (size_t i = 0; i < a->list.n; i++)
-        removals += a->list.record[i].kind == POOL_GONE_REMOVED;
+        removals += pool_gone_takes(&a->list.record[i]);
     MRMR_TRY(
         pool_later_begin(a->pool, a->job, a->gone, a->drive, a->take.writers, &a->list, &later));
     mrmr_err err = settle_after(a, apply_list(a));
@@ -335,7 +345,7 @@ static void list_only(struct pool_gone_list *list, const char *const path[2])
     size_t left = 0;
     for (size_t i = 0; i < list->n; i++) {
         struct pool_gone_record *record = &list->record[i];
-        if (record->kind == POOL_GONE_REMOVED && is_either(record->path, path))
+        if (pool_gone_takes(record) && is_either(record->path, path))
             list->record[left++] = *record;
         else
             free(record->path);

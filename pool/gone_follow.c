@@ -92,6 +92,9 @@ static mrmr_err follow_one(struct following *f, const struct pool_gone_record *r
 {
     mrmr_autofree char *path = NULL;
     bool is, by_inode;
+    if (record->kind ==
+        POOL_GONE_LATE) /* it goes by the drive's path, and the catalog has not seen it */
+        return MRMR_OK;
     MRMR_TRY(is_there(f->pool, f->drive, record, record->path, &is));
     if (is)
         return MRMR_OK;

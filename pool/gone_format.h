@@ -45,7 +45,8 @@ enum { GONE_MARK_OVER = 16, GONE_MARK_DROPPED = 17, GONE_MARK_BEGUN = 18 };
  * the change time of what was removed is not known, or says nothing. */
 struct gone_later {
     uint32_t kind;       /* enum pool_gone_kind, or a mark's */
-    uint32_t extra_size; /* bytes after the path; of a removal: struct gone_removed */
+    uint32_t extra_size; /* bytes after the path; of a removal: struct gone_removed; of what may
+                            come late: struct gone_late */
 };
 static_assert(sizeof(struct gone_later) == 8, "what a later record has more");
 
@@ -54,5 +55,13 @@ struct gone_removed {
     uint64_t version; /* of the content, in the catalog */
 };
 static_assert(sizeof(struct gone_removed) == 16, "what a removal has after its path");
+
+struct gone_late {
+    uint32_t what; /* enum pool_gone_late */
+    uint32_t zero;
+    int64_t ctime; /* of a copy; 0: not known */
+};
+static_assert(
+    sizeof(struct gone_late) == 16, "what a record of what comes late has after its path");
 
 #endif

@@ -240,7 +240,10 @@ static bool body_fits(const struct gone_header *header)
     const struct body body = body_of(header);
     const bool marks = is_mark(&body.later);
     if (header->magic == GONE_LATER_MAGIC &&
-        ((body.later.kind > POOL_GONE_SET && !marks) || body.later.extra_size > GONE_EXTRA_MOST))
+        ((body.later.kind > POOL_GONE_LATE && !marks) || body.later.extra_size > GONE_EXTRA_MOST))
+        return false;
+    if (header->magic == GONE_LATER_MAGIC && body.later.kind == POOL_GONE_LATE &&
+        (!header->path_size || body.later.extra_size != sizeof(struct gone_late)))
         return false;
     if (is_dated(header, &body.later) &&
         (!header->path_size || body.later.extra_size != sizeof(struct gone_removed)))

@@ -149,6 +149,8 @@ void gone_take_find(struct gone_take *t, const struct pool_gone_record *record,
     struct drv *drv = t->drive->drv;
     struct drv_stat stat;
     t->path = record->path;
+    if (record->kind == POOL_GONE_LATE) /* it had no other name */
+        return;
     if (drv_stat(drv, t->path, &stat) == MRMR_OK && pool_gone_is(record, &t->drive->info, &stat))
         return;
     for (size_t i = 0; i < moved->n; i++)

@@ -29,6 +29,8 @@ static bool fact_differs(uint32_t caps, uint32_t cap, uint64_t known, uint64_t s
 bool pool_gone_is(
     const struct pool_gone_record *record, const struct drv_info *info, const struct drv_stat *stat)
 {
+    if (record->kind == POOL_GONE_LATE)
+        return pool_gone_late_is(record, stat);
     if ((int)record->type != (int)stat->type ||
         fact_differs(info->caps, DRV_CAP_STABLE_INO, record->ino, stat->ino) ||
         fact_differs(info->caps, DRV_CAP_BTIME, (uint64_t)record->btime, (uint64_t)stat->btime))
@@ -39,6 +41,8 @@ bool pool_gone_is(
 bool pool_gone_is_surely(
     const struct pool_gone_record *record, const struct drv_info *info, const struct drv_stat *stat)
 {
+    if (record->kind == POOL_GONE_LATE)
+        return pool_gone_late_is_surely(record, stat);
     return pool_gone_is(record, info, stat) &&
            (stat->type != DRV_REG || !(info->caps & DRV_CAP_STABLE_CTIME) ||
                (record->ctime && record->ctime == stat->ctime));

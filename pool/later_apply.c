@@ -195,7 +195,7 @@ mrmr_err pool_later_run(struct pool_later *l, pool_later_fn before, void *arg, s
     l->before = before;
     l->arg = arg;
     for (size_t i = 0; i < l->list->n; i++)
-        n += l->list->record[i].kind != POOL_GONE_REMOVED;
+        n += !pool_gone_takes(&l->list->record[i]);
     mrmr_err err = mrmr_err_drive(run(l), l->drive->meta.name);
     if (err)
         mrmr_story_save(&story);

@@ -13,16 +13,23 @@
  * meanwhile, and the attributes go to
  * a temporary file of the other drive, under .mrmr/moving, which is synced: a cut leaves that, and
  * whoever opens the tree next clears it away. (2) A record `bring-<hex>` in the pool's folder says
- * from which drive to which, and the path, durably. (3) The temporary file gets the path, without
+ * from which drive to which, and the path, durably, and what both files are: their inodes, and the copy's size and time,
+ * which a rename keeps. (3) The temporary file gets the path, without
  * replacing, and the folder is synced, with those above it: from here on both drives have the file, whole and equal. (4)
  * The one it came from is removed as any other (tree_keep.c), if it is still what was copied; if its drive is away, that is
  * remembered, durably (gone.h). (5) The record goes. A cut before (4) leaves two equal copies: whoever opens
  * the tree next removes the one it came from, if both are there and of the same size and time, once the other's name is
  * durable. No change is acknowledged before (5): the copy that stays is the one that was changed.
  *
- * A copy that has its path by (3), and is not wanted after all, is removed. Where its drive does not let it, as one that has
- * just stopped answering, it is recorded as removed (gone.h) before (5): it does not show, also once the file itself is
- * removed, and goes when it can. A cut before that leaves the record of (2), and two equal copies.
+ * A copy that has its path by (3), or may get it yet, since its drive hangs in that, and is not wanted after all, is removed,
+ * durably. Where its drive does not let it, as one that has just stopped answering, it is recorded as one that may come late
+ * (gone_late.c) before (5), and before its writer is told: it does not show, also once the file itself is written, brought
+ * elsewhere or removed, and goes when it can. A cut before that leaves the record of (2), as does a pool's folder in which
+ * nothing can be recorded. Whoever opens the tree next, and finds the file where it was, by its inode, while the drive it
+ * went to is away, records the copy so then: (4) was not done, so nobody has changed the copy through us. Where both drives are there, and the
+ * file was changed since while the copy is what it was, it is the copy that is removed. Whether (4) was done cannot be told while the
+ * drive of the file itself is away: then the record waits for the next time. Where (4) was done, or may have been, and the copy
+ * is the file from then on, its record says nothing of inodes.
  *
  * It is copied to the next drive only for what the one before said itself: where the record cannot be written, or the file
  * not be taken from where it is, no other drive is better. Whether there is room for a record is tried before anything is
@@ -125,9 +132,8 @@ struct bringing {
     struct meta_node known; /* if it is not live */
     uint64_t generation;
     uint64_t to_ino;      /* of the copy that has the file's number; 0: none has yet */
-    bool named;           /* the copy has the file's path */
-    struct drv_stat copy; /* it is this since then, */
-    bool seen;            /* if that is known */
+    bool named;           /* the copy has the file's path, or may get it yet */
+    struct drv_stat copy; /* it is this; its ctime is 0 if that is not known */
     bool to_failed;       /* what failed, failed on the drive it goes to */
     bool gave_way;        /* to whoever changes its name: nothing was done */
     bool stays;           /* it did so often enough: whoever waits for it has waited, too */
@@ -229,18 +235,27 @@ static mrmr_err copy_file(struct bringing *b)
 
 /* --- the record --- */
 
-/* "<from> <to>", the path; each with its NUL. */
-static mrmr_err record_write(const struct bringing *b, const char *prefix, char name[RECORD_NAME])
+/* "<from> <to>", " <inode> <inode of the copy> <its size> <its time>" unless the copy is the file, the path; with a NUL
+ * before and after that. */
+static mrmr_err record_put(const struct bringing *b, const char *name, bool copy_is_it)
 {
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-    uint64_t random;
-    MRMR_TRY(mrmr_random(&random, sizeof random));
-    snprintf(name, RECORD_NAME, "%s%016" PRIx64, prefix, random);
     MRMR_TRY(mrmr_bytes_fmt(&text, "%lld %lld", (long long)b->tree->drive[b->from].drive->meta.id,
         (long long)b->tree->drive[b->to].drive->meta.id));
+    if (!copy_is_it)
+        MRMR_TRY(mrmr_bytes_fmt(&text, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64, b->stat.ino,
+            b->copy.ino, b->copy.size, b->copy.mtime));
     MRMR_TRY(mrmr_bytes_add(&text, "", 1));
     MRMR_TRY(mrmr_bytes_add(&text, b->path.data, b->path.size + 1));
     return pool_spare_record(b->tree->pool->dirfd, b->tree->pool->dir, name, &text);
+}
+
+static mrmr_err record_write(const struct bringing *b, const char *prefix, char name[RECORD_NAME])
+{
+    uint64_t random;
+    MRMR_TRY(mrmr_random(&random, sizeof random));
+    snprintf(name, RECORD_NAME, "%s%016" PRIx64, prefix, random);
+    return record_put(b, name, false);
 }
 
 /* Each write to a drive that is full would copy the file for nothing, as long as the pool's folder is full, too. */
@@ -309,16 +324,19 @@ static mrmr_err name_it(struct bringing *b)
 {
     mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
     struct drv *drv = b->tree->drive[b->to].drive->drv;
-    struct drv_stat stat;
+    struct drv_stat now;
     mrmr_err err = tree_place_folder(b->tree, b->folder, b->to, &folder);
     if (err) /* of the drive, if it is named */
         return mrmr_story_get()->drive[0] ? to_said(b, err) : err;
-    MRMR_TRY(to_said(b, drv_stat(drv, b->temp, &stat)));
-    MRMR_TRY(tree_number_keep(b->tree, b->to, stat.ino, b->node->number, b->generation));
-    b->to_ino = stat.ino;
-    MRMR_TRY(to_said(b, drv_rename(drv, b->temp, b->path.data, DRV_RENAME_NOREPLACE)));
-    b->named = true;
-    b->seen = !drv_stat(drv, b->path.data, &b->copy);
+    MRMR_TRY(tree_number_keep(b->tree, b->to, b->copy.ino, b->node->number, b->generation));
+    b->to_ino = b->copy.ino;
+    MRMR_TRY(tree_change_beside(b->tree));
+    err = drv_rename(drv, b->temp, b->path.data, DRV_RENAME_NOREPLACE);
+    tree_change_end(b->tree);
+    b->named = !err || mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE;
+    MRMR_TRY(to_said(b, err));
+    if (!drv_stat(drv, b->path.data, &now) && now.ino == b->copy.ino)
+        b->copy.ctime = now.ctime;
     return to_said(b, tree_place_sync(b->tree, b->to, folder.data ? folder.data : ""));
 }
 
@@ -380,40 +398,60 @@ static void node_brought(struct bringing *b)
     tree_originals_put(old);
 }
 
-/* It cannot be removed now, and has the file's path. */
-static mrmr_err drop_later(struct bringing *b)
+/* Its name: the cut may have been in between. */
+static mrmr_err path_is_durable(struct pool_tree *tree, size_t drive, const char *path)
 {
-    uint64_t epoch;
-    if (!b->seen)
-        return mrmr_fail(MRMR_UNAVAILABLE, "what was copied is not known any more");
-    MRMR_TRY(tree_change_begin(b->tree, &epoch));
-    mrmr_err err = tree_gone_left(b->tree, b->to, b->path.data, &b->copy);
-    tree_change_end(b->tree);
-    return err;
+    mrmr_autofree char *folder = strdup(path);
+    if (!folder)
+        return mrmr_nomem();
+    char *slash = strrchr(folder, '/');
+    *(slash ? slash : folder) = '\0';
+    return tree_place_sync(tree, drive, folder);
 }
 
-/* The copy goes, whatever name it has by now: one without the file's is cleared away by who opens the tree next. */
-static void drop(struct bringing *b)
+/* It goes from the file's path, durably, or has not got it, and never will. */
+static mrmr_err unname(struct bringing *b)
 {
     struct drv *drv = b->tree->drive[b->to].drive->drv;
+    struct drv_stat there;
+    mrmr_err err = drv_stat(drv, b->path.data, &there);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ||
+        (!err && there.ino != b->copy.ino))
+        return MRMR_OK;
+    if (!err)
+        err = drv_unlink(drv, b->path.data);
+    return err ? err : path_is_durable(b->tree, b->to, b->path.data);
+}
+
+/* The copy goes, whatever name it has by now: one without the file's is cleared away by who opens the tree next.
+ * True: that is sure, or recorded. */
+static bool drop(struct bringing *b)
+{
     struct mrmr_story story;
+    mrmr_err err = MRMR_OK;
     mrmr_story_save(&story);
-    mrmr_err err = drv_unlink(drv, b->named ? b->path.data : b->temp);
-    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && b->named && drop_later(b))
+    if (b->named && unname(b))
+        err = tree_gone_late(b->tree, b->to, POOL_GONE_LATE_COPY, b->path.data, &b->copy);
+    if (err)
         mrmr_log_story(MRMR_LOG_WARN, "a copy of a file, which it was not brought to, stays");
+    drv_unlink(b->tree->drive[b->to].drive->drv, b->temp);
     if (b->to_ino)
         tree_number_forget(b->tree, b->to, b->to_ino);
     mrmr_story_restore(&story);
+    return !err;
 }
 
-static mrmr_err bring_named(struct bringing *b, bool *ret_unclear)
+static mrmr_err bring_named(struct bringing *b, const char *record, bool *ret_unclear)
 {
     bool kept;
     mrmr_err err = remove_source(b, &kept, ret_unclear);
-    if (kept)
-        drop(b);
-    else
-        node_brought(b);
+    if (kept) {
+        *ret_unclear = !drop(b);
+        return err;
+    }
+    if (*ret_unclear && record_put(b, record, true))
+        mrmr_log_story(MRMR_LOG_WARN, "the record of a copy that a file was brought to");
+    node_brought(b);
     return err;
 }
 
@@ -427,13 +465,16 @@ static mrmr_err bring_copied(struct bringing *b)
     if (!err)
         err = source_same(b);
     if (!err)
+        err = to_said(b, drv_stat(b->tree->drive[b->to].drive->drv, b->temp, &b->copy));
+    b->copy.ctime = 0; /* its rename gives it another */
+    if (!err)
         err = record_write(b, RECORD_PREFIX, record);
     if (!err)
         err = name_it(b);
     if (err)
-        drop(b);
+        unclear = !drop(b);
     else
-        err = bring_named(b, &unclear);
+        err = bring_named(b, record, &unclear);
     if (record[0] && !unclear)
         unlinkat(b->tree->pool->dirfd, record, 0);
     return err;
@@ -558,53 +599,96 @@ static bool drive_of(const struct pool_tree *tree, long long id, size_t *ret_dri
     return false;
 }
 
-/* Its name: the cut may have been in between. */
-static mrmr_err copy_is_durable(struct pool_tree *tree, size_t to, const char *path)
+struct bring_record {
+    size_t from, to;
+    const char *path;
+    bool knows;           /* what follows: (4) was not done, or was done by now */
+    uint64_t ino;         /* of the file, where it came from */
+    struct drv_stat copy; /* inode, size and time */
+};
+
+static bool is_file(const struct drv_stat *stat, uint64_t ino)
 {
-    mrmr_autofree char *folder = strdup(path);
-    if (!folder)
-        return mrmr_nomem();
-    char *slash = strrchr(folder, '/');
-    *(slash ? slash : folder) = '\0';
-    return tree_place_sync(tree, to, folder);
+    return stat->type == DRV_REG && stat->ino == ino;
 }
 
-static mrmr_err finish_copies(struct pool_tree *tree, size_t from, size_t to, const char *path)
+/* The file was changed where it was, and is there still; nobody has changed the copy. */
+static bool copy_is_old(
+    const struct bring_record *record, const struct drv_stat *file, const struct drv_stat *copy)
+{
+    return record->knows && is_file(file, record->ino) && is_file(copy, record->copy.ino) &&
+           copy->size == record->copy.size && copy->mtime == record->copy.mtime;
+}
+
+static mrmr_err finish_copies(struct pool_tree *tree, const struct bring_record *record)
 {
     struct drv_stat a, b;
     uint64_t epoch;
-    mrmr_err err = drv_stat(tree->drive[from].drive->drv, path, &a);
+    mrmr_err err = drv_stat(tree->drive[record->from].drive->drv, record->path, &a);
     if (!err)
-        err = drv_stat(tree->drive[to].drive->drv, path, &b);
+        err = drv_stat(tree->drive[record->to].drive->drv, record->path, &b);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
         return MRMR_OK;
     MRMR_TRY(err);
-    if (a.type != DRV_REG || b.type != DRV_REG || a.size != b.size || a.mtime != b.mtime)
+    const bool equal =
+        a.type == DRV_REG && b.type == DRV_REG && a.size == b.size && a.mtime == b.mtime;
+    if (!equal && !copy_is_old(record, &a, &b))
         return MRMR_OK; /* one of them was changed since: both are somebody's */
-    MRMR_TRY(copy_is_durable(tree, to, path));
+    if (equal)
+        MRMR_TRY(path_is_durable(tree, record->to, record->path));
     MRMR_TRY(tree_change_begin(tree, &epoch));
-    err = tree_keep_taken(tree, from, path, &a, epoch);
+    err = tree_keep_taken(
+        tree, equal ? record->from : record->to, record->path, equal ? &a : &b, epoch);
     tree_change_end(tree);
     return err;
+}
+
+/* The drive that it went to is away, and what was asked of it may come late. */
+static mrmr_err finish_late(struct pool_tree *tree, const struct bring_record *record)
+{
+    struct drv_stat file;
+    mrmr_err err = drv_stat(tree->drive[record->from].drive->drv, record->path, &file);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        return MRMR_OK;
+    MRMR_TRY(err);
+    return is_file(&file, record->ino)
+               ? tree_gone_late(tree, record->to, POOL_GONE_LATE_COPY, record->path, &record->copy)
+               : MRMR_OK;
+}
+
+static bool record_parse(
+    struct pool_tree *tree, const struct mrmr_bytes *text, struct bring_record *ret, bool *ret_ours)
+{
+    long long from, to;
+    const char *nul = text->size ? memchr(text->data, '\0', text->size) : NULL;
+    *ret = (struct bring_record){.path = nul ? nul + 1 : NULL, .copy = {.type = DRV_REG}};
+    if (!nul || ret->path == text->data + text->size || text->data[text->size - 1] ||
+        drv_path_check(ret->path))
+        return false;
+    const int n = sscanf(text->data, "%lld %lld %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64,
+        &from, &to, &ret->ino, &ret->copy.ino, &ret->copy.size, &ret->copy.mtime);
+    ret->knows = n == 6;
+    *ret_ours = n >= 2 && drive_of(tree, from, &ret->from) && drive_of(tree, to, &ret->to);
+    return n >= 2;
 }
 
 static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *arg)
 {
     (void)arg;
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-    long long ids[2];
-    size_t from, to;
+    struct bring_record record;
+    bool ours;
     MRMR_TRY(mrmr_durable_read(tree->pool->dirfd, name, RECORD_MOST, &text));
-    const char *nul = text.size ? memchr(text.data, '\0', text.size) : NULL;
-    const char *path = nul ? nul + 1 : NULL;
-    if (!nul || path == text.data + text.size || text.data[text.size - 1] ||
-        sscanf(text.data, "%lld %lld", &ids[0], &ids[1]) != 2 || drv_path_check(path))
+    if (!record_parse(tree, &text, &record, &ours))
         return mrmr_err_path(mrmr_fail(MRMR_FORMAT, "not the record of a copy"), name);
-    if (!drive_of(tree, ids[0], &from) || !drive_of(tree, ids[1], &to))
-        return MRMR_OK;
-    if (!tree_live(&tree->drive[from]) || !tree_live(&tree->drive[to]))
+    if (!ours || !tree_live(&tree->drive[record.from]))
         return MRMR_OK; /* the next time */
-    MRMR_TRY(finish_copies(tree, from, to, path));
+    if (tree_live(&tree->drive[record.to]))
+        MRMR_TRY(finish_copies(tree, &record));
+    else if (record.knows)
+        MRMR_TRY(finish_late(tree, &record));
+    else
+        return MRMR_OK;
     unlinkat(tree->pool->dirfd, name, 0);
     return MRMR_OK;
 }

@@ -13,6 +13,7 @@
 #ifndef MRMR_POOL_TREE_CHANGE_H
 #define MRMR_POOL_TREE_CHANGE_H
 
+#include "pool/gone.h"
 #include "pool/tree.h"
 
 struct tree_known_ticket; /* tree_known.h */
@@ -32,6 +33,9 @@ void tree_keep_stop(struct pool_tree *tree);
  * another. What is open is asked for inside: a repair may have replaced it before. MRMR_READONLY: this pool cannot be written. */
 mrmr_err tree_change_begin(struct pool_tree *tree, uint64_t *ret_epoch);
 void tree_change_end(struct pool_tree *tree);
+/* Around one op by which a name comes of what nobody counts on: whoever takes the drive into service waits for it if it was given
+ * up, also when this process was killed. It stops for nobody; until tree_change_end. */
+mrmr_err tree_change_beside(struct pool_tree *tree);
 
 struct tree_inode {
     size_t drive;
@@ -119,10 +123,14 @@ mrmr_err tree_gone_known(
 /* That is removed: durable on return. MRMR_CHANGED: the drive is back. */
 mrmr_err tree_gone_add(
     struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *node);
-/* What lies there, and is this, was made through us, is not wanted, and cannot be removed now: it does not show from now on,
- * and goes with what waits for the drive. Among the writers. Durable on return. */
-mrmr_err tree_gone_left(
-    struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat);
+/* What lies there, or may come yet, and is this, was made through us, is not wanted, and cannot be removed now
+ * (gone_late.c): it does not show, and goes with what waits for the drive. Durable on return. What is new, or a new
+ * name, of a drive that is in service is not recorded. */
+mrmr_err tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
+    const char *path, const struct drv_stat *stat);
+/* The same, if a drive that was asked for this answered so because it hangs. Keeps the story. */
+void tree_gone_gave_up(struct pool_tree *tree, size_t drive, mrmr_err err, enum pool_gone_late what,
+    const char *path, const struct drv_stat *stat);
 /* What was removed, and shows nowhere, has the name on these drives still: it goes now, or, MRMR_BUSY, cannot yet, as among
  * the writers. Fine if nothing of the kind is there. */
 mrmr_err tree_gone_yields(
@@ -131,6 +139,9 @@ mrmr_err tree_gone_busy(const struct tree_drive *drive, const char *path); /* so
 /* The drive serves again, and is returning: what was removed goes, what was changed is, and it is live. False:
  * that cannot be done now, and it is returning still. The monitor's. */
 bool tree_gone_return(struct tree_drive *drive);
+/* It is live, and what could not be taken from it is to be tried again by now; and that. The monitor's. */
+bool tree_gone_is_left(const struct tree_drive *drive);
+void tree_gone_again(struct tree_drive *drive);
 
 /* --- tree_later.c: folders that are changed while a drive of theirs is away (later.h) --- */
 

@@ -217,24 +217,28 @@ static void is_changed(struct tree_drive *drive)
 struct tree_coming {
     struct tree_drive *drive;
     pthread_t thread;
+    bool again; /* it is live, and something is left on it */
     atomic_bool done;
 };
 
 static void *coming_run(void *arg)
 {
     struct tree_coming *coming = arg;
-    if (tree_gone_return(coming->drive) && tree_live(coming->drive))
+    if (coming->again)
+        tree_gone_again(coming->drive);
+    else if (tree_gone_return(coming->drive) && tree_live(coming->drive))
         mrmr_log(MRMR_LOG_WARN, "drive %s: it is in service", coming->drive->drive->meta.name);
     atomic_store(&coming->done, true);
     return NULL;
 }
 
-static void coming_begin(struct tree_drive *drive)
+static void coming_begin(struct tree_drive *drive, bool again)
 {
     struct tree_coming *coming = calloc(1, sizeof *coming);
     if (!coming) /* the next look tries again */
         return;
     coming->drive = drive;
+    coming->again = again;
     if (pthread_create(&coming->thread, NULL, coming_run, coming))
         free(coming);
     else
@@ -253,8 +257,9 @@ static void coming_end(struct tree_drive *drive)
 /* While it was not live nobody watched it (tree_watch.c). */
 static void coming_over(struct tree_drive *drive)
 {
+    const bool again = drive->coming->again;
     coming_end(drive);
-    if (!tree_live(drive))
+    if (again || !tree_live(drive))
         return;
     if (!drive->watch)
         tree_watch_drive(drive);
@@ -271,7 +276,7 @@ static void probe_take(struct tree_drive *drive, struct tree_probe *probe)
     tree_catalog_forget(drive);
     pool_views_forget(drive->tree->pool, 0); /* they hold rows as they were opened before */
     tree_watch_drive(drive);
-    coming_begin(drive);
+    coming_begin(drive, false);
 }
 
 /* A change that was given up may land after a later one: until it is over the drive is away. */
@@ -357,6 +362,8 @@ bool tree_drive_look(struct tree_drive *drive, bool may_start)
             return true;
         coming_over(drive);
     }
+    if (may_start && !probe && tree_gone_is_left(drive))
+        coming_begin(drive, true);
     if (!probe && may_start && probe_wanted(drive) && probe_may_start(drive))
         probe_start(drive);
     if (!probe || !atomic_load(&probe->done))

@@ -79,18 +79,18 @@ struct tree_drive {
 
     atomic_bool
         gone_left; /* it is live, and something that was removed could not be taken from it */
-    atomic_bool returning;         /* it serves, and what was asked of it meanwhile is done first */
-    int64_t again_at, again_after; /* monotonic, ns: when that is tried again; of whoever
-                                      takes it back */
-    bool told_waits;               /* that it cannot be done now; likewise */
-    pthread_mutex_t placing;       /* over making a folder on it, I/O included */
-    pthread_mutex_t keeping;       /* over making something retained on it, I/O included */
-    struct tree_kept kept;         /* tree_kept.c's */
-    struct tree_room {             /* guarded by lock */
-        uint64_t used;             /* bytes, when it was last looked */
-        uint64_t avail;            /* bytes that originals may take */
-        uint64_t since;            /* of used: written since the last scan */
-        int64_t scanned;           /* when that scan ended; 0: never */
+    atomic_bool returning; /* it serves, and what was asked of it meanwhile is done first */
+    _Atomic int64_t again_at,
+        again_after;         /* monotonic, ns: when that is tried again, or what is left */
+    bool told_waits;         /* that it cannot be done now; likewise */
+    pthread_mutex_t placing; /* over making a folder on it, I/O included */
+    pthread_mutex_t keeping; /* over making something retained on it, I/O included */
+    struct tree_kept kept;   /* tree_kept.c's */
+    struct tree_room {       /* guarded by lock */
+        uint64_t used;       /* bytes, when it was last looked */
+        uint64_t avail;      /* bytes that originals may take */
+        uint64_t since;      /* of used: written since the last scan */
+        int64_t scanned;     /* when that scan ended; 0: never */
         bool known;
     } room;
     _Atomic uint64_t placed; /* bytes written since it was last looked */

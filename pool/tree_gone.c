@@ -31,6 +31,9 @@
 
 enum { GONE_ROUNDS = 16 };
 
+/* What does not show, and is left, takes room only; and comparing it takes its drive's time. */
+#define LEFT_MOST (3600 * MRMR_NS_PER_S)
+
 /* --- what does not show --- */
 
 void tree_gone_refresh(struct pool_tree *tree)
@@ -102,21 +105,49 @@ mrmr_err tree_gone_add(
     return pool_gone_add(tree->gone, known.data, node);
 }
 
-/* The catalog does not know it: it goes by the path that it has. */
-mrmr_err tree_gone_left(
-    struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat)
+/* As often as a drive that is out of service is looked for, and then less and less. */
+static void again_after(struct tree_drive *drive, int64_t most)
 {
-    const struct meta_node node = {.drive = tree->drive[drive].drive->meta.id,
+    static const int64_t least = 3 * MRMR_NS_PER_S;
+    int64_t after = 2 * drive->again_after;
+    drive->again_after = after < least ? least : after > most ? most : after;
+    drive->again_at = mrmr_clock_monotonic() + drive->again_after;
+}
+
+/* The catalog does not know it: it goes by the path that it has. What is new has no inode yet by which it would be told from
+ * what is made there once the drive is in service: then it has been made by now, or never will be. */
+mrmr_err tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
+    const char *path, const struct drv_stat *stat)
+{
+    struct tree_drive *own = &tree->drive[drive];
+    const struct meta_node node = {.drive = own->drive->meta.id,
         .type = (enum meta_type)stat->type,
         .size = stat->size,
-        .ino = stat->ino,
+        .ino = what == POOL_GONE_LATE_NEW ? 0 : stat->ino,
         .mtime = stat->mtime,
-        .ctime = stat->ctime,
-        .btime = stat->btime};
+        .ctime = what == POOL_GONE_LATE_COPY ? stat->ctime : 0};
     mrmr_locked(&tree->gone_gate);
-    MRMR_TRY(pool_gone_add(tree->gone, path, &node));
-    tree->drive[drive].gone_left = true;
+    if (what != POOL_GONE_LATE_COPY && tree_live(own))
+        return MRMR_OK;
+    MRMR_TRY(pool_gone_add_late(tree->gone, what, path, &node));
+    if (tree_live(own) && !own->gone_left) {
+        own->gone_left = true;
+        again_after(own, LEFT_MOST);
+    }
     return MRMR_OK;
+}
+
+void tree_gone_gave_up(struct pool_tree *tree, size_t drive, mrmr_err err, enum pool_gone_late what,
+    const char *path, const struct drv_stat *stat)
+{
+    struct mrmr_story story;
+    if (!tree_silent(&tree->drive[drive], err))
+        return;
+    mrmr_story_save(&story);
+    if (tree_gone_late(tree, drive, what, path, stat))
+        mrmr_log_story(MRMR_LOG_WARN,
+            "a drive hangs, and that what was asked of it may come late cannot be recorded");
+    mrmr_story_restore(&story);
 }
 
 mrmr_err tree_gone_known(
@@ -190,8 +221,17 @@ mrmr_err tree_gone_yields(
 /* --- coming back --- */
 
 struct waiting {
-    size_t n, later; /* later: of these, names and attributes */
+    size_t n, later; /* later: of these, those with which it does not become live */
 };
+
+/* A name or an attribute that would show as it was; and what may have come late and is new: what is made there from now on could
+ * be taken for it. */
+static bool holds_back(const struct tree_drive *drive, const struct pool_gone_record *record)
+{
+    if (record->kind == POOL_GONE_LATE)
+        return !record->ino && drive->drive->info.caps & DRV_CAP_WRITABLE;
+    return record->kind != POOL_GONE_REMOVED;
+}
 
 /* Without memory to count them something may wait. */
 static struct waiting waiting(struct pool_tree *tree, const struct tree_drive *drive)
@@ -204,7 +244,7 @@ static struct waiting waiting(struct pool_tree *tree, const struct tree_drive *d
         return (struct waiting){1, 1};
     w.n = list.n;
     for (size_t i = 0; i < list.n; i++)
-        w.later += list.record[i].kind != POOL_GONE_REMOVED;
+        w.later += holds_back(drive, &list.record[i]);
     pool_gone_list_free(&list);
     return w;
 }
@@ -243,22 +283,17 @@ static mrmr_err apply(struct tree_drive *drive, size_t *ret_left)
         pool_gone_apply(tree->pool, &job, tree->gone, drive->drive, &drive->keeping, ret_left);
     if (err)
         mrmr_log_story(MRMR_LOG_WARN, "what was asked of a drive while it was away");
-    else
-        drive->gone_left = *ret_left > 0;
     return err;
 }
 
-/* As often as a drive that is out of service is looked for, and then less and less. */
 static void try_again_later(struct tree_drive *drive)
 {
-    static const int64_t least = 3 * MRMR_NS_PER_S, most = 60 * MRMR_NS_PER_S;
-    int64_t after = 2 * drive->again_after;
-    drive->again_after = after < least ? least : after > most ? most : after;
-    drive->again_at = mrmr_clock_monotonic() + drive->again_after;
+    again_after(drive, 60 * MRMR_NS_PER_S);
     if (!drive->told_waits)
         mrmr_log(MRMR_LOG_WARN,
-            "drive %s: it is there, but names and attributes that were changed while it was away "
-            "cannot be changed on it%s: until they are, nothing is written to it, and what it has "
+            "drive %s: it is there, but what was asked of it while it was away, as names and "
+            "attributes that were changed, "
+            "cannot be done on it%s: until it is, nothing is written to it, and what it has "
             "is read by the catalog, under the new names",
             drive->drive->meta.name,
             drive->drive->info.caps & DRV_CAP_WRITABLE ? "" : ", which is read-only");
@@ -282,7 +317,27 @@ bool tree_gone_return(struct tree_drive *drive)
     }
     drive->again_at = drive->again_after = 0;
     drive->told_waits = false;
+    if (drive->gone_left)
+        again_after(drive, LEFT_MOST);
     return true;
+}
+
+bool tree_gone_is_left(const struct tree_drive *drive)
+{
+    return drive->gone_left && tree_live(drive) && drive->tree->keeper &&
+           drive->drive->info.caps & DRV_CAP_WRITABLE && mrmr_clock_monotonic() >= drive->again_at;
+}
+
+void tree_gone_again(struct tree_drive *drive)
+{
+    size_t left;
+    apply(drive, &left);
+    mrmr_locked(&drive->tree->gone_gate);
+    drive->gone_left = waiting(drive->tree, drive).n > 0; /* also of what was recorded since */
+    if (drive->gone_left)
+        again_after(drive, LEFT_MOST);
+    else
+        drive->again_at = drive->again_after = 0;
 }
 
 /* --- life --- */

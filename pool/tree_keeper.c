@@ -86,6 +86,12 @@ mrmr_err tree_change_begin(struct pool_tree *tree, uint64_t *ret_epoch)
     return err;
 }
 
+mrmr_err tree_change_beside(struct pool_tree *tree)
+{
+    return tree->keeper ? pool_writers_beside(tree->keeper->writers)
+                        : mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
+}
+
 void tree_change_end(struct pool_tree *tree)
 {
     (void)tree;

@@ -255,6 +255,15 @@ static mrmr_err make_thing(struct making *m, struct drv *drv, const char *path, 
     return mrmr_fail(MRMR_INVALID, "not a kind of file");
 }
 
+/* It may be made yet, and its caller makes it elsewhere once he is told. */
+static void make_gave_up(const struct making *m, mrmr_err err, const char *path)
+{
+    const struct pool_new *what = m->what;
+    const struct drv_stat is = {.type = (enum drv_type)what->kind,
+        .size = what->kind == POOL_LNK ? strlen(what->target) : 0};
+    tree_gone_gave_up(m->tree, m->drive, err, POOL_GONE_LATE_NEW, path, &is);
+}
+
 static mrmr_err make_on(struct making *m)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
@@ -271,8 +280,14 @@ static mrmr_err make_on(struct making *m)
     MRMR_TRY(mrmr_bytes_str(&path, m->name));
     m->asked = true;
     tree_owe(m->tree, m->folder, m->drive);
-    MRMR_TRY(make_thing(m, drv, path.data, mode | DRV_MODE_INHERIT));
-    return m->file ? MRMR_OK : drv_stat(drv, path.data, &m->stat);
+    MRMR_TRY(tree_change_beside(m->tree));
+    mrmr_err err = make_thing(m, drv, path.data, mode | DRV_MODE_INHERIT);
+    tree_change_end(m->tree);
+    if (!err && !m->file)
+        err = drv_stat(drv, path.data, &m->stat);
+    if (err)
+        make_gave_up(m, err, path.data);
+    return err;
 }
 
 /* What has the name and shows nowhere goes, or is in the way (MRMR_BUSY). */
@@ -450,10 +465,15 @@ static mrmr_err link_path(const char *from, void *arg)
     if (linking->placed)
         return MRMR_OK;
     tree_owe(linking->tree, linking->folder, linking->drive);
+    MRMR_TRY(tree_change_beside(linking->tree));
     {
         tree_act_as(linking->caller);
         linking->placed = drv_link(drv, from, to.data);
     }
+    tree_change_end(linking->tree);
+    if (linking->placed)
+        tree_gone_gave_up(
+            linking->tree, linking->drive, linking->placed, POOL_GONE_LATE_NAME, to.data, &stat);
     linking->stat = stat;
     mrmr_bytes_clear(&linking->made);
     if (!linking->placed)

@@ -323,7 +323,8 @@ struct change {
     struct drv_hold hold; /* first */
     struct pool_writers *writers;
     bool outlives; /* its caller: an op of it goes on */
-    size_t nlate;  /* drives whose locks it has; none: it is in still */
+    bool beside;   /* it never was in */
+    size_t nlate;  /* drives whose locks it has; none: it is in still, or beside */
     int64_t *late; /* owned */
 };
 
@@ -398,7 +399,7 @@ static void change_ended(struct drv_hold *hold)
     struct change *change = (struct change *)hold;
     if (change->nlate)
         change_late_leave(change);
-    else
+    else if (!change->beside)
         pool_writers_leave(change->writers);
     if (change->outlives)
         pool_writers_close(change->writers);
@@ -413,11 +414,13 @@ static void change_goes_on(struct change *change)
     mrmr_story_save(&story);
     atomic_fetch_add(&change->writers->refs, 1);
     change->outlives = true;
-    if (change_late_enter(change) == MRMR_OK)
+    const mrmr_err err = change_late_enter(change);
+    if (!err && !change->beside)
         pool_writers_leave(change->writers);
-    else
-        mrmr_log_story(
-            MRMR_LOG_WARN, "a change that a drive does not answer keeps all others from it");
+    if (err)
+        mrmr_log_story(MRMR_LOG_WARN,
+            change->beside ? "that a drive does not answer is not known to others"
+                           : "a change that a drive does not answer keeps all others from it");
     mrmr_story_restore(&story);
 }
 
@@ -430,6 +433,17 @@ mrmr_err pool_writers_begin(struct pool_writers *writers, uint64_t *ret_epoch)
         return err;
     }
     change->writers = writers;
+    drv_hold_begin(&change->hold, change_ended);
+    return MRMR_OK;
+}
+
+mrmr_err pool_writers_beside(struct pool_writers *writers)
+{
+    struct change *change = calloc(1, sizeof *change);
+    if (!change)
+        return mrmr_nomem();
+    change->writers = writers;
+    change->beside = true;
     drv_hold_begin(&change->hold, change_ended);
     return MRMR_OK;
 }

@@ -303,3 +303,32 @@ def test_frozen_under_open_files(mrmr, tmp_path):
         m.start()
         assert changes.wrong() == []
         mrmr.run("scrub", code=(0, 3))
+
+
+def test_killed_while_a_create_hangs(mrmr, tmp_path):
+    """What is created on a drive that is frozen is given up, and created elsewhere when it is tried again. The mount is killed, and then the drive
+    is thawed, by which the first one is made after all, empty: it does not hide the other one."""
+    need_fuse()
+    need_loops()
+    with loops(tmp_path) as make, mounts(mrmr, tmp_path) as mount:
+        drives = {name: make(name, "ext4", 48) for name in ("red", "green")}
+        for drive in drives.values():
+            mrmr.run("add-drive", drive.root)
+        mrmr.run("set", "drive-timeout", "1")
+        m = mount()
+        (m.point / "probe").write_bytes(b"")
+        root = drives[os.getxattr(m.point / "probe", "user.mrmr.drive").decode()].root
+        with frozen(root) as thaw:
+            with pytest.raises(OSError):
+                (m.point / "new").touch(exist_ok=False)
+            with open(m.point / "new", "xb") as file:
+                file.write(b"precious")
+            assert not os.path.exists(os.path.join(root, "new"))
+            m.process.kill()
+            thaw()
+            m.process.wait(60)
+        assert os.path.getsize(os.path.join(root, "new")) == 0, "it did not come late"
+        m.start()
+        assert (m.point / "new").read_bytes() == b"precious" and not os.path.exists(os.path.join(root, "new"))
+        mrmr.run("sync", code=(0, 3))
+        assert (m.point / "new").read_bytes() == b"precious"

@@ -4,28 +4,13 @@
  */
 #include "pool/hung.h"
 #include "pool/tree_file.h"
-#include "tests/unit/pool_tree_world.h"
+#include "tests/unit/pool_tree_hang.h"
 
 #include "base/cleanup.h"
 #include "drivers/guard.h"
-#include <semaphore.h>
 #include <string.h>
-#include <time.h>
 
 enum { MOMENT_MS = 100, LONG_S = 20 };
-
-/* An op of drive 0 hangs until it is let go on. */
-struct hang {
-    sem_t begun, go_on;
-};
-
-static void hang_here(void *arg, enum drv_fault_op op, const char *path)
-{
-    struct hang *hang = arg;
-    (void)op, (void)path;
-    sem_post(&hang->begun);
-    sem_wait(&hang->go_on);
-}
 
 /* A tree whose guards give up after a second; f0 is hard-linked, so it stays on its drive, and its
  * first leaf is to be encoded anew. */
@@ -38,27 +23,19 @@ static void begin_hanging(struct world *w, struct hang *hang, uint64_t seed)
     rig_ok(pool_set(w->rig->pool, "drive-timeout", "1"));
     open_tree(w);
     overwrite(w, "f0", 10, 1000);
-    sem_init(&hang->begun, 0, 0);
-    sem_init(&hang->go_on, 0, 0);
+    hang_begin(hang);
 }
 
 static void end_hanging(struct world *w, struct hang *hang)
 {
     rig_check_originals(w->rig);
     end_after(w);
-    sem_destroy(&hang->begun);
-    sem_destroy(&hang->go_on);
+    hang_end(hang);
 }
 
 static void hang_once(struct world *w, struct hang *hang, uint32_t ops)
 {
-    const struct drv_fault_rule rule = {.ops = ops,
-        .prefix = "f0",
-        .times = 1,
-        .action = DRV_FAULT_HOOK,
-        .hook = hang_here,
-        .arg = hang};
-    rig_ok(drv_fault_add(w->rig->drive[0].fault, &rule, NULL));
+    hang_at(w, hang, 0, ops, "f0", false);
 }
 
 /* The writer is told in time, and what he wrote is not there yet. */
@@ -83,20 +60,6 @@ static mrmr_err try_sync(struct world *w)
 {
     struct pool_job job = rig_job(w->rig);
     return pool_sync(w->rig->pool, &job, false, &w->rig->report);
-}
-
-static void moment(void)
-{
-    const struct timespec wait = {.tv_nsec = 10 * 1000 * 1000};
-    nanosleep(&wait, NULL);
-}
-
-/* It goes on, and has ended. */
-static void it_ends(struct world *w, struct hang *hang)
-{
-    sem_post(&hang->go_on);
-    while (pool_drive_hangs(w->rig->pool, rig_pool_drive(w->rig, 0)))
-        moment();
 }
 
 static mrmr_err find_hangs(const struct pool_event *event, void *arg)
@@ -135,7 +98,7 @@ static void test_a_write_lands_late(void **state)
     not_claimed(&w, "one");
     overwrite(&w, "f1", 50, 1000); /* nobody else waits for it */
     not_claimed(&w, "two");
-    it_ends(&w, &hang);
+    hang_ends(&w, &hang, 0);
     rig_protect_all(w.rig); /* the drive, too */
     assert_int_equal(rig_node(w.rig, "f0").mtime, rig_mtime(w.rig, "f0"));
     close_tree(&w);
@@ -152,7 +115,7 @@ static void test_the_tree_is_closed_meanwhile(void **state)
     write_that_hangs(&w, &hang);
     close_tree(&w);
     not_claimed(&w, "one");
-    it_ends(&w, &hang);
+    hang_ends(&w, &hang, 0);
     rig_protect_all(w.rig); /* the drive, too */
     assert_int_equal(rig_node(w.rig, "f0").mtime, rig_mtime(w.rig, "f0"));
     end_hanging(&w, &hang);
@@ -172,18 +135,11 @@ static void test_keeping_hangs(void **state)
     assert_int_equal(sem_trywait(&hang.begun), 0);
     pool_tree_file_close(file);
     not_claimed(&w, "one");
-    it_ends(&w, &hang);
+    hang_ends(&w, &hang, 0);
     rig_protect_all(w.rig); /* the drive, too */
     assert_int_equal(rig_node(w.rig, "f0").mtime, rig_mtime(w.rig, "f0"));
     close_tree(&w);
     end_hanging(&w, &hang);
-}
-
-static void wait_live(struct world *w, size_t drive)
-{
-    for (unsigned i = 0; i < 3000 && !tree_live(&w->tree->drive[drive]); i++)
-        moment();
-    assert_true(tree_live(&w->tree->drive[drive]));
 }
 
 /* It answers again, but what is written now could be overtaken by what was given up: the monitor, which
@@ -221,13 +177,7 @@ static void test_a_create_comes_late(void **state)
     rig_ok(pool_tree_create(w.tree, NULL, POOL_ROOT, "probe", 0644, &attr, &file));
     size_t drive = tree_file_drive(file);
     pool_tree_file_close(file);
-    const struct drv_fault_rule rule = {.ops = DRV_FAULT_CREATE,
-        .prefix = "new",
-        .times = 1,
-        .action = DRV_FAULT_HOOK,
-        .hook = hang_here,
-        .arg = &hang};
-    rig_ok(drv_fault_add(w.rig->drive[drive].fault, &rule, NULL));
+    hang_at(&w, &hang, drive, DRV_FAULT_CREATE, "new", false);
     assert_int_not_equal(
         pool_tree_create(w.tree, NULL, POOL_ROOT, "new", 0644, &attr, &file), MRMR_OK);
     rig_ok(pool_tree_create(w.tree, NULL, POOL_ROOT, "new", 0644, &attr, &file));
@@ -268,7 +218,7 @@ static void test_a_mode_is_set_late(void **state)
     assert_int_equal(sem_trywait(&hang.begun), 0);
     assert_true(drv_guard_late(w.tree->drive[0].drive->drv) > 0);
     assert_true(pool_drive_hangs(w.rig->pool, rig_pool_drive(w.rig, 0))); /* whoever asks */
-    it_ends(&w, &hang);
+    hang_ends(&w, &hang, 0);
     while (!tree_live(&w.tree->drive[0]))
         moment();
     rig_ok(set_mode(&w, 0640));
@@ -292,8 +242,7 @@ static void test_a_look_from_before(void **state)
     struct hang hang, look;
     (void)state;
     begin_hanging(&w, &hang, 306);
-    sem_init(&look.begun, 0, 0);
-    sem_init(&look.go_on, 0, 0);
+    hang_begin(&look);
     const struct drv_fault_rule identity = {.ops = DRV_FAULT_FILE_OPEN | DRV_FAULT_FILE_READ,
         .prefix = POOL_DOT "/drive",
         .times = 1,
@@ -307,12 +256,11 @@ static void test_a_look_from_before(void **state)
     for (unsigned i = 0; i < 50; i++, moment()) /* the monitor comes by ten times a second */
         assert_false(tree_live(&w.tree->drive[0]));
     assert_int_equal(drv_guard_late(w.tree->drive[0].drive->drv), 1);
-    it_ends(&w, &hang);
+    hang_ends(&w, &hang, 0);
     wait_live(&w, 0);
     close_tree(&w);
     end_hanging(&w, &hang);
-    sem_destroy(&look.begun);
-    sem_destroy(&look.go_on);
+    hang_end(&look);
 }
 
 static bool is_suspect(struct world *w)

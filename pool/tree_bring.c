@@ -35,17 +35,14 @@
  * not be taken from where it is, no other drive is better. Whether there is room for a record is tried before anything is
  * copied.
  */
+#include "pool/tree_bring.h"
 #include "pool/retained.h"
-#include "pool/spare.h"
 #include "pool/tree_change.h"
 #include "pool/tree_file.h"
 #include "pool/tree_number.h"
 #include "pool/tree_parted.h"
 
-#include "base/durable.h"
 #include "base/uuid.h"
-#include <dirent.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,10 +50,7 @@
 
 MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
 
-#define BRING_FOLDER POOL_DOT "/moving"
-#define RECORD_PREFIX "bring-"
-#define TRY_PREFIX "try-b-" /* of what says nothing */
-enum { BRING_PATH = sizeof BRING_FOLDER + 20, RECORD_NAME = 24, RECORD_MOST = 64 << 10 };
+enum { BRING_PATH = sizeof TREE_BRING_FOLDER + 20 };
 
 /* --- who stays --- */
 
@@ -222,7 +216,7 @@ static mrmr_err copy_file(struct bringing *b)
     struct pool_tree_file *from;
     bool same;
     MRMR_TRY(pool_tree_file_open(b->tree, b->node->number, false, &from, &same));
-    mrmr_err err = to_said(b, drv_mkdirs(drv, BRING_FOLDER, 0700));
+    mrmr_err err = to_said(b, drv_mkdirs(drv, TREE_BRING_FOLDER, 0700));
     if (!err)
         err = to_said(b, drv_file_open(drv, b->temp, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &to));
     if (!err)
@@ -235,34 +229,22 @@ static mrmr_err copy_file(struct bringing *b)
 
 /* --- the record --- */
 
-/* "<from> <to>", " <inode> <inode of the copy> <its size> <its time>" unless the copy is the file, the path; with a NUL
- * before and after that. */
-static mrmr_err record_put(const struct bringing *b, const char *name, bool copy_is_it)
+static struct tree_bring_record record_of(const struct bringing *b, bool copy_is_it)
 {
-    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-    MRMR_TRY(mrmr_bytes_fmt(&text, "%lld %lld", (long long)b->tree->drive[b->from].drive->meta.id,
-        (long long)b->tree->drive[b->to].drive->meta.id));
-    if (!copy_is_it)
-        MRMR_TRY(mrmr_bytes_fmt(&text, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64, b->stat.ino,
-            b->copy.ino, b->copy.size, b->copy.mtime));
-    MRMR_TRY(mrmr_bytes_add(&text, "", 1));
-    MRMR_TRY(mrmr_bytes_add(&text, b->path.data, b->path.size + 1));
-    return pool_spare_record(b->tree->pool->dirfd, b->tree->pool->dir, name, &text);
-}
-
-static mrmr_err record_write(const struct bringing *b, const char *prefix, char name[RECORD_NAME])
-{
-    uint64_t random;
-    MRMR_TRY(mrmr_random(&random, sizeof random));
-    snprintf(name, RECORD_NAME, "%s%016" PRIx64, prefix, random);
-    return record_put(b, name, false);
+    return (struct tree_bring_record){.from = b->from,
+        .to = b->to,
+        .path = b->path.data,
+        .knows = !copy_is_it,
+        .ino = b->stat.ino,
+        .copy = b->copy};
 }
 
 /* Each write to a drive that is full would copy the file for nothing, as long as the pool's folder is full, too. */
 static mrmr_err record_try(const struct bringing *b)
 {
-    char name[RECORD_NAME];
-    mrmr_err err = record_write(b, TRY_PREFIX, name);
+    const struct tree_bring_record record = record_of(b, false);
+    char name[TREE_BRING_NAME];
+    mrmr_err err = tree_bring_record_write(b->tree, &record, TREE_BRING_TRY, name);
     if (!err)
         unlinkat(b->tree->pool->dirfd, name, 0);
     return err;
@@ -398,17 +380,6 @@ static void node_brought(struct bringing *b)
     tree_originals_put(old);
 }
 
-/* Its name: the cut may have been in between. */
-static mrmr_err path_is_durable(struct pool_tree *tree, size_t drive, const char *path)
-{
-    mrmr_autofree char *folder = strdup(path);
-    if (!folder)
-        return mrmr_nomem();
-    char *slash = strrchr(folder, '/');
-    *(slash ? slash : folder) = '\0';
-    return tree_place_sync(tree, drive, folder);
-}
-
 /* It goes from the file's path, durably, or has not got it, and never will. */
 static mrmr_err unname(struct bringing *b)
 {
@@ -420,7 +391,7 @@ static mrmr_err unname(struct bringing *b)
         return MRMR_OK;
     if (!err)
         err = drv_unlink(drv, b->path.data);
-    return err ? err : path_is_durable(b->tree, b->to, b->path.data);
+    return err ? err : tree_bring_durable(b->tree, b->to, b->path.data);
 }
 
 /* The copy goes, whatever name it has by now: one without the file's is cleared away by who opens the tree next.
@@ -449,7 +420,8 @@ static mrmr_err bring_named(struct bringing *b, const char *record, bool *ret_un
         *ret_unclear = !drop(b);
         return err;
     }
-    if (*ret_unclear && record_put(b, record, true))
+    const struct tree_bring_record it = record_of(b, true);
+    if (*ret_unclear && tree_bring_record_put(b->tree, &it, record))
         mrmr_log_story(MRMR_LOG_WARN, "the record of a copy that a file was brought to");
     node_brought(b);
     return err;
@@ -458,7 +430,7 @@ static mrmr_err bring_named(struct bringing *b, const char *record, bool *ret_un
 /* The copy takes the place of the file, at one path, which nobody changes meanwhile. */
 static mrmr_err bring_copied(struct bringing *b)
 {
-    char record[RECORD_NAME] = "";
+    char record[TREE_BRING_NAME] = "";
     bool unclear = false;
     tree_paths_held(b->tree, b->node, b->folder);
     mrmr_err err = path_now(b);
@@ -467,8 +439,9 @@ static mrmr_err bring_copied(struct bringing *b)
     if (!err)
         err = to_said(b, drv_stat(b->tree->drive[b->to].drive->drv, b->temp, &b->copy));
     b->copy.ctime = 0; /* its rename gives it another */
+    const struct tree_bring_record is = record_of(b, false);
     if (!err)
-        err = record_write(b, RECORD_PREFIX, record);
+        err = tree_bring_record_write(b->tree, &is, TREE_BRING_RECORD, record);
     if (!err)
         err = name_it(b);
     if (err)
@@ -486,7 +459,7 @@ static mrmr_err bring_to(struct bringing *b)
     b->to_ino = 0;
     b->named = b->to_failed = false;
     MRMR_TRY(mrmr_random(&random, sizeof random));
-    snprintf(b->temp, sizeof b->temp, BRING_FOLDER "/%016" PRIx64, random);
+    snprintf(b->temp, sizeof b->temp, TREE_BRING_FOLDER "/%016" PRIx64, random);
     mrmr_err err = copy_file(b);
     if (!err)
         return bring_copied(b);
@@ -563,149 +536,4 @@ mrmr_err tree_bring(struct pool_tree *tree, struct tree_node *node, size_t from,
     if (err && err != MRMR_UNSUPPORTED)
         mrmr_log_story(MRMR_LOG_WARN, "a file cannot be brought to another drive");
     return err;
-}
-
-/* --- after a crash --- */
-
-static mrmr_err clear_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
-{
-    (void)stat;
-    (void)err;
-    return mrmr_bytes_add(arg, name, strlen(name) + 1);
-}
-
-/* What lies under .mrmr/moving has no name that anyone knows. */
-static void clear_drive(struct tree_drive *drive)
-{
-    mrmr_autobytes struct mrmr_bytes names = MRMR_BYTES_INIT;
-    struct drv *drv = drive->drive->drv;
-    if (!tree_live(drive) || drv_list(drv, BRING_FOLDER, clear_entry, &names))
-        return;
-    for (size_t at = 0; at < names.size; at += strlen(names.data + at) + 1) {
-        mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-        if (mrmr_bytes_fmt(&path, BRING_FOLDER "/%s", names.data + at) ||
-            drv_unlink(drv, path.data))
-            mrmr_log_story(MRMR_LOG_INFO, "clearing away a copy that was not finished");
-    }
-}
-
-static bool drive_of(const struct pool_tree *tree, long long id, size_t *ret_drive)
-{
-    for (size_t i = 0; i < tree->ndrives; i++)
-        if (tree->drive[i].drive->meta.id == id) {
-            *ret_drive = i;
-            return true;
-        }
-    return false;
-}
-
-struct bring_record {
-    size_t from, to;
-    const char *path;
-    bool knows;           /* what follows: (4) was not done, or was done by now */
-    uint64_t ino;         /* of the file, where it came from */
-    struct drv_stat copy; /* inode, size and time */
-};
-
-static bool is_file(const struct drv_stat *stat, uint64_t ino)
-{
-    return stat->type == DRV_REG && stat->ino == ino;
-}
-
-/* The file was changed where it was, and is there still; nobody has changed the copy. */
-static bool copy_is_old(
-    const struct bring_record *record, const struct drv_stat *file, const struct drv_stat *copy)
-{
-    return record->knows && is_file(file, record->ino) && is_file(copy, record->copy.ino) &&
-           copy->size == record->copy.size && copy->mtime == record->copy.mtime;
-}
-
-static mrmr_err finish_copies(struct pool_tree *tree, const struct bring_record *record)
-{
-    struct drv_stat a, b;
-    uint64_t epoch;
-    mrmr_err err = drv_stat(tree->drive[record->from].drive->drv, record->path, &a);
-    if (!err)
-        err = drv_stat(tree->drive[record->to].drive->drv, record->path, &b);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
-        return MRMR_OK;
-    MRMR_TRY(err);
-    const bool equal =
-        a.type == DRV_REG && b.type == DRV_REG && a.size == b.size && a.mtime == b.mtime;
-    if (!equal && !copy_is_old(record, &a, &b))
-        return MRMR_OK; /* one of them was changed since: both are somebody's */
-    if (equal)
-        MRMR_TRY(path_is_durable(tree, record->to, record->path));
-    MRMR_TRY(tree_change_begin(tree, &epoch));
-    err = tree_keep_taken(
-        tree, equal ? record->from : record->to, record->path, equal ? &a : &b, epoch);
-    tree_change_end(tree);
-    return err;
-}
-
-/* The drive that it went to is away, and what was asked of it may come late. */
-static mrmr_err finish_late(struct pool_tree *tree, const struct bring_record *record)
-{
-    struct drv_stat file;
-    mrmr_err err = drv_stat(tree->drive[record->from].drive->drv, record->path, &file);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
-        return MRMR_OK;
-    MRMR_TRY(err);
-    return is_file(&file, record->ino)
-               ? tree_gone_late(tree, record->to, POOL_GONE_LATE_COPY, record->path, &record->copy)
-               : MRMR_OK;
-}
-
-static bool record_parse(
-    struct pool_tree *tree, const struct mrmr_bytes *text, struct bring_record *ret, bool *ret_ours)
-{
-    long long from, to;
-    const char *nul = text->size ? memchr(text->data, '\0', text->size) : NULL;
-    *ret = (struct bring_record){.path = nul ? nul + 1 : NULL, .copy = {.type = DRV_REG}};
-    if (!nul || ret->path == text->data + text->size || text->data[text->size - 1] ||
-        drv_path_check(ret->path))
-        return false;
-    const int n = sscanf(text->data, "%lld %lld %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64,
-        &from, &to, &ret->ino, &ret->copy.ino, &ret->copy.size, &ret->copy.mtime);
-    ret->knows = n == 6;
-    *ret_ours = n >= 2 && drive_of(tree, from, &ret->from) && drive_of(tree, to, &ret->to);
-    return n >= 2;
-}
-
-static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *arg)
-{
-    (void)arg;
-    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-    struct bring_record record;
-    bool ours;
-    MRMR_TRY(mrmr_durable_read(tree->pool->dirfd, name, RECORD_MOST, &text));
-    if (!record_parse(tree, &text, &record, &ours))
-        return mrmr_err_path(mrmr_fail(MRMR_FORMAT, "not the record of a copy"), name);
-    if (!ours || !tree_live(&tree->drive[record.from]))
-        return MRMR_OK; /* the next time */
-    if (tree_live(&tree->drive[record.to]))
-        MRMR_TRY(finish_copies(tree, &record));
-    else if (record.knows)
-        MRMR_TRY(finish_late(tree, &record));
-    else
-        return MRMR_OK;
-    unlinkat(tree->pool->dirfd, name, 0);
-    return MRMR_OK;
-}
-
-static mrmr_err try_clear(struct pool_tree *tree, const char *name, void *arg)
-{
-    (void)arg;
-    unlinkat(tree->pool->dirfd, name, 0);
-    return MRMR_OK;
-}
-
-mrmr_err tree_brings_finish(struct pool_tree *tree)
-{
-    if (!pool_tree_writable(tree))
-        return MRMR_OK;
-    for (size_t i = 0; i < tree->ndrives; i++)
-        clear_drive(&tree->drive[i]);
-    MRMR_TRY(tree_records_each(tree, TRY_PREFIX, try_clear, NULL));
-    return tree_records_each(tree, RECORD_PREFIX, record_take_up, NULL);
 }

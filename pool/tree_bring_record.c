@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The record of a file that is brought to another drive, and what is done with one that was left by a cut
+ * (tree_bring.c has the crash argument).
+ */
+#include "pool/spare.h"
+#include "pool/tree_bring.h"
+#include "pool/tree_change.h"
+
+#include "base/durable.h"
+#include "base/uuid.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { RECORD_MOST = 64 << 10 };
+
+/* "<from> <to>", and " <inode> <inode of the copy> <its size> <its time>" if it knows that; the path; with a NUL behind each. */
+mrmr_err tree_bring_record_put(
+    struct pool_tree *tree, const struct tree_bring_record *record, const char *name)
+{
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    MRMR_TRY(mrmr_bytes_fmt(&text, "%lld %lld", (long long)tree->drive[record->from].drive->meta.id,
+        (long long)tree->drive[record->to].drive->meta.id));
+    if (record->knows)
+        MRMR_TRY(mrmr_bytes_fmt(&text, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64, record->ino,
+            record->copy.ino, record->copy.size, record->copy.mtime));
+    MRMR_TRY(mrmr_bytes_add(&text, "", 1));
+    MRMR_TRY(mrmr_bytes_add(&text, record->path, strlen(record->path) + 1));
+    return pool_spare_record(tree->pool->dirfd, tree->pool->dir, name, &text);
+}
+
+mrmr_err tree_bring_record_write(struct pool_tree *tree, const struct tree_bring_record *record,
+    const char *prefix, char ret_name[TREE_BRING_NAME])
+{
+    uint64_t random;
+    MRMR_TRY(mrmr_random(&random, sizeof random));
+    snprintf(ret_name, TREE_BRING_NAME, "%s%016" PRIx64, prefix, random);
+    return tree_bring_record_put(tree, record, ret_name);
+}
+
+mrmr_err tree_bring_durable(struct pool_tree *tree, size_t drive, const char *path)
+{
+    mrmr_autofree char *folder = strdup(path);
+    if (!folder)
+        return mrmr_nomem();
+    char *slash = strrchr(folder, '/');
+    *(slash ? slash : folder) = '\0';
+    return tree_place_sync(tree, drive, folder);
+}
+
+/* --- after a crash --- */
+
+static mrmr_err clear_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+{
+    (void)stat;
+    (void)err;
+    return mrmr_bytes_add(arg, name, strlen(name) + 1);
+}
+
+/* What lies under .mrmr/moving has no name that anyone knows. */
+static void clear_drive(struct tree_drive *drive)
+{
+    mrmr_autobytes struct mrmr_bytes names = MRMR_BYTES_INIT;
+    struct drv *drv = drive->drive->drv;
+    if (!tree_live(drive) || drv_list(drv, TREE_BRING_FOLDER, clear_entry, &names))
+        return;
+    for (size_t at = 0; at < names.size; at += strlen(names.data + at) + 1) {
+        mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+        if (mrmr_bytes_fmt(&path, TREE_BRING_FOLDER "/%s", names.data + at) ||
+            drv_unlink(drv, path.data))
+            mrmr_log_story(MRMR_LOG_INFO, "clearing away a copy that was not finished");
+    }
+}
+
+static bool drive_of(const struct pool_tree *tree, long long id, size_t *ret_drive)
+{
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree->drive[i].drive->meta.id == id) {
+            *ret_drive = i;
+            return true;
+        }
+    return false;
+}
+
+static bool is_file(const struct drv_stat *stat, uint64_t ino)
+{
+    return stat->type == DRV_REG && stat->ino == ino;
+}
+
+/* The file was changed where it was, and is there still; nobody has changed the copy. */
+static bool copy_is_old(const struct tree_bring_record *record, const struct drv_stat *file,
+    const struct drv_stat *copy)
+{
+    return record->knows && is_file(file, record->ino) && is_file(copy, record->copy.ino) &&
+           copy->size == record->copy.size && copy->mtime == record->copy.mtime;
+}
+
+static mrmr_err finish_copies(struct pool_tree *tree, const struct tree_bring_record *record)
+{
+    struct drv_stat a, b;
+    uint64_t epoch;
+    mrmr_err err = drv_stat(tree->drive[record->from].drive->drv, record->path, &a);
+    if (!err)
+        err = drv_stat(tree->drive[record->to].drive->drv, record->path, &b);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        return MRMR_OK;
+    MRMR_TRY(err);
+    const bool equal =
+        a.type == DRV_REG && b.type == DRV_REG && a.size == b.size && a.mtime == b.mtime;
+    if (!equal && !copy_is_old(record, &a, &b))
+        return MRMR_OK; /* one of them was changed since: both are somebody's */
+    if (equal)
+        MRMR_TRY(tree_bring_durable(tree, record->to, record->path));
+    MRMR_TRY(tree_change_begin(tree, &epoch));
+    err = tree_keep_taken(
+        tree, equal ? record->from : record->to, record->path, equal ? &a : &b, epoch);
+    tree_change_end(tree);
+    return err;
+}
+
+/* The drive that it went to is away, and what was asked of it may come late. */
+static mrmr_err finish_late(struct pool_tree *tree, const struct tree_bring_record *record)
+{
+    struct drv_stat file;
+    mrmr_err err = drv_stat(tree->drive[record->from].drive->drv, record->path, &file);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        return MRMR_OK;
+    MRMR_TRY(err);
+    return is_file(&file, record->ino)
+               ? tree_gone_late(tree, record->to, POOL_GONE_LATE_COPY, record->path, &record->copy)
+               : MRMR_OK;
+}
+
+static bool record_parse(struct pool_tree *tree, const struct mrmr_bytes *text,
+    struct tree_bring_record *ret, bool *ret_ours)
+{
+    long long from, to;
+    const char *nul = text->size ? memchr(text->data, '\0', text->size) : NULL;
+    *ret = (struct tree_bring_record){.path = nul ? nul + 1 : NULL, .copy = {.type = DRV_REG}};
+    if (!nul || ret->path == text->data + text->size || text->data[text->size - 1] ||
+        drv_path_check(ret->path))
+        return false;
+    const int n = sscanf(text->data, "%lld %lld %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64,
+        &from, &to, &ret->ino, &ret->copy.ino, &ret->copy.size, &ret->copy.mtime);
+    ret->knows = n == 6;
+    *ret_ours = n >= 2 && drive_of(tree, from, &ret->from) && drive_of(tree, to, &ret->to);
+    return n >= 2;
+}
+
+static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *arg)
+{
+    (void)arg;
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    struct tree_bring_record record;
+    bool ours;
+    MRMR_TRY(mrmr_durable_read(tree->pool->dirfd, name, RECORD_MOST, &text));
+    if (!record_parse(tree, &text, &record, &ours))
+        return mrmr_err_path(mrmr_fail(MRMR_FORMAT, "not the record of a copy"), name);
+    if (!ours || !tree_live(&tree->drive[record.from]))
+        return MRMR_OK; /* the next time */
+    if (tree_live(&tree->drive[record.to]))
+        MRMR_TRY(finish_copies(tree, &record));
+    else if (record.knows)
+        MRMR_TRY(finish_late(tree, &record));
+    else
+        return MRMR_OK;
+    unlinkat(tree->pool->dirfd, name, 0);
+    return MRMR_OK;
+}
+
+static mrmr_err try_clear(struct pool_tree *tree, const char *name, void *arg)
+{
+    (void)arg;
+    unlinkat(tree->pool->dirfd, name, 0);
+    return MRMR_OK;
+}
+
+mrmr_err tree_brings_finish(struct pool_tree *tree)
+{
+    if (!pool_tree_writable(tree))
+        return MRMR_OK;
+    for (size_t i = 0; i < tree->ndrives; i++)
+        clear_drive(&tree->drive[i]);
+    MRMR_TRY(tree_records_each(tree, TREE_BRING_TRY, try_clear, NULL));
+    return tree_records_each(tree, TREE_BRING_RECORD, record_take_up, NULL);
+}

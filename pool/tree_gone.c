@@ -12,7 +12,10 @@
  * shows by the catalog and the records, as that of a drive that is away, and is read from it by the
  * paths that it has, or by reconstruction; changes are recorded, too. The monitor tries again. Each drive comes back in
  * a thread of its own (tree_drives.c). While another process applies what is recorded, as a sync one of whose drives
- * hangs, that waits for a moment only: it is as if it could not be applied.
+ * hangs, that waits for a moment only: it is as if it could not be applied. So does a drive on which what came late (gone_late.c)
+ * is new and cannot be removed: what is made there from then on could be taken for it.
+ *
+ * What is left of a drive that is live is tried again, too, less and less often: it does not show, and takes room.
  *
  * Whoever gives such a name to something new has what is hidden taken from it first, or, if that cannot be at this
  * moment, makes it on another drive; where no other would do, he is told (MRMR_BUSY): that a name is taken by what

@@ -3,6 +3,10 @@
  * Names that come: new files, folders, symlinks and special files, links. Those that go are in
  * tree_remove.c.
  *
+ * Crash argument. What is made or not is one step of its drive. A drive that hangs may take that step when whoever asked was told
+ * that it failed, and has made it elsewhere, also after this process was killed: so it is recorded, durably, before he is
+ * told (gone_late.c).
+ *
  * Whatever is done to a name is said to the tree before and after (tree_own_name, tree_owned_name): before, since the
  * drive's event about it may come first; after, so that whoever looks next looks at the drives.
  */

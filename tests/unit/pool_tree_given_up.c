@@ -4,6 +4,7 @@
  * or changed, and goes (gone_late.c). As nobody takes it back when the process is killed, nobody does here.
  */
 #include "pool/gone.h"
+#include "pool/hung.h"
 #include "pool/tree_change.h"
 #include "pool/tree_file.h"
 #include "tests/unit/pool_tree_hang.h"
@@ -64,6 +65,7 @@ static void gives_up(struct world *w, struct hang *hang, size_t drive, mrmr_err 
     assert_int_not_equal(err, MRMR_OK);
     assert_int_equal(sem_trywait(&hang->begun), 0);
     assert_false(tree_live(&w->tree->drive[drive]));
+    assert_true(pool_drive_hangs(w->rig->pool, w->rig->pool->drives[drive])); /* whoever asks */
 }
 
 /* It comes, and lies there. */

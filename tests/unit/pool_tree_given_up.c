@@ -53,6 +53,12 @@ static void writes_anew(struct world *w, const char *name, size_t but)
     pool_tree_file_close(file);
 }
 
+static mrmr_err sync_without(struct world *w)
+{
+    struct pool_job job = rig_job(w->rig);
+    return pool_sync(w->rig->pool, &job, false, &w->rig->report);
+}
+
 static void shows_it(struct world *w, const char *name)
 {
     const struct pool_attr attr = look(w, POOL_ROOT, name);
@@ -233,6 +239,28 @@ static void test_it_does_not_come(void **state)
     end_late(&w, &hang);
 }
 
+/* The file is brought elsewhere for it, changed, and protected so: the old one goes by the name that it got late. */
+static void test_a_rename_comes_late(void **state)
+{
+    struct world w;
+    struct hang hang;
+    (void)state;
+    begin_late(&w, &hang, 706);
+    hang_at(&w, &hang, 1, DRV_FAULT_RENAME, "f1", false);
+    rig_ok(rename_at(&w, "f1", "moved", 0));
+    overwrite(&w, "moved", 3000, 1000);
+    rig_ok(sync_without(&w));
+    hang_ends(&w, &hang, 1);
+    assert_true(rig_holds(w.rig, 1, "moved"));
+    wait_live(&w, 1);
+    assert_int_equal(drives_with(w.rig, "moved"), 1);
+    assert_false(rig_holds(w.rig, 1, "moved"));
+    reads(&w, "moved");
+    close_tree(&w);
+    rig_destroy(w.rig);
+    hang_end(&hang);
+}
+
 /* --- copies --- */
 
 /* f1 is full of its drive's: a write brings it elsewhere, and the name of the copy hangs there. Where. */
@@ -252,12 +280,6 @@ static size_t bring_hangs(struct world *w, struct hang *hang, bool late)
     gives_up(w, hang, to, err);
     rig_clear_faults(w->rig); /* there is room where it is, */
     return to;
-}
-
-static mrmr_err sync_without(struct world *w)
-{
-    struct pool_job job = rig_job(w->rig);
-    return pool_sync(w->rig->pool, &job, false, &w->rig->report);
 }
 
 static void one_is_there(struct world *w, size_t to)
@@ -487,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_a_sync_finds_it),
         cmocka_unit_test(test_it_was_written),
         cmocka_unit_test(test_it_does_not_come),
+        cmocka_unit_test(test_a_rename_comes_late),
         cmocka_unit_test(test_a_copy_is_named_late),
         cmocka_unit_test(test_the_drive_goes),
         cmocka_unit_test(test_a_record_of_before),

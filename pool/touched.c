@@ -25,21 +25,21 @@ enum { NAMES = sizeof names / sizeof *names, SORTED = 2 };
 
 static int64_t drive_of(const struct pool_touched_inode *record)
 {
-    return record->drive & ~POOL_TOUCHED_NAME;
+    return record->drive & ~(POOL_TOUCHED_NAME | POOL_TOUCHED_ATTRS);
 }
 
-/* What is looked for: of its bytes, or anything. */
+/* What is looked for: anything, but for these kinds. */
 struct wanted {
     int64_t drive;
     uint64_t ino;
-    bool bytes;
+    int64_t unless;
 };
 
 static bool is_wanted(const struct pool_touched_inode *record, const struct wanted *wanted)
 {
     return drive_of(record) == wanted->drive &&
            (record->ino == wanted->ino || record->ino == POOL_TOUCHED_ALL) &&
-           !(wanted->bytes && record->drive & POOL_TOUCHED_NAME);
+           !(wanted->unless & record->drive);
 }
 
 /* --- adding --- */
@@ -97,7 +97,7 @@ static mrmr_err records_have(
 static mrmr_err mark_add(int fd, int64_t drive)
 {
     const struct pool_touched_inode mark = {drive, POOL_TOUCHED_ALL};
-    const struct wanted wanted = {drive, POOL_TOUCHED_ALL, false};
+    const struct wanted wanted = {drive, POOL_TOUCHED_ALL, 0};
     bool has = false;
     MRMR_TRY(records_have(fd, TOUCHED_NAME, POOL_TOUCHED_MOST, &wanted, &has));
     return has ? MRMR_OK : record_add(fd, &mark);
@@ -115,14 +115,9 @@ static mrmr_err add(int fd, const struct pool_touched_inode *record)
     return record_add(fd, record);
 }
 
-mrmr_err pool_touched_add(int fd, int64_t drive, uint64_t ino)
+mrmr_err pool_touched_add(int fd, int64_t drive, uint64_t ino, int64_t as)
 {
-    return add(fd, &(struct pool_touched_inode){drive, ino});
-}
-
-mrmr_err pool_touched_add_name(int fd, int64_t drive, uint64_t ino)
-{
-    return add(fd, &(struct pool_touched_inode){drive | POOL_TOUCHED_NAME, ino});
+    return add(fd, &(struct pool_touched_inode){drive | as, ino});
 }
 
 /* --- looking --- */
@@ -157,7 +152,7 @@ static int inode_compare(const void *a, const void *b)
     return x->ino < y->ino ? -1 : x->ino > y->ino;
 }
 
-/* What is of the bytes comes first. */
+/* What is of the bytes comes first, then what is of the attributes. */
 static int record_compare(const void *a, const void *b)
 {
     const struct pool_touched_inode *x = a, *y = b;
@@ -272,12 +267,18 @@ static mrmr_err find(struct pool *pool, const struct wanted *wanted, bool *ret_h
 
 mrmr_err pool_touched_find(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has)
 {
-    return find(pool, &(struct wanted){drive, ino, false}, ret_has);
+    return find(pool, &(struct wanted){drive, ino, 0}, ret_has);
 }
 
 mrmr_err pool_touched_find_bytes(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has)
 {
-    return find(pool, &(struct wanted){drive, ino, true}, ret_has);
+    return find(
+        pool, &(struct wanted){drive, ino, POOL_TOUCHED_NAME | POOL_TOUCHED_ATTRS}, ret_has);
+}
+
+mrmr_err pool_touched_find_attrs(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has)
+{
+    return find(pool, &(struct wanted){drive, ino, POOL_TOUCHED_NAME}, ret_has);
 }
 
 mrmr_err pool_touched_may_hide(

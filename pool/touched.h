@@ -6,11 +6,13 @@
  * The file `touched` in the pool's folder has a record for each: the drive's id in the catalog and
  * the inode's number, 8 bytes each, as this machine has them; with POOL_TOUCHED_NAME in the first if
  * only a name of it was to go, and its bytes stayed: then the catalog's version of them is still what
- * whoever has another name of it reads, or has it since its name stayed after all. Records are appended, and not synced:
+ * whoever has another name of it reads, or has it since its name stayed after all. With POOL_TOUCHED_ATTRS its
+ * attributes were changed, after the fact and before that is acknowledged, and its bytes are still the catalog's: they
+ * are read as before, but a copy made of what the catalog has would be without what was set. Records are appended, and not synced:
  * where one is lost, the worst that comes of it is a hold that asks the user.
  *
  * Whoever adds is among the writers (writers.h), opens the file anew at each epoch that it has not
- * seen, and adds before it makes the change. A scan begins with setting the file aside while they
+ * seen, and adds before it makes the change, or, of attributes, among the same writers after it. A scan begins with setting the file aside while they
  * stand still, as `touched.cut`, and a new epoch; then it makes one of that and of what earlier scans
  * did not come to an end with: `touched.old`, sorted, each inode once. It loads the records after it
  * has walked the drives, and drops from `touched.old` those of the drives that it has judged. What is
@@ -52,24 +54,24 @@
 #include "pool/engine.h"
 
 struct pool_touched_inode {
-    int64_t drive; /* and POOL_TOUCHED_NAME */
+    int64_t drive; /* and POOL_TOUCHED_NAME or POOL_TOUCHED_ATTRS */
     uint64_t ino;
 };
 #define POOL_TOUCHED_NAME (INT64_C(1) << 62)
+#define POOL_TOUCHED_ATTRS (INT64_C(1) << 61)
 
 #define POOL_TOUCHED_MOST (UINT64_C(64) << 20) /* bytes */
 /* The inode of a mark. */
 #define POOL_TOUCHED_ALL UINT64_MAX
 
-/* To add: a descriptor, to be closed by the caller. An inode without a number is not recorded. */
+/* To add: a descriptor, to be closed by the caller. An inode without a number is not recorded. as: 0 of its bytes, or
+ * one of the two above. */
 mrmr_err pool_touched_open(int dirfd, int *ret_fd);
-mrmr_err pool_touched_add(int fd, int64_t drive, uint64_t ino);
-/* The same; only a name of it is to go. */
-mrmr_err pool_touched_add_name(int fd, int64_t drive, uint64_t ino);
+mrmr_err pool_touched_add(int fd, int64_t drive, uint64_t ino, int64_t as);
 
 struct pool_touched {
     struct pool_touched_inode *inode; /* sorted, each once, as of its bytes if there is
-                                         such a record; of a drive with a mark that alone */
+                                         such a record, else of its attributes; of a drive with a mark that alone */
     size_t n;
 };
 /* Bytes of records in all files; 0 if there are none. */
@@ -82,6 +84,8 @@ bool pool_touched_all(const struct pool_touched *touched, int64_t drive);
 mrmr_err pool_touched_find(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has);
 /* The same, of bytes that were changed. */
 mrmr_err pool_touched_find_bytes(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has);
+/* The same, of bytes or attributes that were changed. */
+mrmr_err pool_touched_find_attrs(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has);
 /* By its stat the file may be unchanged, and it is not to be believed: see above. */
 static inline bool pool_touched_hides(
     const struct pool_touched *touched, const struct pool_drive *drive, uint64_t ino)

@@ -252,6 +252,18 @@ static mrmr_err record_try(const struct bringing *b)
 
 /* --- from one drive to the other --- */
 
+/* What was set since the last scan is on the drive that is away alone, and would not be of the copy. */
+static mrmr_err attrs_known(const struct bringing *b)
+{
+    bool touched;
+    MRMR_TRY(tree_keep_attrs_touched(b->tree, b->from, b->known.ino, &touched));
+    return touched ? mrmr_err_hint(
+                         mrmr_fail(MRMR_OFFLINE,
+                             "its drive went away before a sync had seen what was changed of it"),
+                         "try again when the drive is back")
+                   : MRMR_OK;
+}
+
 static mrmr_err source_seen(struct bringing *b)
 {
     struct tree_drive *from = &b->tree->drive[b->from];
@@ -261,6 +273,7 @@ static mrmr_err source_seen(struct bringing *b)
         b->generation = (uint64_t)b->stat.btime;
     } else {
         MRMR_TRY(tree_gone_known(b->tree, b->from, b->path.data, &b->known));
+        MRMR_TRY(attrs_known(b));
         b->stat = (struct drv_stat){.type = (enum drv_type)b->known.type,
             .size = b->known.size,
             .nlink = b->known.nlink,

@@ -186,12 +186,11 @@ mrmr_err tree_counted_in_catalog(
 
 /* --- the scan shall know that it was us (I5) --- */
 
-/* bytes: else only a name of it goes. */
 mrmr_err tree_keep_touch(
-    struct pool_tree *tree, const struct tree_inode *inode, bool bytes, uint64_t epoch)
+    struct pool_tree *tree, const struct tree_inode *inode, int64_t as, uint64_t epoch)
 {
     return tree_record_touched(
-        tree->keeper->records, tree_keep_id(tree, inode->drive), inode->ino, bytes, epoch);
+        tree->keeper->records, tree_keep_id(tree, inode->drive), inode->ino, as, epoch);
 }
 
 mrmr_err tree_counted_touch(struct pool_tree *tree, const struct tree_inode *inode,
@@ -201,7 +200,7 @@ mrmr_err tree_counted_touch(struct pool_tree *tree, const struct tree_inode *ino
     /* also what the catalog does not have: a scan may be about to add it */
     if (counted->touched || *noted)
         return MRMR_OK;
-    MRMR_TRY(tree_keep_touch(tree, inode, bytes, epoch));
+    MRMR_TRY(tree_keep_touch(tree, inode, bytes ? 0 : POOL_TOUCHED_NAME, epoch));
     *noted = true;
     return MRMR_OK;
 }
@@ -210,6 +209,30 @@ mrmr_err tree_keep_touched(struct pool_tree *tree, size_t drive, uint64_t ino, b
 {
     *ret_touched = false;
     return tree->keeper ? pool_touched_find_bytes(
+                              tree->pool, tree->drive[drive].drive->meta.id, ino, ret_touched)
+                        : MRMR_OK;
+}
+
+/* Not loaded for that: it takes longer than a record more. */
+mrmr_err tree_keep_attrs(
+    struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch)
+{
+    uint32_t births;
+    struct tree_counted *counted = tree_counted_of(tree, node, &births);
+    if (!counted)
+        return mrmr_nomem();
+    mrmr_locked(&counted->lock);
+    if (counted->touched && counted->epoch == epoch && counted->births == births &&
+        counted->inode.drive == inode->drive && counted->inode.ino == inode->ino)
+        return MRMR_OK; /* that of its bytes says more */
+    return tree_keep_touch(tree, inode, POOL_TOUCHED_ATTRS, epoch);
+}
+
+mrmr_err tree_keep_attrs_touched(
+    struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched)
+{
+    *ret_touched = false;
+    return tree->keeper ? pool_touched_find_attrs(
                               tree->pool, tree->drive[drive].drive->meta.id, ino, ret_touched)
                         : MRMR_OK;
 }

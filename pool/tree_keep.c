@@ -79,7 +79,7 @@ static mrmr_err counted_whole(struct pool_tree *tree, size_t drive, const struct
     const struct tree_inode inode = {drive, stat->ino};
     if (stat->type != DRV_REG) {
         MRMR_TRY(tree_counted_in_catalog(tree, &inode, &counted->in_catalog));
-        return tree_keep_touch(tree, &inode, false, epoch);
+        return tree_keep_touch(tree, &inode, POOL_TOUCHED_NAME, epoch);
     }
     MRMR_TRY(tree_counted_load(tree, &inode, counted));
     return tree_counted_touch(tree, &inode, counted, false, epoch);
@@ -192,7 +192,7 @@ mrmr_err tree_keep_rmdir(struct pool_tree *tree, const struct pool_caller *calle
     bool known = false;
     if (stat.type == DRV_DIR && stat.ino) {
         MRMR_TRY(tree_counted_in_catalog(tree, &inode, &known));
-        MRMR_TRY(tree_keep_touch(tree, &inode, false, epoch));
+        MRMR_TRY(tree_keep_touch(tree, &inode, POOL_TOUCHED_NAME, epoch));
     }
     MRMR_TRY(remove_folder(tree, caller, &inode, path));
     if (known)

@@ -52,10 +52,10 @@ struct tree_counted *tree_counted_of(
 /* *known is set if the catalog has it. */
 mrmr_err tree_counted_in_catalog(
     struct pool_tree *tree, const struct tree_inode *inode, bool *known);
-/* The scan shall know that it was us (I5). bytes: else only a name of it goes. */
+/* The scan shall know that it was us (I5). as: touched.h has what that may be. */
 mrmr_err tree_keep_touch(
-    struct pool_tree *tree, const struct tree_inode *inode, bool bytes, uint64_t epoch);
-/* The same, once an epoch. */
+    struct pool_tree *tree, const struct tree_inode *inode, int64_t as, uint64_t epoch);
+/* The same, once an epoch; bytes: else only a name of it goes. */
 mrmr_err tree_counted_touch(struct pool_tree *tree, const struct tree_inode *inode,
     struct tree_counted *counted, bool bytes, uint64_t epoch);
 

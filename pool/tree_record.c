@@ -94,22 +94,21 @@ static bool again_locked(struct tree_records *records, mrmr_err err)
 /* --- touched --- */
 
 static mrmr_err touched_locked(
-    struct tree_records *records, int64_t drive, uint64_t ino, bool bytes)
+    struct tree_records *records, int64_t drive, uint64_t ino, int64_t as)
 {
     if (records->touched < 0)
         MRMR_TRY(pool_touched_open(records->pool->dirfd, &records->touched));
-    return bytes ? pool_touched_add(records->touched, drive, ino)
-                 : pool_touched_add_name(records->touched, drive, ino);
+    return pool_touched_add(records->touched, drive, ino, as);
 }
 
 mrmr_err tree_record_touched(
-    struct tree_records *records, int64_t drive, uint64_t ino, bool bytes, uint64_t epoch)
+    struct tree_records *records, int64_t drive, uint64_t ino, int64_t as, uint64_t epoch)
 {
     mrmr_err err;
     mrmr_locked(&records->lock);
     files_now_locked(records, epoch);
     do
-        err = touched_locked(records, drive, ino, bytes);
+        err = touched_locked(records, drive, ino, as);
     while (again_locked(records, err));
     return err;
 }

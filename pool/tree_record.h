@@ -31,9 +31,9 @@ void tree_records_close(struct tree_records *records); /* NULL-safe */
 bool tree_records_owe(struct tree_records *records);
 mrmr_err tree_records_settle(struct tree_records *records, uint64_t epoch);
 
-/* bytes: they may change; else only a name of it goes. */
+/* as: touched.h has what that may be. */
 mrmr_err tree_record_touched(
-    struct tree_records *records, int64_t drive, uint64_t ino, bool bytes, uint64_t epoch);
+    struct tree_records *records, int64_t drive, uint64_t ino, int64_t as, uint64_t epoch);
 /* A name of what the catalog has went (POOL_MOVED_REMOVED), or leads to another file
  * (POOL_MOVED_REPLACED); the stat is of before. kept: it is where the file is kept, and counts as one of its names still.
  * If that cannot be recorded it may show again; it stays removed. */

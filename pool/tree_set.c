@@ -4,6 +4,13 @@
  * that are away it is recorded, and done when they are back (later.h).
  *
  * A file that is open is reached through its descriptor, if no name leads to it any more.
+ *
+ * Crash argument. What is set of a file is on its drive; then a record says so (touched.h), and then it is acknowledged,
+ * all among the writers, so that a scan either sees what was set or leaves the record. If the drive goes before a
+ * scan, what the catalog has of the file is without it: the file is not made again elsewhere from that, and
+ * whoever wants it changed is refused until the drive is back (tree_bring.c). A cut between the two leaves
+ * it set and not recorded: nobody was told. The record comes second since a drive that has just died refuses what is asked of it, and then
+ * the file is made again elsewhere, as the catalog has it, and has it set there.
  */
 #include "pool/tree_change.h"
 #include "pool/tree_file.h"
@@ -29,8 +36,17 @@ struct setting {
     unsigned what;         /* of it: enum drv_attr */
     const char *xattr;     /* likewise: NULL, or the name of one */
     const bool *nothing;   /* NULL, or whether nothing was set after all */
+    uint64_t epoch;        /* of a file: among the writers since then */
     struct tree_seen seen; /* after its attributes were set in one op */
 };
+
+/* It is so on the drive. */
+static mrmr_err set_made(const struct setting *setting, size_t drive, uint64_t ino)
+{
+    const struct tree_inode inode = {drive, ino};
+    const bool counts = setting->spot.kind == POOL_REG && (setting->what || setting->xattr);
+    return counts ? tree_keep_attrs(setting->tree, setting->node, &inode, setting->epoch) : MRMR_OK;
+}
 
 static mrmr_err set_now(const struct setting *setting, size_t drive, const char *path)
 {
@@ -50,7 +66,8 @@ static mrmr_err set_now(const struct setting *setting, size_t drive, const char 
     tree_owe(setting->tree, setting->node, drive);
     if (!err && setting->spot.kind == POOL_DIR)
         tree_quiet_changed(setting->tree, setting->node);
-    return mrmr_err_drive(err, own->drive->meta.name);
+    MRMR_TRY(mrmr_err_drive(err, own->drive->meta.name));
+    return set_made(setting, drive, stat.ino);
 }
 
 /* A folder's copy whose mtime is being put back (tree_place.c) is left alone as long. */
@@ -179,7 +196,10 @@ static mrmr_err attrs_path(const char *path, void *arg)
         drv_set_attr_of(own->drive->drv, path, &of, attrs->what, &attrs->stat, &setting->seen.stat);
     tree_owe(setting->tree, setting->node, drive);
     setting->seen.is = !err;
-    return err == MRMR_CHANGED ? set_path(path, arg) : mrmr_err_drive(err, own->drive->meta.name);
+    if (err == MRMR_CHANGED)
+        return set_path(path, arg);
+    MRMR_TRY(mrmr_err_drive(err, own->drive->meta.name));
+    return set_made(setting, drive, of.ino);
 }
 
 static struct attrs attrs_of(unsigned what, const struct pool_attr *set)
@@ -257,13 +277,12 @@ static mrmr_err set_attrs_now(struct setting *setting, struct attrs *attrs)
 static mrmr_err set_attrs(struct setting *setting, unsigned what, const struct pool_attr *set)
 {
     struct attrs attrs = attrs_of(what, set);
-    uint64_t epoch;
     if (!attrs.what)
         return MRMR_OK;
     tree_paths_held(setting->tree, setting->node, NULL);
     if (setting->spot.kind == POOL_DIR)
         return set_attrs_now(setting, &attrs);
-    MRMR_TRY(tree_change_begin(setting->tree, &epoch));
+    MRMR_TRY(tree_change_begin(setting->tree, &setting->epoch));
     mrmr_err err = set_attrs_now(setting, &attrs);
     tree_change_end(setting->tree);
     return err;
@@ -462,7 +481,12 @@ static mrmr_err xattr_held(struct setting *setting)
     tree_paths_held(setting->tree, setting->node, NULL);
     setting->spot = tree_spot(setting->tree, setting->node);
     MRMR_TRY(folder_is_there(setting));
-    return tree_by_path(setting->tree, setting->node, set_path, setting);
+    if (setting->spot.kind == POOL_DIR)
+        return tree_by_path(setting->tree, setting->node, set_path, setting);
+    MRMR_TRY(tree_change_begin(setting->tree, &setting->epoch));
+    mrmr_err err = tree_by_path(setting->tree, setting->node, set_path, setting);
+    tree_change_end(setting->tree);
+    return err;
 }
 
 static mrmr_err xattr_once(struct setting *setting)

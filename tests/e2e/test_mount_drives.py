@@ -68,11 +68,11 @@ def drop_caches():
         file.write("3\n")
 
 
-def shut_down(root):
-    """The file system is dead at once, as when its disk is pulled: nothing is flushed, every call is EIO."""
+def shut_down(root, flags=2):
+    """The file system is dead at once, as when its disk is pulled: nothing is flushed, every call is EIO. Other flags: 0, it is written out first."""
     fd = os.open(root, os.O_RDONLY)
     try:
-        fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", 2))
+        fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", flags))
     finally:
         os.close(fd)
 
@@ -308,16 +308,26 @@ def test_dying_under_open_files(world):
 def test_changes_on_a_drive_that_has_just_died(world, first):
     """Nobody has noticed yet: the first change, whatever it is, is made elsewhere, or when the drive is back."""
     world.mount = world.make_mount()
-    gone, moved, longer, private = ["shared/of red %d" % i for i in (1, 3, 5, 7)]
+    gone, moved, longer, private, tagged = ["shared/of red %d" % i for i in (1, 3, 5, 7, 9)]
+    os.chmod(world.at(tagged), 0o640)
+    os.setxattr(world.at(tagged), "user.tag", b"acknowledged")
+    with open(world.at(tagged), "rb") as file:
+        os.fsync(file.fileno())
 
-    def append():
-        with open(world.at(longer), "ab") as file:
+    def append(path=longer):
+        with open(world.at(path), "ab") as file:
             file.write(b"more")
     changes = [lambda: os.unlink(world.at(gone)), lambda: os.rename(world.at(moved), world.at("shared/renamed")), append,
                lambda: os.chmod(world.at(private), 0o600), lambda: os.truncate(world.at("red/deep/2"), 10)]
     shut_down(world.drives["red"].root)
     for change in changes[first:] + changes[:first]:
         change()
+    # What no sync has seen would not be of a copy that is made of what was protected: there is none.
+    for change in (lambda: append(tagged), lambda: os.chmod(world.at(tagged), 0o600), lambda: os.setxattr(world.at(tagged), "user.tag", b""),
+                   lambda: os.rename(world.at(tagged), world.at("shared/other"))):
+        with pytest.raises(OSError) as refused:
+            change()
+        assert refused.value.errno == errno.EIO
     del world.content[gone]
     world.content["shared/renamed"] = world.content.pop(moved)
     world.content[longer] += b"more"
@@ -333,6 +343,8 @@ def test_changes_on_a_drive_that_has_just_died(world, first):
         file.write(b"back")
     until(lambda: os.path.exists(world.at("shared/back")))
     as_changed()
+    assert os.stat(world.at(tagged)).st_mode & 0o777 == 0o640
+    assert os.getxattr(world.at(tagged), "user.tag") == b"acknowledged"
 
 
 def test_a_drive_that_hangs(world):

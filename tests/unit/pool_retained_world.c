@@ -47,7 +47,7 @@ void touch_inode(struct rig *rig, const struct meta_node *node)
 {
     int fd;
     rig_ok(pool_touched_open(rig->pool->dirfd, &fd));
-    rig_ok(pool_touched_add(fd, node->drive, node->ino));
+    rig_ok(pool_touched_add(fd, node->drive, node->ino, 0));
     close(fd);
 }
 

@@ -32,12 +32,17 @@ static int teardown(void **state)
     return 0;
 }
 
-static void add(int64_t drive, uint64_t ino)
+static void add_as(int64_t drive, uint64_t ino, int64_t as)
 {
     int fd;
     rig_ok(pool_touched_open(rig->pool->dirfd, &fd));
-    rig_ok(pool_touched_add(fd, drive, ino));
+    rig_ok(pool_touched_add(fd, drive, ino, as));
     close(fd);
+}
+
+static void add(int64_t drive, uint64_t ino)
+{
+    add_as(drive, ino, 0);
 }
 
 /* As those who load it see it, and those who look for one. */
@@ -50,6 +55,17 @@ static bool has(int64_t drive, uint64_t ino)
     assert_int_equal(found, pool_touched_has(&touched, drive, ino));
     pool_touched_free(&touched);
     return found;
+}
+
+/* What of it the catalog does not have any more. */
+static void assert_changed(uint64_t ino, bool bytes, bool attrs)
+{
+    bool found;
+    assert_true(has(a, ino));
+    rig_ok(pool_touched_find_bytes(rig->pool, a, ino, &found));
+    assert_int_equal(found, bytes);
+    rig_ok(pool_touched_find_attrs(rig->pool, a, ino, &found));
+    assert_int_equal(found, attrs);
 }
 
 static uint64_t size_of(const char *name)
@@ -88,6 +104,25 @@ static void test_what_a_scan_takes(void **state)
     assert_false(has(a, 0)); /* no number: nothing is known of it */
     add(a, 0);
     assert_int_equal(size_of("touched"), 0);
+}
+
+/* Of several records the one that says most is left. */
+static void test_what_was_changed(void **state)
+{
+    (void)state;
+    const int64_t as[] = {POOL_TOUCHED_NAME, POOL_TOUCHED_ATTRS, 0};
+    for (uint64_t ino = 1; ino <= 3; ino++)
+        for (uint64_t i = 0; i < ino; i++)
+            add_as(a, ino, as[i]);
+    for (unsigned round = 0; round < 2; round++) {
+        assert_changed(1, false, false);
+        assert_changed(2, false, true);
+        assert_changed(3, true, true);
+        rig_ok(pool_touched_begin(rig->pool, NULL));
+        assert_int_equal(size_of("touched.old"), 3 * RECORD);
+    }
+    drop(a);
+    assert_false(has(a, 1) || has(a, 2) || has(a, 3));
 }
 
 /* As many as there may be, of another drive. */
@@ -154,7 +189,7 @@ static void test_a_scan_was_cut(void **state)
     rig_ok(pool_touched_open(rig->pool->dirfd, &fd));
     rename_to("touched", "touched.cut");
     assert_true(has(a, 2) && has(b, 1));
-    rig_ok(pool_touched_add(fd, a, 3));
+    rig_ok(pool_touched_add(fd, a, 3, 0));
     close(fd);
     add(a, 4);
     assert_true(has(a, 2) && has(a, 3) && has(a, 4) && has(b, 1));
@@ -228,6 +263,7 @@ int main(void)
 #define touched_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     static const struct CMUnitTest tests[] = {
         touched_test(test_what_a_scan_takes),
+        touched_test(test_what_was_changed),
         touched_test(test_the_bound),
         touched_test(test_the_bound_of_old_ones),
         touched_test(test_a_scan_was_cut),

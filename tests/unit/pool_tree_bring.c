@@ -24,14 +24,14 @@ static mrmr_err folder_is_full(const char *name)
 }
 
 mrmr_err __wrap_tree_record_touched(
-    struct tree_records *records, int64_t drive, uint64_t ino, bool bytes, uint64_t epoch);
+    struct tree_records *records, int64_t drive, uint64_t ino, int64_t as, uint64_t epoch);
 mrmr_err __real_tree_record_touched(
-    struct tree_records *records, int64_t drive, uint64_t ino, bool bytes, uint64_t epoch);
+    struct tree_records *records, int64_t drive, uint64_t ino, int64_t as, uint64_t epoch);
 mrmr_err __wrap_tree_record_touched(
-    struct tree_records *records, int64_t drive, uint64_t ino, bool bytes, uint64_t epoch)
+    struct tree_records *records, int64_t drive, uint64_t ino, int64_t as, uint64_t epoch)
 {
     return no_touched ? folder_is_full("touched")
-                      : __real_tree_record_touched(records, drive, ino, bytes, epoch);
+                      : __real_tree_record_touched(records, drive, ino, as, epoch);
 }
 
 mrmr_err __wrap_pool_spare_record(

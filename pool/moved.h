@@ -175,7 +175,8 @@ uint64_t pool_moved_now_looks(const struct pool_moved_now *now);
 mrmr_err pool_moved_size(struct pool *pool, const struct pool_job *job, uint64_t *ret_size);
 /* A scan has ended: records of these drives within the first `size` bytes are done with, and what is
  * no record. A new epoch begins if the file is another now. A drive on which a change hangs keeps its
- * records, and drives[] is without it after; also without those that were given up, whose records go. */
+ * records, and drives[] is without it after. Those that were given up come last in it, and are not waited for; what is
+ * recorded of one that is not among them stays, since it may have something still. */
 mrmr_err pool_moved_drop(
     struct pool *pool, const struct pool_job *job, uint64_t size, int64_t drives[], size_t ndrives);
 /* The same; `last` is asked while the writers stand still, and takes out those drives that keep their

@@ -6,10 +6,11 @@
 
 #include <stdlib.h>
 
-/* More than the kernel gives at once: 32 KiB, of 32 bytes an entry. */
+/* With names as long as PADDING makes them, more than a driver reads of a folder at once (256 KiB). */
 #define MANY 1200
+#define PADDING 230
 
-/* Entries are named "e<number>"; how often each was seen. */
+/* Entries are named "e<number>-", with PADDING; how often each was seen. */
 struct seen {
     struct contract *c;
     unsigned times[2 * MANY];
@@ -29,11 +30,16 @@ static mrmr_err count_entry(const char *name, const struct drv_stat *stat, mrmr_
     return MRMR_OK;
 }
 
+static void name_entry(char path[PADDING + 32], unsigned n)
+{
+    snprintf(path, PADDING + 32, "d/e%u-%0*u", n, PADDING, n);
+}
+
 static void make_many(struct contract *c, unsigned from, unsigned to)
 {
     for (unsigned i = from; i < to; i++) {
-        char path[32];
-        snprintf(path, sizeof path, "d/e%u", i);
+        char path[PADDING + 32];
+        name_entry(path, i);
         make_file(c, path, "");
     }
 }
@@ -57,12 +63,12 @@ static mrmr_err change_folder(
     const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
 {
     struct seen *seen = arg;
-    char path[32];
+    char path[PADDING + 32];
     if (seen->total % 3 == 0 && seen->total / 3 < MANY / 4) {
         unsigned n = seen->total / 3;
-        snprintf(path, sizeof path, "d/e%u", 2 * n + 1);
+        name_entry(path, 2 * n + 1);
         assert_ok(drv_unlink(seen->c->drv, path));
-        snprintf(path, sizeof path, "d/e%u", MANY + n);
+        name_entry(path, MANY + n);
         make_file(seen->c, path, "");
     }
     return count_entry(name, stat, err, arg);

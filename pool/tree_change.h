@@ -104,7 +104,7 @@ void tree_counted_free(struct tree_counted *counted); /* NULL-safe */
 
 /* A record says that it was changed through us since the catalog has seen it. */
 mrmr_err tree_keep_touched(struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched);
-/* Its attributes were changed, and are not the catalog's any more: recorded before that is acknowledged. */
+/* Its attributes were changed, or it has a name more, and they are not the catalog's any more: recorded before that is acknowledged. */
 mrmr_err tree_keep_attrs(
     struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch);
 /* A record says that they were, or its bytes. */

@@ -486,6 +486,17 @@ static mrmr_err link_path(const char *from, void *arg)
     return MRMR_OK;
 }
 
+/* The catalog takes it for a file with fewer names, as long as no scan has seen this one: one that could be brought from a
+ * drive that is away, and would part from its new name. So that it is not is recorded before the link is acknowledged; a cut
+ * before that leaves a name that nobody was told of. */
+static mrmr_err link_made(const struct linking *linking, uint64_t epoch)
+{
+    const struct tree_inode inode = {linking->drive, linking->stat.ino};
+    return linking->stat.type == DRV_REG
+               ? tree_keep_attrs(linking->tree, linking->node, &inode, epoch)
+               : MRMR_OK;
+}
+
 static mrmr_err link_node(struct linking *linking, struct tree_node *node)
 {
     const struct tree_spot spot = tree_spot(linking->tree, node);
@@ -494,8 +505,13 @@ static mrmr_err link_node(struct linking *linking, struct tree_node *node)
     if (!tree_live(own))
         return mrmr_err_drive(
             mrmr_fail(MRMR_OFFLINE, "the drive of this file is away"), own->drive->meta.name);
-    MRMR_TRY(tree_by_path(linking->tree, node, link_path, linking));
-    return mrmr_err_drive(linking->placed, own->drive->meta.name);
+    uint64_t epoch;
+    MRMR_TRY(tree_change_begin(linking->tree, &epoch));
+    mrmr_err err = tree_by_path(linking->tree, node, link_path, linking);
+    if (!err && linking->made.size)
+        err = link_made(linking, epoch);
+    tree_change_end(linking->tree);
+    return err ? err : mrmr_err_drive(linking->placed, own->drive->meta.name);
 }
 
 static bool is_unnamed(struct pool_tree *tree, const struct tree_node *node)

@@ -35,6 +35,10 @@ mrmr_pytest(e2e_mount_programs test_mount_programs.py TIMEOUT 600)
 mrmr_pytest(e2e_mount_programs_long test_mount_programs.py LABELS long TIMEOUT 3600)
 set_property(TEST e2e_mount_programs_long APPEND PROPERTY ENVIRONMENT "MRMR_ROUNDS=5")
 
+mrmr_pytest(e2e_mount_dying test_mount_dying.py TIMEOUT 300)
+mrmr_pytest(e2e_mount_dying_long test_mount_dying.py LABELS long TIMEOUT 3600)
+set_property(TEST e2e_mount_dying_long APPEND PROPERTY ENVIRONMENT "MRMR_ROUNDS=30")
+
 add_executable(mount_model ${CMAKE_CURRENT_LIST_DIR}/mount_model.c)
 mrmr_pytest(e2e_mount_model test_mount_model.py TIMEOUT 600)
 set_property(TEST e2e_mount_model APPEND PROPERTY ENVIRONMENT "MRMR_MOUNT_MODEL=$<TARGET_FILE:mount_model>")

@@ -469,12 +469,10 @@ static mrmr_err link_path(const char *from, void *arg)
     if (linking->placed)
         return MRMR_OK;
     tree_owe(linking->tree, linking->folder, linking->drive);
-    MRMR_TRY(tree_change_beside(linking->tree));
     {
         tree_act_as(linking->caller);
         linking->placed = drv_link(drv, from, to.data);
     }
-    tree_change_end(linking->tree);
     if (linking->placed)
         tree_gone_gave_up(
             linking->tree, linking->drive, linking->placed, POOL_GONE_LATE_NAME, to.data, &stat);

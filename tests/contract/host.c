@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <mntent.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -61,6 +62,31 @@ static void guard_run(int fd)
     _exit(0);
 }
 
+static bool is_below(const char *path, const char *folder)
+{
+    const size_t n = strlen(folder);
+    return strncmp(path, folder, n) == 0 && path[n] == '/';
+}
+
+/* What other tests have mounted would live on in this namespace when they unmount it, and their servers and devices with it.
+ * The last ones first: they may lie on others. */
+static void let_go(const char *tmp)
+{
+    enum { MOST = 1024 };
+    static char *path[MOST];
+    size_t n = 0;
+    FILE *mounts = setmntent("/proc/self/mounts", "r");
+    for (struct mntent *entry; mounts && n < MOST && (entry = getmntent(mounts));)
+        if (is_below(entry->mnt_dir, tmp) || is_below(entry->mnt_dir, "/dev/shm"))
+            path[n++] = strdup(entry->mnt_dir);
+    if (mounts)
+        endmntent(mounts);
+    while (n > 0) {
+        umount2(path[--n], MNT_DETACH);
+        free(path[n]);
+    }
+}
+
 void host_start(void)
 {
     const char *tmp = getenv("TMPDIR");
@@ -80,6 +106,8 @@ void host_start(void)
     guard_pipe = fds[1];
     may_mount = geteuid() == 0 && unshare(CLONE_NEWNS) == 0 &&
                 mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+    if (may_mount)
+        let_go(tmp && *tmp ? tmp : "/tmp");
     if (!may_mount)
         print_message("SKIPPED: ext4, xfs, btrfs and mounts below a root: only root may mount\n");
 }

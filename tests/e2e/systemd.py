@@ -10,17 +10,13 @@ import subprocess
 import pytest
 
 from mounts import until
+from namespaces import LET_GO, env_of
 
 PROGRAM = pathlib.Path("/lib/systemd/systemd")
 
-# Other tests' file systems would be held by this namespace of mounts, so it lets go of them. Whoever is a user there opens /dev/fuse.
+# Whoever is a user there opens /dev/fuse.
 BOOT = """set -e
-findmnt --raw --noheadings --output TARGET --types ext4,xfs,btrfs,fuse,fuse.mrmr | tac | while read -r target; do
-    case $target in
-    /tmp/* | "$HOLDS"/*) umount -l "$(printf '%b' "$target")" || true ;;
-    esac
-done
-mount -t tmpfs none /run
+""" + LET_GO + """mount -t tmpfs none /run
 mknod -m 666 /run/fuse c 10 229
 mount --bind /run/fuse /dev/fuse
 mount -t tmpfs none /sys/fs/cgroup
@@ -83,7 +79,7 @@ def systemd(folder, units):
     where = folder / "units"
     write_units(where, units)
     group = group_of_its_own()
-    env = dict(os.environ, UNITS=where, PROGRAM=PROGRAM, HOLDS=folder.parent)
+    env = env_of(folder, UNITS=where, PROGRAM=PROGRAM)
     try:
         with open(folder / "systemd.log", "wb") as log:
             process = subprocess.Popen(

@@ -15,6 +15,7 @@ import pytest
 
 from loops import loops, need_loops
 from mounts import need_fuse
+from namespaces import LET_GO, env_of
 from places import places
 from some import some
 
@@ -203,7 +204,7 @@ BY_PLACE = [
 
 
 AS_A_USER = """set -e
-mount -t tmpfs none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse
+""" + LET_GO + """mount -t tmpfs none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse
 exec setpriv --reuid "$1" --regid "$2" --groups 61003 -- sh -euc '
 for drive in one two; do
     mkdir "$drive"
@@ -236,7 +237,7 @@ def test_mounted_by_a_user(tmp_path):
             os.chown(folder, user.pw_uid, user.pw_gid)
             done = subprocess.run(["unshare", "-m", "sh", "-c", AS_A_USER, "sh", str(user.pw_uid), str(user.pw_gid)], cwd=folder,
                                   capture_output=True, text=True, timeout=240, check=False, stdin=subprocess.DEVNULL,
-                                  env=dict(os.environ, MRMR_POOL=os.fspath(folder / "pool"), HOME=os.fspath(folder)))
+                                  env=env_of(folder, MRMR_POOL=folder / "pool", HOME=folder))
             assert done.returncode == 0, done.stdout + done.stderr
             del wanted["what is left"]
             got = lines_of((folder / "transcript").read_text(errors="backslashreplace"))

@@ -11,6 +11,7 @@ import pytest
 
 from loops import loops, need_loops
 from mounts import mounts, need_fuse, until
+from namespaces import LET_GO, env_of
 from some import some
 from test_mount_drives import an_acl
 
@@ -48,7 +49,7 @@ def make_world(mrmr, tmp_path):
 # A mount namespace with an fstab and a /sbin of its own, in which the helper lies where an installation in /usr puts it; and one of processes,
 # with which all in it ends.
 SYSTEM = """set -e
-sbin=$(realpath /sbin)
+""" + LET_GO + """sbin=$(realpath /sbin)
 mount -t tmpfs none /mnt
 mkdir /mnt/real /mnt/sbin
 mount --bind "$sbin" /mnt/real
@@ -62,7 +63,8 @@ of() { findmnt -n -o "$1" -- "$POINT"; }
 
 def in_a_system(mrmr, folder, script, fstab=""):
     (folder / "fstab").write_text(fstab)
-    env = dict(mrmr.env, HELPER=os.path.join(os.path.dirname(mrmr.bin), "mrmr-mount"), FSTAB=folder / "fstab", POOL=mrmr.dir, POINT=folder / "a mount")
+    env = env_of(folder, **mrmr.env, HELPER=os.path.join(os.path.dirname(mrmr.bin), "mrmr-mount"), FSTAB=folder / "fstab", POOL=mrmr.dir,
+                 POINT=folder / "a mount")
     done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", SYSTEM + script], env=env,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,6 +12,7 @@ import tempfile
 import pytest
 
 from mounts import is_mounted, need_fuse, until
+from namespaces import LET_GO, env_of
 from seeded import Seeded
 
 USER = "nobody"
@@ -108,18 +109,18 @@ def test_an_ordinary_user():
     with tempfile.TemporaryDirectory(prefix="mrmr-user-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         for name in ("mrmr", "mrmr-mount"):
             shutil.copy(bin / name, folder)
-        for name in (__file__, *(pathlib.Path(__file__).parent / name for name in ("mounts.py", "seeded.py"))):
+        for name in (__file__, *(pathlib.Path(__file__).parent / name for name in ("mounts.py", "namespaces.py", "seeded.py"))):
             shutil.copy(name, folder)
         os.chown(folder, user.pw_uid, user.pw_gid)
         # A mount namespace of its own, with a /dev/fuse that everyone may open, as on most systems.
         script = """set -e
-mount -t tmpfs none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse
+""" + LET_GO + """mount -t tmpfs none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse
 mkdir theirs && mount -i -t fuse.mrmr -o fd=9,rootmode=40000,user_id=0,group_id=0 none theirs 9<>/dev/fuse
 exec setpriv --reuid "$1" --regid "$2" --clear-groups -- "$3" -B "$4" """
         done = subprocess.run(
             ["unshare", "-m", "sh", "-c", script, "sh", str(user.pw_uid), str(user.pw_gid), sys.executable,
              os.path.join(folder, os.path.basename(__file__))], cwd=folder, capture_output=True, text=True, timeout=240, check=False,
-            stdin=subprocess.DEVNULL, env=dict(os.environ, MRMR_POOL=os.path.join(folder, "pool"), HOME=folder))
+            stdin=subprocess.DEVNULL, env=env_of(folder, MRMR_POOL=os.path.join(folder, "pool"), HOME=folder))
         assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -18,6 +18,7 @@ from edits import Edits, Storing, all_in_time, reading, run_all
 from loops import loops, need_loops
 from libfuse import counted
 from mounts import mounts, need_fuse, sources, until
+from namespaces import LET_GO, env_of
 from places import places
 from test_mount import World
 
@@ -403,7 +404,7 @@ def test_every_change_in_time_for_a_user():
         for path in (folder, *drives):
             os.chown(path, user.pw_uid, user.pw_gid)
         script = """set -e
-mount -t tmpfs none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse
+""" + LET_GO + """mount -t tmpfs none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse
 exec setpriv --reuid "$1" --regid "$2" --clear-groups -- sh -ec '
 python="$1"; shift
 for drive in "$@"; do ./mrmr add-drive "$drive"; done
@@ -413,7 +414,7 @@ mkdir point; ./mrmr mount point
 test -z "$failed"' sh "$3" "${@:4}" """
         done = subprocess.run(["unshare", "-m", "bash", "-c", script, "bash", str(user.pw_uid), str(user.pw_gid), sys.executable, *drives],
                               cwd=folder, capture_output=True, text=True, timeout=240, check=False, stdin=subprocess.DEVNULL,
-                              env=dict(os.environ, MRMR_POOL=os.path.join(folder, "pool"), HOME=folder, PYTHONUNBUFFERED="1"))
+                              env=env_of(folder, MRMR_POOL=os.path.join(folder, "pool"), HOME=folder, PYTHONUNBUFFERED="1"))
         print(done.stdout)
         assert done.returncode == 0, done.stdout + done.stderr
 

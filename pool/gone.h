@@ -146,6 +146,8 @@ bool pool_gone_late_is(const struct pool_gone_record *record, const struct drv_s
 bool pool_gone_late_is_surely(const struct pool_gone_record *record, const struct drv_stat *stat);
 /* It is what came late, and somebody has changed it since. */
 bool pool_gone_late_changed(const struct pool_gone_record *record, const struct drv_stat *stat);
+/* It would be a copy, which its inode tells from all that is made there by others. */
+bool pool_gone_late_is_copy(const struct pool_gone_record *record);
 /* Something is to be taken from the drive: it was removed, or came late. */
 static inline bool pool_gone_takes(const struct pool_gone_record *record)
 {

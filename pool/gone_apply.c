@@ -22,6 +22,7 @@
  */
 #include "pool/drive.h"
 #include "pool/gone_take.h"
+#include "pool/hung.h"
 #include "pool/later.h"
 #include "pool/writers.h"
 
@@ -283,6 +284,18 @@ static mrmr_err apply_begin(struct applying *a)
     return err == MRMR_BUSY ? pool_busy(a->pool) : err;
 }
 
+/* What nobody has found yet would be done with, and come after that. */
+static mrmr_err nothing_comes_yet(const struct applying *a)
+{
+    bool late = false;
+    for (size_t i = 0; i < a->list.n; i++)
+        late = late || a->list.record[i].kind == POOL_GONE_LATE;
+    return late && pool_drive_hangs(a->pool, a->drive)
+               ? mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "what was asked of it may come yet"),
+                     a->drive->meta.name)
+               : MRMR_OK;
+}
+
 /* Another process may have applied them meanwhile: the list is made once nobody does. */
 static mrmr_err apply_alone(struct applying *a, size_t *ret_left)
 {
@@ -291,6 +304,7 @@ static mrmr_err apply_alone(struct applying *a, size_t *ret_left)
     *ret_left = a->list.n;
     if (!a->list.n)
         return MRMR_OK;
+    MRMR_TRY(nothing_comes_yet(a));
     if (a->pool->access == POOL_OWN)
         MRMR_TRY(pool_drive_attach(a->pool, a->drive));
     MRMR_TRY(pool_writers_open(a->pool->dirfd, &a->take.writers));

@@ -84,6 +84,12 @@ bool pool_gone_late_is_surely(const struct pool_gone_record *record, const struc
            (!late.ctime || late.ctime == stat->ctime);
 }
 
+bool pool_gone_late_is_copy(const struct pool_gone_record *record)
+{
+    struct gone_late late;
+    return late_of(record, &late) && late.what == POOL_GONE_LATE_COPY;
+}
+
 bool pool_gone_late_changed(const struct pool_gone_record *record, const struct drv_stat *stat)
 {
     struct gone_late late;

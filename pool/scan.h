@@ -207,6 +207,8 @@ bool pool_scan_is_other(
     const struct drv_info *info, const struct meta_node *node, const struct meta_node *now);
 /* What became of it is the user's word: it was changed or removed through MRMR. */
 bool pool_scan_is_touched(const struct pool_scan_drive *scan, const struct meta_node *node);
+/* The same, of its bytes. */
+bool pool_scan_is_written(const struct pool_scan_drive *scan, const struct meta_node *node);
 /* What was seen becomes what the node is: everything but identity, version and flags. */
 void pool_scan_node_take(struct meta_node *node, const struct meta_node *now);
 /* Extents in one of the states (a bit each) become SUSPECT. */

@@ -231,13 +231,24 @@ static bool was_removed(const struct pool_scan_drive *scan, const struct meta_no
            pool_gone_has(scan->gone, path.data, node);
 }
 
+/* A mark is nobody's word for what was held before it. */
+static bool is_held_by_all(const struct pool_scan_drive *scan, const struct meta_node *node)
+{
+    return scan->was_held && pool_touched_all(scan->touched, node->drive);
+}
+
 bool pool_scan_is_touched(const struct pool_scan_drive *scan, const struct meta_node *node)
 {
-    /* A mark is nobody's word for what was held before it. */
-    if (scan->was_held && pool_touched_all(scan->touched, node->drive))
+    if (is_held_by_all(scan, node))
         return false;
     return node->ino ? pool_touched_has(scan->touched, node->drive, node->ino)
                      : was_removed(scan, node);
+}
+
+bool pool_scan_is_written(const struct pool_scan_drive *scan, const struct meta_node *node)
+{
+    return !is_held_by_all(scan, node) &&
+           pool_touched_has_bytes(scan->touched, node->drive, node->ino);
 }
 
 /* Files that one change of the user's does not give up. */

@@ -426,6 +426,14 @@ static mrmr_err judge_change(struct pool_scan_drive *scan, const struct meta_cha
     return pool_scan_apply_change(scan, &node, now);
 }
 
+/* Its bytes may be others through us: somebody wrote to it, or put another file in its place. That a name of it went
+ * says nothing of those that are left. */
+static bool is_ours(const struct pool_scan_drive *scan, const struct meta_node *node, uint64_t ino)
+{
+    return node->ino && node->ino == ino ? pool_scan_is_written(scan, node)
+                                         : pool_scan_is_touched(scan, node);
+}
+
 static mrmr_err judge_recheck(struct pool_scan_drive *scan, const struct meta_change *change)
 {
     struct meta_node node;
@@ -435,7 +443,7 @@ static mrmr_err judge_recheck(struct pool_scan_drive *scan, const struct meta_ch
         return MRMR_OK;
     if (scan->accept)
         MRMR_TRY(pool_scan_extents_in(scan->pool->meta, node.id, POOL_SCAN_WANTED, &covered));
-    return covered || pool_scan_is_touched(scan, &node)
+    return covered || is_ours(scan, &node, change->now.ino)
                ? pool_scan_apply_change(scan, &node, &change->now)
                : pool_scan_apply_recheck(scan, &node, &change->now);
 }

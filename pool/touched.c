@@ -23,9 +23,18 @@ enum {
 static const char *const names[] = {TOUCHED_NAME, TOUCHED_CUT, TOUCHED_OLD};
 enum { NAMES = sizeof names / sizeof *names, SORTED = 2 };
 
+#define KINDS (POOL_TOUCHED_NAME | POOL_TOUCHED_ATTRS)
+
 static int64_t drive_of(const struct pool_touched_inode *record)
 {
-    return record->drive & ~(POOL_TOUCHED_NAME | POOL_TOUCHED_ATTRS);
+    return record->drive & ~KINDS;
+}
+
+/* It is of something else than these kinds. */
+static bool says_more(const struct pool_touched_inode *record, int64_t unless)
+{
+    const int64_t kinds = record->drive & KINDS;
+    return !kinds || kinds & ~unless;
 }
 
 /* What is looked for: anything, but for these kinds. */
@@ -39,7 +48,7 @@ static bool is_wanted(const struct pool_touched_inode *record, const struct want
 {
     return drive_of(record) == wanted->drive &&
            (record->ino == wanted->ino || record->ino == POOL_TOUCHED_ALL) &&
-           !(wanted->unless & record->drive);
+           says_more(record, wanted->unless);
 }
 
 /* --- adding --- */
@@ -93,11 +102,11 @@ static mrmr_err records_have(
     return MRMR_OK;
 }
 
-/* Beyond the bound there are marks alone, one a drive; or a few, where two processes were at it. */
-static mrmr_err mark_add(int fd, int64_t drive)
+/* Beyond the bound there are marks alone, one or two a drive; or a few, where two processes were at it. */
+static mrmr_err mark_add(int fd, int64_t drive, int64_t as)
 {
-    const struct pool_touched_inode mark = {drive, POOL_TOUCHED_ALL};
-    const struct wanted wanted = {drive, POOL_TOUCHED_ALL, 0};
+    const struct pool_touched_inode mark = {drive | as, POOL_TOUCHED_ALL};
+    const struct wanted wanted = {drive, POOL_TOUCHED_ALL, as ? 0 : KINDS};
     bool has = false;
     MRMR_TRY(records_have(fd, TOUCHED_NAME, POOL_TOUCHED_MOST, &wanted, &has));
     return has ? MRMR_OK : record_add(fd, &mark);
@@ -111,7 +120,7 @@ static mrmr_err add(int fd, const struct pool_touched_inode *record)
     if (fstat(fd, &st) < 0)
         return mrmr_fail_errno(errno, "stat", TOUCHED_NAME);
     if ((uint64_t)st.st_size >= POOL_TOUCHED_MOST)
-        return mark_add(fd, drive_of(record));
+        return mark_add(fd, drive_of(record), record->drive & POOL_TOUCHED_ATTRS);
     return record_add(fd, record);
 }
 
@@ -152,7 +161,7 @@ static int inode_compare(const void *a, const void *b)
     return x->ino < y->ino ? -1 : x->ino > y->ino;
 }
 
-/* What is of the bytes comes first, then what is of the attributes. */
+/* What is of the bytes comes first. */
 static int record_compare(const void *a, const void *b)
 {
     const struct pool_touched_inode *x = a, *y = b;
@@ -160,18 +169,21 @@ static int record_compare(const void *a, const void *b)
     return order ? order : x->drive < y->drive ? -1 : x->drive > y->drive;
 }
 
-/* Each once, and of a drive with a mark, which is its last one, nothing else. */
+/* Each once, as of its bytes or of all else; and of a drive with a mark for all, which is its last one, nothing else. */
 static void touched_tidy(struct pool_touched *touched)
 {
     struct pool_touched_inode *inode = touched->inode;
     size_t n = 0, first = 0; /* of the drive */
     qsort(inode, touched->n, RECORD, record_compare);
     for (size_t i = 0; i < touched->n; i++) {
-        if (n && inode_compare(&inode[n - 1], &inode[i]) == 0)
+        if (n && inode_compare(&inode[n - 1], &inode[i]) == 0) {
+            if (inode[n - 1].drive & KINDS)
+                inode[n - 1].drive |= inode[i].drive;
             continue;
+        }
         if (n && drive_of(&inode[n - 1]) != drive_of(&inode[i]))
             first = n;
-        if (inode[i].ino == POOL_TOUCHED_ALL)
+        if (inode[i].ino == POOL_TOUCHED_ALL && !(inode[i].drive & KINDS))
             n = first;
         inode[n++] = inode[i];
     }
@@ -201,20 +213,29 @@ mrmr_err pool_touched_load(struct pool *pool, struct pool_touched *ret_touched)
     return touched_read(pool, 0, ret_touched);
 }
 
-static bool has_record(const struct pool_touched *touched, int64_t drive, uint64_t ino)
+static bool has_record(
+    const struct pool_touched *touched, int64_t drive, uint64_t ino, int64_t unless)
 {
-    const struct pool_touched_inode wanted = {drive, ino};
-    return touched->n && bsearch(&wanted, touched->inode, touched->n, RECORD, inode_compare);
+    const struct pool_touched_inode wanted = {drive, ino}, *found = NULL;
+    if (touched->n)
+        found = bsearch(&wanted, touched->inode, touched->n, RECORD, inode_compare);
+    return found && says_more(found, unless);
 }
 
 bool pool_touched_all(const struct pool_touched *touched, int64_t drive)
 {
-    return has_record(touched, drive, POOL_TOUCHED_ALL);
+    return has_record(touched, drive, POOL_TOUCHED_ALL, KINDS);
 }
 
 bool pool_touched_has(const struct pool_touched *touched, int64_t drive, uint64_t ino)
 {
-    return ino && (has_record(touched, drive, ino) || pool_touched_all(touched, drive));
+    return ino && (has_record(touched, drive, ino, POOL_TOUCHED_ATTRS) ||
+                      pool_touched_all(touched, drive));
+}
+
+bool pool_touched_has_bytes(const struct pool_touched *touched, int64_t drive, uint64_t ino)
+{
+    return ino && (has_record(touched, drive, ino, KINDS) || pool_touched_all(touched, drive));
 }
 
 /* The inode itself, or the mark. */
@@ -267,13 +288,12 @@ static mrmr_err find(struct pool *pool, const struct wanted *wanted, bool *ret_h
 
 mrmr_err pool_touched_find(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has)
 {
-    return find(pool, &(struct wanted){drive, ino, 0}, ret_has);
+    return find(pool, &(struct wanted){drive, ino, POOL_TOUCHED_ATTRS}, ret_has);
 }
 
 mrmr_err pool_touched_find_bytes(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has)
 {
-    return find(
-        pool, &(struct wanted){drive, ino, POOL_TOUCHED_NAME | POOL_TOUCHED_ATTRS}, ret_has);
+    return find(pool, &(struct wanted){drive, ino, KINDS}, ret_has);
 }
 
 mrmr_err pool_touched_find_attrs(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has)
@@ -298,6 +318,25 @@ void pool_touched_free(struct pool_touched *touched)
 
 /* --- the scan --- */
 
+/* A mark for so many records of one drive, or, where most are of attributes alone, one for those. How many are left. */
+static size_t mark_for(struct pool_touched_inode *inode, size_t n)
+{
+    const int64_t drive = drive_of(&inode[0]);
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++)
+        left += (inode[i].drive & KINDS) != POOL_TOUCHED_ATTRS;
+    if (left > n / 2) {
+        inode[0] = (struct pool_touched_inode){drive, POOL_TOUCHED_ALL};
+        return 1;
+    }
+    left = 0;
+    for (size_t i = 0; i < n; i++)
+        if ((inode[i].drive & KINDS) != POOL_TOUCHED_ATTRS)
+            inode[left++] = inode[i];
+    inode[left++] = (struct pool_touched_inode){drive | POOL_TOUCHED_ATTRS, POOL_TOUCHED_ALL};
+    return left;
+}
+
 /* The drive with most records gets a mark for them. */
 static void touched_mark_one(struct pool_touched *touched)
 {
@@ -311,9 +350,9 @@ static void touched_mark_one(struct pool_touched *touched)
             from = first;
         }
     }
-    inode[from] = (struct pool_touched_inode){drive_of(&inode[from]), POOL_TOUCHED_ALL};
-    memmove(&inode[from + 1], &inode[from + most], (touched->n - from - most) * RECORD);
-    touched->n -= most - 1;
+    const size_t left = mark_for(&inode[from], most);
+    memmove(&inode[from + left], &inode[from + most], (touched->n - from - most) * RECORD);
+    touched->n -= most - left;
 }
 
 static mrmr_err old_replace(struct pool *pool, const struct pool_touched *touched)

@@ -8,7 +8,7 @@
  * only a name of it was to go, and its bytes stayed: then the catalog's version of them is still what
  * whoever has another name of it reads, or has it since its name stayed after all. With POOL_TOUCHED_ATTRS its
  * attributes were changed, after the fact and before that is acknowledged, and its bytes are still the catalog's: they
- * are read as before, but a copy made of what the catalog has would be without what was set. Records are appended, and not synced:
+ * are read, compared and held as before, but a copy made of what the catalog has would be without what was set. Records are appended, and not synced:
  * where one is lost, the worst that comes of it is a hold that asks the user.
  *
  * Whoever adds is among the writers (writers.h), opens the file anew at each epoch that it has not
@@ -71,14 +71,18 @@ mrmr_err pool_touched_add(int fd, int64_t drive, uint64_t ino, int64_t as);
 
 struct pool_touched {
     struct pool_touched_inode *inode; /* sorted, each once, as of its bytes if there is
-                                         such a record, else of its attributes; of a drive with a mark that alone */
+                                         such a record, else of all else that was recorded; of a drive with a mark
+                                         for all that alone */
     size_t n;
 };
 /* Bytes of records in all files; 0 if there are none. */
 mrmr_err pool_touched_size(struct pool *pool, uint64_t *ret_size);
 mrmr_err pool_touched_load(struct pool *pool, struct pool_touched *ret_touched);
+/* Its bytes were changed, or a name of it was to go. */
 bool pool_touched_has(const struct pool_touched *touched, int64_t drive, uint64_t ino);
-/* There is a mark. */
+/* Its bytes were. */
+bool pool_touched_has_bytes(const struct pool_touched *touched, int64_t drive, uint64_t ino);
+/* There is a mark for all. */
 bool pool_touched_all(const struct pool_touched *touched, int64_t drive);
 /* The same as has, where nothing is loaded: what is sorted is searched, and not read. */
 mrmr_err pool_touched_find(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has);

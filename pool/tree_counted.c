@@ -213,6 +213,13 @@ mrmr_err tree_keep_touched(struct pool_tree *tree, size_t drive, uint64_t ino, b
                         : MRMR_OK;
 }
 
+static bool is_of(const struct tree_attrs_of *recorded, const struct tree_inode *inode,
+    uint32_t births, uint64_t epoch)
+{
+    return recorded->is && recorded->epoch == epoch && recorded->births == births &&
+           recorded->inode.drive == inode->drive && recorded->inode.ino == inode->ino;
+}
+
 /* Not loaded for that: it takes longer than a record more. */
 mrmr_err tree_keep_attrs(
     struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch)
@@ -222,10 +229,13 @@ mrmr_err tree_keep_attrs(
     if (!counted)
         return mrmr_nomem();
     mrmr_locked(&counted->lock);
-    if (counted->touched && counted->epoch == epoch && counted->births == births &&
-        counted->inode.drive == inode->drive && counted->inode.ino == inode->ino)
+    const struct tree_attrs_of bytes = {
+        counted->inode, counted->births, counted->epoch, counted->touched};
+    if (is_of(&bytes, inode, births, epoch) || is_of(&counted->attrs, inode, births, epoch))
         return MRMR_OK; /* that of its bytes says more */
-    return tree_keep_touch(tree, inode, POOL_TOUCHED_ATTRS, epoch);
+    MRMR_TRY(tree_keep_touch(tree, inode, POOL_TOUCHED_ATTRS, epoch));
+    counted->attrs = (struct tree_attrs_of){*inode, births, epoch, true};
+    return MRMR_OK;
 }
 
 mrmr_err tree_keep_attrs_touched(

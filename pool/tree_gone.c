@@ -227,12 +227,12 @@ struct waiting {
     size_t n, later; /* later: of these, those with which it does not become live */
 };
 
-/* A name or an attribute that would show as it was; and what may have come late and is new: what is made there from now on could
- * be taken for it. */
+/* A name or an attribute that would show as it was; and what may have come late and is new, or a new name: what is made there
+ * from now on could be taken for it. */
 static bool holds_back(const struct tree_drive *drive, const struct pool_gone_record *record)
 {
     if (record->kind == POOL_GONE_LATE)
-        return !record->ino && drive->drive->info.caps & DRV_CAP_WRITABLE;
+        return !pool_gone_late_is_copy(record) && drive->drive->info.caps & DRV_CAP_WRITABLE;
     return record->kind != POOL_GONE_REMOVED;
 }
 

@@ -28,6 +28,12 @@ struct tree_counted {
     bool known, for_ever;
     uint64_t epoch;
     bool in_catalog, touched, named; /* recorded: that it may change; that a name of it goes */
+    struct tree_attrs_of {           /* recorded: that its attributes were changed */
+        struct tree_inode inode;
+        uint32_t births;
+        uint64_t epoch;
+        bool is;
+    } attrs;
     struct pool_retained_leaf *leaf; /* by leaf; size 0: it is kept, or was not there any more */
     size_t n;
     struct pool_retained_leaf *went; /* that counted when a name went, and there were others */

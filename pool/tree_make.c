@@ -448,7 +448,7 @@ struct linking {
     const char *name;
     size_t drive;
     mrmr_err placed;        /* whether there is a place for the new name */
-    struct mrmr_bytes made; /* it, on the drive, */
+    struct mrmr_bytes made; /* it, as it was asked of the drive, */
     struct drv_stat stat;   /* of this, before */
 };
 
@@ -473,13 +473,11 @@ static mrmr_err link_path(const char *from, void *arg)
         tree_act_as(linking->caller);
         linking->placed = drv_link(drv, from, to.data);
     }
-    if (linking->placed)
-        tree_gone_gave_up(
-            linking->tree, linking->drive, linking->placed, POOL_GONE_LATE_NAME, to.data, &stat);
     linking->stat = stat;
     mrmr_bytes_clear(&linking->made);
+    mrmr_err err = mrmr_bytes_str(&linking->made, to.data);
     if (!linking->placed)
-        linking->placed = mrmr_bytes_str(&linking->made, to.data);
+        linking->placed = err;
     tree_owe(linking->tree, linking->folder, linking->drive);
     return MRMR_OK;
 }
@@ -506,9 +504,14 @@ static mrmr_err link_node(struct linking *linking, struct tree_node *node)
     uint64_t epoch;
     MRMR_TRY(tree_change_begin(linking->tree, &epoch));
     mrmr_err err = tree_by_path(linking->tree, node, link_path, linking);
-    if (!err && linking->made.size)
+    if (!err && !linking->placed && linking->made.size)
         err = link_made(linking, epoch);
     tree_change_end(linking->tree);
+    if (linking->placed && linking->made.size) /* once others know that it may come */
+        tree_gone_gave_up(linking->tree, linking->drive, linking->placed, POOL_GONE_LATE_NAME,
+            linking->made.data, &linking->stat);
+    if (linking->placed)
+        mrmr_bytes_clear(&linking->made);
     return err ? err : mrmr_err_drive(linking->placed, own->drive->meta.name);
 }
 

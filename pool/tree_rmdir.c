@@ -2,6 +2,7 @@
  *
  * Folders that go: from all drives that have them, on which nothing of them shows.
  */
+#include "pool/scan.h"
 #include "pool/tree_change.h"
 #include "pool/tree_look.h"
 
@@ -52,8 +53,10 @@ mrmr_err tree_remove_folder(struct pool_tree *tree, const struct pool_caller *ca
 /* --- why it is not empty --- */
 
 struct left {
+    const struct pool_scan_excludes *excludes;
+    const char *folder;
     uint64_t dev;   /* of the drive's root */
-    char name[256]; /* "": nothing */
+    char name[256]; /* "": nothing that is no part of the pool */
     bool mounted;
 };
 
@@ -61,8 +64,10 @@ static mrmr_err left_entry(const char *name, const struct drv_stat *stat, mrmr_e
 {
     struct left *left = arg;
     (void)err;
-    snprintf(left->name, sizeof left->name, "%s", name);
     left->mounted = stat && stat->dev != left->dev;
+    if (!left->mounted && !pool_scan_excluded(left->excludes, left->folder, name))
+        return MRMR_OK; /* somebody has made it just now, or it waits to be removed */
+    snprintf(left->name, sizeof left->name, "%s", name);
     return MRMR_EXISTS; /* that will do */
 }
 
@@ -81,7 +86,7 @@ static bool left_is_due(struct pool_tree *tree)
 static void tell_left(struct pool_tree *tree, size_t drive, const char *path)
 {
     const struct tree_drive *own = &tree->drive[drive];
-    struct left left = {.dev = own->dev};
+    struct left left = {.excludes = tree_excludes(tree), .folder = path, .dev = own->dev};
     struct mrmr_story story;
     if (!left_is_due(tree))
         return;

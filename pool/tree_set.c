@@ -44,7 +44,9 @@ struct setting {
 static mrmr_err set_made(const struct setting *setting, size_t drive, uint64_t ino)
 {
     const struct tree_inode inode = {drive, ino};
-    const bool counts = setting->spot.kind == POOL_REG && (setting->what || setting->xattr);
+    /* The catalog has no access times. */
+    const bool counts = setting->spot.kind == POOL_REG &&
+                        (setting->what & ~(unsigned)DRV_ATTR_ATIME || setting->xattr);
     return counts ? tree_keep_attrs(setting->tree, setting->node, &inode, setting->epoch) : MRMR_OK;
 }
 

@@ -368,7 +368,7 @@ static void test_no_room(void **state)
     rig_destroy(w.rig);
 }
 
-static int64_t ahead;
+static _Atomic int64_t ahead;
 int64_t __real_mrmr_clock_monotonic(void);
 int64_t __wrap_mrmr_clock_monotonic(void);
 int64_t __wrap_mrmr_clock_monotonic(void)

@@ -58,10 +58,14 @@ static bool has(int64_t drive, uint64_t ino)
 }
 
 /* What of it the catalog does not have any more. */
-static void assert_changed(uint64_t ino, bool bytes, bool attrs)
+static void assert_changed(uint64_t ino, bool any, bool bytes, bool attrs)
 {
+    struct pool_touched touched;
     bool found;
-    assert_true(has(a, ino));
+    assert_int_equal(has(a, ino), any);
+    rig_ok(pool_touched_load(rig->pool, &touched));
+    assert_int_equal(pool_touched_has_bytes(&touched, a, ino), bytes);
+    pool_touched_free(&touched);
     rig_ok(pool_touched_find_bytes(rig->pool, a, ino, &found));
     assert_int_equal(found, bytes);
     rig_ok(pool_touched_find_attrs(rig->pool, a, ino, &found));
@@ -114,29 +118,57 @@ static void test_what_was_changed(void **state)
     for (uint64_t ino = 1; ino <= 3; ino++)
         for (uint64_t i = 0; i < ino; i++)
             add_as(a, ino, as[i]);
+    add_as(a, 4, POOL_TOUCHED_ATTRS);
+    add_as(b, 7, 0);
     for (unsigned round = 0; round < 2; round++) {
-        assert_changed(1, false, false);
-        assert_changed(2, false, true);
-        assert_changed(3, true, true);
+        assert_changed(1, true, false, false);
+        assert_changed(2, true, false, true);
+        assert_changed(3, true, true, true);
+        assert_changed(4, false, false, true);
         rig_ok(pool_touched_begin(rig->pool, NULL));
-        assert_int_equal(size_of("touched.old"), 3 * RECORD);
+        assert_int_equal(size_of("touched.old"), 5 * RECORD);
     }
     drop(a);
-    assert_false(has(a, 1) || has(a, 2) || has(a, 3));
+    for (uint64_t ino = 1; ino <= 4; ino++)
+        assert_changed(ino, false, false, false);
+    assert_true(has(b, 7));
 }
 
 /* As many as there may be, of another drive. */
-static void fill(const char *name)
+static void fill_as(const char *name, int64_t as)
 {
     const size_t n = POOL_TOUCHED_MOST / RECORD;
     struct pool_touched_inode *record = calloc(n, RECORD);
     int fd = openat(rig->pool->dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     assert_true(record && fd >= 0);
     for (size_t i = 0; i < n; i++)
-        record[i] = (struct pool_touched_inode){OTHER, i + 1};
+        record[i] = (struct pool_touched_inode){OTHER | as, i + 1};
     assert_int_equal(write(fd, record, n * RECORD), n * RECORD);
     close(fd);
     free(record);
+}
+
+static void fill(const char *name)
+{
+    fill_as(name, 0);
+}
+
+/* Too many attributes say nothing of bytes, or of names that went. */
+static void test_the_bound_of_attributes(void **state)
+{
+    (void)state;
+    fill_as("touched", POOL_TOUCHED_ATTRS);
+    for (uint64_t ino = 1; ino < 9; ino++)
+        add_as(a, ino, POOL_TOUCHED_ATTRS);
+    assert_int_equal(size_of("touched"), POOL_TOUCHED_MOST + RECORD); /* a mark */
+    assert_changed(12345, false, false, true);
+    rig_ok(pool_touched_begin(rig->pool, NULL));
+    assert_int_equal(size_of("touched.old"), 2 * RECORD);
+    assert_changed(12345, false, false, true);
+    assert_false(has(OTHER, 7));
+    add(a, 5);
+    assert_changed(5, true, true, true);
+    assert_changed(6, false, false, true);
 }
 
 static void test_the_bound(void **state)
@@ -264,6 +296,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         touched_test(test_what_a_scan_takes),
         touched_test(test_what_was_changed),
+        touched_test(test_the_bound_of_attributes),
         touched_test(test_the_bound),
         touched_test(test_the_bound_of_old_ones),
         touched_test(test_a_scan_was_cut),

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* LOOK_MOST: of one file, at a time. */
-enum { NAME_ROOM = 24, LOOK_MOST = 16, KEPT_MOST = 1 << 16 };
+enum { NAME_ROOM = 24, LOOK_MOST = 16, KEPT_LEAST = 1 << 16 };
 
 struct tree_kept_name {
     uint64_t ino;
@@ -18,7 +18,9 @@ struct tree_kept_name {
 
 void tree_kept_start(struct tree_kept *kept)
 {
+    pthread_mutex_init(&kept->reading, NULL);
     pthread_mutex_init(&kept->lock, NULL);
+    kept->most = KEPT_LEAST;
 }
 
 static void forget_locked(struct tree_kept *kept)
@@ -35,6 +37,7 @@ void tree_kept_stop(struct tree_kept *kept)
 {
     forget_locked(kept);
     pthread_mutex_destroy(&kept->lock);
+    pthread_mutex_destroy(&kept->reading);
 }
 
 void tree_kept_forget(struct tree_drive *drive)
@@ -64,19 +67,25 @@ static bool has_locked(const struct tree_kept *kept, size_t at, uint64_t ino, co
     return false;
 }
 
+static mrmr_err room_locked(struct tree_kept *kept, size_t n)
+{
+    if (n <= kept->room)
+        return MRMR_OK;
+    const size_t room = n < 16 ? 16 : 2 * n;
+    struct tree_kept_name *grown = reallocarray(kept->name, room, sizeof *grown);
+    if (!grown)
+        return mrmr_nomem();
+    kept->name = grown;
+    kept->room = room;
+    return MRMR_OK;
+}
+
 static mrmr_err add_locked(struct tree_kept *kept, uint64_t ino, const char *name)
 {
     const size_t at = first_locked(kept, ino);
     if (strlen(name) >= NAME_ROOM || has_locked(kept, at, ino, name))
         return MRMR_OK; /* a longer one is none of ours */
-    if (kept->n == kept->room) {
-        const size_t room = kept->room ? 2 * kept->room : 16;
-        struct tree_kept_name *grown = reallocarray(kept->name, room, sizeof *grown);
-        if (!grown)
-            return mrmr_nomem();
-        kept->name = grown;
-        kept->room = room;
-    }
+    MRMR_TRY(room_locked(kept, kept->n + 1));
     struct tree_kept_name *to = kept->name + at;
     memmove(to + 1, to, (kept->n++ - at) * sizeof *to);
     to->ino = ino;
@@ -89,17 +98,41 @@ void tree_kept_add(struct tree_drive *drive, uint64_t ino, const char *path)
     struct tree_kept *kept = &drive->kept;
     mrmr_locked(&kept->lock);
     /* So many are found by looking, if anyone asks; most of them a sync has let go of long ago. */
-    if (kept->n >= KEPT_MOST || add_locked(kept, ino, strrchr(path, '/') + 1))
+    if (kept->n >= kept->most || add_locked(kept, ino, strrchr(path, '/') + 1))
         forget_locked(kept);
 }
 
 /* --- what lay there before --- */
 
+/* In any order. */
 static mrmr_err found(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
 {
+    struct tree_kept *there = arg;
     (void)err;
-    return stat && stat->type == DRV_REG && stat->nlink > 1 ? add_locked(arg, stat->ino, name)
-                                                            : MRMR_OK;
+    if (!stat || stat->type != DRV_REG || stat->nlink <= 1 || strlen(name) >= NAME_ROOM)
+        return MRMR_OK;
+    MRMR_TRY(room_locked(there, there->n + 1));
+    struct tree_kept_name *to = &there->name[there->n++];
+    to->ino = stat->ino;
+    snprintf(to->name, sizeof to->name, "%s", name);
+    return MRMR_OK;
+}
+
+static int name_compare(const void *a, const void *b)
+{
+    const struct tree_kept_name *x = a, *y = b;
+    return x->ino == y->ino ? strcmp(x->name, y->name) : x->ino < y->ino ? -1 : 1;
+}
+
+/* In order, each once. */
+static void tidy_locked(struct tree_kept *kept)
+{
+    size_t n = 0;
+    qsort(kept->name, kept->n, sizeof *kept->name, name_compare);
+    for (size_t i = 0; i < kept->n; i++)
+        if (!n || name_compare(&kept->name[n - 1], &kept->name[i]) != 0)
+            kept->name[n++] = kept->name[i];
+    kept->n = n;
 }
 
 static bool wants_all(struct tree_kept *kept, uint32_t *ret_changes)
@@ -115,18 +148,28 @@ static mrmr_err take_all(
     mrmr_locked(&kept->lock);
     if (kept->changes != changes)
         return MRMR_OK;
-    for (size_t i = 0; !err && i < there->n; i++)
-        err = add_locked(kept, there->name[i].ino, there->name[i].name);
+    if (!err && there->n)
+        err = room_locked(kept, kept->n + there->n);
+    if (!err && there->n) {
+        memcpy(kept->name + kept->n, there->name, there->n * sizeof *there->name);
+        kept->n += there->n;
+        tidy_locked(kept);
+        kept->most = kept->n > KEPT_LEAST / 2 ? 2 * kept->n : KEPT_LEAST;
+    }
     kept->all = !err;
     kept->again_at = err ? mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S : 0;
     return err;
 }
 
+/* Once for all who want to know. */
 static void read_all(struct tree_drive *drive)
 {
     struct tree_kept there = {.n = 0};
     uint32_t changes;
     struct mrmr_story story;
+    if (!wants_all(&drive->kept, &changes))
+        return;
+    mrmr_locked(&drive->kept.reading);
     if (!wants_all(&drive->kept, &changes))
         return;
     mrmr_story_save(&story);

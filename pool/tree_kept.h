@@ -7,7 +7,7 @@
  * of does not count. What another process keeps meanwhile (a sync that takes what waits for the drive, gone.h) is not
  * known, and counts until that sync lets go of it, at its end.
  *
- * Threads: any; a lock of its own, under which nothing else is taken, and no I/O. Never fails: if the drive does not say
+ * Threads: any; locks of its own, under which nothing of the tree's is taken. Never fails: if the drive does not say
  * what lies there the log tells so, and a count may be too high.
  */
 #ifndef MRMR_POOL_TREE_KEPT_H
@@ -20,10 +20,12 @@ struct tree_drive;
 
 /* Of one drive. */
 struct tree_kept {
+    pthread_mutex_t reading; /* over looking into the folder, I/O included */
     pthread_mutex_t lock;
     /* Guarded by lock. */
     struct tree_kept_name *name; /* by inode */
     size_t n, room;
+    size_t most;      /* so many are noted; beyond that the folder is looked at anew */
     bool all;         /* those that were there before are among them */
     uint32_t changes; /* that they were forgotten */
     int64_t again_at; /* monotonic: the folder could not be read; 0: not so */

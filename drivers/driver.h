@@ -184,6 +184,8 @@ enum drv_event {
     DRV_EVENT_END,   /* nothing more is told of it; watch it again */
     DRV_EVENT_LOST, /* too much happened at once, or something was mounted below the root, or unmounted: anything
                        may have changed in any folder (no key) */
+    DRV_EVENT_ROOT, /* the root was unmounted, or something was mounted there: what was opened may lead nowhere any
+                       more, or to what nobody else sees (no key) */
 };
 /* Who did it: this process, or any other. */
 enum drv_who { DRV_WHO_UNKNOWN, DRV_WHO_US, DRV_WHO_OTHERS };

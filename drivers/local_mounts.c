@@ -2,11 +2,15 @@
  *
  * What is mounted below a root. The driver goes into nothing of that, so a folder over which something is mounted
  * goes from what there is, and comes back, and no event tells of it: the kernel says only that something
- * was mounted or unmounted somewhere, through /proc/self/mountinfo, see proc(5).
+ * was mounted or unmounted somewhere, through /proc/self/mountinfo, see proc(5). And what the root lies on: one that was
+ * unmounted while it was in use, or is mounted anew, is served as it was by what is open, and nobody else sees that.
+ *
+ * Nothing here asks a file system, which may hang.
  */
 #include "drivers/local_watch_internal.h"
 
 #include "base/log.h"
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_octal(const char *c)
@@ -40,12 +44,24 @@ static char *mount_point(char *line)
     return word;
 }
 
+static size_t length(const char *path)
+{
+    size_t n = strlen(path);
+    while (n && path[n - 1] == '/')
+        n--;
+    return n;
+}
+
 static bool is_below(const char *path, const char *root)
 {
-    size_t n = strlen(root);
-    while (n && root[n - 1] == '/')
-        n--;
+    const size_t n = length(root);
     return strncmp(path, root, n) == 0 && path[n] == '/' && path[n + 1];
+}
+
+static bool is_over(const char *point, const char *root)
+{
+    const size_t n = length(point);
+    return strncmp(point, root, n) == 0 && (root[n] == '/' || !root[n]);
 }
 
 static mrmr_err read_all(int fd, struct mrmr_bytes *text)
@@ -65,16 +81,25 @@ static mrmr_err read_all(int fd, struct mrmr_bytes *text)
     }
 }
 
-/* Each with its NUL, in the order in which they were mounted. */
-static mrmr_err list_below(const struct local_mounts *mounts, struct mrmr_bytes *below)
+/* Below: each with its NUL, in the order in which they were mounted. The root lies on the nearest above it, and of
+ * several at one place on the last. */
+static mrmr_err list(
+    const struct local_mounts *mounts, struct mrmr_bytes *below, uint64_t *ret_over)
 {
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    size_t nearest = 0;
     MRMR_TRY(read_all(mounts->fd, &text));
+    *ret_over = 0;
     char *rest = text.data;
     for (char *line; (line = strsep(&rest, "\n"));) {
+        const uint64_t id = strtoull(line, NULL, 10);
         const char *point = mount_point(line);
         if (point && is_below(point, mounts->root))
             MRMR_TRY(mrmr_bytes_add(below, point, strlen(point) + 1));
+        if (!point || !is_over(point, mounts->root) || length(point) < nearest)
+            continue;
+        nearest = length(point);
+        *ret_over = id;
     }
     return MRMR_OK;
 }
@@ -83,22 +108,30 @@ void local_mounts_open(struct local_mounts *mounts, const char *root)
 {
     *mounts = (struct local_mounts){.root = root, .below = MRMR_BYTES_INIT};
     mounts->fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-    if (mounts->fd < 0 || list_below(mounts, &mounts->below))
+    if (mounts->fd < 0 || list(mounts, &mounts->below, &mounts->over))
         mrmr_log(MRMR_LOG_INFO, "%s: what is mounted below it is not followed", root);
 }
 
-bool local_mounts_changed(struct local_mounts *mounts)
+static bool below_changed(struct local_mounts *mounts, struct mrmr_bytes *below)
 {
-    mrmr_autobytes struct mrmr_bytes below = MRMR_BYTES_INIT;
-    if (list_below(mounts, &below))
-        return true;
-    if (below.size == mounts->below.size &&
-        (!below.size || memcmp(below.data, mounts->below.data, below.size) == 0))
+    if (below->size == mounts->below.size &&
+        (!below->size || memcmp(below->data, mounts->below.data, below->size) == 0))
         return false;
     const struct mrmr_bytes was = mounts->below;
-    mounts->below = below;
-    below = was;
+    mounts->below = *below;
+    *below = was;
     return true;
+}
+
+enum local_mounts_change local_mounts_changed(struct local_mounts *mounts)
+{
+    mrmr_autobytes struct mrmr_bytes below = MRMR_BYTES_INIT;
+    uint64_t over;
+    if (list(mounts, &below, &over))
+        return LOCAL_MOUNTS_BELOW;
+    const bool root = over != mounts->over, changed = below_changed(mounts, &below);
+    mounts->over = over;
+    return root ? LOCAL_MOUNTS_ROOT : changed ? LOCAL_MOUNTS_BELOW : LOCAL_MOUNTS_NONE;
 }
 
 void local_mounts_close(struct local_mounts *mounts)

@@ -135,6 +135,14 @@ bool local_watch_key(
  * then, and 0.29 s if each event is read when it comes. */
 enum { GATHER_MS = 20 };
 
+static void mounts_tell(struct local_watch *w)
+{
+    const enum local_mounts_change change = local_mounts_changed(&w->mounts);
+    if (change != LOCAL_MOUNTS_NONE)
+        w->fn(change == LOCAL_MOUNTS_ROOT ? DRV_EVENT_ROOT : DRV_EVENT_LOST, DRV_WHO_OTHERS, 0,
+            NULL, w->arg);
+}
+
 static void *watch_run(void *arg)
 {
     struct local_watch *w = arg;
@@ -143,8 +151,8 @@ static void *watch_run(void *arg)
     while (!fds[1].revents) {
         if (poll(fds, sizeof fds / sizeof *fds, -1) < 0)
             continue;
-        if (fds[2].revents && local_mounts_changed(&w->mounts))
-            w->fn(DRV_EVENT_LOST, DRV_WHO_OTHERS, 0, NULL, w->arg);
+        if (fds[2].revents)
+            mounts_tell(w);
         if (!fds[0].revents)
             continue;
         ssize_t n = read(w->fd, buf, sizeof buf);

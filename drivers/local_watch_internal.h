@@ -25,14 +25,17 @@ struct watch_id {
 
 /* By one thread at a time. */
 struct local_mounts {
-    const char *root;        /* not owned */
-    int fd;                  /* poll(2) gives POLLPRI when anything was mounted; -1: none */
-    struct mrmr_bytes below; /* what was mounted below the root when it was looked at last */
+    const char *root; /* not owned */
+    int fd;           /* poll(2) gives POLLPRI when anything was mounted; -1: none */
+    /* When it was looked at last: */
+    struct mrmr_bytes below; /* what was mounted below the root */
+    uint64_t over; /* the mount on which the root lies: its id, see proc(5); 0: not known */
 };
+enum local_mounts_change { LOCAL_MOUNTS_NONE, LOCAL_MOUNTS_BELOW, LOCAL_MOUNTS_ROOT };
 
 void local_mounts_open(struct local_mounts *mounts, const char *root);
-/* Below the root it is something else than the last time, or that cannot be told. */
-bool local_mounts_changed(struct local_mounts *mounts);
+/* Since the last time; BELOW also where that cannot be told. */
+enum local_mounts_change local_mounts_changed(struct local_mounts *mounts);
 void local_mounts_close(struct local_mounts *mounts);
 
 struct watched;

@@ -318,8 +318,12 @@ static void probe_judge(struct tree_drive *drive, struct tree_probe *probe)
         drive->suspect = false;
     }
     if (probe_says_bad(drive, probe)) {
-        mrmr_fail(MRMR_OFFLINE, "it gives errors, and its identity cannot be read%s",
-            probe->err ? "" : ": another drive is where it was");
+        mrmr_fail(MRMR_OFFLINE, probe->err
+                                    ? "it was unmounted, or fails: its identity cannot be read"
+                                    : "another drive is where it was");
+        drv_guard_cut(drive->drive->drv, MRMR_OFFLINE);
+    } else if (!probe->err && probe->root.dev != drive->dev) {
+        mrmr_fail(MRMR_OFFLINE, "it was mounted anew"); /* the next look finds it there */
         drv_guard_cut(drive->drive->drv, MRMR_OFFLINE);
     }
 }

@@ -194,6 +194,14 @@ static void event_lost(struct tree_drive *drive)
     tree_unknown_locked(drive);
 }
 
+/* Whether the drive is there still, and where, is asked by the monitor at once. */
+static void event_root(struct tree_drive *drive)
+{
+    mrmr_locked(&drive->tree->lock);
+    drive->suspect = drive->tree->suspects = true;
+    pthread_cond_signal(&drive->tree->monitor_wake);
+}
+
 static void tree_event(
     enum drv_event event, enum drv_who who, uint64_t key, const char *name, void *arg)
 {
@@ -215,6 +223,9 @@ static void tree_event(
         return;
     case DRV_EVENT_LOST:
         event_lost(drive);
+        return;
+    case DRV_EVENT_ROOT:
+        event_root(drive);
         return;
     }
 }

@@ -487,3 +487,28 @@ def test_drives_come_and_go_while_everything_is_read(world):
     world.all_there()
     digest = hashlib.sha256(b"".join(world.content[p] for p in sorted(world.content))).hexdigest()
     print("%d rounds, %d files, %s" % (rounds, len(world.content), digest[:12]))
+
+
+def test_mounted_anew_while_nobody_uses_it(world):
+    """A drive that is unmounted and mounted again is followed at once, though nothing is asked of it; so is one over which something is mounted."""
+    root = world.drives["red"].root
+    world.mount = world.make_mount()
+    world.all_there()
+
+    def said(what):
+        return world.mount.log.read_text().count(what)
+    subprocess.run(["umount", "-l", root], check=True)
+    until(lambda: said("out of service: drive red: it was unmounted"), 10)
+    world.drives["red"].mounted = False
+    world.drives["red"].mount()
+    with open(os.path.join(root, "made anew"), "wb") as file:
+        file.write(b"anew")
+    until(lambda: os.path.exists(world.at("made anew")), 10)
+    world.all_there()
+    subprocess.run(["mount", "-t", "tmpfs", "none", root], check=True)
+    try:
+        until(lambda: said("out of service: drive red: it was unmounted") == 2, 10)
+    finally:
+        subprocess.run(["umount", root], check=True)
+    until(lambda: said("drive red: it is in service") == 2, 10)
+    assert open(world.at("made anew"), "rb").read() == b"anew"

@@ -136,7 +136,7 @@ class Dying:
         mark = "shared/back %d" % self.number
         with open(os.path.join(self.place.drives[name].root, mark), "wb"):
             pass
-        until(lambda: os.path.exists(self.place.at(mark)), 150)
+        until(lambda: os.path.exists(self.place.at(mark)), 60)
 
     def a_drive_dies(self):
         name = self.rng.choice(sorted(self.place.drives))

@@ -115,7 +115,7 @@ def test_an_ordinary_user():
         # A mount namespace of its own, with a /dev/fuse that everyone may open, as on most systems.
         script = """set -e
 """ + LET_GO + """mount -t tmpfs none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse
-mkdir theirs && mount -i -t fuse.mrmr -o fd=9,rootmode=40000,user_id=0,group_id=0 none theirs 9<>/dev/fuse
+mkdir theirs && LIBMOUNT_FORCE_MOUNT2=always mount -i -t fuse.mrmr -o fd=9,rootmode=40000,user_id=0,group_id=0 none theirs 9<>/dev/fuse
 exec setpriv --reuid "$1" --regid "$2" --clear-groups -- "$3" -B "$4" """
         done = subprocess.run(
             ["unshare", "-m", "sh", "-c", script, "sh", str(user.pw_uid), str(user.pw_gid), sys.executable,

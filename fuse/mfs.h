@@ -32,6 +32,8 @@
 
 struct mfs {
     struct fuse_session *session;
+    pthread_rwlock_t telling; /* read: over telling the kernel, which may wait for a lock in it */
+    atomic_bool mute;         /* the session's descriptor is closed, or about to be */
     struct mfs_watchdog *dog;
     bool passthrough; /* wanted, and the kernel has it */
     bool refused;     /* wanted, and the kernel has it not: the session ends */
@@ -158,6 +160,10 @@ bool mfs_xattr_known(const char *name);
 void mfs_reply_done(fuse_req_t req, mrmr_err err);
 
 /* --- invalidate.c --- */
+
+/* Nothing more is told: the session's descriptor will be closed. Waits for who is telling, who is let go of once the
+ * connection is aborted. */
+void mfs_mute(struct mfs *mfs);
 
 extern const struct pool_tree_events mfs_events; /* arg: a struct mfs */
 

@@ -112,7 +112,8 @@ static mrmr_err mount_in(
     struct pool *pool, struct mfs_options *options, struct mfs_watchdog *dog, int *pipe)
 {
     mrmr_autofree char *mountpoint = NULL;
-    struct mfs mfs = {.dog = dog, .passthrough = options->passthrough};
+    struct mfs mfs = {
+        .dog = dog, .passthrough = options->passthrough, .telling = PTHREAD_RWLOCK_INITIALIZER};
     struct pool_tree_events events = mfs_events;
     events.arg = &mfs;
     MRMR_TRY(mfs_mountpoint_check(pool, options, &mountpoint));

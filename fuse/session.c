@@ -89,6 +89,7 @@ mrmr_err mfs_session_run(struct mfs *mfs, struct mfs_options *options, const cha
         ready(arg);
         err = session_serve(mfs);
         mfs_watchdog_abort(mfs->dog);
+        mfs_mute(mfs);
         fuse_session_unmount(session);
         if (mfs->refused)
             err = mfs_direct_refused();

@@ -62,6 +62,7 @@ class Mount:
     def stop(self):
         subprocess.run(["umount", self.point], check=True)
         assert self.process.wait(60) == 0, self.log.read_text()
+        assert "writing device" not in self.log.read_text(), "the kernel was told of something by a descriptor that is closed"
 
     def kill(self):
         """The process dies; the mount is left dead."""

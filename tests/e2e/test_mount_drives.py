@@ -511,4 +511,11 @@ def test_mounted_anew_while_nobody_uses_it(world):
     finally:
         subprocess.run(["umount", root], check=True)
     until(lambda: said("drive red: it is in service") == 2, 10)
-    assert open(world.at("made anew"), "rb").read() == b"anew"
+    with open(world.at("made anew"), "rb") as file:
+        assert file.read() == b"anew"
+    # It ends while there is something to be told of: not by a descriptor that is closed.
+    subprocess.run(["umount", "-l", world.mount.point], check=True)
+    for drive in world.drives.values():
+        subprocess.run(["umount", "-l", drive.root], check=True)
+        drive.mounted = False
+    assert world.mount.process.wait(60) == 0 and said("writing device") == 0, world.mount.log.read_text()

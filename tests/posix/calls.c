@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     script_root = geteuid() == 0;
     if (uid)
         script_become(uid, gid, CLUB);
-    alarm(60);
+    alarm(240);
     for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++)
         if ((!only || strcmp(only, subjects[i].name) == 0) &&
             (script_root || !subjects[i].only_root))

@@ -491,6 +491,17 @@ def test_what_the_kernel_keeps(world):
                 counts[name] = counts.get(name, 0) + 1
         return {name: n for name, n in counts.items() if name not in ("RELEASE", "RELEASEDIR")}
 
+    def settled(does, holds):
+        """The same, once it holds: other tests make the kernel drop what it keeps, at moments."""
+        for _ in range(5):
+            asked = requests(does)
+            if holds(asked):
+                break
+        assert holds(asked), asked
+
+    def list_all():
+        subprocess.run(["ls", "-lR", point], check=True, stdout=subprocess.DEVNULL)
+
     def read_all():
         for i in range(60):
             assert (point / "f" / str(i)).read_bytes() == b"x" * 50_000
@@ -500,20 +511,18 @@ def test_what_the_kernel_keeps(world):
             os.stat(point / "f" / str(i))
     try:
         until(lambda: is_mounted(point))
-        asked = requests(lambda: subprocess.run(["ls", "-lR", point], check=True, stdout=subprocess.DEVNULL))
+        asked = requests(list_all)
         assert asked["READDIRPLUS"] >= 2 and "LOOKUP" not in asked
-        asked = requests(lambda: subprocess.run(["ls", "-lR", point], check=True, stdout=subprocess.DEVNULL))
         # ls asks for extended attributes, too, which kernels do not keep; newer ones do for each file.
         # Reading a folder made its access time old.
-        assert asked.pop("GETATTR", 0) <= 2 and not {"LOOKUP", "READDIR", "READDIRPLUS"} & set(asked), asked
-        assert requests(stat_all) == {}
-        assert requests(lambda: [os.path.exists(point / "f/none") for _ in range(20)])["LOOKUP"] == 1
+        settled(list_all, lambda asked: asked.get("GETATTR", 0) <= 2 and not {"LOOKUP", "READDIR", "READDIRPLUS"} & set(asked))
+        settled(stat_all, lambda asked: asked == {})
+        settled(lambda: [os.path.exists(point / "f/none") for _ in range(20)], lambda asked: asked.get("LOOKUP", 0) <= 1)
         assert requests(read_all)["READ"] >= 60
-        asked = requests(read_all)
-        assert "READ" not in asked and "LOOKUP" not in asked, asked
+        settled(read_all, lambda asked: not {"READ", "LOOKUP"} & set(asked))
         world.write("red", "f/1", b"x" * 49_999 + b"y")
         until(lambda: (point / "f/1").read_bytes()[-1:] == b"y")
-        assert set(requests(stat_all)) <= {"GETATTR", "FORGET", "BATCH_FORGET"}
+        settled(stat_all, lambda asked: set(asked) <= {"GETATTR", "FORGET", "BATCH_FORGET"})
     finally:
         subprocess.run(["umount", "-l", point], check=True)
         process.wait(60)

@@ -342,6 +342,27 @@ static mrmr_err apply_moved_node(struct pool_scan_drive *scan, struct meta_node 
     return apply_moved_take(scan, node, now, recheck);
 }
 
+static mrmr_err take_parent(int64_t parent, const char *name, void *arg)
+{
+    (void)name;
+    *(int64_t *)arg = parent;
+    return MRMR_OK;
+}
+
+/* Whether a folder lies in another, or is it, by the catalog as it is now. */
+static mrmr_err is_in(struct meta *meta, int64_t folder, int64_t other, bool *ret_is)
+{
+    enum { DEPTH_MOST = 65536 }; /* a hostile catalog may hold a circle */
+    int64_t at = folder;
+    for (unsigned depth = 0; at && at != other && depth < DEPTH_MOST; depth++) {
+        int64_t parent = 0;
+        MRMR_TRY(meta_names(meta, at, take_parent, &parent));
+        at = parent;
+    }
+    *ret_is = at == other;
+    return MRMR_OK;
+}
+
 mrmr_err pool_scan_apply_move(
     struct pool_scan_drive *scan, const struct meta_change *change, bool replace, bool *ret_done)
 {
@@ -362,6 +383,12 @@ mrmr_err pool_scan_apply_move(
     /* A folder, and a file with one link, is nowhere else any more. */
     bool only = node.type == META_DIR || change->now.nlink <= 1;
     *ret_done = named;
+    /* Into a folder that lies in it as yet: that one has moved, too, and goes first. Else they were a circle. */
+    bool within = false;
+    if (!named && node.type == META_DIR)
+        MRMR_TRY(is_in(meta, parent.id, node.id, &within));
+    if (within)
+        return MRMR_OK;
     if (!named && !free_name && replace)
         MRMR_TRY(pool_scan_apply_free(scan, change, &there, &free_name));
     if (free_name) {

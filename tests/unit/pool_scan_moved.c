@@ -45,8 +45,37 @@ static void attributes_are_the_files_own(void **state)
     scan_world_check(w);
 }
 
+/* A folder goes into one that lay in it, which has the place of a third, which lies in the first now: each of these
+ * moves by itself is fine, and in the wrong order they are a circle. */
+static void folders_go_into_each_other(void **state)
+{
+    struct scan_world *w = *state;
+    static const char *const was[] = {"n/of n", "p/of p", "p/j/of j"};
+    static const char *const is[] = {"n/d/j/of n", "n/d/of p", "n/of j"};
+    int64_t id[3];
+    if (!(w->drive[0]->info.caps & DRV_CAP_STABLE_INO))
+        return;
+    scan_world_mkdir(w, "p"); /* looked at, and numbered, before the others */
+    scan_world_mkdir(w, "p/j");
+    scan_world_mkdir(w, "n");
+    for (size_t i = 0; i < 3; i++)
+        scan_world_file(w, was[i], 5, i);
+    scan_world_scan(w);
+    for (size_t i = 0; i < 3; i++)
+        id[i] = scan_world_node(w, was[i]).id;
+    assert_ok(drv_rename(scan_world_drv(w), "n", "p/j", DRV_RENAME_EXCHANGE));
+    scan_world_rename(w, "p", "n/d");
+    scan_world_mkdir(w, "p");
+    scan_world_scan(w);
+    scan_world_scan(w);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(scan_world_node(w, is[i]).id, id[i]);
+    scan_world_check(w);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {BOTH(attributes_are_the_files_own)};
+    const struct CMUnitTest tests[] = {
+        BOTH(attributes_are_the_files_own), BOTH(folders_go_into_each_other)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

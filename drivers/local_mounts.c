@@ -10,6 +10,7 @@
 #include "drivers/local_watch_internal.h"
 
 #include "base/log.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,12 +105,27 @@ static mrmr_err list(
     return MRMR_OK;
 }
 
-void local_mounts_open(struct local_mounts *mounts, const char *root)
+/* The mount through which something is open; 0: not known. */
+static uint64_t mount_of(int fd)
+{
+    char path[64], line[128];
+    unsigned long long id = 0;
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+    FILE *info = fopen(path, "re");
+    while (info && fgets(line, sizeof line, info))
+        sscanf(line, "mnt_id: %llu", &id);
+    if (info)
+        fclose(info);
+    return id;
+}
+
+void local_mounts_open(struct local_mounts *mounts, const char *root, int root_fd)
 {
     *mounts = (struct local_mounts){.root = root, .below = MRMR_BYTES_INIT};
     mounts->fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
     if (mounts->fd < 0 || list(mounts, &mounts->below, &mounts->over))
         mrmr_log(MRMR_LOG_INFO, "%s: what is mounted below it is not followed", root);
+    mounts->over = mount_of(root_fd);
 }
 
 static bool below_changed(struct local_mounts *mounts, struct mrmr_bytes *below)

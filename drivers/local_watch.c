@@ -148,6 +148,7 @@ static void *watch_run(void *arg)
     struct local_watch *w = arg;
     struct pollfd fds[] = {{w->fd, POLLIN, 0}, {w->stop_fd, POLLIN, 0}, {w->mounts.fd, POLLPRI, 0}};
     char buf[65536] __attribute__((aligned(8)));
+    mounts_tell(w);
     while (!fds[1].revents) {
         if (poll(fds, sizeof fds / sizeof *fds, -1) < 0)
             continue;
@@ -229,7 +230,7 @@ mrmr_err local_watch_open(struct drv *drv, drv_event_fn fn, void *arg, struct dr
     w->arg = arg;
     w->fd = w->stop_fd = -1;
     w->buckets = 64;
-    local_mounts_open(&w->mounts, local->root);
+    local_mounts_open(&w->mounts, local->root, local->root_fd);
     pthread_mutex_init(&w->lock, NULL);
     mrmr_err err = watch_start(w);
     if (err) {

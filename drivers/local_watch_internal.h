@@ -33,7 +33,8 @@ struct local_mounts {
 };
 enum local_mounts_change { LOCAL_MOUNTS_NONE, LOCAL_MOUNTS_BELOW, LOCAL_MOUNTS_ROOT };
 
-void local_mounts_open(struct local_mounts *mounts, const char *root);
+/* Something else may be mounted at the root by then than what is open: the first look for changes tells. */
+void local_mounts_open(struct local_mounts *mounts, const char *root, int root_fd);
 /* Since the last time; BELOW also where that cannot be told. */
 enum local_mounts_change local_mounts_changed(struct local_mounts *mounts);
 void local_mounts_close(struct local_mounts *mounts);

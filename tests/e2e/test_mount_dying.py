@@ -6,8 +6,8 @@ What is done to them:
 - a drive dies by the shutdown ioctl with its default flag: the file system is written out, and from that moment on each call is EIO. What
   a call acknowledged before is on the medium, so nothing of it may be lost. It comes back by being mounted again.
 - a drive hangs by fsfreeze: what was given up may land when it is thawed.
-- the mount's process is killed and started again; also while a drive is dead. Not while one is frozen: there a call that was given up,
-  and made on another drive, may land late with nobody left who knows of it.
+- the mount's process is killed and started again; also while a drive is dead. Not while one is frozen: what was asked of it
+  before its deadline is in no record yet, and may land when it is thawed.
 - sync runs at times, also without the drive.
 MRMR_ROUNDS, MRMR_SEED. A seed gives the same calls and the same faults; when they meet is up to the machine."""
 import os

@@ -152,8 +152,10 @@ struct meta_node {
     uint64_t size, ino, rdev;
     int64_t mtime, ctime, btime;
     uint64_t version; /* 1, 2, …: of the content */
-    int64_t sequence; /* the catalog's own order of changes (I9); set by add and store */
-    bool recheck;     /* moved without being read: scrub looks at it first */
+    int64_t
+        sequence; /* the catalog's own order of changes (I9); set by add and store. Several that one look at
+                       * the drives found have the same (meta_sequence_share) */
+    bool recheck; /* moved without being read: scrub looks at it first */
 };
 
 mrmr_err meta_node_add(
@@ -161,6 +163,14 @@ mrmr_err meta_node_add(
 mrmr_err meta_node_store(
     struct meta *meta, const struct meta_node *node); /* by id, all columns but id; new sequence */
 mrmr_err meta_node_get(struct meta *meta, int64_t id, struct meta_node *ret_node);
+/* Of two files of one path: a was changed later, by the catalog's order; of what one look found, by their times. */
+static inline bool meta_node_newer(const struct meta_node *a, const struct meta_node *b)
+{
+    return a->sequence != b->sequence ? a->sequence > b->sequence : a->mtime > b->mtime;
+}
+/* From now on all that is added or stored has one sequence, another than all before; or each its own again. For whoever
+ * looks at all drives at once: what was changed between two looks was changed in an order that nobody saw. */
+void meta_sequence_share(struct meta *meta, bool shares);
 /* The nodes of a drive with this inode number, at most `most`. */
 mrmr_err meta_node_by_ino(struct meta *meta, int64_t drive, uint64_t ino,
     struct meta_node *ret_nodes, size_t most, size_t *ret_n);

@@ -53,6 +53,8 @@ struct meta {
     struct mrmr_story story;
     int64_t sequence,
         sequence_end;             /* reserved values of node.sequence that are not given out yet */
+    bool shares;                  /* all changes have one value now: */
+    int64_t shared;               /* this one; 0: none was given yet */
     struct meta_journal *journal; /* NULL: none runs (journal.c) */
 };
 

@@ -6,7 +6,8 @@
  *
  * node.sequence comes from a mark in the catalog that is raised by META_SEQUENCES at a time, in the
  * same transaction as the first node that uses it; what was reserved and not used is skipped after
- * a restart. No value that was committed is given out again.
+ * a restart. No value that was committed is given out again but to those that share it, in one run; where that is
+ * rolled back the next one is another.
  */
 #include "meta/transaction.h"
 
@@ -30,6 +31,7 @@ static bool err_is_refusal(mrmr_err err)
 static mrmr_err transaction_undo(struct meta *meta)
 {
     meta->sequence_end = meta->sequence; /* the mark goes back too: raise it again */
+    meta->shared = 0;
     if (sqlite3_get_autocommit(meta->db))
         return MRMR_OK; /* SQLite has rolled it back itself */
     return meta_run(meta, "ROLLBACK", NULL);
@@ -209,8 +211,19 @@ mrmr_err meta_atomically(struct meta *meta, mrmr_err (*fn)(struct meta *meta, vo
     return err;
 }
 
+void meta_sequence_share(struct meta *meta, bool shares)
+{
+    mrmr_locked(&meta->lock);
+    meta->shares = shares;
+    meta->shared = 0;
+}
+
 mrmr_err meta_sequence_next(struct meta *meta, int64_t *ret_sequence)
 {
+    if (meta->shares && meta->shared) {
+        *ret_sequence = meta->shared;
+        return MRMR_OK;
+    }
     if (meta->sequence >= meta->sequence_end) {
         bool found;
         int64_t mark;
@@ -223,6 +236,6 @@ mrmr_err meta_sequence_next(struct meta *meta, int64_t *ret_sequence)
         meta->sequence = mark - META_SEQUENCES;
         meta->sequence_end = mark;
     }
-    *ret_sequence = ++meta->sequence;
+    *ret_sequence = meta->shared = ++meta->sequence;
     return MRMR_OK;
 }

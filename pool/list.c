@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * ls and where: the trees of all drives merged by name, by the names that things have now (names.h).
- * Copies of one path come newest first by the catalog's own sequence (I9). Of a folder that lies on
+ * Copies of one path come newest first (meta_node_newer; I9). Of a folder that lies on
  * several drives ls shows one entry, the newest; where shows each.
  *
  * where looks at the drives, too. What is there otherwise than the catalog has it, or is not in it, is shown as
@@ -98,7 +98,7 @@ static mrmr_err list_tell(struct pool_margins *margins, struct pool *pool, const
 static int list_newest_first(const void *a, const void *b)
 {
     const struct meta_node *x = a, *y = b;
-    return x->sequence < y->sequence ? 1 : x->sequence > y->sequence ? -1 : 0;
+    return meta_node_newer(y, x) - meta_node_newer(x, y);
 }
 
 /* Of each drive that is no drive any more: NULL. */

@@ -43,7 +43,7 @@ static mrmr_err file_find_on(struct pool *pool, const struct pool_drive *drive,
     return err;
 }
 
-/* The newest copy of what is at a path now, over all drives, by the catalog's sequence. */
+/* The newest copy of what is at a path now, over all drives. */
 static mrmr_err file_find(struct pool *pool, const char *path, struct meta_node *ret_node)
 {
     MRMR_AUTO(pool_gone_close) struct pool_gone *gone = NULL;
@@ -54,7 +54,7 @@ static mrmr_err file_find(struct pool *pool, const char *path, struct meta_node 
         if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
             continue;
         MRMR_TRY(err);
-        if (node.type == META_REG && (!best.id || node.sequence > best.sequence))
+        if (node.type == META_REG && (!best.id || meta_node_newer(&node, &best)))
             best = node;
     }
     if (!best.id)

@@ -130,9 +130,11 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job, bool accept_ch
     MRMR_TRY(pool_noted_take(pool, job));
     pool_hung_leave_out(pool, job);
     MRMR_TRY(pool_retained_list(pool, &retained));
+    meta_sequence_share(pool->meta, true);
     mrmr_err err = pool_scan(pool, job, accept_changes, &report);
     if (!err)
         err = pool_compare(pool, job, &report);
+    meta_sequence_share(pool->meta, false);
     pool_views_forget(pool, 0); /* extents got other states and ids */
     if (!err)
         err = pool_mend_and_protect(pool, job, accept_changes, &report);

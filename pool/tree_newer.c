@@ -3,7 +3,7 @@
  * Which of several drives' copies of a name shows: the newest (I9).
  *
  * What the catalog has not, or not so, is newer than what it has; of two that it has its own sequence
- * says which, and of two that it has not their times do. What it has by another name, from which it was
+ * says which, and of two that it has not, or that one sync found, their times do: so a sync changes nothing in that. What it has by another name, from which it was
  * renamed to this one since (moved.h), was given this name after the catalog saw the other copy have
  * it: it is the newer one, however old it is. So where a rename over another drive's file was cut before
  * that was removed, or it could not be (tree_move.c), the file that was renamed shows, and what it
@@ -39,14 +39,18 @@ static mrmr_err name_came(struct pool_tree *tree, size_t drive, const char *fold
     return MRMR_OK;
 }
 
+static bool is_known(struct pool_tree *tree, const char *path, const struct tree_version *copy,
+    struct meta_node *ret_node)
+{
+    return !tree_catalog(tree, copy->drive, path, ret_node) && ret_node->mtime == copy->mtime &&
+           (!copy->ino || !ret_node->ino || ret_node->ino == copy->ino);
+}
+
 static struct known known_of(struct pool_tree *tree, const char *folder, const char *name,
     const char *path, const struct tree_version *copy)
 {
     struct known known = {.is = false};
-    if (tree_catalog(tree, copy->drive, path, &known.node))
-        return known;
-    known.is = known.node.mtime == copy->mtime &&
-               (!copy->ino || !known.node.ino || known.node.ino == copy->ino);
+    known.is = is_known(tree, path, copy, &known.node);
     if (known.is && name_came(tree, copy->drive, folder, name, path, &known.came))
         known.came = false;
     return known;
@@ -88,5 +92,16 @@ bool tree_version_newer(struct pool_tree *tree, const char *folder, const char *
     if (a.came != b.came &&
         came_after(tree, a.came ? shows->drive : other->drive, a.came ? &b.node : &a.node))
         return b.came;
-    return b.node.sequence > a.node.sequence;
+    return meta_node_newer(&b.node, &a.node);
+}
+
+bool tree_version_would_hide(struct pool_tree *tree, const char *path,
+    const struct tree_version *moved, const char *to, const struct tree_version *other)
+{
+    struct meta_node node, there;
+    const bool moved_known = is_known(tree, path, moved, &node);
+    const bool other_known = is_known(tree, to, other, &there);
+    if (moved_known)
+        return !other_known || !came_after(tree, moved->drive, &there);
+    return !other_known && other->mtime >= moved->mtime;
 }

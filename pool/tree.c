@@ -399,6 +399,7 @@ static mrmr_err tree_start(struct pool_tree *tree)
     MRMR_TRY(leaf_cache_create(LEAVES_KEPT, LEAF_THREADS, &tree->leaves));
     MRMR_TRY(tree_gone_start(tree));
     MRMR_TRY(tree_moves_finish(tree));
+    MRMR_TRY(tree_overs_finish(tree));
     MRMR_TRY(tree_brings_finish(tree));
     MRMR_TRY(tree_stores_start(tree));
     return tree_watch_start(tree);

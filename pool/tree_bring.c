@@ -229,9 +229,9 @@ static mrmr_err copy_file(struct bringing *b)
 
 /* --- the record --- */
 
-static struct tree_bring_record record_of(const struct bringing *b, bool copy_is_it)
+static struct tree_pair record_of(const struct bringing *b, bool copy_is_it)
 {
-    return (struct tree_bring_record){.from = b->from,
+    return (struct tree_pair){.from = b->from,
         .to = b->to,
         .path = b->path.data,
         .knows = !copy_is_it,
@@ -242,9 +242,9 @@ static struct tree_bring_record record_of(const struct bringing *b, bool copy_is
 /* Each write to a drive that is full would copy the file for nothing, as long as the pool's folder is full, too. */
 static mrmr_err record_try(const struct bringing *b)
 {
-    const struct tree_bring_record record = record_of(b, false);
-    char name[TREE_BRING_NAME];
-    mrmr_err err = tree_bring_record_write(b->tree, &record, TREE_BRING_TRY, name);
+    const struct tree_pair record = record_of(b, false);
+    char name[TREE_PAIR_NAME];
+    mrmr_err err = tree_pair_write(b->tree, &record, TREE_BRING_TRY, name);
     if (!err)
         unlinkat(b->tree->pool->dirfd, name, 0);
     return err;
@@ -404,7 +404,7 @@ static mrmr_err unname(struct bringing *b)
         return MRMR_OK;
     if (!err)
         err = drv_unlink(drv, b->path.data);
-    return err ? err : tree_bring_durable(b->tree, b->to, b->path.data);
+    return err ? err : tree_place_sync_name(b->tree, b->to, b->path.data);
 }
 
 /* The copy goes, whatever name it has by now: one without the file's is cleared away by who opens the tree next.
@@ -433,8 +433,8 @@ static mrmr_err bring_named(struct bringing *b, const char *record, bool *ret_un
         *ret_unclear = !drop(b);
         return err;
     }
-    const struct tree_bring_record it = record_of(b, true);
-    if (*ret_unclear && tree_bring_record_put(b->tree, &it, record))
+    const struct tree_pair it = record_of(b, true);
+    if (*ret_unclear && tree_pair_put(b->tree, &it, record))
         mrmr_log_story(MRMR_LOG_WARN, "the record of a copy that a file was brought to");
     node_brought(b);
     return err;
@@ -443,7 +443,7 @@ static mrmr_err bring_named(struct bringing *b, const char *record, bool *ret_un
 /* The copy takes the place of the file, at one path, which nobody changes meanwhile. */
 static mrmr_err bring_copied(struct bringing *b)
 {
-    char record[TREE_BRING_NAME] = "";
+    char record[TREE_PAIR_NAME] = "";
     bool unclear = false;
     tree_paths_held(b->tree, b->node, b->folder);
     mrmr_err err = path_now(b);
@@ -452,9 +452,9 @@ static mrmr_err bring_copied(struct bringing *b)
     if (!err)
         err = to_said(b, drv_stat(b->tree->drive[b->to].drive->drv, b->temp, &b->copy));
     b->copy.ctime = 0; /* its rename gives it another */
-    const struct tree_bring_record is = record_of(b, false);
+    const struct tree_pair is = record_of(b, false);
     if (!err)
-        err = tree_bring_record_write(b->tree, &is, TREE_BRING_RECORD, record);
+        err = tree_pair_write(b->tree, &is, TREE_BRING_RECORD, record);
     if (!err)
         err = name_it(b);
     if (err)

@@ -1,56 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The record of a file that is brought to another drive, and what is done with one that was left by a cut
+ * What is done with the record of a file that was being brought to another drive (tree_pair.h), left by a cut
  * (tree_bring.c has the crash argument).
  */
-#include "pool/spare.h"
 #include "pool/tree_bring.h"
 #include "pool/tree_change.h"
 
-#include "base/durable.h"
-#include "base/uuid.h"
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { RECORD_MOST = 64 << 10 };
-
-/* "<from> <to>", and " <inode> <inode of the copy> <its size> <its time>" if it knows that; the path; with a NUL behind each. */
-mrmr_err tree_bring_record_put(
-    struct pool_tree *tree, const struct tree_bring_record *record, const char *name)
-{
-    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-    MRMR_TRY(mrmr_bytes_fmt(&text, "%lld %lld", (long long)tree->drive[record->from].drive->meta.id,
-        (long long)tree->drive[record->to].drive->meta.id));
-    if (record->knows)
-        MRMR_TRY(mrmr_bytes_fmt(&text, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64, record->ino,
-            record->copy.ino, record->copy.size, record->copy.mtime));
-    MRMR_TRY(mrmr_bytes_add(&text, "", 1));
-    MRMR_TRY(mrmr_bytes_add(&text, record->path, strlen(record->path) + 1));
-    return pool_spare_record(tree->pool->dirfd, tree->pool->dir, name, &text);
-}
-
-mrmr_err tree_bring_record_write(struct pool_tree *tree, const struct tree_bring_record *record,
-    const char *prefix, char ret_name[TREE_BRING_NAME])
-{
-    uint64_t random;
-    MRMR_TRY(mrmr_random(&random, sizeof random));
-    snprintf(ret_name, TREE_BRING_NAME, "%s%016" PRIx64, prefix, random);
-    return tree_bring_record_put(tree, record, ret_name);
-}
-
-mrmr_err tree_bring_durable(struct pool_tree *tree, size_t drive, const char *path)
-{
-    mrmr_autofree char *folder = strdup(path);
-    if (!folder)
-        return mrmr_nomem();
-    char *slash = strrchr(folder, '/');
-    *(slash ? slash : folder) = '\0';
-    return tree_place_sync(tree, drive, folder);
-}
-
-/* --- after a crash --- */
 
 static mrmr_err clear_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
 {
@@ -74,30 +31,20 @@ static void clear_drive(struct tree_drive *drive)
     }
 }
 
-static bool drive_of(const struct pool_tree *tree, long long id, size_t *ret_drive)
-{
-    for (size_t i = 0; i < tree->ndrives; i++)
-        if (tree->drive[i].drive->meta.id == id) {
-            *ret_drive = i;
-            return true;
-        }
-    return false;
-}
-
 static bool is_file(const struct drv_stat *stat, uint64_t ino)
 {
     return stat->type == DRV_REG && stat->ino == ino;
 }
 
 /* The file was changed where it was, and is there still; nobody has changed the copy. */
-static bool copy_is_old(const struct tree_bring_record *record, const struct drv_stat *file,
-    const struct drv_stat *copy)
+static bool copy_is_old(
+    const struct tree_pair *record, const struct drv_stat *file, const struct drv_stat *copy)
 {
     return record->knows && is_file(file, record->ino) && is_file(copy, record->copy.ino) &&
            copy->size == record->copy.size && copy->mtime == record->copy.mtime;
 }
 
-static mrmr_err finish_copies(struct pool_tree *tree, const struct tree_bring_record *record)
+static mrmr_err finish_copies(struct pool_tree *tree, const struct tree_pair *record)
 {
     struct drv_stat a, b;
     uint64_t epoch;
@@ -112,7 +59,7 @@ static mrmr_err finish_copies(struct pool_tree *tree, const struct tree_bring_re
     if (!equal && !copy_is_old(record, &a, &b))
         return MRMR_OK; /* one of them was changed since: both are somebody's */
     if (equal)
-        MRMR_TRY(tree_bring_durable(tree, record->to, record->path));
+        MRMR_TRY(tree_place_sync_name(tree, record->to, record->path));
     MRMR_TRY(tree_change_begin(tree, &epoch));
     err = tree_keep_taken(
         tree, equal ? record->from : record->to, record->path, equal ? &a : &b, epoch);
@@ -121,7 +68,7 @@ static mrmr_err finish_copies(struct pool_tree *tree, const struct tree_bring_re
 }
 
 /* The drive that it went to is away, and what was asked of it may come late. */
-static mrmr_err finish_late(struct pool_tree *tree, const struct tree_bring_record *record)
+static mrmr_err finish_late(struct pool_tree *tree, const struct tree_pair *record)
 {
     struct drv_stat file;
     mrmr_err err = drv_stat(tree->drive[record->from].drive->drv, record->path, &file);
@@ -133,31 +80,13 @@ static mrmr_err finish_late(struct pool_tree *tree, const struct tree_bring_reco
                : MRMR_OK;
 }
 
-static bool record_parse(struct pool_tree *tree, const struct mrmr_bytes *text,
-    struct tree_bring_record *ret, bool *ret_ours)
-{
-    long long from, to;
-    const char *nul = text->size ? memchr(text->data, '\0', text->size) : NULL;
-    *ret = (struct tree_bring_record){.path = nul ? nul + 1 : NULL, .copy = {.type = DRV_REG}};
-    if (!nul || ret->path == text->data + text->size || text->data[text->size - 1] ||
-        drv_path_check(ret->path))
-        return false;
-    const int n = sscanf(text->data, "%lld %lld %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64,
-        &from, &to, &ret->ino, &ret->copy.ino, &ret->copy.size, &ret->copy.mtime);
-    ret->knows = n == 6;
-    *ret_ours = n >= 2 && drive_of(tree, from, &ret->from) && drive_of(tree, to, &ret->to);
-    return n >= 2;
-}
-
 static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *arg)
 {
     (void)arg;
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-    struct tree_bring_record record;
+    struct tree_pair record;
     bool ours;
-    MRMR_TRY(mrmr_durable_read(tree->pool->dirfd, name, RECORD_MOST, &text));
-    if (!record_parse(tree, &text, &record, &ours))
-        return mrmr_err_path(mrmr_fail(MRMR_FORMAT, "not the record of a copy"), name);
+    MRMR_TRY(tree_pair_read(tree, name, &text, &record, &ours));
     if (!ours || !tree_live(&tree->drive[record.from]))
         return MRMR_OK; /* the next time */
     if (tree_live(&tree->drive[record.to]))

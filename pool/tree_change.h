@@ -222,6 +222,8 @@ mrmr_err tree_place_anew(struct pool_tree *tree, struct tree_node *folder);
 mrmr_err tree_place_away(struct pool_tree *tree, struct tree_node *folder, size_t drive);
 /* What is in the folder is durable, and so are the folders above it, whoever made them. */
 mrmr_err tree_place_sync(struct pool_tree *tree, size_t drive, const char *path);
+/* The same of the folder in which something has, or had, this path. */
+mrmr_err tree_place_sync_name(struct pool_tree *tree, size_t drive, const char *path);
 
 /* --- tree_make.c --- */
 
@@ -347,6 +349,11 @@ mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
 /* Folders that were being renamed on several drives when the tree was last closed: all of their
  * copies go to the new name, of drives that are away when they are back. */
 mrmr_err tree_moves_finish(struct pool_tree *tree);
+
+/* --- tree_move_over.c --- */
+
+/* What was left of files of other drives that were being replaced by a rename when the tree was last closed goes. */
+mrmr_err tree_overs_finish(struct pool_tree *tree);
 
 /* --- tree_write.c --- */
 

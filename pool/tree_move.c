@@ -5,7 +5,8 @@
  * Crash argument. Of a file: one rename on its drive, and what it replaces there has a name where it
  * is kept before that (tree_keep.c). A copy of the replaced name on another drive is removed after
  * it is durable: a cut in between leaves both, and the one that was renamed shows, having its name since
- * the catalog saw the other one have it (tree_newer.c). The same is left where that copy cannot be
+ * the catalog saw the other one have it (tree_newer.c). Where the catalog did not see that, and the copy would hide what was
+ * renamed, it is recorded before that (tree_move_over.c). The same is left where that copy cannot be
  * removed: the rename was made, and has not failed for who asked.
  *
  * Of a folder on several drives: which drives and which names is written down first, durably, in a
@@ -354,6 +355,7 @@ static void leave(struct moving *m)
     m->to_node = m->from_node = NULL;
     mrmr_bytes_free(&m->from_path);
     mrmr_bytes_free(&m->to_path);
+    mrmr_bytes_free(&m->over);
 }
 
 /* The drive of a file has just gone: it is brought to another first. */

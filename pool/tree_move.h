@@ -22,7 +22,8 @@ struct moving {
     bool stale;  /* the drive has something else by the name, or nothing: it was changed there */
     bool folded; /* the drive takes both names for one */
     struct mrmr_bytes from_path, to_path;
-    struct tree_set waits; /* drives that rename it when they are back */
+    struct tree_set waits;  /* drives that rename it when they are back */
+    struct mrmr_bytes over; /* of a file: tree_move_over.c's */
     uint64_t epoch;
 };
 
@@ -48,6 +49,14 @@ void moving_node_removed(struct moving *m, struct tree_node *node);
 
 mrmr_err moving_file(struct moving *m);
 mrmr_err moving_exchange(struct moving *m);
+
+/* --- tree_move_over.c --- */
+
+/* Before a file of drive `shown` is renamed over what another drive has: what would hide it there afterwards, if nobody came
+ * to remove it, is recorded, durably. */
+mrmr_err moving_over_begin(struct moving *m, size_t shown);
+/* After that was removed, as far as it could be; or nothing was renamed. What could not stays recorded. Keeps the story. */
+void moving_over_end(struct moving *m, bool made);
 
 /* --- tree_move_folder.c --- */
 

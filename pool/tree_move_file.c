@@ -171,20 +171,12 @@ static mrmr_err move_hidden(struct moving *m, size_t shown)
     return MRMR_OK;
 }
 
-/* The name is durable on the drive that has it now, before it goes from another. */
-static mrmr_err sync_name(struct moving *m, size_t shown)
-{
-    mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
-    MRMR_TRY(tree_path(m->tree, m->to_folder, &folder));
-    return tree_place_sync(m->tree, shown, folder.data);
-}
-
 /* What had the name on other drives. */
 static mrmr_err remove_replaced(struct moving *m, size_t shown)
 {
     const struct tree_set on = tree_spot(m->tree, m->to_folder).on;
     if (m->replaces && (m->to->several || !tree_set_has(&m->to->on, shown)))
-        MRMR_TRY(sync_name(m, shown));
+        MRMR_TRY(tree_place_sync_name(m->tree, shown, m->to_path.data));
     for (size_t i = 0; m->replaces && i < m->tree->ndrives; i++) {
         bool has = m->to->several || tree_set_has(&m->to->on, i) || !tree_live(&m->tree->drive[i]);
         if (i == shown || !has || !tree_set_has(&on, i))
@@ -200,10 +192,17 @@ static mrmr_err remove_replaced(struct moving *m, size_t shown)
 mrmr_err moving_file(struct moving *m)
 {
     size_t shown = tree_set_first(&m->from->on);
-    MRMR_TRY(mrmr_err_drive(move_copy(m, shown), m->tree->drive[shown].drive->meta.name));
+    mrmr_err err = moving_over_begin(m, shown);
+    if (!err)
+        err = move_copy(m, shown);
+    if (err) {
+        moving_over_end(m, false);
+        return mrmr_err_drive(err, m->tree->drive[shown].drive->meta.name);
+    }
     moving_node_moved(
         m->tree, m->from->number, m->from_folder, m->from_name, m->to_folder, m->to_name);
-    mrmr_err err = remove_replaced(m, shown);
+    err = remove_replaced(m, shown);
+    moving_over_end(m, true);
     if (!err)
         err = move_hidden(m, shown);
     if (!err)

@@ -447,3 +447,10 @@ mrmr_err tree_place_sync(struct pool_tree *tree, size_t drive, const char *path)
         *(slash ? slash : folder) = '\0';
     }
 }
+
+mrmr_err tree_place_sync_name(struct pool_tree *tree, size_t drive, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    mrmr_autofree char *folder = strndup(path, slash ? (size_t)(slash - path) : 0);
+    return folder ? tree_place_sync(tree, drive, folder) : mrmr_nomem();
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A file is renamed over one that another drive has, and that would hide it as long as it is there: the catalog does not know
+ * that one, or not as it is, and it is the newer one by its time.
+ *
+ * Crash argument. (1) A record `over-<16 hex>` (tree_pair.h) in the pool's folder, durable: the drive and the inode of what is
+ * renamed, the other drive and what lies there, and the new path. (2) The rename, on the one drive. (3) That is durable.
+ * (4) What the other drive has is removed, as any other (tree_keep.c), and (5) that is durable. (6) The record goes. A cut
+ * before (2) leaves a record, and another inode, or none, by the new path: nothing was renamed, and the record goes. One
+ * after it leaves the inode by its new path: whoever opens the tree next makes that durable, removes what the other drive
+ * has, if that is what was recorded, and goes on at (5). A power cut may take (2) back until (3), and (4) until (5), and leaves
+ * one of these. A record that comes to life after (6) finds nothing left to do.
+ *
+ * Where the other drive goes away before (4), or may have it still afterwards, it is recorded, after (3), as a copy that came
+ * late (gone_late.c): so it does not show when its drive is back, and goes, if nobody has changed it. If that fails the record
+ * stays. Where the rename itself fails the record goes: should it be made late, on a drive that hangs, whoever asked was
+ * told that both are as they were, and may count on what he would have replaced.
+ */
+#include "pool/tree_load.h"
+#include "pool/tree_look.h"
+#include "pool/tree_move.h"
+#include "pool/tree_pair.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define RECORD_PREFIX "over-"
+
+struct over {
+    struct tree_pair pair; /* without its path */
+    char record[TREE_PAIR_NAME];
+};
+
+/* --- before --- */
+
+static mrmr_err over_drive(
+    struct moving *m, size_t shown, const struct drv_stat *from, size_t drive)
+{
+    struct over over = {.pair = {.from = shown, .to = drive, .knows = true, .ino = from->ino}};
+    struct drv_stat *copy = &over.pair.copy;
+    if (drv_stat(m->tree->drive[drive].drive->drv, m->to_path.data, copy) || copy->type == DRV_DIR)
+        return MRMR_OK; /* there is nothing, or it cannot be replaced; whoever replaces it is told that */
+    const struct tree_version moved = {shown, from->ino, from->mtime};
+    const struct tree_version other = {drive, copy->ino, copy->mtime};
+    if (!tree_version_would_hide(m->tree, m->from_path.data, &moved, m->to_path.data, &other))
+        return MRMR_OK;
+    over.pair.path = m->to_path.data;
+    MRMR_TRY(tree_pair_write(m->tree, &over.pair, RECORD_PREFIX, over.record));
+    over.pair.path = NULL;
+    mrmr_err err = mrmr_bytes_add(&m->over, &over, sizeof over);
+    if (err)
+        unlinkat(m->tree->pool->dirfd, over.record, 0);
+    return err;
+}
+
+mrmr_err moving_over_begin(struct moving *m, size_t shown)
+{
+    const struct tree_set on = tree_spot(m->tree, m->to_folder).on;
+    struct drv *drv = m->tree->drive[shown].drive->drv;
+    struct drv_stat from, there;
+    mrmr_bytes_clear(&m->over);
+    if (!m->replaces || (!m->to->several && tree_set_has(&m->to->on, shown)))
+        return MRMR_OK;
+    if (drv_stat(drv, m->from_path.data, &from))
+        return MRMR_OK; /* whoever renames it is told so */
+    if (!drv_stat(drv, m->to_path.data, &there) && there.ino == from.ino)
+        return MRMR_OK; /* its inode would not tell whether it was renamed */
+    for (size_t i = 0; i < m->tree->ndrives; i++)
+        if (i != shown && tree_set_has(&on, i) && tree_live(&m->tree->drive[i]) &&
+            (m->to->several || tree_set_has(&m->to->on, i)))
+            MRMR_TRY(over_drive(m, shown, &from, i));
+    return MRMR_OK;
+}
+
+/* --- after --- */
+
+static bool is_copy(const struct tree_pair *pair, const struct drv_stat *stat)
+{
+    return stat->type == pair->copy.type && stat->ino == pair->copy.ino &&
+           stat->size == pair->copy.size && stat->mtime == pair->copy.mtime;
+}
+
+static mrmr_err comes_late(struct pool_tree *tree, const struct tree_pair *pair)
+{
+    struct drv_stat copy = pair->copy;
+    copy.ctime = 0; /* a link to where it is kept, which may have been made, gives it another */
+    return tree_gone_late(tree, pair->to, POOL_GONE_LATE_COPY, pair->path, &copy);
+}
+
+/* *ret_there: it lies there still. Else that it went is durable. */
+static mrmr_err copy_went(struct pool_tree *tree, const struct tree_pair *pair, bool *ret_there)
+{
+    struct drv_stat stat;
+    mrmr_err err = drv_stat(tree->drive[pair->to].drive->drv, pair->path, &stat);
+    *ret_there = !err && is_copy(pair, &stat);
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
+        return err;
+    err = *ret_there ? MRMR_OK : tree_place_sync_name(tree, pair->to, pair->path);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err; /* the folder went, too */
+}
+
+static mrmr_err over_done(struct pool_tree *tree, const struct tree_pair *pair, bool *ret_there)
+{
+    struct tree_drive *own = &tree->drive[pair->to];
+    mrmr_err err = tree_live(own) ? copy_went(tree, pair, ret_there) : MRMR_OFFLINE;
+    if (!err || !tree_drive_failed(own, err))
+        return err;
+    *ret_there = false;
+    MRMR_TRY(
+        tree_place_sync_name(tree, pair->from, pair->path)); /* it may be why nothing was removed */
+    return comes_late(tree, pair);
+}
+
+void moving_over_end(struct moving *m, bool made)
+{
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    for (size_t at = 0; at < m->over.size; at += sizeof(struct over)) {
+        struct over over;
+        bool there = false;
+        memcpy(&over, m->over.data + at, sizeof over);
+        over.pair.path = m->to_path.data;
+        mrmr_err err = made ? over_done(m->tree, &over.pair, &there) : MRMR_OK;
+        if (err)
+            mrmr_log_story(MRMR_LOG_WARN, "a file that was replaced may not be gone for good yet");
+        if (!err && !there)
+            unlinkat(m->tree->pool->dirfd, over.record, 0);
+    }
+    mrmr_bytes_clear(&m->over);
+    mrmr_story_restore(&story);
+}
+
+/* --- after a crash --- */
+
+static mrmr_err finish_removal(struct pool_tree *tree, const struct tree_pair *pair)
+{
+    struct drv_stat stat;
+    uint64_t epoch;
+    mrmr_err err = drv_stat(tree->drive[pair->to].drive->drv, pair->path, &stat);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        return MRMR_OK;
+    MRMR_TRY(err);
+    if (!is_copy(pair, &stat))
+        return MRMR_OK; /* it was changed since: both are somebody's */
+    MRMR_TRY(tree_change_begin(tree, &epoch));
+    err = tree_keep_taken(tree, pair->to, pair->path, &stat, epoch);
+    tree_change_end(tree);
+    return err;
+}
+
+static mrmr_err finish_pair(struct pool_tree *tree, const struct tree_pair *pair)
+{
+    struct drv_stat moved;
+    bool there = false;
+    mrmr_err err = drv_stat(tree->drive[pair->from].drive->drv, pair->path, &moved);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        return MRMR_OK;
+    MRMR_TRY(err);
+    if (moved.type == DRV_DIR || moved.ino != pair->ino)
+        return MRMR_OK; /* it was not renamed */
+    MRMR_TRY(tree_place_sync_name(tree, pair->from, pair->path));
+    if (!tree_live(&tree->drive[pair->to]))
+        return comes_late(tree, pair);
+    MRMR_TRY(finish_removal(tree, pair));
+    return copy_went(tree, pair, &there);
+}
+
+static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *arg)
+{
+    (void)arg;
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    struct tree_pair pair;
+    bool ours;
+    MRMR_TRY(tree_pair_read(tree, name, &text, &pair, &ours));
+    if (!ours || !pair.knows || !tree_live(&tree->drive[pair.from]))
+        return MRMR_OK; /* the next time */
+    MRMR_TRY(finish_pair(tree, &pair));
+    unlinkat(tree->pool->dirfd, name, 0);
+    return MRMR_OK;
+}
+
+mrmr_err tree_overs_finish(struct pool_tree *tree)
+{
+    return pool_tree_writable(tree) ? tree_records_each(tree, RECORD_PREFIX, record_take_up, NULL)
+                                    : MRMR_OK;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "pool/tree_pair.h"
+#include "pool/spare.h"
+#include "pool/tree_change.h"
+
+#include "base/durable.h"
+#include "base/uuid.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { RECORD_MOST = 64 << 10 };
+
+/* "<from> <to>", and " <inode> <inode of the copy> <its size> <its time> <its type>" if it knows that; the path; with a
+ * NUL behind each. */
+mrmr_err tree_pair_put(struct pool_tree *tree, const struct tree_pair *pair, const char *name)
+{
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    MRMR_TRY(mrmr_bytes_fmt(&text, "%lld %lld", (long long)tree->drive[pair->from].drive->meta.id,
+        (long long)tree->drive[pair->to].drive->meta.id));
+    if (pair->knows)
+        MRMR_TRY(mrmr_bytes_fmt(&text, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %d",
+            pair->ino, pair->copy.ino, pair->copy.size, pair->copy.mtime, (int)pair->copy.type));
+    MRMR_TRY(mrmr_bytes_add(&text, "", 1));
+    MRMR_TRY(mrmr_bytes_add(&text, pair->path, strlen(pair->path) + 1));
+    return pool_spare_record(tree->pool->dirfd, tree->pool->dir, name, &text);
+}
+
+mrmr_err tree_pair_write(struct pool_tree *tree, const struct tree_pair *pair, const char *prefix,
+    char ret_name[TREE_PAIR_NAME])
+{
+    uint64_t random;
+    MRMR_TRY(mrmr_random(&random, sizeof random));
+    snprintf(ret_name, TREE_PAIR_NAME, "%s%016" PRIx64, prefix, random);
+    return tree_pair_put(tree, pair, ret_name);
+}
+
+static bool drive_of(const struct pool_tree *tree, long long id, size_t *ret_drive)
+{
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree->drive[i].drive->meta.id == id) {
+            *ret_drive = i;
+            return true;
+        }
+    return false;
+}
+
+static bool parse(const struct pool_tree *tree, const struct mrmr_bytes *text,
+    struct tree_pair *ret_pair, bool *ret_ours)
+{
+    long long from, to;
+    int type = DRV_REG;
+    const char *nul = text->size ? memchr(text->data, '\0', text->size) : NULL;
+    *ret_pair = (struct tree_pair){.path = nul ? nul + 1 : NULL};
+    if (!nul || ret_pair->path == text->data + text->size || text->data[text->size - 1] ||
+        drv_path_check(ret_pair->path))
+        return false;
+    struct drv_stat *copy = &ret_pair->copy;
+    const int n = sscanf(text->data, "%lld %lld %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64 " %d",
+        &from, &to, &ret_pair->ino, &copy->ino, &copy->size, &copy->mtime, &type);
+    copy->type = (enum drv_type)type;
+    ret_pair->knows = n >= 6;
+    *ret_ours =
+        n >= 2 && drive_of(tree, from, &ret_pair->from) && drive_of(tree, to, &ret_pair->to);
+    return n >= 2;
+}
+
+mrmr_err tree_pair_read(struct pool_tree *tree, const char *name, struct mrmr_bytes *text,
+    struct tree_pair *ret_pair, bool *ret_ours)
+{
+    MRMR_TRY(mrmr_durable_read(tree->pool->dirfd, name, RECORD_MOST, text));
+    return parse(tree, text, ret_pair, ret_ours)
+               ? MRMR_OK
+               : mrmr_err_path(mrmr_fail(MRMR_FORMAT, "not the record of two copies"), name);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Records of two drives that both have a path for a moment, where one of the two is to go: a file that is brought from
+ * one to the other (tree_bring.c), and one that is renamed over another drive's (tree_move_over.c). A file
+ * `<prefix><16 hex>` of the pool's folder for each. Who writes them says in what order, and why.
+ *
+ * Threads: any. Errors: those of the pool's folder; MRMR_FORMAT: it is none.
+ */
+#ifndef MRMR_POOL_TREE_PAIR_H
+#define MRMR_POOL_TREE_PAIR_H
+
+#include "drivers/driver.h"
+#include "pool/tree.h"
+
+enum { TREE_PAIR_NAME = 24 };
+
+struct tree_pair {
+    size_t from, to;      /* drives of the tree */
+    const char *path;     /* of the file on both; of whoever made it */
+    bool knows;           /* what follows; else the copy may be the file by now */
+    uint64_t ino;         /* of the file, on `from` */
+    struct drv_stat copy; /* on `to`: type, inode, size and time */
+};
+
+/* Durable on return. */
+mrmr_err tree_pair_write(struct pool_tree *tree, const struct tree_pair *pair, const char *prefix,
+    char ret_name[TREE_PAIR_NAME]);
+/* In the place of the one of this name. */
+mrmr_err tree_pair_put(struct pool_tree *tree, const struct tree_pair *pair, const char *name);
+/* Its path is of the text. *ret_ours: both drives are the tree's; else it says nothing of them. */
+mrmr_err tree_pair_read(struct pool_tree *tree, const char *name, struct mrmr_bytes *text,
+    struct tree_pair *ret_pair, bool *ret_ours);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A file is renamed over one of another drive, of which no sync knows, and which is the newer one by its time: it is the one or the
+ * other afterwards, and the one that was renamed once that was said. And which of two copies shows that no sync saw apart.
+ */
+#include "tests/unit/pool_tree_world.h"
+
+#include <stdio.h>
+
+enum { OLD_SIZE = 3000, NEW_SIZE = 2000 };
+
+static mrmr_err rename_over(struct world *w)
+{
+    MRMR_TRY(pool_tree_rename(w->tree, NULL, POOL_ROOT, "far", POOL_ROOT, "near", 0));
+    return sync_folder(w, POOL_ROOT);
+}
+
+static void goes_back_in_time(struct rig *rig, unsigned drive, const char *path)
+{
+    struct drv_stat stat;
+    rig_ok(drv_stat(rig->drive[drive].raw, path, &stat));
+    stat.mtime -= 3600 * MRMR_NS_PER_S;
+    rig_ok(drv_set_attr(rig->drive[drive].raw, path, DRV_ATTR_MTIME, &stat));
+}
+
+/* known: a sync saw what is renamed. */
+static void begin_two(struct world *w, enum rig_kind kind, bool known)
+{
+    begin(w, kind, 231);
+    rig_put(w->rig, 1, "far", NEW_SIZE)->there = false;
+    if (known) {
+        close_tree(w);
+        rig_protect_all(w->rig);
+        open_tree(w);
+    }
+    rig_put(w->rig, 0, "near", OLD_SIZE)->there = false;
+    if (!known)
+        goes_back_in_time(w->rig, 1, "far");
+}
+
+static void is_renamed(struct world *w)
+{
+    assert_int_equal(look(w, POOL_ROOT, "near").size, NEW_SIZE);
+    assert_int_equal(mrmr_class_of(try_look(w, POOL_ROOT, "far")), MRMR_CLASS_ABSENT);
+    assert_false(rig_holds(w->rig, 0, "near"));
+}
+
+static void is_one_or_the_other(struct world *w, bool renamed)
+{
+    if (renamed || look(w, POOL_ROOT, "near").size == NEW_SIZE) {
+        is_renamed(w);
+        return;
+    }
+    assert_int_equal(look(w, POOL_ROOT, "near").size, OLD_SIZE);
+    assert_int_equal(look(w, POOL_ROOT, "far").size, NEW_SIZE);
+}
+
+static void tap_cut(struct rig *rig, struct rig_drive *drive)
+{
+    const struct drv_fault_rule rule = {.err = MRMR_OFFLINE};
+    (void)drive;
+    for (unsigned d = 0; d < rig->n; d++)
+        drv_fault_add(rig->drive[d].fault, &rule, NULL);
+}
+
+struct way {
+    bool known, late, power;
+};
+
+/* It ends at call n, and with it the power or the process alone; true: it was through before. */
+static bool ends_at(const struct way *way, uint64_t n, uint64_t seed)
+{
+    struct world w;
+    begin_two(&w, RIG_MEM_CUT, way->known);
+    rig_sync_drives(w.rig);
+    rig_tap(w.rig, RIG_CUTS, n, way->late, tap_cut);
+    const bool through = rename_over(&w) == MRMR_OK && w.rig->tap_left;
+    close_tree(&w);
+    rig_close(w.rig);
+    rig_clear_faults(w.rig);
+    if (way->power)
+        rig_power_cut(w.rig, seed);
+    rig_open(w.rig);
+    for (unsigned i = 0; i < 2; i++) { /* whoever opens it once more finds the same */
+        open_tree(&w);
+        is_one_or_the_other(&w, through);
+        close_tree(&w);
+    }
+    rig_sync(w.rig);
+    open_tree(&w);
+    is_one_or_the_other(&w, through);
+    close_tree(&w);
+    rig_destroy(w.rig);
+    return through;
+}
+
+static void test_ends_in_the_middle(void **state)
+{
+    (void)state;
+    uint64_t seed = rig_seed("tree_over"), cuts = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        const struct way way = {i & 1, i & 2, i & 4};
+        uint64_t n = 0;
+        while (!ends_at(&way, n, rig_hash(seed + cuts++)))
+            assert_true(n++ < 1000);
+        print_message("%s, %s the call, %s: %llu calls\n", way.known ? "known" : "unknown",
+            way.late ? "after" : "before", way.power ? "power" : "process", (unsigned long long)n);
+    }
+    printf("%llu cuts\n", (unsigned long long)cuts);
+}
+
+/* --- the other drive goes --- */
+
+static void tap_away(struct rig *rig, struct rig_drive *drive)
+{
+    assert_ptr_equal(drive, &rig->drive[0]);
+    rig_take_away(rig, 0);
+}
+
+/* As it is asked to let go of what it has: before that, or when it has. */
+static void goes_and_returns(bool late)
+{
+    struct world w;
+    begin_two(&w, RIG_MEM, false);
+    rig_tap(w.rig, DRV_FAULT_UNLINK, 0, late, tap_away);
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "far", POOL_ROOT, "near", 0));
+    assert_false(rig_present(w.rig, 0));
+    assert_int_equal(look(&w, POOL_ROOT, "near").size, NEW_SIZE);
+    close_tree(&w);
+    rig_bring_back(w.rig, 0);
+    rig_clear_faults(w.rig);
+    rig_reopen(w.rig);
+    open_tree(&w);
+    is_renamed(&w);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+static void test_the_other_drive_goes(void **state)
+{
+    (void)state;
+    goes_and_returns(false);
+    goes_and_returns(true);
+}
+
+/* --- what the next mount leaves --- */
+
+static void dies_once_renamed(struct world *w)
+{
+    rig_tap(w->rig, DRV_FAULT_RENAME, 0, true, tap_cut);
+    rename_over(w);
+    close_tree(w);
+    rig_close(w->rig);
+    rig_clear_faults(w->rig);
+    assert_true(rig_holds(w->rig, 0, "near"));
+    assert_true(rig_holds(w->rig, 1, "near"));
+}
+
+/* Somebody writes to the one that was to go before the pool is mounted again: nobody takes it from him. */
+static void test_what_was_changed_since_stays(void **state)
+{
+    struct drv_file *file;
+    struct world w;
+    (void)state;
+    begin_two(&w, RIG_MEM, false);
+    dies_once_renamed(&w);
+    rig_ok(drv_file_open(w.rig->drive[0].raw, "near", DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_truncate(file, OLD_SIZE + 10));
+    drv_file_close(file);
+    rig_open(w.rig);
+    open_tree(&w);
+    assert_true(rig_holds(w.rig, 0, "near"));
+    assert_true(rig_holds(w.rig, 1, "near"));
+    assert_int_equal(look(&w, POOL_ROOT, "near").size, OLD_SIZE + 10);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* The drive of what goes is away when the pool is mounted again, and comes back later. */
+static void test_its_drive_is_away_then(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_two(&w, RIG_MEM, false);
+    dies_once_renamed(&w);
+    rig_take_away(w.rig, 0);
+    rig_open(w.rig);
+    open_tree(&w);
+    assert_int_equal(look(&w, POOL_ROOT, "near").size, NEW_SIZE);
+    close_tree(&w);
+    rig_close(w.rig);
+    rig_bring_back(w.rig, 0);
+    rig_open(w.rig);
+    open_tree(&w);
+    is_renamed(&w);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* --- copies that one sync found --- */
+
+static void shows_the_later(unsigned later)
+{
+    struct world w;
+    begin(&w, RIG_MEM, 232 + later);
+    for (unsigned d = 0; d < 2; d++)
+        rig_put(w.rig, d, d == later ? "twice" : "beside/twice", d == later ? 500 : 400)->there =
+            false;
+    rig_ok(drv_rename(w.rig->drive[!later].raw, "beside/twice", "twice", DRV_RENAME_NOREPLACE));
+    goes_back_in_time(w.rig, !later, "twice");
+    assert_int_equal(look(&w, POOL_ROOT, "twice").size, 500);
+    for (unsigned i = 0; i < 2; i++) {
+        close_tree(&w);
+        rig_sync(w.rig);
+        open_tree(&w);
+        assert_int_equal(look(&w, POOL_ROOT, "twice").size, 500);
+    }
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+static void test_a_sync_changes_nothing_in_what_shows(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 6; i++)
+        shows_the_later(i % 2);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ends_in_the_middle),
+        cmocka_unit_test(test_the_other_drive_goes),
+        cmocka_unit_test(test_what_was_changed_since_stays),
+        cmocka_unit_test(test_its_drive_is_away_then),
+        cmocka_unit_test(test_a_sync_changes_nothing_in_what_shows),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_tree_over", tests, NULL, NULL);
+}

@@ -78,6 +78,7 @@ static void at_each(const struct mrmr_mount *mount, void *arg)
         return;
     const char *id = strstr(mount->options, user);
     snprintf(at->found.type, sizeof at->found.type, "%s", mount->type);
+    snprintf(at->found.source, sizeof at->found.source, "%s", mount->source);
     at->found.user = id ? strtoul(id + strlen(user), NULL, 10) : 0;
 }
 

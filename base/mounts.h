@@ -22,6 +22,7 @@ mrmr_err mrmr_mounts_each(mrmr_mount_fn fn, void *arg);
 struct mrmr_mounted {
     char type[64];      /* "": nothing is mounted exactly there */
     unsigned long user; /* of a FUSE file system: who mounted it */
+    char source[4096];  /* of a pool: its folder */
 };
 /* What is on top at this point, which is canonical. */
 mrmr_err mrmr_mounts_at(const char *point, struct mrmr_mounted *ret_mounted);

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/durable.h"
 #include "pool/direct_format.h"
+#include "pool/mounted.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -247,20 +248,6 @@ void pool_direct_leave(struct pool_direct *direct, unsigned place)
 
 /* --- the owner --- */
 
-/* Whoever has its lock now holds what is recorded as held. */
-static mrmr_err is_mounted(const struct pool *pool, bool *ret_mounted)
-{
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    mrmr_autoclose int fd = openat(pool->dirfd, POOL_MOUNTED_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    *ret_mounted = false;
-    if (fd < 0)
-        return errno == ENOENT ? MRMR_OK : mrmr_fail_errno(errno, "open", POOL_MOUNTED_NAME);
-    if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
-        return mrmr_fail_errno(errno, "look at the lock of", POOL_MOUNTED_NAME);
-    *ret_mounted = lock.l_type != F_UNLCK;
-    return MRMR_OK;
-}
-
 /* MRMR_OK: nobody writes this file, and whoever maps it can only read. */
 static mrmr_err look_who_writes(struct pool *pool, const struct meta_node *node)
 {
@@ -374,7 +361,7 @@ mrmr_err pool_direct_settle(struct pool *pool, pool_direct_fn fn, void *arg)
     /* In this order: what was held when it was read, and nobody holds then, is left behind. */
     mrmr_err err = records_read(pool->dirfd, &records);
     if (!err && records.n)
-        err = is_mounted(pool, &settling.mounted);
+        err = pool_mounted_is(pool->dirfd, &settling.mounted);
     for (size_t i = 0; !err && i < records.n; i++) {
         const struct direct_record record = record_at(&records, i);
         bool is_free = false;

@@ -38,12 +38,11 @@
 #include "pool/engine.h"
 
 enum { POOL_DIRECT_MOST = 4096 };
-#define POOL_MOUNTED_NAME "mounted" /* its lock: the one mount that changes this pool */
 
 /* --- the mount --- */
 
 struct pool_direct;
-/* By whoever has the lock `mounted`. dirfd: the pool's folder; it must stay open. What is recorded there was left behind. */
+/* By whoever has the lock (mounted.h). dirfd: the pool's folder; it must stay open. What is recorded there was left behind. */
 mrmr_err pool_direct_open(int dirfd, struct pool_direct **ret_direct);
 void pool_direct_close(struct pool_direct *direct); /* NULL-safe; what is recorded is left behind */
 /* Among the writers. MRMR_SPACE: too many are in use. */

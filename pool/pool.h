@@ -45,6 +45,9 @@ mrmr_err pool_open(
 /* Detaches the drives that were attached. NULL-safe. */
 void pool_close(struct pool *pool);
 const char *pool_home(const struct pool *pool); /* as it was given to pool_open */
+/* Until what served a mount of the pool, which was unmounted, has ended, and with it let go of the drives, or so long has
+ * passed (ns). */
+mrmr_err pool_mount_ended(const char *dir, int64_t timeout, bool *ret_ended);
 
 /* --- Jobs --- */
 
@@ -344,7 +347,7 @@ mrmr_err pool_tree_readlink(struct pool_tree *tree, uint64_t node, struct mrmr_b
 /* Attributes of the file, without user.mrmr.*: those are asked for by name. */
 typedef mrmr_err (*pool_xattr_fn)(const char *name, const void *value, size_t size, void *arg);
 mrmr_err pool_tree_xattrs(struct pool_tree *tree, uint64_t node, pool_xattr_fn fn, void *arg);
-/* Appends. MRMR_ABSENT. user.mrmr.drive, .protection, .exposed and .version are the pool's word. */
+/* Appends. MRMR_NO_ATTR; MRMR_ABSENT: the file itself is not there. user.mrmr.drive, .protection, .exposed and .version are the pool's word. */
 mrmr_err pool_tree_xattr(
     struct pool_tree *tree, uint64_t node, const char *name, struct mrmr_bytes *value);
 

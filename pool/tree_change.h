@@ -19,12 +19,6 @@
 struct tree_known_ticket; /* tree_known.h */
 struct tree_original;     /* tree_file.h */
 
-/* --- tree_mounted.c: one tree at a time changes a pool --- */
-
-/* *ret_fd has the lock until it is closed. MRMR_BUSY: another has it, and where it is mounted is told. */
-mrmr_err tree_mounted_lock(const struct pool *pool, int *ret_fd);
-void tree_mounted_tell(int fd, const char *mountpoint);
-
 /* --- tree_keeper.c, tree_counted.c, tree_keep.c, tree_keep_names.c: before originals change (I3) --- */
 
 mrmr_err tree_keep_start(struct pool_tree *tree);

@@ -2,6 +2,7 @@
  *
  * One tree at a time changes a pool: it holds the lock of that, and is among the writers for each change.
  */
+#include "pool/mounted.h"
 #include "pool/tree_keep.h"
 
 #include "pool/writers.h"
@@ -42,7 +43,7 @@ void tree_keep_stop(struct pool_tree *tree)
 void pool_tree_shown_at(struct pool_tree *tree, const char *mountpoint)
 {
     if (tree->keeper)
-        tree_mounted_tell(tree->keeper->mounted, mountpoint);
+        pool_mounted_tell(tree->keeper->mounted, mountpoint);
 }
 
 mrmr_err tree_keep_start(struct pool_tree *tree)
@@ -58,7 +59,7 @@ mrmr_err tree_keep_start(struct pool_tree *tree)
     if (!err) {
         pool_writers_stay(keeper->writers, stay_in);
         /* What one knows of files that are removed and open, and what it has begun, another does not. */
-        err = tree_mounted_lock(tree->pool, &keeper->mounted);
+        err = pool_mounted_lock(tree->pool->dirfd, tree->pool->dir, &keeper->mounted);
     }
     if (mrmr_class_of(err) != MRMR_CLASS_DENIED)
         return err;

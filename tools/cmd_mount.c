@@ -6,6 +6,8 @@
 #include "tools/cmd.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mounts.h"
 #include <errno.h>
 #include <limits.h>
@@ -80,24 +82,24 @@ const struct cmd cmd_mount = {
 /* --- umount --- */
 
 /* What another program mounted is not ours to take down. */
-static mrmr_err umount_check(const char *path)
+static mrmr_err umount_check(const char *path, struct mrmr_mounted *ret_mounted)
 {
-    struct mrmr_mounted mounted;
-    MRMR_TRY(mrmr_mounts_at(path, &mounted));
-    if (!*mounted.type)
+    MRMR_TRY(mrmr_mounts_at(path, ret_mounted));
+    if (!*ret_mounted->type)
         return mrmr_err_hint(
             mrmr_err_path(mrmr_fail(MRMR_INVALID, "nothing is mounted there"), path),
             "what is mounted: findmnt -t " MRMR_MOUNTS_POOL);
-    if (strcmp(mounted.type, MRMR_MOUNTS_POOL) != 0)
+    if (strcmp(ret_mounted->type, MRMR_MOUNTS_POOL) != 0)
         return mrmr_mounts_hint(
             mrmr_err_path(
                 mrmr_fail(MRMR_INVALID, "a file system of type %s is mounted there, and no pool",
-                    mounted.type),
+                    ret_mounted->type),
                 path),
             "if it is not needed: umount", path);
-    if (geteuid() != 0 && mounted.user != getuid())
+    if (geteuid() != 0 && ret_mounted->user != getuid())
         return mrmr_err_hint(
-            mrmr_err_path(mrmr_fail(MRMR_DENIED, "the user %lu mounted it", mounted.user), path),
+            mrmr_err_path(
+                mrmr_fail(MRMR_DENIED, "the user %lu mounted it", ret_mounted->user), path),
             "he can unmount it, and root");
     return MRMR_OK;
 }
@@ -132,12 +134,8 @@ static mrmr_err umount_by_helper(const char *path, bool lazy)
     return umount_busy(mrmr_err_path(mrmr_fail(MRMR_BUSY, "it was not unmounted"), path));
 }
 
-static mrmr_err umount_run(struct cmd_call *call)
+static mrmr_err umount_now(const char *path, bool lazy)
 {
-    mrmr_autofree char *path = NULL;
-    bool lazy = cmd_flag(call, "lazy");
-    MRMR_TRY(mrmr_mounts_path(call->arg[0], "umount", &path));
-    MRMR_TRY(umount_check(path));
     if (geteuid() != 0)
         return umount_by_helper(path, lazy);
     if (umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
@@ -147,11 +145,38 @@ static mrmr_err umount_run(struct cmd_call *call)
     return why == EBUSY ? umount_busy(err) : err;
 }
 
+/* So that the drives can be unmounted, or the pool mounted anew, right after it. */
+static void umount_ended(const char *pool)
+{
+    static const int64_t waits = 10 * MRMR_NS_PER_S;
+    bool ended;
+    if (pool_mount_ended(pool, waits, &ended))
+        mrmr_log_story(MRMR_LOG_INFO, "whether the mount's process has ended");
+    else if (!ended)
+        mrmr_log(MRMR_LOG_WARN, "it is unmounted, but the process that served it has not ended "
+                                "yet, and may use the drives still");
+}
+
+static mrmr_err umount_run(struct cmd_call *call)
+{
+    mrmr_autofree char *path = NULL;
+    struct mrmr_mounted mounted;
+    bool lazy = cmd_flag(call, "lazy");
+    MRMR_TRY(mrmr_mounts_path(call->arg[0], "umount", &path));
+    MRMR_TRY(umount_check(path, &mounted));
+    MRMR_TRY(umount_now(path, lazy));
+    if (!lazy)
+        umount_ended(mounted.source);
+    return MRMR_OK;
+}
+
 const struct cmd cmd_umount = {
     .name = "umount",
     .args = "DIR",
     .summary = "take a mounted pool down",
-    .text = "Unmounts what mrmr mount mounted, and nothing else; the drives stay as they are.",
+    .text = "Unmounts what mrmr mount mounted, and nothing else; the drives stay as they are. It "
+            "returns once the process that "
+            "served the mount has let go of them; with --lazy at once.",
     .least = 1,
     .most = 1,
     .options = {{"lazy", 'z', NULL,

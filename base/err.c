@@ -17,6 +17,7 @@ static const struct {
     {MRMR_ABSENT, "not there"},
     {MRMR_NO_DRIVE, "no such drive"},
     {MRMR_NO_STRIPE, "no such stripe"},
+    {MRMR_NO_ATTR, "no such attribute"},
     {MRMR_UNAVAILABLE, "not available"},
     {MRMR_IO, "input/output error"},
     {MRMR_OFFLINE, "drive is offline"},
@@ -73,7 +74,8 @@ static const struct {
     {EILSEQ, MRMR_IO},
     {EBADMSG, MRMR_IO},
     {EUCLEAN, MRMR_IO},
-    {ENODATA, MRMR_ABSENT},
+    {ENODATA, MRMR_IO},      /* what Linux calls a medium that cannot be read; */
+    {ENODATA, MRMR_NO_ATTR}, /* who removes an attribute knows better */
     {ETIMEDOUT, MRMR_TIMEOUT},
     {ENOSPC, MRMR_SPACE},
     {EDQUOT, MRMR_SPACE},

@@ -45,6 +45,7 @@ typedef enum mrmr_err {
     MRMR_ABSENT = MRMR_CLASS_ABSENT << 8,
     MRMR_NO_DRIVE,  /* the drive is not known, or its root is not there */
     MRMR_NO_STRIPE, /* the catalog knows no such stripe (any more) */
+    MRMR_NO_ATTR,   /* the file is there, and has no such extended attribute */
 
     MRMR_UNAVAILABLE = MRMR_CLASS_UNAVAILABLE << 8,
     MRMR_IO,      /* EIO and its kin: the medium failed */

@@ -326,7 +326,7 @@ struct drv_ops {
     /* (o) drv_set_attr_of (below) in one go. */
     mrmr_err (*set_attr_of)(struct drv *drv, const char *path, const struct drv_stat *of,
         unsigned what, const struct drv_stat *attr, struct drv_stat *ret_stat);
-    /* (o) size 0 with value NULL removes the attribute: MRMR_ABSENT if it is not there. */
+    /* (o) size 0 with value NULL removes the attribute: MRMR_NO_ATTR if it is not there. */
     mrmr_err (*xattr_set)(
         struct drv *drv, const char *path, const char *name, const void *value, size_t size);
     /* (o) `to`, which must not exist, becomes a reflink copy of the bytes of `from`, with its mode;

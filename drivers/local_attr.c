@@ -262,5 +262,7 @@ mrmr_err local_xattr_set(
     MRMR_TRY(local_open(local, "set attribute", path, O_PATH, &fd));
     const struct local_fd_name thing = local_fd_name(fd);
     int rc = value ? setxattr(thing.text, name, value, size, 0) : removexattr(thing.text, name);
+    if (rc < 0 && !value && errno == ENODATA)
+        return mrmr_err_path(mrmr_fail(MRMR_NO_ATTR, NULL), path);
     return rc < 0 ? local_fail(local, errno, "set attribute", path) : MRMR_OK;
 }

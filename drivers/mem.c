@@ -421,7 +421,7 @@ static mrmr_err mem_xattr_set(
     while (at < state->xattr_count && strcmp(state->xattrs[at].name, name) != 0)
         at++;
     if (!value && at == state->xattr_count)
-        return mem_fail(MRMR_ABSENT, "remove attribute", path);
+        return mem_fail(MRMR_NO_ATTR, "remove attribute", path);
     if (value)
         MRMR_TRY(xattr_put(state, at, name, value, size));
     else

@@ -292,10 +292,8 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_
         return;
     }
     mrmr_err err = pool_tree_xattr(mfs_tree(req), node, name, &value);
-    if (err == MRMR_ABSENT)
-        fuse_reply_err(req, ENODATA);
-    else if (err)
-        mfs_reply_failed(req, mfs_of(req, err, "read attributes", node, NULL));
+    if (err)
+        mfs_reply_stale(req, mfs_of(req, err, "read attributes", node, NULL));
     else
         reply_value(req, &value, size);
 }
@@ -312,7 +310,7 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t node, size_t size)
     mrmr_autobytes struct mrmr_bytes names = MRMR_BYTES_INIT;
     mrmr_err err = pool_tree_xattrs(mfs_tree(req), node, add_name, &names);
     if (err)
-        return mfs_reply_failed(req, mfs_of(req, err, "read attributes", node, NULL));
+        return mfs_reply_stale(req, mfs_of(req, err, "read attributes", node, NULL));
     reply_value(req, &names, size);
 }
 

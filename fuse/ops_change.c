@@ -285,10 +285,10 @@ static mrmr_err xattr_set(fuse_req_t req, fuse_ino_t node, const char *name, con
 
 static void xattr_reply(fuse_req_t req, fuse_ino_t node, mrmr_err err)
 {
-    if (err == MRMR_ABSENT)
-        fuse_reply_err(req, ENODATA);
+    if (err)
+        mfs_reply_stale(req, mfs_of(req, err, "set attributes", node, NULL));
     else
-        mfs_reply_done(req, mfs_of(req, err, "set attributes", node, NULL));
+        fuse_reply_err(req, 0);
 }
 
 void mfs_setxattr(

@@ -116,7 +116,7 @@ void mfs_reply_failed(fuse_req_t req, mrmr_err err)
 
 void mfs_reply_stale(fuse_req_t req, mrmr_err err)
 {
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT && err != MRMR_NO_ATTR)
         fuse_reply_err(req, ESTALE);
     else
         mfs_reply_failed(req, err);

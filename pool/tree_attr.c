@@ -93,8 +93,10 @@ static mrmr_err xattrs_path(const char *path, void *arg)
 static mrmr_err xattrs_open(struct tree_node *node, const struct listing *listing)
 {
     struct tree_original *original = tree_original_of_node(listing->tree, node, false);
-    if (!original)
-        return mrmr_fail(MRMR_ABSENT, NULL);
+    if (!original) {
+        mrmr_locked(&listing->tree->lock);
+        return node->gone ? MRMR_OK : mrmr_fail(MRMR_ABSENT, NULL);
+    }
     mrmr_err err =
         drv_file_xattr_list(tree_original_file(original), xattr_entry, (void *)(uintptr_t)listing);
     tree_original_put(original);
@@ -187,7 +189,7 @@ static mrmr_err own_get(const struct own *own)
     for (size_t i = 0; i < sizeof of_files / sizeof *of_files; i++)
         if (own->spot.kind == POOL_REG && strcmp(own->name, of_files[i]) == 0)
             return tree_by_path(own->tree, own->node, own_path, (void *)(uintptr_t)own);
-    return mrmr_fail(MRMR_ABSENT, NULL);
+    return mrmr_fail(MRMR_NO_ATTR, NULL);
 }
 
 /* --- one of them --- */
@@ -261,13 +263,13 @@ static mrmr_err one_of_the_file(
     bool capability = strcmp(name, "security.capability") == 0;
     int64_t since = mrmr_clock_monotonic();
     if (capability && known_uncapped(tree, number))
-        return mrmr_fail(MRMR_ABSENT, NULL);
+        return mrmr_fail(MRMR_NO_ATTR, NULL);
     MRMR_TRY(pool_tree_xattrs(tree, number, wanted_entry, &wanted));
     if (wanted.found)
         return MRMR_OK;
     if (capability)
         now_uncapped(tree, number, since);
-    return mrmr_fail(MRMR_ABSENT, NULL);
+    return mrmr_fail(MRMR_NO_ATTR, NULL);
 }
 
 mrmr_err pool_tree_xattr(

@@ -465,7 +465,7 @@ static mrmr_err xattr_now(struct drv *drv, const char *path, void *arg)
     if (xattr->missing)
         return MRMR_OK;
     mrmr_err err = drv_xattr_set(drv, path, xattr->name, xattr->value, xattr->size);
-    xattr->missing = !xattr->value && err == MRMR_ABSENT;
+    xattr->missing = !xattr->value && err == MRMR_NO_ATTR;
     return xattr->missing ? MRMR_OK : err;
 }
 
@@ -539,5 +539,5 @@ mrmr_err pool_tree_set_xattr(struct pool_tree *tree, const struct pool_caller *c
         tree_own_node(tree, setting.node);
     }
     tree_put(tree, setting.node);
-    return !err && xattr.missing ? mrmr_fail(MRMR_ABSENT, NULL) : err;
+    return !err && xattr.missing ? mrmr_fail(MRMR_NO_ATTR, NULL) : err;
 }

@@ -14,6 +14,7 @@ static const struct {
     {MRMR_ABSENT, MRMR_CLASS_ABSENT},
     {MRMR_NO_DRIVE, MRMR_CLASS_ABSENT},
     {MRMR_NO_STRIPE, MRMR_CLASS_ABSENT},
+    {MRMR_NO_ATTR, MRMR_CLASS_ABSENT},
     {MRMR_UNAVAILABLE, MRMR_CLASS_UNAVAILABLE},
     {MRMR_IO, MRMR_CLASS_UNAVAILABLE},
     {MRMR_OFFLINE, MRMR_CLASS_UNAVAILABLE},
@@ -73,10 +74,11 @@ static void absent_unavailable_and_corrupt_stay_apart(void **state)
         {ENOENT, MRMR_CLASS_ABSENT}, {EIO, MRMR_CLASS_UNAVAILABLE},
         {ENODEV, MRMR_CLASS_UNAVAILABLE}, {ESTALE, MRMR_CLASS_UNAVAILABLE},
         {ETIMEDOUT, MRMR_CLASS_UNAVAILABLE}, {ENOTCONN, MRMR_CLASS_UNAVAILABLE},
-        {ENOSPC, MRMR_CLASS_SPACE}, {EDQUOT, MRMR_CLASS_SPACE}, {EACCES, MRMR_CLASS_DENIED},
-        {EROFS, MRMR_CLASS_DENIED}, {EEXIST, MRMR_CLASS_CONFLICT}, {EXDEV, MRMR_CLASS_UNSUPPORTED},
-        {ENOMEM, MRMR_CLASS_MEMORY}, {EMFILE, MRMR_CLASS_MEMORY}, {ENFILE, MRMR_CLASS_MEMORY},
-        {0, MRMR_CLASS_OK}, {99999, MRMR_CLASS_UNAVAILABLE}, /* never taken for "absent" */
+        {ENODATA, MRMR_CLASS_UNAVAILABLE}, {ENOSPC, MRMR_CLASS_SPACE}, {EDQUOT, MRMR_CLASS_SPACE},
+        {EACCES, MRMR_CLASS_DENIED}, {EROFS, MRMR_CLASS_DENIED}, {EEXIST, MRMR_CLASS_CONFLICT},
+        {EXDEV, MRMR_CLASS_UNSUPPORTED}, {ENOMEM, MRMR_CLASS_MEMORY}, {EMFILE, MRMR_CLASS_MEMORY},
+        {ENFILE, MRMR_CLASS_MEMORY}, {0, MRMR_CLASS_OK},
+        {99999, MRMR_CLASS_UNAVAILABLE}, /* never taken for "absent" */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(mrmr_class_of(mrmr_err_from_errno(cases[i].posix)), cases[i].class);
@@ -87,6 +89,7 @@ static void every_code_has_an_errno_and_only_ok_has_none(void **state)
     (void)state;
     for (size_t i = 0; i < CODES; i++)
         assert_int_equal(mrmr_err_to_errno(codes[i].err) == 0, codes[i].err == MRMR_OK);
+    assert_int_equal(mrmr_err_to_errno(MRMR_NO_ATTR), ENODATA);
     static const int round_trip[] = {ENOENT, EIO, ENOSPC, EACCES, EROFS, EEXIST, EBUSY, EINVAL,
         ENAMETOOLONG, ENOTDIR, EISDIR, ENOTEMPTY, ELOOP, EXDEV, ENOTSUP, EINTR, ENOMEM, EMFILE,
         ETIMEDOUT, EFBIG, E2BIG};

@@ -83,12 +83,35 @@ static void test_what_vanishes_is_held(void **state)
     rig_destroy(w.rig);
 }
 
+/* That a file went with its drive is not that it has no such attribute. */
+static void test_no_attribute_and_no_file(void **state)
+{
+    struct world w;
+    struct pool_attr attr;
+    mrmr_autobytes struct mrmr_bytes value = MRMR_BYTES_INIT;
+    (void)state;
+    begin(&w, RIG_LOCAL, 471);
+    rig_put(w.rig, 0, "new", 100)->there = false;
+    attr = look(&w, POOL_ROOT, "new");
+    assert_int_equal(pool_tree_xattr(w.tree, attr.node, "user.none", &value), MRMR_NO_ATTR);
+    assert_int_equal(
+        pool_tree_set_xattr(w.tree, NULL, attr.node, "user.none", NULL, 0, 0), MRMR_NO_ATTR);
+    rig_take_away(w.rig, 0);
+    assert_int_equal(pool_tree_xattr(w.tree, attr.node, "user.none", &value), MRMR_OFFLINE);
+    assert_int_equal(
+        pool_tree_set_xattr(w.tree, NULL, attr.node, "user.one", "x", 1, 0), MRMR_OFFLINE);
+    rig_bring_back(w.rig, 0);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rot_is_no_edit),
         cmocka_unit_test(test_rot_is_no_lost_name),
         cmocka_unit_test(test_what_vanishes_is_held),
+        cmocka_unit_test(test_no_attribute_and_no_file),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_attrs", tests, NULL, NULL);

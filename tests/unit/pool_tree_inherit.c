@@ -103,12 +103,13 @@ static void moved_by_others(struct lived *l, unsigned drive)
         _exit(rename(on_drive(l, drive, "a"), on_drive(l, drive, "b")));
 }
 
-/* "b" was "a", and "a" is another one: each is changed by its own number, in either order. */
+/* "b" was "a", and "a" is another one: each is changed by its own number, in either order. Until events have told of "b" the other
+ * one may be taken for what was "a". */
 static void are_two(struct lived *l, bool b_first)
 {
-    uint64_t b = b_first ? wait_for(l, "b", "f") : 0;
-    const uint64_t a = wait_for(l, "a", "new");
-    b = wait_for(l, "b", "f");
+    wait_for(l, b_first ? "b" : "a", b_first ? "f" : "new");
+    const uint64_t b = wait_for(l, "b", "f"), a = wait_for(l, "a", "new");
+    assert_int_equal(wait_for(l, "b", "f"), b);
     assert_int_equal(wait_for(l, "a", "new"), a);
     assert_int_not_equal(a, b);
     assert_ok(pool_tree_unlink(l->tree, NULL, a, "f"));

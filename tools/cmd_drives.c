@@ -44,9 +44,15 @@ static mrmr_err add_make_pool(struct cmd_call *call)
     struct pool *pool = NULL;
     mrmr_err err = pool_open(call->dir, POOL_LOOK, "mrmr add-drive", &pool);
     pool_close(pool);
-    if (mrmr_class_of(err) != MRMR_CLASS_ABSENT)
-        return MRMR_OK; /* what is wrong with it shows when it is opened to be changed */
-    MRMR_TRY(pool_create(call->dir));
+    if (!err)
+        return MRMR_OK;
+    /* What was cut in the middle of its making cannot always be looked at before it is finished. */
+    const bool absent = mrmr_class_of(err) == MRMR_CLASS_ABSENT;
+    err = pool_create(call->dir);
+    if (err)
+        return absent && err != MRMR_EXISTS
+                   ? err
+                   : MRMR_OK; /* what is wrong with it shows when it is opened to be changed */
     mrmr_autofree char *dir = mrmr_print_escaped(call->dir);
     if (!call->quiet)
         mrmr_screen_line("mrmr: made a pool in %s", dir ? dir : "?");

@@ -261,6 +261,27 @@ def test_set_redundancy(tmp_path):
     assert cut, "nothing was killed"
 
 
+def test_while_the_pool_is_made(tmp_path):
+    """The same command makes it the next time, whatever there is of it."""
+    rng = seed_of("kill first add-drive")
+    cut, longest = 0, 0.02
+    for number in range(rounds(30, 60)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "d").mkdir()
+        pool = Pool(folder)
+        if killed(pool, rng, longest, "add-drive", folder / "d", codes=(0, 1)):
+            longest = min(0.08, 1.1 * longest)
+            cut += 1
+        else:
+            longest = 0.002 + longest / 1.2 # too late
+        done = pool.run("add-drive", folder / "d", code=(0, 1))
+        assert done.code == 0 or "in the pool already" in done.err, str(done)
+        shutil.rmtree(folder)
+    print("killed %d times" % cut)
+    assert cut, "nothing was killed"
+
+
 def test_first_add_and_init(tmp_path):
     """Killed while the pool is made or a drive comes in: the same command does it the next time."""
     rng = seed_of("kill add-drive")

@@ -183,7 +183,7 @@ static mrmr_err drive_add_locked(
         "?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
         &d));
     int64_t id = sqlite3_last_insert_rowid(meta->db), sequence;
-    MRMR_TRY(meta_sequence_next(meta, &sequence));
+    MRMR_TRY(meta_sequence_next(meta, false, &sequence));
     MRMR_TRY(meta_run(meta,
         "INSERT INTO node (drive, type, mode, uid, gid, nlink, size, ino, rdev, mtime, ctime, "
         "btime, version, sequence, recheck) "

@@ -168,9 +168,12 @@ static inline bool meta_node_newer(const struct meta_node *a, const struct meta_
 {
     return a->sequence != b->sequence ? a->sequence > b->sequence : a->mtime > b->mtime;
 }
-/* From now on all that is added or stored has one sequence, another than all before; or each its own again. For whoever
- * looks at all drives at once: what was changed between two looks was changed in an order that nobody saw. */
-void meta_sequence_share(struct meta *meta, bool shares);
+/* From now on all that is added or stored has one sequence, until the other call: for whoever looks at all drives at once; what
+ * was changed between two looks was changed in an order that nobody saw. through: else the next look goes on with it. */
+void meta_sequence_share(struct meta *meta);
+mrmr_err meta_sequence_shared(struct meta *meta, bool through);
+/* As store, of what got its name since the last look: it is newer than what else this one finds. */
+mrmr_err meta_node_store_came(struct meta *meta, const struct meta_node *node);
 /* The nodes of a drive with this inode number, at most `most`. */
 mrmr_err meta_node_by_ino(struct meta *meta, int64_t drive, uint64_t ino,
     struct meta_node *ret_nodes, size_t most, size_t *ret_n);

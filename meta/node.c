@@ -67,7 +67,7 @@ static mrmr_err node_add_locked(struct meta *meta, const struct meta_node *node,
     if (in.type != META_DIR || in.drive != node->drive)
         return mrmr_fail(MRMR_INVALID, "node %lld is not a folder of drive %lld", (long long)parent,
             (long long)node->drive);
-    MRMR_TRY(meta_sequence_next(meta, ret_sequence));
+    MRMR_TRY(meta_sequence_next(meta, false, ret_sequence));
     MRMR_TRY(node_write(meta,
         "INSERT INTO node (drive, type, mode, uid, gid, nlink, size, ino, rdev, mtime, ctime, "
         "btime, version, sequence, recheck) "
@@ -89,13 +89,15 @@ mrmr_err meta_node_add(struct meta *meta, struct meta_node *node, int64_t parent
     return MRMR_OK;
 }
 
-static mrmr_err node_store_locked(struct meta *meta, const struct meta_node *node)
+static mrmr_err node_store_locked(struct meta *meta, const struct meta_node *node, bool came)
 {
     MRMR_TRY(meta_node_sane(node));
     struct meta_node old;
     MRMR_TRY(meta_node_get(meta, node->id, &old));
     int64_t sequence;
-    MRMR_TRY(meta_sequence_next(meta, &sequence));
+    MRMR_TRY(meta_sequence_next(meta, came, &sequence));
+    if (sequence < old.sequence) /* it came in this look */
+        sequence = old.sequence;
     if (node->drive != old.drive) /* its exposed ranges are found by its drive */
         MRMR_TRY(meta_run(meta, "UPDATE exposed SET drive = ? WHERE drive = ? AND node = ?",
             META_ARGS(META_INT(node->drive), META_INT(old.drive), META_INT(node->id))));
@@ -110,7 +112,14 @@ mrmr_err meta_node_store(struct meta *meta, const struct meta_node *node)
 {
     mrmr_locked(&meta->lock);
     MRMR_TRY(meta_write_begin(meta));
-    return meta_write_end(meta, node_store_locked(meta, node));
+    return meta_write_end(meta, node_store_locked(meta, node, false));
+}
+
+mrmr_err meta_node_store_came(struct meta *meta, const struct meta_node *node)
+{
+    mrmr_locked(&meta->lock);
+    MRMR_TRY(meta_write_begin(meta));
+    return meta_write_end(meta, node_store_locked(meta, node, true));
 }
 
 /* At most `most` rows of META_NODE_COLUMNS. */

@@ -6,8 +6,8 @@
  *
  * node.sequence comes from a mark in the catalog that is raised by META_SEQUENCES at a time, in the
  * same transaction as the first node that uses it; what was reserved and not used is skipped after
- * a restart. No value that was committed is given out again but to those that share it, in one run; where that is
- * rolled back the next one is another.
+ * a restart. No value that was committed is given out again but to those that share it: in one look at the drives, which may
+ * be broken off, and goes on with the next (the counter sequence.shared).
  */
 #include "meta/transaction.h"
 
@@ -211,20 +211,10 @@ mrmr_err meta_atomically(struct meta *meta, mrmr_err (*fn)(struct meta *meta, vo
     return err;
 }
 
-void meta_sequence_share(struct meta *meta, bool shares)
+/* So many values that nobody has, the first of them. */
+static mrmr_err sequence_take(struct meta *meta, int64_t n, int64_t *ret_first)
 {
-    mrmr_locked(&meta->lock);
-    meta->shares = shares;
-    meta->shared = 0;
-}
-
-mrmr_err meta_sequence_next(struct meta *meta, int64_t *ret_sequence)
-{
-    if (meta->shares && meta->shared) {
-        *ret_sequence = meta->shared;
-        return MRMR_OK;
-    }
-    if (meta->sequence >= meta->sequence_end) {
+    if (meta->sequence + n > meta->sequence_end) {
         bool found;
         int64_t mark;
         MRMR_TRY(meta_run_int(meta,
@@ -236,6 +226,54 @@ mrmr_err meta_sequence_next(struct meta *meta, int64_t *ret_sequence)
         meta->sequence = mark - META_SEQUENCES;
         meta->sequence_end = mark;
     }
-    *ret_sequence = meta->shared = ++meta->sequence;
+    *ret_first = meta->sequence + 1;
+    meta->sequence += n;
+    return MRMR_OK;
+}
+
+/* That of a look which did not end goes on: what the drives had then is not older than what they have now. */
+static mrmr_err sequence_shared(struct meta *meta)
+{
+    bool found;
+    int64_t value;
+    if (meta->shared)
+        return MRMR_OK;
+    MRMR_TRY(meta_run_int(
+        meta, "SELECT value FROM counter WHERE name = 'sequence.shared'", NULL, &found, &value));
+    if (found && value > 0) {
+        meta->shared = value;
+        return MRMR_OK;
+    }
+    MRMR_TRY(sequence_take(meta, 2, &value)); /* the second for what came to its name */
+    MRMR_TRY(meta_run(meta,
+        "INSERT INTO counter (name, value) VALUES ('sequence.shared', ?1) "
+        "ON CONFLICT (name) DO UPDATE SET value = ?1",
+        META_ARGS(META_INT(value))));
+    meta->shared = value;
+    return MRMR_OK;
+}
+
+void meta_sequence_share(struct meta *meta)
+{
+    mrmr_locked(&meta->lock);
+    meta->shares = true;
+    meta->shared = 0;
+}
+
+mrmr_err meta_sequence_shared(struct meta *meta, bool through)
+{
+    mrmr_locked(&meta->lock);
+    meta->shares = false;
+    meta->shared = 0;
+    return through ? meta_write(meta, "DELETE FROM counter WHERE name = 'sequence.shared'", NULL)
+                   : MRMR_OK;
+}
+
+mrmr_err meta_sequence_next(struct meta *meta, bool came, int64_t *ret_sequence)
+{
+    if (!meta->shares)
+        return sequence_take(meta, 1, ret_sequence);
+    MRMR_TRY(sequence_shared(meta));
+    *ret_sequence = meta->shared + came;
     return MRMR_OK;
 }

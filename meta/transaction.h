@@ -23,7 +23,7 @@ mrmr_err meta_write_end(struct meta *meta, mrmr_err err);
 /* One statement as a scope; takes the lock itself. */
 mrmr_err meta_write(struct meta *meta, const char *sql, const struct meta_arg *args);
 
-/* Inside a scope: the next value of node.sequence. */
-mrmr_err meta_sequence_next(struct meta *meta, int64_t *ret_sequence);
+/* Inside a scope: the next value of node.sequence, or the shared one. came: newer than what shares that. */
+mrmr_err meta_sequence_next(struct meta *meta, bool came, int64_t *ret_sequence);
 
 #endif

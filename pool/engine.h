@@ -52,6 +52,7 @@ struct pool_drive {
 struct pool {
     char *dir;
     int dirfd, lockfd;
+    int mountfd; /* of a mount whose tree was closed: it has its lock until all drives are let go of */
     enum pool_access access;
     struct mrmr_uuid uuid;
     struct meta *meta;

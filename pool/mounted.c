@@ -99,7 +99,8 @@ mrmr_err pool_mounted_lock(int dirfd, const char *dir, int *ret_fd)
 mrmr_err pool_mounted_is(int dirfd, bool *ret_mounted)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    mrmr_autoclose int fd = openat(dirfd, FILE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    mrmr_autoclose int fd =
+        openat(dirfd, FILE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     *ret_mounted = false;
     if (fd < 0)
         return errno == ENOENT ? MRMR_OK : mrmr_fail_errno(errno, "open", FILE_NAME);
@@ -109,16 +110,33 @@ mrmr_err pool_mounted_is(int dirfd, bool *ret_mounted)
     return MRMR_OK;
 }
 
-mrmr_err pool_mount_ended(const char *dir, int64_t timeout, bool *ret_ended)
+/* It is still the same that has it, and was mounted there. */
+static mrmr_err serves(int dirfd, const char *mountpoint, struct mrmr_bytes *who, bool *ret_serves)
 {
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    MRMR_TRY(pool_mounted_is(dirfd, ret_serves));
+    if (!*ret_serves)
+        return MRMR_OK;
+    const char *where = text_read(dirfd, &text);
+    const bool same = where && strcmp(where, mountpoint) == 0 &&
+                      (!who->size || strcmp(who->data, text.data) == 0);
+    if (same && !who->size)
+        MRMR_TRY(mrmr_bytes_str(who, text.data));
+    *ret_serves = same;
+    return MRMR_OK;
+}
+
+mrmr_err pool_mount_ended(const char *dir, const char *mountpoint, int64_t timeout, bool *ret_ended)
+{
+    mrmr_autobytes struct mrmr_bytes who = MRMR_BYTES_INIT;
     const int64_t until = mrmr_clock_monotonic() + timeout;
     mrmr_autoclose int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dirfd < 0)
         return mrmr_fail_errno(errno, "open", dir);
-    for (bool mounted = true; mounted;) {
-        MRMR_TRY(pool_mounted_is(dirfd, &mounted));
-        *ret_ended = !mounted;
-        if (!mounted || mrmr_clock_monotonic() >= until)
+    for (bool is = true; is;) {
+        MRMR_TRY(serves(dirfd, mountpoint, &who, &is));
+        *ret_ended = !is;
+        if (!is || mrmr_clock_monotonic() >= until)
             return MRMR_OK;
         nap();
     }

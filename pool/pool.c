@@ -77,6 +77,8 @@ static void pool_free(struct pool *pool)
     meta_close(pool->meta);
     if (pool->lockfd >= 0)
         close(pool->lockfd);
+    if (pool->mountfd >= 0)
+        close(pool->mountfd);
     if (pool->dirfd >= 0)
         close(pool->dirfd);
     free(pool->dir);
@@ -90,7 +92,7 @@ static mrmr_err pool_start(const char *dir, enum pool_access access, struct pool
     MRMR_AUTO(pool_free) struct pool *pool = calloc(1, sizeof *pool);
     if (!pool)
         return mrmr_nomem();
-    pool->dirfd = pool->lockfd = -1;
+    pool->dirfd = pool->lockfd = pool->mountfd = -1;
     pool->access = access;
     /* Absolute, so that the folder is the same wherever the process goes. */
     pool->dir = realpath(dir, NULL);

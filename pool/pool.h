@@ -45,9 +45,10 @@ mrmr_err pool_open(
 /* Detaches the drives that were attached. NULL-safe. */
 void pool_close(struct pool *pool);
 const char *pool_home(const struct pool *pool); /* as it was given to pool_open */
-/* Until what served a mount of the pool, which was unmounted, has ended, and with it let go of the drives, or so long has
- * passed (ns). */
-mrmr_err pool_mount_ended(const char *dir, int64_t timeout, bool *ret_ended);
+/* Until what served the pool at this mountpoint, where it was unmounted, has ended, and with it let go of the drives, or so long
+ * has passed (ns). What is mounted elsewhere, too, is not waited for. */
+mrmr_err pool_mount_ended(
+    const char *dir, const char *mountpoint, int64_t timeout, bool *ret_ended);
 
 /* --- Jobs --- */
 

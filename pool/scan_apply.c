@@ -289,7 +289,7 @@ static mrmr_err apply_moved_take(
         MRMR_TRY(mrmr_bytes_add(&scan->unread, &seen, sizeof seen));
     }
     node->recheck = recheck;
-    return meta_node_store(meta, node);
+    return meta_node_store_came(meta, node);
 }
 
 static mrmr_err apply_unread_one(struct pool_scan_drive *scan, const struct meta_node *seen)

@@ -120,6 +120,17 @@ static mrmr_err sync_end_rebuild(
     return meta_drive_store(pool->meta, &drive->meta);
 }
 
+/* A look that was broken off is gone on with. */
+static mrmr_err sync_looked(struct pool *pool, mrmr_err err)
+{
+    struct mrmr_story story;
+    if (!err)
+        return meta_sequence_shared(pool->meta, true);
+    mrmr_story_save(&story);
+    meta_sequence_shared(pool->meta, false);
+    return mrmr_story_restore(&story);
+}
+
 mrmr_err pool_sync(struct pool *pool, const struct pool_job *job, bool accept_changes,
     struct pool_sync_report *ret_report)
 {
@@ -130,11 +141,11 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job, bool accept_ch
     MRMR_TRY(pool_noted_take(pool, job));
     pool_hung_leave_out(pool, job);
     MRMR_TRY(pool_retained_list(pool, &retained));
-    meta_sequence_share(pool->meta, true);
+    meta_sequence_share(pool->meta);
     mrmr_err err = pool_scan(pool, job, accept_changes, &report);
     if (!err)
         err = pool_compare(pool, job, &report);
-    meta_sequence_share(pool->meta, false);
+    err = sync_looked(pool, err);
     pool_views_forget(pool, 0); /* extents got other states and ids */
     if (!err)
         err = pool_mend_and_protect(pool, job, accept_changes, &report);

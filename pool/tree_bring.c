@@ -235,7 +235,7 @@ static struct tree_pair record_of(const struct bringing *b, bool copy_is_it)
         .to = b->to,
         .path = b->path.data,
         .knows = !copy_is_it,
-        .ino = b->stat.ino,
+        .file = b->stat,
         .copy = b->copy};
 }
 

@@ -40,7 +40,7 @@ static bool is_file(const struct drv_stat *stat, uint64_t ino)
 static bool copy_is_old(
     const struct tree_pair *record, const struct drv_stat *file, const struct drv_stat *copy)
 {
-    return record->knows && is_file(file, record->ino) && is_file(copy, record->copy.ino) &&
+    return record->knows && is_file(file, record->file.ino) && is_file(copy, record->copy.ino) &&
            copy->size == record->copy.size && copy->mtime == record->copy.mtime;
 }
 
@@ -75,7 +75,7 @@ static mrmr_err finish_late(struct pool_tree *tree, const struct tree_pair *reco
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
         return MRMR_OK;
     MRMR_TRY(err);
-    return is_file(&file, record->ino)
+    return is_file(&file, record->file.ino)
                ? tree_gone_late(tree, record->to, POOL_GONE_LATE_COPY, record->path, &record->copy)
                : MRMR_OK;
 }
@@ -87,9 +87,12 @@ static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *a
     struct tree_pair record;
     bool ours;
     MRMR_TRY(tree_pair_read(tree, name, &text, &record, &ours));
-    if (!ours || !tree_live(&tree->drive[record.from]))
+    if (ours && !tree_live(&tree->drive[record.from]))
         return MRMR_OK; /* the next time */
-    if (tree_live(&tree->drive[record.to]))
+    if (!ours)
+        mrmr_log(MRMR_LOG_INFO, "the pool has lost a drive that a copy of %s was made on, or from",
+            record.path);
+    else if (tree_live(&tree->drive[record.to]))
         MRMR_TRY(finish_copies(tree, &record));
     else if (record.knows)
         MRMR_TRY(finish_late(tree, &record));

@@ -16,6 +16,7 @@
 struct tree_keeper {
     struct pool_writers *writers;
     int mounted; /* its lock: nobody else changes drives through a tree of this pool; -1: none */
+    bool shown;  /* and a mountpoint was told */
     struct tree_records *records;
 };
 

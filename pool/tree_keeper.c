@@ -34,7 +34,9 @@ void tree_keep_stop(struct pool_tree *tree)
     keeper_settle(tree);
     tree->keeper = NULL;
     pool_writers_close(keeper->writers);
-    if (keeper->mounted >= 0)
+    if (keeper->shown)
+        tree->pool->mountfd = keeper->mounted;
+    else if (keeper->mounted >= 0)
         close(keeper->mounted);
     tree_records_close(keeper->records);
     free(keeper);
@@ -42,8 +44,10 @@ void tree_keep_stop(struct pool_tree *tree)
 
 void pool_tree_shown_at(struct pool_tree *tree, const char *mountpoint)
 {
-    if (tree->keeper)
-        pool_mounted_tell(tree->keeper->mounted, mountpoint);
+    if (!tree->keeper)
+        return;
+    pool_mounted_tell(tree->keeper->mounted, mountpoint);
+    tree->keeper->shown = true;
 }
 
 mrmr_err tree_keep_start(struct pool_tree *tree)

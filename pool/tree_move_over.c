@@ -36,9 +36,10 @@ struct over {
 static mrmr_err over_drive(
     struct moving *m, size_t shown, const struct drv_stat *from, size_t drive)
 {
-    struct over over = {.pair = {.from = shown, .to = drive, .knows = true, .ino = from->ino}};
+    struct over over = {.pair = {.from = shown, .to = drive, .knows = true, .file = *from}};
     struct drv_stat *copy = &over.pair.copy;
-    if (drv_stat(m->tree->drive[drive].drive->drv, m->to_path.data, copy) || copy->type == DRV_DIR)
+    if (drv_stat(m->tree->drive[drive].drive->drv, m->to_path.data, copy) ||
+        copy->type == DRV_DIR || !copy->ino)
         return MRMR_OK; /* there is nothing, or it cannot be replaced; whoever replaces it is told that */
     const struct tree_version moved = {shown, from->ino, from->mtime};
     const struct tree_version other = {drive, copy->ino, copy->mtime};
@@ -61,8 +62,8 @@ mrmr_err moving_over_begin(struct moving *m, size_t shown)
     mrmr_bytes_clear(&m->over);
     if (!m->replaces || (!m->to->several && tree_set_has(&m->to->on, shown)))
         return MRMR_OK;
-    if (drv_stat(drv, m->from_path.data, &from))
-        return MRMR_OK; /* whoever renames it is told so */
+    if (drv_stat(drv, m->from_path.data, &from) || !from.ino)
+        return MRMR_OK; /* whoever renames it is told so: also that nothing can be renamed where inodes have no numbers */
     if (!drv_stat(drv, m->to_path.data, &there) && there.ino == from.ino)
         return MRMR_OK; /* its inode would not tell whether it was renamed */
     for (size_t i = 0; i < m->tree->ndrives; i++)
@@ -126,6 +127,8 @@ void moving_over_end(struct moving *m, bool made)
         if (!err && !there)
             unlinkat(m->tree->pool->dirfd, over.record, 0);
     }
+    if (!made && m->over.size && fsync(m->tree->pool->dirfd) < 0)
+        mrmr_log(MRMR_LOG_WARN, "that a rename failed may be forgotten if the power goes now");
     mrmr_bytes_clear(&m->over);
     mrmr_story_restore(&story);
 }
@@ -156,8 +159,9 @@ static mrmr_err finish_pair(struct pool_tree *tree, const struct tree_pair *pair
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
         return MRMR_OK;
     MRMR_TRY(err);
-    if (moved.type == DRV_DIR || moved.ino != pair->ino)
-        return MRMR_OK; /* it was not renamed */
+    if (moved.type == DRV_DIR || moved.ino != pair->file.ino || moved.size != pair->file.size ||
+        moved.mtime != pair->file.mtime)
+        return MRMR_OK; /* it was not renamed, or is somebody's by now */
     MRMR_TRY(tree_place_sync_name(tree, pair->from, pair->path));
     if (!tree_live(&tree->drive[pair->to]))
         return comes_late(tree, pair);
@@ -172,9 +176,10 @@ static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *a
     struct tree_pair pair;
     bool ours;
     MRMR_TRY(tree_pair_read(tree, name, &text, &pair, &ours));
-    if (!ours || !pair.knows || !tree_live(&tree->drive[pair.from]))
+    if (ours && !tree_live(&tree->drive[pair.from]))
         return MRMR_OK; /* the next time */
-    MRMR_TRY(finish_pair(tree, &pair));
+    if (ours && pair.knows)
+        MRMR_TRY(finish_pair(tree, &pair));
     unlinkat(tree->pool->dirfd, name, 0);
     return MRMR_OK;
 }

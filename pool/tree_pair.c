@@ -11,16 +11,18 @@
 
 enum { RECORD_MOST = 64 << 10 };
 
-/* "<from> <to>", and " <inode> <inode of the copy> <its size> <its time> <its type>" if it knows that; the path; with a
- * NUL behind each. */
+/* "<from> <to>", and " <inode> <inode of the copy> <its size> <its time> <its type> <the file's size> <its time>" if it
+ * knows that; the path; with a NUL behind each. */
 mrmr_err tree_pair_put(struct pool_tree *tree, const struct tree_pair *pair, const char *name)
 {
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
     MRMR_TRY(mrmr_bytes_fmt(&text, "%lld %lld", (long long)tree->drive[pair->from].drive->meta.id,
         (long long)tree->drive[pair->to].drive->meta.id));
     if (pair->knows)
-        MRMR_TRY(mrmr_bytes_fmt(&text, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %d",
-            pair->ino, pair->copy.ino, pair->copy.size, pair->copy.mtime, (int)pair->copy.type));
+        MRMR_TRY(mrmr_bytes_fmt(&text,
+            " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %d %" PRIu64 " %" PRId64,
+            pair->file.ino, pair->copy.ino, pair->copy.size, pair->copy.mtime, (int)pair->copy.type,
+            pair->file.size, pair->file.mtime));
     MRMR_TRY(mrmr_bytes_add(&text, "", 1));
     MRMR_TRY(mrmr_bytes_add(&text, pair->path, strlen(pair->path) + 1));
     return pool_spare_record(tree->pool->dirfd, tree->pool->dir, name, &text);
@@ -55,9 +57,10 @@ static bool parse(const struct pool_tree *tree, const struct mrmr_bytes *text,
     if (!nul || ret_pair->path == text->data + text->size || text->data[text->size - 1] ||
         drv_path_check(ret_pair->path))
         return false;
-    struct drv_stat *copy = &ret_pair->copy;
-    const int n = sscanf(text->data, "%lld %lld %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64 " %d",
-        &from, &to, &ret_pair->ino, &copy->ino, &copy->size, &copy->mtime, &type);
+    struct drv_stat *file = &ret_pair->file, *copy = &ret_pair->copy;
+    const int n = sscanf(text->data,
+        "%lld %lld %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64 " %d %" SCNu64 " %" SCNd64, &from,
+        &to, &file->ino, &copy->ino, &copy->size, &copy->mtime, &type, &file->size, &file->mtime);
     copy->type = (enum drv_type)type;
     ret_pair->knows = n >= 6;
     *ret_ours =

@@ -18,7 +18,7 @@ struct tree_pair {
     size_t from, to;      /* drives of the tree */
     const char *path;     /* of the file on both; of whoever made it */
     bool knows;           /* what follows; else the copy may be the file by now */
-    uint64_t ino;         /* of the file, on `from` */
+    struct drv_stat file; /* on `from`: inode, size and time */
     struct drv_stat copy; /* on `to`: type, inode, size and time */
 };
 

@@ -146,11 +146,11 @@ static mrmr_err umount_now(const char *path, bool lazy)
 }
 
 /* So that the drives can be unmounted, or the pool mounted anew, right after it. */
-static void umount_ended(const char *pool)
+static void umount_ended(const char *pool, const char *path)
 {
     static const int64_t waits = 10 * MRMR_NS_PER_S;
     bool ended;
-    if (pool_mount_ended(pool, waits, &ended))
+    if (pool_mount_ended(pool, path, waits, &ended))
         mrmr_log_story(MRMR_LOG_INFO, "whether the mount's process has ended");
     else if (!ended)
         mrmr_log(MRMR_LOG_WARN, "it is unmounted, but the process that served it has not ended "
@@ -166,7 +166,7 @@ static mrmr_err umount_run(struct cmd_call *call)
     MRMR_TRY(umount_check(path, &mounted));
     MRMR_TRY(umount_now(path, lazy));
     if (!lazy)
-        umount_ended(mounted.source);
+        umount_ended(mounted.source, path);
     return MRMR_OK;
 }
 

@@ -138,8 +138,9 @@ def serves(point):
 
 def test_unmounted_and_mounted_at_once(world, mrmr, tmp_path):
     """Who unmounts is told when it is over: the drives can go, and the pool be mounted anew. umount(8) does not know of that, and who mounts waits."""
-    point = tmp_path / "m"
+    point, besides = tmp_path / "m", tmp_path / "besides"
     point.mkdir()
+    besides.mkdir()
     try:
         for _ in range(8):
             mrmr.run("mount", point)
@@ -148,7 +149,15 @@ def test_unmounted_and_mounted_at_once(world, mrmr, tmp_path):
         for _ in range(4):
             mrmr.run("mount", point)
             subprocess.run(["umount", point], check=True)
+        # Where it is mounted besides: the process goes on, and nobody waits for it.
+        mrmr.run("mount", point)
+        subprocess.run(["mount", "--bind", point, besides], check=True)
+        assert mrmr.run("umount", besides).stderr == ""
+        assert is_mounted(point) and not is_mounted(besides)
+        mrmr.run("umount", point)
+        assert not serves(point)
     finally:
+        subprocess.run(["umount", "-l", besides], check=False, stderr=subprocess.DEVNULL)
         subprocess.run(["umount", "-l", point], check=False, stderr=subprocess.DEVNULL)
         until(lambda: not serves(point))
     assert world.drives

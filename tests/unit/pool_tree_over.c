@@ -23,32 +23,45 @@ static void goes_back_in_time(struct rig *rig, unsigned drive, const char *path)
     rig_ok(drv_set_attr(rig->drive[drive].raw, path, DRV_ATTR_MTIME, &stat));
 }
 
-/* known: a sync saw what is renamed. */
-static void begin_two(struct world *w, enum rig_kind kind, bool known)
+enum known { NONE, RENAMED, BOTH };
+
+/* What a sync has seen. */
+static void begin_two(struct world *w, enum rig_kind kind, enum known known)
 {
     begin(w, kind, 231);
     rig_put(w->rig, 1, "far", NEW_SIZE)->there = false;
+    goes_back_in_time(w->rig, 1, "far");
+    if (known == BOTH)
+        rig_put(w->rig, 0, "near", OLD_SIZE)->there = false;
     if (known) {
         close_tree(w);
         rig_protect_all(w->rig);
         open_tree(w);
     }
-    rig_put(w->rig, 0, "near", OLD_SIZE)->there = false;
-    if (!known)
-        goes_back_in_time(w->rig, 1, "far");
+    if (known != BOTH)
+        rig_put(w->rig, 0, "near", OLD_SIZE)->there = false;
+}
+
+static void shows_renamed(struct world *w)
+{
+    assert_int_equal(look(w, POOL_ROOT, "near").size, NEW_SIZE);
+    assert_int_equal(mrmr_class_of(try_look(w, POOL_ROOT, "far")), MRMR_CLASS_ABSENT);
 }
 
 static void is_renamed(struct world *w)
 {
-    assert_int_equal(look(w, POOL_ROOT, "near").size, NEW_SIZE);
-    assert_int_equal(mrmr_class_of(try_look(w, POOL_ROOT, "far")), MRMR_CLASS_ABSENT);
+    shows_renamed(w);
     assert_false(rig_holds(w->rig, 0, "near"));
 }
 
-static void is_one_or_the_other(struct world *w, bool renamed)
+/* What a sync has seen on both drives need not be taken from the one: it does not show. */
+static void is_one_or_the_other(struct world *w, enum known known, bool renamed)
 {
     if (renamed || look(w, POOL_ROOT, "near").size == NEW_SIZE) {
-        is_renamed(w);
+        if (known == BOTH)
+            shows_renamed(w);
+        else
+            is_renamed(w);
         return;
     }
     assert_int_equal(look(w, POOL_ROOT, "near").size, OLD_SIZE);
@@ -64,7 +77,8 @@ static void tap_cut(struct rig *rig, struct rig_drive *drive)
 }
 
 struct way {
-    bool known, late, power;
+    enum known known;
+    bool late, power;
 };
 
 /* It ends at call n, and with it the power or the process alone; true: it was through before. */
@@ -83,12 +97,12 @@ static bool ends_at(const struct way *way, uint64_t n, uint64_t seed)
     rig_open(w.rig);
     for (unsigned i = 0; i < 2; i++) { /* whoever opens it once more finds the same */
         open_tree(&w);
-        is_one_or_the_other(&w, through);
+        is_one_or_the_other(&w, way->known, through);
         close_tree(&w);
     }
     rig_sync(w.rig);
     open_tree(&w);
-    is_one_or_the_other(&w, through);
+    is_one_or_the_other(&w, way->known, through);
     close_tree(&w);
     rig_destroy(w.rig);
     return through;
@@ -98,12 +112,13 @@ static void test_ends_in_the_middle(void **state)
 {
     (void)state;
     uint64_t seed = rig_seed("tree_over"), cuts = 0;
-    for (unsigned i = 0; i < 8; i++) {
-        const struct way way = {i & 1, i & 2, i & 4};
+    static const char *const knows[] = {"neither", "one", "both"};
+    for (unsigned i = 0; i < 12; i++) {
+        const struct way way = {i / 4, i & 1, i & 2};
         uint64_t n = 0;
         while (!ends_at(&way, n, rig_hash(seed + cuts++)))
             assert_true(n++ < 1000);
-        print_message("%s, %s the call, %s: %llu calls\n", way.known ? "known" : "unknown",
+        print_message("%s, %s the call, %s: %llu calls\n", knows[way.known],
             way.late ? "after" : "before", way.power ? "power" : "process", (unsigned long long)n);
     }
     printf("%llu cuts\n", (unsigned long long)cuts);
@@ -121,7 +136,7 @@ static void tap_away(struct rig *rig, struct rig_drive *drive)
 static void goes_and_returns(bool late)
 {
     struct world w;
-    begin_two(&w, RIG_MEM, false);
+    begin_two(&w, RIG_MEM, NONE);
     rig_tap(w.rig, DRV_FAULT_UNLINK, 0, late, tap_away);
     rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "far", POOL_ROOT, "near", 0));
     assert_false(rig_present(w.rig, 0));
@@ -162,7 +177,7 @@ static void test_what_was_changed_since_stays(void **state)
     struct drv_file *file;
     struct world w;
     (void)state;
-    begin_two(&w, RIG_MEM, false);
+    begin_two(&w, RIG_MEM, NONE);
     dies_once_renamed(&w);
     rig_ok(drv_file_open(w.rig->drive[0].raw, "near", DRV_OPEN_WRITE, 0, &file));
     rig_ok(drv_file_truncate(file, OLD_SIZE + 10));
@@ -176,12 +191,31 @@ static void test_what_was_changed_since_stays(void **state)
     rig_destroy(w.rig);
 }
 
+/* A sync that finds both at once, and something of what was to go changed: the one that was renamed is the newer one still. */
+static void test_a_sync_knows_which_came(void **state)
+{
+    struct world w;
+    struct drv_stat stat;
+    (void)state;
+    begin_two(&w, RIG_MEM, BOTH);
+    dies_once_renamed(&w);
+    rig_ok(drv_stat(w.rig->drive[0].raw, "near", &stat));
+    stat.mode ^= 0100;
+    rig_ok(drv_set_attr(w.rig->drive[0].raw, "near", DRV_ATTR_MODE, &stat));
+    rig_open(w.rig);
+    rig_sync(w.rig);
+    open_tree(&w);
+    shows_renamed(&w);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 /* The drive of what goes is away when the pool is mounted again, and comes back later. */
 static void test_its_drive_is_away_then(void **state)
 {
     struct world w;
     (void)state;
-    begin_two(&w, RIG_MEM, false);
+    begin_two(&w, RIG_MEM, NONE);
     dies_once_renamed(&w);
     rig_take_away(w.rig, 0);
     rig_open(w.rig);
@@ -198,6 +232,14 @@ static void test_its_drive_is_away_then(void **state)
 }
 
 /* --- copies that one sync found --- */
+
+static void cancels(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct mrmr_cancel *cancel = arg;
+    (void)op;
+    (void)path;
+    atomic_store(&cancel->flag, true);
+}
 
 static void shows_the_later(unsigned later)
 {
@@ -219,6 +261,42 @@ static void shows_the_later(unsigned later)
     rig_destroy(w.rig);
 }
 
+/* One that ends between the drives, too: the next one goes on with it. */
+static void test_a_sync_that_is_broken_off(void **state)
+{
+    struct world w;
+    (void)state;
+    for (uint64_t n = 0;; n++) {
+        begin(&w, RIG_MEM, 240);
+        rig_put(w.rig, 1, "twice", 400)->there = false;
+        goes_back_in_time(w.rig, 1, "twice");
+        rig_put(w.rig, 0, "beside/twice", 500)->there = false;
+        rig_ok(drv_rename(w.rig->drive[0].raw, "beside/twice", "twice", DRV_RENAME_NOREPLACE));
+        close_tree(&w);
+        struct mrmr_cancel cancel = {false};
+        const struct drv_fault_rule rule = {.ops = DRV_FAULT_FILE_READ,
+            .after = n,
+            .times = 1,
+            .action = DRV_FAULT_HOOK,
+            .hook = cancels,
+            .arg = &cancel};
+        rig_ok(drv_fault_add(w.rig->drive[0].fault, &rule, NULL));
+        rig_ok(drv_fault_add(w.rig->drive[1].fault, &rule, NULL));
+        struct pool_job job = rig_job(w.rig);
+        job.cancel = &cancel;
+        mrmr_err err = pool_sync(w.rig->pool, &job, false, &w.rig->report);
+        assert_true(!err || err == MRMR_CANCELLED);
+        rig_clear_faults(w.rig);
+        rig_sync(w.rig);
+        open_tree(&w);
+        assert_int_equal(look(&w, POOL_ROOT, "twice").size, 500);
+        close_tree(&w);
+        rig_destroy(w.rig);
+        if (!err)
+            return;
+    }
+}
+
 static void test_a_sync_changes_nothing_in_what_shows(void **state)
 {
     (void)state;
@@ -233,7 +311,9 @@ int main(void)
         cmocka_unit_test(test_the_other_drive_goes),
         cmocka_unit_test(test_what_was_changed_since_stays),
         cmocka_unit_test(test_its_drive_is_away_then),
+        cmocka_unit_test(test_a_sync_knows_which_came),
         cmocka_unit_test(test_a_sync_changes_nothing_in_what_shows),
+        cmocka_unit_test(test_a_sync_that_is_broken_off),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_over", tests, NULL, NULL);

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The mount, on real file systems: what it shows, how soon it shows what changes on the drives, and that it goes away cleanly."""
-import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -125,15 +125,14 @@ def test_a_read_only_mount(world):
     assert differences(before, record(world.on("red"))) == []
 
 
-def serves(point):
-    """Some process serves a mount there, or is about to end."""
-    for folder in os.listdir("/proc"):
-        with contextlib.suppress(OSError):
-            with open("/proc/%s/cmdline" % folder, "rb") as file:
-                words = file.read()
-            if b"mrmr-mount" in words and os.fsencode(point) in words:
-                return True
-    return False
+def is_free(mrmr):
+    """Nobody has the lock of the pool's mount, which he has until he has let go of the drives."""
+    with open(mrmr.dir / "mounted", "r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def test_unmounted_and_mounted_at_once(world, mrmr, tmp_path):
@@ -145,7 +144,7 @@ def test_unmounted_and_mounted_at_once(world, mrmr, tmp_path):
         for _ in range(8):
             mrmr.run("mount", point)
             mrmr.run("umount", point)
-            assert not serves(point)
+            assert is_free(mrmr)
         for _ in range(4):
             mrmr.run("mount", point)
             subprocess.run(["umount", point], check=True)
@@ -155,11 +154,11 @@ def test_unmounted_and_mounted_at_once(world, mrmr, tmp_path):
         assert mrmr.run("umount", besides).stderr == ""
         assert is_mounted(point) and not is_mounted(besides)
         mrmr.run("umount", point)
-        assert not serves(point)
+        assert is_free(mrmr)
     finally:
         subprocess.run(["umount", "-l", besides], check=False, stderr=subprocess.DEVNULL)
         subprocess.run(["umount", "-l", point], check=False, stderr=subprocess.DEVNULL)
-        until(lambda: not serves(point))
+        until(lambda: is_free(mrmr))
     assert world.drives
 
 

@@ -193,6 +193,23 @@ static mrmr_err exposed_read(struct meta_query *q, struct meta_exposed *ret_expo
     return MRMR_OK;
 }
 
+/* The rows of a query that gives such columns. */
+static mrmr_err exposed_list(
+    struct meta_query *q, struct meta_exposed *ret_ranges, size_t most, size_t *ret_n)
+{
+    size_t n = 0;
+    while (n < most) {
+        bool row;
+        MRMR_TRY(meta_query_step(q, &row));
+        if (!row)
+            break;
+        MRMR_TRY(exposed_read(q, &ret_ranges[n]));
+        n++;
+    }
+    *ret_n = n;
+    return MRMR_OK;
+}
+
 mrmr_err meta_exposed_after(struct meta *meta, int64_t drive, int64_t node, uint64_t first,
     struct meta_exposed *ret_ranges, size_t most, size_t *ret_n)
 {
@@ -202,16 +219,33 @@ mrmr_err meta_exposed_after(struct meta *meta, int64_t drive, int64_t node, uint
         "SELECT drive, node, first, leaves, bytes, since FROM exposed "
         "WHERE drive = ? AND (node, first) > (?, ?) ORDER BY node, first LIMIT ?",
         META_ARGS(META_INT(drive), META_INT(node), META_INT(first), META_INT(most))));
-    size_t n = 0;
-    while (n < most) {
-        bool row;
-        MRMR_TRY(meta_query_step(&q, &row));
-        if (!row)
-            break;
-        MRMR_TRY(exposed_read(&q, &ret_ranges[n]));
-        n++;
-    }
-    *ret_n = n;
+    return exposed_list(&q, ret_ranges, most, ret_n);
+}
+
+mrmr_err meta_exposed_aged(struct meta *meta, int64_t drive, int64_t oldest, int64_t newest,
+    int64_t node, uint64_t first, struct meta_exposed *ret_ranges, size_t most, size_t *ret_n)
+{
+    mrmr_locked(&meta->lock);
+    meta_autoquery struct meta_query q = META_QUERY_INIT;
+    MRMR_TRY(meta_query_start(meta, &q,
+        "SELECT drive, node, first, leaves, bytes, since FROM exposed WHERE drive = ? "
+        "AND (node, first) > (?, ?) AND since BETWEEN ? AND ? ORDER BY node, first LIMIT ?",
+        META_ARGS(META_INT(drive), META_INT(node), META_INT(first), META_INT(oldest),
+            META_INT(newest), META_INT(most))));
+    return exposed_list(&q, ret_ranges, most, ret_n);
+}
+
+mrmr_err meta_exposed_oldest(
+    struct meta *meta, int64_t drive, int64_t from, bool *ret_any, int64_t *ret_since)
+{
+    mrmr_locked(&meta->lock);
+    bool any;
+    int64_t since = 0;
+    MRMR_TRY(meta_run_int(meta, "SELECT min(since) FROM exposed WHERE drive = ? AND since >= ?",
+        META_ARGS(META_INT(drive), META_INT(from)), &any, &since));
+    *ret_any = any;
+    if (any)
+        *ret_since = since;
     return MRMR_OK;
 }
 

@@ -281,6 +281,12 @@ mrmr_err meta_unexpose(struct meta *meta, int64_t node, uint64_t first, uint64_t
  */
 mrmr_err meta_exposed_after(struct meta *meta, int64_t drive, int64_t node, uint64_t first,
     struct meta_exposed *ret_ranges, size_t most, size_t *ret_n);
+/* Those of them with oldest <= since <= newest. Costs a walk over all that follow. */
+mrmr_err meta_exposed_aged(struct meta *meta, int64_t drive, int64_t oldest, int64_t newest,
+    int64_t node, uint64_t first, struct meta_exposed *ret_ranges, size_t most, size_t *ret_n);
+/* The least since >= from of a drive's ranges. Costs a walk over all of them. */
+mrmr_err meta_exposed_oldest(
+    struct meta *meta, int64_t drive, int64_t from, bool *ret_any, int64_t *ret_since);
 mrmr_err meta_exposed_of(struct meta *meta, int64_t node, struct meta_exposed **ret_ranges,
     size_t *ret_n); /* free(); NULL if there are none */
 struct meta_exposed_total {

@@ -428,9 +428,9 @@ mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_lo
 bool pool_stripe_answers(struct pool *pool, const struct meta_stripe *stripe);
 
 /* Mend, protect, and mend what protecting made superfluous: everything that follows a scan or a
- * rebuild. */
-mrmr_err pool_mend_and_protect(struct pool *pool, const struct pool_job *job, bool accept_losses,
-    struct pool_sync_report *report);
+ * rebuild. Accepted are losses, as in pool_mend. options: NULL as in pool_sync. */
+mrmr_err pool_mend_and_protect(struct pool *pool, const struct pool_job *job,
+    const struct pool_sync_options *options, struct pool_sync_report *report);
 
 /* --- copy.c: a whole file again, from verified bytes --- */
 

@@ -126,6 +126,13 @@ unsigned pool_redundancy(struct pool *pool);
 
 /* --- Scan and protect --- */
 
+struct pool_sync_options {
+    bool accept_changes; /* what is held is right, and what nothing can give back is given up */
+    /* Seconds: what is exposed of a file that changed less than so long ago, by its times as the scan
+     * saw them, stays exposed and waits for another run. A time to come counts from when the bytes
+     * were found. 0: all is taken. Stripes that lost bytes are mended all the same. */
+    uint64_t settle;
+};
 struct pool_sync_report {
     uint64_t files, added, changed, moved, vanished, unreadable; /* of the scan */
     uint64_t held; /* files whose change or disappearance is held */
@@ -134,17 +141,22 @@ struct pool_sync_report {
     uint64_t stripes_made, stripes_changed, rows_made, rows_dropped;
     uint64_t skipped; /* files that changed while they were read, or could not be read */
     uint64_t exposed_bytes, exposed_files; /* left */
-    uint64_t lost_bytes;                   /* wanted bytes that no survivor can give back */
+    /* Of those: what waits because it has not settled; nothing is wrong with it. */
+    uint64_t waiting_bytes, waiting_files;
+    int64_t settles;     /* real time: when the first of them will have; 0: none waits */
+    uint64_t settle;     /* as it was asked for */
+    uint64_t lost_bytes; /* wanted bytes that no survivor can give back */
 };
 /* Scan all drives that are present, compare what changed, mend stripes that lost bytes, add or drop
- * rows, protect what is exposed. */
-mrmr_err pool_sync(struct pool *pool, const struct pool_job *job, bool accept_changes,
-    struct pool_sync_report *ret_report);
+ * rows, protect what is exposed: of each drive what has been so for longest first. options: NULL for
+ * all zero. */
+mrmr_err pool_sync(struct pool *pool, const struct pool_job *job,
+    const struct pool_sync_options *options, struct pool_sync_report *ret_report);
 /* The scan alone, and everything after it alone. */
 mrmr_err pool_scan(struct pool *pool, const struct pool_job *job, bool accept_changes,
     struct pool_sync_report *ret_report);
-mrmr_err pool_protect(
-    struct pool *pool, const struct pool_job *job, struct pool_sync_report *ret_report);
+mrmr_err pool_protect(struct pool *pool, const struct pool_job *job,
+    const struct pool_sync_options *options, struct pool_sync_report *ret_report);
 
 /* --- Scrub --- */
 

@@ -2,6 +2,13 @@
  *
  * Protect: plan what is exposed into stripes, and carry the plan out.
  *
+ * Order. Mend comes before it (sync.c): a stripe that lost bytes or rows endangers all that lies in
+ * it. Then what no stripe covers comes before rows that a stripe never had, and what can have all its
+ * rows before what gets fewer: the planner's phases (planner.c). Of each drive the bytes that have been
+ * exposed for longest come first (supply.h). How much of which drive comes when is the planner's
+ * choice: it knows of sizes alone, and the least parity is worth more than the age of one drive's
+ * bytes beside another's. What is young waits (young.h), and the planner does not hear of it.
+ *
  * The owner's thread plans and gathers (which bytes go into which block); two changes at a time run
  * in a crew, so that one stripe's rows are synced while the next one's drives are read. Each change
  * commits by itself (stripe.c's crash argument): interrupted anywhere, what was committed stays
@@ -24,8 +31,10 @@ struct protect {
     unsigned redundancy;
     uint64_t block;
     struct pool_supply *supply; /* by index of the pool's drives */
-    uint64_t total;             /* exposed bytes at the start of the pass */
-    struct pool_skips skips;    /* nodes left out in this run; the owner's */
+    struct pool_young young;
+    uint64_t *waits;         /* by index of the pool's drives: bytes that are young */
+    uint64_t total;          /* exposed bytes at the start of the pass */
+    struct pool_skips skips; /* nodes left out in this run; the owner's */
 
     pthread_mutex_t lock;
     /* Guarded by lock. */
@@ -59,19 +68,38 @@ MRMR_DEFINE_AUTO(struct protect_task, task_free);
 
 /* --- What the planner is told --- */
 
+/* What of a node is exposed and not young. */
 static mrmr_err protect_skipped_bytes(
     struct protect *p, int64_t node, int64_t *ret_drive, uint64_t *ret_bytes)
 {
-    struct meta_exposed *ranges = NULL;
+    mrmr_autofree struct meta_exposed *ranges = NULL;
     size_t n;
     MRMR_TRY(meta_exposed_of(p->pool->meta, node, &ranges, &n));
     uint64_t bytes = 0;
     for (size_t i = 0; i < n; i++) {
-        bytes += ranges[i].bytes;
+        int64_t until;
+        MRMR_TRY(pool_young_until(&p->young, &ranges[i], &until));
+        bytes += until ? 0 : ranges[i].bytes;
         *ret_drive = ranges[i].drive;
     }
-    free(ranges);
     *ret_bytes = bytes;
+    return MRMR_OK;
+}
+
+/* What is young, on drives that take part. */
+static mrmr_err protect_count_young(struct protect *p, uint64_t *ret_bytes)
+{
+    struct pool_young_total all = {0};
+    for (size_t i = 0; i < p->pool->ndrives; i++) {
+        uint64_t before = all.bytes;
+        if (pool_drive_present(p->pool->drives[i]))
+            MRMR_TRY(pool_young_on(&p->young, p->pool->drives[i], &all));
+        p->waits[i] = all.bytes - before;
+    }
+    p->report->waiting_files = all.files;
+    p->report->waiting_bytes = all.bytes;
+    p->report->settles = all.until;
+    *ret_bytes = all.bytes;
     return MRMR_OK;
 }
 
@@ -93,7 +121,7 @@ static mrmr_err protect_describe_drives(struct protect *p, struct parity_planner
         if (pool_drive_present(drive)) {
             struct meta_exposed_total exposed;
             MRMR_TRY(meta_exposed_total(pool->meta, drive->meta.id, &exposed));
-            drives[i].exposed = exposed.bytes;
+            drives[i].exposed = exposed.bytes > p->waits[i] ? exposed.bytes - p->waits[i] : 0;
         }
         struct drv_space space = {0};
         if (!pool_drive_writable(drive) || drv_space(drive->drv, &space))
@@ -523,9 +551,9 @@ static mrmr_err protect_ops(struct protect *p, struct parity_planner *planner)
     return crew_err ? crew_err : err;
 }
 
-/* Something is exposed, some stripe lacks a row, or this run changed stripes, so that others may
- * merge now: else there is nothing to plan. */
-static mrmr_err protect_is_due(struct protect *p, uint64_t exposed, bool *ret_due)
+/* Something is exposed that does not wait, some stripe lacks a row, or this run changed stripes, so
+ * that others may merge now: else there is nothing to plan. */
+static mrmr_err protect_is_due(struct protect *p, bool exposed, bool *ret_due)
 {
     const struct pool_sync_report *report = p->report;
     int64_t id;
@@ -545,7 +573,7 @@ static mrmr_err protect_pass(struct protect *p, bool *ret_more)
     MRMR_TRY(protect_take_over_skips(p));
     MRMR_TRY(protect_plan(p, &planner));
     for (size_t i = 0; i < p->pool->ndrives; i++)
-        pool_supply_init(&p->supply[i], p->pool, p->pool->drives[i]->meta.id, &p->skips);
+        pool_supply_init(&p->supply[i], p->pool->drives[i]->meta.id, &p->skips, &p->young);
     uint64_t changes = p->changes_done;
     size_t left = p->stripes.n;
     p->bytes_done = 0;
@@ -584,25 +612,34 @@ static mrmr_err protect_run(struct protect *p)
     return MRMR_OK;
 }
 
-mrmr_err pool_protect(
-    struct pool *pool, const struct pool_job *job, struct pool_sync_report *ret_report)
+static mrmr_err protect_all(struct protect *p, uint64_t exposed)
+{
+    uint64_t young = 0;
+    bool due = false;
+    MRMR_TRY(protect_count_young(p, &young));
+    MRMR_TRY(protect_is_due(p, exposed > young, &due));
+    return due ? protect_run(p) : MRMR_OK;
+}
+
+mrmr_err pool_protect(struct pool *pool, const struct pool_job *job,
+    const struct pool_sync_options *options, struct pool_sync_report *ret_report)
 {
     struct protect p = {
         .pool = pool, .job = job, .report = ret_report, .redundancy = pool_redundancy(pool)};
     MRMR_TRY(pool_block_size(pool, &p.block));
+    ret_report->settle = options ? options->settle : 0;
+    pool_young_init(&p.young, pool, ret_report->settle);
     pthread_mutex_init(&p.lock, NULL);
     p.supply = calloc(pool->ndrives + 1, sizeof *p.supply);
+    p.waits = calloc(pool->ndrives + 1, sizeof *p.waits);
     p.full = calloc(pool->ndrives + 1, sizeof *p.full);
     p.failed = calloc(pool->ndrives + 1, sizeof *p.failed);
-    mrmr_err err = p.supply && p.full && p.failed ? MRMR_OK : mrmr_nomem();
+    mrmr_err err = p.supply && p.waits && p.full && p.failed ? MRMR_OK : mrmr_nomem();
     struct meta_exposed_total before = {0};
     if (!err)
         err = meta_exposed_total(pool->meta, 0, &before);
-    bool due = false;
     if (!err)
-        err = protect_is_due(&p, before.bytes, &due);
-    if (!err && due)
-        err = protect_run(&p);
+        err = protect_all(&p, before.bytes);
     struct mrmr_story story;
     mrmr_story_save(&story);
     mrmr_err settle_err = pool_intents_settle(pool);
@@ -617,6 +654,7 @@ mrmr_err pool_protect(
             ret_report->protected_files += before.files - exposed.files;
     }
     free(p.supply);
+    free(p.waits);
     free(p.full);
     free(p.failed);
     free(p.skips.node);

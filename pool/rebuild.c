@@ -528,7 +528,7 @@ static mrmr_err rebuild_finish(struct rebuild *rebuild)
     struct pool *pool = rebuild->pool;
     struct pool_sync_report mended = {0};
     uint64_t left, bytes;
-    MRMR_TRY(pool_mend_and_protect(pool, rebuild->job, false, &mended));
+    MRMR_TRY(pool_mend_and_protect(pool, rebuild->job, NULL, &mended));
     rebuild->report->rows = mended.rows_made;
     if (rebuild->away)
         return pool_let_go_retired(pool, rebuild->job);

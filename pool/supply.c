@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define SPAN_LEAST (60 * MRMR_NS_PER_S)
+
 /* Where node is, or would be inserted. */
 static size_t skips_find(const struct pool_skips *skips, int64_t node)
 {
@@ -42,13 +44,73 @@ mrmr_err pool_skips_add(struct pool_skips *skips, int64_t node)
     return MRMR_OK;
 }
 
-void pool_supply_init(
-    struct pool_supply *supply, struct pool *pool, int64_t drive, const struct pool_skips *skips)
+void pool_supply_init(struct pool_supply *supply, int64_t drive, const struct pool_skips *skips,
+    const struct pool_young *young)
 {
     memset(supply, 0, sizeof *supply);
-    supply->pool = pool;
+    supply->pool = young->pool;
     supply->drive = drive;
     supply->skips = skips;
+    supply->young = young;
+}
+
+/* Where a span of time that begins there ends. What a clock that was wrong dates before 1970 is one,
+ * and so is the last minute with all that is to come. */
+static int64_t span_end(int64_t begin, int64_t now)
+{
+    if (begin < 0)
+        return -1;
+    int64_t age = now - begin, length = age / 4 > SPAN_LEAST ? age / 4 : SPAN_LEAST;
+    return age <= length ? INT64_MAX : begin + length;
+}
+
+/* The next span with anything in it. */
+static mrmr_err supply_next_span(struct pool_supply *supply)
+{
+    int64_t from = supply->begun ? supply->newest : INT64_MIN;
+    bool any = false;
+    if (supply->begun && from < INT64_MAX)
+        from++;
+    if (!supply->begun || supply->newest < INT64_MAX)
+        MRMR_TRY(
+            meta_exposed_oldest(supply->pool->meta, supply->drive, from, &any, &supply->oldest));
+    supply->begun = true;
+    supply->end = !any;
+    if (any)
+        supply->newest = span_end(supply->oldest, supply->young->now);
+    supply->last_node = 0;
+    supply->last_leaf = 0;
+    return MRMR_OK;
+}
+
+/* Of what was loaded behind the window, what is not young becomes part of it. */
+static mrmr_err supply_take(struct pool_supply *supply, size_t got)
+{
+    const struct meta_exposed *from = supply->range + supply->n;
+    for (size_t i = 0; i < got; i++) {
+        int64_t until;
+        MRMR_TRY(pool_young_until(supply->young, &from[i], &until));
+        if (!until)
+            supply->range[supply->n++] = from[i];
+    }
+    return MRMR_OK;
+}
+
+/* As much more of the span as there is room for. */
+static mrmr_err supply_load(struct pool_supply *supply)
+{
+    size_t got, most = POOL_SUPPLY_WINDOW - supply->n;
+    struct meta_exposed *into = supply->range + supply->n;
+    MRMR_TRY(meta_exposed_aged(supply->pool->meta, supply->drive, supply->oldest, supply->newest,
+        supply->last_node, supply->last_leaf, into, most, &got));
+    if (got) {
+        /* A commit may cut the front of the last range meanwhile; what it leaves of it begins later
+         * and is in the window already. */
+        supply->last_node = into[got - 1].node;
+        supply->last_leaf = into[got - 1].first + into[got - 1].leaves - 1;
+    }
+    MRMR_TRY(supply_take(supply, got));
+    return got < most ? supply_next_span(supply) : MRMR_OK;
 }
 
 static mrmr_err supply_refill(struct pool_supply *supply)
@@ -59,18 +121,10 @@ static mrmr_err supply_refill(struct pool_supply *supply)
         (supply->n - supply->head) * sizeof *supply->range);
     supply->n -= supply->head;
     supply->head = 0;
-    size_t got;
-    struct meta_exposed *into = supply->range + supply->n;
-    MRMR_TRY(meta_exposed_after(supply->pool->meta, supply->drive, supply->last_node,
-        supply->last_leaf, into, POOL_SUPPLY_WINDOW - supply->n, &got));
-    supply->end = got == 0;
-    if (got) {
-        /* A commit may cut the front of the last range meanwhile; what it leaves of it begins later
-         * and is in the window already. */
-        supply->last_node = into[got - 1].node;
-        supply->last_leaf = into[got - 1].first + into[got - 1].leaves - 1;
-    }
-    supply->n += got;
+    if (!supply->begun)
+        MRMR_TRY(supply_next_span(supply));
+    while (!supply->end && supply->n <= POOL_SUPPLY_WINDOW / 2)
+        MRMR_TRY(supply_load(supply));
     return MRMR_OK;
 }
 

@@ -14,15 +14,16 @@ static uint64_t sync_changes(const struct pool_sync_report *report)
 
 /* Mending exposes what has to move and protecting makes old bytes superfluous, so they take turns
  * until neither has anything to do. */
-mrmr_err pool_mend_and_protect(struct pool *pool, const struct pool_job *job, bool accept_losses,
-    struct pool_sync_report *report)
+mrmr_err pool_mend_and_protect(struct pool *pool, const struct pool_job *job,
+    const struct pool_sync_options *options, struct pool_sync_report *report)
 {
+    const bool accept_losses = options && options->accept_changes;
     uint64_t skipped = report->skipped;
     for (unsigned round = 0; round < SYNC_ROUNDS; round++) {
         report->skipped = skipped; /* each round tries them again, and counts them */
         uint64_t before = sync_changes(report);
         MRMR_TRY(pool_mend(pool, job, accept_losses, report));
-        MRMR_TRY(pool_protect(pool, job, report));
+        MRMR_TRY(pool_protect(pool, job, options, report));
         if (sync_changes(report) == before)
             break;
     }
@@ -131,9 +132,10 @@ static mrmr_err sync_looked(struct pool *pool, mrmr_err err)
     return mrmr_story_restore(&story);
 }
 
-mrmr_err pool_sync(struct pool *pool, const struct pool_job *job, bool accept_changes,
-    struct pool_sync_report *ret_report)
+mrmr_err pool_sync(struct pool *pool, const struct pool_job *job,
+    const struct pool_sync_options *options, struct pool_sync_report *ret_report)
 {
+    const bool accept_changes = options && options->accept_changes;
     struct pool_sync_report report = {0};
     struct pool_retained *retained = NULL;
     for (size_t i = 0; accept_changes && i < pool->ndrives; i++)
@@ -148,7 +150,7 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job, bool accept_ch
     err = sync_looked(pool, err);
     pool_views_forget(pool, 0); /* extents got other states and ids */
     if (!err)
-        err = pool_mend_and_protect(pool, job, accept_changes, &report);
+        err = pool_mend_and_protect(pool, job, options, &report);
     if (!err)
         err = pool_retained_release(pool, job, retained);
     pool_retained_free(retained);

@@ -161,7 +161,8 @@ static mrmr_err sync_now(struct cmd_call *call, struct pool *pool, bool accept)
 {
     struct pool_sync_report report = {0};
     const struct pool_job *job = mrmr_job_start(call);
-    mrmr_err err = pool_sync(pool, job, accept, &report);
+    const struct pool_sync_options options = {.accept_changes = accept};
+    mrmr_err err = pool_sync(pool, job, &options, &report);
     MRMR_TRY(mrmr_job_end(call, err, "mrmr sync"));
     return cmd_tell_sync(call, pool, err, &report);
 }

@@ -581,7 +581,7 @@ struct pool_job rig_job(struct rig *rig)
 void rig_sync(struct rig *rig)
 {
     struct pool_job job = rig_job(rig);
-    rig_ok(pool_sync(rig->pool, &job, false, &rig->report));
+    rig_ok(pool_sync(rig->pool, &job, NULL, &rig->report));
 }
 
 void rig_protect_all(struct rig *rig)

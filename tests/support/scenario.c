@@ -40,7 +40,7 @@ static void sync_prepare(struct rig *rig)
 static mrmr_err sync_run(struct rig *rig)
 {
     struct pool_job job = rig_job(rig);
-    return pool_sync(rig->pool, &job, false, &rig->report);
+    return pool_sync(rig->pool, &job, NULL, &rig->report);
 }
 
 /* --- Scrub that finds rot in files and rows --- */
@@ -219,7 +219,7 @@ static mrmr_err merge_run(struct rig *rig)
     MRMR_TRY(sync_run(rig));
     struct pool_job job = rig_job(rig);
     struct pool_sync_report report = {.stripes_changed = 1}; /* others may merge now */
-    return pool_protect(rig->pool, &job, &report);
+    return pool_protect(rig->pool, &job, NULL, &report);
 }
 
 static void merge_done(struct rig *rig)

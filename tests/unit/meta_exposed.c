@@ -143,6 +143,51 @@ static void listed_and_summed(void **state)
     assert_int_equal(total.files, 2);
 }
 
+static void listed_by_age(void **state)
+{
+    struct world *w = *state;
+    struct meta_drive d[2] = {make_drive(w, "one"), make_drive(w, "two")};
+    struct meta_node a = make_node(w, &d[0], d[0].root, "a", META_REG, 10 * META_LEAF);
+    struct meta_node b = make_node(w, &d[1], d[1].root, "b", META_REG, 10 * META_LEAF);
+    struct meta_exposed got[8];
+    int64_t since = -1;
+    bool any = true;
+    size_t n;
+    assert_ok(meta_exposed_oldest(w->meta, d[0].id, INT64_MIN, &any, &since));
+    assert_false(any);
+    assert_int_equal(since, -1);
+    expose(w, &b, 0, 1, META_LEAF, 5);
+    expose(w, &a, 0, 1, META_LEAF, 30);
+    expose(w, &a, 2, 1, META_LEAF, INT64_MAX);
+    expose(w, &a, 4, 1, META_LEAF, INT64_MIN);
+    expose(w, &a, 6, 1, META_LEAF, 20);
+    static const struct {
+        int64_t from, oldest;
+    } steps[] = {{INT64_MIN, INT64_MIN}, {0, 20}, {20, 20}, {21, 30}, {31, INT64_MAX},
+        {INT64_MAX, INT64_MAX}};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        assert_ok(meta_exposed_oldest(w->meta, d[0].id, steps[i].from, &any, &since));
+        assert_true(any);
+        assert_int_equal(since, steps[i].oldest);
+    }
+    assert_ok(meta_exposed_aged(w->meta, d[0].id, 20, 30, 0, 0, got, 8, &n)); /* both included */
+    assert_int_equal(n, 2);
+    assert_int_equal(got[0].first, 0);
+    assert_int_equal(got[1].first, 6);
+    assert_ok(meta_exposed_aged(w->meta, d[0].id, INT64_MIN, 30, a.id - 1, 99, got, 2, &n));
+    assert_int_equal(n, 2);
+    assert_int_equal(got[0].first, 0);
+    assert_int_equal(got[1].first, 4);
+    assert_ok(meta_exposed_aged(w->meta, d[0].id, INT64_MIN, 30, a.id, 4, got, 8, &n));
+    assert_int_equal(n, 1);
+    assert_int_equal(got[0].first, 6);
+    assert_int_equal(got[0].since, 20);
+    assert_ok(meta_exposed_aged(w->meta, d[0].id, 21, 29, 0, 0, got, 8, &n));
+    assert_int_equal(n, 0);
+    assert_ok(meta_exposed_oldest(w->meta, d[1].id, 6, &any, &since));
+    assert_false(any);
+}
+
 /* A leaf is exposed since some time, or not (0); its size only matters for the last. */
 #define LEAVES 40
 static void model(void **state)
@@ -199,6 +244,7 @@ int main(void)
         TEST(merge_and_split),
         TEST(refused),
         TEST(listed_and_summed),
+        TEST(listed_by_age),
         TEST(model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,6 +98,7 @@ enum reader {
     READ_CHANGES,
     READ_LOSSES,
     READ_EXPOSED,
+    READ_EXPOSED_AGED,
     READ_EXPOSED_OF,
     READ_EXPOSED_TOTAL,
     READ_STRIPE,
@@ -197,6 +198,8 @@ static mrmr_err read_work(struct meta *meta, const struct fixture *fx, enum read
         return meta_losses(meta, fx->d[0].id, &loss, on_loss, NULL);
     case READ_EXPOSED:
         return meta_exposed_after(meta, fx->d[0].id, 0, 0, ranges, 4, &n);
+    case READ_EXPOSED_AGED:
+        return meta_exposed_aged(meta, fx->d[0].id, INT64_MIN, INT64_MAX, 0, 0, ranges, 4, &n);
     case READ_EXPOSED_OF:
         err = meta_exposed_of(meta, fx->file.id, &of, &n);
         if (!err)
@@ -308,6 +311,7 @@ static const struct {
     {"UPDATE change SET name = x'2e2e'", READ_CHANGES},
     {"UPDATE change SET name = zeroblob(300)", READ_CHANGES},
     {"UPDATE exposed SET leaves = 0", READ_EXPOSED},
+    {"UPDATE exposed SET bytes = 0", READ_EXPOSED_AGED},
     {"UPDATE exposed SET leaves = " HUGE_INT, READ_EXPOSED_OF},
     {"UPDATE exposed SET bytes = 0", READ_EXPOSED_TOTAL},
     {"UPDATE exposed SET bytes = -1", READ_EXPOSED},

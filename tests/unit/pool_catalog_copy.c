@@ -79,7 +79,7 @@ static void no_change_writes_nothing(void **state)
             world_write(world_path(w, path), path);
         }
     }
-    assert_ok(pool_sync(w->pool, &catalog_job, false, &report));
+    assert_ok(pool_sync(w->pool, &catalog_job, NULL, &report));
     catalog_copy_now(w);
     world_close(w);
     for (int run_no = 0; run_no < 3; run_no++) {
@@ -87,7 +87,7 @@ static void no_change_writes_nothing(void **state)
         for (int i = 0; i < 3; i++)
             before[i] = world_tree(world_path(w, names[i]));
         world_open(w);
-        assert_ok(pool_sync(w->pool, &catalog_job, false, &report));
+        assert_ok(pool_sync(w->pool, &catalog_job, NULL, &report));
         catalog_copy_now(w);
         world_close(w);
         for (int i = 0; i < 3; i++) {
@@ -100,7 +100,7 @@ static void no_change_writes_nothing(void **state)
     }
     world_open(w);
     world_write(world_path(w, "a/new"), "new");
-    assert_ok(pool_sync(w->pool, &catalog_job, false, &report));
+    assert_ok(pool_sync(w->pool, &catalog_job, NULL, &report));
     catalog_copy_now(w);
     catalog_assert_has(w, "a", 1, 1);
     catalog_assert_restores(w, "a");

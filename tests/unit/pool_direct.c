@@ -328,7 +328,7 @@ static void test_used_before_a_stripe_is_made(void **state)
         rig_ok(pool_scan(m.w.rig->pool, &job, false, &report));
         hook_all(&m, DRV_FAULT_SPACE, NULL, n, comes_early);
         hook_all(&m, DRV_FAULT_RENAME, ".mrmr/parity", 0, goes_late);
-        rig_ok(pool_protect(m.w.rig->pool, &job, &report));
+        rig_ok(pool_protect(m.w.rig->pool, &job, NULL, &report));
         assert_true(m.came);
         used += m.kernel.given;
         out += exposed(&m.w, "new") != 0;

@@ -275,7 +275,7 @@ static void test_stripes_are_merged(void **state)
             counter[i] = rig_count_reads(rig, rig->file[i].drive, rig->file[i].path);
     struct pool_job job = rig_job(rig);
     rig->report = (struct pool_sync_report){.stripes_changed = 1}; /* others may merge now */
-    rig_ok(pool_protect(rig->pool, &job, &rig->report));
+    rig_ok(pool_protect(rig->pool, &job, NULL, &rig->report));
     for (size_t i = 0; i < rig->files; i++)
         if (rig->file[i].there)
             assert_int_equal(rig_reads(rig, rig->file[i].drive, counter[i]), 0);
@@ -294,7 +294,8 @@ static void test_deleting_most_makes_one_stripe_of_two(void **state)
     scenario_two_stripes_with_more(rig);
     assert_true(shape_of(rig).stripes >= 2);
     struct pool_job job = rig_job(rig); /* drives that are empty now are the user's word here */
-    rig_ok(pool_sync(rig->pool, &job, true, &rig->report));
+    rig_ok(pool_sync(
+        rig->pool, &job, &(struct pool_sync_options){.accept_changes = true}, &rig->report));
     assert_int_equal(shape_of(rig).stripes, 1);
     assert_int_equal(shape_of(rig).blocks, 2);
     all_is_well(rig);

@@ -152,7 +152,7 @@ static unsigned lie_about_a_moved_file(unsigned after)
         rig_ok(drv_fault_add(rig->drive[d].fault, &lie, NULL));
     unsigned refused = 0;
     job = (struct pool_job){.notice = lie_noticed, .arg = &refused};
-    rig_ok(pool_sync(rig->pool, &job, false, &rig->report));
+    rig_ok(pool_sync(rig->pool, &job, NULL, &rig->report));
     rig_clear_faults(rig);
     rig_check(rig);
     assert_true(rig_promise_check(rig, 0) > 0);
@@ -236,7 +236,7 @@ static void test_a_change_that_lowers_the_margin_waits(void **state)
     for (unsigned d = 2; d < 4; d++)
         rig_pool_drive(rig, d)->info.caps &= ~(unsigned)DRV_CAP_WRITABLE;
     pool_views_forget(rig->pool, 0);
-    rig_ok(pool_mend_and_protect(rig->pool, &job, false, &rig->report));
+    rig_ok(pool_mend_and_protect(rig->pool, &job, NULL, &rig->report));
     assert_int_equal(generation_of(rig, &margin), generation);
     assert_int_equal(margin, 2);
     for (unsigned d = 2; d < 4; d++)

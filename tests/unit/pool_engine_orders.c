@@ -157,7 +157,8 @@ static void accept_while_a_drive_falls_off(bool falls)
     for (unsigned d = 0; d < rig->n; d++)
         rig_ok(drv_fault_add(rig->drive[d].fault, &rule, NULL));
     struct pool_job job = rig_job(rig);
-    (void)!pool_sync(rig->pool, &job, true, &rig->report);
+    (void)!pool_sync(
+        rig->pool, &job, &(struct pool_sync_options){.accept_changes = true}, &rig->report);
     assert_true(took);
     rig_close(rig);
     rig_clear_faults(rig);
@@ -253,7 +254,7 @@ static void test_undo_on_a_diverged_drive(void **state)
     rig_ok(drv_fault_add(rig->drive[on].fault, &rule, NULL));
     rig_edit(rig, "f2", 5, 10);
     struct pool_job job = rig_job(rig);
-    (void)!pool_sync(rig->pool, &job, false, &rig->report);
+    (void)!pool_sync(rig->pool, &job, NULL, &rig->report);
     assert_int_equal(rig_pool_drive(rig, on)->presence, POOL_DIVERGED);
     assert_true(rig_holds(rig, on, next));
     meta_stripe_free(&image);
@@ -296,7 +297,7 @@ static void test_generation_number_used_twice(void **state)
     rig_ok(drv_fault_add(rig->drive[away_drive].fault, &rule, NULL));
     rig_unlink(rig, "g2");
     struct pool_job job = rig_job(rig);
-    (void)!pool_sync(rig->pool, &job, false, &rig->report);
+    (void)!pool_sync(rig->pool, &job, NULL, &rig->report);
     assert_true(took);
     rig_unlink(rig, "g1");
     rig_close(rig);
@@ -427,7 +428,7 @@ static void test_stress_redundancy_and_drives(void **state)
                 }
             }
             struct pool_job job = rig_job(rig);
-            (void)!pool_sync(rig->pool, &job, false, &rig->report);
+            (void)!pool_sync(rig->pool, &job, NULL, &rig->report);
             rig_check(rig);
             rig_verify_without(rig, 0, false);
             for (unsigned i = 0; i < rig->n; i++)

@@ -98,7 +98,8 @@ static void test_red_team_old_catalog_meets_newer_drives(void **state)
     for (unsigned d = 0; d < 5; d++)
         assert_int_equal(rig_pool_drive(rig, d)->presence, POOL_DIVERGED);
     struct pool_job job = rig_job(rig);
-    (void)!pool_sync(rig->pool, &job, true, &rig->report);
+    (void)!pool_sync(
+        rig->pool, &job, &(struct pool_sync_options){.accept_changes = true}, &rig->report);
     struct pool_scrub_report scrubbed;
     (void)!pool_scrub(rig->pool, &job, &(struct pool_scrub_options){.repair = true}, &scrubbed);
     rig_close(rig);

@@ -215,7 +215,8 @@ static void test_red_team_touch_r_edit(void **state)
     assert_int_equal(rig_verify_without(rig, 2, true), 2 * RIG_MIB);
     *rig_find(rig, "f0") = now;
     struct pool_job job = rig_job(rig);
-    rig_ok(pool_sync(rig->pool, &job, true, &rig->report));
+    rig_ok(pool_sync(
+        rig->pool, &job, &(struct pool_sync_options){.accept_changes = true}, &rig->report));
     rig_protect_all(rig);
     rig_check(rig);
     rig_check_originals(rig);

@@ -370,7 +370,7 @@ static mrmr_err run(struct rig *rig, enum what what)
     struct pool_scrub_report scrubbed;
     struct pool_rebuild_report rebuilt;
     if (what == SYNC)
-        return pool_sync(rig->pool, &job, false, &rig->report);
+        return pool_sync(rig->pool, &job, NULL, &rig->report);
     if (what == SCRUB)
         return pool_scrub(rig->pool, &job, &(struct pool_scrub_options){.repair = true}, &scrubbed);
     return pool_rebuild(rig->pool, &job, &(struct pool_rebuild_options){.drive = "d2"}, &rebuilt);

@@ -247,7 +247,7 @@ static mrmr_err run(struct rig *rig, enum job what)
     struct pool_scrub_report scrubbed;
     struct pool_rebuild_report rebuilt;
     if (what == SYNC)
-        return pool_sync(rig->pool, &job, false, &rig->report);
+        return pool_sync(rig->pool, &job, NULL, &rig->report);
     if (what == REPAIR)
         return pool_scrub(rig->pool, &job, &(struct pool_scrub_options){.repair = true}, &scrubbed);
     return pool_rebuild(rig->pool, &job, &(struct pool_rebuild_options){.drive = "d1"}, &rebuilt);
@@ -385,7 +385,7 @@ static void test_a_drive_hangs_when_a_stripe_is_committed(void **state)
         rig_put(rig, d, path, 2 * RIG_MIB);
     }
     hang_on_drive_1(mount, DRV_FAULT_RENAME, ".mrmr/parity");
-    rig_ok(pool_sync(rig->pool, &job, false, &rig->report));
+    rig_ok(pool_sync(rig->pool, &job, NULL, &rig->report));
     drive_1_is_left_out(mount);
     assert_string_equal(rig_states(rig, "f0"), "LL");
     assert_string_equal(rig_states(rig, "f2"), "LL");
@@ -479,7 +479,7 @@ static void test_two_drives_hang_one_after_the_other(void **state)
             .arg = mount};
         rig_ok(drv_fault_add(rig->drive[d].fault, &rule, NULL));
     }
-    rig_ok(pool_protect(rig->pool, &job, &report));
+    rig_ok(pool_protect(rig->pool, &job, NULL, &report));
     assert_true(mount->both);
     pool_views_forget(rig->pool, 0); /* its rows are closed */
     drive_1_is_left_out(mount);
@@ -502,13 +502,14 @@ static void test_a_drive_hangs_when_a_scan_begins(void **state)
     rig_put(rig, 0, "new", RIG_MIB);
     comes_and_is_late(mount, 0, NULL);
     rig_ok(drv_unlink(rig->drive[1].raw, "f1")); /* it could be what hangs */
-    rig_ok(pool_sync(rig->pool, &job, false, &rig->report));
+    rig_ok(pool_sync(rig->pool, &job, NULL, &rig->report));
     drive_1_is_left_out(mount);
     assert_int_equal(rig->report.vanished, 0);
     assert_string_equal(rig_states(rig, "f1"), "L");
     assert_string_equal(rig_states(rig, "new"), "L");
     it_ends(mount);
-    rig_ok(pool_sync(rig->pool, &job, true, &rig->report));
+    rig_ok(pool_sync(
+        rig->pool, &job, &(struct pool_sync_options){.accept_changes = true}, &rig->report));
     assert_int_equal(rig->report.vanished, 1);
     rig_check(rig);
 }
@@ -664,7 +665,7 @@ static void test_a_drive_is_taken_while_a_commit_waits(void **state)
         hook_on(mount, d, DRV_FAULT_RENAME, ".mrmr/parity", 0, true, comes_and_takes);
     }
     rig_ok(pool_scan(rig->pool, &job, false, &report));
-    pool_protect(rig->pool, &job, &report);
+    pool_protect(rig->pool, &job, NULL, &report);
     assert_true(mount->started);
     assert_int_equal(rig_pool_drive(rig, 3)->presence, POOL_DIVERGED);
     struct meta_totals totals;

@@ -207,7 +207,7 @@ static void late_write_cancels(bool hides)
     struct pool_job job = rig_job(rig);
     struct pool_sync_report report;
     rig_ok(pool_scan(rig->pool, &job, false, &report));
-    rig_ok(pool_protect(rig->pool, &job, &report));
+    rig_ok(pool_protect(rig->pool, &job, NULL, &report));
     assert_true(late.done);
     assert_null(strchr(rig_states(rig, "f0"), 'L'));
     rig_clear_faults(rig);

@@ -56,7 +56,7 @@ static void writes_anew(struct world *w, const char *name, size_t but)
 static mrmr_err sync_without(struct world *w)
 {
     struct pool_job job = rig_job(w->rig);
-    return pool_sync(w->rig->pool, &job, false, &w->rig->report);
+    return pool_sync(w->rig->pool, &job, NULL, &w->rig->report);
 }
 
 static void shows_it(struct world *w, const char *name)

@@ -59,7 +59,7 @@ static void write_that_hangs(struct world *w, struct hang *hang)
 static mrmr_err try_sync(struct world *w)
 {
     struct pool_job job = rig_job(w->rig);
-    return pool_sync(w->rig->pool, &job, false, &w->rig->report);
+    return pool_sync(w->rig->pool, &job, NULL, &w->rig->report);
 }
 
 static mrmr_err find_hangs(const struct pool_event *event, void *arg)

@@ -35,6 +35,9 @@ static const struct setting settings[] = {
         "hold a drive as it was when more than this part of its files vanished or changed at once"},
     {"hold-files", SETTING_NUMBER, 1, UINT64_C(1) << 40, 1, false, "1000",
         "hold a drive as it was when more than this many files vanished or changed at once"},
+    {"settle", SETTING_NUMBER, 0, 86400, 1, false, "60",
+        "seconds for which a file must have been quiet before it is protected by itself; mrmr sync "
+        "takes all, unless told otherwise"},
     {"drive-timeout", SETTING_NUMBER, 1, 3600, 1, false, "30",
         "seconds in which a drive must answer a mount, spinning up included, or is taken out of "
         "service"},

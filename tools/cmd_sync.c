@@ -59,6 +59,12 @@ static mrmr_err look_stripes(struct cmd_call *call, const struct pool_status *st
         under == 1 ? "s" : "", status->redundancy);
 }
 
+/* Those that do not wait; at least one, since a file may wait in part. */
+static uint64_t exposed_files(const struct pool_sync_report *r)
+{
+    return r->exposed_files > r->waiting_files ? r->exposed_files - r->waiting_files : 1;
+}
+
 static mrmr_err look_sync(
     struct cmd_call *call, struct pool *pool, const struct pool_sync_report *r)
 {
@@ -76,13 +82,13 @@ static mrmr_err look_sync(
     if (r->lost_bytes)
         MRMR_TRY(cmd_look(call, "%s can be made from nothing that is left now; see: mrmr events",
             mrmr_text_print_size(r->lost_bytes, size)));
-    if (r->exposed_bytes || r->exposed_files)
-        MRMR_TRY(
-            cmd_look(call, "%s in %s still exposed%s", mrmr_text_print_size(r->exposed_bytes, size),
-                mrmr_print_count(r->exposed_files, "file is", "files are", count, sizeof count),
-                status.storable_bytes ? ""
-                                      : ": there is no room for more parity; free some, or: mrmr "
-                                        "add-drive"));
+    if (r->exposed_bytes > r->waiting_bytes)
+        MRMR_TRY(cmd_look(call, "%s in %s still exposed%s",
+            mrmr_text_print_size(r->exposed_bytes - r->waiting_bytes, size),
+            mrmr_print_count(exposed_files(r), "file is", "files are", count, sizeof count),
+            status.storable_bytes ? ""
+                                  : ": there is no room for more parity; free some, or: mrmr "
+                                    "add-drive"));
     return MRMR_OK;
 }
 
@@ -111,9 +117,23 @@ static mrmr_err sync_json(
     mrmr_json_number(&json, "skipped", r->skipped);
     mrmr_json_number(&json, "exposed_files", r->exposed_files);
     mrmr_json_number(&json, "exposed_size", r->exposed_bytes);
+    mrmr_json_number(&json, "waiting_files", r->waiting_files);
+    mrmr_json_number(&json, "waiting_size", r->waiting_bytes);
+    mrmr_json_time_or_null(&json, "settles", r->settles);
     mrmr_json_number(&json, "lost_size", r->lost_bytes);
     cmd_json_looks(call, &json);
     return mrmr_json_end(&json);
+}
+
+static void print_waiting(const struct pool_sync_report *r)
+{
+    char size[MRMR_TEXT_SHORT], quiet[MRMR_TEXT_SHORT], count[48];
+    bool one = r->waiting_files == 1;
+    printf("%s, %s, %s been quiet for %s.\n",
+        mrmr_print_count(r->waiting_files, "file", "files", count, sizeof count),
+        mrmr_text_print_size(r->waiting_bytes, size),
+        one ? "waits until it has" : "wait until they have",
+        mrmr_text_print_duration(r->settle, quiet));
 }
 
 static void sync_print(
@@ -135,9 +155,11 @@ static void sync_print(
     if (r->rows_made || r->rows_dropped)
         printf(
             "Parity rows: %" PRIu64 " made, %" PRIu64 " dropped.\n", r->rows_made, r->rows_dropped);
+    if (r->waiting_files)
+        print_waiting(r);
     if (completed && !cmd_has_looks(call) && r->files)
-        printf("All is protected against the loss of any %u drive%s.\n", redundancy,
-            redundancy == 1 ? "" : "s");
+        printf("All %sis protected against the loss of any %u drive%s.\n",
+            r->waiting_files ? "else " : "", redundancy, redundancy == 1 ? "" : "s");
     cmd_print_looks(call);
 }
 
@@ -157,19 +179,21 @@ mrmr_err cmd_tell_sync(
 
 /* --- sync --- */
 
-static mrmr_err sync_now(struct cmd_call *call, struct pool *pool, bool accept)
+static mrmr_err sync_now(
+    struct cmd_call *call, struct pool *pool, const struct pool_sync_options *options)
 {
     struct pool_sync_report report = {0};
     const struct pool_job *job = mrmr_job_start(call);
-    const struct pool_sync_options options = {.accept_changes = accept};
-    mrmr_err err = pool_sync(pool, job, &options, &report);
+    mrmr_err err = pool_sync(pool, job, options, &report);
     MRMR_TRY(mrmr_job_end(call, err, "mrmr sync"));
     return cmd_tell_sync(call, pool, err, &report);
 }
 
 static mrmr_err sync_in(struct cmd_call *call, struct pool *pool)
 {
-    return sync_now(call, pool, cmd_flag(call, "accept-changes"));
+    struct pool_sync_options options = {.accept_changes = cmd_flag(call, "accept-changes")};
+    MRMR_TRY(cmd_value_duration(call, "settle", &options.settle));
+    return sync_now(call, pool, &options);
 }
 
 static mrmr_err sync_run(struct cmd_call *call)
@@ -183,11 +207,14 @@ const struct cmd cmd_sync = {
     .summary = "find what is new or changed, and protect it",
     .text =
         "Looks all present drives through, and makes or changes parity until everything is "
-        "protected.\nInterrupted, it keeps what it has done and goes on from there the next time.\n"
+        "protected;\nof each drive, what has been exposed for longest comes first.\n"
+        "Interrupted, it keeps what it has done and goes on from there the next time.\n"
         "Where much vanished or changed at once, or a file changed in a way that users do not, the "
         "old\nstate is held and can still be brought back (mrmr rebuild DRIVE) until "
-        "--accept-changes.",
-    .options = {{"accept-changes", 0, NULL, "what is held is right: take the drives as they are"}},
+        "--accept-changes.\n"
+        "With --settle, what changed less than so long ago is left for another time.",
+    .options = {{"accept-changes", 0, NULL, "what is held is right: take the drives as they are"},
+        {"settle", 0, "DURATION", "leave what is not quiet for so long yet: 60s, 10m, 2h"}},
     .run = sync_run,
 };
 
@@ -202,7 +229,7 @@ static mrmr_err redundancy_in(struct cmd_call *call, struct pool *pool)
     MRMR_TRY(pool_set_redundancy(pool, (unsigned)rows));
     MRMR_TRY(pool_status(pool, &status));
     if (status.stripes)
-        return sync_now(call, pool, false);
+        return sync_now(call, pool, &(struct pool_sync_options){0});
     /* Nothing is protected yet, so there are no rows to add or drop. */
     if (call->json)
         return cmd_tell_sync(call, pool, MRMR_OK, &(struct pool_sync_report){0});

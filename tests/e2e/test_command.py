@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 from loops import loops, need_loops
 
@@ -20,7 +21,8 @@ ENTRY = {"drive", "type", "mode", "uid", "gid", "size", "mtime", "version", "exp
          "degraded"}
 SYNC = {"completed", "redundancy", "files", "added", "changed", "moved", "vanished", "unreadable", "held",
         "drives_held", "drives_away", "protected_files", "protected_size", "stripes_made", "stripes_changed",
-        "rows_made", "rows_dropped", "skipped", "exposed_files", "exposed_size", "lost_size", "needs_look"}
+        "rows_made", "rows_dropped", "skipped", "exposed_files", "exposed_size", "waiting_files", "waiting_size", "settles",
+        "lost_size", "needs_look"}
 SCRUB = {"completed", "stripes", "stripes_total", "size", "edited", "damaged", "damaged_size", "rows_damaged", "copies_damaged",
          "repaired", "rows_repaired", "lost", "unreadable", "needs_look"}
 REBUILD = {"completed", "files", "folders", "others", "size", "kept", "conflicts", "rows", "row_size", "failed",
@@ -136,6 +138,57 @@ def test_sync_tells_what_it_did(mrmr):
     done = mrmr.run("sync")
     assert "1 added" in done.stdout and "All is protected" in done.stdout
     assert mrmr.run("sync", "--quiet").stdout == ""
+
+
+def test_sync_leaves_what_is_not_quiet_yet(mrmr):
+    """It waits, which needs no look; the report says for when, and a sync at that time takes it."""
+    mrmr.build(["red", "blue", "green"])
+    new = mrmr.drive("red") / "of-red/new"
+    new.write_bytes(b"new")
+    report = mrmr.json("sync", "--settle", "1h")
+    assert set(report) == SYNC and report["needs_look"] == [] and report["added"] == 1
+    assert (report["waiting_files"], report["waiting_size"]) == (report["exposed_files"], report["exposed_size"]) == (1, 3)
+    assert TIME.fullmatch(report["settles"])
+    seconds, ns = divmod(new.stat().st_ctime_ns, 10**9)
+    assert report["settles"] == time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds + 3600)) + (".%09dZ" % ns if ns else "Z")
+    (mrmr.drive("blue") / "newer").write_bytes(b"newer")
+    done = mrmr.run("sync", "--settle", "90m")
+    assert "2 files, 8 B, wait until they have been quiet for 1 h 30 min.\nAll else is protected" in done.stdout
+    assert "Needs a look" not in done.stdout
+    assert mrmr.run("sync", "--settle", "1h", "--quiet").stdout == ""
+    assert mrmr.json("status", code=3)["exposed_files"] == 2
+    end = time.monotonic() + 120
+    while (report := mrmr.json("sync", "--settle", "1s"))["waiting_files"]:
+        assert time.monotonic() < end
+    assert report["exposed_size"] == report["waiting_size"] == 0 and report["settles"] is None
+    mrmr.run("status")
+
+
+def test_sync_takes_all_unless_told_to_wait(mrmr):
+    mrmr.build(["red", "blue", "green"])
+    assert mrmr.run("get", "settle").stdout == "60\n"
+    (mrmr.drive("red") / "new").write_bytes(b"new")
+    report = mrmr.json("sync")
+    assert report["protected_files"] == 1 and report["waiting_files"] == 0 and report["settles"] is None
+    (mrmr.drive("red") / "newer").write_bytes(b"newer")
+    assert mrmr.json("sync", "--settle", "0")["protected_files"] == 1
+    for value in ("soon", "-1s", "1.5h", ""):
+        assert "--settle" in mrmr.run("sync", "--settle", value, code=2).stderr
+
+
+def test_what_waits_does_not_hide_what_cannot_be_protected(mrmr):
+    mrmr.fill("red")
+    mrmr.run("add-drive", mrmr.drive("red"))
+    assert any("4 files are still exposed" in line for line in mrmr.json("sync", "--settle", "0", code=3)["needs_look"])
+    report = mrmr.json("sync", "--settle", "4w")
+    assert report["waiting_files"] == 4 and report["needs_look"] == []
+    (mrmr.drive("red") / "new").write_bytes(b"new")
+    for name in os.listdir(mrmr.drive("red") / "of-red"):
+        os.utime(mrmr.drive("red") / "of-red" / name, (9, 9))
+    end = time.monotonic() + 120
+    while (report := mrmr.json("sync", "--settle", "1s", code=None))["waiting_files"]:
+        assert time.monotonic() < end
+    assert report["needs_look"] and report["exposed_files"] == 5
 
 
 def test_sync_with_a_drive_away_needs_a_look_and_goes_on(mrmr):

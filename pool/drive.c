@@ -264,23 +264,54 @@ mrmr_err pool_drive_is_over(struct pool *pool, const struct pool_drive *drive, b
 /* A note costs a durable transaction: that a drive is still there is recorded this often. */
 static const int64_t note_interval = 600 * MRMR_NS_PER_S;
 
+struct note {
+    struct pool *pool;
+    const struct pool_drive *drive;
+    const struct meta_drive *next;
+};
+
+static void note_tell(const struct note *note)
+{
+    const char *name = note->next->name;
+    char cause[1024];
+    if (note->next->present)
+        pool_tell(note->pool, NULL, false, "drive-returned", note->drive,
+            "drive %s is in service again", name);
+    else
+        pool_tell(note->pool, NULL, true, "drive-lost", note->drive,
+            "drive %s is not in service any more: %s", name,
+            mrmr_story_print(&note->drive->why, cause, sizeof cause));
+}
+
+/* A change is told once, since it is known and told by one transaction. */
+static mrmr_err note_in(struct meta *meta, void *arg)
+{
+    const struct note *note = arg;
+    MRMR_TRY(meta_drive_store(meta, note->next));
+    if (note->next->present != note->drive->meta.present)
+        note_tell(note);
+    return MRMR_OK;
+}
+
 mrmr_err pool_drive_note(struct pool *pool, struct pool_drive *drive, bool now)
 {
-    struct meta_drive *meta = &drive->meta;
-    bool present = drive->presence == POOL_PRESENT;
+    struct meta_drive next = drive->meta;
     int64_t time = mrmr_clock_real();
-    bool stale = present && (time - meta->seen > note_interval || meta->seen > time);
-    if (meta->state == META_DRIVE_RETIRED || (!now && !stale && present == meta->present))
+    next.present = drive->presence == POOL_PRESENT;
+    bool stale = next.present && (time - next.seen > note_interval || next.seen > time);
+    if (next.state == META_DRIVE_RETIRED || (!now && !stale && next.present == drive->meta.present))
         return MRMR_OK;
     struct drv_space space;
-    if (present && drv_space(drive->drv, &space) == MRMR_OK) {
-        meta->total = space.total;
-        meta->avail = space.avail;
+    if (next.present && drv_space(drive->drv, &space) == MRMR_OK) {
+        next.total = space.total;
+        next.avail = space.avail;
     }
-    if (present)
-        meta->seen = time;
-    meta->present = present;
-    return meta_drive_store(pool->meta, meta);
+    if (next.present)
+        next.seen = time;
+    MRMR_TRY(meta_atomically(
+        pool->meta, note_in, &(struct note){.pool = pool, .drive = drive, .next = &next}));
+    drive->meta = next;
+    return MRMR_OK;
 }
 
 static mrmr_err drives_note(struct pool *pool)

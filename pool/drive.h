@@ -23,8 +23,8 @@ void pool_drive_replace(struct pool *pool, size_t i, struct pool_drive *drive, b
 /* Open the root and judge what is there; never fails, the verdict is presence and why. With
  * POOL_OWN an intended session that was found on the drive is adopted. */
 void pool_drive_look(struct pool *pool, struct pool_drive *drive);
-/* The catalog's `present`, `seen`, `total`, `avail` after a look, where they changed. POOL_OWN
- * only. */
+/* The catalog's `present`, `seen`, `total`, `avail` after a look, where they changed, and the event drive-lost or
+ * drive-returned where `present` did. POOL_OWN only, and not inside a transaction. */
 mrmr_err pool_drive_note(struct pool *pool, struct pool_drive *drive, bool now);
 /* Set presence and why from this thread's story; if no story code is given the drive is PRESENT. */
 void pool_drive_verdict(struct pool_drive *drive, enum pool_presence presence);

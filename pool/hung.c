@@ -68,6 +68,8 @@ void pool_hung_leave_out(struct pool *pool, const struct pool_job *job)
             drive->hung = false;
             pool_views_forget(pool, 0); /* they hold rows as they were opened before */
             pool_drive_look(pool, drive);
+            if (pool_drive_note(pool, drive, false))
+                mrmr_log_story(MRMR_LOG_WARN, "recording that a drive answers again");
         }
     }
 }

@@ -500,6 +500,17 @@ static bool protect_must_replan(struct protect *p)
     return p->replan;
 }
 
+/* It is told of, so the next who opens the pool does not tell of it as news. */
+static void protect_note_lost(struct pool *pool, struct pool_drive *drive)
+{
+    struct mrmr_story kept;
+    mrmr_story_save(&kept);
+    drive->meta.present = false;
+    if (meta_drive_store(pool->meta, &drive->meta))
+        mrmr_log_story(MRMR_LOG_WARN, "recording that a drive stopped answering");
+    mrmr_story_restore(&kept);
+}
+
 /* Drives that stopped answering are away from now on, for this process. */
 static void protect_retire_failed(struct protect *p)
 {
@@ -522,6 +533,7 @@ static void protect_retire_failed(struct protect *p)
         pool_tell(p->pool, p->job, true, "drive-lost", drive,
             "drive %s stopped answering: its files are read by reconstruction until it is back",
             drive->meta.name);
+        protect_note_lost(p->pool, drive);
     }
 }
 

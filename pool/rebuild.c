@@ -25,6 +25,7 @@
 #include "pool/names.h"
 #include "pool/retained.h"
 
+#include "base/text.h"
 #include "pool/drive.h"
 #include "pool/margin.h"
 #include <stdio.h>
@@ -523,6 +524,20 @@ static mrmr_err rebuild_note_tried(const struct rebuild *rebuild, bool tried)
     return meta_set(rebuild->pool->meta, rebuild_tried_key(rebuild->drive, key), tried ? "1" : "0");
 }
 
+/* Before the drive is let go of, if it is. */
+static void rebuild_tell(struct rebuild *rebuild, bool whole)
+{
+    const struct pool_rebuild_report *r = rebuild->report;
+    char size[MRMR_TEXT_SHORT];
+    pool_tell(rebuild->pool, rebuild->job, !whole, "rebuild-done", rebuild->drive,
+        "drive %s: %llu files (%s) and %llu folders restored, %llu were there already, %llu parity "
+        "rows made; %llu failed, %llu conflicts",
+        rebuild->drive->meta.name, (unsigned long long)r->files,
+        mrmr_text_print_size(r->bytes, size), (unsigned long long)r->folders,
+        (unsigned long long)r->kept, (unsigned long long)r->rows, (unsigned long long)r->failed,
+        (unsigned long long)r->conflicts);
+}
+
 static mrmr_err rebuild_finish(struct rebuild *rebuild)
 {
     struct pool *pool = rebuild->pool;
@@ -530,18 +545,18 @@ static mrmr_err rebuild_finish(struct rebuild *rebuild)
     uint64_t left, bytes;
     MRMR_TRY(pool_mend_and_protect(pool, rebuild->job, NULL, &mended));
     rebuild->report->rows = mended.rows_made;
-    if (rebuild->away)
-        return pool_let_go_retired(pool, rebuild->job);
     MRMR_TRY(
         meta_todo_totals(pool->meta, POOL_REBUILD_JOB, rebuild->drive->meta.id, &left, &bytes));
+    if (rebuild->away) {
+        rebuild_tell(rebuild, left == 0);
+        return pool_let_go_retired(pool, rebuild->job);
+    }
     MRMR_TRY(rebuild_note_tried(rebuild, left != 0));
     if (left == 0 && rebuild->drive->meta.state == META_DRIVE_REBUILDING) {
         rebuild->drive->meta.state = META_DRIVE_ACTIVE;
         MRMR_TRY(meta_drive_store(pool->meta, &rebuild->drive->meta));
     }
-    pool_tell(pool, rebuild->job, left != 0, "rebuild-done", rebuild->drive,
-        "drive %s: %llu files restored, %llu failed", rebuild->drive->meta.name,
-        (unsigned long long)rebuild->report->files, (unsigned long long)rebuild->report->failed);
+    rebuild_tell(rebuild, left == 0);
     return MRMR_OK;
 }
 

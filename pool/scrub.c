@@ -14,6 +14,7 @@
 #include "pool/noted.h"
 #include "pool/rot.h"
 
+#include "base/text.h"
 #include "parity/code.h"
 #include <string.h>
 
@@ -384,6 +385,23 @@ static mrmr_err scrub_repair_files(struct scrub *scrub)
     }
 }
 
+/* The report is the caller's to show: no notice. */
+static void scrub_tell(const struct scrub *scrub)
+{
+    const struct pool_scrub_report *r = scrub->report;
+    char size[MRMR_TEXT_SHORT];
+    const bool look = r->lost || r->unreadable || r->rows_damaged > r->rows_repaired ||
+                      (r->damaged && !scrub->options->repair);
+    pool_tell(scrub->pool, NULL, look, "scrub-done", NULL,
+        "scrub: %llu of %llu stripes read (%s); damaged: %llu leaves of files, %llu parity rows; "
+        "repaired: %llu files, %llu rows; %llu files not repaired; %llu stripes not read in full",
+        (unsigned long long)r->stripes, (unsigned long long)r->stripes_total,
+        mrmr_text_print_size(r->bytes, size), (unsigned long long)r->damaged,
+        (unsigned long long)r->rows_damaged, (unsigned long long)r->repaired,
+        (unsigned long long)r->rows_repaired, (unsigned long long)r->lost,
+        (unsigned long long)r->unreadable);
+}
+
 mrmr_err pool_scrub(struct pool *pool, const struct pool_job *job,
     const struct pool_scrub_options *options, struct pool_scrub_report *ret_report)
 {
@@ -401,8 +419,10 @@ mrmr_err pool_scrub(struct pool *pool, const struct pool_job *job,
         err = pool_mend(pool, job, false, &mended);
         report.rows_repaired = mended.rows_made;
     }
-    if (!err)
+    if (!err) {
+        scrub_tell(&scrub); /* before the catalog is copied: copies have it, too */
         err = pool_catalog_copy(pool, job, POOL_COPIES_VERIFIED, &report.copies_damaged);
+    }
     *ret_report = report;
     return err;
 }

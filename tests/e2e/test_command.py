@@ -545,3 +545,40 @@ def test_events(mrmr):
     assert mrmr.json("events", "--last", "1")["events"] == events[-1:]
     assert mrmr.json("events", "--last", "0")["events"] == events
     assert "drive-added" in mrmr.run("events").stdout
+
+
+def told(mrmr, kind):
+    return [(e["drive"], e["warning"], e["text"]) for e in mrmr.json("events", "--last", "0")["events"] if e["kind"] == kind]
+
+
+def test_long_work_that_is_done_is_an_event_with_its_figures(mrmr):
+    mrmr.build(["red", "blue", "green"])
+    assert told(mrmr, "scrub-done") == []
+    mrmr.run("scrub")
+    flip(a_row(mrmr))
+    mrmr.run("scrub", code=3)
+    mrmr.run("scrub", "--repair")
+    (_, first, sound), (_, second, rotten), (_, third, repaired) = told(mrmr, "scrub-done")
+    assert not first and "0 parity rows" in sound and "0 rows" in sound
+    assert second and "1 parity rows" in rotten and "0 rows" in rotten
+    assert not third and "1 rows" in repaired
+    assert told(mrmr, "rebuild-done") == []
+
+
+def test_rebuilds_and_drives_that_go_and_come_are_events(mrmr):
+    mrmr.build(["red", "blue", "green"])
+    mrmr.drive("red").rename(mrmr.folder / "elsewhere")
+    mrmr.run("sync", code=3)
+    mrmr.run("sync", code=3)
+    (lost,) = told(mrmr, "drive-lost")
+    assert lost[:2] == ("red", True) and "not there" in lost[2]
+    (mrmr.folder / "elsewhere").rename(mrmr.drive("red"))
+    mrmr.run("sync")
+    mrmr.run("sync")
+    (back,) = told(mrmr, "drive-returned")
+    assert back[:2] == ("red", False) and len(told(mrmr, "drive-lost")) == 1
+    mrmr.drive("red").rename(mrmr.folder / "elsewhere")
+    mrmr.run("rebuild", "red", code=(0, 3))
+    (done,) = told(mrmr, "rebuild-done")
+    assert done[0] == "red" and "4 files (" in done[2] and " 0 failed" in done[2] and not done[1]
+    assert len(told(mrmr, "drive-lost")) == 2 and len(told(mrmr, "drive-returned")) == 1

@@ -65,6 +65,41 @@ static void test_missing(void **state)
     assert_true(drive(w, "a")->meta.present);
 }
 
+/* Each change is told of once, however often the pool is opened, and by its owner alone. */
+static void test_lost_and_returned(void **state)
+{
+    struct world *w = *state;
+    struct pool *look = NULL;
+    char text[512];
+    world_add(w, "a");
+    world_close(w);
+    world_open(w);
+    assert_int_equal(world_events(w, "drive-lost", NULL), 0);
+    for (size_t round = 1; round <= 2; round++) {
+        world_close(w);
+        assert_int_equal(rename(world_path(w, "a"), world_path(w, "b")), 0);
+        assert_ok(pool_open(world_path(w, "pool"), POOL_LOOK, "test", &look));
+        pool_close(look);
+        for (unsigned i = 0; i < 2; i++) {
+            world_open(w);
+            assert_int_equal(world_events(w, "drive-lost", text), round);
+            assert_int_equal(world_events(w, "drive-returned", NULL), round - 1);
+            world_close(w);
+        }
+        assert_non_null(strstr(text, "drive a "));
+        assert_non_null(strstr(text, "not there"));
+        assert_int_equal(rename(world_path(w, "b"), world_path(w, "a")), 0);
+        for (unsigned i = 0; i < 2; i++) {
+            world_open(w);
+            assert_int_equal(world_events(w, "drive-lost", NULL), round);
+            assert_int_equal(world_events(w, "drive-returned", text), round);
+            assert_non_null(strstr(text, "drive a "));
+            world_close(w);
+        }
+        world_open(w);
+    }
+}
+
 static void test_identity_removed(void **state)
 {
     struct world *w = *state;
@@ -292,6 +327,7 @@ int main(void)
 #define WORLD_TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
         WORLD_TEST(test_missing),
+        WORLD_TEST(test_lost_and_returned),
         WORLD_TEST(test_identity_removed),
         WORLD_TEST(test_identity_hostile),
         WORLD_TEST(test_swapped),

@@ -150,6 +150,61 @@ static void test_without_descriptors(void **state)
 }
 
 #define rig_test(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
+struct counting {
+    const char *kind;
+    unsigned n;
+};
+
+static mrmr_err counted(const struct pool_event *event, void *arg)
+{
+    struct counting *counting = arg;
+    counting->n += strcmp(event->kind, counting->kind) == 0;
+    return MRMR_OK;
+}
+
+static unsigned events_of(struct rig *rig, const char *kind)
+{
+    struct counting counting = {kind, 0};
+    rig_ok(pool_events(rig->pool, 0, 0, counted, &counting));
+    return counting.n;
+}
+
+static void it_goes(struct rig *rig, struct rig_drive *drive)
+{
+    (void)drive;
+    if (!rig->drive[1].away)
+        rig_take_away(rig, 1);
+}
+
+/* A drive that stopped answering in a job is no news to who opens the pool next. */
+static void test_a_drive_that_went_in_a_job_is_told_of_once(void **state)
+{
+    struct rig *rig = *state;
+    struct pool_job job = rig_job(rig);
+    rig_one_each(rig, 3, RIG_MIB);
+    for (unsigned d = 0; d < 4; d++) {
+        char path[16];
+        snprintf(path, sizeof path, "g%u", d);
+        rig_put(rig, d, path, 2 * RIG_MIB);
+    }
+    rig_ok(pool_scan(rig->pool, &job, false, &rig->report));
+    rig_tap(rig, DRV_FAULT_FILE_READ, 0, false, it_goes);
+    rig_ok(pool_protect(rig->pool, &job, NULL, &rig->report));
+    rig_untap(rig);
+    assert_int_equal(rig_pool_drive(rig, 1)->presence, POOL_FAILED);
+    for (unsigned i = 0; i < 3; i++, rig_reopen(rig)) {
+        assert_int_equal(events_of(rig, "drive-lost"), 1);
+        assert_int_equal(events_of(rig, "drive-returned"), 0);
+    }
+    rig_bring_back(rig, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        rig_reopen(rig);
+        assert_int_equal(events_of(rig, "drive-lost"), 1);
+        assert_int_equal(events_of(rig, "drive-returned"), 1);
+    }
+    rig_protect_all(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +213,7 @@ int main(void)
         rig_test(test_drive_dies_while_an_edited_file_is_compared),
         rig_test(test_scrub_that_may_not_read),
         rig_test(test_without_descriptors),
+        rig_test(test_a_drive_that_went_in_a_job_is_told_of_once),
         rig_test(test_attach_after_a_failed_folder_sync),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

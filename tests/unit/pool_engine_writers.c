@@ -399,6 +399,35 @@ static void test_a_drive_hangs_when_a_stripe_is_committed(void **state)
     rig_verify(rig, true);
 }
 
+static mrmr_err last_of_drive(const struct pool_event *event, void *arg)
+{
+    char *kind = arg;
+    if (strcmp(event->kind, "drive-lost") == 0 || strcmp(event->kind, "drive-returned") == 0)
+        snprintf(kind, 32, "%s", event->kind);
+    return MRMR_OK;
+}
+
+/* Who found it out of service at the beginning tells when it is not any more. */
+static void test_a_drive_that_hung_and_answers_is_told_of(void **state)
+{
+    struct mount *mount = *state;
+    struct rig *rig = mount->rig;
+    struct pool_job job = rig_job(rig);
+    char kind[32] = "";
+    rig_one_each(rig, 4, RIG_MIB);
+    rig_put(rig, 0, "f0", 2 * RIG_MIB);
+    hang_on_drive_1(mount, DRV_FAULT_RENAME, ".mrmr/parity");
+    rig_ok(pool_sync(rig->pool, &job, false, &rig->report));
+    rig_reopen(rig);
+    drive_1_is_left_out(mount);
+    rig_ok(pool_events(rig->pool, 0, 0, last_of_drive, kind));
+    assert_string_equal(kind, "drive-lost");
+    it_ends(mount);
+    rig_sync(rig);
+    rig_ok(pool_events(rig->pool, 0, 0, last_of_drive, kind));
+    assert_string_equal(kind, "drive-returned");
+}
+
 static void is_late_on(struct mount *mount, unsigned d)
 {
     rig_ok(pool_writers_begin(mount->writers, &mount->epoch));
@@ -687,6 +716,7 @@ int main(void)
         mount_test(test_a_writer_hangs_when_a_file_is_repaired),
         mount_test(test_a_writer_hangs_when_a_file_is_restored),
         mount_test(test_a_drive_hangs_when_a_stripe_is_committed),
+        mount_test(test_a_drive_that_hung_and_answers_is_told_of),
         mount_test(test_two_drives_hang_one_after_the_other),
         mount_test(test_a_drive_hangs_when_a_scan_begins),
         mount_test(test_a_pool_is_opened_while_a_drive_hangs),

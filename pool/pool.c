@@ -208,7 +208,7 @@ static mrmr_err open_unfinished(struct pool *pool)
 
 static mrmr_err open_catalog(struct pool *pool)
 {
-    mrmr_err err = pool_open_catalog(pool, pool->access == POOL_LOOK ? META_READONLY : 0);
+    mrmr_err err = pool_open_catalog(pool, pool->access == POOL_OWN ? 0 : META_READONLY);
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
         return mrmr_err_hint(err, "look after %.200s", pool->dir);
     if (!err)
@@ -242,6 +242,8 @@ static mrmr_err open_all(struct pool *pool, const char *who)
         MRMR_TRY(open_writers(pool));
     }
     MRMR_TRY(pool_stripes_create(pool));
+    if (pool->access == POOL_CATALOG)
+        return MRMR_OK;
     MRMR_TRY(pool_drives_load(pool));
     if (pool->access != POOL_OWN)
         return MRMR_OK;

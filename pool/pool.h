@@ -33,7 +33,9 @@ struct pool;
 
 /* --- Life --- */
 
-enum pool_access { POOL_LOOK, POOL_OWN };
+/* CATALOG: as LOOK, of what the catalog itself says, as events and settings: no drive is looked at or held, and the pool
+ * has none. For who stays. */
+enum pool_access { POOL_LOOK, POOL_OWN, POOL_CATALOG };
 
 /* Make a new, empty pool in dir (made if missing; must be empty or hold nothing of a pool). */
 mrmr_err pool_create(const char *dir);
@@ -253,6 +255,22 @@ struct pool_event {
 typedef mrmr_err (*pool_event_fn)(const struct pool_event *event, void *arg);
 /* The last of them (0: all) with id > after, oldest first, and after them what was noted; those count, too. */
 mrmr_err pool_events(struct pool *pool, int64_t after, size_t last, pool_event_fn fn, void *arg);
+
+/* Each event once, as it comes. Of those that are there at the beginning, with id > after, the last of them
+ * (SIZE_MAX: all). One that was noted is told of then, and not again when it gets an id. The pool must outlive it; one
+ * thread at a time. */
+struct pool_follow;
+mrmr_err pool_follow_create(
+    struct pool *pool, int64_t after, size_t last, struct pool_follow **ret_follow);
+void pool_follow_destroy(struct pool_follow *follow); /* NULL-safe */
+/* To be polled for reading, until the next look: something may be new, at once or in a moment. It does not tell of
+ * everything (another computer's changes, for one), so look every second, too. -1: it tells of nothing. */
+int pool_follow_fd(const struct pool_follow *follow);
+/* Calls fn with what is new, oldest first, with nothing held; what it returned an error for, which is returned, and
+ * what comes after that, is new again. MRMR_CHANGED: the catalog is another one now. */
+mrmr_err pool_follow_look(struct pool_follow *follow, pool_event_fn fn, void *arg);
+/* Of the last one that was told of and has one. */
+int64_t pool_follow_id(const struct pool_follow *follow);
 
 /* --- Reading --- */
 

@@ -58,9 +58,11 @@ mrmr_err mrmr_job_end(struct cmd_call *call, mrmr_err err, const char *again)
     mrmr_screen_end();
     if (err != MRMR_CANCELLED)
         return err;
-    mrmr_screen_line("mrmr: %s was interrupted; what is done is kept, and it goes on from there "
-                     "with: %s",
-        call->cmd->name, again);
+    if (again)
+        mrmr_screen_line(
+            "mrmr: %s was interrupted; what is done is kept, and it goes on from there "
+            "with: %s",
+            call->cmd->name, again);
     call->exit = current.signal ? CMD_SIGNAL + (int)current.signal : CMD_FAILED;
     return MRMR_OK;
 }

@@ -15,8 +15,8 @@
 /* Takes the signals. The result is valid until end. */
 const struct pool_job *mrmr_job_start(const struct cmd_call *call);
 /* Gives the signals back, and takes the bar off the screen. If err is MRMR_CANCELLED, says so, with
- * `again` as what to run to go on, and sets the exit code. Returns MRMR_OK in this case, else err.
- */
+ * `again` as what to run to go on (NULL: says nothing), and sets the exit code. Returns MRMR_OK in this
+ * case, else err. */
 mrmr_err mrmr_job_end(struct cmd_call *call, mrmr_err err, const char *again);
 
 #endif

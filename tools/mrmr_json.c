@@ -20,7 +20,9 @@ static void json_string(struct mrmr_json *json, const char *value, size_t size)
 static void json_lead(struct mrmr_json *json, const char *key)
 {
     bool *some = &json->some[json->depth];
-    if (json->depth)
+    if (json->depth && json->line)
+        fputs(*some ? ", " : "", json->out);
+    else if (json->depth)
         fprintf(json->out, "%s\n%*s", *some ? "," : "", (int)(2 * json->depth), "");
     *some = true;
     if (!key)
@@ -46,7 +48,7 @@ void mrmr_json_close(struct mrmr_json *json)
     bool some = json->some[json->depth];
     char kind = json->kind[json->depth];
     json->depth--;
-    if (some)
+    if (some && !json->line)
         fprintf(json->out, "\n%*s", (int)(2 * json->depth), "");
     fputc(kind == '{' ? '}' : ']', json->out);
 }
@@ -54,6 +56,12 @@ void mrmr_json_close(struct mrmr_json *json)
 void mrmr_json_begin(struct mrmr_json *json, FILE *out)
 {
     *json = (struct mrmr_json){.out = out};
+    mrmr_json_open(json, NULL, '{');
+}
+
+void mrmr_json_begin_line(struct mrmr_json *json, FILE *out)
+{
+    *json = (struct mrmr_json){.out = out, .line = true};
     mrmr_json_open(json, NULL, '{');
 }
 

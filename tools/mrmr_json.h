@@ -18,12 +18,15 @@ struct mrmr_json {
     mrmr_err err;
     struct mrmr_bytes scratch;
     unsigned depth;
+    bool line; /* all in one */
     char kind[MRMR_JSON_DEPTH];
     bool some[MRMR_JSON_DEPTH]; /* whether a comma is due */
 };
 
 /* Starts the document: one object. */
 void mrmr_json_begin(struct mrmr_json *json, FILE *out);
+/* The same in one line. */
+void mrmr_json_begin_line(struct mrmr_json *json, FILE *out);
 /* Ends it, whatever is still open, with a line end. */
 mrmr_err mrmr_json_end(struct mrmr_json *json);
 

@@ -6,4 +6,5 @@ mrmr_cmocka(pool_drive_session pool_drive_session.c pool_drive_world.c LIBS ${po
 mrmr_cmocka(pool_drive_presence pool_drive_presence.c pool_drive_world.c LIBS ${pool_world_libs})
 mrmr_cmocka(pool_drive_settings pool_drive_settings.c pool_drive_world.c LIBS ${pool_world_libs})
 mrmr_cmocka(pool_open pool_open.c pool_drive_world.c LIBS ${pool_world_libs})
+mrmr_cmocka(pool_follow pool_follow.c pool_drive_world.c LIBS ${pool_world_libs})
 mrmr_cmocka(pool_status pool_status.c pool_drive_world.c LIBS ${pool_world_libs})

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Events as they come: mrmr events --follow."""
+import json
+import queue
+import signal
+import subprocess
+import threading
+
+import pytest
+
+
+class Follower:
+    """mrmr events --follow, and what it prints, line by line."""
+
+    def __init__(self, mrmr, *args):
+        self.process = mrmr.start("events", "--follow", *args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.lines = queue.Queue()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.lines.put(line.decode().rstrip("\n"))
+        self.lines.put(None)
+
+    def next(self):
+        line = self.lines.get(timeout=60)
+        assert line is not None, self.process.stderr.read()
+        return line
+
+    def end(self, number=signal.SIGTERM):
+        """The exit code, what was printed and not taken, and what was said."""
+        self.process.send_signal(number)
+        code = self.process.wait(timeout=60)
+        self.reader.join(timeout=60)
+        rest = []
+        while (line := self.lines.get(timeout=60)) is not None:
+            rest.append(line)
+        return code, rest, self.process.stderr.read().decode()
+
+
+def test_events_are_printed_as_they_come(mrmr):
+    mrmr.build(["red", "blue", "green"])
+    follower = Follower(mrmr)
+    known = mrmr.run("events", "--last", "10").stdout.splitlines()
+    assert len(known) > 2 and [follower.next() for _ in known] == known
+    mrmr.run("set", "redundancy", "2")
+    assert "redundancy is 2, it was 1" in follower.next()
+    mrmr.drive("red").rename(mrmr.folder / "elsewhere")
+    mrmr.run("sync", code=3)
+    lost = follower.next()
+    assert " ! drive-lost " in lost and "drive red" in lost
+    code, rest, said = follower.end()
+    assert code == 128 + signal.SIGTERM and said == ""
+    everything = mrmr.run("events", "--last", "0").stdout.splitlines()
+    assert rest == everything[everything.index(lost) + 1:]
+
+
+def test_as_json_each_is_a_line(mrmr):
+    mrmr.build(["red", "blue", "green"])
+    before = mrmr.json("events", "--last", "2")["events"]
+    follower = Follower(mrmr, "--json", "--last", "2")
+    assert [json.loads(follower.next()) for _ in range(2)] == before
+    mrmr.run("scrub")
+    done = json.loads(follower.next())
+    assert done["kind"] == "scrub-done" and done["drive"] is None and done["warning"] is False
+    assert done["id"] > before[-1]["id"] and done == mrmr.json("events", "--last", "1")["events"][0]
+    assert follower.end()[:2] == (128 + signal.SIGTERM, [])
+
+
+def test_all_that_are_kept_come_first(mrmr):
+    mrmr.build(["red", "blue"])
+    for _ in range(12):
+        mrmr.run("scrub")
+    known = mrmr.run("events", "--last", "0").stdout.splitlines()
+    follower = Follower(mrmr, "--last", "0")
+    assert len(known) > 12 and [follower.next() for _ in known] == known
+    follower.end()
+    follower = Follower(mrmr)
+    assert [follower.next() for _ in range(10)] == known[-10:]
+    assert follower.end()[1] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it(mrmr, number):
+    mrmr.build(["red", "blue"])
+    follower = Follower(mrmr)
+    follower.next()
+    code, _, said = follower.end(number)
+    assert code == 128 + number and said == ""
+
+
+def test_it_ends_when_nobody_reads_it_any_more(mrmr):
+    """Without another event."""
+    mrmr.build(["red", "blue"])
+    process = mrmr.start("events", "-f", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for _ in mrmr.run("events", "--last", "10").stdout.splitlines():
+        assert process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) in (-signal.SIGPIPE, 128 + signal.SIGPIPE)
+    assert process.stderr.read() == b""
+
+
+def test_a_catalog_that_goes_ends_it(mrmr):
+    mrmr.build(["red", "blue"])
+    follower = Follower(mrmr)
+    follower.next()
+    mrmr.dir.rename(mrmr.folder / "elsewhere")
+    (mrmr.folder / "elsewhere/catalog.sqlite").rename(mrmr.folder / "catalog")
+    assert follower.process.wait(timeout=60) == 1
+    assert "replaced, or removed" in follower.process.stderr.read().decode()

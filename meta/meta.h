@@ -551,6 +551,8 @@ void meta_restore_undo(struct meta_restore *restore);
 /* Check it (meta_check) and give it its name, durably: MRMR_EXISTS. The next copy that is made of
  * it is a base. warning (may be NULL) goes into it as an event. */
 mrmr_err meta_restore_finish(struct meta_restore *restore, const char *warning);
+/* Between copies: what it says of a setting is not taken over. *ret_had: it said something. */
+mrmr_err meta_restore_unset(struct meta_restore *restore, const char *key, bool *ret_had);
 void meta_restore_destroy(
     struct meta_restore *restore); /* NULL-safe; without finish nothing stays */
 

@@ -151,6 +151,16 @@ void meta_restore_undo(struct meta_restore *r)
     mrmr_story_restore(&story);
 }
 
+mrmr_err meta_restore_unset(struct meta_restore *r, const char *key, bool *ret_had)
+{
+    if (r->phase != RESTORE_IDLE || !r->labelled)
+        return mrmr_fail(MRMR_INTERNAL, "no whole copy of a catalog was restored");
+    const int before = sqlite3_total_changes(r->meta.db);
+    MRMR_TRY(meta_run(&r->meta, "DELETE FROM setting WHERE key = ?", META_ARGS(META_TEXT(key))));
+    *ret_had = sqlite3_total_changes(r->meta.db) != before;
+    return MRMR_OK;
+}
+
 /* --- The file --- */
 
 static void restore_close(struct meta_restore *r)

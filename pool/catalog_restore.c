@@ -308,6 +308,17 @@ static mrmr_err chain_finish(struct restoring *r, const struct mrmr_story *bad)
     return meta_restore_finish(r->to, text);
 }
 
+/* Who can write to a drive cannot have a program run by that (I9). */
+static mrmr_err chain_runs_nothing(struct restoring *r)
+{
+    bool had;
+    MRMR_TRY(meta_restore_unset(r->to, POOL_ON_EVENT, &had));
+    if (had)
+        mrmr_log(MRMR_LOG_WARN, "the setting %s is not taken over from a drive: set it again",
+            POOL_ON_EVENT);
+    return MRMR_OK;
+}
+
 static mrmr_err restore_from(struct restoring *r)
 {
     struct pool_identity identity;
@@ -321,6 +332,7 @@ static mrmr_err restore_from(struct restoring *r)
     MRMR_TRY(chain_list(r));
     MRMR_TRY(chain_base(r, &bad));
     MRMR_TRY(chain_logs(r, &bad));
+    MRMR_TRY(chain_runs_nothing(r));
     return chain_finish(r, &bad);
 }
 

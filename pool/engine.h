@@ -18,6 +18,8 @@
 
 #define POOL_DOT ".mrmr"                   /* the folder on a drive that is ours */
 #define POOL_CATALOG_NAME "catalog.sqlite" /* in the pool's folder */
+#define POOL_ON_EVENT                                                                              \
+    "on-event" /* a setting; it is not taken over from a drive's copy of the catalog */
 
 /* --- drive.c: identity, sessions, space --- */
 

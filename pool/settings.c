@@ -7,11 +7,13 @@
 #include "pool/drive.h"
 
 #include "base/text.h"
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
-enum setting_kind { SETTING_NUMBER, SETTING_SIZE, SETTING_SWITCH, SETTING_TEXT };
+enum setting_kind { SETTING_NUMBER, SETTING_SIZE, SETTING_SWITCH, SETTING_TEXT, SETTING_PROGRAM };
 
 struct setting {
     const char *key;
@@ -50,6 +52,10 @@ static const struct setting settings[] = {
         "patterns of names (or, with '/', of paths) that are left out, besides trash folders, "
         "@eaDir "
         "and System Volume Information, which always are; separated by ':' or line ends"},
+    {POOL_ON_EVENT, SETTING_PROGRAM, 0, 4096, 1, false, "",
+        "a program that is run for each event: its absolute path, and arguments after it, "
+        "separated by blanks; no shell "
+        "is asked; empty: none"},
 };
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
@@ -130,12 +136,46 @@ static mrmr_err setting_number(const struct setting *s, const char *value, char 
     return MRMR_OK;
 }
 
+/* The first word is a program that could be run now. Whether it still is later is for who runs it. */
+static mrmr_err setting_program(const struct setting *s, const char *value)
+{
+    static const char blanks[] = " \t";
+    const char *start = value + strspn(value, blanks);
+    mrmr_autofree char *path = strndup(start, strcspn(start, blanks));
+    struct stat st;
+    if (!path)
+        return mrmr_nomem();
+    if (path[0] != '/') {
+        mrmr_fail(MRMR_INVALID, "'%.200s' is no value for '%s': it begins with no absolute path",
+            value, s->key);
+        return mrmr_err_hint(MRMR_INVALID,
+            "say /PATH/TO/PROGRAM, and its arguments after it, separated by blanks; "
+            "what needs a shell goes into a script");
+    }
+    if (stat(path, &st) < 0)
+        mrmr_fail(MRMR_INVALID,
+            "the program '%.400s' for '%s' is not there, or cannot be looked at: %s", path, s->key,
+            strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        mrmr_fail(MRMR_INVALID, "'%.400s' is no program for '%s': it is no file", path, s->key);
+    else if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0)
+        mrmr_fail(MRMR_INVALID, "'%.400s' is no program for '%s': it may not be executed (%s)",
+            path, s->key, strerror(errno));
+    else
+        return MRMR_OK;
+    return mrmr_err_hint(MRMR_INVALID, "name an executable file (chmod +x), then set it again; a "
+                                       "path with blanks in it needs a link, or a script, "
+                                       "without them");
+}
+
 static mrmr_err setting_write(struct pool *pool, const struct setting *s, const char *value)
 {
     char canonical[24];
-    if (s->kind == SETTING_TEXT) {
+    if (s->kind == SETTING_TEXT || s->kind == SETTING_PROGRAM) {
         if (strlen(value) > s->most)
             return setting_bad(s->key, "(too long)", s->meaning);
+        if (s->kind == SETTING_PROGRAM && value[0])
+            MRMR_TRY(setting_program(s, value));
         return meta_set(pool->meta, s->key, value[0] ? value : NULL);
     }
     if (s->kind == SETTING_SWITCH) {

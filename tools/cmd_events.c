@@ -2,6 +2,8 @@
 #include "tools/cmd.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "tools/hook.h"
 #include "tools/mrmr_job.h"
 #include "tools/mrmr_print.h"
 #include <poll.h>
@@ -115,11 +117,76 @@ static mrmr_err follow_in(struct cmd_call *call, struct pool *pool)
     return err;
 }
 
+/* --- on-event, tried --- */
+
+static mrmr_err try_until_ended(struct hook *hook, const struct pool_job *job)
+{
+    struct pollfd wait = {.fd = hook_fd(hook), .events = POLLIN};
+    for (hook_step(hook); !hook_idle(hook); hook_step(hook)) {
+        if (mrmr_cancelled(job->cancel))
+            return mrmr_fail(MRMR_CANCELLED, NULL);
+        poll(&wait, 1, FOLLOW_EVERY_MS);
+    }
+    if (hook_counts(hook).well)
+        return MRMR_OK;
+    return mrmr_err_hint(mrmr_fail(MRMR_INVALID, "the program of on-event did not do well"),
+        "see above; put it right, or set another one: mrmr set on-event PROGRAM");
+}
+
+static mrmr_err try_with(struct cmd_call *call, struct hook *hook, const char *command)
+{
+    const struct pool_event event = {.time = mrmr_clock_real(),
+        .kind = "test",
+        .drive = "",
+        .text = "this is a test of on-event"};
+    MRMR_TRY(hook_set(hook, command));
+    MRMR_TRY(hook_event(&event, hook));
+    mrmr_err err = try_until_ended(hook, mrmr_job_start(call));
+    return mrmr_job_end(call, err, NULL);
+}
+
+static mrmr_err try_tell(struct cmd_call *call, const char *command)
+{
+    struct mrmr_json json;
+    if (call->json) {
+        mrmr_json_begin(&json, stdout);
+        mrmr_json_name(&json, "on_event", command);
+        return mrmr_json_end(&json);
+    }
+    if (!call->quiet)
+        puts("The program of on-event ran, and ended well.");
+    return MRMR_OK;
+}
+
+static mrmr_err try_in(struct cmd_call *call, struct pool *pool)
+{
+    mrmr_autobytes struct mrmr_bytes command = MRMR_BYTES_INIT;
+    struct hook *hook = NULL;
+    MRMR_TRY(pool_get(pool, "on-event", &command));
+    if (!command.size)
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_ABSENT, "on-event is not set: no program is run for events"),
+            "set one: mrmr set on-event /PATH/TO/PROGRAM");
+    MRMR_TRY(hook_create(&(struct hook_options){.pool = pool_home(pool)}, &hook));
+    mrmr_err err = try_with(call, hook, command.data);
+    hook_destroy(hook);
+    return !err && call->exit == CMD_DONE ? try_tell(call, command.data) : err;
+}
+
+static cmd_pool_fn events_what(const struct cmd_call *call)
+{
+    if (cmd_flag(call, "try-hook"))
+        return try_in;
+    return cmd_flag(call, "follow") ? follow_in : events_in;
+}
+
 static mrmr_err events_run(struct cmd_call *call)
 {
     uint64_t last;
+    if (cmd_flag(call, "try-hook") && (cmd_flag(call, "follow") || cmd_flag(call, "last")))
+        return cmd_usage(call, "--try-hook shows no events, so --last and --follow say nothing");
     MRMR_TRY(cmd_value_number(call, "last", 0, SIZE_MAX, &last)); /* before the pool is opened */
-    return cmd_with_pool(call, POOL_CATALOG, cmd_flag(call, "follow") ? follow_in : events_in);
+    return cmd_with_pool(call, POOL_CATALOG, events_what(call));
 }
 
 const struct cmd cmd_events = {
@@ -133,6 +200,8 @@ const struct cmd cmd_events = {
     .options =
         {{"last", 0, "N",
              "so many events; 0: all that are kept; else 50, or 10 before those that follow"},
-            {"follow", 'f', NULL, "go on with what happens from now on"}},
+            {"follow", 'f', NULL, "go on with what happens from now on"},
+            {"try-hook", 0, NULL,
+                "instead run the program of on-event once, with an event of kind 'test'"}},
     .run = events_run,
 };

@@ -5,6 +5,7 @@ import queue
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -109,3 +110,56 @@ def test_a_catalog_that_goes_ends_it(mrmr):
     (mrmr.folder / "elsewhere/catalog.sqlite").rename(mrmr.folder / "catalog")
     assert follower.process.wait(timeout=60) == 1
     assert "replaced, or removed" in follower.process.stderr.read().decode()
+
+
+# --- on-event ---
+
+
+def script(mrmr, body):
+    program = mrmr.folder / "hook"
+    program.write_text("#!/bin/sh\n" + body)
+    program.chmod(0o755)
+    return program
+
+
+def test_on_event_is_tried(mrmr):
+    mrmr.run("init")
+    assert "mrmr set on-event" in mrmr.run("events", "--try-hook", code=1).stderr
+    program = script(mrmr, "echo \"$1 $MRMR_EVENT $MRMR_EVENT_ID $MRMR_POOL\" >'%s'\n" % (mrmr.folder / "out"))
+    mrmr.run("set", "on-event", "%s word" % program)
+    done = mrmr.run("events", "--try-hook")
+    assert "ended well" in done.stdout and done.stderr == ""
+    assert (mrmr.folder / "out").read_text() == "word test 0 %s\n" % mrmr.dir
+    assert mrmr.json("events", "--try-hook") == {"on_event": "%s word" % program}
+    script(mrmr, "echo 'no such address'; exit 7\n")
+    done = mrmr.run("events", "--try-hook", code=1)
+    assert done.stdout == "" and "code 7" in done.stderr and "no such address" in done.stderr
+    assert "mrmr set on-event" in done.stderr
+    program.unlink()
+    done = mrmr.run("events", "--try-hook", code=1)
+    assert str(program) in done.stderr and "No such file" in done.stderr
+    mrmr.run("set", "on-event", "")
+    mrmr.run("events", "--try-hook", code=1)
+    assert mrmr.run("events", "--try-hook", "--follow", code=2).stderr.startswith("mrmr: events: --try-hook")
+
+
+def test_on_event_that_is_no_program_is_refused(mrmr):
+    mrmr.run("init")
+    (mrmr.folder / "file").write_text("x")
+    for bad in ("notify-send", str(mrmr.folder / "nothing"), str(mrmr.folder / "file"), str(mrmr.folder)):
+        done = mrmr.run("set", "on-event", bad, code=1)
+        assert "'%s'" % bad in done.stderr and "on-event" in done.stderr
+    assert mrmr.json("get", "on-event")["value"] == ""
+
+
+def test_a_try_of_on_event_can_be_interrupted(mrmr):
+    mrmr.run("init")
+    mrmr.run("set", "on-event", script(mrmr, "echo $$ >'%s'; exec sleep 1000\n" % (mrmr.folder / "pid")))
+    process = mrmr.start("events", "--try-hook", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (mrmr.folder / "pid").exists() or not (mrmr.folder / "pid").read_text():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=25) == 128 + signal.SIGINT
+    assert process.stdout.read() == process.stderr.read() == b""

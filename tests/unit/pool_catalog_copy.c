@@ -280,6 +280,25 @@ static void strangers_in_the_folder(void **state)
     catalog_assert_same(catalog_path(w), catalog_again(w));
 }
 
+/* What a drive says is not run. */
+static void on_event_is_not_restored(void **state)
+{
+    struct world *w = *state;
+    struct pool *again = NULL;
+    mrmr_autobytes struct mrmr_bytes kept = MRMR_BYTES_INIT, program = MRMR_BYTES_INIT;
+    world_add(w, "a");
+    assert_ok(pool_set(w->pool, "memory", "32M"));
+    assert_ok(pool_set(w->pool, "on-event", "/bin/sh -c true"));
+    catalog_copy_now(w);
+    assert_ok(catalog_restore(w, world_path(w, "a")));
+    assert_ok(pool_open(world_path(w, "again"), POOL_LOOK, "test", &again));
+    assert_ok(pool_get(again, "on-event", &program));
+    assert_int_equal(program.size, 0);
+    assert_ok(pool_get(again, "memory", &kept));
+    assert_string_equal(kept.data, "33554432");
+    pool_close(again);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -294,6 +313,7 @@ int main(void)
         TEST(a_killed_process_leaves_a_gap),
         TEST(who_may_not_write_does_not),
         TEST(strangers_in_the_folder),
+        TEST(on_event_is_not_restored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static void assert_setting(struct world *w, const char *key, const char *value)
 {
@@ -70,6 +72,39 @@ static void test_values(void **state)
     mrmr_autobytes struct mrmr_bytes got = MRMR_BYTES_INIT;
     expect_failure(pool_get(w->pool, "colour", &got), MRMR_INVALID, "colour");
     expect_failure(pool_set(w->pool, "pool.uuid", "x"), MRMR_INVALID, "pool.uuid");
+}
+
+static void test_program(void **state)
+{
+    struct world *w = *state;
+    char value[4200], program[300];
+    snprintf(program, sizeof program, "%s", world_path(w, "hook"));
+    world_write(program, "#!/bin/sh\n");
+    expect_failure(pool_set(w->pool, "on-event", program), MRMR_INVALID, program, "on-event",
+        "not be executed", "chmod +x");
+    assert_int_equal(chmod(program, 0755), 0);
+    assert_ok(pool_set(w->pool, "on-event", program));
+    assert_setting(w, "on-event", program);
+    snprintf(value, sizeof value, " %s\tone  two", program);
+    assert_ok(pool_set(w->pool, "on-event", value));
+    assert_setting(w, "on-event", value);
+    for (unsigned i = 0; i < 3; i++) {
+        const char *const relative[] = {"hook", "./hook x", " "};
+        expect_failure(pool_set(w->pool, "on-event", relative[i]), MRMR_INVALID, "on-event",
+            "no absolute path", "/PATH/TO/PROGRAM");
+    }
+    expect_failure(pool_set(w->pool, "on-event", world_path(w, "nothing")), MRMR_INVALID,
+        world_path(w, "nothing"), "not there", "set it again");
+    expect_failure(pool_set(w->pool, "on-event", w->dir), MRMR_INVALID, w->dir, "no file");
+    memset(value, 'x', sizeof value);
+    value[0] = '/';
+    value[sizeof value - 1] = '\0';
+    expect_failure(pool_set(w->pool, "on-event", value), MRMR_INVALID, "on-event", "too long");
+    assert_int_equal(unlink(program), 0); /* which changes nothing */
+    snprintf(value, sizeof value, " %s\tone  two", program);
+    assert_setting(w, "on-event", value);
+    assert_ok(pool_set(w->pool, "on-event", ""));
+    assert_setting(w, "on-event", "");
 }
 
 struct listed {
@@ -199,6 +234,7 @@ int main(void)
 #define WORLD_TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
         WORLD_TEST(test_values),
+        WORLD_TEST(test_program),
         WORLD_TEST(test_list),
         WORLD_TEST(test_drive_settings),
         WORLD_TEST(test_redundancy),

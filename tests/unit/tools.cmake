@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+mrmr_cmocka(tools_hook tools_hook.c ../../tools/hook.c ../../tools/hook_run.c ../../tools/mrmr_print.c LIBS mrmr_base)

@@ -476,6 +476,12 @@ bool drv_guard_serves(struct drv *drv)
     return guard->inner != NULL;
 }
 
+/* The last one's count goes after it is closed. */
+bool drv_guard_idle(struct drv *drv)
+{
+    return atomic_load(&((struct guard *)drv)->refs) == 1;
+}
+
 unsigned drv_guard_stuck(struct drv *drv)
 {
     return atomic_load(&((struct guard *)drv)->stuck);

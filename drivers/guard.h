@@ -58,6 +58,8 @@ mrmr_err drv_guard_put(struct drv *guard, struct drv *inner);
 /* Cut off by the caller's own judgement; nothing if it is already. */
 void drv_guard_cut(struct drv *guard, mrmr_err why);
 bool drv_guard_serves(struct drv *guard);
+/* Every inner drive that was ever put in is closed: nothing of them is held open by it, or by files of it. */
+bool drv_guard_idle(struct drv *guard);
 /* Ops that were given up and have not come back. */
 unsigned drv_guard_stuck(struct drv *guard);
 /* Changes, and all for which somebody holds (hold.h), of these and of those that ran when their inner

@@ -100,7 +100,7 @@ static mrmr_err tell_missing(struct pool *pool)
     size_t n = 0;
     MRMR_TRY(pool_drives_known(pool, &views, &n));
     for (size_t i = 0; i < n; i++)
-        if (views[i].presence != POOL_PRESENT)
+        if (views[i].presence != POOL_PRESENT && views[i].presence != POOL_DETACHED)
             mrmr_log(MRMR_LOG_WARN, "drive %s: %s%s", views[i].name, views[i].why,
                 views[i].presence == POOL_DIVERGED
                     ? ""

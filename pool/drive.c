@@ -2,9 +2,11 @@
  *
  * Drives in memory, and the judgement of what is at their roots (I5): a missing drive is not an
  * empty one, and an old one is not the new one. Looking writes nothing to a drive, save that an
- * intended session found there is made durable (drive_session.c).
+ * intended session found there is made durable (drive_session.c). One that is detached is closed again when it was seen
+ * whether it is there, or back (detached.h).
  */
 #include "pool/drive.h"
+#include "pool/detached.h"
 #include "pool/hung.h"
 
 #include <stdio.h>
@@ -210,7 +212,7 @@ static void look_session(
     }
 }
 
-void pool_drive_look(struct pool *pool, struct pool_drive *drive)
+void pool_drive_look_at_root(struct pool *pool, struct pool_drive *drive)
 {
     drv_close(drive->drv);
     drive->drv = NULL;
@@ -244,6 +246,60 @@ void pool_drive_look(struct pool *pool, struct pool_drive *drive)
         look_foreign(pool, drive, &found);
     else
         look_session(pool, drive, &found.session);
+}
+
+void pool_drive_verdict_detached(struct pool_drive *drive, const struct mrmr_uuid *mark, bool gone)
+{
+    drv_close(drive->drv);
+    drive->drv = NULL;
+    drive->mark = *mark;
+    drive->mark_gone = gone;
+    mrmr_fail(
+        MRMR_OFFLINE, gone ? "it was detached, and is not there: it is used again when it is back"
+                           : "it was detached, and is there still: it can be unmounted");
+    mrmr_err_hint(MRMR_OFFLINE, "to use it again: mrmr attach %s", drive->meta.name);
+    pool_drive_verdict(drive, POOL_DETACHED);
+}
+
+/* It went, and is back. Who may not write the catalog leaves it to the next who may. */
+static void look_returned(struct pool *pool, struct pool_drive *drive, const struct mrmr_uuid *mark)
+{
+    if (pool->access != POOL_OWN)
+        return;
+    if (pool_detached_set(pool->meta, &drive->meta.uuid, NULL)) {
+        mrmr_log_story(MRMR_LOG_WARN, "taking back a drive that was detached");
+        return;
+    }
+    pool_detached_over(pool, mark);
+    pool_tell(pool, NULL, false, "drive-attached", drive,
+        "drive %s, which was detached, has gone and come back, and is in service",
+        drive->meta.name);
+}
+
+static void look_detached(
+    struct pool *pool, struct pool_drive *drive, bool went, const struct mrmr_uuid *mark)
+{
+    const enum pool_presence presence = drive->presence;
+    const bool gone = presence == POOL_AWAY || presence == POOL_FOREIGN;
+    if (gone && !went)
+        pool_detached_goes(pool, mark);
+    if (went && presence == POOL_PRESENT)
+        look_returned(pool, drive, mark);
+    else if (gone || !went)
+        pool_drive_verdict_detached(drive, mark, gone);
+}
+
+void pool_drive_look(struct pool *pool, struct pool_drive *drive)
+{
+    enum pool_detached detached = POOL_DETACHED_NOT;
+    struct mrmr_uuid mark;
+    pool_drive_look_at_root(pool, drive);
+    if (drive->meta.state == META_DRIVE_RETIRED)
+        return;
+    if (pool_detached_get(pool, &drive->meta.uuid, &detached, &mark))
+        mrmr_log_story(MRMR_LOG_WARN, "whether a drive is detached");
+    else if (detached != POOL_DETACHED_NOT)
+        look_detached(pool, drive, detached == POOL_DETACHED_WENT, &mark);
 }
 
 mrmr_err pool_drive_is_over(struct pool *pool, const struct pool_drive *drive, bool *ret_over)

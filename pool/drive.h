@@ -23,6 +23,10 @@ void pool_drive_replace(struct pool *pool, size_t i, struct pool_drive *drive, b
 /* Open the root and judge what is there; never fails, the verdict is presence and why. With
  * POOL_OWN an intended session that was found on the drive is adopted. */
 void pool_drive_look(struct pool *pool, struct pool_drive *drive);
+/* The same of one that may be detached, as if it were not. */
+void pool_drive_look_at_root(struct pool *pool, struct pool_drive *drive);
+/* It is closed, and DETACHED. gone: it is not there. */
+void pool_drive_verdict_detached(struct pool_drive *drive, const struct mrmr_uuid *mark, bool gone);
 /* The catalog's `present`, `seen`, `total`, `avail` after a look, where they changed, and the event drive-lost or
  * drive-returned where `present` did. POOL_OWN only, and not inside a transaction. */
 mrmr_err pool_drive_note(struct pool *pool, struct pool_drive *drive, bool now);
@@ -40,6 +44,9 @@ enum pool_session_kind pool_session_judge(
 mrmr_err pool_session_adopt(struct pool *pool, struct pool_drive *drive);
 /* The story of a drive whose session is strange; returns MRMR_DIVERGED. */
 mrmr_err pool_session_diverged(const struct meta_drive *meta, const struct meta_session *session);
+/* The session ends, attached by this process or not, and with it the drive is marked as detached. */
+mrmr_err pool_drive_detach_by(
+    struct pool *pool, struct pool_drive *drive, const struct mrmr_uuid *mark);
 /* Why not, for a drive that is out of service, or only read, whether it is attached or not. */
 mrmr_err pool_drive_may_write(const struct pool *pool, struct pool_drive *drive);
 /* A scan has judged the drive: an attachment that ended uncleanly before it is history. */

@@ -14,6 +14,7 @@
  * written to drives in the catalog only. So the catalog is older than the drive, and the drive is
  * refused as diverged (I5); nothing on it is touched.
  */
+#include "pool/detached.h"
 #include "pool/drive.h"
 
 #include "pool/drive_text.h"
@@ -174,10 +175,13 @@ static mrmr_err move_check(struct pool *pool, struct pool_drive *drive, struct a
 {
     const char *name = drive->meta.name;
     if (strcmp(drive->meta.uri, adding->uri) == 0) {
-        mrmr_fail(MRMR_EXISTS, "%s is in the pool already, as drive '%s'", adding->uri, name);
-        return mrmr_err_hint(MRMR_EXISTS, "see: mrmr drives");
+        const bool detached = drive->presence == POOL_DETACHED;
+        mrmr_fail(MRMR_EXISTS, "%s is in the pool already, as drive '%s'%s", adding->uri, name,
+            detached ? ", which is detached" : "");
+        return detached ? mrmr_err_hint(MRMR_EXISTS, "to use it again: mrmr attach %s", name)
+                        : mrmr_err_hint(MRMR_EXISTS, "see: mrmr drives");
     }
-    pool_drive_look(pool, drive);
+    pool_drive_look_at_root(pool, drive);
     if (pool_drive_readable(drive)) {
         mrmr_fail(MRMR_EXISTS, "%s is the drive '%s', or a copy of it, which is also at %s",
             adding->uri, name, drive->meta.uri);
@@ -189,12 +193,27 @@ static mrmr_err move_check(struct pool *pool, struct pool_drive *drive, struct a
     return pool_place_check(pool, adding->uri, drive);
 }
 
+/* Who says where it is wants it to be used: it is not detached any more. */
+static mrmr_err move_in(struct meta *meta, void *arg)
+{
+    const struct meta_drive *next = arg;
+    MRMR_TRY(pool_detached_set(meta, &next->uuid, NULL));
+    return meta_drive_store(meta, next);
+}
+
 static mrmr_err move_to(struct pool *pool, struct pool_drive *drive, struct adding *adding)
 {
-    MRMR_TRY(move_check(pool, drive, adding));
+    mrmr_err err = move_check(pool, drive, adding);
+    if (err) {
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        pool_drive_look(pool, drive); /* it may be detached */
+        return mrmr_story_restore(&story);
+    }
     struct meta_drive next = drive->meta;
     next.uri = adding->uri;
-    MRMR_TRY(meta_drive_store(pool->meta, &next));
+    MRMR_TRY(meta_atomically(pool->meta, move_in, &next));
+    pool_detached_over(pool, &drive->mark);
     free(drive->meta.uri);
     drive->meta.uri = mrmr_steal(adding->uri);
     pool_drive_look(pool, drive);

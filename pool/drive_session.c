@@ -28,11 +28,15 @@
  * catalog, restored, finds the drive's session strange in the same way. Strange means: nothing on
  * the drive is written or deleted.
  *
+ * Where the user detaches the drive, the mark of that (detached.h) is set by step 3's transaction: a drive that is marked has ended
+ * its session, and one that has not is in service.
+ *
  * boot is the boot in which the drive was attached: set by step 3 of attach, cleared by step 3 of
  * detach. If it is another boot's, the power went while the drive was attached, and the next scan
  * holds what it finds lost. It must not be forgotten before that scan: attach and detach keep a
  * foreign boot until the drive was scanned in the present one.
  */
+#include "pool/detached.h"
 #include "pool/drive.h"
 
 #include "base/durable.h"
@@ -98,10 +102,18 @@ mrmr_err pool_session_diverged(const struct meta_drive *meta, const struct meta_
 
 /* --- Changing --- */
 
+struct session_store {
+    const struct meta_drive *next;
+    const struct mrmr_uuid *mark; /* NULL: it is not detached by this */
+};
+
 /* One drive's catalog entry, durably, on its own. */
 static mrmr_err session_store_in(struct meta *meta, void *arg)
 {
-    return meta_drive_store(meta, arg);
+    const struct session_store *store = arg;
+    if (store->mark)
+        MRMR_TRY(pool_detached_set(meta, &store->next->uuid, store->mark));
+    return meta_drive_store(meta, store->next);
 }
 
 /* The fields that a session change owns go into the drive's entry; others may have changed
@@ -126,9 +138,11 @@ static struct meta_drive session_copy(struct pool_drive *drive)
     return drive->meta;
 }
 
-static mrmr_err session_store(struct pool *pool, struct pool_drive *drive, struct meta_drive *next)
+static mrmr_err session_store(struct pool *pool, struct pool_drive *drive,
+    const struct meta_drive *next, const struct mrmr_uuid *mark)
 {
-    MRMR_TRY(meta_atomically(pool->meta, session_store_in, next));
+    struct session_store store = {next, mark};
+    MRMR_TRY(meta_atomically(pool->meta, session_store_in, &store));
     session_publish(drive, next);
     return MRMR_OK;
 }
@@ -142,7 +156,7 @@ mrmr_err pool_session_adopt(struct pool *pool, struct pool_drive *drive)
     MRMR_TRY(mrmr_err_drive(drv_dir_sync(drive->drv, POOL_DOT), next.name));
     next.session = next.intended;
     memset(&next.intended, 0, sizeof next.intended);
-    return session_store(pool, drive, &next);
+    return session_store(pool, drive, &next, NULL);
 }
 
 static mrmr_err session_write(
@@ -174,19 +188,23 @@ static void session_boot(struct meta_drive *meta, bool attach)
         memcpy(meta->boot, attach ? now : (char[40]){""}, sizeof meta->boot);
 }
 
-/* Steps 1 to 3. */
-static mrmr_err session_change(struct pool *pool, struct pool_drive *drive, bool attach)
+enum session_way { SESSION_ATTACH, SESSION_DETACH };
+
+/* Steps 1 to 3. mark: with the last of them the drive is detached by the user's word. */
+static mrmr_err session_change(
+    struct pool *pool, struct pool_drive *drive, enum session_way way, const struct mrmr_uuid *mark)
 {
     struct meta_drive next = session_copy(drive);
     next.intended.number = next.session.number + 1;
     MRMR_TRY(mrmr_random(next.intended.token, sizeof next.intended.token));
-    MRMR_TRY(session_store(pool, drive, &next));
+    MRMR_TRY(session_store(pool, drive, &next, NULL));
     MRMR_TRY(session_write(pool, drive, &next));
     next.session = next.intended;
     memset(&next.intended, 0, sizeof next.intended);
-    session_boot(&next, attach);
+    session_boot(&next, way == SESSION_ATTACH);
     session_seen(drive, &next);
-    return session_store(pool, drive, &next);
+    next.present = !mark;
+    return session_store(pool, drive, &next, mark);
 }
 
 /* What the drive says it is, against the entry; *ret_kind is set for our own drive only. */
@@ -266,17 +284,18 @@ mrmr_err pool_drive_may_write(const struct pool *pool, struct pool_drive *drive)
 
 /* On a drive that is full to the last byte the identity's next version has no room either: the
  * slack makes it, and is there again afterwards, since the old version's bytes are free then. */
-static mrmr_err session_change_full(struct pool *pool, struct pool_drive *drive, bool attach)
+static mrmr_err session_change_full(
+    struct pool *pool, struct pool_drive *drive, enum session_way way, const struct mrmr_uuid *mark)
 {
-    mrmr_err err = session_change(pool, drive, attach);
+    mrmr_err err = session_change(pool, drive, way, mark);
     if (err != MRMR_SPACE)
         return err;
     struct mrmr_story story;
     mrmr_story_save(&story);
     if (pool_drive_slack_drop_locked(drive) || session_ready(pool, drive))
         return mrmr_story_restore(&story);
-    err = session_change(pool, drive, attach);
-    if (!err && !attach && pool_drive_slack_keep_locked(pool, drive))
+    err = session_change(pool, drive, way, mark);
+    if (!err && way == SESSION_DETACH && !mark && pool_drive_slack_keep_locked(pool, drive))
         mrmr_log_story(MRMR_LOG_INFO, "keeping slack");
     return err;
 }
@@ -290,7 +309,7 @@ mrmr_err pool_drive_attach(struct pool *pool, struct pool_drive *drive)
         return MRMR_OK;
     MRMR_TRY(pool_drive_may_write(pool, drive));
     MRMR_TRY(session_ready(pool, drive));
-    MRMR_TRY(session_change_full(pool, drive, true));
+    MRMR_TRY(session_change_full(pool, drive, SESSION_ATTACH, NULL));
     session_set_attached(drive, true);
     /* No room, or no means: it is made later. */
     if (pool_drive_slack_keep_locked(pool, drive))
@@ -306,7 +325,18 @@ mrmr_err pool_drive_detach(struct pool *pool, struct pool_drive *drive)
     session_set_attached(drive, false);
     MRMR_TRY(pool_drive_may_write(pool, drive));
     MRMR_TRY(session_ready(pool, drive));
-    return session_change_full(pool, drive, false);
+    return session_change_full(pool, drive, SESSION_DETACH, NULL);
+}
+
+mrmr_err pool_drive_detach_by(
+    struct pool *pool, struct pool_drive *drive, const struct mrmr_uuid *mark)
+{
+    mrmr_locked(&drive->gate);
+    MRMR_TRY(pool_drive_may_write(pool, drive));
+    MRMR_TRY(session_ready(pool, drive));
+    MRMR_TRY(session_change_full(pool, drive, SESSION_DETACH, mark));
+    session_set_attached(drive, false);
+    return MRMR_OK;
 }
 
 mrmr_err pool_drive_still_ours(struct pool *pool, struct pool_drive *drive)

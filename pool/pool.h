@@ -91,6 +91,7 @@ enum pool_presence {
     POOL_DIVERGED, /* its session is neither the recorded nor the intended one (I5): read, never
                       written */
     POOL_FAILED,   /* it answers errors */
+    POOL_DETACHED, /* out of service by the user's word (pool_detach), whether it is there or not */
 };
 
 struct pool_drive_view {
@@ -109,6 +110,22 @@ mrmr_err pool_drives(
 /* What of that is known without counting and without asking the drives: up to `hold`; the rest is 0. */
 mrmr_err pool_drives_known(
     struct pool *pool, struct pool_drive_view **ret_views, size_t *ret_n); /* free() */
+
+struct pool_detach_report {
+    bool away; /* it was: it is marked, and that is all */
+    uint64_t exposed_files,
+        exposed_bytes; /* of it, known from the last scan: not to be read until it is back */
+};
+/* Takes a drive out of service, so that it can be unmounted: all that was acknowledged is on it, nobody has anything of it open, and
+ * nobody uses it until pool_attach, or until it was seen gone and is there again. Its files are read by
+ * reconstruction, as those of a drive that is away. MRMR_BUSY: a file of it is open for writing in the mount,
+ * or in use there otherwise, or the mount does not answer: it stays in service. MRMR_EXISTS: it is detached
+ * already. MRMR_CONFLICT: no other drive is in service. */
+mrmr_err pool_detach(struct pool *pool, const struct pool_job *job, const char *drive,
+    struct pool_detach_report *ret_report);
+/* Back into service; it is there, in a session that is known (else why not). place (may be NULL): where it is now. Nothing to do for
+ * one that is in service there. */
+mrmr_err pool_attach(struct pool *pool, const char *drive, const char *place);
 
 /* --- Settings --- */
 
@@ -206,13 +223,16 @@ mrmr_err pool_rebuild(struct pool *pool, const struct pool_job *job,
 
 struct pool_status {
     unsigned redundancy;
-    uint64_t drives, drives_present;
+    uint64_t drives, drives_present, drives_detached;
     uint64_t files, file_bytes, exposed_files, exposed_bytes, row_bytes, stripes;
     int64_t exposed_oldest; /* 0: none */
     uint64_t
         margin[POOL_REDUNDANCY_MAX + 1]; /* stripes that can lose exactly i further drives now */
     uint64_t lost_stripes;               /* some of their wanted bytes cannot be read now */
     uint64_t degraded_bytes;             /* wanted bytes that only reconstruction can give now */
+    uint64_t detached_bytes;             /* of these, on drives that are detached */
+    uint64_t
+        detached_stripes;   /* can lose fewer further drives than wanted because of those alone */
     uint64_t damaged_bytes; /* wanted bytes of present drives that are rotten, or held */
     uint64_t held_files, held_drives;
     uint64_t storable_bytes; /* what can still be stored and protected */

@@ -20,6 +20,7 @@
  * looks at nothing: while it uses one on the fresh drive, that takes over nothing.
  */
 #include "pool/rebuild.h"
+#include "pool/detached.h"
 #include "pool/direct.h"
 #include "pool/hung.h"
 #include "pool/names.h"
@@ -246,6 +247,7 @@ static mrmr_err takeover_in(struct meta *meta, void *arg)
     heir.hold[0] = '\0';
     uint64_t todo;
     MRMR_TRY(meta_uuid_retire(meta, &lost->uuid, lost->name));
+    MRMR_TRY(pool_detached_set(meta, &lost->uuid, NULL));
     MRMR_TRY(rebuild_forget_intents(pool, lost->id));
     MRMR_TRY(rebuild_forget_intents(pool, fresh->id));
     MRMR_TRY(meta_changes_clear(meta, lost->id, META_CHANGE_HELD));
@@ -312,6 +314,7 @@ static mrmr_err retire_in(struct meta *meta, void *arg)
     MRMR_TRY(meta_uuid_retire(meta, &drive->meta.uuid, drive->meta.name));
     MRMR_TRY(rebuild_forget_intents(rebuild->pool, drive->meta.id));
     MRMR_TRY(rebuild_lose_rows(rebuild->pool, drive->meta.id));
+    MRMR_TRY(pool_detached_set(meta, &drive->meta.uuid, NULL));
     drive->meta.state = META_DRIVE_RETIRED;
     return meta_drive_store(meta, &drive->meta);
 }
@@ -588,6 +591,15 @@ static mrmr_err rebuild_names(struct rebuild *rebuild)
     return pool_names_hold(rebuild->names);
 }
 
+/* One that is not there any more may be given up as any that is away; this one only needs to be used again. */
+static mrmr_err rebuild_is_detached(const struct pool_drive *drive)
+{
+    mrmr_fail(MRMR_CONFLICT, "it is detached, and still there");
+    return mrmr_err_hint(mrmr_err_drive(MRMR_CONFLICT, drive->meta.name),
+        "to put back what is missing on it: mrmr attach %s first; to give it up, unmount it first",
+        drive->meta.name);
+}
+
 static mrmr_err rebuild_run(struct rebuild *rebuild)
 {
     struct pool *pool = rebuild->pool;
@@ -597,6 +609,8 @@ static mrmr_err rebuild_run(struct rebuild *rebuild)
         rebuild->drive = heir;
     if (!rebuild->drive)
         return rebuild_no_drive(rebuild->options);
+    if (rebuild->drive->presence == POOL_DETACHED && !rebuild->drive->mark_gone)
+        return rebuild_is_detached(rebuild->drive);
     if (rebuild->options->onto && !heir)
         MRMR_TRY(rebuild_take_over(rebuild));
     if (rebuild->drive->presence == POOL_DIVERGED || rebuild->drive->presence == POOL_FOREIGN)

@@ -124,7 +124,7 @@ static mrmr_err scan_begin(struct scan *s, bool accept)
         if (drive->meta.state == META_DRIVE_RETIRED)
             continue;
         if (drive->presence != POOL_PRESENT || !drive->drv) {
-            s->report->drives_away++;
+            s->report->drives_away += drive->presence != POOL_DETACHED;
             continue;
         }
         struct pool_scan_drive *scan = &s->drive[s->n];

@@ -208,6 +208,13 @@ static enum meta_extent_state scrub_next_state(
     return state;
 }
 
+/* Out of service by the user's word: that its bytes are not looked at is no news. */
+static bool scrub_is_detached(const struct scrub *scrub, int64_t id)
+{
+    const struct pool_drive *drive = pool_drive_by_id(scrub->pool, id);
+    return drive && drive->presence == POOL_DETACHED;
+}
+
 static mrmr_err scrub_extent(
     struct scrub *scrub, struct pool_view *view, const struct meta_extent *extent, bool *ret_seen)
 {
@@ -224,7 +231,8 @@ static mrmr_err scrub_extent(
         verdict[i] = (struct meta_verdict){1, scrub_next_state(extent->state, finding), false};
         changed = changed || verdict[i].state != extent->state;
         rotten = rotten || finding == ROT_FOUND;
-        *ret_seen = *ret_seen && finding != ROT_UNKNOWN;
+        *ret_seen =
+            *ret_seen && (finding != ROT_UNKNOWN || scrub_is_detached(scrub, extent->drive));
     }
     if (changed)
         MRMR_TRY(meta_extent_judge(scrub->pool->meta, extent->id, verdict, extent->leaves));
@@ -261,7 +269,7 @@ static mrmr_err scrub_row(struct scrub *scrub, struct pool_view *view, const str
     if (mrmr_ran_short(err))
         return err;
     if (err && !scrub_row_answers(scrub, image, row)) {
-        *ret_seen = false;
+        *ret_seen = *ret_seen && scrub_is_detached(scrub, row->drive);
         return MRMR_OK;
     }
     if (!err && !differs)

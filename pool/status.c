@@ -96,6 +96,23 @@ static void status_count_margin(struct pool_status *status, int margin)
     status->margin[margin < 0 ? 0 : margin > POOL_REDUNDANCY_MAX ? POOL_REDUNDANCY_MAX : margin]++;
 }
 
+static bool status_on_detached(struct pool *pool, int64_t id)
+{
+    const struct pool_drive *drive = pool_drive_by_id(pool, id);
+    return drive && drive->presence == POOL_DETACHED;
+}
+
+/* Margin that it will have again when detached drives are back. */
+static int status_detached(struct pool *pool, const struct meta_stripe_brief *brief)
+{
+    int n = 0;
+    for (size_t i = 0; i < brief->blocks; i++)
+        n += status_on_detached(pool, brief->block[i].drive);
+    for (size_t i = 0; i < brief->rows; i++)
+        n += status_on_detached(pool, brief->row[i].drive) && brief->row[i].state == META_ROW_OK;
+    return n;
+}
+
 static mrmr_err status_brief(const struct meta_stripe_brief *brief, void *arg)
 {
     struct status_pass *pass = arg;
@@ -107,8 +124,11 @@ static mrmr_err status_brief(const struct meta_stripe_brief *brief, void *arg)
     status->suspect_stripes += brief->scrubbed == META_SCRUB_FIRST;
     status->domain_unsafe += status_is_domain_unsafe(pass, brief);
     int margin = pool_brief_margin(pass->pool, brief);
+    const int wanted = (int)status->redundancy;
     if (margin >= 0)
         status_count_margin(status, margin);
+    if (margin >= 0 && margin < wanted && margin + status_detached(pass->pool, brief) >= wanted)
+        status->detached_stripes++;
     return margin < 0 || brief->dirty_blocks ? status_look_later(pass, brief->id) : MRMR_OK;
 }
 
@@ -163,6 +183,7 @@ static mrmr_err status_drives(struct status_pass *pass)
             continue;
         status->drives++;
         status->drives_present += drive->presence == POOL_PRESENT;
+        status->drives_detached += drive->presence == POOL_DETACHED;
         status->held_drives += drive->meta.hold[0] != '\0';
         MRMR_TRY(meta_changes_count(pool->meta, drive->meta.id, META_CHANGE_HELD, &held));
         status->held_files += held;
@@ -170,6 +191,8 @@ static mrmr_err status_drives(struct status_pass *pass)
             struct meta_totals totals;
             MRMR_TRY(meta_totals(pool->meta, drive->meta.id, &totals));
             status->degraded_bytes += totals.extent_bytes - totals.unwanted_bytes;
+            if (drive->presence == POOL_DETACHED)
+                status->detached_bytes += totals.extent_bytes - totals.unwanted_bytes;
         }
     }
     return MRMR_OK;

@@ -26,6 +26,7 @@
 #ifndef MRMR_POOL_TREE_H
 #define MRMR_POOL_TREE_H
 
+#include "pool/detach_ask.h"
 #include "pool/engine.h"
 #include "pool/scan.h"
 #include "pool/tree_node.h"
@@ -71,6 +72,11 @@ struct pool_tree {
     pthread_mutex_t gone_gate;    /* tree_gone.c's */
     pthread_t monitor;
     bool monitored;
+    struct tree_detach { /* tree_detach.c's, and the monitor's */
+        bool stands, answered;
+        struct pool_detach_question question;
+        struct tree_drive *drive; /* NULL: it is none of the tree's */
+    } detach;
 
     struct mrmr_cancel leaving; /* with stop: of what a drive that comes back is told to do */
     atomic_bool records_left;   /* of renames: tree_move_record.c */

@@ -370,6 +370,8 @@ mrmr_err tree_sync_end(
 uint64_t tree_seen_locked(const struct tree_node *node);
 /* The drive has gone. */
 void tree_lost_locked(struct pool_tree *tree, size_t drive);
+/* All that was owed on the drive is durable. */
+void tree_paid_locked(struct pool_tree *tree, size_t drive);
 /* Of a node that is new in the table and lies on these drives, as far as is known. */
 uint64_t tree_lost_of_locked(const struct pool_tree *tree, const struct tree_set *on);
 /* It stays in the table, though nobody holds it. */

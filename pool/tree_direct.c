@@ -326,6 +326,15 @@ int pool_tree_file_undirect(struct pool_tree_file *file)
     return node->direct->number;
 }
 
+const struct tree_node *tree_direct_on_locked(const struct pool_tree *tree, size_t drive)
+{
+    for (const struct tree_direct *at = tree->directs ? tree->directs->first : NULL; at;
+         at = at->next)
+        if (at->drive == drive)
+            return at->node;
+    return NULL;
+}
+
 bool tree_direct_has(struct pool_tree *tree, const struct tree_node *node)
 {
     mrmr_locked(&tree->lock);

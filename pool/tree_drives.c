@@ -8,10 +8,12 @@
  * for again, before another takes its place, and at the end.
  */
 #include "pool/tree_change.h"
+#include "pool/tree_detach.h"
 #include "pool/tree_look.h"
 #include "pool/tree_watch.h"
 
 #include "drivers/guard.h"
+#include "pool/detached.h"
 #include "pool/drive.h"
 #include "pool/hung.h"
 #include "pool/pointers.h"
@@ -94,12 +96,14 @@ struct tree_probe { /* shared by the monitor and a thread; the last frees it */
     atomic_uint refs;
     atomic_bool done;
     char *uri;
+    bool detached; /* nothing is opened */
     unsigned cuts; /* of the drive, when it began */
     /* Set before done. */
     mrmr_err err;
     struct drv *drv;
     struct drv_stat root;
     struct pool_identity found;
+    bool gone; /* of one that is detached, of which nothing else is set but root.dev */
 };
 
 static void probe_put(struct tree_probe *probe)
@@ -111,14 +115,19 @@ static void probe_put(struct tree_probe *probe)
     free(probe);
 }
 
+static mrmr_err probe_look(struct tree_probe *probe)
+{
+    if (probe->detached)
+        return pool_detached_look(probe->uri, &probe->gone, &probe->root.dev);
+    MRMR_TRY(drv_open(probe->uri, &probe->drv));
+    MRMR_TRY(pool_identity_read(probe->drv, &probe->found));
+    return drv_stat(probe->drv, "", &probe->root);
+}
+
 static void *probe_run(void *arg)
 {
     struct tree_probe *probe = arg;
-    probe->err = drv_open(probe->uri, &probe->drv);
-    if (!probe->err)
-        probe->err = pool_identity_read(probe->drv, &probe->found);
-    if (!probe->err)
-        probe->err = drv_stat(probe->drv, "", &probe->root);
+    probe->err = probe_look(probe);
     atomic_store(&probe->done, true);
     probe_put(probe);
     return NULL;
@@ -134,6 +143,7 @@ static void probe_start(struct tree_drive *drive)
     }
     probe->refs = 2;
     probe->cuts = drive->cuts;
+    probe->detached = drive->detached;
     if (pthread_create(&thread, NULL, probe_run, probe)) {
         probe->refs = 1;
         probe_put(probe);
@@ -304,10 +314,24 @@ static bool probe_says_bad(const struct tree_drive *drive, const struct tree_pro
            class == MRMR_CLASS_ABSENT || probe->err == MRMR_NOT_DIR || probe->err == MRMR_LOOP;
 }
 
+/* As long as it stays where it was nobody uses it. */
+static void probe_judge_detached(struct tree_drive *drive, const struct tree_probe *probe)
+{
+    const bool anew = drive->dev && probe->root.dev && probe->root.dev != drive->dev;
+    if (!probe->err && drive->detached && (probe->gone || anew))
+        pool_detached_goes(drive->tree->pool, &drive->mark);
+}
+
 /* A drive that gave errors, and whose identity cannot be read any more, is of no use. One that can
  * be read may have a bad place: its files are read by reconstruction where they must be. */
 static void probe_judge(struct tree_drive *drive, struct tree_probe *probe)
 {
+    if (probe->detached) {
+        probe_judge_detached(drive, probe);
+        return;
+    }
+    if (tree_detach_is_out(drive))
+        return;
     if (!tree_live(drive)) {
         if (probe_is_good(drive, probe))
             probe_take(drive, probe);
@@ -345,6 +369,8 @@ bool tree_drive_failed(struct tree_drive *drive, mrmr_err err)
 
 static bool probe_wanted(struct tree_drive *drive)
 {
+    if (drive->asked)
+        return false;
     if (is_returning(drive) && mrmr_clock_monotonic() < drive->again_at)
         return false;
     mrmr_locked(&drive->tree->lock);
@@ -376,6 +402,11 @@ bool tree_drive_look(struct tree_drive *drive, bool may_start)
     drive->probe = NULL;
     probe_put(probe);
     return drive->coming != NULL;
+}
+
+bool tree_drive_is_coming(const struct tree_drive *drive)
+{
+    return drive->coming && !atomic_load(&drive->coming->done);
 }
 
 void tree_drive_leave(struct tree_drive *drive)

@@ -69,6 +69,8 @@ struct tree_drive {
     bool forgot;   /* that something was owed on it, by a node that is no more; guarded by lock */
     uint64_t loss; /* the loss of that; guarded by lock */
     struct tree_probe *probe; /* the monitor's */
+    bool asked, detached;     /* the monitor's: tree_detach.h */
+    struct mrmr_uuid mark;    /* of detached: detached.h; the monitor's */
     struct tree_coming
         *coming;      /* the monitor's: it serves, and is coming back in a thread of its own */
     atomic_uint cuts; /* so far */
@@ -111,6 +113,8 @@ bool tree_drive_look(struct tree_drive *drive, bool may_start);
 /* A change on it failed so: whether it is out of service, by which the change may go on elsewhere, or later. Where it
  * did not answer its identity is asked for at once, and without that it is taken out of service. Keeps the story. */
 bool tree_drive_failed(struct tree_drive *drive, mrmr_err err);
+/* What was asked of it while it was away is being done on it. The monitor's. */
+bool tree_drive_is_coming(const struct tree_drive *drive);
 void tree_drive_leave(struct tree_drive *drive);
 
 /* --- tree_members.c: the pool's drives, as the catalog has them now --- */

@@ -83,6 +83,8 @@ bool tree_file_writes(const struct pool_tree_file *file);
 
 mrmr_err tree_direct_start(struct pool_tree *tree);
 void tree_direct_stop(struct pool_tree *tree);
+/* A file of the drive that is used so, or may be; NULL: none. */
+const struct tree_node *tree_direct_on_locked(const struct pool_tree *tree, size_t drive);
 /* Somebody may write it now, and nobody sees it. */
 bool tree_direct_has(struct pool_tree *tree, const struct tree_node *node);
 /* The same of an inode, also of what an earlier mount left behind. */

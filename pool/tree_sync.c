@@ -93,6 +93,14 @@ void tree_lost_locked(struct pool_tree *tree, size_t drive)
     own->forgot = false;
 }
 
+void tree_paid_locked(struct pool_tree *tree, size_t drive)
+{
+    for (size_t i = 0; i < tree->buckets; i++)
+        for (struct tree_node *node = tree->table[i]; node; node = node->next)
+            tree_set_remove(&node->owes, drive);
+    tree->drive[drive].forgot = false;
+}
+
 uint64_t tree_lost_of_locked(const struct pool_tree *tree, const struct tree_set *on)
 {
     uint64_t loss = 0;

@@ -9,6 +9,7 @@
  */
 #include "pool/tree_watch.h"
 #include "pool/tree_change.h"
+#include "pool/tree_detach.h"
 #include "pool/tree_file.h"
 #include "pool/tree_known.h"
 #include "pool/tree_load.h"
@@ -19,6 +20,7 @@
 
 static const int64_t look_interval = 3 * MRMR_NS_PER_S; /* at drives that are out of service */
 static const int64_t look_tick = MRMR_NS_PER_S / 10;    /* while one is under way */
+static const int64_t ask_interval = MRMR_NS_PER_S; /* who asks has stopped the writers meanwhile */
 
 /* --- telling --- */
 
@@ -292,8 +294,7 @@ void tree_watch_drive(struct tree_drive *drive)
     watch_replace(drive, watch);
 }
 
-/* The drive is out of service: nothing here holds on to what it was. */
-static void drive_let_go(struct tree_drive *drive)
+void tree_drive_let_go(struct tree_drive *drive)
 {
     struct pool_tree *tree = drive->tree;
     drive->tells_who = false;
@@ -374,7 +375,7 @@ static void reload_on(struct pool_tree *tree, const struct tree_set *drives)
     mrmr_autobytes struct mrmr_bytes folders = MRMR_BYTES_INIT, files = MRMR_BYTES_INIT;
     for (size_t i = 0; i < tree->ndrives; i++)
         if (!tree_live(&tree->drive[i]))
-            drive_let_go(&tree->drive[i]);
+            tree_drive_let_go(&tree->drive[i]);
     if (numbers_on(tree, drives, true, &folders) || numbers_on(tree, drives, false, &files))
         return;
     const uint64_t *number = (const uint64_t *)(const void *)folders.data;
@@ -391,10 +392,16 @@ struct monitor {
     struct pool_tree *tree;
     int64_t until;   /* monotonic: when drives are looked after again */
     int64_t look_at; /* monotonic: when looks may begin again */
+    int64_t ask_at;  /* monotonic: when it is seen whether a drive is to be detached */
     struct tree_todo *todo;
     bool reload;
     struct tree_set changed; /* drives that went or came */
 };
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
 
 /* What there is to do, taken out of the tree. False: stop. */
 static bool monitor_wait(struct monitor *monitor)
@@ -412,7 +419,7 @@ static bool monitor_wait(struct monitor *monitor)
             monitor->reload = true;
         }
         const int64_t due = tree_due_next_locked(tree);
-        const int64_t until = due < monitor->until ? due : monitor->until;
+        const int64_t until = least(due, least(monitor->until, monitor->ask_at));
         const struct timespec at = mrmr_clock_to_timespec(until);
         if (tree->stop || tree->todo || monitor->reload || tree->suspects ||
             mrmr_clock_monotonic() >= until)
@@ -455,6 +462,7 @@ static void monitor_drives(struct monitor *monitor)
     struct pool_tree *tree = monitor->tree;
     int64_t now = mrmr_clock_monotonic();
     bool may_start = tree_drives_follow(tree) || now >= monitor->look_at, looking = false;
+    tree_detach_follow(tree);
     for (size_t i = 0; i < tree->ndrives; i++)
         looking = tree_drive_look(&tree->drive[i], may_start) || looking;
     if (may_start)
@@ -467,6 +475,17 @@ static void monitor_drives(struct monitor *monitor)
         mrmr_log_story(MRMR_LOG_INFO, "reading settings");
 }
 
+static void monitor_asked(struct monitor *monitor)
+{
+    bool ended;
+    const bool waits = tree_detach_look(monitor->tree, &ended);
+    monitor->ask_at = mrmr_clock_monotonic() + (waits ? look_tick : ask_interval);
+    if (waits)
+        monitor->until = least(monitor->until, monitor->ask_at);
+    if (ended)
+        monitor->until = monitor->look_at = 0;
+}
+
 static void *monitor_run(void *arg)
 {
     struct monitor monitor = {.tree = arg};
@@ -475,6 +494,7 @@ static void *monitor_run(void *arg)
             reload_on(monitor.tree, &monitor.changed);
         monitor_todo(&monitor, true);
         tree_due_tell(monitor.tree);
+        monitor_asked(&monitor);
         if (mrmr_clock_monotonic() >= monitor.until)
             monitor_drives(&monitor);
     }

@@ -24,6 +24,8 @@ void tree_tell_node(struct pool_tree *tree, uint64_t node, bool bytes);
 void tree_unknown_locked(struct tree_drive *drive);
 /* The drive serves anew: a watch of what served before knows nothing of it. */
 void tree_watch_drive(struct tree_drive *drive);
+/* The drive is out of service: nothing here holds on to what it was. The monitor's. */
+void tree_drive_let_go(struct tree_drive *drive);
 
 /* --- tree_due.c --- */
 

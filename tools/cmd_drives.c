@@ -74,12 +74,17 @@ static mrmr_err add_event(const struct pool_event *event, void *arg)
     return MRMR_OK;
 }
 
-/* The drive at a place, or the first that is not there if uri is NULL; NULL: there is none. */
+static bool is_missing(const struct pool_drive_view *view)
+{
+    return view->presence != POOL_PRESENT && view->presence != POOL_DETACHED;
+}
+
+/* The drive at a place, or the first that is missing if uri is NULL; NULL: there is none. */
 static const struct pool_drive_view *add_find(
     const struct pool_drive_view *views, size_t n, const char *uri)
 {
     for (size_t i = 0; i < n; i++)
-        if (uri ? strcmp(views[i].uri, uri) == 0 : views[i].presence != POOL_PRESENT)
+        if (uri ? strcmp(views[i].uri, uri) == 0 : is_missing(&views[i]))
             return &views[i];
     return NULL;
 }
@@ -230,7 +235,7 @@ mrmr_err cmd_look_presence(struct cmd_call *call, const struct pool_drive_view *
 {
     mrmr_autofree char *name = mrmr_print_escaped(view->name);
     mrmr_autofree char *why = mrmr_print_escaped(view->why);
-    if (view->presence == POOL_PRESENT)
+    if (view->presence == POOL_PRESENT || view->presence == POOL_DETACHED)
         return MRMR_OK;
     if (!name || !why)
         return mrmr_nomem();

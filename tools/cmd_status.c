@@ -16,7 +16,8 @@ struct view {
     struct pool_status status;
     struct pool_drive_view *drives; /* free() */
     size_t n;
-    uint64_t under; /* stripes that survive fewer losses than wanted */
+    uint64_t
+        under; /* stripes that survive fewer losses than wanted, and not for what is detached alone */
     unsigned survives;
 };
 
@@ -38,10 +39,12 @@ static const char *view_state(const struct view *view)
         return "lost";
     if (s->damaged_bytes)
         return "damaged";
-    if (s->degraded_bytes)
+    if (s->degraded_bytes > s->detached_bytes)
         return "degraded";
     if (s->exposed_files || s->exposed_bytes || view->under || never_scanned(view))
         return "exposed";
+    if (s->drives_detached)
+        return "detached";
     return s->files ? "protected" : "empty";
 }
 
@@ -80,20 +83,22 @@ static mrmr_err look_drives(struct cmd_call *call, const struct view *view)
 static mrmr_err look_damage(struct cmd_call *call, const struct pool_status *s)
 {
     char size[MRMR_TEXT_SHORT];
-    bool away = s->drives_present < s->drives;
+    bool away = s->drives_present + s->drives_detached < s->drives;
     if (s->lost_stripes)
         MRMR_TRY(cmd_look(call, "%" PRIu64 " stripe%s miss%s more than can be made again now; %s",
             s->lost_stripes, s->lost_stripes == 1 ? "" : "s", s->lost_stripes == 1 ? "es" : "",
-            away ? "bring back a drive that is away" : "see: mrmr events"));
+            away                 ? "bring back a drive that is away"
+            : s->drives_detached ? "bring back a drive that is detached"
+                                 : "see: mrmr events"));
     if (s->damaged_bytes)
         MRMR_TRY(cmd_look(call,
             "%s of present drives are missing or rotten; put them back with: "
             "mrmr scrub --repair, or mrmr rebuild DRIVE",
             mrmr_text_print_size(s->damaged_bytes, size)));
-    if (s->degraded_bytes && away)
+    if (s->degraded_bytes > s->detached_bytes && away)
         MRMR_TRY(cmd_look(call,
             "%s can only be read by reconstruction; bring the drive back, or: mrmr rebuild DRIVE",
-            mrmr_text_print_size(s->degraded_bytes, size)));
+            mrmr_text_print_size(s->degraded_bytes - s->detached_bytes, size)));
     return MRMR_OK;
 }
 
@@ -133,7 +138,7 @@ static mrmr_err look_exposure(struct cmd_call *call, const struct view *view)
             s->storable_bytes ? "protect with: mrmr sync"
                               : "there is no room for more parity: free some, or: mrmr add-drive"));
     }
-    if (view->under && s->drives_present == s->drives)
+    if (view->under && s->drives_present + s->drives_detached == s->drives)
         MRMR_TRY(cmd_look(call,
             "%s of %" PRIu64 " survive%s fewer than %u further losses; next: mrmr sync",
             mrmr_print_count(view->under, "stripe", "stripes", count, sizeof count), s->stripes,
@@ -150,6 +155,7 @@ static mrmr_err view_load(struct cmd_call *call, struct pool *pool, struct view 
     MRMR_TRY(pool_drives(pool, &view->drives, &view->n));
     for (unsigned i = 0; i < view->status.redundancy; i++)
         view->under += view->status.margin[i];
+    view->under -= view->status.detached_stripes;
     view->survives = view_survives(&view->status);
     MRMR_TRY(look_drives(call, view));
     MRMR_TRY(look_damage(call, &view->status));
@@ -170,6 +176,7 @@ static mrmr_err status_json(struct cmd_call *call, const struct view *view)
     mrmr_json_number(&json, "survives", view->survives);
     mrmr_json_number(&json, "drives_total", s->drives);
     mrmr_json_number(&json, "drives_present", s->drives_present);
+    mrmr_json_number(&json, "drives_detached", s->drives_detached);
     mrmr_json_number(&json, "files", s->files);
     mrmr_json_number(&json, "file_size", s->file_bytes);
     mrmr_json_number(&json, "exposed_files", s->exposed_files);
@@ -183,6 +190,7 @@ static mrmr_err status_json(struct cmd_call *call, const struct view *view)
     mrmr_json_close(&json);
     mrmr_json_number(&json, "lost_stripes", s->lost_stripes);
     mrmr_json_number(&json, "degraded_size", s->degraded_bytes);
+    mrmr_json_number(&json, "detached_size", s->detached_bytes);
     mrmr_json_number(&json, "damaged_size", s->damaged_bytes);
     mrmr_json_number(&json, "held_files", s->held_files);
     mrmr_json_number(&json, "held_drives", s->held_drives);
@@ -205,6 +213,18 @@ static mrmr_err status_json(struct cmd_call *call, const struct view *view)
 
 /* --- For people --- */
 
+static void print_detached(const struct view *view)
+{
+    const char *which = view->status.drives_detached == 1 ? "a drive is" : "drives are";
+    if (view->survives)
+        printf("DETACHED: nothing is wrong; while %s detached, every file survives the loss of any "
+               "%u further drive%s.\n",
+            which, view->survives, view->survives == 1 ? "" : "s");
+    else
+        printf("DETACHED: nothing is wrong; while %s detached, no further drive may be lost.\n",
+            which);
+}
+
 static void print_head(const struct view *view)
 {
     const struct pool_status *s = &view->status;
@@ -212,6 +232,8 @@ static void print_head(const struct view *view)
     if (strcmp(state, "protected") == 0)
         printf("PROTECTED: every file survives the loss of any %u drive%s.\n", s->redundancy,
             s->redundancy == 1 ? "" : "s");
+    else if (strcmp(state, "detached") == 0)
+        print_detached(view);
     else if (strcmp(state, "exposed") == 0)
         printf("EXPOSED: not everything is protected as it should be.\n");
     else if (strcmp(state, "degraded") == 0)

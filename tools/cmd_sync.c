@@ -51,6 +51,7 @@ static mrmr_err look_stripes(struct cmd_call *call, const struct pool_status *st
     char count[48];
     for (unsigned i = 0; i < status->redundancy; i++)
         under += status->margin[i];
+    under -= status->detached_stripes;
     if (!under)
         return MRMR_OK;
     return cmd_look(call,
@@ -66,7 +67,7 @@ static uint64_t exposed_files(const struct pool_sync_report *r)
 }
 
 static mrmr_err look_sync(
-    struct cmd_call *call, struct pool *pool, const struct pool_sync_report *r)
+    struct cmd_call *call, struct pool *pool, const struct pool_sync_report *r, bool *ret_detached)
 {
     struct pool_status status;
     char size[MRMR_TEXT_SHORT], count[48];
@@ -78,6 +79,7 @@ static mrmr_err look_sync(
             mrmr_print_count(r->drives_held, "drive is", "drives are", count, sizeof count)));
     MRMR_TRY(look_files(call, r));
     MRMR_TRY(pool_status(pool, &status));
+    *ret_detached = status.drives_detached > 0;
     MRMR_TRY(look_stripes(call, &status));
     if (r->lost_bytes)
         MRMR_TRY(cmd_look(call, "%s can be made from nothing that is left now; see: mrmr events",
@@ -136,8 +138,18 @@ static void print_waiting(const struct pool_sync_report *r)
         mrmr_text_print_duration(r->settle, quiet));
 }
 
-static void sync_print(
-    struct cmd_call *call, const struct pool_sync_report *r, unsigned redundancy, bool completed)
+/* besides: "else ", or nothing. */
+static void print_all(unsigned redundancy, bool detached, const char *besides)
+{
+    if (detached)
+        printf("All %sis protected that can be while a drive is detached.\n", besides);
+    else
+        printf("All %sis protected against the loss of any %u drive%s.\n", besides, redundancy,
+            redundancy == 1 ? "" : "s");
+}
+
+static void sync_print(struct cmd_call *call, const struct pool_sync_report *r, unsigned redundancy,
+    bool completed, bool detached)
 {
     char size[MRMR_TEXT_SHORT], count[48];
     if (call->quiet && !cmd_has_looks(call))
@@ -158,8 +170,7 @@ static void sync_print(
     if (r->waiting_files)
         print_waiting(r);
     if (completed && !cmd_has_looks(call) && r->files)
-        printf("All %sis protected against the loss of any %u drive%s.\n",
-            r->waiting_files ? "else " : "", redundancy, redundancy == 1 ? "" : "s");
+        print_all(redundancy, detached, r->waiting_files ? "else " : "");
     cmd_print_looks(call);
 }
 
@@ -167,13 +178,13 @@ mrmr_err cmd_tell_sync(
     struct cmd_call *call, struct pool *pool, mrmr_err err, const struct pool_sync_report *report)
 {
     unsigned redundancy = pool_redundancy(pool);
-    bool completed = err != MRMR_CANCELLED;
+    bool completed = err != MRMR_CANCELLED, detached = false;
     /* What is left when it was cut short says nothing. */
     if (completed)
-        MRMR_TRY(look_sync(call, pool, report));
+        MRMR_TRY(look_sync(call, pool, report, &detached));
     if (call->json)
         return sync_json(call, report, redundancy, completed);
-    sync_print(call, report, redundancy, completed);
+    sync_print(call, report, redundancy, completed, detached);
     return MRMR_OK;
 }
 

@@ -26,6 +26,8 @@ const struct cmd *const mrmr_commands[] = {
     &cmd_sync,
     &cmd_scrub,
     &cmd_rebuild,
+    &cmd_detach,
+    &cmd_attach,
     &cmd_set_redundancy,
     &cmd_ls,
     &cmd_where,

@@ -68,6 +68,7 @@ const char *mrmr_print_presence(enum pool_presence presence)
         [POOL_FOREIGN] = "foreign",
         [POOL_DIVERGED] = "diverged",
         [POOL_FAILED] = "failed",
+        [POOL_DETACHED] = "detached",
     };
     return words[presence];
 }

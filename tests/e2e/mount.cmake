@@ -48,3 +48,4 @@ foreach(pool a b)
   set_property(TEST e2e_mount_model_long_${pool} APPEND PROPERTY ENVIRONMENT
     "MRMR_MOUNT_MODEL=$<TARGET_FILE:mount_model>" "MRMR_OPS=250000" "MRMR_ROUNDS=4")
 endforeach()
+mrmr_pytest(e2e_detach test_detach.py LABELS sanitized address_long TIMEOUT 600)

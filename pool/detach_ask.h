@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A command that detaches a drive asks the process that shows the pool, which may have the drive in use, to let go
+ * of it. There is one such process at a time (mounted.h), and one that asks: the pool's owner.
+ *
+ * The file `detach` in the pool's folder is locked for as long as the question stands, and says "ask drive", two
+ * uuids: the first is another one for each question. The file `detach-answer` says "ask word text": `free`, or
+ * `busy` with who is in the way. Who is asked and says `free` has nothing of the drive open by then, and does not use it as
+ * long as the question stands. It ends with the mark in the catalog (detached.h), or without: then the drive goes on.
+ *
+ * Crash argument. The lock goes with the process that asks, so that a drive for which one was killed is in
+ * service again. The mark is in the catalog before the lock goes: who looks first whether he is asked, and then at
+ * the marks, uses the drive at no moment in between. Neither file need survive anything: an answer is for the question that it
+ * names. A pool's folder that is full gives no answer, which is a refusal.
+ *
+ * Threads: any. Errors: the pool's folder's.
+ */
+#ifndef MRMR_POOL_DETACH_ASK_H
+#define MRMR_POOL_DETACH_ASK_H
+
+#include "pool/engine.h"
+
+/* --- who asks --- */
+
+/* Until it is answered, or nobody shows the pool, at most so long (ns). Nobody does: MRMR_OK. MRMR_BUSY: who is asked cannot let go of it, or
+ * says nothing; MRMR_CANCELLED. *ret_fd: the question stands until it is closed; only on MRMR_OK. */
+mrmr_err pool_detach_ask(struct pool *pool, const struct pool_job *job,
+    const struct pool_drive *drive, int64_t timeout, int *ret_fd);
+
+/* --- who is asked --- */
+
+struct pool_detach_question {
+    struct mrmr_uuid ask, drive;
+};
+/* False: no question stands. */
+bool pool_detach_asked(int dirfd, struct pool_detach_question *ret_question);
+/* busy NULL: nothing of it is held. */
+mrmr_err pool_detach_answer(
+    int dirfd, const struct pool_detach_question *question, const char *busy);
+
+#endif

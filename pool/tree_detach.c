@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A drive that is detached while the tree shows it: the command that does it asks (detach_ask.h), and is answered when
+ * nothing of the drive is open here any more, or with what is in the way. From then on the drive is as one that
+ * went: its files are read by reconstruction, and changed as those of a drive that is away.
+ *
+ * States of a drive:
+ *
+ *     in service -> asked     nothing of it is open for writing, used directly, or removed and open. What it was asked to
+ *                             write is synced, and it is cut off; answered when the last descriptor is closed
+ *     asked -> detached       the catalog says so, and the question is over
+ *     asked -> looked for     the question is over, and the catalog does not: as any that is out of service
+ *     any -> detached         the catalog says so, and nobody has asked: who may not write the pool's folder is not
+ *     detached -> looked for  it was seen gone, here or by anyone (detached.h), or the catalog does not say so any more
+ *
+ * Crash argument. Nothing is lost that was acknowledged: who asks has stopped the writers, so no change is
+ * under way but such as make a new name; those, too, are over when the last op on the drive is, which is before the answer, and who
+ * asked syncs the drive once more after that. So what nodes owe on the drive (tree_sync.c) is taken as paid here, and nobody is told
+ * of a loss; if that last sync fails, the command says so. A process that is killed in between has let go of everything.
+ *
+ * A file that somebody opens for writing between the look and the cut is one whose drive goes: what is written then goes to
+ * another drive, or fails.
+ *
+ * A drive that is detached is not opened to see whether it is there: that could keep its file system from being unmounted.
+ *
+ * Threads: the monitor's. Locks: the tree's.
+ */
+#include "pool/tree_detach.h"
+#include "pool/tree_change.h"
+#include "pool/tree_file.h"
+#include "pool/tree_open.h"
+#include "pool/tree_watch.h"
+
+#include "drivers/guard.h"
+#include "pool/detached.h"
+#include <string.h>
+#include <time.h>
+
+static const int64_t closes_within = MRMR_NS_PER_S / 2; /* as a rule: else the next look sees it */
+
+/* --- who is in the way --- */
+
+static void holder(struct mrmr_bytes *text, const struct tree_node *node, const char *how)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    if (text->size)
+        return;
+    if (tree_path_locked(node, &path) || !path.data)
+        mrmr_bytes_fmt(text, "a file without a name %s", how);
+    else
+        mrmr_bytes_fmt(text, "'%.1000s' %s", path.data, how);
+}
+
+static const char *holds(const struct pool_tree_file *file)
+{
+    const struct tree_node *node = file->node;
+    if (node->direct)
+        return "is used directly (passthrough)";
+    if (node->gone)
+        return "was removed, and is open still";
+    return file->writing ? "is open for writing" : NULL;
+}
+
+/* How many, and the first of them as text. */
+static size_t holders(struct pool_tree *tree, size_t place, struct mrmr_bytes *text)
+{
+    size_t n = 0;
+    mrmr_locked(&tree->lock);
+    for (struct pool_tree_file *file = tree->files; file; file = file->next) {
+        const char *how = file->drive == place ? holds(file) : NULL;
+        if (!how)
+            continue;
+        holder(text, file->node, how);
+        n++;
+    }
+    const struct tree_node *mapped = tree_direct_on_locked(tree, place);
+    if (!n && mapped) {
+        holder(text, mapped, "is mapped, or open, through passthrough");
+        n++;
+    }
+    return n;
+}
+
+/* Empty: nobody. */
+static mrmr_err in_the_way(struct tree_drive *drive, struct mrmr_bytes *text)
+{
+    struct pool_tree *tree = drive->tree;
+    if (tree_drive_is_coming(drive)) /* and waits for who asks, who has stopped the writers */
+        return mrmr_bytes_str(
+            text, "what was asked of it while it was away is being done on it; try again soon");
+    const size_t n = holders(tree, (size_t)(drive - tree->drive), text);
+    return n > 1 ? mrmr_bytes_fmt(text, ", and %zu more like it", n - 1) : MRMR_OK;
+}
+
+/* --- letting go --- */
+
+static void moment(void)
+{
+    const struct timespec wait = {.tv_nsec = 2 * 1000 * 1000};
+    nanosleep(&wait, NULL);
+}
+
+/* A look of ours has it open, too. */
+static bool is_free(const struct tree_drive *drive)
+{
+    return !drive->probe && drv_guard_idle(drive->drive->drv);
+}
+
+static mrmr_err let_go(struct tree_drive *drive)
+{
+    struct pool_tree *tree = drive->tree;
+    struct drv *drv = drive->drive->drv;
+    const int64_t until = mrmr_clock_monotonic() + closes_within;
+    if (drv_guard_serves(drv)) {
+        MRMR_TRY(drv_sync_all(drv));
+        {
+            mrmr_locked(&tree->lock);
+            tree_paid_locked(tree, (size_t)(drive - tree->drive));
+        }
+        mrmr_fail(MRMR_OFFLINE, "it is being detached");
+        drv_guard_cut(drv, MRMR_OFFLINE);
+    }
+    tree_drive_let_go(drive);
+    while (!is_free(drive) && mrmr_clock_monotonic() < until)
+        moment();
+    return MRMR_OK;
+}
+
+/* --- questions --- */
+
+static void answer(struct pool_tree *tree, const char *busy)
+{
+    struct tree_detach *own = &tree->detach;
+    own->answered = true;
+    if (pool_detach_answer(tree->pool->dirfd, &own->question, busy))
+        mrmr_log_story(MRMR_LOG_WARN, "answering whether a drive can be detached");
+}
+
+static void question_begin(struct pool_tree *tree)
+{
+    struct tree_detach *own = &tree->detach;
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    own->drive = NULL;
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (mrmr_uuid_equal(&tree->drive[i].drive->meta.uuid, &own->question.drive))
+            own->drive = &tree->drive[i];
+    if (!own->drive) {
+        answer(tree, NULL);
+        return;
+    }
+    mrmr_err err = in_the_way(own->drive, &text);
+    if (!err && !text.size) {
+        own->drive->asked = true;
+        err = let_go(own->drive);
+    }
+    if (err || text.size) {
+        own->drive->asked = false;
+        answer(tree, text.size ? text.data : "what was written to it cannot be synced");
+        if (err)
+            mrmr_log_story(MRMR_LOG_WARN, "letting go of a drive that is to be detached");
+    }
+}
+
+bool tree_detach_look(struct pool_tree *tree, bool *ret_ended)
+{
+    struct tree_detach *own = &tree->detach;
+    struct pool_detach_question question;
+    *ret_ended = false;
+    if (!tree->keeper) /* another may show the pool, and is asked */
+        return false;
+    const bool asked = pool_detach_asked(tree->pool->dirfd, &question);
+    if (own->stands && (!asked || !mrmr_uuid_equal(&question.ask, &own->question.ask))) {
+        *ret_ended = own->drive != NULL;
+        if (own->drive)
+            own->drive->asked = false;
+        own->stands = false;
+    }
+    if (!asked)
+        return false;
+    if (!own->stands) {
+        *own = (struct tree_detach){.stands = true, .question = question};
+        question_begin(tree);
+    }
+    if (!own->answered && is_free(own->drive))
+        answer(tree, NULL);
+    return !own->answered;
+}
+
+/* --- what the catalog says --- */
+
+static void follow(struct tree_drive *drive)
+{
+    enum pool_detached detached;
+    if (pool_detached_get(drive->tree->pool, &drive->drive->meta.uuid, &detached, &drive->mark)) {
+        mrmr_log_story(MRMR_LOG_INFO, "whether a drive is detached");
+        return;
+    }
+    drive->detached = detached == POOL_DETACHED_HERE;
+    if (!drive->detached || tree_drive_is_coming(drive) || !drv_guard_serves(drive->drive->drv))
+        return;
+    mrmr_fail(MRMR_OFFLINE, "it was detached");
+    drv_guard_cut(drive->drive->drv, MRMR_OFFLINE);
+}
+
+void tree_detach_follow(struct pool_tree *tree)
+{
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (tree->drive[i].drive->meta.state != META_DRIVE_RETIRED)
+            follow(&tree->drive[i]);
+}

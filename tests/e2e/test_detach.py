@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""detach and attach: file systems that are unmounted right after the command, under a mount that is in use."""
+import os
+import subprocess
+import time
+
+import pytest
+
+from loops import loops, need_loops
+from mounts import mounts, need_fuse, until
+from seeded import Seeded
+
+
+class World:
+    def __init__(self, mrmr, mount, make, rng):
+        self.mrmr, self.make_mount, self.rng = mrmr, mount, rng
+        self.drives, self.content, self.mount = {}, {}, None
+        for name in ("red", "green", "blue"):
+            self.drives[name] = make(name, "ext4", 64)
+            for i in range(6):
+                self.put(os.path.join(self.drives[name].root, name, str(i)), "%s/%d" % (name, i))
+            mrmr.run("add-drive", self.drives[name].root)
+        mrmr.run("sync")
+        self.mount = mount()
+
+    def put(self, at, path):
+        self.content[path] = self.rng.randbytes(self.rng.randrange(600_000))
+        os.makedirs(os.path.dirname(at), exist_ok=True)
+        with open(at, "wb") as file:
+            file.write(self.content[path])
+
+    def at(self, path=""):
+        return os.path.join(self.mount.point, path)
+
+    def all_there(self):
+        wrong = []
+        for path, data in self.content.items():
+            with open(self.at(path), "rb") as file:
+                if file.read() != data:
+                    wrong.append(path)
+        assert wrong == []
+        for name in self.drives:
+            assert sorted(os.listdir(self.at(name))) == sorted(path.split("/")[1] for path in self.content if path.startswith(name + "/"))
+
+    def presence(self, name="blue"):
+        return next(drive for drive in self.mrmr.json("drives")["drives"] if drive["name"] == name)["presence"]
+
+    def on_drive(self, path, name="blue"):
+        return os.path.exists(os.path.join(self.drives[name].root, path))
+
+    def in_service(self, times):
+        until(lambda: self.mount.log.read_text().count("drive blue: it is in service\n") == times)
+
+
+@pytest.fixture(name="world")
+def make_world(mrmr, tmp_path):
+    need_fuse()
+    need_loops()
+    seed = int(os.environ.get("MRMR_SEED", time.time_ns() % 2**32))
+    print("seed of detach: %d" % seed)
+    with loops(tmp_path) as make, mounts(mrmr, tmp_path) as mount:
+        yield World(mrmr, mount, make, Seeded(seed))
+
+
+def test_unmount_right_after(world):
+    """Under open readers; reads go on, and what is changed meanwhile is so when it is attached again."""
+    blue = world.drives["blue"]
+    with open(world.at("blue/0"), "rb", buffering=0) as reader, open(world.at("blue/1"), "rb") as mapped:
+        assert reader.read(1000) == world.content["blue/0"][:1000]
+        assert mapped.read() == world.content["blue/1"]
+        done = world.mrmr.run("detach", "blue")
+        blue.umount() # at once
+        assert "can be unmounted" in done.stdout and blue.root in done.stdout and "mrmr attach blue" in done.stdout
+        assert done.stderr == ""
+        rest = b""
+        while part := reader.read(100_000):
+            rest += part
+        assert rest == world.content["blue/0"][1000:]
+    world.all_there()
+    # It is no alarm.
+    status = world.mrmr.json("status")
+    assert status["state"] == "detached" and status["needs_look"] == [] and status["drives_detached"] == 1
+    assert status["detached_size"] == status["degraded_size"] > 0 and status["survives"] == 0
+    assert world.presence() == "detached"
+    assert "DETACHED" in world.mrmr.run("status").stdout
+    assert "detached" in world.mrmr.run("drives").stdout
+    # Twice.
+    again = world.mrmr.run("detach", "blue", code=1)
+    assert "drive blue: it is detached already, and is not there; to use it again: mrmr attach blue" in again.stderr
+    # Changes.
+    os.unlink(world.at("blue/2"))
+    del world.content["blue/2"]
+    os.rename(world.at("blue/3"), world.at("blue/renamed"))
+    world.content["blue/renamed"] = world.content.pop("blue/3")
+    with open(world.at("blue/4"), "ab") as file:
+        file.write(b"more")
+    world.content["blue/4"] += b"more"
+    world.put(world.at("blue/new"), "blue/new")
+    world.all_there()
+    assert world.mrmr.json("sync")["drives_away"] == 0
+    assert world.mrmr.json("scrub")["unreadable"] == 0
+    assert "while a drive is detached" in world.mrmr.run("sync").stdout
+    world.all_there()
+    # Back, by the user's word, in a place of its own.
+    refused = world.mrmr.run("attach", "blue", code=1)
+    assert "drive blue" in refused.stderr and "nothing is mounted" in refused.stderr
+    assert world.presence() == "detached"
+    elsewhere = blue.root + " elsewhere"
+    os.mkdir(elsewhere)
+    subprocess.run(["mount", "-o", "loop", blue.image, elsewhere], check=True)
+    try:
+        assert "in service" in world.mrmr.run("attach", "blue", elsewhere).stdout
+        blue.root = elsewhere
+        world.in_service(1)
+        until(lambda: not world.on_drive("blue/2"))
+        world.all_there()
+        world.mrmr.run("sync")
+        world.all_there()
+        world.mrmr.run("check", "--deep")
+        assert world.mrmr.json("status")["state"] == "protected"
+        world.mrmr.run("detach", "blue")
+    finally:
+        subprocess.run(["umount", elsewhere], check=True)
+        blue.mounted = False
+
+
+def test_in_the_way(world):
+    """Whoever has a file open for writing is named, and loses nothing; other drives' writers are in nobody's way."""
+    with open(world.at("blue/0"), "ab") as writer, open(world.at("red/0"), "ab", buffering=0) as elsewhere:
+        writer.write(b"first ")
+        writer.flush()
+        refused = world.mrmr.run("detach", "blue", code=1)
+        assert "drive blue: it is in use through the pool's mount: 'blue/0' is open for writing" in refused.stderr
+        assert "stays in service" in refused.stderr
+        assert world.presence() == "present"
+        writer.write(b"second")
+        writer.flush()
+        os.fsync(writer.fileno())
+        writer.close()
+        world.content["blue/0"] += b"first second"
+        assert subprocess.run(["umount", world.drives["blue"].root], capture_output=True).returncode != 0 # the mount has it open
+        world.mrmr.run("sync")
+        elsewhere.write(b"one ")
+        world.mrmr.run("detach", "blue")
+        elsewhere.write(b"two")
+        world.content["red/0"] += b"one two"
+    world.drives["blue"].umount()
+    world.all_there()
+    world.drives["blue"].mount()
+    world.mrmr.run("attach", "blue")
+    world.in_service(1)
+    world.all_there()
+    assert world.on_drive("blue/0")
+    world.mrmr.run("sync")
+    world.mrmr.run("check", "--deep")
+
+
+def test_unplugged_and_back(world):
+    """Detached it is left alone until it has gone; then it comes back by itself. What exists on it alone is told of."""
+    world.put(os.path.join(world.drives["blue"].root, "blue/exposed"), "blue/exposed")
+    world.mrmr.run("sync")
+    with open(world.at("blue/5"), "ab") as file:
+        file.write(b"not protected yet")
+    world.content["blue/5"] += b"not protected yet"
+    on = "blue" if world.on_drive("blue/5") else None
+    assert on
+    world.mrmr.run("detach", "blue")
+    # It is there, mounted, and nobody takes it: not a sync, not the mount, however often they look.
+    looks = world.mount.log.read_text().count("it is in service")
+    for _ in range(3):
+        world.mrmr.run("sync", code=None)
+        assert world.presence() == "detached"
+    world.mount.stop()
+    world.mount.start()
+    assert world.presence() == "detached"
+    assert world.mount.log.read_text().count("it is in service") == looks
+    world.drives["blue"].umount()
+    until(lambda: any(name.startswith("unplugged-") for name in os.listdir(world.mrmr.dir))) # the mount sees it
+    os.unlink(world.at("blue/1"))
+    del world.content["blue/1"]
+    world.drives["blue"].mount()
+    world.in_service(looks + 1)
+    assert world.presence() == "present"
+    world.all_there()
+    assert not world.on_drive("blue/1")
+    world.mrmr.run("sync")
+    assert not any(name.startswith("unplugged-") for name in os.listdir(world.mrmr.dir))
+    assert "has gone and come back" in world.mrmr.run("events").stdout
+    world.all_there()
+    world.mrmr.run("check", "--deep")
+    assert world.mrmr.json("status")["state"] == "protected"
+
+
+def test_exposed_is_told_of(world):
+    """What a sync has seen on it and nothing protects."""
+    world.mrmr.run("set", "drive.red.max-usage", "1")
+    world.mrmr.run("set", "drive.green.max-usage", "1")
+    world.put(os.path.join(world.drives["blue"].root, "blue/exposed"), "blue/exposed")
+    world.content["blue/exposed"] = b"x" * 300_000
+    with open(os.path.join(world.drives["blue"].root, "blue/exposed"), "wb") as file:
+        file.write(world.content["blue/exposed"])
+    assert world.mrmr.json("sync", code=3)["exposed_size"] >= 300_000
+    done = world.mrmr.run("detach", "blue")
+    assert "warning: " in done.stderr and "293 KiB in 1 file on it exist nowhere else" in done.stderr
+    world.drives["blue"].umount()
+    with pytest.raises(OSError):
+        with open(world.at("blue/exposed"), "rb") as file:
+            file.read()
+    assert world.mrmr.json("status", code=3)["state"] == "exposed"
+    world.drives["blue"].mount()
+    world.mrmr.run("attach", "blue")
+    world.in_service(1)
+    world.all_there()
+
+
+def test_refusals(world):
+    """Names what is wrong and the next step."""
+    assert "no drive 'grey'" in world.mrmr.run("detach", "grey", code=1).stderr
+    assert "no drive 'grey'" in world.mrmr.run("attach", "grey", code=1).stderr
+    world.mrmr.run("detach", code=2)
+    world.mrmr.run("attach", "blue", "one", "two", code=2)
+    world.mrmr.run("attach", "blue") # it is in service
+    world.mrmr.run("detach", "blue")
+    assert "mrmr attach blue" in world.mrmr.run("rebuild", "blue", code=1).stderr
+    world.mrmr.run("detach", "green")
+    assert "last drive" in world.mrmr.run("detach", "red", code=1).stderr
+    world.mrmr.run("attach", "blue")
+    world.mrmr.run("attach", "green")
+    # Away: nothing is done but the mark.
+    world.mount.stop()
+    world.drives["blue"].umount()
+    assert "was away" in world.mrmr.run("detach", "blue").stdout
+    assert world.presence() == "detached"
+    world.drives["blue"].mount()
+    assert world.presence() == "present"

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """detach and attach: file systems that are unmounted right after the command, under a mount that is in use."""
+import mmap
 import os
+import signal
 import subprocess
 import time
 
@@ -151,6 +153,53 @@ def test_in_the_way(world):
     world.in_service(1)
     world.all_there()
     assert world.on_drive("blue/0")
+    world.mrmr.run("sync")
+    world.mrmr.run("check", "--deep")
+
+
+def asking(world):
+    """A detach that waits for the mount, which does not run."""
+    world.mount.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, world.mount.process.pid, os.WSTOPPED | os.WNOWAIT)
+    detach = world.mrmr.start("detach", "blue", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until(lambda: os.path.exists(world.mrmr.dir / "detach") and os.path.getsize(world.mrmr.dir / "detach") > 0)
+    return detach
+
+
+def test_mapped_and_killed(world):
+    """A mapping that may be stored to is in the way, too. Whoever is killed in the middle leaves the drive in service, or lets go of it."""
+    with open(world.at("blue/0"), "r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 0)
+    mapped[0:5] = b"01234"
+    assert "'blue/0' is open for writing" in world.mrmr.run("detach", "blue", code=1).stderr
+    mapped.flush()
+    mapped.close()
+    world.content["blue/0"] = b"01234" + world.content["blue/0"][5:]
+    world.mrmr.run("sync")
+    # The command.
+    detach = asking(world)
+    detach.kill()
+    detach.wait()
+    world.mount.process.send_signal(signal.SIGCONT)
+    with open(world.at("blue/1"), "ab") as file:
+        file.write(b"more")
+    world.content["blue/1"] += b"more"
+    assert world.presence() == "present" and world.on_drive("blue/1")
+    world.all_there()
+    world.mrmr.run("sync")
+    # The mount: nobody has anything of the drive open then.
+    detach = asking(world)
+    world.mount.kill()
+    out, err = detach.communicate(timeout=60)
+    assert detach.returncode == 0, err
+    world.drives["blue"].umount()
+    assert b"can be unmounted" in out and world.presence() == "detached"
+    subprocess.run(["umount", "-l", world.mount.point], check=True)
+    world.mount.start()
+    world.all_there()
+    world.drives["blue"].mount()
+    world.in_service(1)
+    world.all_there()
     world.mrmr.run("sync")
     world.mrmr.run("check", "--deep")
 

@@ -89,6 +89,7 @@ void pool_detached_over(const struct pool *pool, const struct mrmr_uuid *mark)
 
 /* --- whether it is there --- */
 
+/* The device is the root's own: a file may say another, as on an overlayfs. */
 static mrmr_err look_local(const char *root, bool *ret_gone, uint64_t *ret_dev)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
@@ -98,7 +99,8 @@ static mrmr_err look_local(const char *root, bool *ret_gone, uint64_t *ret_dev)
     if (!there && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
         return mrmr_fail_errno(errno, "look for the drive", root);
     *ret_gone = !there;
-    *ret_dev = there ? (uint64_t)st.st_dev : 0;
+    if (there && stat(root, &st) == 0)
+        *ret_dev = st.st_dev;
     return MRMR_OK;
 }
 

@@ -240,6 +240,29 @@ def test_unplugged_and_back(world):
     assert world.mrmr.json("status")["state"] == "protected"
 
 
+def test_mounted_anew_between_two_looks(world, tmp_path):
+    """Nobody saw it gone, but it is on another device: it was unplugged."""
+    blue = world.drives["blue"]
+    device = subprocess.run(["findmnt", "-n", "-o", "SOURCE", blue.root], check=True, capture_output=True, text=True).stdout.strip()
+    was = os.stat(blue.root).st_dev
+    world.mrmr.run("detach", "blue")
+    world.mount.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, world.mount.process.pid, os.WSTOPPED | os.WNOWAIT)
+    blue.umount()
+    (tmp_path / "taken").write_bytes(b"0" * 4096)
+    subprocess.run(["losetup", device, tmp_path / "taken"], check=True)
+    try:
+        blue.mount()
+        assert os.stat(blue.root).st_dev != was
+        assert world.presence() == "detached" # who looks anew cannot know
+        world.mount.process.send_signal(signal.SIGCONT)
+        world.in_service(1)
+        assert world.presence() == "present"
+        world.all_there()
+    finally:
+        subprocess.run(["losetup", "-d", device], check=True)
+
+
 def test_exposed_is_told_of(world):
     """What a sync has seen on it and nothing protects."""
     world.mrmr.run("set", "drive.red.max-usage", "1")

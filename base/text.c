@@ -215,6 +215,26 @@ bool mrmr_text_duration(const char *s, uint64_t *ret_seconds)
     return false;
 }
 
+/* "hh:mm", and what comes behind it. */
+static bool text_minute(const char **s, unsigned *ret_minute)
+{
+    const char *at = *s;
+    for (size_t i = 0; i < 5; i++)
+        if (i == 2 ? at[i] != ':' : at[i] < '0' || at[i] > '9')
+            return false;
+    const unsigned hour = (unsigned)(at[0] - '0') * 10 + (unsigned)(at[1] - '0');
+    const unsigned minute = (unsigned)(at[3] - '0') * 10 + (unsigned)(at[4] - '0');
+    *ret_minute = hour * 60 + minute;
+    *s = at + 5;
+    return minute < 60 && *ret_minute <= 24 * 60;
+}
+
+bool mrmr_text_hours(const char *s, unsigned *ret_from, unsigned *ret_to)
+{
+    return text_minute(&s, ret_from) && *s++ == '-' && text_minute(&s, ret_to) && !*s &&
+           *ret_from < 24 * 60 && *ret_from != *ret_to;
+}
+
 const char *mrmr_text_print_size(uint64_t bytes, char buf[MRMR_TEXT_SHORT])
 {
     static const char units[] = "KMGTPE";

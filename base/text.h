@@ -29,6 +29,8 @@ bool mrmr_text_size(const char *s, uint64_t *ret_bytes);
 
 /* "90s", "15m", "12h", "30d", "2w"; a bare number is seconds. */
 bool mrmr_text_duration(const char *s, uint64_t *ret_seconds);
+/* "18:00-23:30", also over midnight: minutes of the day; the second may be "24:00". */
+bool mrmr_text_hours(const char *s, unsigned *ret_from, unsigned *ret_to);
 
 /* For people: "1.5 GiB", "2 h 5 min". Return buf. */
 #define MRMR_TEXT_SHORT 32

@@ -6,6 +6,7 @@
  * its word through a pipe, so that it ends when the mount is there, or with the reason why not.
  * After that the child has no terminal, and what it has to say goes to syslog.
  */
+#include "fuse/daemon.h"
 #include "fuse/mfs.h"
 
 #include <errno.h>
@@ -77,17 +78,30 @@ static mrmr_err detach(int *ret_pipe)
     _exit(n == 1 ? EXIT_SUCCESS : EXIT_FAILURE); /* without a word, the child has told why */
 }
 
-static void mount_ready(void *arg)
+struct readying {
+    int pipe; /* to whoever started it; -1: nobody waits */
+    const struct mfs_options *options;
+    struct mfs_daemon daemon;
+};
+
+static void go_to_background(int pipe)
 {
-    const int *pipe = arg;
-    if (*pipe < 0)
+    if (pipe < 0)
         return;
     if (chdir("/") < 0)
         mrmr_log(MRMR_LOG_INFO, "the working folder stays in use");
     leave_terminal();
-    while (write(*pipe, "", 1) < 0 && errno == EINTR)
+    while (write(pipe, "", 1) < 0 && errno == EINTR)
         ;
-    close(*pipe);
+    close(pipe);
+}
+
+static void mount_ready(void *arg)
+{
+    struct readying *readying = arg;
+    go_to_background(readying->pipe);
+    if (!readying->options->alone && !getenv("MRMR_NODAEMON")) /* the latter is for tests */
+        mfs_daemon_start(&readying->daemon, readying->options->pool, readying->pipe >= 0);
 }
 
 /* --- the mount --- */
@@ -109,8 +123,9 @@ static mrmr_err tell_missing(struct pool *pool)
 }
 
 static mrmr_err mount_in(
-    struct pool *pool, struct mfs_options *options, struct mfs_watchdog *dog, int *pipe)
+    struct pool *pool, struct mfs_options *options, struct mfs_watchdog *dog, int pipe)
 {
+    struct readying readying = {.pipe = pipe, .options = options};
     mrmr_autofree char *mountpoint = NULL;
     struct mfs mfs = {
         .dog = dog, .passthrough = options->passthrough, .telling = PTHREAD_RWLOCK_INITIALIZER};
@@ -121,9 +136,10 @@ static mrmr_err mount_in(
     MRMR_TRY(pool_tree_open(pool, &events, &mfs.tree));
     mrmr_err err = options->passthrough ? pool_tree_direct(mfs.tree) : MRMR_OK;
     if (!err)
-        err = mfs_session_run(&mfs, options, mountpoint, mount_ready, pipe);
+        err = mfs_session_run(&mfs, options, mountpoint, mount_ready, &readying);
     struct mrmr_story story;
     mrmr_story_save(&story);
+    mfs_daemon_stop(&readying.daemon);
     pool_tree_close(mfs.tree); /* if the session never came to it */
     return err ? mrmr_story_restore(&story) : MRMR_OK;
 }
@@ -141,7 +157,7 @@ static mrmr_err mount_run(struct mfs_options *options)
     MRMR_TRY(mfs_watchdog_start(&dog));
     mrmr_err err = pool_open(options->pool, POOL_LOOK, "mount", &pool);
     if (!err)
-        err = mount_in(pool, options, &dog, &pipe);
+        err = mount_in(pool, options, &dog, pipe);
     mrmr_story_save(&story);
     pool_close(pool);
     mfs_watchdog_stop(&dog);

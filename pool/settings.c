@@ -13,7 +13,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum setting_kind { SETTING_NUMBER, SETTING_SIZE, SETTING_SWITCH, SETTING_TEXT, SETTING_PROGRAM };
+enum setting_kind {
+    SETTING_NUMBER,
+    SETTING_SIZE,
+    SETTING_DURATION, /* canonical: seconds */
+    SETTING_SWITCH,
+    SETTING_STATE, /* running or paused */
+    SETTING_HOURS,
+    SETTING_TEXT,
+    SETTING_PROGRAM
+};
 
 struct setting {
     const char *key;
@@ -48,6 +57,17 @@ static const struct setting settings[] = {
         "a remote one, or a folder of a network or FUSE file system"},
     {"verify-reads", SETTING_SWITCH, 0, 1, 1, false, "off",
         "on: what is read through the mount is checked against its digest first; or off"},
+    {"worker", SETTING_STATE, 0, 0, 1, false, "running",
+        "running: what is new or changed is protected by itself while a mount or daemon runs; or "
+        "paused"},
+    {"quiet-hours", SETTING_HOURS, 0, 0, 1, false, "",
+        "the time of day in which the worker rests, as 18:00-23:30; empty: none"},
+    {"scan-interval", SETTING_DURATION, 60, 30 * 86400, 1, false, "3600",
+        "how often the worker looks all drives through for what was changed on them directly, as "
+        "1h"},
+    {"scrub-interval", SETTING_DURATION, 86400, UINT64_C(3650) * 86400, 1, true, "2592000",
+        "in what time the worker has read everything once, a part of it each day, as 30d; 0: it "
+        "does not"},
     {"exclude", SETTING_TEXT, 0, 65536, 1, false, "",
         "patterns of names (or, with '/', of paths) that are left out, besides trash folders, "
         "@eaDir "
@@ -124,8 +144,9 @@ mrmr_err pool_setting_on(struct pool *pool, const char *key, bool *ret_on)
 static mrmr_err setting_number(const struct setting *s, const char *value, char canonical[24])
 {
     uint64_t n;
-    bool size = s->kind == SETTING_SIZE;
-    bool ok = size ? mrmr_text_size(value, &n) : mrmr_text_u64(value, &n);
+    bool ok = s->kind == SETTING_SIZE       ? mrmr_text_size(value, &n)
+              : s->kind == SETTING_DURATION ? mrmr_text_duration(value, &n)
+                                            : mrmr_text_u64(value, &n);
     if (ok && s->zero && n == 0) {
         snprintf(canonical, 24, "0");
         return MRMR_OK;
@@ -134,6 +155,19 @@ static mrmr_err setting_number(const struct setting *s, const char *value, char 
         return setting_bad(s->key, value, s->meaning);
     snprintf(canonical, 24, "%" PRIu64, n);
     return MRMR_OK;
+}
+
+static bool setting_is_word(const struct setting *s, const char *value)
+{
+    unsigned from, to;
+    switch (s->kind) {
+    case SETTING_SWITCH:
+        return strcmp(value, "on") == 0 || strcmp(value, "off") == 0;
+    case SETTING_STATE:
+        return strcmp(value, "running") == 0 || strcmp(value, "paused") == 0;
+    default:
+        return !value[0] || mrmr_text_hours(value, &from, &to);
+    }
 }
 
 /* The first word is a program that could be run now. Whether it still is later is for who runs it. */
@@ -178,11 +212,9 @@ static mrmr_err setting_write(struct pool *pool, const struct setting *s, const 
             MRMR_TRY(setting_program(s, value));
         return meta_set(pool->meta, s->key, value[0] ? value : NULL);
     }
-    if (s->kind == SETTING_SWITCH) {
-        if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
-            return setting_bad(s->key, value, s->meaning);
-        return meta_set(pool->meta, s->key, value);
-    }
+    if (s->kind == SETTING_SWITCH || s->kind == SETTING_STATE || s->kind == SETTING_HOURS)
+        return setting_is_word(s, value) ? meta_set(pool->meta, s->key, value[0] ? value : NULL)
+                                         : setting_bad(s->key, value, s->meaning);
     MRMR_TRY(setting_number(s, value, canonical));
     return meta_set(pool->meta, s->key, canonical);
 }

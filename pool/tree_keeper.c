@@ -83,6 +83,7 @@ mrmr_err tree_change_begin(struct pool_tree *tree, uint64_t *ret_epoch)
     if (!tree->keeper)
         return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
     MRMR_TRY(pool_writers_begin(tree->keeper->writers, ret_epoch));
+    atomic_store_explicit(&tree->changed, true, memory_order_relaxed);
     mrmr_err err = tree_drives_look_among(tree, *ret_epoch);
     if (!err)
         err = tree_replaced_look_among(tree);
@@ -93,8 +94,10 @@ mrmr_err tree_change_begin(struct pool_tree *tree, uint64_t *ret_epoch)
 
 mrmr_err tree_change_beside(struct pool_tree *tree)
 {
-    return tree->keeper ? pool_writers_beside(tree->keeper->writers)
-                        : mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
+    if (!tree->keeper)
+        return mrmr_fail(MRMR_READONLY, "the pool's folder cannot be written");
+    atomic_store_explicit(&tree->changed, true, memory_order_relaxed);
+    return pool_writers_beside(tree->keeper->writers);
 }
 
 void tree_change_end(struct pool_tree *tree)

@@ -16,7 +16,9 @@
 
 #include "drivers/guard.h"
 #include "pool/drive.h"
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const int64_t look_interval = 3 * MRMR_NS_PER_S; /* at drives that are out of service */
 static const int64_t look_tick = MRMR_NS_PER_S / 10;    /* while one is under way */
@@ -208,6 +210,7 @@ static void tree_event(
     enum drv_event event, enum drv_who who, uint64_t key, const char *name, void *arg)
 {
     struct tree_drive *drive = arg;
+    atomic_store_explicit(&drive->tree->changed, true, memory_order_relaxed);
     switch (event) {
     case DRV_EVENT_NAME:
         event_name(drive, who, key, name);
@@ -457,6 +460,19 @@ static mrmr_err settings_read(struct pool_tree *tree)
     return MRMR_OK;
 }
 
+/* The file `changed` in the pool's folder has the time of the last change that was made or seen here, but for some seconds:
+ * whoever protects by himself watches it. It says nothing else, and is not synced. */
+static void changed_tell(struct pool_tree *tree)
+{
+    if (!tree->keeper || !atomic_exchange(&tree->changed, false))
+        return;
+    mrmr_autoclose int fd =
+        openat(tree->pool->dirfd, "changed", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || futimens(fd, NULL) < 0)
+        mrmr_log(MRMR_LOG_INFO,
+            "that something was changed could not be noted: it is found by the next scan");
+}
+
 static void monitor_drives(struct monitor *monitor)
 {
     struct pool_tree *tree = monitor->tree;
@@ -473,6 +489,7 @@ static void monitor_drives(struct monitor *monitor)
         mrmr_log_story(MRMR_LOG_INFO, "looking for files that were repaired");
     if (settings_read(tree))
         mrmr_log_story(MRMR_LOG_INFO, "reading settings");
+    changed_tell(tree);
 }
 
 static void monitor_asked(struct monitor *monitor)

@@ -56,4 +56,5 @@ const struct cmd cmd_check = {
             "that a sync or\na scrub --repair does not make go away are worth a bug report.",
     .options = {{"deep", 0, NULL, "read and verify every byte"}},
     .run = check_run,
+    .owns = true,
 };

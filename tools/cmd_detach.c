@@ -114,6 +114,7 @@ const struct cmd cmd_detach = {
     .least = 1,
     .most = 1,
     .run = detach_run,
+    .owns = true,
 };
 
 /* --- attach --- */
@@ -168,4 +169,5 @@ const struct cmd cmd_attach = {
     .least = 1,
     .most = 2,
     .run = attach_run,
+    .owns = true,
 };

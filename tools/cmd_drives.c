@@ -170,6 +170,7 @@ const struct cmd cmd_add_drive = {
         {"reserve", 0, "SIZE", "leave so much of it free"},
         {"max-usage", 0, "SIZE", "use no more of it than this"}},
     .run = add_run,
+    .owns = true,
 };
 
 /* --- drives --- */

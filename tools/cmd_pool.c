@@ -73,6 +73,7 @@ const struct cmd cmd_set = {
     .least = 2,
     .most = 2,
     .run = set_run,
+    .owns = true,
 };
 
 /* --- get --- */

@@ -131,4 +131,5 @@ const struct cmd cmd_rebuild = {
         {"path", 0, "PATH", "only what lies at or below it"},
         {"accept-losses", 0, NULL, "give it up though others are away that are needed for it"}},
     .run = rebuild_run,
+    .owns = true,
 };

@@ -116,6 +116,8 @@ static mrmr_err scrub_run(struct cmd_call *call)
 {
     struct pool_scrub_options options;
     MRMR_TRY(scrub_options(call, &options)); /* before the pool is opened */
+    if (cmd_flag(call, "background"))
+        mrmr_job_low();
     return cmd_with_pool(call, POOL_OWN, scrub_in);
 }
 
@@ -129,6 +131,8 @@ const struct cmd cmd_scrub = {
         "what is rotten is made\nagain, and the bad copy kept in .mrmr/quarantine on its drive.",
     .options = {{"percent", 0, "N", "read N percent of the stripes; else all"},
         {"older-than", 0, "AGE", "only what was not scrubbed for so long: 12h, 30d, 2w"},
-        {"repair", 0, NULL, "put right what is rotten"}},
+        {"repair", 0, NULL, "put right what is rotten"},
+        {"background", 0, NULL, "give way to whoever else uses the drives"}},
     .run = scrub_run,
+    .owns = true,
 };

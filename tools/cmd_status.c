@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "tools/cmd_drive.h"
+#include "tools/daemon.h"
 #include "tools/mrmr_print.h"
 #include <inttypes.h>
 #include <string.h>
@@ -19,6 +20,8 @@ struct view {
     uint64_t
         under; /* stripes that survive fewer losses than wanted, and not for what is detached alone */
     unsigned survives;
+    bool served; /* a daemon runs, and this is what it is at */
+    struct daemon_state daemon;
 };
 
 /* --- What it comes to --- */
@@ -157,6 +160,7 @@ static mrmr_err view_load(struct cmd_call *call, struct pool *pool, struct view 
         view->under += view->status.margin[i];
     view->under -= view->status.detached_stripes;
     view->survives = view_survives(&view->status);
+    view->served = !daemon_ask_state(call->dir, &view->daemon);
     MRMR_TRY(look_drives(call, view));
     MRMR_TRY(look_damage(call, &view->status));
     MRMR_TRY(look_noted(call, &view->status));
@@ -200,6 +204,12 @@ static mrmr_err status_json(struct cmd_call *call, const struct view *view)
     mrmr_json_number(&json, "direct_files", s->direct_files);
     mrmr_json_number(&json, "noted", s->noted);
     mrmr_json_number(&json, "suspect_stripes", s->suspect_stripes);
+    mrmr_json_open(&json, "daemon", '{');
+    mrmr_json_bool(&json, "runs", view->served);
+    mrmr_json_text(&json, "does", view->daemon.does);
+    mrmr_json_text(&json, "progress", view->daemon.progress);
+    mrmr_json_text(&json, "rests", view->daemon.why);
+    mrmr_json_close(&json);
     mrmr_json_open(&json, "drives", '[');
     for (size_t i = 0; i < view->n; i++) {
         mrmr_json_open(&json, NULL, '{');
@@ -246,13 +256,28 @@ static void print_head(const struct view *view)
         printf("The pool is empty.\n");
 }
 
+static void print_daemon(const struct view *view)
+{
+    const struct daemon_state *d = &view->daemon;
+    printf("  daemon      ");
+    if (!view->served)
+        printf("none: what is new is protected by mrmr sync (a mount, or mrmr daemon, does it by "
+               "itself)\n");
+    else if (d->does[0])
+        printf("at work: %s\n", d->progress[0] ? d->progress : d->does);
+    else
+        printf("%s%s\n", d->why[0] ? "rests: " : "waits for changes", d->why);
+}
+
 static void print_figures(const struct view *view)
 {
     const struct pool_status *s = &view->status;
-    char a[MRMR_TEXT_SHORT], b[MRMR_TEXT_SHORT];
+    char a[MRMR_TEXT_SHORT], b[MRMR_TEXT_SHORT], since[MRMR_PRINT_TIME], count[48];
     printf("  files       %" PRIu64 ", %s", s->files, mrmr_text_print_size(s->file_bytes, a));
     if (s->exposed_bytes || s->exposed_files)
-        printf("; %s exposed", mrmr_text_print_size(s->exposed_bytes, b));
+        printf("; %s in %s exposed, the oldest since %s", mrmr_text_print_size(s->exposed_bytes, b),
+            mrmr_print_count(s->exposed_files, "file", "files", count, sizeof count),
+            mrmr_print_time_local(s->exposed_oldest, since));
     printf("\n  parity      %s in %" PRIu64 " stripe%s\n", mrmr_text_print_size(s->row_bytes, a),
         s->stripes, s->stripes == 1 ? "" : "s");
     printf("  redundancy  %u", s->redundancy);
@@ -261,6 +286,7 @@ static void print_figures(const struct view *view)
             view->survives == 1 ? "" : "es");
     printf("\n  room        %s can still be stored and protected\n",
         mrmr_text_print_size(s->storable_bytes, a));
+    print_daemon(view);
 }
 
 static mrmr_err print_drives(const struct view *view)

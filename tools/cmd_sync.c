@@ -209,6 +209,8 @@ static mrmr_err sync_in(struct cmd_call *call, struct pool *pool)
 
 static mrmr_err sync_run(struct cmd_call *call)
 {
+    if (cmd_flag(call, "background"))
+        mrmr_job_low();
     return cmd_with_pool(call, POOL_OWN, sync_in);
 }
 
@@ -225,8 +227,10 @@ const struct cmd cmd_sync = {
         "--accept-changes.\n"
         "With --settle, what changed less than so long ago is left for another time.",
     .options = {{"accept-changes", 0, NULL, "what is held is right: take the drives as they are"},
-        {"settle", 0, "DURATION", "leave what is not quiet for so long yet: 60s, 10m, 2h"}},
+        {"settle", 0, "DURATION", "leave what is not quiet for so long yet: 60s, 10m, 2h"},
+        {"background", 0, NULL, "give way to whoever else uses the drives"}},
     .run = sync_run,
+    .owns = true,
 };
 
 /* --- set-redundancy --- */
@@ -263,4 +267,5 @@ const struct cmd cmd_set_redundancy = {
     .least = 1,
     .most = 1,
     .run = redundancy_run,
+    .owns = true,
 };

@@ -10,6 +10,8 @@
 #include "tools/mrmr.h"
 
 #include "base/cleanup.h"
+#include "tools/daemon.h"
+#include "tools/daemon_wire.h"
 #include "tools/mrmr_screen.h"
 #include <errno.h>
 #include <malloc.h>
@@ -34,10 +36,12 @@ const struct cmd *const mrmr_commands[] = {
     &cmd_cat,
     &cmd_mount,
     &cmd_umount,
+    &cmd_daemon,
     &cmd_set,
     &cmd_get,
     &cmd_events,
     &cmd_check,
+    &cmd_daemon_look,
     NULL,
 };
 
@@ -101,11 +105,31 @@ static int output_end(int code)
     return CMD_FAILED;
 }
 
-static int run_command(struct mrmr_line *line)
+/* What changes the pool is done by its daemon, if it has one. False: it is to be run here. */
+static bool passed_on(
+    const struct cmd_call *call, const char *dir, char *const given[], int *ret_code)
+{
+    if (!call->cmd->owns || getenv(DAEMON_INSIDE))
+        return false;
+    mrmr_err err = daemon_ask(dir, given, ret_code);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        return false;
+    if (err) {
+        mrmr_screen_story();
+        *ret_code = CMD_FAILED;
+    }
+    return true;
+}
+
+/* given: the command line as it was. */
+static int run_command(struct mrmr_line *line, char *const given[])
 {
     mrmr_autofree char *dir = NULL;
     struct cmd_call *call = &line->call;
+    int code;
     mrmr_err err = pool_folder(line->pool, &dir);
+    if (!err && passed_on(call, dir, given, &code))
+        return code;
     if (!err) {
         call->dir = dir;
         call->json = line->json;
@@ -125,6 +149,11 @@ static int run_command(struct mrmr_line *line)
 int main(int argc, char **argv)
 {
     struct mrmr_line line;
+    mrmr_autofree char **given =
+        calloc((size_t)argc + 1, sizeof *given); /* parsing puts it in order */
+    if (!given)
+        return CMD_FAILED;
+    memcpy(given, argv, (size_t)argc * sizeof *given);
     /* Many short-lived threads would each get an arena of their own, and memory would follow their
      * number. */
     mallopt(M_ARENA_MAX, 2);
@@ -147,5 +176,5 @@ int main(int argc, char **argv)
                                                    : MRMR_LOG_WARN;
     mrmr_screen_setup(!line.quiet, most);
     signal(SIGPIPE, SIG_IGN);
-    return run_command(&line);
+    return run_command(&line, given);
 }

@@ -26,6 +26,8 @@ void mrmr_help(void)
            "Turns drives, with whatever lies on them, into one pool that survives the loss of any "
            "few of them.\n\nCommands:\n");
     for (size_t i = 0; mrmr_commands[i]; i++) {
+        if (mrmr_commands[i]->hidden)
+            continue;
         char left[64];
         snprintf(left, sizeof left, "%s %s", mrmr_commands[i]->name, mrmr_commands[i]->args);
         printf("  %-26s  %s\n", left, mrmr_commands[i]->summary);

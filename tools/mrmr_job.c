@@ -4,6 +4,9 @@
 #include "tools/mrmr_screen.h"
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static const int job_signals[] = {SIGINT, SIGTERM, SIGHUP};
 enum { JOB_SIGNALS = sizeof job_signals / sizeof *job_signals };
@@ -49,6 +52,15 @@ const struct pool_job *mrmr_job_start(const struct cmd_call *call)
             sigaction(job_signals[i], &action, NULL);
     }
     return &current.job;
+}
+
+void mrmr_job_low(void)
+{
+    /* linux/ioprio.h: the last of those that share; none of it is an error where it is not to be had. */
+    enum { NICE = 10, WHO_PROCESS = 1, CLASS_BEST_EFFORT = 2, CLASS_SHIFT = 13, LEVEL_LAST = 7 };
+    if (setpriority(PRIO_PROCESS, 0, NICE) < 0 ||
+        syscall(SYS_ioprio_set, WHO_PROCESS, 0, CLASS_BEST_EFFORT << CLASS_SHIFT | LEVEL_LAST) < 0)
+        mrmr_log(MRMR_LOG_INFO, "it runs with ordinary priority");
 }
 
 mrmr_err mrmr_job_end(struct cmd_call *call, mrmr_err err, const char *again)

@@ -14,6 +14,8 @@
 
 /* Takes the signals. The result is valid until end. */
 const struct pool_job *mrmr_job_start(const struct cmd_call *call);
+/* What nobody waits for gives way to everybody: with --background. Before threads are started. */
+void mrmr_job_low(void);
 /* Gives the signals back, and takes the bar off the screen. If err is MRMR_CANCELLED, says so, with
  * `again` as what to run to go on (NULL: says nothing), and sets the exit code. Returns MRMR_OK in this
  * case, else err. */

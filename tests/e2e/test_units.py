@@ -34,7 +34,7 @@ def unit_text(root, found, unit, program):
 
 def test_all_of_it_is_there(installed):
     root, found = installed
-    assert {"mrmr", "mrmr-mount", "mount.fuse.mrmr", "mrmr.1", "mrmr-mount.service", "mrmr-mount@.service"} <= set(found)
+    assert {"mrmr", "mrmr-mount", "mount.fuse.mrmr", "mrmr.1", "mrmr-mount.service", "mrmr-mount@.service", "mrmr-daemon.service"} <= set(found)
     target = os.readlink(found["mount.fuse.mrmr"])
     assert root / target.lstrip("/") == found["mrmr-mount"]
     said = subprocess.run([found["mrmr"], "mount", "--help"], check=True, capture_output=True, text=True).stdout
@@ -44,7 +44,7 @@ def test_all_of_it_is_there(installed):
     assert done.returncode == 1 and "there is no pool" in done.stderr
 
 
-@pytest.mark.parametrize("unit, options", [("mrmr-mount.service", ["--user"]), ("mrmr-mount@.service", [])])
+@pytest.mark.parametrize("unit, options", [("mrmr-mount.service", ["--user"]), ("mrmr-mount@.service", []), ("mrmr-daemon.service", ["--user"])])
 def test_systemd_takes_the_units(installed, unit, options):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * daemon; and the look that it has taken at the pool, by a process of its own, since a drive that hangs may hang that.
+ */
+#include "tools/cmd.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "tools/daemon.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+/* --- to the background --- */
+
+static void log_line(enum mrmr_log_level level, const char *line, void *arg)
+{
+    static const int priority[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
+    (void)arg;
+    syslog(priority[level], "%s", line);
+}
+
+/* The parent ends when it can be reached, or with what went wrong, which the child has said. */
+static mrmr_err detach(int *ret_pipe)
+{
+    int ends[2];
+    char word;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return mrmr_fail_errno(errno, "start", "the daemon");
+    const pid_t child = fork();
+    if (child < 0)
+        return mrmr_fail_errno(errno, "start", "the daemon");
+    if (child == 0) {
+        close(ends[0]);
+        setsid();
+        *ret_pipe = ends[1];
+        return MRMR_OK;
+    }
+    close(ends[1]);
+    ssize_t n;
+    do
+        n = read(ends[0], &word, 1);
+    while (n < 0 && errno == EINTR);
+    _exit(n == 1 ? CMD_DONE : CMD_FAILED);
+}
+
+static void use_syslog(void)
+{
+    openlog("mrmr-daemon", LOG_PID, LOG_DAEMON);
+    mrmr_log_set(log_line, NULL, MRMR_LOG_WARN);
+}
+
+static void ready(void *arg)
+{
+    int *pipe = arg;
+    if (*pipe < 0)
+        return;
+    mrmr_autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; null >= 0 && fd <= 2; fd++)
+        dup2(null, fd);
+    use_syslog();
+    if (chdir("/") < 0)
+        mrmr_log(MRMR_LOG_INFO, "the working folder stays in use");
+    while (write(*pipe, "", 1) < 0 && errno == EINTR)
+        ;
+    close(*pipe);
+    *pipe = -1;
+}
+
+/* --- daemon --- */
+
+static mrmr_err pool_is_there(struct cmd_call *call, struct pool *pool)
+{
+    (void)call, (void)pool;
+    return MRMR_OK;
+}
+
+static mrmr_err daemon_run(struct cmd_call *call)
+{
+    enum { STANDARD_INPUT = 0 };
+    int pipe = -1;
+    mrmr_autofree char *dir =
+        realpath(call->dir, NULL); /* in the background it is in another folder */
+    if (cmd_flag(call, "stop"))
+        return mrmr_class_of(daemon_end(call->dir)) == MRMR_CLASS_ABSENT
+                   ? mrmr_fail(MRMR_ABSENT, "the pool in %s has no daemon", call->dir)
+                   : MRMR_OK;
+    MRMR_TRY(cmd_with_pool(call, POOL_LOOK, pool_is_there));
+    if (!dir)
+        return mrmr_fail_errno(errno, "open", call->dir);
+    if (!cmd_flag(call, "foreground") && !cmd_flag(call, "with-input"))
+        MRMR_TRY(detach(&pipe));
+    if (cmd_flag(call, "syslog"))
+        use_syslog();
+    return daemon_serve(dir, cmd_flag(call, "with-input") ? STANDARD_INPUT : -1, ready, &pipe);
+}
+
+const struct cmd cmd_daemon = {
+    .name = "daemon",
+    .args = "",
+    .summary = "protect what is new or changed, by itself",
+    .text = "Runs in the background, protects what has been quiet for a while, scrubs a part each "
+            "day, and runs the "
+            "commands that\nchange the pool, one after another; a mount starts one itself. See "
+            "mrmr get: worker, settle, "
+            "scan-interval, scrub-interval,\nquiet-hours.",
+    .options = {{"foreground", 'f', NULL, "stay in the foreground, and log to standard error"},
+        {"with-input", 0, NULL,
+            "the same, until standard input ends; where one runs, it waits for its end"},
+        {"syslog", 0, NULL, "log to the system's log all the same"},
+        {"stop", 0, NULL, "end the one that runs, and wait until it has"}},
+    .run = daemon_run,
+};
+
+/* --- a look --- */
+
+static mrmr_err look_text(struct pool *pool, const char *key, struct mrmr_bytes *value)
+{
+    mrmr_bytes_clear(value);
+    MRMR_TRY(mrmr_bytes_add(value, "", 0));
+    return pool_get(pool, key, value);
+}
+
+static mrmr_err look_in(struct cmd_call *call, struct pool *pool)
+{
+    static const char *const keys[] = {
+        "settle", "scan-interval", "scrub-interval", "quiet-hours", "on-event"};
+    mrmr_autobytes struct mrmr_bytes value = MRMR_BYTES_INIT;
+    struct pool_status status;
+    (void)call;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        MRMR_TRY(look_text(pool, keys[i], &value));
+        printf("%s=%s\n", keys[i], value.data);
+    }
+    MRMR_TRY(look_text(pool, "worker", &value));
+    printf("paused=%d\n", strcmp(value.data, "paused") == 0);
+    MRMR_TRY(pool_status(pool, &status));
+    printf("exposed=%d\n", status.exposed_bytes > 0 || status.exposed_files > 0);
+    return MRMR_OK;
+}
+
+static mrmr_err look_run(struct cmd_call *call)
+{
+    return cmd_with_pool(call, POOL_LOOK, look_in);
+}
+
+const struct cmd cmd_daemon_look = {
+    .name = "daemon-look",
+    .args = "",
+    .summary = "what the daemon goes by",
+    .text = "Lines of key=value, for the daemon.",
+    .hidden = true,
+    .run = look_run,
+};

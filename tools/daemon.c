@@ -1,0 +1,872 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tools/daemon.h"
+#include "tools/daemon_wire.h"
+#include "tools/hook.h"
+#include "tools/mrmr.h"
+#include "tools/worker.h"
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOCK_NAME "daemon"
+#define CHANGED_NAME "changed" /* the mount touches it */
+
+enum { CALLERS_MOST = 64, LINE_MOST = 4096 };
+
+static const int64_t again_after = 60 * MRMR_NS_PER_S; /* a job of the worker failed */
+
+struct caller {
+    int fd; /* -1: it went away */
+    bool asks;
+    struct daemon_request request; /* if it asks */
+    bool told;                     /* that it waits */
+    struct caller *next;
+};
+
+enum task_kind { TASK_NONE, TASK_CALLER, TASK_LOOK, TASK_SYNC, TASK_SCRUB };
+
+struct task {
+    enum task_kind kind;
+    pid_t pid;
+    struct caller *caller; /* of TASK_CALLER */
+    char name[64];
+    int says; /* what it writes, if nobody else reads that; -1: none */
+    struct mrmr_bytes said;
+    char progress[256];
+    int64_t begun;
+    bool stopped; /* it was asked to stop, for whoever came */
+};
+
+/* What a look tells of the pool. */
+struct looked {
+    uint64_t settle, scan_interval, scrub_interval; /* s */
+    bool paused, exposed;
+    char quiet_hours[32], on_event[1024];
+};
+
+struct daemon {
+    const char *dir;
+    int dirfd, lock, listener, signals, notify, until;
+    bool ends;
+    struct caller *callers; /* in the order in which they came */
+    struct caller *stopper; /* who asked for the end */
+    struct task task;
+    struct looked looked;
+    struct pool *pool; /* its catalog alone; NULL: it could not be opened yet */
+    struct pool_follow *follow;
+    struct hook *hook;
+    bool look_due;
+    struct worker_view view;
+    int64_t due; /* when the worker is to be asked again */
+    sigset_t before;
+};
+
+extern char **environ;
+
+/* --- callers --- */
+
+static void request_free(struct daemon_request *request)
+{
+    for (size_t i = 0; i < DAEMON_FDS; i++)
+        if (request->fd[i] >= 0)
+            close(request->fd[i]);
+    free(request->argv);
+    request->argv = NULL;
+}
+
+static void caller_free(struct caller *caller)
+{
+    if (caller->fd >= 0)
+        close(caller->fd);
+    if (caller->asks)
+        request_free(&caller->request);
+    free(caller);
+}
+
+static void caller_remove(struct daemon *d, struct caller *caller)
+{
+    for (struct caller **at = &d->callers; *at; at = &(*at)->next)
+        if (*at == caller) {
+            *at = caller->next;
+            break;
+        }
+    caller_free(caller);
+}
+
+/* Its command goes on, if it runs; one that waits has nobody any more who wants it. */
+static void caller_went(struct daemon *d, struct caller *caller)
+{
+    if (d->task.caller != caller)
+        return caller_remove(d, caller);
+    close(caller->fd);
+    caller->fd = -1;
+}
+
+static void callers_come(struct daemon *d)
+{
+    size_t n = 0;
+    for (const struct caller *c = d->callers; c; c = c->next)
+        n++;
+    for (;;) {
+        int fd;
+        mrmr_err err = daemon_accept(d->listener, &fd);
+        if (err == MRMR_DENIED)
+            continue;
+        if (err)
+            return;
+        struct caller *caller = n < CALLERS_MOST ? calloc(1, sizeof *caller) : NULL;
+        if (!caller) {
+            daemon_send_text(
+                fd, DAEMON_REFUSED, "the pool's daemon has too many callers; try again");
+            close(fd);
+            continue;
+        }
+        n++;
+        caller->fd = fd;
+        struct caller **end = &d->callers;
+        while (*end)
+            end = &(*end)->next;
+        *end = caller;
+    }
+}
+
+/* --- tasks --- */
+
+static void task_clear(struct task *task)
+{
+    if (task->says >= 0)
+        close(task->says);
+    mrmr_bytes_free(&task->said);
+    *task = (struct task){.kind = TASK_NONE, .says = -1};
+}
+
+struct spawning {
+    char *const *argv, *const *envp;
+    int fd[3], cwd; /* cwd -1: this folder */
+};
+
+static mrmr_err spawn(struct daemon *d, const struct spawning *s, pid_t *ret_pid)
+{
+    static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD, SIGPIPE};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    sigset_t ordinary;
+    sigemptyset(&ordinary);
+    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
+        sigaddset(&ordinary, handled[i]);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attr);
+    int why = posix_spawnattr_setflags(
+        &attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    if (!why)
+        why = posix_spawnattr_setsigmask(&attr, &d->before);
+    if (!why)
+        why = posix_spawnattr_setsigdefault(&attr, &ordinary);
+    for (int i = 0; !why && i < 3; i++)
+        why = posix_spawn_file_actions_adddup2(&actions, s->fd[i], i);
+    if (!why && s->cwd >= 0)
+        why = posix_spawn_file_actions_addfchdir_np(&actions, s->cwd);
+    if (!why)
+        why = posix_spawn(ret_pid, "/proc/self/exe", &actions, &attr, s->argv, s->envp);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attr);
+    return why ? mrmr_fail_errno(why, "start", s->argv[1]) : MRMR_OK;
+}
+
+static mrmr_err environment_inside(char *const envp[], char ***ret_envp)
+{
+    static char inside[] = DAEMON_INSIDE "=1";
+    size_t n = 0;
+    while (envp[n])
+        n++;
+    char **all = malloc((n + 2) * sizeof *all);
+    if (!all)
+        return mrmr_nomem();
+    memcpy(all, envp, n * sizeof *all);
+    all[n] = inside;
+    all[n + 1] = NULL;
+    *ret_envp = all;
+    return MRMR_OK;
+}
+
+/* The command's name, for others to read. */
+static const char *command_of(char *const argv[])
+{
+    for (size_t i = 1; argv[i]; i++) {
+        const struct cmd *cmd = mrmr_command(argv[i]);
+        if (cmd)
+            return cmd->name;
+    }
+    return "";
+}
+
+static mrmr_err caller_begin(struct daemon *d, struct caller *caller)
+{
+    const struct daemon_request *request = &caller->request;
+    mrmr_autofree char **envp = NULL;
+    char number[24];
+    pid_t pid;
+    MRMR_TRY(environment_inside(request->envp, &envp));
+    const struct spawning s = {.argv = request->argv,
+        .envp = envp,
+        .fd = {request->fd[0], request->fd[1], request->fd[2]},
+        .cwd = request->fd[3]};
+    MRMR_TRY(spawn(d, &s, &pid));
+    d->task.kind = TASK_CALLER;
+    d->task.pid = pid;
+    snprintf(d->task.name, sizeof d->task.name, "%s", command_of(request->argv));
+    d->task.caller = caller;
+    d->task.begun = mrmr_clock_monotonic();
+    snprintf(number, sizeof number, "%ld", (long)pid);
+    daemon_send_text(caller->fd, DAEMON_BEGUN, number);
+    return MRMR_OK;
+}
+
+/* One of the worker's own: what it says comes here. */
+static mrmr_err own_begin(
+    struct daemon *d, enum task_kind kind, char *const argv[], bool whole, const char *name)
+{
+    mrmr_autofree char **envp = NULL;
+    mrmr_autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int ends[2];
+    pid_t pid;
+    if (null < 0 || pipe2(ends, O_CLOEXEC) < 0)
+        return mrmr_fail_errno(errno, "start", name);
+    mrmr_autoclose int in = ends[1];
+    mrmr_autoclose int out = ends[0];
+    MRMR_TRY(environment_inside(environ, &envp));
+    const struct spawning s = {
+        .argv = argv, .envp = envp, .fd = {null, whole ? in : null, whole ? null : in}, .cwd = -1};
+    if (fcntl(out, F_SETFL, O_NONBLOCK) < 0)
+        return mrmr_fail_errno(errno, "start", name);
+    MRMR_TRY(spawn(d, &s, &pid));
+    d->task.kind = kind;
+    d->task.pid = pid;
+    d->task.says = mrmr_steal_fd(&out);
+    d->task.begun = mrmr_clock_monotonic();
+    snprintf(d->task.name, sizeof d->task.name, "%s", name);
+    return MRMR_OK;
+}
+
+/* "mrmr: protect: 40%, 2 GB of 5 GB, …" is progress; everything else is for the log. */
+static void own_line(struct task *task, const char *line)
+{
+    static const char *const phases[] = {
+        "scan", "compare", "protect", "mend", "scrub", "rebuild", "release"};
+    static const char lead[] = "mrmr: ";
+    const char *text = strncmp(line, lead, strlen(lead)) == 0 ? line + strlen(lead) : line;
+    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
+        const size_t n = strlen(phases[i]);
+        if (strncmp(text, phases[i], n) == 0 && text[n] == ':') {
+            snprintf(task->progress, sizeof task->progress, "%s", text);
+            return;
+        }
+    }
+    mrmr_log(MRMR_LOG_WARN, "%s: %s", task->name, text);
+}
+
+static void own_lines(struct task *task)
+{
+    char *line = task->said.data, *end;
+    while (line && (end = strchr(line, '\n'))) {
+        *end = '\0';
+        own_line(task, line);
+        line = end + 1;
+    }
+    if (line && line > task->said.data) {
+        const size_t left = task->said.size - (size_t)(line - task->said.data);
+        memmove(task->said.data, line, left + 1);
+        task->said.size = left;
+    }
+}
+
+/* A look is read whole when it is over. */
+static void own_hear(struct task *task)
+{
+    char room[1024];
+    for (;;) {
+        const ssize_t n = read(task->says, room, sizeof room);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            if (n == 0) {
+                close(task->says);
+                task->says = -1;
+            }
+            return;
+        }
+        if (task->said.size < 16 * LINE_MOST && mrmr_bytes_add(&task->said, room, (size_t)n))
+            return;
+        if (task->kind != TASK_LOOK)
+            own_lines(task);
+        if (task->kind != TASK_LOOK && task->said.size >= LINE_MOST)
+            mrmr_bytes_clear(&task->said); /* a line without an end */
+    }
+}
+
+/* --- what a look said --- */
+
+static void looked_line(struct looked *looked, const char *key, const char *value)
+{
+    uint64_t n = 0;
+    mrmr_text_u64(value, &n);
+    if (strcmp(key, "settle") == 0)
+        looked->settle = n;
+    else if (strcmp(key, "scan-interval") == 0)
+        looked->scan_interval = n;
+    else if (strcmp(key, "scrub-interval") == 0)
+        looked->scrub_interval = n;
+    else if (strcmp(key, "paused") == 0)
+        looked->paused = n > 0;
+    else if (strcmp(key, "exposed") == 0)
+        looked->exposed = n > 0;
+    else if (strcmp(key, "quiet-hours") == 0)
+        snprintf(looked->quiet_hours, sizeof looked->quiet_hours, "%s", value);
+    else if (strcmp(key, "on-event") == 0)
+        snprintf(looked->on_event, sizeof looked->on_event, "%s", value);
+}
+
+static void looked_take(struct daemon *d)
+{
+    struct looked looked = {.settle = 0};
+    char *rest = d->task.said.data, *line;
+    while (rest && (line = strsep(&rest, "\n"))) {
+        char *value = strchr(line, '=');
+        if (!value)
+            continue;
+        *value++ = '\0';
+        looked_line(&looked, line, value);
+    }
+    d->looked = looked;
+    if (hook_set(d->hook, looked.on_event))
+        mrmr_log_story(MRMR_LOG_WARN, "the setting on-event");
+}
+
+/* --- events --- */
+
+static void events_close(struct daemon *d)
+{
+    pool_follow_destroy(d->follow);
+    pool_close(d->pool);
+    d->follow = NULL;
+    d->pool = NULL;
+}
+
+/* From now on. A catalog that was replaced is opened anew. */
+static void events_open(struct daemon *d)
+{
+    if (d->follow)
+        return;
+    mrmr_err err = pool_open(d->dir, POOL_CATALOG, "mrmr daemon", &d->pool);
+    if (!err)
+        err = pool_follow_create(d->pool, 0, 0, &d->follow);
+    if (!err)
+        return;
+    mrmr_log_story(MRMR_LOG_WARN, "events cannot be followed");
+    events_close(d);
+}
+
+static void events_tell(struct daemon *d)
+{
+    if (d->follow && pool_follow_look(d->follow, hook_event, d->hook))
+        events_close(d);
+    hook_step(d->hook);
+}
+
+/* --- a task that ended --- */
+
+static int code_of(int status)
+{
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void caller_ended(struct daemon *d, int code)
+{
+    struct caller *caller = d->task.caller;
+    const char byte = (char)code;
+    if (caller->fd >= 0)
+        daemon_send(caller->fd, DAEMON_ENDED, &byte, 1);
+    caller_remove(d, caller);
+    d->look_due = true; /* a setting, or what is exposed */
+}
+
+static void sync_ended(struct daemon *d, int code)
+{
+    const int64_t now = mrmr_clock_monotonic();
+    const bool fine = code == 0 || code == 3;
+    if (d->task.stopped)
+        return; /* it goes on when whoever came is done */
+    if (!fine) {
+        d->view.again = now + again_after;
+        return;
+    }
+    d->view.synced = now;
+    d->view.took = now - d->task.begun;
+    if (d->view.changed && d->view.changed <= d->task.begun)
+        d->view.changed = 0;
+    d->look_due = true;
+}
+
+static void task_ended(struct daemon *d, int status)
+{
+    const int code = code_of(status);
+    const int64_t now = mrmr_clock_monotonic();
+    if (d->task.says >= 0)
+        own_hear(&d->task);
+    switch (d->task.kind) {
+    case TASK_CALLER:
+        caller_ended(d, code);
+        break;
+    case TASK_LOOK:
+        if (code == 0)
+            looked_take(d);
+        else
+            d->view.again = now + again_after;
+        break;
+    case TASK_SYNC:
+        sync_ended(d, code);
+        break;
+    case TASK_SCRUB:
+        if (!d->task.stopped && (code == 0 || code == 3))
+            d->view.scrubbed = now;
+        else if (!d->task.stopped)
+            d->view.again = now + again_after;
+        break;
+    case TASK_NONE:
+        break;
+    }
+    task_clear(&d->task);
+}
+
+/* Other children are the hook's. */
+static void children_ended(struct daemon *d)
+{
+    int status;
+    if (d->task.kind != TASK_NONE && waitpid(d->task.pid, &status, WNOHANG) == d->task.pid)
+        task_ended(d, status);
+}
+
+/* --- what is next --- */
+
+static struct caller *who_waits(const struct daemon *d)
+{
+    for (struct caller *c = d->callers; c; c = c->next)
+        if (c->asks && d->task.caller != c)
+            return c;
+    return NULL;
+}
+
+/* What the worker is at is left for whoever came; what another asked for is waited for. */
+static void make_way(struct daemon *d)
+{
+    char text[128];
+    if (d->task.kind != TASK_CALLER && d->task.kind != TASK_LOOK && !d->task.stopped) {
+        d->task.stopped = true;
+        kill(d->task.pid, SIGTERM);
+    }
+    if (d->task.kind != TASK_CALLER)
+        return;
+    snprintf(
+        text, sizeof text, "mrmr %s (process %ld) has the pool", d->task.name, (long)d->task.pid);
+    for (struct caller *c = d->callers; c; c = c->next)
+        if (c->asks && c != d->task.caller && !c->told) {
+            c->told = true;
+            daemon_send_text(c->fd, DAEMON_WAITS, text);
+        }
+}
+
+static void caller_next(struct daemon *d, struct caller *caller)
+{
+    char text[512];
+    if (!caller_begin(d, caller))
+        return;
+    daemon_send_text(
+        caller->fd, DAEMON_REFUSED, mrmr_story_print(mrmr_story_get(), text, sizeof text));
+    caller_remove(d, caller);
+}
+
+static bool is_quiet_hour(const struct looked *looked)
+{
+    const time_t now = time(NULL);
+    struct tm local;
+    unsigned from, to;
+    if (!mrmr_text_hours(looked->quiet_hours, &from, &to) || !localtime_r(&now, &local))
+        return false;
+    const unsigned minute = (unsigned)(local.tm_hour * 60 + local.tm_min);
+    return from <= to ? minute >= from && minute < to : minute >= from || minute < to;
+}
+
+static const char *why_rests(const struct daemon *d)
+{
+    return d->looked.paused            ? "paused (mrmr set worker running)"
+           : is_quiet_hour(&d->looked) ? "these are the quiet hours (mrmr get quiet-hours)"
+                                       : "";
+}
+
+static mrmr_err look_begin(struct daemon *d)
+{
+    char program[] = "mrmr", option[] = "--pool", command[] = "daemon-look";
+    mrmr_autofree char *dir = strdup(d->dir);
+    char *const argv[] = {program, option, dir, command, NULL};
+    return dir ? own_begin(d, TASK_LOOK, argv, true, "look") : mrmr_nomem();
+}
+
+static mrmr_err sync_begin(struct daemon *d)
+{
+    char program[] = "mrmr", option[] = "--pool", command[] = "sync", low[] = "--background";
+    char settle[] = "--settle", seconds[32];
+    mrmr_autofree char *dir = strdup(d->dir);
+    snprintf(seconds, sizeof seconds, "%llus", (unsigned long long)d->looked.settle);
+    char *const argv[] = {program, option, dir, command, low, settle, seconds, NULL};
+    return dir ? own_begin(d, TASK_SYNC, argv, false, "sync") : mrmr_nomem();
+}
+
+static mrmr_err scrub_begin(struct daemon *d)
+{
+    static const uint64_t a_day = 24 * 3600;
+    char program[] = "mrmr", option[] = "--pool", command[] = "scrub", low[] = "--background";
+    char older[] = "--older-than", seconds[32], percent[] = "--percent", part[16];
+    mrmr_autofree char *dir = strdup(d->dir);
+    const uint64_t days = d->looked.scrub_interval / a_day;
+    snprintf(seconds, sizeof seconds, "%llus", (unsigned long long)d->looked.scrub_interval);
+    snprintf(part, sizeof part, "%llu", (unsigned long long)(days > 1 ? 100 / days + 1 : 100));
+    char *const argv[] = {program, option, dir, command, low, older, seconds, percent, part, NULL};
+    return dir ? own_begin(d, TASK_SCRUB, argv, false, "scrub") : mrmr_nomem();
+}
+
+static void worker_next(struct daemon *d)
+{
+    struct worker_view view = d->view;
+    view.now = mrmr_clock_monotonic();
+    view.rests = d->looked.paused || is_quiet_hour(&d->looked);
+    view.settle = (int64_t)d->looked.settle * MRMR_NS_PER_S;
+    view.scan_every = (int64_t)d->looked.scan_interval * MRMR_NS_PER_S;
+    view.scrubs = d->looked.scrub_interval > 0;
+    view.exposed = d->looked.exposed;
+    const enum worker_job job = worker_due(&view, &d->due);
+    mrmr_err err = job == WORKER_SYNC    ? sync_begin(d)
+                   : job == WORKER_SCRUB ? scrub_begin(d)
+                                         : MRMR_OK;
+    if (err) {
+        mrmr_log_story(MRMR_LOG_WARN, "what was due could not be started");
+        d->view.again = view.now + again_after;
+    }
+}
+
+static void next(struct daemon *d)
+{
+    struct caller *waits = who_waits(d);
+    if (d->task.kind != TASK_NONE) {
+        if (waits)
+            make_way(d);
+        return;
+    }
+    if (waits) {
+        caller_next(d, waits);
+    } else if (d->ends) {
+        return;
+    } else if (d->look_due) {
+        d->look_due = false;
+        events_open(d);
+        if (look_begin(d)) {
+            mrmr_log_story(MRMR_LOG_WARN, "the pool could not be looked at");
+            d->look_due = true;
+            d->due = mrmr_clock_monotonic() + again_after;
+        }
+    } else {
+        worker_next(d);
+    }
+}
+
+/* --- what callers say --- */
+
+static void state_tell(const struct daemon *d, struct caller *caller)
+{
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    const char *does = d->task.kind == TASK_LOOK ? "" : d->task.name;
+    const char *why = why_rests(d);
+    if (!mrmr_bytes_add(&text, does, strlen(does) + 1) &&
+        !mrmr_bytes_add(&text, d->task.progress, strlen(d->task.progress) + 1) &&
+        !mrmr_bytes_add(&text, why, strlen(why) + 1))
+        daemon_send(caller->fd, DAEMON_IS, text.data, text.size);
+}
+
+static void run_asked(
+    struct daemon *d, struct caller *caller, const struct mrmr_bytes *message, int fds[DAEMON_FDS])
+{
+    if (caller->asks || fds[0] < 0 || daemon_request_parse(message, fds, &caller->request)) {
+        for (size_t i = 0; i < DAEMON_FDS; i++)
+            if (fds[i] >= 0)
+                close(fds[i]);
+        return caller_went(d, caller);
+    }
+    caller->asks = true;
+    if (strcmp(caller->request.version, MRMR_VERSION) == 0 && !d->ends)
+        return;
+    daemon_send_text(caller->fd, DAEMON_REFUSED,
+        d->ends ? "the pool's daemon is ending; try again"
+                : "the pool's daemon is of another version; end it (mrmr daemon --stop), and start "
+                  "it anew");
+    caller_remove(d, caller);
+}
+
+static void signal_asked(struct daemon *d, struct caller *caller, int number)
+{
+    if (number != SIGINT && number != SIGTERM)
+        return;
+    if (d->task.caller == caller)
+        kill(d->task.pid, number);
+    else if (caller->asks) {
+        const char code = (char)(128 + number);
+        daemon_send(caller->fd, DAEMON_ENDED, &code, 1);
+        caller_remove(d, caller);
+    }
+}
+
+static void caller_says(struct daemon *d, struct caller *caller)
+{
+    mrmr_autobytes struct mrmr_bytes message = MRMR_BYTES_INIT;
+    int fds[DAEMON_FDS];
+    mrmr_err err = daemon_receive(caller->fd, &message, fds);
+    if (err == MRMR_BUSY)
+        return;
+    if (err)
+        return caller_went(d, caller);
+    if (message.data[0] == DAEMON_RUN)
+        return run_asked(d, caller, &message, fds);
+    for (size_t i = 0; i < DAEMON_FDS; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    switch (message.data[0]) {
+    case DAEMON_SIGNAL:
+        return signal_asked(d, caller, message.size > 1 ? message.data[1] : 0);
+    case DAEMON_STATE:
+        return state_tell(d, caller);
+    case DAEMON_STOP:
+        d->ends = true;
+        daemon_send_text(caller->fd, DAEMON_IS, "");
+        return;
+    default:
+        return caller_went(d, caller);
+    }
+}
+
+/* --- the loop --- */
+
+static void end_begin(struct daemon *d)
+{
+    d->ends = true;
+    if (d->task.kind != TASK_NONE && d->task.kind != TASK_CALLER) {
+        d->task.stopped = true;
+        kill(d->task.pid, SIGTERM);
+    }
+}
+
+static void signals_came(struct daemon *d)
+{
+    struct signalfd_siginfo info;
+    while (read(d->signals, &info, sizeof info) == sizeof info)
+        if (info.ssi_signo != SIGCHLD)
+            end_begin(d);
+    children_ended(d);
+}
+
+static void changes_came(struct daemon *d)
+{
+    union {
+        struct inotify_event event;
+        char room[4096];
+    } buf;
+    ssize_t n;
+    while ((n = read(d->notify, &buf, sizeof buf)) > 0)
+        for (ssize_t at = 0; at < n;) {
+            const struct inotify_event *event =
+                (const struct inotify_event *)(const void *)(buf.room + at);
+            if ((event->len && strcmp(event->name, CHANGED_NAME) == 0) ||
+                event->mask & IN_Q_OVERFLOW)
+                if (!d->view.changed)
+                    d->view.changed = mrmr_clock_monotonic();
+            at += (ssize_t)(sizeof *event + event->len);
+        }
+}
+
+enum {
+    POLL_LISTENER,
+    POLL_SIGNALS,
+    POLL_NOTIFY,
+    POLL_UNTIL,
+    POLL_SAYS,
+    POLL_FOLLOW,
+    POLL_HOOK,
+    POLL_FIXED
+};
+
+static int wait_ms(const struct daemon *d)
+{
+    if (d->task.kind != TASK_NONE || d->due == INT64_MAX)
+        return d->due == INT64_MAX && d->task.kind == TASK_NONE
+                   ? 60000
+                   : -1; /* the quiet hours end by the clock */
+    const int64_t left = d->due - mrmr_clock_monotonic();
+    const int64_t ms = left <= 0 ? 0 : left / 1000000 + 1;
+    return ms > 60000 ? 60000 : (int)ms;
+}
+
+static mrmr_err turn(struct daemon *d)
+{
+    struct pollfd fds[POLL_FIXED + CALLERS_MOST] = {[POLL_LISTENER] = {d->listener, POLLIN, 0},
+        [POLL_SIGNALS] = {d->signals, POLLIN, 0},
+        [POLL_NOTIFY] = {d->notify, POLLIN, 0},
+        [POLL_UNTIL] = {d->until, POLLIN, 0},
+        [POLL_SAYS] = {d->task.says, POLLIN, 0},
+        [POLL_FOLLOW] = {d->follow ? pool_follow_fd(d->follow) : -1, POLLIN, 0},
+        [POLL_HOOK] = {hook_fd(d->hook), POLLIN, 0}};
+    struct caller *of[CALLERS_MOST];
+    nfds_t n = 0;
+    for (struct caller *c = d->callers; c && n < CALLERS_MOST; c = c->next, n++) {
+        of[n] = c;
+        fds[POLL_FIXED + n] = (struct pollfd){c->fd, POLLIN, 0};
+    }
+    if (poll(fds, POLL_FIXED + n, wait_ms(d)) < 0)
+        return errno == EINTR ? MRMR_OK : mrmr_fail_errno(errno, "wait", d->dir);
+    /* Each of these removes no other. */
+    for (nfds_t i = 0; i < n; i++)
+        if (fds[POLL_FIXED + i].revents)
+            caller_says(d, of[i]);
+    if (fds[POLL_SAYS].revents && d->task.says == fds[POLL_SAYS].fd)
+        own_hear(&d->task);
+    if (fds[POLL_NOTIFY].revents)
+        changes_came(d);
+    if (fds[POLL_LISTENER].revents)
+        callers_come(d);
+    if (fds[POLL_UNTIL].revents) {
+        d->until = -1;
+        end_begin(d);
+    }
+    if (fds[POLL_SIGNALS].revents)
+        signals_came(d);
+    if (fds[POLL_FOLLOW].revents || fds[POLL_HOOK].revents)
+        events_tell(d);
+    return MRMR_OK;
+}
+
+/* --- life --- */
+
+/* False: with nobody who wants it any more. */
+static bool lock_wait(const struct daemon *d)
+{
+    struct pollfd until = {.fd = d->until, .events = POLLIN};
+    return poll(&until, 1, 1000) <= 0;
+}
+
+static mrmr_err lock_take(struct daemon *d)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    d->lock = openat(d->dirfd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (d->lock < 0)
+        return mrmr_fail_errno(errno, "open", LOCK_NAME);
+    while (fcntl(d->lock, F_OFD_SETLK, &lock) < 0) {
+        if (errno != EAGAIN && errno != EACCES)
+            return mrmr_fail_errno(errno, "lock", LOCK_NAME);
+        if (d->until < 0)
+            return mrmr_fail(MRMR_BUSY, "the pool %s has a daemon already", d->dir);
+        if (!lock_wait(d)) {
+            d->ends = true;
+            return MRMR_OK;
+        }
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err signals_take(struct daemon *d)
+{
+    sigset_t taken;
+    sigemptyset(&taken);
+    sigaddset(&taken, SIGCHLD);
+    sigaddset(&taken, SIGINT);
+    sigaddset(&taken, SIGTERM);
+    sigprocmask(SIG_BLOCK, &taken, &d->before);
+    d->signals = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
+    return d->signals < 0 ? mrmr_fail_errno(errno, "serve", d->dir) : MRMR_OK;
+}
+
+static mrmr_err start(struct daemon *d)
+{
+    char path[32];
+    d->dirfd = open(d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (d->dirfd < 0)
+        return mrmr_fail_errno(errno, "open", d->dir);
+    MRMR_TRY(lock_take(d));
+    if (d->ends)
+        return MRMR_OK;
+    MRMR_TRY(signals_take(d));
+    snprintf(path, sizeof path, "/proc/self/fd/%d", d->dirfd);
+    d->notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (d->notify < 0 ||
+        inotify_add_watch(d->notify, path, IN_ATTRIB | IN_CREATE | IN_MOVED_TO) < 0)
+        return mrmr_fail_errno(errno, "watch", d->dir);
+    MRMR_TRY(hook_create(&(struct hook_options){.pool = d->dir}, &d->hook));
+    events_open(d);
+    MRMR_TRY(daemon_listen(d->dirfd, &d->listener));
+    return fcntl(d->listener, F_SETFL, O_NONBLOCK) < 0 ? mrmr_fail_errno(errno, "serve", d->dir)
+                                                       : MRMR_OK;
+}
+
+static void stop(struct daemon *d)
+{
+    const int fds[] = {d->listener, d->notify, d->signals, d->lock, d->dirfd};
+    if (d->listener >= 0)
+        unlinkat(d->dirfd, DAEMON_SOCKET, 0);
+    while (d->callers)
+        caller_remove(d, d->callers);
+    task_clear(&d->task);
+    hook_destroy(d->hook);
+    events_close(d);
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    if (d->signals >= 0)
+        sigprocmask(SIG_SETMASK, &d->before, NULL);
+}
+
+mrmr_err daemon_serve(const char *dir, int until, void (*ready)(void *arg), void *arg)
+{
+    struct daemon d = {.dir = dir,
+        .dirfd = -1,
+        .lock = -1,
+        .listener = -1,
+        .signals = -1,
+        .notify = -1,
+        .until = until,
+        .look_due = true,
+        .task = {.says = -1}};
+    struct mrmr_story story;
+    mrmr_err err = start(&d);
+    if (!err && ready && !d.ends)
+        ready(arg);
+    while (!err && !(d.ends && d.task.kind == TASK_NONE && !who_waits(&d))) {
+        next(&d);
+        if (d.ends && d.task.kind == TASK_NONE)
+            break;
+        err = turn(&d);
+    }
+    mrmr_story_save(&story);
+    stop(&d);
+    return err ? mrmr_story_restore(&story) : MRMR_OK;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tools/worker.h"
+
+#include "base/clock.h"
+
+enum { REST_FACTOR = 9 };
+
+static const int64_t a_day = 24 * 3600 * MRMR_NS_PER_S;
+
+static int64_t later_of(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t sooner_of(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* INT64_MAX: never. */
+static int64_t sync_at(const struct worker_view *v)
+{
+    int64_t at = v->synced ? v->synced + v->scan_every : v->now;
+    if (v->changed)
+        at = sooner_of(at, v->changed + v->settle);
+    if (v->exposed && v->synced)
+        at = sooner_of(at, v->synced + v->settle);
+    if (v->synced)
+        at = later_of(at, v->synced + REST_FACTOR * v->took);
+    return later_of(at, v->again);
+}
+
+static int64_t scrub_at(const struct worker_view *v)
+{
+    if (!v->scrubs || !v->synced)
+        return INT64_MAX;
+    return later_of(v->scrubbed ? v->scrubbed + a_day : v->now, v->again);
+}
+
+enum worker_job worker_due(const struct worker_view *v, int64_t *ret_again)
+{
+    *ret_again = INT64_MAX;
+    if (v->rests)
+        return WORKER_RESTS;
+    const int64_t sync = sync_at(v), scrub = scrub_at(v);
+    *ret_again = sooner_of(sync, scrub);
+    return sync <= v->now ? WORKER_SYNC : scrub <= v->now ? WORKER_SCRUB : WORKER_RESTS;
+}

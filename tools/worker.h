@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What the daemon does by itself, and when: pure, so that any hour can be tried.
+ *
+ * A sync takes what has been quiet for `settle`. It is due when something was changed that long ago, or is left exposed from
+ * the last one, or nobody has looked at the drives for `scan-interval`; and not before nine times as long as the last one took
+ * has passed, so that looking takes a tenth of the time at most. A scrub is due once a day, of what was not scrubbed for
+ * `scrub-interval`, a day's part of it: so all is read once in that time, and no day has more than another. Paused, and in the
+ * quiet hours, nothing is due.
+ *
+ * Times: ns; monotonic: a clock that jumps changes nothing.
+ */
+#ifndef MRMR_TOOLS_WORKER_H
+#define MRMR_TOOLS_WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct worker_view {
+    int64_t now;
+    bool rests; /* it is paused, or these are the quiet hours */
+    int64_t settle, scan_every;
+    int64_t changed;      /* the first change since the last sync began; 0: none is known */
+    bool exposed;         /* the last sync left something */
+    int64_t synced, took; /* the end of the last sync, 0: none was; how long it took */
+    int64_t again;        /* not before this, since the last one failed */
+    bool scrubs;          /* `scrub-interval` is set */
+    int64_t scrubbed;     /* the end of the last scrub; 0: none was */
+};
+
+enum worker_job { WORKER_RESTS, WORKER_SYNC, WORKER_SCRUB };
+
+/* What is due now. *ret_again: when to ask again, if nothing changes; INT64_MAX: not at all. */
+enum worker_job worker_due(const struct worker_view *view, int64_t *ret_again);
+
+#endif

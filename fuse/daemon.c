@@ -47,7 +47,7 @@ static mrmr_err spawn(const struct mfs_daemon *d, int input, pid_t *ret_pid)
     sigemptyset(&none);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attr);
-    int why = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+    int why = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
     if (!why)
         why = posix_spawnattr_setsigmask(&attr, &none);
     if (!why)

@@ -60,7 +60,7 @@ struct mfs_options {
     char *pool;       /* its folder; owned */
     char *mountpoint; /* as it was given; owned */
     bool foreground, verbose, passthrough;
-    bool alone;            /* without the pool's daemon beside it */
+    bool daemon;           /* the pool's, beside it */
     bool fake;             /* only look whether it could be mounted */
     struct fuse_args args; /* for libfuse; owned */
 };

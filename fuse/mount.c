@@ -100,7 +100,7 @@ static void mount_ready(void *arg)
 {
     struct readying *readying = arg;
     go_to_background(readying->pipe);
-    if (!readying->options->alone && !getenv("MRMR_NODAEMON")) /* the latter is for tests */
+    if (readying->options->daemon)
         mfs_daemon_start(&readying->daemon, readying->options->pool, readying->pipe >= 0);
 }
 

@@ -344,7 +344,8 @@ static mrmr_err note_in(struct meta *meta, void *arg)
 {
     const struct note *note = arg;
     MRMR_TRY(meta_drive_store(meta, note->next));
-    if (note->next->present != note->drive->meta.present)
+    /* One that was detached was told of then. */
+    if (note->next->present != note->drive->meta.present && note->drive->presence != POOL_DETACHED)
         note_tell(note);
     return MRMR_OK;
 }

@@ -107,8 +107,22 @@ static mrmr_err apply_attrs(struct pool_scan_drive *scan, int64_t node,
 }
 
 /* What the drive has beside the stat; what cannot be read now stays as the catalog has it. */
+/* Of a file that is exposed already: one that changes again and again has been so since then. */
+static mrmr_err exposed_since(
+    struct pool_scan_drive *scan, const struct meta_node *node, int64_t *ret_since)
+{
+    mrmr_autofree struct meta_exposed *ranges = NULL;
+    size_t n;
+    *ret_since = scan->now;
+    MRMR_TRY(meta_exposed_of(scan->pool->meta, node->id, &ranges, &n));
+    for (size_t i = 0; i < n; i++)
+        if (ranges[i].since < *ret_since)
+            *ret_since = ranges[i].since;
+    return MRMR_OK;
+}
+
 static mrmr_err apply_details(
-    struct pool_scan_drive *scan, const struct meta_node *node, bool all_of_it)
+    struct pool_scan_drive *scan, const struct meta_node *node, bool all_of_it, int64_t since)
 {
     struct meta *meta = scan->pool->meta;
     struct drv *drv = scan->drive->drv;
@@ -125,9 +139,8 @@ static mrmr_err apply_details(
     struct pool_scan_leaves leaves = {.n = 0};
     err = pool_scan_leaves_of(drv, path, &stat, &leaves);
     if (!err)
-        err = all_of_it
-                  ? pool_scan_leaves_expose(meta, node->drive, node->id, &leaves, scan->now)
-                  : pool_scan_leaves_expose_rest(meta, node->drive, node->id, &leaves, scan->now);
+        err = all_of_it ? pool_scan_leaves_expose(meta, node->drive, node->id, &leaves, since)
+                        : pool_scan_leaves_expose_rest(meta, node->drive, node->id, &leaves, since);
     pool_scan_leaves_free(&leaves);
     return err;
 }
@@ -173,14 +186,16 @@ mrmr_err pool_scan_apply_change(
     struct pool_scan_drive *scan, struct meta_node *node, const struct meta_node *now)
 {
     struct meta *meta = scan->pool->meta;
+    int64_t since;
     MRMR_TRY(apply_suspect(meta, node, true));
     pool_scan_node_take(node, now);
     node->version++;
     node->recheck = false;
     MRMR_TRY(meta_node_store(meta, node));
+    MRMR_TRY(exposed_since(scan, node, &since));
     MRMR_TRY(meta_unexpose(meta, node->id, 0, UINT64_MAX));
     scan->changed++;
-    return apply_details(scan, node, true);
+    return apply_details(scan, node, true, since);
 }
 
 mrmr_err pool_scan_apply_recheck(
@@ -193,7 +208,7 @@ mrmr_err pool_scan_apply_recheck(
     pool_scan_node_take(node, now);
     node->recheck = same;
     MRMR_TRY(meta_node_store(meta, node));
-    return apply_details(scan, node, false);
+    return apply_details(scan, node, false, scan->now);
 }
 
 mrmr_err pool_scan_hold_file(struct pool_scan_drive *scan, const struct meta_change *change)

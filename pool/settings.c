@@ -179,6 +179,10 @@ static mrmr_err setting_program(const struct setting *s, const char *value)
     struct stat st;
     if (!path)
         return mrmr_nomem();
+    if (strchr(value, '\n'))
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_INVALID, "the value for '%s' has a line end in it", s->key),
+            "say it in one line");
     if (path[0] != '/') {
         mrmr_fail(MRMR_INVALID, "'%.200s' is no value for '%s': it begins with no absolute path",
             value, s->key);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/young.h"
 
-enum { YOUNG_BATCH = 256 };
+enum { YOUNG_BATCH = 256, YOUNG_TIMES = 10 };
 
 void pool_young_init(struct pool_young *young, struct pool *pool, uint64_t settle)
 {
@@ -15,6 +15,18 @@ static int64_t young_changed(const struct pool_young *young, const struct meta_n
     const struct pool_drive *drive = pool_drive_by_id(young->pool, node->drive);
     bool stable = drive && (drive->info.caps & DRV_CAP_STABLE_CTIME);
     return stable && node->ctime > node->mtime ? node->ctime : node->mtime;
+}
+
+/* What is never quiet, as a machine's image or a log, is not left exposed for ever. */
+static int64_t young_longest(const struct pool_young *young, int64_t since)
+{
+    static const int64_t least = 600 * MRMR_NS_PER_S;
+    int64_t most;
+    if (__builtin_mul_overflow(young->settle, YOUNG_TIMES, &most))
+        return INT64_MAX;
+    if (__builtin_add_overflow(since, most > least ? most : least, &most))
+        return INT64_MAX;
+    return most;
 }
 
 mrmr_err pool_young_until(
@@ -36,6 +48,9 @@ mrmr_err pool_young_until(
         return MRMR_OK;
     if (__builtin_add_overflow(changed, young->settle, &until))
         until = INT64_MAX;
+    const int64_t most = young_longest(young, range->since);
+    if (until > most)
+        until = most;
     *ret_until = until > young->now ? until : 0;
     return MRMR_OK;
 }

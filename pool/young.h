@@ -8,7 +8,8 @@
  * nobody's last change: somebody set it, or a clock was wrong. Then the file counts as changed when
  * the catalog first saw these bytes exposed; if that is to come as well, the clock was set back
  * since, nothing tells, and the file is not young. So nothing waits for longer than `settle` after
- * a time of the past. But a file that goes on changing waits for as long as it does.
+ * a time of the past. A file that goes on changing waits for ten times `settle`, and ten minutes, after
+ * its bytes were first seen exposed.
  *
  * Nothing depends on it that matters for safety: what is claimed was read, and is looked at again
  * before the commit (I4), whatever its age.

@@ -9,8 +9,10 @@
 #include "tools/daemon.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -88,13 +90,15 @@ static mrmr_err daemon_run(struct cmd_call *call)
         return mrmr_class_of(daemon_end(call->dir)) == MRMR_CLASS_ABSENT
                    ? mrmr_fail(MRMR_ABSENT, "the pool in %s has no daemon", call->dir)
                    : MRMR_OK;
-    MRMR_TRY(cmd_with_pool(call, POOL_LOOK, pool_is_there));
+    MRMR_TRY(cmd_with_pool(call, POOL_CATALOG, pool_is_there));
     if (!dir)
         return mrmr_fail_errno(errno, "open", call->dir);
     if (!cmd_flag(call, "foreground") && !cmd_flag(call, "with-input"))
         MRMR_TRY(detach(&pipe));
     if (cmd_flag(call, "syslog"))
         use_syslog();
+    umask(
+        022); /* that of a mount lets everybody write what a command, or the program of on-event, makes */
     return daemon_serve(dir, cmd_flag(call, "with-input") ? STANDARD_INPUT : -1, ready, &pipe);
 }
 
@@ -104,7 +108,8 @@ const struct cmd cmd_daemon = {
     .summary = "protect what is new or changed, by itself",
     .text = "Runs in the background, protects what has been quiet for a while, scrubs a part each "
             "day, and runs the "
-            "commands that\nchange the pool, one after another; a mount starts one itself. See "
+            "commands that\nchange the pool, one after another; mrmr mount -o daemon starts one "
+            "itself. See "
             "mrmr get: worker, settle, "
             "scan-interval, scrub-interval,\nquiet-hours.",
     .options = {{"foreground", 'f', NULL, "stay in the foreground, and log to standard error"},
@@ -126,8 +131,7 @@ static mrmr_err look_text(struct pool *pool, const char *key, struct mrmr_bytes 
 
 static mrmr_err look_in(struct cmd_call *call, struct pool *pool)
 {
-    static const char *const keys[] = {
-        "settle", "scan-interval", "scrub-interval", "quiet-hours", "on-event"};
+    static const char *const keys[] = {"settle", "scan-interval", "scrub-interval", "quiet-hours"};
     mrmr_autobytes struct mrmr_bytes value = MRMR_BYTES_INIT;
     struct pool_status status;
     (void)call;
@@ -138,7 +142,9 @@ static mrmr_err look_in(struct cmd_call *call, struct pool *pool)
     MRMR_TRY(look_text(pool, "worker", &value));
     printf("paused=%d\n", strcmp(value.data, "paused") == 0);
     MRMR_TRY(pool_status(pool, &status));
-    printf("exposed=%d\n", status.exposed_bytes > 0 || status.exposed_files > 0);
+    printf("exposed=%" PRIu64 "\n", status.exposed_bytes + status.exposed_files);
+    MRMR_TRY(look_text(pool, "on-event", &value));
+    printf("on-event=%s\n", value.data);
     return MRMR_OK;
 }
 

@@ -261,7 +261,7 @@ static void print_daemon(const struct view *view)
     const struct daemon_state *d = &view->daemon;
     printf("  daemon      ");
     if (!view->served)
-        printf("none: what is new is protected by mrmr sync (a mount, or mrmr daemon, does it by "
+        printf("none: what is new is protected by mrmr sync (mrmr daemon does it by "
                "itself)\n");
     else if (d->does[0])
         printf("at work: %s\n", d->progress[0] ? d->progress : d->does);

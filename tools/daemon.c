@@ -55,9 +55,11 @@ struct task {
 
 /* What a look tells of the pool. */
 struct looked {
+    bool is; /* else nothing is known, and nothing is done by itself */
     uint64_t settle, scan_interval, scrub_interval; /* s */
-    bool paused, exposed;
-    char quiet_hours[32], on_event[1024];
+    bool paused;
+    uint64_t exposed; /* bytes, and files without any */
+    char quiet_hours[32], on_event[8192];
 };
 
 struct daemon {
@@ -65,13 +67,13 @@ struct daemon {
     int dirfd, lock, listener, signals, notify, until;
     bool ends;
     struct caller *callers; /* in the order in which they came */
-    struct caller *stopper; /* who asked for the end */
     struct task task;
     struct looked looked;
     struct pool *pool; /* its catalog alone; NULL: it could not be opened yet */
     struct pool_follow *follow;
     struct hook *hook;
     bool look_due;
+    int64_t look_again; /* one failed: not before this; 0: none did */
     struct worker_view view;
     int64_t due; /* when the worker is to be asked again */
     sigset_t before;
@@ -118,6 +120,14 @@ static void caller_went(struct daemon *d, struct caller *caller)
     caller->fd = -1;
 }
 
+/* No descriptor is left, or the like: whoever calls is there still, and would wake us at once. */
+static void callers_wait(void)
+{
+    const struct timespec moment = {0, 100 * 1000000};
+    mrmr_log_story(MRMR_LOG_WARN, "a caller waits");
+    nanosleep(&moment, NULL);
+}
+
 static void callers_come(struct daemon *d)
 {
     size_t n = 0;
@@ -128,6 +138,8 @@ static void callers_come(struct daemon *d)
         mrmr_err err = daemon_accept(d->listener, &fd);
         if (err == MRMR_DENIED)
             continue;
+        if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+            callers_wait();
         if (err)
             return;
         struct caller *caller = n < CALLERS_MOST ? calloc(1, sizeof *caller) : NULL;
@@ -173,7 +185,7 @@ static mrmr_err spawn(struct daemon *d, const struct spawning *s, pid_t *ret_pid
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attr);
     int why = posix_spawnattr_setflags(
-        &attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+        &attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
     if (!why)
         why = posix_spawnattr_setsigmask(&attr, &d->before);
     if (!why)
@@ -335,7 +347,7 @@ static void looked_line(struct looked *looked, const char *key, const char *valu
     else if (strcmp(key, "paused") == 0)
         looked->paused = n > 0;
     else if (strcmp(key, "exposed") == 0)
-        looked->exposed = n > 0;
+        looked->exposed = n;
     else if (strcmp(key, "quiet-hours") == 0)
         snprintf(looked->quiet_hours, sizeof looked->quiet_hours, "%s", value);
     else if (strcmp(key, "on-event") == 0)
@@ -344,7 +356,7 @@ static void looked_line(struct looked *looked, const char *key, const char *valu
 
 static void looked_take(struct daemon *d)
 {
-    struct looked looked = {.settle = 0};
+    struct looked looked = {.is = true};
     char *rest = d->task.said.data, *line;
     while (rest && (line = strsep(&rest, "\n"))) {
         char *value = strchr(line, '=');
@@ -353,6 +365,8 @@ static void looked_take(struct daemon *d)
         *value++ = '\0';
         looked_line(&looked, line, value);
     }
+    /* What is exposed as before can be protected by nobody now, as on a drive that is away: it waits for the next scan. */
+    d->view.exposed = looked.exposed > 0 && (!d->looked.is || looked.exposed != d->looked.exposed);
     d->looked = looked;
     if (hook_set(d->hook, looked.on_event))
         mrmr_log_story(MRMR_LOG_WARN, "the setting on-event");
@@ -384,8 +398,11 @@ static void events_open(struct daemon *d)
 
 static void events_tell(struct daemon *d)
 {
-    if (d->follow && pool_follow_look(d->follow, hook_event, d->hook))
+    mrmr_err err = d->follow ? pool_follow_look(d->follow, hook_event, d->hook) : MRMR_OK;
+    if (err == MRMR_CHANGED) { /* the catalog was replaced */
         events_close(d);
+        events_open(d);
+    }
     hook_step(d->hook);
 }
 
@@ -436,8 +453,8 @@ static void task_ended(struct daemon *d, int status)
     case TASK_LOOK:
         if (code == 0)
             looked_take(d);
-        else
-            d->view.again = now + again_after;
+        else if (!d->task.stopped)
+            d->look_again = now + again_after;
         break;
     case TASK_SYNC:
         sync_ended(d, code);
@@ -457,9 +474,14 @@ static void task_ended(struct daemon *d, int status)
 /* Other children are the hook's. */
 static void children_ended(struct daemon *d)
 {
-    int status;
-    if (d->task.kind != TASK_NONE && waitpid(d->task.pid, &status, WNOHANG) == d->task.pid)
+    int status = 0;
+    if (d->task.kind == TASK_NONE)
+        return;
+    const pid_t pid = waitpid(d->task.pid, &status, WNOHANG);
+    if (pid == d->task.pid)
         task_ended(d, status);
+    else if (pid < 0 && errno == ECHILD) /* somebody else was told how */
+        task_ended(d, SIGKILL);
 }
 
 /* --- what is next --- */
@@ -472,18 +494,38 @@ static struct caller *who_waits(const struct daemon *d)
     return NULL;
 }
 
+/* One of the worker's own, once: a second signal would be a hard one. */
+static void own_stop(struct daemon *d)
+{
+    if (d->task.kind == TASK_NONE || d->task.kind == TASK_CALLER || d->task.stopped)
+        return;
+    d->task.stopped = true;
+    kill(d->task.pid, SIGTERM);
+    d->look_due = d->look_due || d->task.kind == TASK_LOOK;
+}
+
+/* Whoever comes from now on runs by himself, or goes to the next daemon, which may begin; those that are here are served. */
+static void end_begin(struct daemon *d)
+{
+    d->ends = true;
+    own_stop(d);
+    if (d->listener >= 0) {
+        unlinkat(d->dirfd, DAEMON_SOCKET, 0);
+        close(d->listener);
+        d->listener = -1;
+    }
+    if (d->lock >= 0)
+        close(d->lock);
+    d->lock = -1;
+}
+
 /* What the worker is at is left for whoever came; what another asked for is waited for. */
 static void make_way(struct daemon *d)
 {
     char text[128];
-    if (d->task.kind != TASK_CALLER && d->task.kind != TASK_LOOK && !d->task.stopped) {
-        d->task.stopped = true;
-        kill(d->task.pid, SIGTERM);
-    }
-    if (d->task.kind != TASK_CALLER)
-        return;
+    own_stop(d);
     snprintf(
-        text, sizeof text, "mrmr %s (process %ld) has the pool", d->task.name, (long)d->task.pid);
+        text, sizeof text, "mrmr %s (process %ld) is under way", d->task.name, (long)d->task.pid);
     for (struct caller *c = d->callers; c; c = c->next)
         if (c->asks && c != d->task.caller && !c->told) {
             c->told = true;
@@ -527,6 +569,22 @@ static mrmr_err look_begin(struct daemon *d)
     return dir ? own_begin(d, TASK_LOOK, argv, true, "look") : mrmr_nomem();
 }
 
+/* What a look said before holds while the next one fails. */
+static void look_next(struct daemon *d)
+{
+    const int64_t now = mrmr_clock_monotonic();
+    d->due = d->look_again;
+    if (now < d->look_again)
+        return;
+    d->look_due = false;
+    d->look_again = 0;
+    events_open(d);
+    if (!look_begin(d))
+        return;
+    mrmr_log_story(MRMR_LOG_WARN, "the pool could not be looked at");
+    d->due = d->look_again = now + again_after;
+}
+
 static mrmr_err sync_begin(struct daemon *d)
 {
     char program[] = "mrmr", option[] = "--pool", command[] = "sync", low[] = "--background";
@@ -558,7 +616,6 @@ static void worker_next(struct daemon *d)
     view.settle = (int64_t)d->looked.settle * MRMR_NS_PER_S;
     view.scan_every = (int64_t)d->looked.scan_interval * MRMR_NS_PER_S;
     view.scrubs = d->looked.scrub_interval > 0;
-    view.exposed = d->looked.exposed;
     const enum worker_job job = worker_due(&view, &d->due);
     mrmr_err err = job == WORKER_SYNC    ? sync_begin(d)
                    : job == WORKER_SCRUB ? scrub_begin(d)
@@ -575,21 +632,17 @@ static void next(struct daemon *d)
     if (d->task.kind != TASK_NONE) {
         if (waits)
             make_way(d);
+        else if (d->task.kind != TASK_LOOK && is_quiet_hour(&d->looked))
+            own_stop(d);
         return;
     }
     if (waits) {
         caller_next(d, waits);
     } else if (d->ends) {
         return;
-    } else if (d->look_due) {
-        d->look_due = false;
-        events_open(d);
-        if (look_begin(d)) {
-            mrmr_log_story(MRMR_LOG_WARN, "the pool could not be looked at");
-            d->look_due = true;
-            d->due = mrmr_clock_monotonic() + again_after;
-        }
-    } else {
+    } else if (d->look_due || d->look_again) {
+        look_next(d);
+    } else if (d->looked.is) {
         worker_next(d);
     }
 }
@@ -659,7 +712,7 @@ static void caller_says(struct daemon *d, struct caller *caller)
     case DAEMON_STATE:
         return state_tell(d, caller);
     case DAEMON_STOP:
-        d->ends = true;
+        end_begin(d);
         daemon_send_text(caller->fd, DAEMON_IS, "");
         return;
     default:
@@ -668,15 +721,6 @@ static void caller_says(struct daemon *d, struct caller *caller)
 }
 
 /* --- the loop --- */
-
-static void end_begin(struct daemon *d)
-{
-    d->ends = true;
-    if (d->task.kind != TASK_NONE && d->task.kind != TASK_CALLER) {
-        d->task.stopped = true;
-        kill(d->task.pid, SIGTERM);
-    }
-}
 
 static void signals_came(struct daemon *d)
 {
@@ -719,13 +763,13 @@ enum {
 
 static int wait_ms(const struct daemon *d)
 {
+    /* The quiet hours begin and end by the clock; and an event may be there of which nothing woke us. */
+    const int most = d->looked.on_event[0] ? 1000 : 60000;
     if (d->task.kind != TASK_NONE || d->due == INT64_MAX)
-        return d->due == INT64_MAX && d->task.kind == TASK_NONE
-                   ? 60000
-                   : -1; /* the quiet hours end by the clock */
+        return most;
     const int64_t left = d->due - mrmr_clock_monotonic();
     const int64_t ms = left <= 0 ? 0 : left / 1000000 + 1;
-    return ms > 60000 ? 60000 : (int)ms;
+    return ms > most ? most : (int)ms;
 }
 
 static mrmr_err turn(struct daemon *d)
@@ -761,8 +805,7 @@ static mrmr_err turn(struct daemon *d)
     }
     if (fds[POLL_SIGNALS].revents)
         signals_came(d);
-    if (fds[POLL_FOLLOW].revents || fds[POLL_HOOK].revents)
-        events_tell(d);
+    events_tell(d);
     return MRMR_OK;
 }
 
@@ -796,7 +839,9 @@ static mrmr_err lock_take(struct daemon *d)
 
 static mrmr_err signals_take(struct daemon *d)
 {
+    const struct sigaction ordinary = {.sa_handler = SIG_DFL};
     sigset_t taken;
+    sigaction(SIGCHLD, &ordinary, NULL); /* whoever started us may not have wanted to hear of his */
     sigemptyset(&taken);
     sigaddset(&taken, SIGCHLD);
     sigaddset(&taken, SIGINT);

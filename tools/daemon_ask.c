@@ -20,11 +20,15 @@
 
 extern char **environ;
 
-static volatile sig_atomic_t got_signal;
+static volatile sig_atomic_t got_signal, last_signal, signals;
 
+/* The first is passed on, and so is the second, for which the command ends at once; who says it once more is not kept
+ * waiting for an answer. */
 static void on_signal(int number)
 {
-    got_signal = number;
+    got_signal = last_signal = number;
+    if (++signals > 2)
+        _exit(128 + number);
 }
 
 struct asking {
@@ -59,8 +63,10 @@ static bool heard(struct asking *a, const struct mrmr_bytes *message, mrmr_err *
 
 static mrmr_err went(const struct asking *a)
 {
-    if (!a->begun)
+    if (!a->begun && !signals)
         return mrmr_fail(MRMR_ABSENT, NULL);
+    if (!a->begun) /* it was not wanted any more */
+        return mrmr_fail(MRMR_CANCELLED, NULL);
     return mrmr_err_hint(mrmr_fail(MRMR_UNAVAILABLE,
                              "the pool's daemon ended before the command, which goes on by itself"),
         "mrmr status tells what is under way");
@@ -126,16 +132,19 @@ mrmr_err daemon_ask(const char *dir, char *const argv[], int *ret_code)
     struct sigaction action = {.sa_handler = on_signal}, before[2];
     struct asking a = {.fd = -1};
     MRMR_TRY(daemon_connect(dir, &a.fd));
-    mrmr_err err = send_command(a.fd, argv);
     sigaction(SIGINT, &action, &before[0]);
     sigaction(SIGTERM, &action, &before[1]);
+    mrmr_err err = send_command(a.fd, argv);
     if (!err)
         err = listen_to(&a);
     sigaction(SIGINT, &before[0], NULL);
     sigaction(SIGTERM, &before[1], NULL);
     close(a.fd);
     *ret_code = a.code;
-    return err;
+    if (err != MRMR_CANCELLED)
+        return err;
+    *ret_code = 128 + last_signal; /* as if it had been here */
+    return MRMR_OK;
 }
 
 /* Waits for an answer of this kind, for so many ms (-1: for as long as it takes). */
@@ -162,9 +171,10 @@ mrmr_err daemon_end(const char *dir)
         err = daemon_send(fd, DAEMON_STOP, "", 0);
     if (!err)
         err = answer(fd, -1, &message);
-    if (!err) /* it is about to end, and closes this when it does */
-        err = answer(fd, -1, &message);
-    return mrmr_class_of(err) == MRMR_CLASS_ABSENT && message.size ? MRMR_OK : err;
+    if (err)
+        return err;
+    err = answer(fd, -1, &message); /* it is about to end, and closes this when it does */
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
 }
 
 static void take(char *to, size_t size, const struct mrmr_bytes *message, size_t *at)

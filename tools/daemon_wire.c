@@ -64,6 +64,11 @@ mrmr_err daemon_connect(const char *dir, int *ret_fd)
         return errno == ENOENT || errno == ECONNREFUSED || errno == EACCES || errno == EPERM
                    ? mrmr_fail(MRMR_ABSENT, NULL)
                    : mrmr_fail_errno(errno, "reach the daemon at", dir);
+    /* Another user's would be given all that is this one's, and do it as who it is. */
+    struct ucred who;
+    socklen_t size = sizeof who;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 || who.uid != geteuid())
+        return mrmr_fail(MRMR_ABSENT, NULL);
     *ret_fd = mrmr_steal_fd(&fd);
     return MRMR_OK;
 }
@@ -207,15 +212,19 @@ mrmr_err daemon_receive(int fd, struct mrmr_bytes *message, int fds[DAEMON_FDS])
     do
         n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == ECONNRESET) /* what it sent before it went is there still */
+        n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
     if (n < 0)
         return errno == EAGAIN ? mrmr_fail(MRMR_BUSY, NULL) : mrmr_fail(MRMR_ABSENT, NULL);
     const bool fine = fds_take(&m, fds);
-    if (n == 0)
-        return mrmr_fail(MRMR_ABSENT, NULL);
-    if (!fine || m.msg_flags & MSG_TRUNC)
-        return mrmr_fail(MRMR_FORMAT, "a message that is none");
     mrmr_bytes_clear(message);
-    return mrmr_bytes_add(message, room, (size_t)n);
+    mrmr_err err = n == 0 ? mrmr_fail(MRMR_ABSENT, NULL)
+                   : !fine || m.msg_flags & MSG_TRUNC
+                       ? mrmr_fail(MRMR_FORMAT, "a message that is none")
+                       : mrmr_bytes_add(message, room, (size_t)n);
+    if (err)
+        fds_close(fds);
+    return err;
 }
 
 /* --- a command --- */

@@ -290,6 +290,31 @@ def test_one_of_them(mrmr, daemon):
     mrmr.run("daemon", "--stop")
 
 
+def test_whoever_starts_it_hears_of_no_children(mrmr):
+    """A parent that ignores SIGCHLD: the daemon hears of its own all the same."""
+    mrmr.build(DRIVES)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        daemon = Daemon(mrmr)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    mrmr.run("set", "memory", "100M")
+    daemon.stop()
+
+
+def test_it_ends_behind_a_command(mrmr, daemon):
+    """What somebody asked for goes on; whoever comes then runs by himself, and the next daemon begins."""
+    client, pid = held(daemon, "scrub", "scrub")
+    daemon.process.terminate()
+    until(lambda: not (mrmr.dir / "socket").exists())
+    anew = Daemon(mrmr)
+    os.kill(pid, signal.SIGCONT)
+    client.communicate()
+    assert client.returncode == 0 and daemon.process.wait(60) == 0
+    mrmr.run("set", "memory", "100M")
+    anew.stop()
+
+
 def test_no_pool(mrmr):
     assert "no pool" in mrmr.run("daemon", "-f", code=1).stderr
 
@@ -330,25 +355,24 @@ def serving(mrmr):
     return False
 
 
-def test_a_mount_has_one(mrmr, monkeypatch):
-    """It comes with the mount, and goes with it, also when that is killed; where one runs already that stays."""
+def test_a_mount_has_one(mrmr):
+    """On request: it comes with the mount, and goes with it, also when that is killed."""
     need_fuse()
     mrmr.build(DRIVES)
-    mrmr.env.pop("MRMR_NODAEMON", None)
     mrmr.run("set", "settle", "0")
     with mounts(mrmr, mrmr.folder) as mount:
-        one = mount("m")
+        one = mount("m", "-o", "daemon")
         until(lambda: serving(mrmr))
         (one.point / "new").write_bytes(b"new" * 1000)
         until(lambda: safe(mrmr, "new"))
         assert mrmr.run("sync").returncode == 0
         one.stop()
         until(lambda: not serving(mrmr))
-        one.start()
+        one.start("-o", "daemon")
         until(lambda: serving(mrmr))
         one.kill()
         until(lambda: not serving(mrmr))
         subprocess.run(["umount", "-l", one.point], check=False)
-        one.start("-o", "nodaemon")
+        one.start()
         own = Daemon(mrmr)
         own.stop()

@@ -106,6 +106,22 @@ static void test_what_is_younger_waits_and_what_is_older_does_not(void **state)
     assert_true(rig_verify(rig, true) > 0);
 }
 
+/* It is exposed for ten minutes, and for no longer than the next sync. */
+static void test_what_never_rests_is_protected_at_last(void **state)
+{
+    struct rig *rig = *state;
+    rig_put(rig, 0, "log", RIG_MIB);
+    for (unsigned i = 0; i < 12; i++) {
+        sync_settled(rig);
+        assert_int_equal(rig->report.waiting_files, 1);
+        later(SETTLE - 10);
+        rig_append(rig, "log", 100);
+    }
+    sync_settled(rig);
+    assert_int_equal(rig->report.waiting_files, 0);
+    assert_int_equal(exposed_of(rig, "log"), 0);
+}
+
 static void test_without_it_nothing_waits(void **state)
 {
     struct rig *rig = *state;
@@ -390,6 +406,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_what_is_younger_waits_and_what_is_older_does_not),
+        TEST(test_what_never_rests_is_protected_at_last),
         TEST(test_without_it_nothing_waits),
         TEST(test_the_mtime_where_there_is_no_other),
         TEST(test_a_time_to_come),

@@ -75,7 +75,8 @@ struct daemon {
     bool look_due;
     int64_t look_again; /* one failed: not before this; 0: none did */
     struct worker_view view;
-    int64_t due; /* when the worker is to be asked again */
+    int64_t changed_last; /* that we know of; 0: none */
+    int64_t due;          /* when the worker is to be asked again */
     sigset_t before;
 };
 
@@ -435,8 +436,8 @@ static void sync_ended(struct daemon *d, int code)
     }
     d->view.synced = now;
     d->view.took = now - d->task.begun;
-    if (d->view.changed && d->view.changed <= d->task.begun)
-        d->view.changed = 0;
+    d->view.changed =
+        d->changed_last > d->task.begun ? d->changed_last : 0; /* it may have been past that */
     d->look_due = true;
 }
 
@@ -731,6 +732,13 @@ static void signals_came(struct daemon *d)
     children_ended(d);
 }
 
+static void changed_now(struct daemon *d)
+{
+    d->changed_last = mrmr_clock_monotonic();
+    if (!d->view.changed)
+        d->view.changed = d->changed_last;
+}
+
 static void changes_came(struct daemon *d)
 {
     union {
@@ -744,8 +752,7 @@ static void changes_came(struct daemon *d)
                 (const struct inotify_event *)(const void *)(buf.room + at);
             if ((event->len && strcmp(event->name, CHANGED_NAME) == 0) ||
                 event->mask & IN_Q_OVERFLOW)
-                if (!d->view.changed)
-                    d->view.changed = mrmr_clock_monotonic();
+                changed_now(d);
             at += (ssize_t)(sizeof *event + event->len);
         }
 }

@@ -215,7 +215,7 @@ static void what_is_young_is_not_handed_out(void **state)
         assert_ok(meta_node_get(h->w->pool.meta, h->node[f], &node));
         node.mtime = node.ctime = h->young.now - (f == 1 ? 59 : 61) * MRMR_NS_PER_S;
         assert_ok(meta_node_store(h->w->pool.meta, &node));
-        aged(h, f, 0, LEAVES, 1000 * (int64_t)f);
+        aged(h, f, 0, LEAVES, 100 * (int64_t)f);
     }
     while (hand_out(h, 4))
         ;

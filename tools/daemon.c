@@ -72,7 +72,7 @@ struct daemon {
     struct pool *pool; /* its catalog alone; NULL: it could not be opened yet */
     struct pool_follow *follow;
     struct hook *hook;
-    bool look_due;
+    bool look_due, synced_since_look;
     int64_t look_again; /* one failed: not before this; 0: none did */
     struct worker_view view;
     int64_t changed_last; /* that we know of; 0: none */
@@ -366,8 +366,10 @@ static void looked_take(struct daemon *d)
         *value++ = '\0';
         looked_line(&looked, line, value);
     }
-    /* What is exposed as before can be protected by nobody now, as on a drive that is away: it waits for the next scan. */
-    d->view.exposed = looked.exposed > 0 && (!d->looked.is || looked.exposed != d->looked.exposed);
+    d->view.exposed = looked.exposed > 0;
+    if (d->synced_since_look)
+        d->view.idle = looked.exposed == d->looked.exposed ? d->view.idle + 1 : 0;
+    d->synced_since_look = false;
     d->looked = looked;
     if (hook_set(d->hook, looked.on_event))
         mrmr_log_story(MRMR_LOG_WARN, "the setting on-event");
@@ -438,7 +440,7 @@ static void sync_ended(struct daemon *d, int code)
     d->view.took = now - d->task.begun;
     d->view.changed =
         d->changed_last > d->task.begun ? d->changed_last : 0; /* it may have been past that */
-    d->look_due = true;
+    d->look_due = d->synced_since_look = true;
 }
 
 static void task_ended(struct daemon *d, int status)

@@ -5,6 +5,7 @@
 
 enum { REST_FACTOR = 9 };
 
+static const int64_t least_wait = 10 * MRMR_NS_PER_S; /* for what is left */
 static const int64_t a_day = 24 * 3600 * MRMR_NS_PER_S;
 
 static int64_t later_of(int64_t a, int64_t b)
@@ -17,6 +18,14 @@ static int64_t sooner_of(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+static int64_t left_waits(const struct worker_view *v)
+{
+    int64_t waits = later_of(v->settle, least_wait);
+    for (unsigned i = 0; i < v->idle && waits < v->scan_every; i++)
+        waits *= 2;
+    return waits;
+}
+
 /* INT64_MAX: never. */
 static int64_t sync_at(const struct worker_view *v)
 {
@@ -24,7 +33,7 @@ static int64_t sync_at(const struct worker_view *v)
     if (v->changed)
         at = sooner_of(at, v->changed + v->settle);
     if (v->exposed && v->synced)
-        at = sooner_of(at, v->synced + v->settle);
+        at = sooner_of(at, v->synced + left_waits(v));
     if (v->synced)
         at = later_of(at, v->synced + REST_FACTOR * v->took);
     return later_of(at, v->again);

@@ -64,6 +64,18 @@ static void test_something_is_left(void **state)
     due(&v, WORKER_SYNC, v.synced + 60 * S);
     v.now = v.synced + 10 * S;
     due(&v, WORKER_RESTS, v.synced + 60 * S);
+    /* Nothing could be done about it: less and less often, and never less than without it. */
+    v.idle = 1;
+    due(&v, WORKER_RESTS, v.synced + 120 * S);
+    v.idle = 3;
+    due(&v, WORKER_RESTS, v.synced + 480 * S);
+    v.idle = 1000;
+    due(&v, WORKER_RESTS, v.synced + HOUR * S);
+    v.idle = 0;
+    v.settle = 0;
+    v.took = 0;
+    v.now = v.synced;
+    due(&v, WORKER_RESTS, v.synced + 10 * S);
 }
 
 /* A pool that takes ten minutes to be looked through is looked through every hundred minutes at most. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tools/daemon.h"
+#include "tools/daemon_task.h"
 #include "tools/daemon_wire.h"
 #include "tools/hook.h"
 #include "tools/mrmr.h"
@@ -15,7 +16,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -27,7 +27,7 @@
 #define LOCK_NAME "daemon"
 #define CHANGED_NAME "changed" /* the mount touches it */
 
-enum { CALLERS_MOST = 64, LINE_MOST = 4096 };
+enum { CALLERS_MOST = 64 };
 
 static const int64_t again_after = 60 * MRMR_NS_PER_S; /* a job of the worker failed */
 
@@ -37,20 +37,6 @@ struct caller {
     struct daemon_request request; /* if it asks */
     bool told;                     /* that it waits */
     struct caller *next;
-};
-
-enum task_kind { TASK_NONE, TASK_CALLER, TASK_LOOK, TASK_SYNC, TASK_SCRUB };
-
-struct task {
-    enum task_kind kind;
-    pid_t pid;
-    struct caller *caller; /* of TASK_CALLER */
-    char name[64];
-    int says; /* what it writes, if nobody else reads that; -1: none */
-    struct mrmr_bytes said;
-    char progress[256];
-    int64_t begun;
-    bool stopped; /* it was asked to stop, for whoever came */
 };
 
 /* What a look tells of the pool. */
@@ -67,7 +53,7 @@ struct daemon {
     int dirfd, lock, listener, signals, notify, until;
     bool ends;
     struct caller *callers; /* in the order in which they came */
-    struct task task;
+    struct daemon_task task;
     struct looked looked;
     struct pool *pool; /* its catalog alone; NULL: it could not be opened yet */
     struct pool_follow *follow;
@@ -79,8 +65,6 @@ struct daemon {
     int64_t due;          /* when the worker is to be asked again */
     sigset_t before;
 };
-
-extern char **environ;
 
 /* --- callers --- */
 
@@ -156,180 +140,6 @@ static void callers_come(struct daemon *d)
         while (*end)
             end = &(*end)->next;
         *end = caller;
-    }
-}
-
-/* --- tasks --- */
-
-static void task_clear(struct task *task)
-{
-    if (task->says >= 0)
-        close(task->says);
-    mrmr_bytes_free(&task->said);
-    *task = (struct task){.kind = TASK_NONE, .says = -1};
-}
-
-struct spawning {
-    char *const *argv, *const *envp;
-    int fd[3], cwd; /* cwd -1: this folder */
-};
-
-static mrmr_err spawn(struct daemon *d, const struct spawning *s, pid_t *ret_pid)
-{
-    static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD, SIGPIPE};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t ordinary;
-    sigemptyset(&ordinary);
-    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
-        sigaddset(&ordinary, handled[i]);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attr);
-    int why = posix_spawnattr_setflags(
-        &attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
-    if (!why)
-        why = posix_spawnattr_setsigmask(&attr, &d->before);
-    if (!why)
-        why = posix_spawnattr_setsigdefault(&attr, &ordinary);
-    for (int i = 0; !why && i < 3; i++)
-        why = posix_spawn_file_actions_adddup2(&actions, s->fd[i], i);
-    if (!why && s->cwd >= 0)
-        why = posix_spawn_file_actions_addfchdir_np(&actions, s->cwd);
-    if (!why)
-        why = posix_spawn(ret_pid, "/proc/self/exe", &actions, &attr, s->argv, s->envp);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attr);
-    return why ? mrmr_fail_errno(why, "start", s->argv[1]) : MRMR_OK;
-}
-
-static mrmr_err environment_inside(char *const envp[], char ***ret_envp)
-{
-    static char inside[] = DAEMON_INSIDE "=1";
-    size_t n = 0;
-    while (envp[n])
-        n++;
-    char **all = malloc((n + 2) * sizeof *all);
-    if (!all)
-        return mrmr_nomem();
-    memcpy(all, envp, n * sizeof *all);
-    all[n] = inside;
-    all[n + 1] = NULL;
-    *ret_envp = all;
-    return MRMR_OK;
-}
-
-/* The command's name, for others to read. */
-static const char *command_of(char *const argv[])
-{
-    for (size_t i = 1; argv[i]; i++) {
-        const struct cmd *cmd = mrmr_command(argv[i]);
-        if (cmd)
-            return cmd->name;
-    }
-    return "";
-}
-
-static mrmr_err caller_begin(struct daemon *d, struct caller *caller)
-{
-    const struct daemon_request *request = &caller->request;
-    mrmr_autofree char **envp = NULL;
-    char number[24];
-    pid_t pid;
-    MRMR_TRY(environment_inside(request->envp, &envp));
-    const struct spawning s = {.argv = request->argv,
-        .envp = envp,
-        .fd = {request->fd[0], request->fd[1], request->fd[2]},
-        .cwd = request->fd[3]};
-    MRMR_TRY(spawn(d, &s, &pid));
-    d->task.kind = TASK_CALLER;
-    d->task.pid = pid;
-    snprintf(d->task.name, sizeof d->task.name, "%s", command_of(request->argv));
-    d->task.caller = caller;
-    d->task.begun = mrmr_clock_monotonic();
-    snprintf(number, sizeof number, "%ld", (long)pid);
-    daemon_send_text(caller->fd, DAEMON_BEGUN, number);
-    return MRMR_OK;
-}
-
-/* One of the worker's own: what it says comes here. */
-static mrmr_err own_begin(
-    struct daemon *d, enum task_kind kind, char *const argv[], bool whole, const char *name)
-{
-    mrmr_autofree char **envp = NULL;
-    mrmr_autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    int ends[2];
-    pid_t pid;
-    if (null < 0 || pipe2(ends, O_CLOEXEC) < 0)
-        return mrmr_fail_errno(errno, "start", name);
-    mrmr_autoclose int in = ends[1];
-    mrmr_autoclose int out = ends[0];
-    MRMR_TRY(environment_inside(environ, &envp));
-    const struct spawning s = {
-        .argv = argv, .envp = envp, .fd = {null, whole ? in : null, whole ? null : in}, .cwd = -1};
-    if (fcntl(out, F_SETFL, O_NONBLOCK) < 0)
-        return mrmr_fail_errno(errno, "start", name);
-    MRMR_TRY(spawn(d, &s, &pid));
-    d->task.kind = kind;
-    d->task.pid = pid;
-    d->task.says = mrmr_steal_fd(&out);
-    d->task.begun = mrmr_clock_monotonic();
-    snprintf(d->task.name, sizeof d->task.name, "%s", name);
-    return MRMR_OK;
-}
-
-/* "mrmr: protect: 40%, 2 GB of 5 GB, …" is progress; everything else is for the log. */
-static void own_line(struct task *task, const char *line)
-{
-    static const char *const phases[] = {
-        "scan", "compare", "protect", "mend", "scrub", "rebuild", "release"};
-    static const char lead[] = "mrmr: ";
-    const char *text = strncmp(line, lead, strlen(lead)) == 0 ? line + strlen(lead) : line;
-    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
-        const size_t n = strlen(phases[i]);
-        if (strncmp(text, phases[i], n) == 0 && text[n] == ':') {
-            snprintf(task->progress, sizeof task->progress, "%s", text);
-            return;
-        }
-    }
-    mrmr_log(MRMR_LOG_WARN, "%s: %s", task->name, text);
-}
-
-static void own_lines(struct task *task)
-{
-    char *line = task->said.data, *end;
-    while (line && (end = strchr(line, '\n'))) {
-        *end = '\0';
-        own_line(task, line);
-        line = end + 1;
-    }
-    if (line && line > task->said.data) {
-        const size_t left = task->said.size - (size_t)(line - task->said.data);
-        memmove(task->said.data, line, left + 1);
-        task->said.size = left;
-    }
-}
-
-/* A look is read whole when it is over. */
-static void own_hear(struct task *task)
-{
-    char room[1024];
-    for (;;) {
-        const ssize_t n = read(task->says, room, sizeof room);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            if (n == 0) {
-                close(task->says);
-                task->says = -1;
-            }
-            return;
-        }
-        if (task->said.size < 16 * LINE_MOST && mrmr_bytes_add(&task->said, room, (size_t)n))
-            return;
-        if (task->kind != TASK_LOOK)
-            own_lines(task);
-        if (task->kind != TASK_LOOK && task->said.size >= LINE_MOST)
-            mrmr_bytes_clear(&task->said); /* a line without an end */
     }
 }
 
@@ -448,7 +258,7 @@ static void task_ended(struct daemon *d, int status)
     const int code = code_of(status);
     const int64_t now = mrmr_clock_monotonic();
     if (d->task.says >= 0)
-        own_hear(&d->task);
+        daemon_task_hear(&d->task);
     switch (d->task.kind) {
     case TASK_CALLER:
         caller_ended(d, code);
@@ -471,7 +281,7 @@ static void task_ended(struct daemon *d, int status)
     case TASK_NONE:
         break;
     }
-    task_clear(&d->task);
+    daemon_task_clear(&d->task);
 }
 
 /* Other children are the hook's. */
@@ -539,8 +349,12 @@ static void make_way(struct daemon *d)
 static void caller_next(struct daemon *d, struct caller *caller)
 {
     char text[512];
-    if (!caller_begin(d, caller))
+    if (!daemon_task_begin(&d->task, &caller->request, &d->before)) {
+        d->task.caller = caller;
+        snprintf(text, sizeof text, "%ld", (long)d->task.pid);
+        daemon_send_text(caller->fd, DAEMON_BEGUN, text);
         return;
+    }
     daemon_send_text(
         caller->fd, DAEMON_REFUSED, mrmr_story_print(mrmr_story_get(), text, sizeof text));
     caller_remove(d, caller);
@@ -569,7 +383,8 @@ static mrmr_err look_begin(struct daemon *d)
     char program[] = "mrmr", option[] = "--pool", command[] = "daemon-look";
     mrmr_autofree char *dir = strdup(d->dir);
     char *const argv[] = {program, option, dir, command, NULL};
-    return dir ? own_begin(d, TASK_LOOK, argv, true, "look") : mrmr_nomem();
+    return dir ? daemon_task_begin_own(&d->task, TASK_LOOK, argv, "look", &d->before)
+               : mrmr_nomem();
 }
 
 /* What a look said before holds while the next one fails. */
@@ -595,7 +410,8 @@ static mrmr_err sync_begin(struct daemon *d)
     mrmr_autofree char *dir = strdup(d->dir);
     snprintf(seconds, sizeof seconds, "%llus", (unsigned long long)d->looked.settle);
     char *const argv[] = {program, option, dir, command, low, settle, seconds, NULL};
-    return dir ? own_begin(d, TASK_SYNC, argv, false, "sync") : mrmr_nomem();
+    return dir ? daemon_task_begin_own(&d->task, TASK_SYNC, argv, "sync", &d->before)
+               : mrmr_nomem();
 }
 
 static mrmr_err scrub_begin(struct daemon *d)
@@ -608,7 +424,8 @@ static mrmr_err scrub_begin(struct daemon *d)
     snprintf(seconds, sizeof seconds, "%llus", (unsigned long long)d->looked.scrub_interval);
     snprintf(part, sizeof part, "%llu", (unsigned long long)(days > 1 ? 100 / days + 1 : 100));
     char *const argv[] = {program, option, dir, command, low, older, seconds, percent, part, NULL};
-    return dir ? own_begin(d, TASK_SCRUB, argv, false, "scrub") : mrmr_nomem();
+    return dir ? daemon_task_begin_own(&d->task, TASK_SCRUB, argv, "scrub", &d->before)
+               : mrmr_nomem();
 }
 
 static void worker_next(struct daemon *d)
@@ -803,7 +620,7 @@ static mrmr_err turn(struct daemon *d)
         if (fds[POLL_FIXED + i].revents)
             caller_says(d, of[i]);
     if (fds[POLL_SAYS].revents && d->task.says == fds[POLL_SAYS].fd)
-        own_hear(&d->task);
+        daemon_task_hear(&d->task);
     if (fds[POLL_NOTIFY].revents)
         changes_came(d);
     if (fds[POLL_LISTENER].revents)
@@ -889,7 +706,7 @@ static void stop(struct daemon *d)
         unlinkat(d->dirfd, DAEMON_SOCKET, 0);
     while (d->callers)
         caller_remove(d, d->callers);
-    task_clear(&d->task);
+    daemon_task_clear(&d->task);
     hook_destroy(d->hook);
     events_close(d);
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tools/daemon_task.h"
+#include "tools/mrmr.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LINE_MOST = 4096 };
+
+extern char **environ;
+
+void daemon_task_clear(struct daemon_task *task)
+{
+    if (task->says >= 0)
+        close(task->says);
+    mrmr_bytes_free(&task->said);
+    *task = (struct daemon_task){.kind = TASK_NONE, .says = -1};
+}
+
+struct spawning {
+    char *const *argv, *const *envp;
+    int fd[3], cwd; /* cwd -1: this folder */
+    const sigset_t *mask;
+};
+
+static mrmr_err spawn(const struct spawning *s, pid_t *ret_pid)
+{
+    static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD, SIGPIPE};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    sigset_t ordinary;
+    sigemptyset(&ordinary);
+    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
+        sigaddset(&ordinary, handled[i]);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attr);
+    int why = posix_spawnattr_setflags(
+        &attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+    if (!why)
+        why = posix_spawnattr_setsigmask(&attr, s->mask);
+    if (!why)
+        why = posix_spawnattr_setsigdefault(&attr, &ordinary);
+    for (int i = 0; !why && i < 3; i++)
+        why = posix_spawn_file_actions_adddup2(&actions, s->fd[i], i);
+    if (!why && s->cwd >= 0)
+        why = posix_spawn_file_actions_addfchdir_np(&actions, s->cwd);
+    if (!why)
+        why = posix_spawn(ret_pid, "/proc/self/exe", &actions, &attr, s->argv, s->envp);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attr);
+    return why ? mrmr_fail_errno(why, "start", s->argv[1]) : MRMR_OK;
+}
+
+static mrmr_err environment_inside(char *const envp[], char ***ret_envp)
+{
+    static char inside[] = DAEMON_INSIDE "=1";
+    size_t n = 0;
+    while (envp[n])
+        n++;
+    char **all = malloc((n + 2) * sizeof *all);
+    if (!all)
+        return mrmr_nomem();
+    memcpy(all, envp, n * sizeof *all);
+    all[n] = inside;
+    all[n + 1] = NULL;
+    *ret_envp = all;
+    return MRMR_OK;
+}
+
+/* The command's name, for others to read. */
+static const char *command_of(char *const argv[])
+{
+    for (size_t i = 1; argv[i]; i++) {
+        const struct cmd *cmd = mrmr_command(argv[i]);
+        if (cmd)
+            return cmd->name;
+    }
+    return "";
+}
+
+mrmr_err daemon_task_begin(
+    struct daemon_task *task, const struct daemon_request *request, const sigset_t *mask)
+{
+    mrmr_autofree char **envp = NULL;
+    MRMR_TRY(environment_inside(request->envp, &envp));
+    const struct spawning s = {.argv = request->argv,
+        .envp = envp,
+        .fd = {request->fd[0], request->fd[1], request->fd[2]},
+        .cwd = request->fd[3],
+        .mask = mask};
+    MRMR_TRY(spawn(&s, &task->pid));
+    task->kind = TASK_CALLER;
+    task->begun = mrmr_clock_monotonic();
+    snprintf(task->name, sizeof task->name, "%s", command_of(request->argv));
+    return MRMR_OK;
+}
+
+mrmr_err daemon_task_begin_own(struct daemon_task *task, enum daemon_task_kind kind,
+    char *const argv[], const char *name, const sigset_t *mask)
+{
+    mrmr_autofree char **envp = NULL;
+    mrmr_autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int ends[2];
+    pid_t pid;
+    if (null < 0 || pipe2(ends, O_CLOEXEC) < 0)
+        return mrmr_fail_errno(errno, "start", name);
+    mrmr_autoclose int in = ends[1];
+    mrmr_autoclose int out = ends[0];
+    MRMR_TRY(environment_inside(environ, &envp));
+    const struct spawning s = {.argv = argv,
+        .envp = envp,
+        .fd = {null, kind == TASK_LOOK ? in : null, kind == TASK_LOOK ? null : in},
+        .cwd = -1,
+        .mask = mask};
+    if (fcntl(out, F_SETFL, O_NONBLOCK) < 0)
+        return mrmr_fail_errno(errno, "start", name);
+    MRMR_TRY(spawn(&s, &pid));
+    task->kind = kind;
+    task->pid = pid;
+    task->says = mrmr_steal_fd(&out);
+    task->begun = mrmr_clock_monotonic();
+    snprintf(task->name, sizeof task->name, "%s", name);
+    return MRMR_OK;
+}
+
+/* "mrmr: protect: 40%, 2 GB of 5 GB, …" is progress; everything else is for the log. */
+static void own_line(struct daemon_task *task, const char *line)
+{
+    static const char *const phases[] = {
+        "scan", "compare", "protect", "mend", "scrub", "rebuild", "release"};
+    static const char lead[] = "mrmr: ";
+    const char *text = strncmp(line, lead, strlen(lead)) == 0 ? line + strlen(lead) : line;
+    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
+        const size_t n = strlen(phases[i]);
+        if (strncmp(text, phases[i], n) == 0 && text[n] == ':') {
+            snprintf(task->progress, sizeof task->progress, "%s", text);
+            return;
+        }
+    }
+    mrmr_log(MRMR_LOG_WARN, "%s: %s", task->name, text);
+}
+
+static void own_lines(struct daemon_task *task)
+{
+    char *line = task->said.data, *end;
+    while (line && (end = strchr(line, '\n'))) {
+        *end = '\0';
+        own_line(task, line);
+        line = end + 1;
+    }
+    if (line && line > task->said.data) {
+        const size_t left = task->said.size - (size_t)(line - task->said.data);
+        memmove(task->said.data, line, left + 1);
+        task->said.size = left;
+    }
+}
+
+/* A look is read whole when it is over. */
+void daemon_task_hear(struct daemon_task *task)
+{
+    char room[1024];
+    for (;;) {
+        const ssize_t n = read(task->says, room, sizeof room);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            if (n == 0) {
+                close(task->says);
+                task->says = -1;
+            }
+            return;
+        }
+        if (task->said.size < 16 * LINE_MOST && mrmr_bytes_add(&task->said, room, (size_t)n))
+            return;
+        if (task->kind != TASK_LOOK)
+            own_lines(task);
+        if (task->kind != TASK_LOOK && task->said.size >= LINE_MOST)
+            mrmr_bytes_clear(&task->said); /* a line without an end */
+    }
+}

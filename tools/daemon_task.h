@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What the daemon has running: one process of this program, for a caller or of its own, and what it says.
+ *
+ * Threads: one. Ownership: what is in a task is its own, until clear.
+ */
+#ifndef MRMR_TOOLS_DAEMON_TASK_H
+#define MRMR_TOOLS_DAEMON_TASK_H
+
+#include "tools/daemon_wire.h"
+
+#include "base/bytes.h"
+#include <signal.h>
+#include <sys/types.h>
+
+struct caller;
+
+enum daemon_task_kind { TASK_NONE, TASK_CALLER, TASK_LOOK, TASK_SYNC, TASK_SCRUB };
+
+struct daemon_task {
+    enum daemon_task_kind kind;
+    pid_t pid;
+    struct caller *caller; /* of TASK_CALLER; the daemon's */
+    char name[64];
+    int says; /* what it writes, if nobody else reads that; -1: none */
+    struct mrmr_bytes said;
+    char progress[256];
+    int64_t begun;
+    bool stopped; /* it was asked to stop, for whoever came */
+};
+
+/* Nothing runs. */
+void daemon_task_clear(struct daemon_task *task);
+/* What a caller asked for, with his descriptors, folder and environment. mask: its signals'. */
+mrmr_err daemon_task_begin(
+    struct daemon_task *task, const struct daemon_request *request, const sigset_t *mask);
+/* One of the daemon's own: what it says comes here, of a look its output, of others its errors. */
+mrmr_err daemon_task_begin_own(struct daemon_task *task, enum daemon_task_kind kind,
+    char *const argv[], const char *name, const sigset_t *mask);
+/* What there is of that; never waits. A look's is for who takes it; of the others progress is kept, and the rest logged. */
+void daemon_task_hear(struct daemon_task *task);
+
+#endif

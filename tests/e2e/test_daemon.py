@@ -366,6 +366,11 @@ def test_a_mount_has_one(mrmr):
         (one.point / "new").write_bytes(b"new" * 1000)
         until(lambda: safe(mrmr, "new"))
         assert mrmr.run("sync").returncode == 0
+        def runs():
+            return mrmr.json("status", code=None)["daemon"]["runs"]
+        mrmr.run("daemon", "--stop")
+        assert not runs()
+        until(runs) # the mount starts it anew
         one.stop()
         until(lambda: not serving(mrmr))
         one.start("-o", "daemon")

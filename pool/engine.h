@@ -427,6 +427,22 @@ mrmr_err pool_intents_settle(struct pool *pool);
 mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_losses,
     struct pool_sync_report *report);
 
+/* A part of a release (release.c): what nobody wants and is retained on a drive that can be written is
+ * taken out of its stripes, in the order of their ids, and nothing else is done to them. What cannot be now is logged, and waits:
+ * a row of it is on a drive that is away, and there is room for one nowhere else; too much of it
+ * cannot be read; or its bytes do not lie where a delta can get them, and a changed file in it waits to be compared. */
+struct pool_mend_turn {
+    int64_t until; /* monotonic: it ends with the stripe at which that has come; 0: with the last */
+    int64_t at;    /* the last stripe that was looked at */
+    bool all;      /* it was the last */
+    uint64_t waits; /* stripes that wait; added to */
+};
+mrmr_err pool_mend_release(struct pool *pool, const struct pool_job *job,
+    struct pool_mend_turn *turn, struct pool_sync_report *report);
+/* sync --release, whole. */
+mrmr_err pool_release(
+    struct pool *pool, const struct pool_job *job, struct pool_sync_report *ret_report);
+
 /* Every drive of the stripe is ours and answers, now: what cannot be read of it is lost, and not
  * merely away. One may have gone since the pool was opened. */
 bool pool_stripe_answers(struct pool *pool, const struct meta_stripe *stripe);

@@ -255,7 +255,7 @@ static mrmr_err lane_fill_row(
         size_t got;
         MRMR_TRY(pool_view_row_leaves(lane->pool, lane->view, lane->index, a / META_LEAF,
             (b - a + META_LEAF - 1) / META_LEAF, buf, &got));
-        pos += got;
+        pos += got < b - a ? got : b - a; /* the view's row may be longer, too */
     }
     if (pos > a)
         memset(buf + (pos - a), 0, b - pos);

@@ -29,8 +29,8 @@ struct pool_lane {
     enum pool_leaf_how how; /* of items with a `from` */
     bool is_row;            /* reads row `index` of the view instead of items */
     unsigned index;
-    uint64_t length;            /* of the stripe that is made; the view's row may be shorter */
-    size_t window;              /* bytes; a multiple of META_LEAF */
+    uint64_t length; /* of the stripe that is made; the view's row may be shorter, or longer */
+    size_t window;   /* bytes; a multiple of META_LEAF */
     struct pool_drive *turn_on; /* waits for its turn to read this drive; NULL: does not */
     uint64_t turn;
 

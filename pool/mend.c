@@ -4,9 +4,15 @@
  * wants any more, are left out of a new generation; rows that were lost are made again; rows beyond
  * the wanted redundancy go. Exposed stripes come first: this runs before protect.
  *
- * Everything still wanted is read, verified or reconstructed from the old generation, before the
- * new one replaces it (stripe.c). What cannot be read now waits with its old generation untouched,
- * for the drive that may bring it back.
+ * What nobody wants any more, and can still be read, is taken out of the rows by itself (design §4): the old
+ * rows and those bytes are read, verified, and nobody else's. Where that cannot be (a row is not
+ * there, or wrong; the bytes are gone), or where packing what is left makes the rows much shorter, everything still wanted is
+ * read, verified or reconstructed from the old generation, before the new one replaces it (stripe.c). What
+ * cannot be read now waits with its old generation untouched, for the drive that may bring it back.
+ *
+ * A row whose drive is away is made anew on another one, or the stripe waits, with its old bytes retained
+ * (I2): a generation of fewer rows is none to wait for that drive with. Only where bytes of the old
+ * generation are gone, so that it is an erasure short as it is, a new one of fewer rows may be the better.
  *
  * Crash argument. Rows are made by stripe.c alone. What happens here are single transactions, so a
  * cut leaves the catalog before one or after it:
@@ -37,8 +43,11 @@ struct mend {
     const struct pool_job *job;
     struct pool_sync_report *report;
     unsigned redundancy;
-    bool accept; /* the user gave up what is lost */
+    bool accept;  /* the user gave up what is lost */
+    bool release; /* nothing is done but to take out what nobody wants */
     uint64_t done;
+    uint64_t waits;               /* stripes of which something could not be taken out */
+    int64_t until;                /* monotonic: the release ends its turn; 0: no such end */
     uint64_t evicted, evict_room; /* stripes; bytes that rows of what is evicted may still take */
 };
 
@@ -184,8 +193,29 @@ static bool mend_may_drop(struct mend *m, const struct meta_stripe *stripe)
     return after >= (before < (int)m->redundancy ? before : (int)m->redundancy);
 }
 
+struct mend_needs {
+    size_t wanted, unwanted, gone, suspect;
+    size_t rows_over; /* beyond the redundancy */
+    size_t rows_bad;  /* lost, damaged, or of an index above one that there is none of */
+};
+
+/* I2, for what the margin does not tell: a row on a drive that is away counts again when that is back. */
+static mrmr_err mend_keeps_rows(
+    const struct mend *m, const struct pool_change *change, const struct mend_needs *needs)
+{
+    size_t had = 0;
+    for (size_t i = 0; i < change->old.rows; i++)
+        had += change->old.row[i].state == META_ROW_OK && change->old.row[i].index < m->redundancy;
+    if (change->next.rows >= had || needs->gone)
+        return MRMR_OK;
+    return mrmr_fail(MRMR_OFFLINE,
+        "a row of it is on a drive that is away or cannot be written, and "
+        "no other drive has room for it");
+}
+
 /* A new generation of what is wanted, its blocks packed without gaps. */
-static mrmr_err mend_encode_anew(struct mend *m, struct pool_change *change)
+static mrmr_err mend_encode_anew(
+    struct mend *m, struct pool_change *change, const struct mend_needs *needs)
 {
     struct pool_image image;
     change->mode = POOL_CHANGE_DATA;
@@ -200,10 +230,84 @@ static mrmr_err mend_encode_anew(struct mend *m, struct pool_change *change)
         err = pool_image_finish(m->pool, &image, true, &change->next);
     pool_image_free(&image);
     MRMR_TRY(err);
+    MRMR_TRY(mend_keeps_rows(m, change, needs));
     MRMR_TRY(pool_change_run(m->pool, m->job, change));
     m->report->stripes_changed++;
     m->report->rows_made += change->next.rows;
     return MRMR_OK;
+}
+
+/* --- Taking out --- */
+
+/* What leaves can be read where it is kept, and every row can be updated where it lies. */
+static bool mend_can_update(
+    struct mend *m, const struct meta_stripe *stripe, const struct mend_needs *needs)
+{
+    if (needs->gone || needs->rows_bad || !stripe->rows)
+        return false;
+    for (size_t i = 0; i < stripe->rows; i++)
+        if (!pool_drive_writable(pool_drive_by_id(m->pool, stripe->row[i].drive)))
+            return false;
+    for (size_t i = 0; i < stripe->extents; i++)
+        if (stripe->extent[i].state == META_STALE &&
+            !pool_drive_readable(pool_drive_by_id(m->pool, stripe->extent[i].drive)))
+            return false;
+    return true;
+}
+
+/* The length that the longest block would have without gaps. */
+static uint64_t mend_packed(const struct meta_stripe *next)
+{
+    uint64_t longest = 0;
+    for (size_t b = 0; b < next->blocks; b++) {
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < next->block[b].extents; i++)
+            bytes += next->extent[next->block[b].first_extent + i].bytes;
+        longest = bytes > longest ? bytes : longest;
+    }
+    return longest;
+}
+
+/* The image without what nobody wants, all else in its place. */
+static mrmr_err mend_without(struct mend *m, struct pool_change *change)
+{
+    struct pool_image image;
+    mrmr_err err = pool_image_start_from(m->pool, &image, &change->old);
+    image.head.generation++;
+    image.head.made = mrmr_clock_real();
+    if (!err)
+        err = pool_image_finish(m->pool, &image, false, &change->next);
+    pool_image_free(&image);
+    return err;
+}
+
+static mrmr_err mend_update(struct mend *m, struct pool_change *change)
+{
+    change->mode = POOL_CHANGE_DELTA;
+    MRMR_TRY(pool_change_run(m->pool, m->job, change));
+    m->report->stripes_changed++;
+    m->report->rows_made += change->next.rows;
+    return MRMR_OK;
+}
+
+/* Packing pays where it makes the rows shorter by a quarter at least; for a release it never does. */
+static mrmr_err mend_take_out(
+    struct mend *m, struct pool_change *change, const struct mend_needs *needs)
+{
+    if (!mend_can_update(m, &change->old, needs))
+        return mend_encode_anew(m, change, needs);
+    MRMR_TRY(mend_without(m, change));
+    const uint64_t length = change->next.length;
+    if (m->release || mend_packed(&change->next) > length - length / 4) {
+        mrmr_err err = mend_update(m, change);
+        /* A row that is wrong is no row. */
+        if (mrmr_class_of(err) != MRMR_CLASS_CORRUPT)
+            return err;
+        pool_views_forget(m->pool, change->old.id);
+    }
+    meta_stripe_free(&change->next);
+    change->next = (struct meta_stripe){0};
+    return mend_encode_anew(m, change, needs);
 }
 
 /* A stripe that spans every drive has no room for another row. Its smallest blocks leave it: their
@@ -336,12 +440,6 @@ static mrmr_err mend_rows(struct mend *m, struct pool_change *change)
     return MRMR_OK;
 }
 
-struct mend_needs {
-    size_t wanted, unwanted, suspect;
-    size_t rows_over; /* beyond the redundancy */
-    size_t rows_bad;  /* lost, damaged, or of an index above one that there is none of */
-};
-
 static mrmr_err mend_look(
     struct mend *m, const struct meta_stripe *stripe, struct mend_needs *ret_needs)
 {
@@ -351,6 +449,7 @@ static mrmr_err mend_look(
         bool counts;
         MRMR_TRY(pool_extent_still_counts(m->pool, extent, &counts));
         needs.suspect += extent->state == META_SUSPECT;
+        needs.gone += extent->state == META_GONE;
         if (counts || pool_extent_wanted(extent))
             needs.wanted++;
         else
@@ -378,8 +477,36 @@ static mrmr_err mend_beside_suspects(
         MRMR_CONFLICT, "a row of it is missing, and a changed file of it cannot be read");
 }
 
+/* Nothing comes of it on a drive that is not there. */
+static bool mend_has_retained(struct mend *m, const struct meta_stripe *stripe)
+{
+    for (size_t i = 0; i < stripe->extents; i++)
+        if (stripe->extent[i].state == META_STALE &&
+            pool_drive_writable(pool_drive_by_id(m->pool, stripe->extent[i].drive)))
+            return true;
+    return false;
+}
+
+/* A file that is to be compared yet is left in its place, with the others. */
+static mrmr_err mend_release(struct mend *m, struct pool_change *change)
+{
+    struct mend_needs needs;
+    if (!mend_has_retained(m, &change->old))
+        return MRMR_OK;
+    MRMR_TRY(mend_look(m, &change->old, &needs));
+    if (!needs.wanted)
+        return mend_drop(m, &change->old, 0, true);
+    if (!needs.unwanted)
+        return MRMR_OK;
+    if (needs.suspect && !mend_can_update(m, &change->old, &needs))
+        return mrmr_fail(MRMR_CONFLICT, "a changed file of it waits to be compared: mrmr sync");
+    return mend_take_out(m, change, &needs);
+}
+
 static mrmr_err mend_stripe(struct mend *m, struct pool_change *change)
 {
+    if (m->release)
+        return mend_release(m, change);
     struct mend_needs needs;
     MRMR_TRY(mend_look(m, &change->old, &needs));
     if (!needs.wanted)
@@ -389,7 +516,7 @@ static mrmr_err mend_stripe(struct mend *m, struct pool_change *change)
     if (needs.suspect)
         return mend_beside_suspects(m, change, &needs);
     if (needs.unwanted)
-        return mend_encode_anew(m, change);
+        return mend_take_out(m, change, &needs);
     return needs.rows_bad || needs.rows_over ? mend_rows(m, change)
                                              : mend_deepen_full(m, &change->old);
 }
@@ -496,7 +623,7 @@ static mrmr_err mend_try(struct mend *m, int64_t id, struct pool_change *change)
 {
     bool lost = false;
     MRMR_TRY(meta_stripe_load(m->pool->meta, id, &change->old));
-    if (mend_has_rows_over(m, &change->old))
+    if (!m->release && mend_has_rows_over(m, &change->old))
         MRMR_TRY(pool_retained_confirm(m->pool, m->job, &change->old, &lost));
     if (lost) {
         pool_views_forget(m->pool, id);
@@ -505,6 +632,19 @@ static mrmr_err mend_try(struct mend *m, int64_t id, struct pool_change *change)
         MRMR_TRY(meta_stripe_load(m->pool->meta, id, &change->old));
     }
     return mend_stripe(m, change);
+}
+
+/* A release tells of what waits once, as a whole: it runs often. */
+static void mend_tell(struct mend *m, const struct pool_change *change, mrmr_err err)
+{
+    if (m->release) {
+        mrmr_log_story(MRMR_LOG_INFO, "what nobody wants of a stripe stays in it for now");
+        return;
+    }
+    if (err == MRMR_LOST)
+        m->report->lost_bytes += change->old.length;
+    pool_tell_story(m->pool, m->job, true, err == MRMR_LOST ? "lost" : "stripe-waits", NULL,
+        "a stripe cannot be encoded anew now and stays as it is");
 }
 
 /* What concerns one stripe is told and does not end the job. A writer that does not let itself be
@@ -521,10 +661,8 @@ static mrmr_err mend_one(struct mend *m, int64_t id)
             err = mend_try(m, id, &change);
     }
     if (err && err != MRMR_CANCELLED && !mrmr_ran_short(err) && err != MRMR_BUSY) {
-        if (err == MRMR_LOST)
-            m->report->lost_bytes += change.old.length;
-        pool_tell_story(m->pool, m->job, true, err == MRMR_LOST ? "lost" : "stripe-waits", NULL,
-            "a stripe cannot be encoded anew now and stays as it is");
+        m->waits++;
+        mend_tell(m, &change, err);
         err = MRMR_OK;
     }
     pool_change_free(&change);
@@ -561,6 +699,37 @@ mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_lo
     }
     MRMR_TRY(pool_intents_settle(pool));
     return MRMR_OK;
+}
+
+static bool mend_turn_is_over(const struct mend *m)
+{
+    return m->until && mrmr_clock_monotonic() >= m->until;
+}
+
+mrmr_err pool_mend_release(struct pool *pool, const struct pool_job *job,
+    struct pool_mend_turn *turn, struct pool_sync_report *report)
+{
+    struct mend m = {.pool = pool,
+        .job = job,
+        .report = report,
+        .redundancy = pool_redundancy(pool),
+        .release = true,
+        .until = turn->until};
+    int64_t ids[MEND_BATCH];
+    size_t n = 1;
+    while (n && !mend_turn_is_over(&m)) {
+        MRMR_TRY(meta_stripes_to_mend(pool->meta, turn->at, m.redundancy, ids, MEND_BATCH, &n));
+        for (size_t i = 0; i < n && !mend_turn_is_over(&m); i++) {
+            MRMR_TRY(pool_job_poll(job));
+            MRMR_TRY(mend_one(&m, ids[i]));
+            turn->at = ids[i];
+            m.done++;
+            mend_progress(&m);
+        }
+    }
+    turn->all = !n;
+    turn->waits += m.waits;
+    return pool_intents_settle(pool);
 }
 
 static mrmr_err mend_return_in(struct meta *meta, void *arg)

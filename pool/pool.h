@@ -151,6 +151,18 @@ struct pool_sync_options {
      * saw them, stays exposed and waits for another run. A time to come counts from when the bytes
      * were found. 0: all is taken. Stripes that lost bytes are mended all the same. */
     uint64_t settle;
+    /* Nothing but a release; the other options say nothing then. Old bytes that are kept since they were
+     * removed or overwritten through a mount are taken out of parity, and let go of. Nothing is scanned, nothing new is
+     * protected, and no file's bytes are read but those that leave (and those of a stripe of which a row must be made anew). It works
+     * while drives are held, full or away, and makes no stripe survive less. What waits:
+     *   - stripes with a row on a drive that is away, or cannot be written, while no other drive has
+     *     room for that row beside its slack; and what is kept on a drive that is away;
+     *   - what was overwritten on a drive that is held, and what vanished or changed there otherwise:
+     *     for the user's word;
+     *   - files of which some counted bytes are not kept, or not right: for a sync, which judges them.
+     * A file that was overwritten has its new bytes exposed before and after; of its old version, what
+     * was overwritten cannot be reconstructed any more. */
+    bool release;
 };
 struct pool_sync_report {
     uint64_t files, added, changed, moved, vanished, unreadable; /* of the scan */
@@ -165,6 +177,11 @@ struct pool_sync_report {
     int64_t settles;     /* real time: when the first of them will have; 0: none waits */
     uint64_t settle;     /* as it was asked for */
     uint64_t lost_bytes; /* wanted bytes that no survivor can give back */
+    /* Of a release alone. */
+    uint64_t released_bytes; /* given back to the drives, as far as it is known by size */
+    uint64_t release_waits;  /* stripes in which old bytes still count that are retained */
+    uint64_t
+        retained_leaves; /* leaves that were found removed or overwritten since the last scan */
 };
 /* Scan all drives that are present, compare what changed, mend stripes that lost bytes, add or drop
  * rows, protect what is exposed: of each drive what has been so for longest first. options: NULL for

@@ -151,5 +151,15 @@ mrmr_err pool_retained_list(struct pool *pool, struct pool_retained **ret_retain
 mrmr_err pool_retained_release(
     struct pool *pool, const struct pool_job *job, struct pool_retained *retained);
 void pool_retained_free(struct pool_retained *retained); /* NULL-safe */
+/* There is anything on the list. */
+bool pool_retained_list_any(const struct pool_retained *retained);
+/* Bytes that release has given back to the drives. */
+uint64_t pool_retained_freed(const struct pool_retained *retained);
+
+/* What was removed or overwritten through MRMR since the last scan is taken into the catalog, as far as it
+ * is kept: retained_take.c. Writes to no drive. Stripes then count on it as on bytes that nobody
+ * wants; they can be taken out of parity without a scan. ret_leaves: how many were. */
+mrmr_err pool_retained_take_in(struct pool *pool, const struct pool_job *job,
+    struct pool_retained *retained, uint64_t *ret_leaves);
 
 #endif

@@ -8,193 +8,20 @@
  */
 #include "pool/hung.h"
 #include "pool/pointers.h"
-#include "pool/retained.h"
+#include "pool/retained_list.h"
 
 #include "base/text.h"
 #include <stdio.h>
 #include <string.h>
 
-enum { RELEASE_BATCH = 64, LOOK_BATCH = 256, DIGEST_HEX = 2 * MRMR_DIGEST_SIZE, FILE_HEX = 16 };
-
-struct retained_leaf {
-    struct mrmr_digest digest;
-    uint64_t ino;
-    int64_t mtime, ctime;
-    bool needed;
+enum {
+    RELEASE_BATCH = 64,
+    LOOK_BATCH = 256,
+    DIGEST_HEX = POOL_RETAINED_DIGEST_HEX,
+    FILE_HEX = POOL_RETAINED_FILE_HEX
 };
-
-struct retained_drive {
-    struct pool_drive *drive;
-    struct mrmr_bytes leaves; /* struct retained_leaf, sorted by digest when it is searched */
-    struct mrmr_bytes files;  /* names below files/, each with its NUL */
-    struct mrmr_bytes temps;  /* paths that were being made, each with its NUL */
-    size_t pointers;          /* records that were there; of leaves, with inode 0 */
-    bool skipped;             /* some folder could not be read */
-};
-
-struct pool_retained {
-    size_t n;
-    struct retained_drive drive[];
-};
-
-static size_t leaf_count(const struct retained_drive *d)
-{
-    return d->leaves.size / sizeof(struct retained_leaf);
-}
-
-static struct retained_leaf *leaf_at(const struct retained_drive *d, size_t i)
-{
-    return (struct retained_leaf *)(void *)d->leaves.data + i;
-}
-
-/* --- the list --- */
-
-struct listing {
-    struct retained_drive *to;
-    const char *folder; /* below .mrmr/retained */
-};
-
-static mrmr_err list_leaf(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
-{
-    const struct listing *listing = arg;
-    struct retained_leaf leaf;
-    if (!stat)
-        return err;
-    if (strchr(name, '~')) {
-        MRMR_TRY(
-            mrmr_bytes_fmt(&listing->to->temps, POOL_RETAINED "/%s/%s", listing->folder, name));
-        return mrmr_bytes_add(&listing->to->temps, "", 1);
-    }
-    if (strlen(name) != DIGEST_HEX ||
-        !mrmr_text_unhex(name, sizeof leaf.digest.bytes, leaf.digest.bytes))
-        return MRMR_OK;
-    leaf.ino = stat->ino;
-    leaf.mtime = stat->mtime;
-    leaf.ctime = stat->ctime;
-    leaf.needed = false;
-    return mrmr_bytes_add(&listing->to->leaves, &leaf, sizeof leaf);
-}
-
-static mrmr_err list_name(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
-{
-    (void)stat;
-    (void)err;
-    return mrmr_bytes_add(arg, name, strlen(name) + 1);
-}
-
-static mrmr_err list_folder(struct retained_drive *d, const char *folder)
-{
-    char path[POOL_RETAINED_PATH];
-    struct listing listing = {d, folder};
-    bool files = strcmp(folder, "files") == 0;
-    snprintf(path, sizeof path, POOL_RETAINED "/%.80s", folder);
-    mrmr_err err = files ? drv_list(d->drive->drv, path, list_name, &d->files)
-                         : drv_list(d->drive->drv, path, list_leaf, &listing);
-    /* What somebody else put there is not ours. */
-    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ? MRMR_OK : err;
-}
-
-static mrmr_err list_pointer(const struct pool_pointer *pointer, void *arg)
-{
-    struct retained_drive *d = arg;
-    const struct retained_leaf leaf = {.digest = pointer->digest};
-    d->pointers++;
-    return mrmr_bytes_add(&d->leaves, &leaf, sizeof leaf);
-}
-
-/* It concerns this folder, and not the drive or the job. */
-static bool list_may_skip(mrmr_err err)
-{
-    switch (mrmr_class_of(err)) {
-    case MRMR_CLASS_MEMORY:
-    case MRMR_CLASS_CANCELLED:
-        return false;
-    case MRMR_CLASS_UNAVAILABLE:
-        return err == MRMR_IO;
-    default:
-        return true;
-    }
-}
-
-/* What is in a folder that cannot be read stays, and keeps nothing else from being let go of. */
-static mrmr_err list_folders(struct retained_drive *d)
-{
-    mrmr_autobytes struct mrmr_bytes folders = MRMR_BYTES_INIT;
-    mrmr_err err = drv_list(d->drive->drv, POOL_RETAINED, list_name, &folders);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
-        return MRMR_OK;
-    MRMR_TRY(err);
-    for (size_t at = 0; at < folders.size; at += strlen(folders.data + at) + 1) {
-        err = list_folder(d, folders.data + at);
-        if (!err)
-            continue;
-        if (!list_may_skip(err))
-            return err;
-        mrmr_err_drive(err, d->drive->meta.name);
-        mrmr_log_story(MRMR_LOG_WARN, "a folder of what is retained stays as it is");
-        d->skipped = true;
-    }
-    return MRMR_OK;
-}
-
-static mrmr_err list_drive(struct retained_drive *d)
-{
-    MRMR_TRY(pool_pointers_each(d->drive->drv, list_pointer, d));
-    return list_folders(d);
-}
-
-mrmr_err pool_retained_list(struct pool *pool, struct pool_retained **ret_retained)
-{
-    struct pool_retained *all =
-        calloc(1, sizeof *all + pool->ndrives * sizeof(struct retained_drive));
-    if (!all)
-        return mrmr_nomem();
-    mrmr_err err = MRMR_OK;
-    for (size_t i = 0; !err && i < pool->ndrives; i++) {
-        if (!pool_drive_writable(pool->drives[i]))
-            continue;
-        struct retained_drive *d = &all->drive[all->n++];
-        d->drive = pool->drives[i];
-        err = list_drive(d);
-        if (err && !mrmr_ran_short(err)) { /* it keeps what it has for now */
-            mrmr_err_drive(err, d->drive->meta.name);
-            mrmr_log_story(MRMR_LOG_INFO, "looking at what is retained");
-            mrmr_bytes_clear(&d->leaves);
-            mrmr_bytes_clear(&d->files);
-            err = MRMR_OK;
-        }
-    }
-    if (err)
-        pool_retained_free(all);
-    else
-        *ret_retained = all;
-    return err;
-}
-
-void pool_retained_free(struct pool_retained *retained)
-{
-    for (size_t i = 0; retained && i < retained->n; i++) {
-        mrmr_bytes_free(&retained->drive[i].leaves);
-        mrmr_bytes_free(&retained->drive[i].files);
-        mrmr_bytes_free(&retained->drive[i].temps);
-    }
-    free(retained);
-}
 
 /* --- what is still counted on --- */
-
-static int leaf_compare(const void *a, const void *b)
-{
-    const struct retained_leaf *x = a, *y = b;
-    return memcmp(&x->digest, &y->digest, sizeof x->digest);
-}
-
-static struct retained_leaf *leaf_find(
-    const struct retained_drive *d, const struct mrmr_digest *digest)
-{
-    const struct retained_leaf wanted = {.digest = *digest};
-    return bsearch(&wanted, d->leaves.data, leaf_count(d), sizeof wanted, leaf_compare);
-}
 
 /* The original of the extent that was looked at last stays open. */
 struct looking {
@@ -229,7 +56,8 @@ static mrmr_err look_in_place(
 /* There may be several of one digest: a leaf and pointers. */
 static void leaves_needed(struct retained_drive *d, struct retained_leaf *found)
 {
-    struct retained_leaf *first = leaf_at(d, 0), *end = first + leaf_count(d), *leaf = found;
+    struct retained_leaf *first = retained_leaf_at(d, 0), *end = first + retained_leaves(d),
+                         *leaf = found;
     while (leaf > first && mrmr_digest_equal(&leaf[-1].digest, &found->digest))
         leaf--;
     for (; leaf < end && mrmr_digest_equal(&leaf->digest, &found->digest); leaf++)
@@ -239,7 +67,7 @@ static void leaves_needed(struct retained_drive *d, struct retained_leaf *found)
 static mrmr_err look_at_extent(struct looking *l, const struct meta_extent *extent)
 {
     for (uint64_t i = 0; i < extent->leaves; i++) {
-        struct retained_leaf *leaf = leaf_find(l->d, &extent->digests[i]);
+        struct retained_leaf *leaf = pool_retained_find(l->d, &extent->digests[i]);
         bool there = false;
         if (!leaf || leaf->needed)
             continue;
@@ -274,7 +102,6 @@ static mrmr_err look_at_drive(
     struct looking looking = {.pool = pool, .d = d, .buf = malloc(META_LEAF)};
     if (!looking.buf)
         return mrmr_nomem();
-    qsort(d->leaves.data, leaf_count(d), sizeof(struct retained_leaf), leaf_compare);
     mrmr_err err = look_at_extents(&looking, job);
     drv_file_close(looking.file);
     free(looking.buf);
@@ -284,7 +111,7 @@ static mrmr_err look_at_drive(
 /* --- letting go --- */
 
 /* As it was on the list. Writers stand still. */
-static mrmr_err release_leaf(struct drv *drv, const struct retained_leaf *leaf)
+static mrmr_err release_leaf(struct drv *drv, const struct retained_leaf *leaf, uint64_t *freed)
 {
     char hex[DIGEST_HEX + 1], path[POOL_RETAINED_PATH];
     struct drv_stat stat;
@@ -295,6 +122,7 @@ static mrmr_err release_leaf(struct drv *drv, const struct retained_leaf *leaf)
         return MRMR_OK;
     if (!err)
         err = drv_unlink(drv, path);
+    *freed += err ? 0 : leaf->size;
     return err == MRMR_ABSENT ? MRMR_OK : err;
 }
 
@@ -302,13 +130,13 @@ static mrmr_err release_leaf(struct drv *drv, const struct retained_leaf *leaf)
 static mrmr_err release_leaves(
     struct pool *pool, const struct pool_job *job, struct retained_drive *d)
 {
-    size_t n = leaf_count(d);
+    size_t n = retained_leaves(d);
     for (size_t at = 0; at < n; at += RELEASE_BATCH) {
         MRMR_TRY(pool_stop_for(pool, job, &d->drive->meta.id, 1));
         mrmr_err err = MRMR_OK;
         for (size_t i = at; !err && i < n && i < at + RELEASE_BATCH; i++)
-            if (!leaf_at(d, i)->needed)
-                err = release_leaf(d->drive->drv, leaf_at(d, i));
+            if (!retained_leaf_at(d, i)->needed)
+                err = release_leaf(d->drive->drv, retained_leaf_at(d, i), &d->freed);
         pool_writers_go(pool->writers);
         MRMR_TRY(err);
     }
@@ -325,7 +153,7 @@ struct letting_go {
 static mrmr_err let_go_pointer(const struct pool_pointer *pointer, void *arg)
 {
     struct letting_go *l = arg;
-    const struct retained_leaf *leaf = leaf_find(l->d, &pointer->digest);
+    const struct retained_leaf *leaf = pool_retained_find(l->d, &pointer->digest);
     if (l->seen++ < l->d->pointers && leaf && !leaf->needed)
         return MRMR_OK;
     return mrmr_bytes_add(&l->left, pointer, sizeof *pointer);
@@ -366,12 +194,6 @@ static mrmr_err release_temps(struct retained_drive *d)
     return MRMR_OK;
 }
 
-static bool is_file_name(const char *name)
-{
-    uint8_t bytes[FILE_HEX / 2];
-    return strlen(name) == FILE_HEX && mrmr_text_unhex(name, sizeof bytes, bytes);
-}
-
 /* The name of the file that a retained leaf's symlink leads to, appended; nothing for one that is
  * no symlink. */
 static mrmr_err file_in_use(
@@ -406,14 +228,12 @@ static int name_compare(const void *a, const void *b)
 static mrmr_err files_in_use(struct retained_drive *d, struct mrmr_bytes *names, bool *ret_all)
 {
     struct retained_drive now = {.drive = d->drive};
-    mrmr_err err = list_folders(&now);
-    for (size_t i = 0; !err && i < leaf_count(&now); i++)
-        err = file_in_use(d, leaf_at(&now, i), names);
+    mrmr_err err = pool_retained_list_folders(&now);
+    for (size_t i = 0; !err && i < retained_leaves(&now); i++)
+        err = file_in_use(d, retained_leaf_at(&now, i), names);
     if (!err)
         err = pool_pointers_each(d->drive->drv, file_pointed, names);
-    mrmr_bytes_free(&now.leaves);
-    mrmr_bytes_free(&now.files);
-    mrmr_bytes_free(&now.temps);
+    pool_retained_list_free(&now);
     *ret_all = !now.skipped;
     if (!err && names->size)
         qsort(names->data, names->size / FILE_HEX, FILE_HEX, name_compare);
@@ -437,20 +257,23 @@ static void settle_saved(
 }
 
 static mrmr_err release_file(struct pool *pool, const struct pool_job *job,
-    struct retained_drive *d, const struct mrmr_bytes *used, const char *name)
+    struct retained_drive *d, const struct mrmr_bytes *used, const struct retained_file *file)
 {
+    const char *name = file->name;
     const size_t prefix = strlen(POOL_RETAINED_SAVED);
     const bool saved = strncmp(name, POOL_RETAINED_SAVED, prefix) == 0;
     const char *bare = saved ? name + prefix : name;
     char path[POOL_RETAINED_PATH];
-    if (is_file_name(bare) && file_is_used(used, bare))
+    if (pool_retained_is_file_name(bare) && file_is_used(used, bare))
         return MRMR_OK;
     if (saved)
         settle_saved(pool, job, d, name);
-    if (!is_file_name(name))
+    if (!pool_retained_is_file_name(name))
         return MRMR_OK;
     snprintf(path, sizeof path, POOL_RETAINED_FILES "/%s", name);
     mrmr_err err = drv_unlink(d->drive->drv, path);
+    if (!err && file->seen && file->stat.nlink == 1)
+        d->freed += file->stat.allocated;
     return err == MRMR_ABSENT || err == MRMR_IS_DIR ? MRMR_OK : err;
 }
 
@@ -465,8 +288,8 @@ static mrmr_err release_files(
     MRMR_TRY(files_in_use(d, &used, &all));
     if (!all)
         return MRMR_OK; /* what cannot be seen may lead to any of them */
-    for (size_t at = 0; at < d->files.size; at += strlen(d->files.data + at) + 1)
-        MRMR_TRY(release_file(pool, job, d, &used, d->files.data + at));
+    for (size_t i = 0; i < retained_files(d); i++)
+        MRMR_TRY(release_file(pool, job, d, &used, retained_file_at(d, i)));
     return MRMR_OK;
 }
 
@@ -502,6 +325,7 @@ mrmr_err pool_retained_release(
         if (!pool_drive_writable(d->drive))
             continue;
         mrmr_err err = release_drive(pool, job, d);
+        retained->freed += d->freed;
         if (mrmr_ran_short(err) || err == MRMR_CANCELLED || err == MRMR_BUSY)
             return err;
         if (err) {

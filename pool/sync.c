@@ -138,6 +138,8 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job,
     const bool accept_changes = options && options->accept_changes;
     struct pool_sync_report report = {0};
     struct pool_retained *retained = NULL;
+    if (options && options->release)
+        return pool_release(pool, job, ret_report);
     for (size_t i = 0; accept_changes && i < pool->ndrives; i++)
         MRMR_TRY(sync_end_rebuild(pool, job, pool->drives[i]));
     MRMR_TRY(pool_noted_take(pool, job));

@@ -188,6 +188,58 @@ mrmr_err cmd_tell_sync(
     return MRMR_OK;
 }
 
+/* --- sync --release --- */
+
+static mrmr_err release_json(
+    struct cmd_call *call, const struct pool_sync_report *r, bool completed)
+{
+    struct mrmr_json json;
+    mrmr_json_begin(&json, stdout);
+    mrmr_json_bool(&json, "completed", completed);
+    mrmr_json_number(&json, "released_size", r->released_bytes);
+    mrmr_json_number(&json, "stripes_changed", r->stripes_changed);
+    mrmr_json_number(&json, "rows_made", r->rows_made);
+    mrmr_json_number(&json, "rows_dropped", r->rows_dropped);
+    mrmr_json_number(&json, "stripes_waiting", r->release_waits);
+    mrmr_json_number(&json, "exposed_files", r->exposed_files);
+    mrmr_json_number(&json, "exposed_size", r->exposed_bytes);
+    cmd_json_looks(call, &json);
+    return mrmr_json_end(&json);
+}
+
+static void release_print(struct cmd_call *call, const struct pool_sync_report *r, bool completed)
+{
+    char size[MRMR_TEXT_SHORT], count[48];
+    if (call->quiet && !cmd_has_looks(call))
+        return;
+    if (r->released_bytes || r->stripes_changed || r->rows_dropped)
+        printf("Released %s; %s made anew.\n", mrmr_text_print_size(r->released_bytes, size),
+            mrmr_print_count(
+                r->rows_made, "parity row was", "parity rows were", count, sizeof count));
+    else if (completed && !r->release_waits)
+        printf("Nothing is kept that can be released.\n");
+    cmd_print_looks(call);
+}
+
+static mrmr_err release_now(struct cmd_call *call, struct pool *pool)
+{
+    const struct pool_sync_options options = {.release = true};
+    struct pool_sync_report report = {0};
+    char count[48];
+    mrmr_err err = pool_sync(pool, mrmr_job_start(call), &options, &report);
+    const bool completed = err != MRMR_CANCELLED;
+    MRMR_TRY(mrmr_job_end(call, err, "mrmr sync --release"));
+    if (report.release_waits)
+        MRMR_TRY(cmd_look(call,
+            "old bytes of %s stay, because a drive with parity of it is away and no other has "
+            "room, or some of it cannot be read; bring the drive back, or look at: mrmr status",
+            mrmr_print_count(report.release_waits, "stripe", "stripes", count, sizeof count)));
+    if (call->json)
+        return release_json(call, &report, completed);
+    release_print(call, &report, completed);
+    return MRMR_OK;
+}
+
 /* --- sync --- */
 
 static mrmr_err sync_now(
@@ -203,6 +255,12 @@ static mrmr_err sync_now(
 static mrmr_err sync_in(struct cmd_call *call, struct pool *pool)
 {
     struct pool_sync_options options = {.accept_changes = cmd_flag(call, "accept-changes")};
+    if (cmd_flag(call, "release")) {
+        if (options.accept_changes || cmd_value(call, "settle"))
+            return cmd_usage(call, "--release protects nothing: it takes no --accept-changes and "
+                                   "no --settle");
+        return release_now(call, pool);
+    }
     MRMR_TRY(cmd_value_duration(call, "settle", &options.settle));
     return sync_now(call, pool, &options);
 }
@@ -225,9 +283,14 @@ const struct cmd cmd_sync = {
         "Where much vanished or changed at once, or a file changed in a way that users do not, the "
         "old\nstate is held and can still be brought back (mrmr rebuild DRIVE) until "
         "--accept-changes.\n"
-        "With --settle, what changed less than so long ago is left for another time.",
+        "With --settle, what changed less than so long ago is left for another time.\n"
+        "With --release, nothing is looked for and nothing protected: what was deleted or "
+        "overwritten\nthrough a mount is taken out of parity, and the room that it was kept in "
+        "comes "
+        "free; also while\ndrives are held, full or away.",
     .options = {{"accept-changes", 0, NULL, "what is held is right: take the drives as they are"},
         {"settle", 0, "DURATION", "leave what is not quiet for so long yet: 60s, 10m, 2h"},
+        {"release", 0, NULL, "only give room back: let go of what was deleted or overwritten"},
         {"background", 0, NULL, "give way to whoever else uses the drives"}},
     .run = sync_run,
     .owns = true,

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A release: room comes back to the drives (I3). What was removed or overwritten through MRMR is taken into the
+ * catalog without a scan (retained_take.c); what nobody wants any more and is retained is taken out of the
+ * stripes, row by row with deltas where they can be (mend.c); and what no stripe counts on any more is removed
+ * (retained_release.c). In turns, so that whoever waits for room has some of it soon: a release of the retained bytes looks
+ * at all that the catalog has of the drive, so a turn lasts several times as long as that did.
+ *
+ * Crash argument. Each of the three has its own, and none depends on the one before it having been whole: a
+ * cut leaves a catalog that counts on less, stripes that hold more than is wanted, or retained bytes that
+ * nothing counts on, and the next release, or sync, goes on from there.
+ */
+#include "pool/hung.h"
+#include "pool/retained.h"
+
+enum { TURN_LEAST_MS = 2000, TURN_OF_LETTING_GO = 8 };
+
+struct release {
+    struct pool *pool;
+    const struct pool_job *job;
+    struct pool_sync_report *report;
+    struct pool_mend_turn turn;
+    int64_t took;  /* the last letting go, ns */
+    bool progress; /* in this round through the stripes */
+};
+
+static uint64_t release_changes(const struct release *r)
+{
+    return r->report->stripes_changed + r->report->rows_dropped;
+}
+
+static mrmr_err release_let_go(struct release *r, struct pool_retained *retained)
+{
+    int64_t from = mrmr_clock_monotonic();
+    MRMR_TRY(pool_retained_release(r->pool, r->job, retained));
+    r->took = mrmr_clock_monotonic() - from;
+    r->report->released_bytes += pool_retained_freed(retained);
+    return MRMR_OK;
+}
+
+/* *ret_any false: nothing is retained anywhere. */
+static mrmr_err release_turn(struct release *r, bool first, bool *ret_any)
+{
+    struct pool_retained *retained = NULL;
+    uint64_t leaves = 0, before = release_changes(r);
+    int64_t turn = r->took * TURN_OF_LETTING_GO, least = TURN_LEAST_MS * (MRMR_NS_PER_S / 1000);
+    MRMR_TRY(pool_retained_list(r->pool, &retained));
+    *ret_any = pool_retained_list_any(retained);
+    mrmr_err err = MRMR_OK;
+    if (*ret_any && first)
+        err = pool_retained_take_in(r->pool, r->job, retained, &leaves);
+    r->report->retained_leaves += leaves;
+    r->turn.until = mrmr_clock_monotonic() + (turn > least ? turn : least);
+    if (!err && *ret_any)
+        err = pool_mend_release(r->pool, r->job, &r->turn, r->report);
+    if (!err && *ret_any)
+        err = release_let_go(r, retained);
+    r->progress = r->progress || release_changes(r) != before;
+    pool_retained_free(retained);
+    return err;
+}
+
+/* What waits for room is tried again for as long as some comes free. */
+static mrmr_err release_all(struct release *r)
+{
+    bool any = true, first = true;
+    while (any) {
+        MRMR_TRY(release_turn(r, first, &any));
+        first = false;
+        if (!r->turn.all)
+            continue;
+        r->report->release_waits = r->turn.waits;
+        if (!r->turn.waits || !r->progress)
+            return MRMR_OK;
+        r->turn = (struct pool_mend_turn){0};
+        r->progress = false;
+    }
+    return MRMR_OK;
+}
+
+mrmr_err pool_release(
+    struct pool *pool, const struct pool_job *job, struct pool_sync_report *ret_report)
+{
+    struct pool_sync_report report = {0};
+    struct release release = {.pool = pool, .job = job, .report = &report};
+    struct meta_exposed_total exposed;
+    if (pool->access != POOL_OWN)
+        return mrmr_fail(MRMR_READONLY, "the pool was opened to look only");
+    pool_hung_leave_out(pool, job);
+    mrmr_err err = release_all(&release);
+    if (!err)
+        err = meta_exposed_total(pool->meta, 0, &exposed);
+    if (!err) {
+        report.exposed_bytes = exposed.bytes;
+        report.exposed_files = exposed.files;
+    }
+    *ret_report = report;
+    return err;
+}

@@ -16,6 +16,7 @@ mrmr_cmocka(pool_retained pool_retained.c pool_retained_world.c LIBS mrmr_rig LA
 foreach(part release rotten touched)
   mrmr_cmocka(pool_retained_${part} pool_retained_${part}.c pool_retained_world.c LIBS mrmr_rig LABELS address_long)
 endforeach()
+mrmr_cmocka(pool_release pool_release.c pool_retained_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
 mrmr_cmocka(pool_pointers pool_pointers.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
 mrmr_cmocka(pool_engine_writers pool_engine_writers.c LIBS mrmr_rig LABELS threads address_long)
 mrmr_cmocka(pool_moved pool_moved.c pool_moved_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 900)

@@ -12,6 +12,7 @@
  */
 #include "pool/hung.h"
 #include "pool/retained.h"
+#include "pool/short.h"
 
 enum { TURN_LEAST_MS = 2000, TURN_OF_LETTING_GO = 8 };
 
@@ -87,7 +88,9 @@ mrmr_err pool_release(
     if (pool->access != POOL_OWN)
         return mrmr_fail(MRMR_READONLY, "the pool was opened to look only");
     pool_hung_leave_out(pool, job);
+    pool_short_step(pool->dirfd, POOL_SHORT_BEGAN);
     mrmr_err err = release_all(&release);
+    pool_short_step(pool->dirfd, POOL_SHORT_ENDED);
     if (!err)
         err = meta_exposed_total(pool->meta, 0, &exposed);
     if (!err) {

@@ -9,6 +9,7 @@
 #include "pool/hung.h"
 #include "pool/pointers.h"
 #include "pool/retained_list.h"
+#include "pool/short.h"
 
 #include "base/text.h"
 #include <stdio.h>
@@ -326,6 +327,8 @@ mrmr_err pool_retained_release(
             continue;
         mrmr_err err = release_drive(pool, job, d);
         retained->freed += d->freed;
+        if (d->freed)
+            pool_short_step(pool->dirfd, POOL_SHORT_TURN);
         if (mrmr_ran_short(err) || err == MRMR_CANCELLED || err == MRMR_BUSY)
             return err;
         if (err) {

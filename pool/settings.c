@@ -52,6 +52,10 @@ static const struct setting settings[] = {
     {"drive-timeout", SETTING_NUMBER, 1, 3600, 1, false, "30",
         "seconds in which a drive must answer a mount, spinning up included, or is taken out of "
         "service"},
+    {"room-wait", SETTING_NUMBER, 0, 3600, 1, false, "30",
+        "seconds for which a change through a mount waits at most for room that a release can "
+        "give, "
+        "while a daemon runs; 0: it fails at once"},
     {"remote-ttl", SETTING_NUMBER, 1, 3600, 1, false, "5",
         "seconds for which a mount takes for true what it saw on a drive that tells of no changes: "
         "a remote one, or a folder of a network or FUSE file system"},

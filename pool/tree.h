@@ -100,14 +100,16 @@ struct pool_tree {
     unsigned paths_moving, paths_waiting;
     pthread_cond_t paths_left;
     bool stop, suspects;
-    uint64_t losses;    /* drives that went, so far */
-    size_t remembered;  /* nodes that stay for what they owe */
-    unsigned moving;    /* renames of ours that are under way */
-    uint64_t moves;     /* that ended, so far */
-    int64_t room_at;    /* when the drives' room was looked at; monotonic */
-    size_t placed_last; /* the drive that the last new file went to; SIZE_MAX: none yet */
-    int64_t space_at;   /* when space was reckoned; monotonic */
-    int64_t left_at;    /* tree_rmdir.c's: when it was told of; monotonic; 0: never */
+    uint64_t losses;         /* drives that went, so far */
+    size_t remembered;       /* nodes that stay for what they owe */
+    unsigned moving;         /* renames of ours that are under way */
+    uint64_t moves;          /* that ended, so far */
+    int64_t room_at;         /* when the drives' room was looked at; monotonic */
+    size_t placed_last;      /* the drive that the last new file went to; SIZE_MAX: none yet */
+    int64_t space_at;        /* when space was reckoned; monotonic */
+    unsigned room_waiters;   /* changes that wait for room (tree_room.h) */
+    int64_t room_vain_until; /* monotonic: until then none does */
+    int64_t left_at;         /* tree_rmdir.c's: when it was told of; monotonic; 0: never */
     struct pool_tree_space space;
 };
 

@@ -16,6 +16,7 @@
 #include "pool/tree_load.h"
 #include "pool/tree_look.h"
 #include "pool/tree_number.h"
+#include "pool/tree_room.h"
 #include "pool/tree_watch.h"
 
 #include <string.h>
@@ -406,8 +407,8 @@ static mrmr_err make_in(struct making *m, uint64_t folder, struct tree_node **re
     return err;
 }
 
-mrmr_err pool_tree_make(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
-    const char *name, const struct pool_new *what, struct pool_attr *ret_attr)
+static mrmr_err make_tried(struct pool_tree *tree, const struct pool_caller *caller,
+    uint64_t folder, const char *name, const struct pool_new *what, struct pool_attr *ret_attr)
 {
     struct making m = {.tree = tree, .caller = caller, .name = name, .what = what};
     struct tree_node *node;
@@ -419,8 +420,20 @@ mrmr_err pool_tree_make(struct pool_tree *tree, const struct pool_caller *caller
     return MRMR_OK;
 }
 
-mrmr_err pool_tree_create(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
-    const char *name, uint32_t mode, struct pool_attr *ret_attr, struct pool_tree_file **ret_file)
+mrmr_err pool_tree_make(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
+    const char *name, const struct pool_new *what, struct pool_attr *ret_attr)
+{
+    struct tree_wait room = {0};
+    mrmr_err err;
+    do
+        err = make_tried(tree, caller, folder, name, what, ret_attr);
+    while (tree_room_came(tree, &room, err));
+    return err;
+}
+
+static mrmr_err create_tried(struct pool_tree *tree, const struct pool_caller *caller,
+    uint64_t folder, const char *name, uint32_t mode, struct pool_attr *ret_attr,
+    struct pool_tree_file **ret_file)
 {
     const struct pool_new what = {.kind = POOL_REG, .mode = mode};
     struct making m = {.tree = tree, .caller = caller, .name = name, .what = &what};
@@ -435,6 +448,17 @@ mrmr_err pool_tree_create(struct pool_tree *tree, const struct pool_caller *call
         tree_put(tree, node);
     }
     drv_file_close(m.file);
+    return err;
+}
+
+mrmr_err pool_tree_create(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
+    const char *name, uint32_t mode, struct pool_attr *ret_attr, struct pool_tree_file **ret_file)
+{
+    struct tree_wait room = {0};
+    mrmr_err err;
+    do
+        err = create_tried(tree, caller, folder, name, mode, ret_attr, ret_file);
+    while (tree_room_came(tree, &room, err));
     return err;
 }
 
@@ -587,8 +611,8 @@ static mrmr_err link_in(struct linking *linking, struct tree_node *node, struct 
     return pool_tree_lookup(linking->tree, linking->folder->number, linking->name, ret_attr, &keep);
 }
 
-mrmr_err pool_tree_link(struct pool_tree *tree, const struct pool_caller *caller, uint64_t number,
-    uint64_t folder, const char *name, struct pool_attr *ret_attr)
+static mrmr_err link_tried(struct pool_tree *tree, const struct pool_caller *caller,
+    uint64_t number, uint64_t folder, const char *name, struct pool_attr *ret_attr)
 {
     struct linking linking = {
         .tree = tree, .caller = caller, .name = name, .made = MRMR_BYTES_INIT};
@@ -601,5 +625,16 @@ mrmr_err pool_tree_link(struct pool_tree *tree, const struct pool_caller *caller
     mrmr_bytes_free(&linking.made);
     tree_put(tree, linking.folder);
     tree_put(tree, node);
+    return err;
+}
+
+mrmr_err pool_tree_link(struct pool_tree *tree, const struct pool_caller *caller, uint64_t number,
+    uint64_t folder, const char *name, struct pool_attr *ret_attr)
+{
+    struct tree_wait room = {0};
+    mrmr_err err;
+    do
+        err = link_tried(tree, caller, number, folder, name, ret_attr);
+    while (tree_room_came(tree, &room, err));
     return err;
 }

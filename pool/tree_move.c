@@ -23,6 +23,7 @@
 #include "pool/tree_move.h"
 #include "pool/tree_load.h"
 #include "pool/tree_look.h"
+#include "pool/tree_room.h"
 
 #include <string.h>
 
@@ -379,8 +380,8 @@ static mrmr_err move(struct moving *m)
     }
 }
 
-mrmr_err pool_tree_rename(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
-    const char *name, uint64_t to_folder, const char *to_name, unsigned flags)
+static mrmr_err rename_tried(struct pool_tree *tree, const struct pool_caller *caller,
+    uint64_t folder, const char *name, uint64_t to_folder, const char *to_name, unsigned flags)
 {
     struct tree_name from, to;
     struct moving m = {.tree = tree,
@@ -398,5 +399,16 @@ mrmr_err pool_tree_rename(struct pool_tree *tree, const struct pool_caller *call
         err = move(&m);
     tree_put(tree, m.to_folder);
     tree_put(tree, m.from_folder);
+    return err;
+}
+
+mrmr_err pool_tree_rename(struct pool_tree *tree, const struct pool_caller *caller, uint64_t folder,
+    const char *name, uint64_t to_folder, const char *to_name, unsigned flags)
+{
+    struct tree_wait room = {0};
+    mrmr_err err;
+    do
+        err = rename_tried(tree, caller, folder, name, to_folder, to_name, flags);
+    while (tree_room_came(tree, &room, err));
     return err;
 }

@@ -12,6 +12,7 @@
 #include "pool/tree_look.h"
 #include "pool/tree_number.h"
 #include "pool/tree_parted.h"
+#include "pool/tree_room.h"
 
 #include <string.h>
 
@@ -305,12 +306,23 @@ static mrmr_err unlink_in(struct pool_tree *tree, const struct pool_caller *call
     return unlink_absent(&u);
 }
 
-mrmr_err pool_tree_unlink(
+static mrmr_err unlink_tried(
     struct pool_tree *tree, const struct pool_caller *caller, uint64_t number, const char *name)
 {
     struct tree_node *folder;
     MRMR_TRY(tree_node(tree, number, true, &folder));
     mrmr_err err = unlink_in(tree, caller, folder, name);
     tree_put(tree, folder);
+    return err;
+}
+
+mrmr_err pool_tree_unlink(
+    struct pool_tree *tree, const struct pool_caller *caller, uint64_t number, const char *name)
+{
+    struct tree_wait room = {0};
+    mrmr_err err;
+    do
+        err = unlink_tried(tree, caller, number, name);
+    while (tree_room_came(tree, &room, err));
     return err;
 }

@@ -5,6 +5,7 @@
 #include "pool/scan.h"
 #include "pool/tree_change.h"
 #include "pool/tree_look.h"
+#include "pool/tree_room.h"
 
 #include <stdio.h>
 
@@ -179,12 +180,23 @@ static mrmr_err rmdir_in(struct pool_tree *tree, const struct pool_caller *calle
     return err;
 }
 
-mrmr_err pool_tree_rmdir(
+static mrmr_err rmdir_tried(
     struct pool_tree *tree, const struct pool_caller *caller, uint64_t number, const char *name)
 {
     struct tree_node *folder;
     MRMR_TRY(tree_node(tree, number, true, &folder));
     mrmr_err err = rmdir_in(tree, caller, folder, name);
     tree_put(tree, folder);
+    return err;
+}
+
+mrmr_err pool_tree_rmdir(
+    struct pool_tree *tree, const struct pool_caller *caller, uint64_t number, const char *name)
+{
+    struct tree_wait room = {0};
+    mrmr_err err;
+    do
+        err = rmdir_tried(tree, caller, number, name);
+    while (tree_room_came(tree, &room, err));
     return err;
 }

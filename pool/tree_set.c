@@ -18,6 +18,7 @@
 #include "pool/tree_load.h"
 #include "pool/tree_look.h"
 #include "pool/tree_number.h"
+#include "pool/tree_room.h"
 
 #include <string.h>
 
@@ -410,7 +411,7 @@ static mrmr_err set_all(struct setting *setting, struct pool_tree_file *file, un
     return err;
 }
 
-mrmr_err pool_tree_set(struct pool_tree *tree, const struct pool_caller *caller, uint64_t number,
+static mrmr_err set_tried(struct pool_tree *tree, const struct pool_caller *caller, uint64_t number,
     struct pool_tree_file *file, unsigned what, const struct pool_attr *set,
     struct pool_attr *ret_attr)
 {
@@ -420,6 +421,18 @@ mrmr_err pool_tree_set(struct pool_tree *tree, const struct pool_caller *caller,
     if (!err && !tree_look_seen(tree, setting.node, "", &setting.seen, ret_attr))
         err = tree_look(tree, setting.node, ret_attr);
     tree_put(tree, setting.node);
+    return err;
+}
+
+mrmr_err pool_tree_set(struct pool_tree *tree, const struct pool_caller *caller, uint64_t number,
+    struct pool_tree_file *file, unsigned what, const struct pool_attr *set,
+    struct pool_attr *ret_attr)
+{
+    struct tree_wait room = {0};
+    mrmr_err err;
+    do
+        err = set_tried(tree, caller, number, file, what, set, ret_attr);
+    while (tree_room_came(tree, &room, err));
     return err;
 }
 
@@ -521,7 +534,7 @@ static mrmr_err xattr_somewhere(struct setting *setting, size_t size)
     return xattr_once(setting);
 }
 
-mrmr_err pool_tree_set_xattr(struct pool_tree *tree, const struct pool_caller *caller,
+static mrmr_err set_xattr_tried(struct pool_tree *tree, const struct pool_caller *caller,
     uint64_t number, const char *name, const void *value, size_t size, unsigned flags)
 {
     struct xattr xattr = {name, value, size, flags, false};
@@ -540,4 +553,15 @@ mrmr_err pool_tree_set_xattr(struct pool_tree *tree, const struct pool_caller *c
     }
     tree_put(tree, setting.node);
     return !err && xattr.missing ? mrmr_fail(MRMR_NO_ATTR, NULL) : err;
+}
+
+mrmr_err pool_tree_set_xattr(struct pool_tree *tree, const struct pool_caller *caller,
+    uint64_t number, const char *name, const void *value, size_t size, unsigned flags)
+{
+    struct tree_wait room = {0};
+    mrmr_err err;
+    do
+        err = set_xattr_tried(tree, caller, number, name, value, size, flags);
+    while (tree_room_came(tree, &room, err));
+    return err;
 }

@@ -15,6 +15,7 @@
 #include "pool/tree_file.h"
 #include "pool/tree_load.h"
 #include "pool/tree_look.h"
+#include "pool/tree_room.h"
 
 #include <string.h>
 
@@ -85,7 +86,7 @@ static mrmr_err open_made(
     return err;
 }
 
-mrmr_err pool_tree_create_unnamed(struct pool_tree *tree, const struct pool_caller *caller,
+static mrmr_err create_unnamed_tried(struct pool_tree *tree, const struct pool_caller *caller,
     uint64_t folder, uint32_t mode, struct pool_attr *ret_attr, struct pool_tree_file **ret_file)
 {
     struct nameless n = {.tree = tree, .caller = caller, .mode = mode};
@@ -99,6 +100,17 @@ mrmr_err pool_tree_create_unnamed(struct pool_tree *tree, const struct pool_call
         err = open_made(&n, ret_attr, ret_file);
     drv_file_close(n.file);
     tree_put(tree, n.folder);
+    return err;
+}
+
+mrmr_err pool_tree_create_unnamed(struct pool_tree *tree, const struct pool_caller *caller,
+    uint64_t folder, uint32_t mode, struct pool_attr *ret_attr, struct pool_tree_file **ret_file)
+{
+    struct tree_wait room = {0};
+    mrmr_err err;
+    do
+        err = create_unnamed_tried(tree, caller, folder, mode, ret_attr, ret_file);
+    while (tree_room_came(tree, &room, err));
     return err;
 }
 

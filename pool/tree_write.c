@@ -22,6 +22,7 @@
  */
 #include "pool/tree_change.h"
 #include "pool/tree_file.h"
+#include "pool/tree_room.h"
 #include "pool/tree_watch.h"
 
 #include "base/cleanup.h"
@@ -246,7 +247,13 @@ static mrmr_err write_file(struct pool_tree_file *file, struct writing *writing,
 mrmr_err pool_tree_file_write(
     struct pool_tree_file *file, uint64_t offset, const void *buf, size_t size)
 {
-    return write_file(file, &(struct writing){.offset = offset, .buf = buf, .size = size}, false);
+    struct writing writing = {.offset = offset, .buf = buf, .size = size};
+    struct tree_wait room = {0};
+    mrmr_err err;
+    do
+        err = write_file(file, &writing, false);
+    while (tree_room_came(tree_file_tree(file), &room, err));
+    return err;
 }
 
 /* --- appending --- */
@@ -289,19 +296,31 @@ static void append_told(struct pool_tree *tree, struct tree_node *node, size_t d
     mrmr_story_restore(&story);
 }
 
+static mrmr_err append_tried(struct pool_tree_file *file, struct writing *writing)
+{
+    struct pool_tree *tree = tree_file_tree(file);
+    struct tree_node *node = tree_file_node(file);
+    append_begin(tree, node);
+    mrmr_err err = write_file(file, writing, true);
+    append_end(tree, node);
+    if (writing->stays || (err && writing->begun))
+        append_told(tree, node, tree_file_drive(file));
+    return err;
+}
+
+/* While it waits for room others append: it goes where the file ends then. Of one of which a part stays,
+ * none is tried again, or that would be there twice. */
 mrmr_err pool_tree_file_append(
     struct pool_tree_file *file, uint64_t believed, const void *buf, size_t size)
 {
     struct writing writing = {.offset = believed, .buf = buf, .size = size};
-    struct pool_tree *tree = tree_file_tree(file);
-    struct tree_node *node = tree_file_node(file);
-    append_begin(tree, node);
-    mrmr_err err = write_file(file, &writing, true);
-    append_end(tree, node);
-    if (writing.stays || (err && writing.begun))
-        append_told(tree, node, tree_file_drive(file));
+    struct tree_wait room = {0};
+    mrmr_err err;
+    do
+        err = append_tried(file, &writing);
+    while (!writing.stays && !writing.begun && tree_room_came(tree_file_tree(file), &room, err));
     if (writing.offset != believed)
-        append_elsewhere(tree, node);
+        append_elsewhere(tree_file_tree(file), tree_file_node(file));
     return err;
 }
 
@@ -340,7 +359,7 @@ static mrmr_err range_now(struct drv_file *file, void *arg)
     return drv_file_range(file, ranging->what, ranging->offset, ranging->size);
 }
 
-mrmr_err pool_tree_file_range(
+static mrmr_err range_tried(
     struct pool_tree_file *file, enum pool_range what, uint64_t offset, uint64_t size)
 {
     static const enum drv_range whats[] = {
@@ -360,6 +379,17 @@ mrmr_err pool_tree_file_range(
         return mrmr_fail(MRMR_INVALID, "a file is not that large");
     change.keeps = what == POOL_RANGE_ALLOCATE || what == POOL_RANGE_ALLOCATE_KEEP;
     return change_file(file, &change);
+}
+
+mrmr_err pool_tree_file_range(
+    struct pool_tree_file *file, enum pool_range what, uint64_t offset, uint64_t size)
+{
+    struct tree_wait room = {0};
+    mrmr_err err;
+    do
+        err = range_tried(file, what, offset, size);
+    while (tree_room_came(tree_file_tree(file), &room, err));
+    return err;
 }
 
 /* --- copies --- */

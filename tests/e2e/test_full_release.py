@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every drive is full to the last byte: what is deleted or overwritten through the mount gives its room back, whatever else
+waits, nobody else's file suffers (I3), and a write waits for that room."""
+import contextlib
+import errno
+import fcntl
+import os
+import pathlib
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+from loops import loops, need_loops
+from mounts import mounts, need_fuse
+from seeded import Seeded
+from some import some
+from test_mount_full import fill_up
+
+MIB = 1 << 20
+NAMES = ("a", "b", "c", "d")
+FILES = 8
+
+
+def free(root):
+    subprocess.run(["sync", "-f", root], check=True)
+    st = os.statvfs(root)
+    return st.f_bavail * st.f_frsize
+
+
+@contextlib.contextmanager
+def answering(mrmr):
+    """A daemon that does nothing but release when somebody is short of room; yields the list of how those ended."""
+    short, ends, stop = mrmr.dir / "short", [], threading.Event()
+
+    def touched():
+        try:
+            return os.stat(short).st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def serve(seen):
+        while not stop.wait(0.02):
+            now = touched()
+            if now != seen:
+                seen = now
+                ends.append(mrmr.run("sync", "--release", code=None).returncode)
+
+    with open(mrmr.dir / "daemon", "a+b") as lock:
+        fcntl.fcntl(lock, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)) # F_OFD_SETLK
+        thread = threading.Thread(target=serve, args=(touched(),))
+        thread.start()
+        try:
+            yield ends
+        finally:
+            stop.set()
+            thread.join()
+
+
+class World:
+    """Four drives of 64 MiB with protected files of 2 to 4 MiB, and no byte left on any."""
+
+    def __init__(self, mrmr, make, rng):
+        self.mrmr, self.rng, self.content, self.drives = mrmr, rng, {}, {}
+        for name in NAMES:
+            self.drives[name] = make(name, "ext4", 64)
+            (pathlib.Path(self.drives[name].root) / name).mkdir()
+            for i in range(FILES):
+                self.put("%s/%d" % (name, i), rng.randbytes(rng.randrange(2 * MIB, 4 * MIB)))
+            mrmr.run("add-drive", self.drives[name].root)
+        mrmr.run("set", "block-size", "2M")
+        mrmr.run("set", "exclude", "filler:lost+found")
+        mrmr.run("sync")
+        for name in NAMES:
+            fill_up(self.drives[name].root, inodes=False)
+
+    def put(self, path, data):
+        (pathlib.Path(self.drives[path[0]].root) / path).write_bytes(data)
+        self.content[path] = data
+
+    def free(self, but=None):
+        return {name: free(drive.root) for name, drive in self.drives.items() if name != but}
+
+    def all_there(self, root, but=()):
+        wrong = []
+        for path, data in self.content.items():
+            if path not in but and (pathlib.Path(root) / path).read_bytes() != data:
+                wrong.append(path)
+        assert wrong == []
+
+    def each_away(self, mount, but=()):
+        for name in some(NAMES, 2):
+            self.drives[name].umount()
+            one = mount("less")
+            self.all_there(one.point, but)
+            one.stop()
+            self.drives[name].mount()
+
+    def delete(self, root, numbers, names=NAMES):
+        """How many bytes of each drive."""
+        gone = dict.fromkeys(names, 0)
+        for name in names:
+            for i in numbers:
+                path = "%s/%d" % (name, i)
+                os.unlink(os.path.join(root, path))
+                gone[name] += len(self.content.pop(path))
+        return gone
+
+    def retained(self, name):
+        root = os.path.join(self.drives[name].root, ".mrmr/retained")
+        return [name for _, _, names in os.walk(root) for name in names]
+
+
+@pytest.fixture(name="worlds")
+def make_worlds(mrmr, tmp_path):
+    need_fuse()
+    need_loops()
+    seed = int(os.environ.get("MRMR_SEED", time.time_ns() % 2**32))
+    print("seed of full release: %d" % seed)
+
+    @contextlib.contextmanager
+    def worlds():
+        with loops(tmp_path) as make, mounts(mrmr, tmp_path) as mount:
+            yield World(mrmr, make, Seeded(seed)), mount
+    return worlds
+
+
+def test_deleted_files_give_their_room_back(mrmr, worlds):
+    """Without a scan, and with nothing read but what leaves."""
+    with worlds() as (world, mount):
+        one = mount()
+        before, gone = world.free(), world.delete(one.point, range(3))
+        after = world.free()
+        assert all(after[name] - before[name] < MIB for name in NAMES), "nothing was kept"
+        found = mrmr.json("sync", "--release")
+        assert found["stripes_waiting"] == 0 and found["released_size"] >= sum(gone.values())
+        after = world.free()
+        for name in NAMES: # a part of it is slack that was given away before
+            assert after[name] - before[name] > gone[name] - 5 * MIB, (name, before, after, gone)
+            assert world.retained(name) == []
+        world.all_there(one.point)
+        one.stop()
+        world.each_away(mount)
+        assert mrmr.json("sync", "--release")["released_size"] == 0
+        mrmr.run("sync")
+        world.each_away(mount)
+        assert mrmr.run("status").returncode == 0
+
+
+def test_under_a_hold(mrmr, worlds):
+    """Much vanished from a drive directly: that is held, and what is deleted through the mount is not."""
+    with worlds() as (world, mount):
+        held = {}
+        for i in range(4, FILES):
+            (pathlib.Path(world.drives["a"].root) / ("a/%d" % i)).unlink()
+            held["a/%d" % i] = world.content.pop("a/%d" % i)
+        mrmr.run("set", "hold-files", "2")
+        mrmr.run("sync", code=3)
+        assert "held" in mrmr.run("status", code=3).stdout
+        fill_up(world.drives["a"].root, inodes=False)
+        one = mount()
+        before, gone = world.free(), world.delete(one.point, range(2))
+        mrmr.run("sync", "--release", code=(0, 3))
+        after = world.free()
+        assert world.retained("a") == []
+        for name in NAMES:
+            assert after[name] - before[name] > gone[name] - 5 * MIB, (name, before, after, gone)
+        assert "held" in mrmr.run("status", code=3).stdout
+        one.stop()
+        (pathlib.Path(world.drives["a"].root) / "filler/bytes").unlink()
+        mrmr.run("rebuild", "a")
+        world.content.update(held)
+        world.all_there(mount("after").point)
+
+
+def test_with_a_drive_away(mrmr, worlds):
+    """What has no parity on it comes free; what has waits, and is whole when the drive is back."""
+    with worlds() as (world, mount):
+        world.drives["d"].umount()
+        one = mount()
+        before, gone = world.free("d"), world.delete(one.point, range(4), "abc")
+        done = mrmr.run("sync", "--release", code=(0, 3))
+        after = world.free("d")
+        came = sum(after[name] - before[name] for name in "abc")
+        assert came > sum(gone.values()) / 3, (before, after, gone, done.stdout)
+        world.all_there(one.point)
+        one.stop()
+        world.drives["d"].mount()
+        world.each_away(mount)
+        mrmr.run("sync", "--release")
+        assert [world.retained(name) for name in NAMES] == [[]] * 4
+        world.each_away(mount)
+
+
+def change(how, at, data):
+    """Something that needs room for the bytes."""
+    if how == "create":
+        at("new").write_bytes(data)
+    elif how == "append":
+        with open(at("b/7"), "ab", buffering=0) as file:
+            file.write(data)
+    elif how == "allocate":
+        with open(at("new"), "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, len(data))
+    else:
+        with open(at("a/7"), "r+b", buffering=0) as file: # what stripes count on is kept first
+            file.write(data)
+
+
+@pytest.mark.parametrize("how", ["create", "append", "allocate", "overwrite"])
+def test_a_write_waits_for_room(mrmr, worlds, how):
+    with worlds() as (world, mount):
+        one = mount()
+        data = world.rng.randbytes(2 * MIB)
+        gone = world.delete(one.point, range(3))
+        for name in NAMES: # nothing came free by that yet
+            fill_up(world.drives[name].root, inodes=False)
+        began = time.monotonic()
+        with pytest.raises(OSError) as failed: # there is nobody who would release it
+            change(how, one.point.joinpath, data)
+        assert failed.value.errno == errno.ENOSPC and time.monotonic() - began < 10
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(one.point / "new")
+        with answering(mrmr) as ends:
+            change(how, one.point.joinpath, data)
+        assert ends and set(ends) <= {0, 3}
+        changed = {"append": ["b/7"], "overwrite": ["a/7"]}.get(how, [])
+        world.all_there(one.point, changed)
+        if how == "append":
+            assert (one.point / "b/7").read_bytes() == world.content["b/7"] + data
+        elif how == "overwrite":
+            assert (one.point / "a/7").read_bytes()[:len(data)] == data
+        one.stop()
+        world.each_away(mount, changed)
+        print("released for a write of %d: %s of %d" % (len(data), ends, sum(gone.values())))
+
+
+def test_nothing_comes(mrmr, worlds):
+    """What is kept waits for the user's word on a drive that is held: a write fails when that is known, and the next one at once."""
+    with worlds() as (world, mount):
+        root = pathlib.Path(world.drives["a"].root)
+        for i in range(4, FILES):
+            (root / ("a/%d" % i)).unlink()
+            del world.content["a/%d" % i]
+        mrmr.run("set", "hold-files", "2")
+        mrmr.run("sync", code=3)
+        one = mount()
+        with open(one.point / "a/0", "r+b") as file:
+            file.write(bytes(MIB))
+        mrmr.run("sync", "--release", code=(0, 3))
+        assert world.retained("a")
+        for name in NAMES:
+            fill_up(world.drives[name].root, inodes=False)
+        with answering(mrmr) as ends:
+            for _ in range(2):
+                began = time.monotonic()
+                with pytest.raises(OSError) as failed:
+                    (one.point / "new").write_bytes(bytes(2 * MIB))
+                assert failed.value.errno == errno.ENOSPC and time.monotonic() - began < 15
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(one.point / "new")
+        assert len(ends) == 1
+        world.content["a/0"] = (one.point / "a/0").read_bytes()
+        world.all_there(one.point)
+        one.stop()
+        for name in NAMES:
+            (pathlib.Path(world.drives[name].root) / "filler/bytes").unlink()
+        mrmr.run("sync", "--accept-changes")
+        world.each_away(mount)

@@ -9,7 +9,10 @@
  * max-usage counts what the catalog knows to lie on the drive: the files it shows (by size) and the
  * rows of ours; what else lies on the same file system is not counted.
  *
- * Slack is the file .mrmr/slack, allocated, of twice the size of the largest row. A reserve that is
+ * Slack is the file .mrmr/slack, allocated, of twice the size of the largest row. A row for which there is no other room is made in
+ * its very blocks, and those of the row that it replaces are the slack then (row.c, stripe.c): whoever else
+ * writes to a full drive finds nothing free in between. Only the first one gives a part of it away, which is kept again where
+ * there is room. A reserve that is
  * kept free does the same service, so slack takes nothing of it. It holds nothing, so it needs no
  * crash argument: whether it is there or not after a crash, it is looked at before it is reckoned
  * with. Drives that cannot allocate have none; their room is smaller by it all the same.
@@ -22,7 +25,7 @@
 
 MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
 
-#define SLACK_PATH ".mrmr/slack"
+#define SLACK_PATH POOL_SLACK
 
 bool pool_drive_may_hold_rows(const struct meta_drive *meta)
 {
@@ -143,10 +146,12 @@ static mrmr_err slack_remove(struct pool_drive *drive)
 
 static mrmr_err slack_allocate(struct pool_drive *drive, uint64_t bytes)
 {
-    MRMR_TRY(slack_remove(drive));
     MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
-    MRMR_TRY(drv_file_open(drive->drv, SLACK_PATH, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
-    return drv_file_allocate(file, bytes);
+    mrmr_err err =
+        drv_file_open(drive->drv, SLACK_PATH, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file);
+    if (err == MRMR_EXISTS)
+        err = drv_file_open(drive->drv, SLACK_PATH, DRV_OPEN_WRITE, 0600, &file);
+    return err ? err : drv_file_allocate(file, bytes);
 }
 
 mrmr_err pool_drive_slack_drop_locked(struct pool_drive *drive)
@@ -178,7 +183,7 @@ mrmr_err pool_drive_slack_keep_locked(struct pool *pool, struct pool_drive *driv
     if (usable < SLACK_LEAST)
         return MRMR_OK;
     mrmr_err err = slack_allocate_most(drive, usable + there < wanted ? usable + there : wanted);
-    if (err) {
+    if (err && !there) {
         struct mrmr_story story;
         mrmr_story_save(&story);
         slack_remove(drive);
@@ -209,6 +214,20 @@ mrmr_err pool_drive_slack_give(struct pool *pool, struct pool_drive *drive)
     MRMR_TRY(slack_ready(pool, drive));
     mrmr_locked(&drive->gate);
     return slack_remove(drive);
+}
+
+bool pool_drive_slack_has(struct pool_drive *drive, uint64_t bytes)
+{
+    uint64_t there;
+    mrmr_locked(&drive->gate);
+    return !slack_there(drive, &there) && there >= bytes;
+}
+
+mrmr_err pool_drive_slack_put(struct pool_drive *drive, const char *path)
+{
+    mrmr_locked(&drive->gate);
+    return mrmr_err_drive(
+        drv_rename(drive->drv, path, SLACK_PATH, DRV_RENAME_REPLACE), drive->meta.name);
 }
 
 /* --- Room --- */

@@ -13,7 +13,7 @@ const char pool_drive_readme[] =
     "  drive        which pool and which drive this is\n"
     "  parity/      redundancy: from these files and the files on the other drives of\n"
     "               the pool, the files of a lost drive can be computed\n"
-    "  slack        room that MRMR keeps so that it can always write; no content\n"
+    "  slack        room that MRMR keeps so that it can always write; its content means nothing\n"
     "  quarantine/  files that were found damaged, as they were before their repair\n"
     "  retained/    old bytes of files that were changed or deleted, which protect\n"
     "               files on other drives until the next `mrmr sync`\n"

@@ -128,6 +128,12 @@ mrmr_err pool_drive_room(struct pool *pool, struct pool_drive *drive, uint64_t *
  * to the generation change that needs it; keep restores it where there is room. */
 mrmr_err pool_drive_slack_keep(struct pool *pool, struct pool_drive *drive);
 mrmr_err pool_drive_slack_give(struct pool *pool, struct pool_drive *drive);
+/* The slack's own blocks for a row of this many bytes, which nobody else can take meanwhile: `has` says whether they would do;
+ * then whoever makes the row renames POOL_SLACK (pool_row_create), and puts a file that is not needed any more, as the row that it
+ * replaces, in its place. */
+#define POOL_SLACK POOL_DOT "/slack"
+bool pool_drive_slack_has(struct pool_drive *drive, uint64_t bytes);
+mrmr_err pool_drive_slack_put(struct pool_drive *drive, const char *path);
 
 /* The block size for new stripes: set block-size, or by the smallest drive: a 256th of it as a
  * power of two, 1 MiB to 32 MiB. */
@@ -194,6 +200,10 @@ mrmr_err pool_manifest_build(struct pool *pool, const struct meta_stripe *stripe
 struct pool_row_writer;
 mrmr_err pool_row_create(struct drv *drv, const struct mrmr_uuid *stripe, uint64_t generation,
     unsigned index, struct pool_row_writer **ret_writer);
+/* room: a file whose blocks it takes, if it is there, and gives back if it is discarded before it has its name; NULL: none. The
+ * string must outlive the writer. */
+mrmr_err pool_row_create_in(struct drv *drv, const struct mrmr_uuid *stripe, uint64_t generation,
+    unsigned index, const char *room, struct pool_row_writer **ret_writer);
 mrmr_err pool_row_append(struct pool_row_writer *writer, const void *data,
     size_t size); /* sizes multiple of META_LEAF but the last */
 mrmr_err pool_row_finish(struct pool_row_writer *writer, unsigned rows,

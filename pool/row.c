@@ -19,6 +19,11 @@
  * may be known to the kernel and not to the disk. Where nothing changed a folder sync is nearly
  * free.
  *
+ * A row for which its drive has no room but the slack's takes the file that is that slack: it is renamed to the
+ * temporary name, written over, and cut to its length at the end, so that its blocks are nobody's to take at any moment. A cut
+ * leaves it under the temporary name, where settling removes it as any other; slack holds nothing, and is
+ * made anew where there is room.
+ *
  * So a final name never stands for half a file: what has it passed file_sync first. What a medium
  * makes of it later is the digests' to find. Renaming over an existing final name is right only
  * because nothing counts on a file that has an intent; a row that a commit counts on has none, and
@@ -76,7 +81,8 @@ struct pool_row_writer {
     struct drv_file *file;
     struct pool_manifest head; /* its payload grows as bytes come */
     size_t room;
-    bool named; /* the temporary name is gone */
+    bool named;       /* the temporary name is gone */
+    const char *from; /* what became the temporary file; NULL: it is new */
     char path[POOL_ROW_PATH], temp[POOL_ROW_PATH + 1];
 };
 
@@ -103,8 +109,27 @@ static mrmr_err row_create_temp(struct pool_row_writer *w)
     return err;
 }
 
-mrmr_err pool_row_create(struct drv *drv, const struct mrmr_uuid *stripe, uint64_t generation,
-    unsigned index, struct pool_row_writer **ret_writer)
+/* The file at w->from becomes the temporary one. MRMR_ABSENT: there is none. */
+static mrmr_err row_take_room(struct pool_row_writer *w)
+{
+    char folder[POOL_ROW_PATH];
+    row_folder(w->path, folder);
+    MRMR_TRY(drv_mkdirs(w->drv, folder, ROW_FOLDER_MODE));
+    MRMR_TRY(drv_rename(w->drv, w->from, w->temp, DRV_RENAME_REPLACE));
+    return drv_file_open(w->drv, w->temp, DRV_OPEN_WRITE, ROW_MODE, &w->file);
+}
+
+static mrmr_err row_begin(struct pool_row_writer *w)
+{
+    mrmr_err err = w->from ? row_take_room(w) : row_create_temp(w);
+    if (!w->from || mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+        return err;
+    w->from = NULL;
+    return row_create_temp(w);
+}
+
+mrmr_err pool_row_create_in(struct drv *drv, const struct mrmr_uuid *stripe, uint64_t generation,
+    unsigned index, const char *room, struct pool_row_writer **ret_writer)
 {
     if (index >= META_ROWS_MAX || generation == 0 || generation > INT64_MAX)
         return mrmr_fail(
@@ -118,13 +143,20 @@ mrmr_err pool_row_create(struct drv *drv, const struct mrmr_uuid *stripe, uint64
     w->head.row = index;
     pool_row_path(stripe, generation, index, w->path);
     snprintf(w->temp, sizeof w->temp, "%s~", w->path);
-    mrmr_err err = row_create_temp(w);
+    w->from = room;
+    mrmr_err err = row_begin(w);
     if (err) {
         free(w);
         return mrmr_err_op(err, "make a row");
     }
     *ret_writer = w;
     return MRMR_OK;
+}
+
+mrmr_err pool_row_create(struct drv *drv, const struct mrmr_uuid *stripe, uint64_t generation,
+    unsigned index, struct pool_row_writer **ret_writer)
+{
+    return pool_row_create_in(drv, stripe, generation, index, NULL, ret_writer);
 }
 
 static mrmr_err row_reserve(struct pool_row_writer *w, size_t leaves)
@@ -211,6 +243,8 @@ static mrmr_err row_sync_folders(struct pool_row_writer *w)
 static mrmr_err row_finish(struct pool_row_writer *w, const struct mrmr_bytes *tail)
 {
     MRMR_TRY(drv_file_write(w->file, w->head.length, tail->data, tail->size));
+    if (w->from)
+        MRMR_TRY(drv_file_truncate(w->file, w->head.length + tail->size));
     MRMR_TRY(drv_file_sync(w->file));
     drv_file_close(mrmr_steal(w->file));
     MRMR_TRY(drv_rename(w->drv, w->temp, w->path, DRV_RENAME_REPLACE));
@@ -241,7 +275,8 @@ void pool_row_discard(struct pool_row_writer *w)
     if (!w->named) {
         struct mrmr_story story; /* the caller's failure, which led here, stays the story */
         mrmr_story_save(&story);
-        drv_unlink(w->drv, w->temp); /* left behind if that fails: the intent covers it */
+        if (!w->from || drv_rename(w->drv, w->temp, w->from, DRV_RENAME_REPLACE))
+            drv_unlink(w->drv, w->temp); /* left behind if that fails: the intent covers it */
         mrmr_story_restore(&story);
     }
     free(w->head.payload);

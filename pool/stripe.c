@@ -165,6 +165,15 @@ static mrmr_err run_may_commit(void *arg)
     return MRMR_OK;
 }
 
+/* A row of the next generation was made in the drive's slack: what it replaces takes its place. */
+static bool run_used_slack(const struct pool_run *run, const struct pool_drive *drive)
+{
+    for (unsigned i = 0; i < run->nrows; i++)
+        if (run->row[i].slack && run->row[i].drive == drive)
+            return true;
+    return false;
+}
+
 /* Remove the rows of a superseded image that can be removed now; the DROP intents stay until the
  * next settling. */
 static void run_drop(struct pool_run *run, const struct meta_stripe *image)
@@ -181,7 +190,8 @@ static void run_drop(struct pool_run *run, const struct meta_stripe *image)
             continue;
         char path[POOL_ROW_PATH];
         pool_row_path(&image->uuid, image->generation, row->index, path);
-        pool_row_remove(drive->drv, path);
+        if (!run_used_slack(run, drive) || pool_drive_slack_put(drive, path))
+            pool_row_remove(drive->drv, path);
     }
 }
 
@@ -197,7 +207,10 @@ static mrmr_err run_undo_row(struct pool_run *run, struct pool_run_row *row)
         return MRMR_OK;
     if (!pool_drive_present(row->drive))
         return MRMR_DIVERGED;
-    if (!run->change->rows_only || !old || old->drive != row->row->drive)
+    const bool replaces = run->change->rows_only && old && old->drive == row->row->drive;
+    if (row->slack && row->named && !replaces && !pool_drive_slack_put(row->drive, row->path))
+        return MRMR_OK;
+    if (!replaces)
         return pool_row_remove(row->drive->drv, row->path);
     char temp[POOL_ROW_PATH + 1];
     snprintf(temp, sizeof temp, "%s~", row->path);
@@ -252,14 +265,17 @@ static void run_queue_up(struct pool_run *run)
 
 /* A drive that takes a row: its session is ours, and its slack is free if the row would not fit
  * beside it. */
-static mrmr_err run_ready_drive(struct pool_run *run, struct pool_drive *drive)
+static mrmr_err run_ready_row(struct pool_run *run, struct pool_run_row *row)
 {
+    const uint64_t bytes = pool_row_bound(run->change->next.length);
+    struct pool_drive *drive = row->drive;
     MRMR_TRY(pool_drive_attach(run->pool, drive));
     struct drv_space space;
     MRMR_TRY(mrmr_err_drive(drv_space(drive->drv, &space), drive->meta.name));
-    if (run->change->old.id && space.avail < pool_row_bound(run->change->next.length))
-        return pool_drive_slack_give(run->pool, drive);
-    return MRMR_OK;
+    if (!run->change->old.id || space.avail >= bytes)
+        return MRMR_OK;
+    row->slack = pool_drive_slack_has(drive, bytes);
+    return row->slack ? MRMR_OK : pool_drive_slack_give(run->pool, drive);
 }
 
 /* The drives of whose files something is claimed: what is late on others makes no difference. */
@@ -378,7 +394,7 @@ static mrmr_err run_all(struct pool_run *run)
     MRMR_TRY(run_begin(run));
     MRMR_TRY(pool_run_plan(run));
     for (unsigned i = 0; i < run->nrows; i++)
-        MRMR_TRY(run_ready_drive(run, run->row[i].drive));
+        MRMR_TRY(run_ready_row(run, &run->row[i]));
     MRMR_TRY(meta_atomically(run->pool->meta, run_intend, run));
     run_queue_up(run);
     bool tried = false;

@@ -17,6 +17,7 @@ struct pool_run_row {
     int64_t intent;
     struct pool_row_writer *writer;
     bool named; /* finished: the final name is there */
+    bool slack; /* it is made in the drive's slack */
     struct pool_ring ring;
     pthread_t thread;
     bool started;

@@ -54,8 +54,9 @@ static mrmr_err run_start(struct pool_run *run)
     for (unsigned i = 0; i < run->nrows; i++) {
         struct pool_run_row *row = &run->row[i];
         MRMR_TRY(pool_ring_init(&row->ring, run->pool->buffers, run->window));
-        MRMR_TRY(mrmr_err_drive(pool_row_create(row->drive->drv, &run->change->next.uuid,
-                                    run->change->next.generation, row->row->index, &row->writer),
+        MRMR_TRY(mrmr_err_drive(pool_row_create_in(row->drive->drv, &run->change->next.uuid,
+                                    run->change->next.generation, row->row->index,
+                                    row->slack ? POOL_SLACK : NULL, &row->writer),
             row->drive->meta.name));
         int posix = pthread_create(&row->thread, NULL, row_thread, row);
         if (posix)

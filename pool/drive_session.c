@@ -282,19 +282,25 @@ mrmr_err pool_drive_may_write(const struct pool *pool, struct pool_drive *drive)
     return MRMR_OK;
 }
 
+enum { LEND_MOST = 8 };
+
 /* On a drive that is full to the last byte the identity's next version has no room either: the
- * slack makes it, and is there again afterwards, since the old version's bytes are free then. */
+ * slack makes it, piece by piece, and is there again afterwards, since the old version's bytes are free then. All of
+ * it at once would be for whoever else writes there. */
 static mrmr_err session_change_full(
     struct pool *pool, struct pool_drive *drive, enum session_way way, const struct mrmr_uuid *mark)
 {
     mrmr_err err = session_change(pool, drive, way, mark);
     if (err != MRMR_SPACE)
         return err;
-    struct mrmr_story story;
-    mrmr_story_save(&story);
-    if (pool_drive_slack_drop_locked(drive) || session_ready(pool, drive))
-        return mrmr_story_restore(&story);
-    err = session_change(pool, drive, way, mark);
+    for (unsigned i = 0; err == MRMR_SPACE && i < LEND_MOST; i++) {
+        struct mrmr_story story;
+        bool lent = false;
+        mrmr_story_save(&story);
+        if (pool_drive_slack_lend_locked(drive, &lent) || !lent || session_ready(pool, drive))
+            return mrmr_story_restore(&story);
+        err = session_change(pool, drive, way, mark);
+    }
     if (!err && way == SESSION_DETACH && !mark && pool_drive_slack_keep_locked(pool, drive))
         mrmr_log_story(MRMR_LOG_INFO, "keeping slack");
     return err;

@@ -412,6 +412,18 @@ static mrmr_err rebuild_batches(struct rebuild *rebuild)
     }
 }
 
+/* A drive that is full is no place for what comes back, unless it is its own. */
+static mrmr_err rebuild_work_begin(struct rebuild *rebuild, struct pool_drive *drive)
+{
+    if (!pool_drive_writable(drive))
+        return MRMR_OK;
+    mrmr_err err = pool_work_begin(rebuild->pool, drive);
+    if (err != MRMR_SPACE || drive == rebuild->drive)
+        return err;
+    mrmr_log_story(MRMR_LOG_INFO, "a full drive takes no files");
+    return MRMR_OK;
+}
+
 static mrmr_err rebuild_files(struct rebuild *rebuild)
 {
     struct pool *pool = rebuild->pool;
@@ -421,8 +433,7 @@ static mrmr_err rebuild_files(struct rebuild *rebuild)
     MRMR_TRY(meta_todo_totals(pool->meta, POOL_REBUILD_JOB, rebuild->drive->meta.id,
         &rebuild->items_total, &rebuild->bytes_total));
     for (size_t i = 0; i < pool->ndrives; i++)
-        if (pool_drive_writable(pool->drives[i]))
-            MRMR_TRY(pool_work_begin(pool, pool->drives[i]));
+        MRMR_TRY(rebuild_work_begin(rebuild, pool->drives[i]));
     mrmr_err err = rebuild_batches(rebuild);
     if (!err && rebuild->drive->meta.state == META_DRIVE_REBUILDING)
         err = pool_restore_note_all(rebuild);

@@ -274,7 +274,8 @@ static mrmr_err run_ready_row(struct pool_run *run, struct pool_run_row *row)
     MRMR_TRY(mrmr_err_drive(drv_space(drive->drv, &space), drive->meta.name));
     if (!run->change->old.id || space.avail >= bytes)
         return MRMR_OK;
-    row->slack = pool_drive_slack_has(drive, bytes);
+    /* What comes behind the payload is some blocks, mostly as many as behind the one that it replaces. */
+    row->slack = pool_drive_slack_has(drive, run->change->next.length);
     return row->slack ? MRMR_OK : pool_drive_slack_give(run->pool, drive);
 }
 

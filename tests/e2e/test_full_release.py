@@ -209,7 +209,7 @@ def change(how, at, data):
             file.write(data)
 
 
-@pytest.mark.parametrize("how", ["create", "append", "allocate", "overwrite"])
+@pytest.mark.parametrize("how", some(["create", "append", "allocate", "overwrite"], 2))
 def test_a_write_waits_for_room(mrmr, worlds, how):
     with worlds() as (world, mount):
         one = mount()
@@ -268,4 +268,141 @@ def test_nothing_comes(mrmr, worlds):
         for name in NAMES:
             (pathlib.Path(world.drives[name].root) / "filler/bytes").unlink()
         mrmr.run("sync", "--accept-changes")
+        world.each_away(mount)
+
+
+def test_while_others_take_all_they_can_get(mrmr, worlds):
+    """Somebody writes to every drive, directly, whatever he finds free, every moment: what is deleted is released all the same, in
+    the blocks of the slack."""
+    with worlds() as (world, mount):
+        one, stop, taken = mount(), threading.Event(), dict.fromkeys(NAMES, 0)
+
+        def grab(name):
+            with open(os.path.join(world.drives[name].root, "filler", "grabbed"), "ab", buffering=0) as file:
+                while not stop.is_set():
+                    try:
+                        taken[name] += file.write(bytes(65536))
+                    except OSError as e:
+                        assert e.errno == errno.ENOSPC
+                        stop.wait(0.05)
+
+        threads = [threading.Thread(target=grab, args=(name,)) for name in NAMES]
+        for thread in threads:
+            thread.start()
+        try:
+            for round_ in range(3):
+                gone = world.delete(one.point, [2 * round_, 2 * round_ + 1])
+                mrmr.run("sync", "--release", code=(0, 3))
+                assert [world.retained(name) for name in NAMES] == [[]] * 4, (round_, gone, taken)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        world.all_there(one.point)
+        one.stop()
+        world.each_away(mount)
+        assert sum(taken.values()) > 10 * MIB
+
+
+class Doing:
+    """What people and the pool do while there is no byte left; each leaves world.content as it must be after it."""
+
+    def __init__(self, world, one):
+        self.world, self.root, self.mrmr = world, one.point, world.mrmr
+
+    def write(self):
+        (self.root / "new").write_bytes(bytes(MIB))
+        self.world.content["new"] = bytes(MIB)
+
+    def overwrite(self):
+        data = self.world.rng.randbytes(3 * MIB // 2)
+        with open(self.root / "a/1", "r+b", buffering=0) as file:
+            for at in range(0, len(data), 1 << 16):
+                piece = data[at:at + (1 << 16)]
+                assert file.write(piece) == len(piece)
+                was = self.world.content["a/1"]
+                self.world.content["a/1"] = was[:at] + piece + was[at + len(piece):]
+
+    def truncate(self):
+        os.truncate(self.root / "b/1", 100)
+        self.world.content["b/1"] = self.world.content["b/1"][:100]
+
+    def cut_to_nothing(self):
+        os.truncate(self.root / "c/1", 0)
+        self.world.content["c/1"] = b""
+
+    def rename_over(self):
+        os.rename(self.root / "d/1", self.root / "d/2")
+        self.world.content["d/2"] = self.world.content.pop("d/1")
+
+    def delete(self):
+        self.world.delete(self.root, [3])
+
+    def mkdir(self):
+        (self.root / "folder").mkdir()
+
+    def sync(self):
+        self.mrmr.run("sync", code=(0, 3))
+
+    def scrub(self):
+        self.mrmr.run("scrub", "--repair", code=(0, 3))
+
+    def release(self):
+        self.mrmr.run("sync", "--release", code=(0, 3))
+
+
+DOES = ("write", "overwrite", "truncate", "cut_to_nothing", "rename_over", "delete", "mkdir", "sync", "scrub", "release")
+
+
+def test_each_operation_meets_full_drives(mrmr, worlds):
+    """In an order by chance, on drives that are filled up again before each: it is done, or fails for lack of room and has
+    done nothing to anybody's protected byte; then deleting makes room, and all is well."""
+    with worlds() as (world, mount):
+        one = mount()
+        doing, failed = Doing(world, one), []
+        order = world.rng.sample(DOES, len(DOES))
+        for name in order:
+            for drive in NAMES:
+                fill_up(world.drives[drive].root, inodes=False)
+            try:
+                getattr(doing, name)()
+            except OSError as e:
+                assert e.errno == errno.ENOSPC, (name, e)
+                failed.append(name)
+            if name == "write" and name in failed:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(one.point / "new")
+            world.all_there(one.point)
+        print("order: %s; no room for: %s" % (", ".join(order), ", ".join(failed)))
+        assert not set(failed) & {"delete", "rename_over", "sync", "scrub", "release"}
+        world.delete(one.point, [5, 6])
+        mrmr.run("sync", "--release", code=(0, 3))
+        assert min(world.free().values()) > MIB
+        one.stop()
+        for name in NAMES:
+            (pathlib.Path(world.drives[name].root) / "filler/bytes").unlink()
+        mrmr.run("sync", code=(0, 3))
+        mrmr.run("sync")
+        world.each_away(mount)
+        assert mrmr.run("scrub").returncode == 0
+
+
+def test_rebuild_meets_a_full_drive(mrmr, worlds):
+    """There is no room for what comes back: that is said, nothing is lost by it, and with room it comes."""
+    with worlds() as (world, mount):
+        root, held = pathlib.Path(world.drives["b"].root), {}
+        for i in range(4, FILES):
+            (root / ("b/%d" % i)).unlink()
+            held["b/%d" % i] = world.content.pop("b/%d" % i)
+        mrmr.run("set", "hold-files", "2")
+        mrmr.run("sync", code=3)
+        for name in NAMES:
+            fill_up(world.drives[name].root, inodes=False)
+        done = mrmr.run("rebuild", "b", code=(1, 3))
+        assert "space" in (done.stdout + done.stderr).lower() or "room" in (done.stdout + done.stderr).lower()
+        assert mrmr.run("rebuild", "b", code=(1, 3))
+        (root / "filler/bytes").unlink()
+        mrmr.run("rebuild", "b")
+        world.content.update(held)
+        mrmr.run("sync", code=(0, 3))
         world.each_away(mount)

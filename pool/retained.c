@@ -342,13 +342,21 @@ mrmr_err pool_retained_counted(struct pool *pool, const struct pool_drive *drive
 
 /* --- whole files --- */
 
-static mrmr_err point_at(struct drv *drv, const char *file, const struct pool_retained_leaf *leaf)
+/* It is kept already: by itself, or, where the file in which it is kept may be any, so that it can be read. */
+static bool point_is_there(
+    struct drv *drv, const char *path, const struct pool_retained_leaf *leaf, bool by_itself)
+{
+    if (by_itself)
+        return save_is_there(drv, path, &leaf->digest, leaf->size);
+    mrmr_autofree void *buf = malloc(META_LEAF);
+    return buf && !read_named(drv, &leaf->digest, buf, leaf->size);
+}
+
+static mrmr_err point_at(
+    struct drv *drv, const char *file, const struct pool_retained_leaf *leaf, bool by_itself)
 {
     char path[POOL_RETAINED_PATH], target[POOL_RETAINED_PATH];
     char temp[POOL_RETAINED_PATH + NAME_HEX + 1];
-    mrmr_autofree void *buf = malloc(META_LEAF);
-    if (!buf)
-        return mrmr_nomem();
     leaf_path(&leaf->digest, path);
     snprintf(target, sizeof target, "../files/%s#%" PRIu64, strrchr(file, '/') + 1, leaf->leaf);
     mrmr_err err = drv_symlink(drv, target, path);
@@ -358,7 +366,7 @@ static mrmr_err point_at(struct drv *drv, const char *file, const struct pool_re
     }
     if (err != MRMR_EXISTS)
         return err;
-    if (!read_named(drv, &leaf->digest, buf, leaf->size))
+    if (point_is_there(drv, path, leaf, by_itself))
         return retained_renew(drv, path);
     /* It leads to a file that never came, or to other bytes. What a pointer leads to is no answer: that
      * may be let go of by itself. */
@@ -390,10 +398,10 @@ static mrmr_err files_folder(struct drv *drv, const char path[POOL_RETAINED_PATH
 }
 
 static mrmr_err point_all(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
-    const char path[POOL_RETAINED_PATH])
+    const char path[POOL_RETAINED_PATH], bool by_itself)
 {
     for (size_t i = 0; i < n; i++)
-        MRMR_TRY(point_at(drv, path, &leaves[i]));
+        MRMR_TRY(point_at(drv, path, &leaves[i], by_itself));
     return point_sync(drv, leaves, n);
 }
 
@@ -405,13 +413,132 @@ static mrmr_err file_name(uint8_t file[POOL_POINTERS_FILE], char ret_path[POOL_R
     return MRMR_OK;
 }
 
-mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
-    char ret_path[POOL_RETAINED_PATH])
+static mrmr_err point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
+    bool by_itself, char ret_path[POOL_RETAINED_PATH])
 {
     uint8_t file[POOL_POINTERS_FILE];
     MRMR_TRY(file_name(file, ret_path));
     MRMR_TRY(files_folder(drv, ret_path));
-    return point_all(drv, leaves, n, ret_path);
+    return point_all(drv, leaves, n, ret_path, by_itself);
+}
+
+mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
+    char ret_path[POOL_RETAINED_PATH])
+{
+    return point(drv, leaves, n, false, ret_path);
+}
+
+/* --- saving several --- */
+
+/* Leaves of a file that follow each other: the one at i is at i * META_LEAF of the file that is made. */
+struct run {
+    struct drv_file *from, *to;
+    bool cloned;
+    const struct pool_retained_leaf *leaf;
+    size_t n;
+    struct pool_retained_leaf kept[POOL_RETAINED_RUN];
+    size_t nkept;
+};
+
+enum { RUN_PART = 4 }; /* as many digests as are computed side by side; and it stays in the cache */
+
+/* What is cloned is read where it was cloned to. */
+static mrmr_err run_read_leaf(const struct run *run, size_t i, uint8_t *buf)
+{
+    return run->cloned ? drv_file_read_exact(run->to, i * META_LEAF, buf, run->leaf[i].size)
+                       : drv_file_read_exact(
+                             run->from, run->leaf[i].leaf * META_LEAF, buf, run->leaf[i].size);
+}
+
+/* What is not there any more has no size. */
+static mrmr_err run_read(const struct run *run, size_t first, size_t n, uint8_t *buf,
+    struct mrmr_span ret_span[RUN_PART])
+{
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *at = buf + i * META_LEAF;
+        mrmr_err err = run_read_leaf(run, first + i, at);
+        if (err && err != MRMR_TRUNCATED)
+            return err;
+        ret_span[i] = (struct mrmr_span){at, err ? 0 : run->leaf[first + i].size};
+    }
+    return MRMR_OK;
+}
+
+/* Nothing leads to what is not, any more, what was coded. */
+static mrmr_err run_fill_part(struct run *run, size_t first, size_t n, uint8_t *buf)
+{
+    struct mrmr_span span[RUN_PART];
+    struct mrmr_digest digest[RUN_PART];
+    MRMR_TRY(run_read(run, first, n, buf, span));
+    mrmr_digest_batch(n, span, digest);
+    for (size_t i = 0; i < n; i++) {
+        const struct pool_retained_leaf *leaf = &run->leaf[first + i];
+        const uint64_t at = (first + i) * META_LEAF;
+        if (!span[i].size || !mrmr_digest_equal(&digest[i], &leaf->digest))
+            continue;
+        if (!run->cloned)
+            MRMR_TRY(drv_file_write(run->to, at, span[i].data, span[i].size));
+        run->kept[run->nkept] = *leaf;
+        run->kept[run->nkept++].leaf = first + i;
+    }
+    return MRMR_OK;
+}
+
+/* Where the file system cannot clone, or not just this, as with more behind a short leaf, it is copied. */
+static mrmr_err run_fill(struct run *run)
+{
+    const uint64_t size = (run->n - 1) * META_LEAF + run->leaf[run->n - 1].size;
+    mrmr_autofree uint8_t *buf = malloc(RUN_PART * META_LEAF);
+    if (!buf)
+        return mrmr_nomem();
+    run->cloned = !drv_file_clone_range(run->from, run->leaf->leaf * META_LEAF, run->to, 0, size);
+    for (size_t i = 0; i < run->n; i += RUN_PART)
+        MRMR_TRY(run_fill_part(run, i, run->n - i < RUN_PART ? run->n - i : RUN_PART, buf));
+    return drv_file_sync(run->to);
+}
+
+static mrmr_err run_temp(struct drv *drv, struct run *run, const char *temp)
+{
+    const unsigned flags = DRV_OPEN_READ | DRV_OPEN_WRITE | DRV_OPEN_CREATE;
+    mrmr_err err = drv_file_open(drv, temp, flags, LEAF_MODE, &run->to);
+    if (err == MRMR_ABSENT) {
+        MRMR_TRY(folder_make(drv, temp));
+        err = drv_file_open(drv, temp, flags, LEAF_MODE, &run->to);
+    }
+    return err ? err : run_fill(run);
+}
+
+static mrmr_err run_keep(struct drv *drv, const struct run *run, const char *temp)
+{
+    char path[POOL_RETAINED_PATH];
+    if (!run->nkept)
+        return drv_unlink(drv, temp);
+    /* Other files in which they lie may be just those that change. */
+    MRMR_TRY(point(drv, run->kept, run->nkept, true, path));
+    MRMR_TRY(drv_rename(drv, temp, path, DRV_RENAME_REPLACE));
+    return drv_dir_sync(drv, POOL_RETAINED_FILES);
+}
+
+mrmr_err pool_retained_save_run(
+    struct drv *drv, struct drv_file *file, const struct pool_retained_leaf leaves[], size_t n)
+{
+    char path[POOL_RETAINED_PATH], temp[POOL_RETAINED_PATH + NAME_HEX + 2];
+    struct run run = {.from = file, .leaf = leaves, .n = n};
+    uint64_t random;
+    MRMR_TRY(mrmr_random(&random, sizeof random));
+    leaf_path(&leaves->digest, path);
+    snprintf(temp, sizeof temp, "%s~%016" PRIx64, path, random);
+    mrmr_err err = run_temp(drv, &run, temp);
+    if (!err)
+        err = run_keep(drv, &run, temp);
+    drv_file_close(run.to);
+    if (err) {
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        drv_unlink(drv, temp);
+        return mrmr_story_restore(&story);
+    }
+    return MRMR_OK;
 }
 
 /* What it fails with when nothing is left to give. */
@@ -455,10 +582,11 @@ mrmr_err pool_retained_keep(struct drv *drv, const char *path,
     MRMR_TRY(file_name(file, ret_kept));
     MRMR_TRY(files_folder(drv, ret_kept));
     bool tight = keep_is_tight(drv, n);
-    mrmr_err err =
-        tight ? pool_pointers_add(drv, leaves, n, file) : point_all(drv, leaves, n, ret_kept);
+    mrmr_err err = tight ? pool_pointers_add(drv, leaves, n, file)
+                         : point_all(drv, leaves, n, ret_kept, false);
     if (err == MRMR_SPACE)
-        err = tight ? point_all(drv, leaves, n, ret_kept) : pool_pointers_add(drv, leaves, n, file);
+        err = tight ? point_all(drv, leaves, n, ret_kept, false)
+                    : pool_pointers_add(drv, leaves, n, file);
     mrmr_story_save(&story);
     if (err)
         return err == MRMR_SPACE ? keep_failed(&story) : err;

@@ -19,6 +19,10 @@
  * name that is there already has these bytes, or it is made anew (its bytes are checked): a saved
  * leaf is never replaced by other bytes.
  *
+ * Of saving several leaves of a file at a time, which costs as many syncs as one. (1) Their bytes are written, or cloned, to a
+ * temporary file, and synced. (2) It is kept as a whole file is (below), with a symlink for each leaf. A cut leaves a temporary
+ * file, or symlinks that lead nowhere, or all of it; the write that changes the bytes in place is issued after that.
+ *
  * Of keeping a whole file. (1) A symlink is made for each leaf, to a name that is not there yet: a
  * cut leaves symlinks that lead nowhere, and the file in its place. They are synced. (2) The file is renamed (or
  * linked) to that name, in one step: wherever it lies, its bytes are the same, and are found. Where
@@ -70,6 +74,12 @@ struct pool_retained_leaf {
  * coded. Bytes that are not any more are nobody's to save. */
 mrmr_err pool_retained_save_leaf(
     struct drv *drv, struct drv_file *file, const struct pool_retained_leaf *leaf);
+
+/* The same for n leaves of the file that follow each other, at most POOL_RETAINED_RUN, kept as one file. A drive
+ * without symlinks (MRMR_UNSUPPORTED) or with little room (MRMR_SPACE) may still take them one by one. Not for one digest by two threads at a time. */
+enum { POOL_RETAINED_RUN = 16 };
+mrmr_err pool_retained_save_run(
+    struct drv *drv, struct drv_file *file, const struct pool_retained_leaf leaves[], size_t n);
 
 /* Before bytes of leaves [from, to) of an open file of this drive change: what of them stripes count
  * on is saved. extents: all that the catalog has of the file's node. Bytes that are not what was

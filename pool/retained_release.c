@@ -294,15 +294,23 @@ static mrmr_err release_files(
     return MRMR_OK;
 }
 
-/* Writers stand still once after the list was made: what they saved before that, they have written
- * over by now, so that the look sees it; and none of their temporary files is on the list. */
+/* Writers stand still once after the list was made: what they saved before that and wrote over, the look sees, and none of
+ * their temporary files is on the list. What they saved and have not written over yet they know nothing of from then on, as of
+ * a new epoch: whoever does saves it first once more, so that it is not as it was on the list. */
+static mrmr_err release_begin(struct pool *pool, const struct pool_job *job, int64_t drive)
+{
+    MRMR_TRY(pool_stop_for(pool, job, &drive, 1));
+    mrmr_err err = pool_writers_new_epoch(pool->writers);
+    pool_writers_go(pool->writers);
+    return err;
+}
+
 static mrmr_err release_drive(
     struct pool *pool, const struct pool_job *job, struct retained_drive *d)
 {
     if (!d->leaves.size && !d->files.size && !d->temps.size)
         return MRMR_OK;
-    MRMR_TRY(pool_stop_for(pool, job, &d->drive->meta.id, 1));
-    pool_writers_go(pool->writers);
+    MRMR_TRY(release_begin(pool, job, d->drive->meta.id));
     if (d->leaves.size)
         MRMR_TRY(look_at_drive(pool, job, d));
     MRMR_TRY(pool_drive_attach(pool, d->drive));

@@ -249,12 +249,49 @@ mrmr_err tree_keep_attrs_touched(
 
 /* --- bytes --- */
 
-static mrmr_err keep_leaf(
-    struct tree_drive *drive, struct drv_file *file, struct pool_retained_leaf *leaf)
+/* How many leaves from here on follow each other and are not kept yet: of those that are touched; and where the ones before
+ * are kept, as by who writes a file from its start to its end, as many again. */
+static size_t run_length(const struct tree_counted *counted, size_t i, uint64_t to)
 {
+    const struct pool_retained_leaf *leaf = &counted->leaf[i];
+    size_t before = 0, n = 1;
+    while (before < i && before < POOL_RETAINED_RUN && !leaf[-1 - (ptrdiff_t)before].size &&
+           leaf[-1 - (ptrdiff_t)before].leaf + before + 1 == leaf->leaf)
+        before++;
+    while (i + n < counted->n && n < POOL_RETAINED_RUN && leaf[n].size &&
+           leaf[n].leaf == leaf->leaf + n && (n <= before || leaf[n].leaf * META_LEAF < to))
+        n++;
+    return n;
+}
+
+/* Several at a time if that can be; *ret_n: how many it was. */
+static mrmr_err keep_leaves(struct tree_drive *drive, struct drv_file *file,
+    struct pool_retained_leaf *leaf, size_t n, size_t *ret_n)
+{
+    struct drv *drv = drive->drive->drv;
     mrmr_locked(&drive->keeping);
-    MRMR_TRY(pool_retained_save_leaf(drive->drive->drv, file, leaf));
-    leaf->size = 0;
+    mrmr_err err = n > 1 ? pool_retained_save_run(drv, file, leaf, n) : MRMR_UNSUPPORTED;
+    if (err == MRMR_UNSUPPORTED || err == MRMR_SPACE) {
+        n = 1;
+        err = pool_retained_save_leaf(drv, file, leaf);
+    }
+    for (size_t i = 0; !err && i < n; i++)
+        leaf[i].size = 0;
+    *ret_n = n;
+    return err;
+}
+
+static mrmr_err keep_range(struct tree_drive *drive, struct drv_file *file,
+    struct tree_counted *counted, uint64_t from, uint64_t to)
+{
+    size_t i = leaf_first(counted, from / META_LEAF), n;
+    for (; i < counted->n && counted->leaf[i].leaf * META_LEAF < to; i += n) {
+        n = 1;
+        if (counted->leaf[i].size)
+            MRMR_TRY(mrmr_err_drive(
+                keep_leaves(drive, file, &counted->leaf[i], run_length(counted, i, to), &n),
+                drive->drive->meta.name));
+    }
     return MRMR_OK;
 }
 
@@ -268,11 +305,7 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
         return mrmr_nomem();
     mrmr_locked(&counted->lock);
     MRMR_TRY(counted_now(tree, inode, births, counted, epoch));
-    for (size_t i = leaf_first(counted, from / META_LEAF);
-         i < counted->n && counted->leaf[i].leaf * META_LEAF < to; i++)
-        if (counted->leaf[i].size)
-            MRMR_TRY(mrmr_err_drive(keep_leaf(&tree->drive[inode->drive], file, &counted->leaf[i]),
-                tree->drive[inode->drive].drive->meta.name));
+    MRMR_TRY(keep_range(&tree->drive[inode->drive], file, counted, from, to));
     /* Last: if something could not be kept nothing is changed, and it is as the catalog has it. */
     return tree_counted_touch(tree, inode, counted, true, epoch);
 }

@@ -61,6 +61,7 @@ tests fio command fio
 tests samba command smbd
 tests smbclient command smbclient
 tests mergerfs command mergerfs
+tests snapraid command snapraid
 END
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""tools/bench mount, very small: each set gives a figure for every place, and nothing is left mounted, also when it fails."""
+"""tools/bench, mount and protect, very small: each set gives a figure for every place, and nothing is left mounted, also when it fails."""
 import os
 import pathlib
 import re
@@ -16,13 +16,13 @@ from some import some
 BENCH = os.path.join(os.environ.get("MRMR_SOURCE", "."), "tools", "bench")
 
 
-def bench(folder, mrmr, *args):
+def bench(folder, mrmr, *args, what="mount"):
     """What it printed goes to files: a daemon that it left behind would keep a pipe open."""
-    for program in ("mergerfs", "git"):
+    for program in ("mergerfs", "git", "snapraid"):
         if not shutil.which(program):
             pytest.skip(program + " is not installed")
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as told:
-        done = subprocess.run([BENCH, "mount", "--rounds", "1", "--scale", "0.01", "--work", folder, "--mrmr", mrmr, "--null", os.environ["MRMR_NULL_FS"], *args],
+        done = subprocess.run([BENCH, what, "--rounds", "1", "--scale", "0.01", "--work", folder, "--mrmr", mrmr, "--null", os.environ["MRMR_NULL_FS"], *args],
                               stdout=out, stderr=told, timeout=300, check=False)
         out.seek(0)
         told.seek(0)
@@ -74,6 +74,17 @@ def test_each_step_is_measured_in_every_place(folder, sets):
     assert done.returncode == 0, done.stderr
     for step, figures in [item for name in sets for item in SETS[name].items()]:
         assert re.search("^" + re.escape(step) + figures + "$", done.stdout, re.MULTILINE), step
+    assert left_in(folder) == []
+
+
+def test_the_window_and_the_first_overwrite_are_measured(folder):
+    done = bench(folder, os.environ["MRMR_BIN"], "--settle", "1", what="protect")
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
+    for job in "one file of 10 MB", "100 files of 4 to 100 kB":
+        for how in "idle", "busy":
+            assert re.search(r"^%s +worker %s +\d+\.\d s .* snapraid sync +\d+\.\d s +ratio +\d" % (job, how), done.stdout, re.MULTILINE), (job, how)
+    assert re.search(r"^overwrite in 67 MB +first 4 KiB, cold .* kept so far 1\.0 MB$", done.stdout, re.MULTILINE)
     assert left_in(folder) == []
 
 

@@ -2,6 +2,7 @@
 #include "pool/detached.h"
 #include "pool/drive.h"
 
+#include "base/text.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,15 +19,28 @@ static const char *key_of(const struct mrmr_uuid *drive, char key[KEY])
     return key;
 }
 
-static const char *name_of(const struct mrmr_uuid *mark, char name[NAME])
+#define UNPLUGGED "unplugged"
+#define PLUGGED "plugged"
+
+static const char *name_of(const char *what, const struct mrmr_uuid *mark, char name[NAME])
 {
     char uuid[MRMR_UUID_TEXT];
-    snprintf(name, NAME, "unplugged-%s", mrmr_uuid_print(mark, uuid));
+    snprintf(name, NAME, "%s-%s", what, mrmr_uuid_print(mark, uuid));
     return name;
 }
 
-static mrmr_err mark_get(
-    struct pool *pool, const struct mrmr_uuid *drive, bool *ret_marked, struct mrmr_uuid *ret_mark)
+/* "mark" or "mark stamp". */
+static bool mark_parse(char *text, struct mrmr_uuid *ret_mark, int64_t *ret_stamp)
+{
+    char *stamp = strchr(text, ' ');
+    if (stamp)
+        *stamp++ = '\0';
+    *ret_stamp = 0;
+    return mrmr_uuid_parse(text, ret_mark) && (!stamp || mrmr_text_i64(stamp, ret_stamp));
+}
+
+static mrmr_err mark_get(struct pool *pool, const struct mrmr_uuid *drive, bool *ret_marked,
+    struct mrmr_uuid *ret_mark, int64_t *ret_stamp)
 {
     mrmr_autobytes struct mrmr_bytes value = MRMR_BYTES_INIT;
     char key[KEY];
@@ -34,16 +48,24 @@ static mrmr_err mark_get(
     *ret_marked = !err;
     if (err)
         return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
-    if (!mrmr_uuid_parse(value.data, ret_mark))
-        return mrmr_fail(MRMR_CORRUPT, "the catalog's setting '%s' is no uuid", key);
+    if (!mark_parse(value.data, ret_mark, ret_stamp))
+        return mrmr_fail(MRMR_CORRUPT, "the catalog's setting '%s' is no mark", key);
     return MRMR_OK;
 }
 
-static bool went(const struct pool *pool, const struct mrmr_uuid *mark)
+static bool is_noted(const struct pool *pool, const char *what, const struct mrmr_uuid *mark)
 {
     char name[NAME];
     struct stat st;
-    return fstatat(pool->dirfd, name_of(mark, name), &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return fstatat(pool->dirfd, name_of(what, mark, name), &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* In the order in which the file gets its names. */
+static enum pool_detached state_of(const struct pool *pool, const struct mrmr_uuid *mark)
+{
+    return is_noted(pool, UNPLUGGED, mark) ? POOL_DETACHED_WENT
+           : is_noted(pool, PLUGGED, mark) ? POOL_DETACHED_BACK
+                                           : POOL_DETACHED_HERE;
 }
 
 /* A file that is not there may have been removed just now: then the mark is out of the catalog already. */
@@ -51,28 +73,50 @@ mrmr_err pool_detached_get(struct pool *pool, const struct mrmr_uuid *drive,
     enum pool_detached *ret_detached, struct mrmr_uuid *ret_mark)
 {
     struct mrmr_uuid mark;
+    int64_t stamp;
     bool marked;
-    MRMR_TRY(mark_get(pool, drive, &marked, &mark));
-    const bool is_back = marked && went(pool, &mark);
-    if (marked && !is_back)
-        MRMR_TRY(mark_get(pool, drive, &marked, &mark));
-    *ret_detached = !marked ? POOL_DETACHED_NOT : is_back ? POOL_DETACHED_WENT : POOL_DETACHED_HERE;
+    MRMR_TRY(mark_get(pool, drive, &marked, &mark, &stamp));
+    const enum pool_detached state = marked ? state_of(pool, &mark) : POOL_DETACHED_NOT;
+    if (state == POOL_DETACHED_HERE)
+        MRMR_TRY(mark_get(pool, drive, &marked, &mark, &stamp));
+    *ret_detached = marked ? state : POOL_DETACHED_NOT;
     if (marked)
         *ret_mark = mark;
     return MRMR_OK;
 }
 
-mrmr_err pool_detached_set(
-    struct meta *meta, const struct mrmr_uuid *drive, const struct mrmr_uuid *mark)
+int64_t pool_detached_stamp(const struct pool_drive *drive)
 {
-    char key[KEY], value[MRMR_UUID_TEXT];
-    return meta_set(meta, key_of(drive, key), mark ? mrmr_uuid_print(mark, value) : NULL);
+    struct drv_stat stat;
+    return drive->drv && !drv_stat(drive->drv, POOL_IDENTITY_PATH, &stat) ? stat.mtime : 0;
+}
+
+int64_t pool_detached_stamp_then(struct pool *pool, const struct mrmr_uuid *drive)
+{
+    struct mrmr_uuid mark;
+    int64_t stamp;
+    bool marked;
+    if (!mark_get(pool, drive, &marked, &mark, &stamp))
+        return marked ? stamp : 0;
+    mrmr_log_story(MRMR_LOG_INFO, "as what a drive was detached");
+    return 0;
+}
+
+mrmr_err pool_detached_set(
+    struct meta *meta, const struct mrmr_uuid *drive, const struct mrmr_uuid *mark, int64_t stamp)
+{
+    char key[KEY], uuid[MRMR_UUID_TEXT], value[MRMR_UUID_TEXT + 24];
+    if (mark)
+        snprintf(value, sizeof value, "%s %lld", mrmr_uuid_print(mark, uuid), (long long)stamp);
+    return meta_set(meta, key_of(drive, key), mark ? value : NULL);
 }
 
 void pool_detached_goes(const struct pool *pool, const struct mrmr_uuid *mark)
 {
     char name[NAME];
-    mrmr_autoclose int fd = openat(pool->dirfd, name_of(mark, name),
+    if (is_noted(pool, PLUGGED, mark))
+        return; /* what goes now is none that is detached */
+    mrmr_autoclose int fd = openat(pool->dirfd, name_of(UNPLUGGED, mark, name),
         O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd >= 0)
         return;
@@ -80,17 +124,31 @@ void pool_detached_goes(const struct pool *pool, const struct mrmr_uuid *mark)
     mrmr_log_story(MRMR_LOG_INFO, "it will not be used when it is there again");
 }
 
+mrmr_err pool_detached_back(const struct pool *pool, const struct mrmr_uuid *mark)
+{
+    char was[NAME], name[NAME];
+    if (renameat(pool->dirfd, name_of(UNPLUGGED, mark, was), pool->dirfd,
+            name_of(PLUGGED, mark, name)) < 0 &&
+        !(errno == ENOENT && is_noted(pool, PLUGGED, mark)))
+        return mrmr_fail_errno(errno, "note that a detached drive is back", was);
+    if (fsync(pool->dirfd) < 0)
+        return mrmr_fail_errno(errno, "sync", pool->dir);
+    return MRMR_OK;
+}
+
 void pool_detached_over(const struct pool *pool, const struct mrmr_uuid *mark)
 {
+    static const char *const names[] = {UNPLUGGED, PLUGGED};
     char name[NAME];
-    if (unlinkat(pool->dirfd, name_of(mark, name), 0) < 0 && errno != ENOENT)
-        mrmr_log(MRMR_LOG_INFO, "%s is left in the pool's folder", name);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (unlinkat(pool->dirfd, name_of(names[i], mark, name), 0) < 0 && errno != ENOENT)
+            mrmr_log(MRMR_LOG_INFO, "%s is left in the pool's folder", name);
 }
 
 /* --- whether it is there --- */
 
 /* The device is the root's own: a file may say another, as on an overlayfs. */
-static mrmr_err look_local(const char *root, bool *ret_gone, uint64_t *ret_dev)
+static mrmr_err look_local(const char *root, int64_t stamp, bool *ret_gone, uint64_t *ret_dev)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     struct stat st;
@@ -98,8 +156,8 @@ static mrmr_err look_local(const char *root, bool *ret_gone, uint64_t *ret_dev)
     const bool there = lstat(path.data, &st) == 0;
     if (!there && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
         return mrmr_fail_errno(errno, "look for the drive", root);
-    *ret_gone = !there;
-    if (there && stat(root, &st) == 0)
+    *ret_gone = !there || (stamp && stamp != mrmr_clock_from_timespec(&st.st_mtim));
+    if (!*ret_gone && stat(root, &st) == 0)
         *ret_dev = st.st_dev;
     return MRMR_OK;
 }
@@ -116,9 +174,9 @@ static mrmr_err look_elsewhere(const char *uri, bool *ret_gone)
     return *ret_gone ? MRMR_OK : err;
 }
 
-mrmr_err pool_detached_look(const char *uri, bool *ret_gone, uint64_t *ret_dev)
+mrmr_err pool_detached_look(const char *uri, int64_t stamp, bool *ret_gone, uint64_t *ret_dev)
 {
     *ret_dev = 0;
-    return pool_place_is_local(uri) ? look_local(uri, ret_gone, ret_dev)
+    return pool_place_is_local(uri) ? look_local(uri, stamp, ret_gone, ret_dev)
                                     : look_elsewhere(uri, ret_gone);
 }

@@ -266,7 +266,7 @@ static void look_returned(struct pool *pool, struct pool_drive *drive, const str
 {
     if (pool->access != POOL_OWN)
         return;
-    if (pool_detached_set(pool->meta, &drive->meta.uuid, NULL)) {
+    if (pool_detached_set(pool->meta, &drive->meta.uuid, NULL, 0)) {
         mrmr_log_story(MRMR_LOG_WARN, "taking back a drive that was detached");
         return;
     }
@@ -276,30 +276,47 @@ static void look_returned(struct pool *pool, struct pool_drive *drive, const str
         drive->meta.name);
 }
 
-static void look_detached(
-    struct pool *pool, struct pool_drive *drive, bool went, const struct mrmr_uuid *mark)
+/* Nothing is opened, by which it could not be unmounted. Where it cannot be seen it is there yet. */
+static void look_detached(struct pool *pool, struct pool_drive *drive, const struct mrmr_uuid *mark)
 {
-    const enum pool_presence presence = drive->presence;
-    const bool gone = presence == POOL_AWAY || presence == POOL_FOREIGN;
-    if (gone && !went)
+    bool gone = false;
+    uint64_t dev;
+    if (!pool_drive_hangs(pool, drive) &&
+        pool_detached_look(
+            drive->meta.uri, pool_detached_stamp_then(pool, &drive->meta.uuid), &gone, &dev))
+        mrmr_log_story(MRMR_LOG_INFO, "whether a detached drive is there");
+    if (gone)
         pool_detached_goes(pool, mark);
-    if (went && presence == POOL_PRESENT)
-        look_returned(pool, drive, mark);
-    else if (gone || !went)
-        pool_drive_verdict_detached(drive, mark, gone);
+    pool_drive_verdict_detached(drive, mark, gone);
+}
+
+/* A mount has used it since it went, so that it is gone now is told as of any other. */
+static void look_back(struct pool *pool, struct pool_drive *drive, const struct mrmr_uuid *mark)
+{
+    look_returned(pool, drive, mark);
+    if (drive->presence != POOL_PRESENT && pool->access == POOL_OWN)
+        drive->meta.present = true;
 }
 
 void pool_drive_look(struct pool *pool, struct pool_drive *drive)
 {
     enum pool_detached detached = POOL_DETACHED_NOT;
     struct mrmr_uuid mark;
-    pool_drive_look_at_root(pool, drive);
-    if (drive->meta.state == META_DRIVE_RETIRED)
-        return;
-    if (pool_detached_get(pool, &drive->meta.uuid, &detached, &mark))
+    if (drive->meta.state != META_DRIVE_RETIRED &&
+        pool_detached_get(pool, &drive->meta.uuid, &detached, &mark))
         mrmr_log_story(MRMR_LOG_WARN, "whether a drive is detached");
-    else if (detached != POOL_DETACHED_NOT)
-        look_detached(pool, drive, detached == POOL_DETACHED_WENT, &mark);
+    if (detached == POOL_DETACHED_HERE) {
+        look_detached(pool, drive, &mark);
+        return;
+    }
+    pool_drive_look_at_root(pool, drive);
+    const bool gone = drive->presence == POOL_AWAY || drive->presence == POOL_FOREIGN;
+    if (detached == POOL_DETACHED_BACK)
+        look_back(pool, drive, &mark);
+    else if (detached == POOL_DETACHED_WENT && drive->presence == POOL_PRESENT)
+        look_returned(pool, drive, &mark);
+    else if (detached == POOL_DETACHED_WENT && gone)
+        pool_drive_verdict_detached(drive, &mark, true);
 }
 
 mrmr_err pool_drive_is_over(struct pool *pool, const struct pool_drive *drive, bool *ret_over)

@@ -93,12 +93,13 @@ struct detaching {
     const struct pool_job *job;
     struct pool_drive *drive;
     struct mrmr_uuid mark;
+    int64_t stamp; /* of a drive that is only read */
 };
 
 static mrmr_err mark_in(struct meta *meta, void *arg)
 {
     const struct detaching *d = arg;
-    return pool_detached_set(meta, &d->drive->meta.uuid, &d->mark);
+    return pool_detached_set(meta, &d->drive->meta.uuid, &d->mark, d->stamp);
 }
 
 /* Until it is back, which nobody has to say. The file first: without the mark it says nothing. */
@@ -115,8 +116,10 @@ static mrmr_err detach_away(struct detaching *d)
 static mrmr_err detach_alone(struct detaching *d)
 {
     struct pool_drive *drive = d->drive;
-    if (!pool_drive_writable(drive))
+    if (!pool_drive_writable(drive)) {
+        d->stamp = pool_detached_stamp(drive);
         return meta_atomically(d->pool->meta, mark_in, d);
+    }
     MRMR_TRY(mrmr_err_drive(drv_sync_all(drive->drv), drive->meta.name));
     return pool_drive_detach_by(d->pool, drive, &d->mark);
 }
@@ -181,7 +184,7 @@ mrmr_err pool_detach(struct pool *pool, const struct pool_job *job, const char *
 static mrmr_err unmark_in(struct meta *meta, void *arg)
 {
     const struct pool_drive *drive = arg;
-    return pool_detached_set(meta, &drive->meta.uuid, NULL);
+    return pool_detached_set(meta, &drive->meta.uuid, NULL, 0);
 }
 
 static mrmr_err attach_here(struct pool *pool, struct pool_drive *drive)

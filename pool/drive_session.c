@@ -105,6 +105,7 @@ mrmr_err pool_session_diverged(const struct meta_drive *meta, const struct meta_
 struct session_store {
     const struct meta_drive *next;
     const struct mrmr_uuid *mark; /* NULL: it is not detached by this */
+    int64_t stamp;                /* else */
 };
 
 /* One drive's catalog entry, durably, on its own. */
@@ -112,7 +113,7 @@ static mrmr_err session_store_in(struct meta *meta, void *arg)
 {
     const struct session_store *store = arg;
     if (store->mark)
-        MRMR_TRY(pool_detached_set(meta, &store->next->uuid, store->mark));
+        MRMR_TRY(pool_detached_set(meta, &store->next->uuid, store->mark, store->stamp));
     return meta_drive_store(meta, store->next);
 }
 
@@ -141,7 +142,7 @@ static struct meta_drive session_copy(struct pool_drive *drive)
 static mrmr_err session_store(struct pool *pool, struct pool_drive *drive,
     const struct meta_drive *next, const struct mrmr_uuid *mark)
 {
-    struct session_store store = {next, mark};
+    struct session_store store = {next, mark, mark ? pool_detached_stamp(drive) : 0};
     MRMR_TRY(meta_atomically(pool->meta, session_store_in, &store));
     session_publish(drive, next);
     return MRMR_OK;

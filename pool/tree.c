@@ -4,6 +4,7 @@
  */
 #include "pool/leaf_cache.h"
 #include "pool/tree_change.h"
+#include "pool/tree_detach.h"
 #include "pool/tree_file.h"
 #include "pool/tree_known.h"
 #include "pool/tree_look.h"
@@ -391,6 +392,7 @@ static mrmr_err tree_start(struct pool_tree *tree)
         return mrmr_nomem();
     MRMR_TRY(tree_drives_start(tree));
     MRMR_TRY(tree_keep_start(tree));
+    tree_detach_start(tree);
     MRMR_TRY(tree_direct_start(tree));
     MRMR_TRY(tree_numbers_start(tree));
     MRMR_TRY(tree_replaced_start(tree));

@@ -11,7 +11,8 @@
  *     asked -> detached       the catalog says so, and the question is over
  *     asked -> looked for     the question is over, and the catalog does not: as any that is out of service
  *     any -> detached         the catalog says so, and nobody has asked: who may not write the pool's folder is not
- *     detached -> looked for  it was seen gone, here or by anyone (detached.h), or the catalog does not say so any more
+ *     detached -> looked for  it was seen gone, here or by anyone (detached.h), or the catalog does not say so any more;
+ *                             before it is used, it is noted that it is (tree_detach_back)
  *
  * Crash argument. Nothing is lost that was acknowledged: who asks has stopped the writers, so no change is
  * under way but such as make a new name; those, too, are over when the last op on the drive is, which is before the answer, and who
@@ -196,10 +197,40 @@ static void follow(struct tree_drive *drive)
         return;
     }
     drive->detached = detached == POOL_DETACHED_HERE;
-    if (!drive->detached || tree_drive_is_coming(drive) || !drv_guard_serves(drive->drive->drv))
+    drive->went = detached == POOL_DETACHED_WENT && drive->tree->keeper;
+    if (!(drive->detached || drive->went) || tree_drive_is_coming(drive) ||
+        !drv_guard_serves(drive->drive->drv))
         return;
     mrmr_fail(MRMR_OFFLINE, "it was detached");
     drv_guard_cut(drive->drive->drv, MRMR_OFFLINE);
+}
+
+bool tree_detach_back(struct tree_drive *drive)
+{
+    if (!drive->went)
+        return true;
+    drive->went = pool_detached_back(drive->tree->pool, &drive->mark) != MRMR_OK;
+    if (drive->went)
+        mrmr_log_story(MRMR_LOG_WARN, "a drive that was detached stays out of service");
+    return !drive->went;
+}
+
+/* It was there when the pool was opened, so it is back; what is detached follow() takes out. */
+void tree_detach_start(struct pool_tree *tree)
+{
+    enum pool_detached detached;
+    for (size_t i = 0; tree->keeper && i < tree->ndrives; i++) {
+        struct tree_drive *drive = &tree->drive[i];
+        if (drive->drive->meta.state == META_DRIVE_RETIRED || !tree_live(drive))
+            continue;
+        if (pool_detached_get(tree->pool, &drive->drive->meta.uuid, &detached, &drive->mark)) {
+            mrmr_log_story(MRMR_LOG_INFO, "whether a drive is detached");
+            continue;
+        }
+        drive->went = detached == POOL_DETACHED_WENT;
+        if (!tree_detach_back(drive))
+            drv_guard_cut(drive->drive->drv, MRMR_OFFLINE);
+    }
 }
 
 void tree_detach_follow(struct pool_tree *tree)

@@ -37,6 +37,7 @@ static void drive_cut(mrmr_err why, void *arg)
         if (drive->tree->stop)
             return;
         drive->changed = true;
+        atomic_store(&drive->tree->changed, true);
         tree_lost_locked(drive->tree, (size_t)(drive - drive->tree->drive));
         pthread_cond_signal(&drive->tree->monitor_wake);
     }
@@ -96,6 +97,7 @@ struct tree_probe { /* shared by the monitor and a thread; the last frees it */
     atomic_uint refs;
     atomic_bool done;
     char *uri;
+    int64_t stamp; /* of what was detached: detached.h */
     bool detached; /* nothing is opened */
     unsigned cuts; /* of the drive, when it began */
     /* Set before done. */
@@ -118,7 +120,7 @@ static void probe_put(struct tree_probe *probe)
 static mrmr_err probe_look(struct tree_probe *probe)
 {
     if (probe->detached)
-        return pool_detached_look(probe->uri, &probe->gone, &probe->root.dev);
+        return pool_detached_look(probe->uri, probe->stamp, &probe->gone, &probe->root.dev);
     MRMR_TRY(drv_open(probe->uri, &probe->drv));
     MRMR_TRY(pool_identity_read(probe->drv, &probe->found));
     return drv_stat(probe->drv, "", &probe->root);
@@ -144,6 +146,8 @@ static void probe_start(struct tree_drive *drive)
     probe->refs = 2;
     probe->cuts = drive->cuts;
     probe->detached = drive->detached;
+    probe->stamp =
+        drive->detached ? pool_detached_stamp_then(drive->tree->pool, &drive->drive->meta.uuid) : 0;
     if (pthread_create(&thread, NULL, probe_run, probe)) {
         probe->refs = 1;
         probe_put(probe);
@@ -178,6 +182,10 @@ static bool probe_put_to_use(struct tree_drive *drive, struct tree_probe *probe)
     struct pool_drive *own = drive->drive;
     struct drv *drv = mrmr_steal(probe->drv);
     const bool was = drive->returning;
+    if (!tree_detach_back(drive)) {
+        drv_close(drv);
+        return false;
+    }
     drive->dev = probe->root.dev; /* before anyone lists it */
     drive->returning = true;
     pool_pointers_forget(own->drv);
@@ -219,6 +227,7 @@ static void is_changed(struct tree_drive *drive)
 {
     mrmr_locked(&drive->tree->lock);
     drive->changed = true;
+    atomic_store(&drive->tree->changed, true); /* for whoever protects: what is on it now? */
     pthread_cond_signal(&drive->tree->monitor_wake);
 }
 

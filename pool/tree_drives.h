@@ -70,7 +70,8 @@ struct tree_drive {
     uint64_t loss; /* the loss of that; guarded by lock */
     struct tree_probe *probe; /* the monitor's */
     bool asked, detached;     /* the monitor's: tree_detach.h */
-    struct mrmr_uuid mark;    /* of detached: detached.h; the monitor's */
+    bool went;                /* it was detached, and gone since; likewise */
+    struct mrmr_uuid mark;    /* of both: detached.h; the monitor's */
     struct tree_coming
         *coming;      /* the monitor's: it serves, and is coming back in a thread of its own */
     atomic_uint cuts; /* so far */

@@ -11,8 +11,10 @@
 #include "pool/drive.h"
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 static struct pool_drive *drive(struct world *w, const char *name)
 {
@@ -159,6 +161,32 @@ static void test_another_in_its_place(void **state)
     world_open(w);
     assert_int_equal(drive(w, "a")->presence, POOL_PRESENT);
     assert_int_equal(drive(w, "c")->presence, POOL_PRESENT);
+}
+
+/* What is open keeps a file system from being unmounted, for a moment too. */
+static void test_nobody_opens_it(void **state)
+{
+    struct world *w = *state;
+    char events[4096], dot[4096];
+    world_add(w, "a");
+    world_add(w, "b");
+    detach_now(w, "a");
+    world_close(w);
+    const int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    snprintf(dot, sizeof dot, "%s/" POOL_DOT, world_path(w, "a"));
+    assert_true(fd >= 0);
+    assert_true(inotify_add_watch(fd, world_path(w, "a"), IN_OPEN | IN_CREATE | IN_MODIFY) >= 0);
+    assert_true(inotify_add_watch(fd, dot, IN_OPEN | IN_CREATE | IN_MODIFY) >= 0);
+    for (unsigned i = 0; i < 3; i++) {
+        world_open(w);
+        expect_presence(drive(w, "a"), POOL_DETACHED, "there still");
+        world_close(w);
+    }
+    assert_true(read(fd, events, sizeof events) < 0 && errno == EAGAIN);
+    world_open(w);
+    assert_ok(pool_attach(w->pool, "a", NULL));
+    assert_true(read(fd, events, sizeof events) > 0); /* such are heard of */
+    close(fd);
 }
 
 static void test_away(void **state)
@@ -392,6 +420,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_detach_attach, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_comes_back_by_itself, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_another_in_its_place, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_nobody_opens_it, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_away, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_another_place, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_diverged, world_setup, world_teardown),

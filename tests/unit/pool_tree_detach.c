@@ -268,6 +268,53 @@ static void test_unplugged(void **state)
     end_after(&w);
 }
 
+static mrmr_err count_lost(const struct pool_event *event, void *arg)
+{
+    *(unsigned *)arg += strcmp(event->kind, "drive-lost") == 0;
+    return MRMR_OK;
+}
+
+static unsigned told_lost(struct world *w)
+{
+    unsigned n = 0;
+    rig_ok(pool_events(w->rig->pool, 0, 0, count_lost, &n));
+    return n;
+}
+
+/* It went and came, was written to, and is pulled before anyone could take the mark out: that is a drive which is lost, and none
+ * that is detached. So it is if the tree found it there when it began. */
+static void test_pulled_again(void **state)
+{
+    struct world w;
+    (void)state;
+    for (unsigned early = 0; early < 2; early++) {
+        begin(&w, RIG_MEM, 808 + early);
+        detach_now(&w);
+        rig_take_away(w.rig, 0);
+        wait_until(is_seen_gone, &w);
+        if (early)
+            close_tree(&w);
+        rig_bring_back(w.rig, 0);
+        if (early)
+            open_tree(&w);
+        wait_until(is_live, &w);
+        overwrite(&w, "f0", 3000, 500);
+        rig_take_away(w.rig, 0);
+        const unsigned before = told_lost(&w);
+        rig_reopen(w.rig);
+        assert_int_equal(rig_pool_drive(w.rig, 0)->presence, POOL_AWAY);
+        assert_int_equal(told_lost(&w), before + 1);
+        rig_reopen(w.rig);
+        assert_int_equal(rig_pool_drive(w.rig, 0)->presence, POOL_AWAY);
+        assert_int_equal(told_lost(&w), before + 1);
+        rig_bring_back(w.rig, 0);
+        rig_reopen(w.rig);
+        assert_true(pool_drive_present(rig_pool_drive(w.rig, 0)));
+        close_tree(&w);
+        end_after(&w);
+    }
+}
+
 /* A tree that begins while it is detached does not use it, nor does one that was not asked. */
 static void test_by_the_catalog(void **state)
 {
@@ -284,10 +331,10 @@ static void test_by_the_catalog(void **state)
     wait_until(is_live, &w);
     struct mrmr_uuid mark;
     rig_ok(mrmr_uuid_make(&mark));
-    rig_ok(pool_detached_set(w.rig->pool->meta, &w.tree->drive[0].drive->meta.uuid, &mark));
+    rig_ok(pool_detached_set(w.rig->pool->meta, &w.tree->drive[0].drive->meta.uuid, &mark, 0));
     wait_until(is_out, &w);
     reads(&w, "f0");
-    rig_ok(pool_detached_set(w.rig->pool->meta, &w.tree->drive[0].drive->meta.uuid, NULL));
+    rig_ok(pool_detached_set(w.rig->pool->meta, &w.tree->drive[0].drive->meta.uuid, NULL, 0));
     wait_until(is_live, &w);
     close_tree(&w);
     end_after(&w);
@@ -302,6 +349,7 @@ int main(void)
         cmocka_unit_test(test_sync_fails),
         cmocka_unit_test(test_who_asked_is_killed),
         cmocka_unit_test(test_unplugged),
+        cmocka_unit_test(test_pulled_again),
         cmocka_unit_test(test_by_the_catalog),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

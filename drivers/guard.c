@@ -76,6 +76,7 @@ struct guard_inner {
     unsigned brief;                          /* jobs that run and have not taken long */
     unsigned held, gave_up; /* held ones that run; of them, those that were given up */
     const struct guard_job *posting_last; /* the one begun last, if it runs still */
+    struct guard_job *running;            /* all that run, the one begun last first */
 };
 
 enum { POSTED_MANY = 64 };
@@ -214,8 +215,19 @@ static void job_begin_locked(struct guard_inner *inner, struct guard_job *job)
     inner->slow += job->slow;
     inner->brief += job->brief;
     inner->held += job->held;
+    job->next = inner->running;
+    inner->running = job;
     if (inner->cut)
         atomic_fetch_add(&inner->guard->late, job->held);
+}
+
+static void job_runs_no_more_locked(struct guard_inner *inner, struct guard_job *job)
+{
+    struct guard_job **at = &inner->running;
+    while (*at != job)
+        at = &(*at)->next;
+    *at = job->next;
+    job->next = NULL;
 }
 
 static void job_not_brief_locked(struct guard_inner *inner, struct guard_job *job)
@@ -282,6 +294,7 @@ static void worker_done(struct guard_inner *inner, struct guard_job *job, mrmr_e
 {
     {
         mrmr_locked(&inner->lock);
+        job_runs_no_more_locked(inner, job);
         const bool gave_up = job->state == GUARD_GIVEN_UP;
         atomic_fetch_sub(&inner->guard->stuck, gave_up);
         if (gave_up || inner->cut)
@@ -485,6 +498,25 @@ bool drv_guard_idle(struct drv *drv)
 unsigned drv_guard_stuck(struct drv *drv)
 {
     return atomic_load(&((struct guard *)drv)->stuck);
+}
+
+static int64_t inner_slowest(struct guard_inner *inner)
+{
+    const int64_t now = mrmr_clock_monotonic();
+    int64_t slowest = 0;
+    mrmr_locked(&inner->lock);
+    for (const struct guard_job *job = inner->running; job; job = job->next)
+        if (now - job->began > slowest)
+            slowest = now - job->began;
+    return slowest;
+}
+
+int64_t drv_guard_slowest(struct drv *drv)
+{
+    struct guard_inner *inner = guard_served((struct guard *)drv);
+    const int64_t slowest = inner ? inner_slowest(inner) : 0;
+    guard_inner_put(inner);
+    return slowest;
 }
 
 unsigned drv_guard_late(struct drv *drv)

@@ -62,6 +62,8 @@ bool drv_guard_serves(struct drv *guard);
 bool drv_guard_idle(struct drv *guard);
 /* Ops that were given up and have not come back. */
 unsigned drv_guard_stuck(struct drv *guard);
+/* For how long the op that has run longest has been running, of those of the drive that is served now; ns, 0: none runs. */
+int64_t drv_guard_slowest(struct drv *guard);
 /* Changes, and all for which somebody holds (hold.h), of these and of those that ran when their inner
  * drive was cut off. Whoever puts an inner drive in before they are over may have a later change
  * overtaken by them. */

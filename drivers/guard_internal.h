@@ -42,11 +42,11 @@ struct guard_job {
     atomic_bool over; /* it is done; for who looks without the lock */
     /* Guarded by the inner drive's lock. */
     enum guard_job_state state;
-    int64_t began; /* to run, on the monotonic clock; 0: not yet */
-    bool waited;   /* somebody waits for it; else it must run, also after a cut */
-    bool is_long;  /* who waits for it has found that it takes long, or to begin */
-    bool brief;    /* it runs, and is none of those: counted */
-    struct guard_job *next;
+    int64_t began;          /* to run, on the monotonic clock; 0: not yet */
+    bool waited;            /* somebody waits for it; else it must run, also after a cut */
+    bool is_long;           /* who waits for it has found that it takes long, or to begin */
+    bool brief;             /* it runs, and is none of those: counted */
+    struct guard_job *next; /* in the queue; then among those that run */
     pthread_cond_t changed;
     mrmr_err err;
     struct mrmr_story story;

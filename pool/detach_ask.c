@@ -9,11 +9,18 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ASK_NAME "detach"
+#define ASK_NAME "detach-ask"
 #define ANSWER_NAME "detach-answer"
 #define FREE "free"
 #define BUSY "busy"
-enum { ASK_SIZE = 2 * MRMR_UUID_TEXT, ANSWER_MOST = 2000 };
+#define MAY "may\n"
+#define NOW "now\n"
+enum {
+    UUIDS = 2 * MRMR_UUID_TEXT,
+    WORD = sizeof NOW - 1,
+    ASK_SIZE = UUIDS + WORD,
+    ANSWER_MOST = 2000
+};
 
 static void nap(void)
 {
@@ -23,22 +30,28 @@ static void nap(void)
 
 /* --- who asks --- */
 
-/* Locked, and then written: what is there before the lock is nobody's question. */
-static mrmr_err ask_write(int dirfd, const struct pool_detach_question *question, int *ret_fd)
+/* In one write, of which whoever reads sees all or nothing. */
+static mrmr_err ask_write(int fd, const struct pool_detach_question *question)
 {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char ask[MRMR_UUID_TEXT], drive[MRMR_UUID_TEXT];
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    MRMR_TRY(mrmr_bytes_fmt(&text, "%s %s %s", mrmr_uuid_print(&question->ask, ask),
+        mrmr_uuid_print(&question->drive, drive), question->now ? NOW : MAY));
+    if (pwrite(fd, text.data, text.size, 0) != (ssize_t)text.size)
+        return mrmr_fail_errno(errno ? errno : ENOSPC, "write", ASK_NAME);
+    return MRMR_OK;
+}
+
+/* Locked, and then written: what is there before the lock is nobody's question. */
+static mrmr_err ask_open(int dirfd, int *ret_fd)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     mrmr_autoclose int fd =
         openat(dirfd, ASK_NAME, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return mrmr_fail_errno(errno, "open", ASK_NAME);
     if (fcntl(fd, F_OFD_SETLK, &lock) < 0)
         return mrmr_fail_errno(errno, "lock", ASK_NAME);
-    MRMR_TRY(mrmr_bytes_fmt(&text, "%s %s\n", mrmr_uuid_print(&question->ask, ask),
-        mrmr_uuid_print(&question->drive, drive)));
-    if (pwrite(fd, text.data, text.size, 0) != (ssize_t)text.size)
-        return mrmr_fail_errno(errno ? errno : ENOSPC, "write", ASK_NAME);
     *ret_fd = mrmr_steal_fd(&fd);
     return MRMR_OK;
 }
@@ -85,16 +98,29 @@ static mrmr_err ask_wait(struct pool *pool, const struct pool_job *job,
     }
 }
 
+static mrmr_err ask(struct pool *pool, const struct pool_job *job, const struct pool_drive *drive,
+    bool now, int64_t timeout, int fd)
+{
+    struct pool_detach_question question = {.drive = drive->meta.uuid, .now = now};
+    MRMR_TRY(mrmr_uuid_make(&question.ask));
+    MRMR_TRY(ask_write(fd, &question));
+    return ask_wait(pool, job, drive, &question, mrmr_clock_monotonic() + timeout);
+}
+
 mrmr_err pool_detach_ask(struct pool *pool, const struct pool_job *job,
     const struct pool_drive *drive, int64_t timeout, int *ret_fd)
 {
-    struct pool_detach_question question = {.drive = drive->meta.uuid};
     mrmr_autoclose int fd = -1;
-    MRMR_TRY(mrmr_uuid_make(&question.ask));
-    MRMR_TRY(ask_write(pool->dirfd, &question, &fd));
-    MRMR_TRY(ask_wait(pool, job, drive, &question, mrmr_clock_monotonic() + timeout));
+    MRMR_TRY(ask_open(pool->dirfd, &fd));
+    MRMR_TRY(ask(pool, job, drive, false, timeout, fd));
     *ret_fd = mrmr_steal_fd(&fd);
     return MRMR_OK;
+}
+
+mrmr_err pool_detach_ask_now(struct pool *pool, const struct pool_job *job,
+    const struct pool_drive *drive, int64_t timeout, int fd)
+{
+    return ask(pool, job, drive, true, timeout, fd);
 }
 
 /* --- who is asked --- */
@@ -107,7 +133,8 @@ bool pool_detach_asked(int dirfd, struct pool_detach_question *ret_question)
     if (fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK ||
         pread(fd, text, sizeof text, 0) != (ssize_t)sizeof text)
         return false;
-    text[MRMR_UUID_TEXT - 1] = text[ASK_SIZE - 1] = '\0';
+    text[MRMR_UUID_TEXT - 1] = text[UUIDS - 1] = '\0';
+    ret_question->now = memcmp(text + UUIDS, NOW, WORD) == 0;
     return mrmr_uuid_parse(text, &ret_question->ask) &&
            mrmr_uuid_parse(text + MRMR_UUID_TEXT, &ret_question->drive);
 }

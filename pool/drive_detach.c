@@ -4,8 +4,8 @@
  *
  * Crash argument. What is done of it, in this order, and where a cut leaves it:
  *
- *     1  what was written is synced, the writers stop, who shows the pool lets go     in service: the question and the
- *        of the drive (detach_ask.h)                                                  writers' locks go with the process
+ *     1  what was written is synced, whoever is in the way is asked for, the          in service: the questions and the
+ *        writers stop, who shows the pool lets go of the drive (detach_ask.h)         writers' locks go with the process
  *     2  it is synced once more: nothing is written to it any more                    likewise
  *     3  the intent, the session on the drive (drive_session.c)                       likewise; the next look adopts it
  *     4  the catalog: its session, and the mark, in one transaction (detached.h)      detached
@@ -124,27 +124,35 @@ static mrmr_err detach_alone(struct detaching *d)
     return pool_drive_detach_by(d->pool, drive, &d->mark);
 }
 
-static mrmr_err detach_stopped(struct detaching *d)
+static mrmr_err detach_stopped(struct detaching *d, int question)
+{
+    static const int64_t at_most = 15 * MRMR_NS_PER_S; /* everybody waits meanwhile */
+    MRMR_TRY(pool_detach_ask_now(d->pool, d->job, d->drive, at_most, question));
+    MRMR_TRY(pool_direct_none_on(d->pool, d->drive)); /* left by a mount that was killed */
+    return detach_alone(d);
+}
+
+/* Nobody waits for that. What is under way on the drive may take as long as it is let. */
+static mrmr_err detach_asks(struct detaching *d, int *ret_question)
 {
     static const int64_t more = 15 * MRMR_NS_PER_S;
     uint64_t timeout;
-    mrmr_autoclose int question = -1;
     MRMR_TRY(pool_setting_u64(d->pool, "drive-timeout", &timeout));
-    MRMR_TRY(pool_detach_ask(
-        d->pool, d->job, d->drive, (int64_t)timeout * MRMR_NS_PER_S + more, &question));
-    MRMR_TRY(pool_direct_none_on(d->pool, d->drive)); /* left by a mount that was killed */
-    return detach_alone(d);
+    return pool_detach_ask(
+        d->pool, d->job, d->drive, (int64_t)timeout * MRMR_NS_PER_S + more, ret_question);
 }
 
 static mrmr_err detach_present(struct detaching *d)
 {
     struct pool *pool = d->pool;
     const int64_t id = d->drive->meta.id;
+    mrmr_autoclose int question = -1;
     MRMR_TRY(pool_catalog_copy(pool, d->job, POOL_COPIES_ALL, NULL));
     if (pool_drive_writable(d->drive)) /* most of it, while others write on */
         MRMR_TRY(mrmr_err_drive(drv_sync_all(d->drive->drv), d->drive->meta.name));
+    MRMR_TRY(detach_asks(d, &question));
     MRMR_TRY(pool_stop_for(pool, d->job, &id, 1));
-    mrmr_err err = detach_stopped(d);
+    mrmr_err err = detach_stopped(d, question);
     pool_writers_go(pool->writers);
     return err;
 }

@@ -74,6 +74,7 @@ struct pool_tree {
     bool monitored;
     struct tree_detach { /* tree_detach.c's, and the monitor's */
         bool stands, answered;
+        int64_t since; /* monotonic */
         struct pool_detach_question question;
         struct tree_drive *drive; /* NULL: it is none of the tree's */
     } detach;

@@ -6,8 +6,11 @@
  *
  * States of a drive:
  *
+ *     in service              asked whether it may: what it was asked to write is synced, and answered when nothing
+ *                             that takes long is under way on it
  *     in service -> asked     nothing of it is open for writing, used directly, or removed and open. What it was asked to
- *                             write is synced, and it is cut off; answered when the last descriptor is closed
+ *                             write is synced, and it is cut off; answered when the last descriptor is closed; where that
+ *                             does not come soon, it goes on
  *     asked -> detached       the catalog says so, and the question is over
  *     asked -> looked for     the question is over, and the catalog does not: as any that is out of service
  *     any -> detached         the catalog says so, and nobody has asked: who may not write the pool's folder is not
@@ -37,7 +40,10 @@
 #include <string.h>
 #include <time.h>
 
-static const int64_t closes_within = MRMR_NS_PER_S / 2; /* as a rule: else the next look sees it */
+static const int64_t closes_within = MRMR_NS_PER_S / 2;  /* as a rule: else the next look sees it */
+static const int64_t closes_at_last = 3 * MRMR_NS_PER_S; /* the writers wait */
+static const int64_t takes_long = MRMR_NS_PER_S / 10;
+static const int64_t waits_for_slow = 5 * MRMR_NS_PER_S; /* nobody waits meanwhile but who asks */
 
 /* --- who is in the way --- */
 
@@ -137,18 +143,42 @@ static void answer(struct pool_tree *tree, const char *busy)
         mrmr_log_story(MRMR_LOG_WARN, "answering whether a drive can be detached");
 }
 
-static void question_begin(struct pool_tree *tree)
+/* Whether something that cannot be cut short has not come back, after a while. Empty: nothing. */
+static mrmr_err under_way(const struct tree_detach *own, int64_t slowest, struct mrmr_bytes *text)
+{
+    const unsigned stuck = drv_guard_stuck(own->drive->drive->drv);
+    if (stuck)
+        return mrmr_bytes_fmt(text,
+            "the drive hangs: %u of the things that it was asked for were given up, and have not "
+            "come back",
+            stuck);
+    if (slowest < takes_long || mrmr_clock_monotonic() < own->since + waits_for_slow)
+        return MRMR_OK;
+    return mrmr_bytes_fmt(text,
+        "the drive hangs, or is very slow: what it was asked for %lld seconds ago has not come "
+        "back",
+        (long long)(slowest / MRMR_NS_PER_S));
+}
+
+/* Whether it could be let go of. What takes long is waited for. */
+static void may_look(struct pool_tree *tree)
+{
+    const struct tree_detach *own = &tree->detach;
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    const int64_t slowest = drv_guard_slowest(own->drive->drive->drv);
+    mrmr_err err = in_the_way(own->drive, &text);
+    if (!err && !text.size)
+        err = under_way(own, slowest, &text);
+    if (err || text.size)
+        answer(tree, text.size ? text.data : "its process is out of memory");
+    else if (slowest < takes_long)
+        answer(tree, NULL);
+}
+
+static void now_begin(struct pool_tree *tree)
 {
     struct tree_detach *own = &tree->detach;
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-    own->drive = NULL;
-    for (size_t i = 0; i < tree->ndrives; i++)
-        if (mrmr_uuid_equal(&tree->drive[i].drive->meta.uuid, &own->question.drive))
-            own->drive = &tree->drive[i];
-    if (!own->drive) {
-        answer(tree, NULL);
-        return;
-    }
     mrmr_err err = in_the_way(own->drive, &text);
     if (!err && !text.size) {
         own->drive->asked = true;
@@ -162,6 +192,41 @@ static void question_begin(struct pool_tree *tree)
     }
 }
 
+/* The writers wait for that: one that does not come back keeps them no longer. */
+static void now_look(struct pool_tree *tree)
+{
+    struct tree_detach *own = &tree->detach;
+    if (is_free(own->drive)) {
+        answer(tree, NULL);
+    } else if (mrmr_clock_monotonic() > own->since + closes_at_last) {
+        own->drive->asked = false;
+        answer(tree, "the drive hangs: what was under way on it has not come back");
+    }
+}
+
+static void question_begin(struct pool_tree *tree, const struct pool_detach_question *question)
+{
+    struct tree_detach *own = &tree->detach;
+    *own = (struct tree_detach){
+        .stands = true, .question = *question, .since = mrmr_clock_monotonic()};
+    for (size_t i = 0; i < tree->ndrives; i++)
+        if (mrmr_uuid_equal(&tree->drive[i].drive->meta.uuid, &question->drive))
+            own->drive = &tree->drive[i];
+    if (!own->drive)
+        answer(tree, NULL);
+    else if (question->now)
+        now_begin(tree);
+}
+
+static void question_end(struct pool_tree *tree, bool *ret_ended)
+{
+    struct tree_detach *own = &tree->detach;
+    *ret_ended = own->drive && own->question.now;
+    if (own->drive)
+        own->drive->asked = false;
+    own->stands = false;
+}
+
 bool tree_detach_look(struct pool_tree *tree, bool *ret_ended)
 {
     struct tree_detach *own = &tree->detach;
@@ -170,21 +235,15 @@ bool tree_detach_look(struct pool_tree *tree, bool *ret_ended)
     if (!tree->keeper) /* another may show the pool, and is asked */
         return false;
     const bool asked = pool_detach_asked(tree->pool->dirfd, &question);
-    if (own->stands && (!asked || !mrmr_uuid_equal(&question.ask, &own->question.ask))) {
-        *ret_ended = own->drive != NULL;
-        if (own->drive)
-            own->drive->asked = false;
-        own->stands = false;
-    }
-    if (!asked)
-        return false;
-    if (!own->stands) {
-        *own = (struct tree_detach){.stands = true, .question = question};
-        question_begin(tree);
-    }
-    if (!own->answered && is_free(own->drive))
-        answer(tree, NULL);
-    return !own->answered;
+    if (own->stands && (!asked || !mrmr_uuid_equal(&question.ask, &own->question.ask)))
+        question_end(tree, ret_ended);
+    if (asked && !own->stands)
+        question_begin(tree, &question);
+    if (asked && !own->answered && own->question.now)
+        now_look(tree);
+    else if (asked && !own->answered)
+        may_look(tree);
+    return asked;
 }
 
 /* --- what the catalog says --- */

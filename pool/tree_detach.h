@@ -7,8 +7,8 @@
 
 #include "pool/tree_drives.h"
 
-/* Whether somebody asks for a drive, which is let go of then, if nobody is in the way. True: it is not answered yet.
- * *ret_ended: a question is over that was answered, and its drive is to be looked for, or is detached. */
+/* Whether somebody asks for a drive, which is let go of then, if nobody is in the way. True: a question stands, and another may
+ * come at once. *ret_ended: a question is over that was answered, and its drive is to be looked for, or is detached. */
 bool tree_detach_look(struct pool_tree *tree, bool *ret_ended);
 /* Before anything is changed: of those that are in service from the start. */
 void tree_detach_start(struct pool_tree *tree);

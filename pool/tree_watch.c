@@ -22,7 +22,9 @@
 
 static const int64_t look_interval = 3 * MRMR_NS_PER_S; /* at drives that are out of service */
 static const int64_t look_tick = MRMR_NS_PER_S / 10;    /* while one is under way */
-static const int64_t ask_interval = MRMR_NS_PER_S; /* who asks has stopped the writers meanwhile */
+static const int64_t ask_interval = MRMR_NS_PER_S;
+static const int64_t ask_tick =
+    MRMR_NS_PER_S / 50; /* while one asks, who has stopped the writers then */
 
 /* --- telling --- */
 
@@ -495,10 +497,11 @@ static void monitor_drives(struct monitor *monitor)
 static void monitor_asked(struct monitor *monitor)
 {
     bool ended;
-    const bool waits = tree_detach_look(monitor->tree, &ended);
-    monitor->ask_at = mrmr_clock_monotonic() + (waits ? look_tick : ask_interval);
-    if (waits)
-        monitor->until = least(monitor->until, monitor->ask_at);
+    const bool stands = tree_detach_look(monitor->tree, &ended);
+    const int64_t now = mrmr_clock_monotonic();
+    monitor->ask_at = now + (stands ? ask_tick : ask_interval);
+    if (stands)
+        monitor->until = least(monitor->until, now + look_tick);
     if (ended)
         monitor->until = monitor->look_at = 0;
 }

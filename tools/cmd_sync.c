@@ -66,6 +66,20 @@ static uint64_t exposed_files(const struct pool_sync_report *r)
     return r->exposed_files > r->waiting_files ? r->exposed_files - r->waiting_files : 1;
 }
 
+/* What is out of service may give it back yet. */
+static mrmr_err look_lost(struct cmd_call *call, const struct pool_status *status, uint64_t bytes)
+{
+    const bool away = status->drives_present + status->drives_detached < status->drives;
+    char size[MRMR_TEXT_SHORT];
+    mrmr_text_print_size(bytes, size);
+    if (!away && !status->drives_detached)
+        return cmd_look(
+            call, "%s can be made from nothing that is left now; see: mrmr events", size);
+    return cmd_look(call,
+        "%s cannot be made from what is in service now; bring back the drive that is %s", size,
+        away ? "away" : "detached (mrmr attach)");
+}
+
 static mrmr_err look_sync(
     struct cmd_call *call, struct pool *pool, const struct pool_sync_report *r, bool *ret_detached)
 {
@@ -82,8 +96,7 @@ static mrmr_err look_sync(
     *ret_detached = status.drives_detached > 0;
     MRMR_TRY(look_stripes(call, &status));
     if (r->lost_bytes)
-        MRMR_TRY(cmd_look(call, "%s can be made from nothing that is left now; see: mrmr events",
-            mrmr_text_print_size(r->lost_bytes, size)));
+        MRMR_TRY(look_lost(call, &status, r->lost_bytes));
     if (r->exposed_bytes > r->waiting_bytes)
         MRMR_TRY(cmd_look(call, "%s in %s still exposed%s",
             mrmr_text_print_size(r->exposed_bytes - r->waiting_bytes, size),

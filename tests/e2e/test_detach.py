@@ -162,7 +162,7 @@ def asking(world):
     world.mount.process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, world.mount.process.pid, os.WSTOPPED | os.WNOWAIT)
     detach = world.mrmr.start("detach", "blue", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    until(lambda: os.path.exists(world.mrmr.dir / "detach") and os.path.getsize(world.mrmr.dir / "detach") > 0)
+    until(lambda: os.path.exists(world.mrmr.dir / "detach-ask") and os.path.getsize(world.mrmr.dir / "detach-ask") > 0)
     return detach
 
 
@@ -261,6 +261,25 @@ def test_mounted_anew_between_two_looks(world, tmp_path):
         world.all_there()
     finally:
         subprocess.run(["losetup", "-d", device], check=True)
+
+
+def test_unmounted_at_once_beside_a_daemon(world):
+    """Which looks at the pool as soon as the command has ended: nothing that it does opens the drive."""
+    daemon = world.mrmr.start("daemon", "-f", stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: (world.mrmr.dir / "socket").exists())
+        for _ in range(8):
+            world.mrmr.run("detach", "blue")
+            looks = [world.mrmr.start("status", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+            world.drives["blue"].umount()
+            for look in looks:
+                look.wait(60)
+            world.drives["blue"].mount()
+            world.mrmr.run("attach", "blue")
+    finally:
+        daemon.terminate()
+        daemon.wait(60)
+    world.all_there()
 
 
 def test_exposed_is_told_of(world):

@@ -5,6 +5,7 @@
  * asked was killed.
  */
 #include "pool/tree_detach.h"
+#include "tests/unit/pool_tree_hang.h"
 #include "tests/unit/pool_tree_user.h"
 
 #include "drivers/guard.h"
@@ -216,6 +217,52 @@ static void test_sync_fails(void **state)
     }
 }
 
+struct reader {
+    struct world *w;
+    struct pool_tree_file *file;
+};
+
+static void *reader_run(void *arg)
+{
+    const struct reader *reader = arg;
+    uint8_t byte;
+    size_t n;
+    rig_ok(pool_tree_file_read(reader->file, 100, &byte, 1, &n)); /* in the end */
+    return NULL;
+}
+
+/* A read that hangs is waited for a little, while everybody writes on, and told of; and the drive serves on. */
+static void test_a_read_hangs(void **state)
+{
+    struct world w;
+    struct hang hang;
+    pthread_t thread;
+    (void)state;
+    begin(&w, RIG_MEM, 812);
+    hang_begin(&hang);
+    struct reader reader = {&w, open_to_read(&w, "f0")};
+    hang_at(&w, &hang, 0, DRV_FAULT_FILE_READ, "f0", false);
+    assert_int_equal(pthread_create(&thread, NULL, reader_run, &reader), 0);
+    sem_wait(&hang.begun);
+    while (drv_guard_slowest(w.tree->drive[0].drive->drv) < MRMR_NS_PER_S / 2)
+        pause_a_while();
+    const int64_t began = mrmr_clock_monotonic();
+    detach_is_refused(&w, "has not come back");
+    assert_true(mrmr_clock_monotonic() - began < 20 * MRMR_NS_PER_S);
+    overwrite(&w, "f1", 3000, 500);
+    overwrite(&w, "other", 3000, 500);
+    sem_post(&hang.go_on);
+    pthread_join(thread, NULL);
+    pool_tree_file_close(reader.file);
+    rig_protect_all(w.rig);
+    detach_now(&w);
+    attach(&w);
+    wait_until(is_live, &w);
+    close_tree(&w);
+    end_after(&w);
+    hang_end(&hang);
+}
+
 /* --- coming back --- */
 
 /* Who asked is killed before it is said in the catalog. */
@@ -229,6 +276,10 @@ static void test_who_asked_is_killed(void **state)
     int question = -1;
     rig_ok(pool_detach_ask(
         w.rig->pool, &job, rig_pool_drive(w.rig, 0), 60 * MRMR_NS_PER_S, &question));
+    assert_true(is_live(&w)); /* that was but a question, and stops nobody */
+    overwrite(&w, "f1", 3000, 500);
+    rig_ok(pool_detach_ask_now(
+        w.rig->pool, &job, rig_pool_drive(w.rig, 0), 60 * MRMR_NS_PER_S, question));
     assert_true(is_out(&w));
     reads(&w, "f0");
     /* As long as it stands the drive is not used. */
@@ -347,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_nothing_is_lost),
         cmocka_unit_test(test_open_for_writing),
         cmocka_unit_test(test_sync_fails),
+        cmocka_unit_test(test_a_read_hangs),
         cmocka_unit_test(test_who_asked_is_killed),
         cmocka_unit_test(test_unplugged),
         cmocka_unit_test(test_pulled_again),

@@ -33,6 +33,8 @@
 #include <sched.h>
 #include <string.h>
 
+enum { MINUTE = 60 }; /* s */
+
 static const int64_t caller_looks = 60 * 1000; /* ns; making a file takes about as long */
 static const int64_t worker_looks = 50 * 1000, worker_looks_most = 400 * 1000;
 static const int64_t long_after = 2 * 1000 * 1000;    /* ns: a job takes long */
@@ -50,6 +52,9 @@ struct guard {
     /* Guarded by lock. */
     struct guard_inner *inner; /* served; NULL: cut off */
     struct drv_info info;      /* of the last one */
+    unsigned error_limit;      /* seconds; 0: none */
+    uint64_t errors;           /* seconds with errors, of the one that is served */
+    int64_t error_at[MINUTE];  /* the last of them, in turn; s, monotonic */
 };
 
 struct guard_inner {
@@ -482,6 +487,13 @@ void drv_guard_cut(struct drv *drv, mrmr_err why)
     guard_inner_put(inner);
 }
 
+void drv_guard_error_limit(struct drv *drv, unsigned seconds)
+{
+    struct guard *guard = (struct guard *)drv;
+    mrmr_locked(&guard->lock);
+    guard->error_limit = seconds < MINUTE ? seconds : MINUTE;
+}
+
 bool drv_guard_serves(struct drv *drv)
 {
     struct guard *guard = (struct guard *)drv;
@@ -645,15 +657,37 @@ static mrmr_err job_run(struct guard_inner *inner, struct guard_job *job)
     return mrmr_fail(MRMR_TIMEOUT, "the drive did not answer in time");
 }
 
-static mrmr_err inner_call(struct guard_inner *inner, struct guard_job *job)
+/* One more now. True: that is one too many. */
+static bool errors_add(struct guard *guard, const struct guard_inner *inner)
+{
+    const int64_t now = mrmr_clock_monotonic() / MRMR_NS_PER_S;
+    mrmr_locked(&guard->lock);
+    const unsigned limit = guard->error_limit;
+    if (guard->inner != inner || !limit ||
+        (guard->errors && guard->error_at[(guard->errors - 1) % MINUTE] == now))
+        return false;
+    guard->error_at[guard->errors++ % MINUTE] = now;
+    return guard->errors >= limit &&
+           guard->error_at[(guard->errors - limit) % MINUTE] > now - MINUTE;
+}
+
+static mrmr_err inner_failed(struct guard_inner *inner, mrmr_err err)
 {
     struct mrmr_story story;
-    mrmr_err err = job_run(inner, job);
-    if (err != MRMR_TIMEOUT && err != MRMR_OFFLINE)
-        return err;
     mrmr_story_save(&story);
-    guard_cut_inner(inner->guard, inner, err);
+    if (err == MRMR_TIMEOUT || err == MRMR_OFFLINE) {
+        guard_cut_inner(inner->guard, inner, err);
+    } else if (err == MRMR_IO && errors_add(inner->guard, inner)) {
+        mrmr_fail(MRMR_IO, "it answers errors again and again");
+        guard_cut_inner(inner->guard, inner, MRMR_IO);
+    }
     return mrmr_story_restore(&story);
+}
+
+static mrmr_err inner_call(struct guard_inner *inner, struct guard_job *job)
+{
+    mrmr_err err = job_run(inner, job);
+    return err ? inner_failed(inner, err) : MRMR_OK;
 }
 
 mrmr_err guard_call(struct drv *drv, struct guard_inner *inner, struct guard_job *job)
@@ -734,6 +768,7 @@ mrmr_err drv_guard_put(struct drv *drv, struct drv *own)
         old = guard->inner;
         guard->inner = inner;
         guard->info = info;
+        guard->errors = 0;
     }
     if (old)
         inner_cut(old, MRMR_OFFLINE);

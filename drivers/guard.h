@@ -10,6 +10,9 @@
  *     drv_guard_create(&options, &drv);      cut off, until:
  *     drv_guard_put(drv, inner);
  *
+ * An inner drive that answers MRMR_IO, whatever for, in as many different seconds of a minute as is set is cut off, too, with
+ * MRMR_IO: a burst of them, as where somebody reads a bad place, counts once a second.
+ *
  * States: cut off <-> serving one inner drive. A file stays with the inner drive on which it was
  * opened: after a cut it is MRMR_OFFLINE for ever, also when the same root is put in again.
  *
@@ -58,6 +61,8 @@ mrmr_err drv_guard_put(struct drv *guard, struct drv *inner);
 /* Cut off by the caller's own judgement; nothing if it is already. */
 void drv_guard_cut(struct drv *guard, mrmr_err why);
 bool drv_guard_serves(struct drv *guard);
+/* Seconds with errors in a minute, 1 to 60, of which an inner drive is cut off; 0, as at first: never. */
+void drv_guard_error_limit(struct drv *guard, unsigned seconds);
 /* Every inner drive that was ever put in is closed: nothing of them is held open by it, or by files of it. */
 bool drv_guard_idle(struct drv *guard);
 /* Ops that were given up and have not come back. */

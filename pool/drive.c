@@ -7,6 +7,7 @@
  */
 #include "pool/drive.h"
 #include "pool/detached.h"
+#include "pool/failing.h"
 #include "pool/hung.h"
 
 #include <stdio.h>
@@ -298,6 +299,35 @@ static void look_back(struct pool *pool, struct pool_drive *drive, const struct 
         drive->meta.present = true;
 }
 
+/* True: it is out of service for that, and is not opened. */
+static bool look_failing(struct pool *pool, struct pool_drive *drive)
+{
+    const struct mrmr_uuid *uuid = &drive->meta.uuid;
+    bool gone = false;
+    uint64_t dev;
+    drive->failing = pool_failing_get(pool, uuid) == POOL_FAILING_HERE;
+    if (drive->failing && !pool_drive_hangs(pool, drive) &&
+        !pool_detached_look(drive->meta.uri, 0, &gone, &dev) && gone) {
+        pool_failing_goes(pool, uuid);
+        drive->failing = false;
+    }
+    if (!drive->failing)
+        return false;
+    drv_close(drive->drv);
+    drive->drv = NULL;
+    pool_failing_fail(drive->meta.name);
+    pool_drive_verdict(drive, POOL_FAILED);
+    return true;
+}
+
+static void look_in_service(struct pool *pool, struct pool_drive *drive)
+{
+    pool_drive_look_at_root(pool, drive);
+    if (drive->presence == POOL_PRESENT && pool->access == POOL_OWN &&
+        pool_failing_get(pool, &drive->meta.uuid) == POOL_FAILING_WENT)
+        pool_failing_over(pool, &drive->meta.uuid);
+}
+
 void pool_drive_look(struct pool *pool, struct pool_drive *drive)
 {
     enum pool_detached detached = POOL_DETACHED_NOT;
@@ -309,7 +339,9 @@ void pool_drive_look(struct pool *pool, struct pool_drive *drive)
         look_detached(pool, drive, &mark);
         return;
     }
-    pool_drive_look_at_root(pool, drive);
+    if (drive->meta.state != META_DRIVE_RETIRED && look_failing(pool, drive))
+        return;
+    look_in_service(pool, drive);
     const bool gone = drive->presence == POOL_AWAY || drive->presence == POOL_FOREIGN;
     if (detached == POOL_DETACHED_BACK)
         look_back(pool, drive, &mark);

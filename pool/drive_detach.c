@@ -22,6 +22,7 @@
 #include "pool/detached.h"
 #include "pool/direct.h"
 #include "pool/drive.h"
+#include "pool/failing.h"
 #include "pool/hung.h"
 #include "pool/writers.h"
 
@@ -218,6 +219,20 @@ static mrmr_err attach_here(struct pool *pool, struct pool_drive *drive)
     return MRMR_OK;
 }
 
+/* It gave errors, and the user wants it all the same. */
+static mrmr_err attach_failing(struct pool *pool, struct pool_drive *drive)
+{
+    pool_drive_look_at_root(pool, drive);
+    if (drive->presence != POOL_PRESENT)
+        return mrmr_story_restore(&drive->why);
+    drive->failing = false;
+    pool_failing_over(pool, &drive->meta.uuid);
+    MRMR_TRY(pool_drive_note(pool, drive, true));
+    pool_tell(
+        pool, NULL, false, "drive-attached", drive, "drive %s is in service", drive->meta.name);
+    return MRMR_OK;
+}
+
 static mrmr_err attach_run(struct pool *pool, struct pool_drive *drive, const char *place)
 {
     mrmr_autofree char *uri = NULL;
@@ -227,6 +242,8 @@ static mrmr_err attach_run(struct pool *pool, struct pool_drive *drive, const ch
         return pool_drive_move(pool, drive, uri);
     if (drive->presence == POOL_DETACHED)
         return attach_here(pool, drive);
+    if (drive->failing)
+        return attach_failing(pool, drive);
     return drive->presence == POOL_PRESENT ? MRMR_OK : mrmr_story_restore(&drive->why);
 }
 

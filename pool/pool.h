@@ -90,7 +90,7 @@ enum pool_presence {
     POOL_FOREIGN,  /* another drive, or another pool's, is at its root */
     POOL_DIVERGED, /* its session is neither the recorded nor the intended one (I5): read, never
                       written */
-    POOL_FAILED,   /* it answers errors */
+    POOL_FAILED,   /* it answers errors, or did to a mount, again and again */
     POOL_DETACHED, /* out of service by the user's word (pool_detach), whether it is there or not */
 };
 
@@ -123,7 +123,7 @@ struct pool_detach_report {
  * already. MRMR_CONFLICT: no other drive is in service. */
 mrmr_err pool_detach(struct pool *pool, const struct pool_job *job, const char *drive,
     struct pool_detach_report *ret_report);
-/* Back into service; it is there, in a session that is known (else why not). place (may be NULL): where it is now. Nothing to do for
+/* Back into service, also one that was taken out for its errors; it is there, in a session that is known (else why not). place (may be NULL): where it is now. Nothing to do for
  * one that is in service there. */
 mrmr_err pool_attach(struct pool *pool, const char *drive, const char *place);
 

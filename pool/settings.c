@@ -56,6 +56,9 @@ static const struct setting settings[] = {
         "seconds for which a change through a mount waits at most for room that a release can "
         "give, "
         "while a daemon runs; 0: it fails at once"},
+    {"error-limit", SETTING_NUMBER, 1, 60, 1, true, "10",
+        "a drive that answers errors to a mount in so many different seconds of one minute is "
+        "taken out of service, until mrmr attach, or until it was unplugged and is back; 0: never"},
     {"remote-ttl", SETTING_NUMBER, 1, 3600, 1, false, "5",
         "seconds for which a mount takes for true what it saw on a drive that tells of no changes: "
         "a remote one, or a folder of a network or FUSE file system"},

@@ -19,7 +19,7 @@ void tree_detach_follow(struct pool_tree *tree);
 /* It is not to be put into service. */
 static inline bool tree_detach_is_out(const struct tree_drive *drive)
 {
-    return drive->asked || drive->detached;
+    return drive->asked || drive->detached || drive->failing || drive->fails;
 }
 
 #endif

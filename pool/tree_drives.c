@@ -15,6 +15,7 @@
 #include "drivers/guard.h"
 #include "pool/detached.h"
 #include "pool/drive.h"
+#include "pool/failing.h"
 #include "pool/hung.h"
 #include "pool/pointers.h"
 #include <assert.h>
@@ -27,7 +28,7 @@ enum { DRIVE_THREADS = 8 };
 static void drive_cut(mrmr_err why, void *arg)
 {
     struct tree_drive *drive = arg;
-    (void)why;
+    drive->fails = why == MRMR_IO || drive->fails; /* noted by the monitor */
     drive->cuts++;
     pool_pointers_forget(drive->drive->drv);
     tree_kept_forget(drive);
@@ -145,7 +146,7 @@ static void probe_start(struct tree_drive *drive)
     }
     probe->refs = 2;
     probe->cuts = drive->cuts;
-    probe->detached = drive->detached;
+    probe->detached = drive->detached || drive->failing;
     probe->stamp =
         drive->detached ? pool_detached_stamp_then(drive->tree->pool, &drive->drive->meta.uuid) : 0;
     if (pthread_create(&thread, NULL, probe_run, probe)) {
@@ -201,6 +202,9 @@ static bool probe_put_to_use(struct tree_drive *drive, struct tree_probe *probe)
     }
     info_take(own);
     own->presence = POOL_PRESENT;
+    if (drive->tree->keeper &&
+        pool_failing_get(drive->tree->pool, &own->meta.uuid) == POOL_FAILING_WENT)
+        pool_failing_over(drive->tree->pool, &own->meta.uuid);
     if (tree_drive_is_member(drive))
         return true;
     mrmr_fail(MRMR_OFFLINE, "it has left its place in the pool just now");
@@ -327,8 +331,12 @@ static bool probe_says_bad(const struct tree_drive *drive, const struct tree_pro
 static void probe_judge_detached(struct tree_drive *drive, const struct tree_probe *probe)
 {
     const bool anew = drive->dev && probe->root.dev && probe->root.dev != drive->dev;
-    if (!probe->err && drive->detached && (probe->gone || anew))
+    if (probe->err || !(probe->gone || anew))
+        return;
+    if (drive->detached)
         pool_detached_goes(drive->tree->pool, &drive->mark);
+    if (drive->failing)
+        tree_failing_goes(drive);
 }
 
 /* A drive that gave errors, and whose identity cannot be read any more, is of no use. One that can

@@ -71,6 +71,8 @@ struct tree_drive {
     struct tree_probe *probe; /* the monitor's */
     bool asked, detached;     /* the monitor's: tree_detach.h */
     bool went;                /* it was detached, and gone since; likewise */
+    atomic_bool fails;        /* it was cut off for its errors, which is not noted yet */
+    bool failing;             /* the monitor's: tree_failing.c */
     struct mrmr_uuid mark;    /* of both: detached.h; the monitor's */
     struct tree_coming
         *coming;      /* the monitor's: it serves, and is coming back in a thread of its own */
@@ -103,6 +105,13 @@ struct tree_drive {
 bool tree_live(const struct tree_drive *drive);
 /* Nobody answered, or the medium failed: ask the catalog. The monitor looks after the drive then. */
 bool tree_silent(struct tree_drive *drive, mrmr_err err);
+
+/* --- tree_failing.c: drives that answer errors again and again (failing.h). The monitor's --- */
+
+/* What is to be noted is, and what is known by now holds. */
+void tree_failing_follow(struct pool_tree *tree);
+/* It was seen gone. */
+void tree_failing_goes(struct tree_drive *drive);
 
 /* --- tree_drives.c --- */
 

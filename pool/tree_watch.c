@@ -453,10 +453,13 @@ static void monitor_todo(struct monitor *monitor, bool run)
 static mrmr_err settings_read(struct pool_tree *tree)
 {
     bool verify;
-    uint64_t ttl;
+    uint64_t ttl, errors;
+    MRMR_TRY(pool_setting_u64(tree->pool, "error-limit", &errors));
     MRMR_TRY(pool_setting_on(tree->pool, "verify-reads", &verify));
     MRMR_TRY(pool_setting_u64(tree->pool, "remote-ttl", &ttl));
     MRMR_TRY(tree_excludes_follow(tree));
+    for (size_t i = 0; i < tree->ndrives; i++)
+        drv_guard_error_limit(tree->drive[i].drive->drv, (unsigned)errors);
     tree->verify = verify;
     tree->remote_ttl = (int64_t)ttl * MRMR_NS_PER_S;
     return MRMR_OK;
@@ -481,6 +484,7 @@ static void monitor_drives(struct monitor *monitor)
     int64_t now = mrmr_clock_monotonic();
     bool may_start = tree_drives_follow(tree) || now >= monitor->look_at, looking = false;
     tree_detach_follow(tree);
+    tree_failing_follow(tree);
     for (size_t i = 0; i < tree->ndrives; i++)
         looking = tree_drive_look(&tree->drive[i], may_start) || looking;
     if (may_start)

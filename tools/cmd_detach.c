@@ -162,10 +162,11 @@ static mrmr_err attach_run(struct cmd_call *call)
 const struct cmd cmd_attach = {
     .name = "attach",
     .args = "DRIVE [PLACE]",
-    .summary = "use a drive again that was detached",
-    .text = "Takes a drive that was detached back into service, if it is this drive, in the state "
-            "in which it was left.\nPLACE says where it is mounted now. A mount uses it again "
-            "within a few seconds, after what was\nchanged of its files meanwhile is done on it.",
+    .summary = "use a drive again that was detached, or failed",
+    .text = "Takes a drive back into service that was detached, or taken out for its errors, if it "
+            "is this drive, in\nthe state in which it was left. PLACE says where it is mounted "
+            "now. A mount uses it again within a\nfew seconds, after what was changed of its "
+            "files meanwhile is done on it.",
     .least = 1,
     .most = 2,
     .run = attach_run,

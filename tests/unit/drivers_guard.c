@@ -346,6 +346,75 @@ static void test_cut_while_reading(void **state)
     assert_ok(drv_stat(w->guard, "folder", &stat));
 }
 
+/* --- errors --- */
+
+static void fail_stats(struct guarded_world *w, unsigned times, mrmr_err err)
+{
+    const struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_STAT, .times = times, .action = DRV_FAULT_ERROR, .err = err};
+    assert_ok(drv_fault_add(w->fault, &rule, NULL));
+}
+
+static mrmr_err look_once(struct guarded_world *w)
+{
+    struct drv_stat stat;
+    return drv_stat(w->guard, "folder/a", &stat);
+}
+
+/* Until the clock's next second. */
+static void next_second(void)
+{
+    const int64_t second = mrmr_clock_monotonic() / MRMR_NS_PER_S;
+    while (mrmr_clock_monotonic() / MRMR_NS_PER_S == second)
+        pause_a_while();
+}
+
+static void test_errors_in_many_seconds(void **state)
+{
+    struct guarded_world *w = *state;
+    guarded_put(w);
+    drv_guard_error_limit(w->guard, 3);
+    fail_stats(w, 0, MRMR_IO);
+    for (unsigned second = 1; second <= 3; second++) {
+        next_second();
+        for (unsigned i = 0; i < 20 && second < 3; i++) { /* a burst counts once */
+            assert_int_equal(look_once(w), MRMR_IO);
+            assert_true(drv_guard_serves(w->guard));
+        }
+    }
+    assert_int_equal(look_once(w), MRMR_IO);
+    assert_int_equal(look_once(w), MRMR_OFFLINE);
+    assert_false(drv_guard_serves(w->guard));
+    assert_int_equal(w->cuts, 1);
+    drv_fault_clear(w->fault);
+    /* Another one that is put in begins at none. */
+    guarded_put(w);
+    fail_stats(w, 1, MRMR_IO);
+    next_second();
+    assert_int_equal(look_once(w), MRMR_IO);
+    assert_ok(look_once(w));
+}
+
+/* What is no fault of the medium, and where none is set. */
+static void test_errors_that_do_not_count(void **state)
+{
+    struct guarded_world *w = *state;
+    guarded_put(w);
+    drv_guard_error_limit(w->guard, 1);
+    fail_stats(w, 30, MRMR_DENIED);
+    for (unsigned i = 0; i < 30; i++)
+        assert_int_equal(look_once(w), MRMR_DENIED);
+    drv_guard_error_limit(w->guard, 0);
+    fail_stats(w, 30, MRMR_IO);
+    for (unsigned i = 0; i < 30; i++)
+        assert_int_equal(look_once(w), MRMR_IO);
+    assert_true(drv_guard_serves(w->guard));
+    drv_guard_error_limit(w->guard, 1);
+    fail_stats(w, 1, MRMR_IO);
+    assert_int_equal(look_once(w), MRMR_IO);
+    assert_false(drv_guard_serves(w->guard));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +430,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_copy_across_a_cut, guarded_setup, guarded_teardown),
         cmocka_unit_test_setup_teardown(test_errors, guarded_setup, guarded_teardown),
         cmocka_unit_test_setup_teardown(test_cut_while_reading, guarded_setup, guarded_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_errors_in_many_seconds, guarded_setup, guarded_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_errors_that_do_not_count, guarded_setup, guarded_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 
 void guarded_cut(mrmr_err why, void *arg)
 {
-    assert_true(why == MRMR_TIMEOUT || why == MRMR_OFFLINE);
+    assert_true(why == MRMR_TIMEOUT || why == MRMR_OFFLINE || why == MRMR_IO);
     atomic_fetch_add(&((struct guarded_world *)arg)->cuts, 1);
 }
 

@@ -42,6 +42,7 @@ mrmr_cmocka(pool_tree_late pool_tree_late.c pool_tree_hang.c pool_tree_world.c L
 mrmr_cmocka(pool_tree_given_up pool_tree_given_up.c pool_tree_hang.c pool_tree_user.c pool_tree_world.c
   LIBS mrmr_rig LABELS threads address_long thread_long TIMEOUT 300)
 mrmr_cmocka(pool_tree_members pool_tree_members.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
+mrmr_cmocka(pool_tree_failing pool_tree_failing.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
 mrmr_cmocka(pool_tree_detach pool_tree_detach.c pool_tree_hang.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
 mrmr_cmocka(pool_tree_repaired pool_tree_repaired.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
 mrmr_cmocka(pool_tree_sync pool_tree_sync.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)

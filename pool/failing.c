@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "pool/failing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FAILING "failing"
+#define FAILED "failed"
+enum { NAME = 64 };
+
+static const char *name_of(const char *what, const struct mrmr_uuid *drive, char name[NAME])
+{
+    char uuid[MRMR_UUID_TEXT];
+    snprintf(name, NAME, "%s-%s", what, mrmr_uuid_print(drive, uuid));
+    return name;
+}
+
+static bool is_noted(const struct pool *pool, const char *what, const struct mrmr_uuid *drive)
+{
+    char name[NAME];
+    struct stat st;
+    return fstatat(pool->dirfd, name_of(what, drive, name), &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+enum pool_failing pool_failing_get(const struct pool *pool, const struct mrmr_uuid *drive)
+{
+    return is_noted(pool, FAILING, drive)  ? POOL_FAILING_HERE
+           : is_noted(pool, FAILED, drive) ? POOL_FAILING_WENT
+                                           : POOL_FAILING_NOT;
+}
+
+mrmr_err pool_failing_set(const struct pool *pool, const struct mrmr_uuid *drive)
+{
+    char name[NAME];
+    mrmr_autoclose int fd = openat(pool->dirfd, name_of(FAILING, drive, name),
+        O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd < 0 || fsync(pool->dirfd) < 0)
+        return mrmr_fail_errno(errno, "note that a drive fails", name);
+    return MRMR_OK;
+}
+
+void pool_failing_goes(const struct pool *pool, const struct mrmr_uuid *drive)
+{
+    char was[NAME], name[NAME];
+    if (!renameat(
+            pool->dirfd, name_of(FAILING, drive, was), pool->dirfd, name_of(FAILED, drive, name)) ||
+        errno == ENOENT)
+        return;
+    mrmr_fail_errno(errno, "note that a drive is gone", was);
+    mrmr_log_story(MRMR_LOG_INFO, "it will not be used when it is there again");
+}
+
+void pool_failing_over(const struct pool *pool, const struct mrmr_uuid *drive)
+{
+    static const char *const names[] = {FAILING, FAILED};
+    char name[NAME];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (unlinkat(pool->dirfd, name_of(names[i], drive, name), 0) < 0 && errno != ENOENT)
+            mrmr_log(MRMR_LOG_WARN, "%s cannot be removed from the pool's folder", name);
+}
+
+mrmr_err pool_failing_fail(const char *name)
+{
+    mrmr_fail(MRMR_IO, "it answered errors again and again, and was taken out of service");
+    mrmr_err_drive(MRMR_IO, name);
+    return mrmr_err_hint(MRMR_IO,
+        "look at its cable, its power and the system's log; to use it again: mrmr attach %s; to "
+        "bring its files to other drives: mrmr rebuild %s",
+        name, name);
+}

@@ -75,6 +75,11 @@ static const struct setting settings[] = {
     {"scrub-interval", SETTING_DURATION, 86400, UINT64_C(3650) * 86400, 1, true, "2592000",
         "in what time the worker has read everything once, a part of it each day, as 30d; 0: it "
         "does not"},
+    {"auto-rebuild", SETTING_SWITCH, 0, 0, 1, false, "off",
+        "on: the daemon brings the files of a drive that is lost for auto-rebuild-delay to the "
+        "other drives, and gives it up, as mrmr rebuild does; or off"},
+    {"auto-rebuild-delay", SETTING_DURATION, 1, 365 * 86400, 1, false, "21600",
+        "for how long a drive must be lost before auto-rebuild, as 6h"},
     {"exclude", SETTING_TEXT, 0, 65536, 1, false, "",
         "patterns of names (or, with '/', of paths) that are left out, besides trash folders, "
         "@eaDir "

@@ -129,9 +129,32 @@ static mrmr_err look_text(struct pool *pool, const char *key, struct mrmr_bytes 
     return pool_get(pool, key, value);
 }
 
+/* As auto_rebuild.h has them. */
+static const char *drive_word(const struct pool_drive_view *view)
+{
+    const bool lost = view->presence == POOL_AWAY || view->presence == POOL_FAILED;
+    return strcmp(view->state, "retired") == 0          ? "begun"
+           : lost && strcmp(view->state, "active") == 0 ? "lost"
+           : view->presence == POOL_PRESENT             ? "present"
+                                                        : "other";
+}
+
+static mrmr_err look_drives(struct pool *pool)
+{
+    mrmr_autofree struct pool_drive_view *views = NULL;
+    char uuid[MRMR_UUID_TEXT];
+    size_t n = 0;
+    MRMR_TRY(pool_drives(pool, &views, &n));
+    for (size_t i = 0; i < n; i++)
+        printf("drive=%s %s %" PRIu64 " %" PRIu64 " %s\n", mrmr_uuid_print(&views[i].uuid, uuid),
+            drive_word(&views[i]), views[i].exposed_bytes, views[i].protected_bytes, views[i].name);
+    return MRMR_OK;
+}
+
 static mrmr_err look_in(struct cmd_call *call, struct pool *pool)
 {
-    static const char *const keys[] = {"settle", "scan-interval", "scrub-interval", "quiet-hours"};
+    static const char *const keys[] = {"settle", "scan-interval", "scrub-interval", "quiet-hours",
+        "redundancy", "auto-rebuild", "auto-rebuild-delay"};
     mrmr_autobytes struct mrmr_bytes value = MRMR_BYTES_INIT;
     struct pool_status status;
     (void)call;
@@ -143,6 +166,8 @@ static mrmr_err look_in(struct cmd_call *call, struct pool *pool)
     printf("paused=%d\n", strcmp(value.data, "paused") == 0);
     MRMR_TRY(pool_status(pool, &status));
     printf("exposed=%" PRIu64 "\n", status.exposed_bytes + status.exposed_files);
+    printf("storable=%" PRIu64 "\n", status.storable_bytes);
+    MRMR_TRY(look_drives(pool));
     MRMR_TRY(look_text(pool, "on-event", &value));
     printf("on-event=%s\n", value.data);
     return MRMR_OK;

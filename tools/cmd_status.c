@@ -62,6 +62,26 @@ static unsigned view_survives(const struct pool_status *status)
     return status->redundancy;
 }
 
+/* It may be given up, and what is protected of it brought to other drives. */
+static bool is_lost(const struct pool_drive_view *drive)
+{
+    return (drive->presence == POOL_AWAY || drive->presence == POOL_FAILED) &&
+           strcmp(drive->state, "active") == 0;
+}
+
+/* What of lost drives fits into the free space, with its parity, one after another. */
+static uint64_t view_reprotectable(const struct view *view)
+{
+    uint64_t room = view->status.storable_bytes, sum = 0;
+    for (size_t i = 0; i < view->n; i++) {
+        const uint64_t bytes = is_lost(&view->drives[i]) ? view->drives[i].protected_bytes : 0;
+        const uint64_t fits = bytes < room ? bytes : room;
+        room -= fits;
+        sum += fits;
+    }
+    return sum;
+}
+
 static mrmr_err look_drives(struct cmd_call *call, const struct view *view)
 {
     for (size_t i = 0; i < view->n; i++) {
@@ -199,6 +219,7 @@ static mrmr_err status_json(struct cmd_call *call, const struct view *view)
     mrmr_json_number(&json, "held_files", s->held_files);
     mrmr_json_number(&json, "held_drives", s->held_drives);
     mrmr_json_number(&json, "storable_size", s->storable_bytes);
+    mrmr_json_number(&json, "reprotectable_size", view_reprotectable(view));
     mrmr_json_number(&json, "domain_unsafe", s->domain_unsafe);
     mrmr_json_number(&json, "conflicts", s->conflicts);
     mrmr_json_number(&json, "direct_files", s->direct_files);
@@ -309,6 +330,31 @@ static mrmr_err print_drives(const struct view *view)
     return mrmr_table_print(&table, stdout, 2);
 }
 
+/* What could be done about a drive that is lost. */
+static void print_lost(const struct view *view)
+{
+    const uint64_t room = view->status.storable_bytes;
+    char all[MRMR_TEXT_SHORT], part[MRMR_TEXT_SHORT];
+    for (size_t i = 0; i < view->n; i++) {
+        const struct pool_drive_view *drive = &view->drives[i];
+        if (!is_lost(drive) || !drive->protected_bytes)
+            continue;
+        mrmr_text_print_size(drive->protected_bytes, all);
+        printf("Note: ");
+        if (drive->protected_bytes <= room)
+            printf("all that is protected of drive ");
+        else
+            printf("%s of %s that are protected of drive ", mrmr_text_print_size(room, part), all);
+        mrmr_print_name(stdout, drive->name);
+        if (drive->protected_bytes <= room)
+            printf(" (%s)", all);
+        printf(" could be brought into the free space of the others now, which gives the drive up: "
+               "mrmr rebuild ");
+        mrmr_print_name(stdout, drive->name);
+        printf(" (by itself: mrmr set auto-rebuild on)\n");
+    }
+}
+
 /* Facts that are no alarm. */
 static void print_notes(const struct pool_status *s)
 {
@@ -335,6 +381,7 @@ static mrmr_err status_print(struct cmd_call *call, const struct view *view)
     print_head(view);
     print_figures(view);
     MRMR_TRY(print_drives(view));
+    print_lost(view);
     print_notes(&view->status);
     cmd_print_looks(call);
     return MRMR_OK;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tools/daemon.h"
+#include "tools/auto_rebuild.h"
 #include "tools/daemon_task.h"
 #include "tools/daemon_wire.h"
 #include "tools/hook.h"
@@ -61,6 +62,8 @@ struct daemon {
     bool look_due, synced_since_look;
     int64_t look_again; /* one failed: not before this; 0: none did */
     struct worker_view view;
+    struct auto_rebuild rebuild;
+    char rebuilds[64];    /* the drive of TASK_REBUILD */
     int64_t changed_last; /* that we know of; 0: none */
     int64_t due;          /* when the worker is to be asked again */
     sigset_t before;
@@ -168,6 +171,7 @@ static void looked_line(struct looked *looked, const char *key, const char *valu
 static void looked_take(struct daemon *d)
 {
     struct looked looked = {.is = true};
+    auto_rebuild_look(&d->rebuild);
     char *rest = d->task.said.data, *line;
     while (rest && (line = strsep(&rest, "\n"))) {
         char *value = strchr(line, '=');
@@ -175,7 +179,9 @@ static void looked_take(struct daemon *d)
             continue;
         *value++ = '\0';
         looked_line(&looked, line, value);
+        auto_rebuild_line(&d->rebuild, line, value);
     }
+    auto_rebuild_looked(&d->rebuild, mrmr_clock_monotonic());
     d->view.exposed = looked.exposed > 0;
     if (d->synced_since_look)
         d->view.idle = looked.exposed == d->looked.exposed ? d->view.idle + 1 : 0;
@@ -277,6 +283,11 @@ static void task_ended(struct daemon *d, int status)
             d->view.scrubbed = now;
         else if (!d->task.stopped)
             d->view.again = now + again_after;
+        break;
+    case TASK_REBUILD:
+        if (!d->task.stopped)
+            auto_rebuild_ended(&d->rebuild, d->rebuilds, now, code == 0 || code == 3);
+        d->look_due = true;
         break;
     case TASK_NONE:
         break;
@@ -428,15 +439,53 @@ static mrmr_err scrub_begin(struct daemon *d)
                : mrmr_nomem();
 }
 
+static mrmr_err rebuild_begin(struct daemon *d, const char *name)
+{
+    char program[] = "mrmr", option[] = "--pool", command[] = "rebuild";
+    mrmr_autofree char *dir = strdup(d->dir);
+    snprintf(d->rebuilds, sizeof d->rebuilds, "%s", name);
+    char *const argv[] = {program, option, dir, command, d->rebuilds, NULL};
+    if (!dir)
+        return mrmr_nomem();
+    mrmr_log(
+        MRMR_LOG_WARN, "drive %s: it is lost, and brought to other drives (auto-rebuild)", name);
+    return daemon_task_begin_own(&d->task, TASK_REBUILD, argv, "rebuild", &d->before);
+}
+
+/* True: it comes before what else is due, of which this is when to ask again. */
+static bool rebuild_next(struct daemon *d, int64_t now, int64_t *ret_again)
+{
+    const char *name;
+    switch (auto_rebuild_due(&d->rebuild, now, &name, ret_again)) {
+    case AUTO_REBUILD_NONE:
+        return false;
+    case AUTO_REBUILD_LOOK:
+        d->look_due = true;
+        return true;
+    case AUTO_REBUILD_BEGIN:
+        if (!rebuild_begin(d, name))
+            return true;
+        mrmr_log_story(MRMR_LOG_WARN, "a lost drive");
+        auto_rebuild_ended(&d->rebuild, name, now, false);
+        return true;
+    }
+    return false;
+}
+
 static void worker_next(struct daemon *d)
 {
+    int64_t rebuild_at = INT64_MAX;
     struct worker_view view = d->view;
     view.now = mrmr_clock_monotonic();
     view.rests = d->looked.paused || is_quiet_hour(&d->looked);
     view.settle = (int64_t)d->looked.settle * MRMR_NS_PER_S;
     view.scan_every = (int64_t)d->looked.scan_interval * MRMR_NS_PER_S;
     view.scrubs = d->looked.scrub_interval > 0;
+    d->due = view.now;
+    if (!view.rests && rebuild_next(d, view.now, &rebuild_at))
+        return;
     const enum worker_job job = worker_due(&view, &d->due);
+    d->due = rebuild_at < d->due ? rebuild_at : d->due;
     mrmr_err err = job == WORKER_SYNC    ? sync_begin(d)
                    : job == WORKER_SCRUB ? scrub_begin(d)
                                          : MRMR_OK;

@@ -15,7 +15,7 @@
 
 struct caller;
 
-enum daemon_task_kind { TASK_NONE, TASK_CALLER, TASK_LOOK, TASK_SYNC, TASK_SCRUB };
+enum daemon_task_kind { TASK_NONE, TASK_CALLER, TASK_LOOK, TASK_SYNC, TASK_SCRUB, TASK_REBUILD };
 
 struct daemon_task {
     enum daemon_task_kind kind;

@@ -9,7 +9,7 @@ import pytest
 from mounts import until
 from trees import record
 
-NAMES = ("red", "green", "blue", "grey")
+NAMES = ("red", "green", "blue", "grey", "white")
 
 
 @contextlib.contextmanager
@@ -39,44 +39,43 @@ def lose(mrmr, name):
 
 
 def test_lost_and_brought_to_the_others(mrmr):
-    made = mrmr.build(NAMES)
-    lose(mrmr, "blue")
+    made = mrmr.build(NAMES, redundancy=2)
+    lose(mrmr, "grey")
     # What could be done is said.
     status = mrmr.json("status", code=3)
     assert status["state"] == "degraded"
-    assert status["reprotectable_size"] == sum(len(data) for path, data in made.items() if "of-blue" in path)
+    assert status["reprotectable_size"] == sum(len(data) for path, data in made.items() if "of-grey" in path)
     told = mrmr.run("status", code=3).stdout
-    assert "all that is protected of drive blue" in told and "mrmr rebuild blue" in told and "auto-rebuild on" in told
-    # Off, and detached, which is the user's word: nobody touches it.
+    assert "all that is protected of drive grey" in told and "mrmr rebuild grey" in told and "auto-rebuild on" in told
+    os.rename(mrmr.folder / "lost grey", mrmr.drive("grey"))
+    # One that is detached, and gone for longer, is not touched: that is the user's word.
+    mrmr.run("detach", "blue")
+    lose(mrmr, "blue")
+    assert mrmr.json("status")["reprotectable_size"] == 0
     mrmr.run("set", "auto-rebuild-delay", "1s")
+    mrmr.run("set", "auto-rebuild", "on")
     mrmr.run("set", "settle", "0")
     with daemon(mrmr):
-        until(lambda: mrmr.json("status", code=None)["daemon"]["does"] == "")
-        mrmr.run("detach", "blue")
-        mrmr.run("set", "auto-rebuild", "on")
         mrmr.run("sync", code=None)
-        assert mrmr.json("status")["reprotectable_size"] == 0
-        until(lambda: mrmr.json("status")["daemon"]["does"] == "")
+        lose(mrmr, "grey")
+        assert names(mrmr)["grey"] == "away"
+        mrmr.run("sync", code=None) # so that it looks
+        until(lambda: "grey" not in names(mrmr))
+        until(lambda: mrmr.json("status", code=None)["state"] == "detached")
         assert names(mrmr)["blue"] == "detached"
-        # It is lost: seen twice, it goes.
-        assert "not there" in mrmr.run("attach", "blue", code=1).stderr
         os.rename(mrmr.folder / "lost blue", mrmr.drive("blue"))
-        mrmr.run("status")
         mrmr.run("sync", code=None)
         assert names(mrmr)["blue"] == "present"
-        lose(mrmr, "blue")
-        mrmr.run("sync", code=None) # so that it looks
-        until(lambda: "blue" not in names(mrmr))
         until(lambda: mrmr.json("status", code=None)["state"] == "protected")
-        lost = record(mrmr.folder / "lost blue")
-        # It is back, and is none of the pool's.
-        os.rename(mrmr.folder / "lost blue", mrmr.drive("blue"))
+        # The other one is back, too, and is none of the pool's.
+        lost = record(mrmr.folder / "lost grey")
+        os.rename(mrmr.folder / "lost grey", mrmr.drive("grey"))
         assert mrmr.json("sync")["files"] == len(made)
-    assert record(mrmr.drive("blue")) == lost
-    assert "drive blue" in mrmr.run("events").stdout
+    assert record(mrmr.drive("grey")) == lost
+    assert "drive grey" in mrmr.run("events").stdout
     whole(mrmr, made)
     for path in made:
-        assert "blue" not in [copy["drive"] for copy in mrmr.json("where", path)["copies"]]
+        assert "grey" not in [copy["drive"] for copy in mrmr.json("where", path)["copies"]]
     mrmr.run("check", "--deep")
 
 

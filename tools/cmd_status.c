@@ -11,6 +11,7 @@
 #include "tools/daemon.h"
 #include "tools/mrmr_print.h"
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 struct view {
@@ -142,6 +143,25 @@ static mrmr_err look_noted(struct cmd_call *call, const struct pool_status *s)
     return MRMR_OK;
 }
 
+/* Which lost a member, or have no rows as yet: until they are encoded anew they are as safe as with so many rows less. */
+static mrmr_err look_under(struct cmd_call *call, const struct view *view)
+{
+    const struct pool_status *s = &view->status;
+    const bool held = s->held_drives || s->held_files;
+    unsigned worst = 0;
+    char count[48], at_worst[32] = "none";
+    while (worst < s->redundancy && !s->margin[worst])
+        worst++;
+    if (worst)
+        snprintf(at_worst, sizeof at_worst, "only %u", worst);
+    return cmd_look(call,
+        "%s of %" PRIu64 " survive%s fewer than %u further losses, %s at worst, since something of "
+        "%s changed, vanished or was never made; next: %s",
+        mrmr_print_count(view->under, "stripe", "stripes", count, sizeof count), s->stripes,
+        view->under == 1 ? "s" : "", s->redundancy, at_worst, view->under == 1 ? "it" : "them",
+        held ? "end the hold, as said above" : "mrmr sync");
+}
+
 static mrmr_err look_exposure(struct cmd_call *call, const struct view *view)
 {
     const struct pool_status *s = &view->status;
@@ -162,10 +182,7 @@ static mrmr_err look_exposure(struct cmd_call *call, const struct view *view)
                               : "there is no room for more parity: free some, or: mrmr add-drive"));
     }
     if (view->under && s->drives_present + s->drives_detached == s->drives)
-        MRMR_TRY(cmd_look(call,
-            "%s of %" PRIu64 " survive%s fewer than %u further losses; next: mrmr sync",
-            mrmr_print_count(view->under, "stripe", "stripes", count, sizeof count), s->stripes,
-            view->under == 1 ? "s" : "", s->redundancy));
+        MRMR_TRY(look_under(call, view));
     if (s->drives && s->drives <= s->redundancy)
         MRMR_TRY(cmd_look(call, "redundancy %u needs at least %u drives; next: mrmr add-drive",
             s->redundancy, s->redundancy + 1));

@@ -40,7 +40,11 @@ def held(pool, contents, gone, name):
     assert "vanished" in (drive["hold"] or "")
     status = pool.status()
     assert status["held_drives"] == 1 and status["files"] == len(contents)
-    pool.run("status", code=3).says(name)
+    # What shares parity with it is one drive less safe for as long, and told so.
+    assert status["survives"] == 1 and status["margin"][0] == 0 and status["margin"][1] > 0
+    pool.run("status", code=3).says(name, "survive", "fewer than 2 further losses, only 1 at worst", "end the hold")
+    events = [event for event in pool.json("events")["events"] if event["kind"] == "hold" and event["drive"] == name]
+    assert len(events) == 1 and "%d vanished" % len(gone) in events[0]["text"], "once, however often it is looked at"
     for path in gone:
         assert pool.cat(path, code=(0, 3)) == contents[path]
     pool.deep()
@@ -118,6 +122,68 @@ def test_few_deletes_are_not_held(world):
     gone = lose(pool, contents, "d2", 0.2)
     pool.well()
     assert pool.status()["files"] == len(contents) - len(gone)
+
+
+def fill_folders(pool, drive, folders):
+    made = {}
+    for folder, files in folders.items():
+        for i in range(files):
+            path = "%s/%d" % (folder, i)
+            made[path] = b"%d of %s" % (i, folder.encode())
+            where = pool.drives[drive] / path
+            where.parent.mkdir(exist_ok=True)
+            where.write_bytes(made[path])
+    return made
+
+
+def test_too_much_of_one_top_folder(world):
+    """Few of the drive's files, but most of a folder's: held, by the part that is set."""
+    pool, contents = world
+    made = fill_folders(pool, "d1", {"kept": 300, "lost": 120})
+    contents.update(made)
+    pool.well()
+    gone = ["lost/%d" % i for i in range(40)] # of 120 a third, of all less than a tenth
+    for path in gone:
+        (pool.drives["d1"] / path).unlink()
+    pool.run("sync", code=3).says("of 120 files in lost 40 vanished", "held as it was")
+    for path in gone[::10]:
+        assert pool.cat(path, code=(0, 3)) == contents[path]
+    pool.run("rebuild", "d1")
+    assert all((pool.drives["d1"] / path).read_bytes() == contents[path] for path in gone)
+    pool.well()
+    # The same is an ordinary change where more is allowed.
+    pool.run("set", "hold-percent", "50")
+    for path in gone:
+        (pool.drives["d1"] / path).unlink()
+        del contents[path]
+    pool.well()
+    assert pool.status()["files"] == len(contents)
+
+
+def test_too_many_files(world):
+    """Whatever part of the drive they are."""
+    pool, contents = world
+    contents.update(fill_folders(pool, "d1", {"a": 60, "b": 60}))
+    pool.run("set", "hold-files", "10")
+    pool.well()
+    for i in range(5): # of changed and vanished ones together
+        (pool.drives["d1"] / "a" / str(i)).unlink()
+        (pool.drives["d1"] / "b" / str(i)).write_bytes(b"changed")
+    pool.well()
+    for i in range(5, 11):
+        (pool.drives["d1"] / "a" / str(i)).unlink()
+        (pool.drives["d1"] / "b" / str(i)).write_bytes(b"changed")
+    pool.run("sync", code=3).says("6 vanished and 6 changed", "held as it was", "sync --accept-changes", "rebuild d1")
+    assert pool.cat("b/7", code=(0, 3)) == contents["b/7"]
+    # Another drive's own limit is not touched by that.
+    (pool.drives["d2"] / "d2" / "new").write_bytes(b"new")
+    pool.run("sync", code=3)
+    assert pool.status()["held_drives"] == 1 and pool.status()["exposed_size"] == 0
+    pool.run("rebuild", "d1")
+    for i in range(5, 11):
+        assert (pool.drives["d1"] / "a" / str(i)).read_bytes() == contents["a/%d" % i]
+        assert (pool.drives["d1"] / "b" / str(i)).read_bytes() == contents["b/%d" % i]
+    pool.well()
 
 
 @pytest.mark.parametrize("what", ["touch -r", "truncated", "emptied"])

@@ -282,6 +282,63 @@ def test_unmounted_at_once_beside_a_daemon(world):
     world.all_there()
 
 
+def test_changed_here_and_there_meanwhile(world, tmp_path):
+    """What was changed on a detached drive elsewhere is taken in; what was changed through the mount meanwhile is done on it, with what stripes
+    count on kept; where both changed a file both are there, and it is said."""
+    blue = world.drives["blue"]
+    world.mrmr.run("detach", "blue")
+    blue.umount()
+    until(lambda: any(name.startswith("unplugged-") for name in os.listdir(world.mrmr.dir)))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    subprocess.run(["mount", "-o", "loop", blue.image, elsewhere], check=True)
+    try: # somebody's own hand
+        for path in ("blue/0", "blue/1"):
+            (elsewhere / path).write_bytes(b"changed elsewhere " * 1000)
+        (elsewhere / "blue/new there").write_bytes(b"new there " * 1000)
+        (elsewhere / "blue/2").unlink()
+    finally:
+        subprocess.run(["umount", elsewhere], check=True)
+    with open(world.at("blue/1"), "r+b") as file: # both
+        file.write(b"changed here")
+    here = b"changed here" + world.content["blue/1"][12:]
+    with open(world.at("blue/3"), "r+b") as file:
+        file.write(b"changed here")
+    world.content["blue/3"] = b"changed here" + world.content["blue/3"][12:]
+    os.unlink(world.at("blue/4"))
+    os.rename(world.at("blue/5"), world.at("blue/five"))
+    world.content["blue/five"] = world.content.pop("blue/5")
+    for path in ("blue/1", "blue/2", "blue/4"):
+        del world.content[path]
+    blue.mount()
+    world.in_service(1)
+    until(lambda: not world.on_drive("blue/4") and not world.on_drive("blue/5")) # the latter is on another drive now
+    world.content["blue/0"] = b"changed elsewhere " * 1000
+    world.content["blue/new there"] = b"new there " * 1000
+
+    def as_expected():
+        for path, data in world.content.items():
+            with open(world.at(path), "rb") as file:
+                assert file.read() == data, path
+        assert sorted(os.listdir(world.at("blue"))) == ["0", "1", "3", "five", "new there"]
+    as_expected()
+    # What was removed is kept for those who share parity with it.
+    assert os.listdir(os.path.join(blue.root, ".mrmr/retained"))
+    # The conflict: both are there, and it is told of.
+    copies = [copy["drive"] for copy in world.mrmr.json("where", "blue/1", code=None)["copies"]]
+    assert len(copies) == 2 and "blue" in copies, copies
+    assert os.path.getsize(os.path.join(blue.root, "blue/1")) == 18_000
+    other = next(name for name in copies if name != "blue")
+    with open(os.path.join(world.drives[other].root, "blue/1"), "rb") as file:
+        assert file.read() == here
+    world.mrmr.run("sync", code=None)
+    assert [event for event in world.mrmr.json("events")["events"] if event["kind"] == "conflict" and "blue/1" in event["text"]]
+    assert world.mrmr.json("status")["conflicts"] == 1
+    as_expected()
+    world.mrmr.run("check", "--deep")
+    assert world.mrmr.json("status")["state"] == "protected"
+
+
 def test_exposed_is_told_of(world):
     """What a sync has seen on it and nothing protects."""
     world.mrmr.run("set", "drive.red.max-usage", "1")

@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 from loops import loops, need_loops
+from mounts import mounts, need_fuse
 from some import some
 from test_bad_world import Pool, seed_of
 from trees import record
@@ -39,6 +40,20 @@ def rot(loop, data, bits=1):
             was = os.pread(image.fileno(), 8, at + 100)
             os.pwrite(image.fileno(), bytes(b ^ bits for b in was), at + 100)
     loop.mount()
+
+
+def rot_mounted(loop, datas):
+    """The same of several blocks under a mounted file system, as media do it; what it has in memory is forgotten."""
+    os.sync()
+    with open(loop.image, "r+b") as image:
+        for data in datas:
+            found = where_in(image, data)
+            assert found, "the bytes are not in the image"
+            for at in found:
+                was = os.pread(image.fileno(), 8, at + 100)
+                os.pwrite(image.fileno(), bytes(b ^ 1 for b in was), at + 100)
+    os.sync()
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("1")
 
 
 class World:
@@ -200,3 +215,100 @@ def test_r2_rotten_survivor_in_a_rebuild(world):
     pool.run("scrub", "--repair", code=(0, 3))
     assert (pathlib.Path(w.drives["d1"].root) / "d1/file 1").read_bytes() == w.contents["d1/file 1"]
     pool.well()
+
+
+def damage(pool):
+    """Files, as events tell of them."""
+    return [event["text"] for event in pool.json("events")["events"] if event["kind"] == "damage-found"]
+
+
+def test_read_errors_under_a_mount(tmp_path):
+    """Blocks rot under a mounted pool: what is read and written through it is right all the same, the files are named, and a sync, a scrub and a
+    repair beside the mount do what they must."""
+    need_loops()
+    need_fuse()
+    rng = seed_of("read errors under a mount")
+    with loops(tmp_path) as make:
+        w = build(tmp_path, make, "btrfs", rng)
+        pool, root = w.pool, pathlib.Path(w.drives["d1"].root)
+        rotten = {"d1/file 0": (0, 1_200_128), "d1/file 1": (2_000_896,), "d1/file 2": (4096, 500_736, 1_900_544)}
+        with mounts(pool, tmp_path) as mount:
+            point = mount("mounted").point
+            before = {path: (point / path).read_bytes() for path in w.contents}
+            assert before == w.contents
+            rot_mounted(w.drives["d1"], [w.contents[path][at // 4096 * 4096:at // 4096 * 4096 + 4096] for path in rotten for at in rotten[path]])
+            assert all(refuses(root / path) for path in rotten)
+            for path, data in w.contents.items():
+                assert (point / path).read_bytes() == data, path
+            # In any order, in small pieces, and by who has it open since before.
+            with open(point / "d1/file 2", "rb", buffering=0) as file:
+                for at in (1_900_544, 4096, 500_000, 0):
+                    assert os.pread(file.fileno(), 3000, at) == w.contents["d1/file 2"][at:at + 3000]
+            told = pool.run("events").text
+            for path in rotten:
+                assert path in told and "scrub --repair" in told, told
+            # What is written to those who share parity with it, what is new, and what is removed.
+            with open(point / "d2/file 1", "r+b") as file:
+                file.seek(100_000)
+                file.write(b"written " * 512)
+            w.contents["d2/file 1"] = w.contents["d2/file 1"][:100_000] + b"written " * 512 + w.contents["d2/file 1"][104_096:]
+            (point / "new").write_bytes(b"new" * 200_000)
+            os.unlink(point / "d2/file 0")
+            del w.contents["d2/file 0"]
+            w.contents["new"] = b"new" * 200_000
+            for path, data in w.contents.items():
+                assert (point / path).read_bytes() == data, path
+            # One after another: none may take the bad bytes for good ones.
+            pool.run("sync", code=(0, 3))
+            for path, data in w.contents.items():
+                assert (point / path).read_bytes() == data, path
+            done = pool.run("scrub", code=3)
+            for path in rotten:
+                done.says(path)
+            pool.run("status", code=3).says("DAMAGED", "scrub --repair")
+            pool.run("scrub", "--repair", code=(0, 3))
+            for path, data in w.contents.items():
+                assert (point / path).read_bytes() == data, path
+                here = [root / path for root in map(pathlib.Path, (d.root for d in w.drives.values())) if (root / path).exists()]
+                assert [copy.read_bytes() for copy in here] == [data], path
+        pool.well()
+        pool.run("scrub")
+        for name in ("d1", "d3"):
+            with unmounted(w.drives[name]):
+                for path, data in w.contents.items():
+                    assert pool.cat(path, code=(0, 3)) == data, path
+
+
+def test_r2_read_errors_in_files_and_parity(tmp_path):
+    """r = 2, and a drive on which files and parity rows cannot be read in places: another drive is rebuilt with what is left, each byte right;
+    scrub names what it is, and puts it right."""
+    need_loops()
+    rng = seed_of("read errors in files and parity")
+    with loops(tmp_path) as make:
+        w = build(tmp_path, make, "btrfs", rng, redundancy=2)
+        pool, root = w.pool, pathlib.Path(w.drives["d1"].root)
+        rows = [path for path in root.glob(".mrmr/parity/*/*") if path.is_file()]
+        assert rows
+        row = max(rows, key=lambda path: path.stat().st_size)
+        rot_mounted(w.drives["d1"], [row.read_bytes()[8192:12288], w.contents["d1/file 0"][4096:8192], w.contents["d1/file 2"][1_400_832:1_404_928]])
+        assert refuses(row) and refuses(root / "d1/file 0") and refuses(root / "d1/file 2")
+        w.drives["d4"].destroy()
+        pool.run("sync", code=3) # which has to do without both
+        for path, data in w.contents.items():
+            assert pool.cat(path, code=(0, 3)) == data, path
+        fresh = pool.folder / "fresh"
+        fresh.mkdir()
+        pool.add("fresh", fresh)
+        pool.run("rebuild", "d4", "--onto", "fresh", code=(0, 3))
+        for path, data in w.contents.items():
+            if path.startswith("d4/"):
+                assert (fresh / path).read_bytes() == data, path
+        pool.run("scrub", code=3).says("d1/file 0", "d1/file 2", "parity row")
+        pool.run("scrub", "--repair", code=(0, 3))
+        for path in ("d1/file 0", "d1/file 2"):
+            assert (root / path).read_bytes() == w.contents[path], path
+        pool.well()
+        pool.run("scrub")
+        with unmounted(w.drives["d2"]), unmounted(w.drives["d3"]):
+            for path, data in w.contents.items():
+                assert pool.cat(path, code=(0, 3)) == data, path

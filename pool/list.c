@@ -227,6 +227,18 @@ static bool where_is_as_known(const struct meta_node *node, const struct drv_sta
            (node->type != META_REG || (stat->size == node->size && stat->mtime == node->mtime));
 }
 
+/* Not if it was written to through a mount, and no scan came after that: while its drive is away, a mount does not
+ * give what the catalog has, either. */
+static mrmr_err where_is_current(struct pool *pool, struct copy *copy)
+{
+    bool touched = false;
+    if (copy->node.type == META_REG)
+        MRMR_TRY(pool_touched_find_bytes(pool, copy->node.drive, copy->node.ino, &touched));
+    copy->known = !touched;
+    copy->node.version = touched ? 0 : copy->node.version;
+    return MRMR_OK;
+}
+
 /* *ret_is: it has one. */
 static mrmr_err where_on(const struct names *names, size_t i, const char *path, bool may,
     struct copy *ret_copy, bool *ret_is)
@@ -236,8 +248,10 @@ static mrmr_err where_on(const struct names *names, size_t i, const char *path, 
     mrmr_err err = names->of[i] ? pool_names_lookup(names->of[i], path, &copy.node) : MRMR_ABSENT;
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
         return err;
+    if (!err)
+        MRMR_TRY(where_is_current(names->pool, &copy));
     bool live = names->of[i] && where_live(names, i, path, !err, may, &stat);
-    if (live && (err || !where_is_as_known(&copy.node, &stat))) {
+    if (live && (err || !copy.known || !where_is_as_known(&copy.node, &stat))) {
         copy = (struct copy){.node.drive = names->pool->drives[i]->meta.id};
         pool_node_from_stat(&copy.node, &stat);
     }
@@ -249,7 +263,8 @@ static mrmr_err where_on(const struct names *names, size_t i, const char *path, 
 static mrmr_err where_tell(struct pool_margins *margins, struct pool *pool, const char *path,
     const struct copy *copy, pool_entry_fn fn, void *arg)
 {
-    const struct pool_reach none = {
+    const bool there = pool_drive_readable(pool_drive_by_id(pool, copy->node.drive));
+    const struct pool_reach none = {.survives = there ? 0 : -1,
         .exposed_bytes = copy->node.type == META_REG ? copy->node.size : 0};
     return copy->known ? list_tell(margins, pool, path, &copy->node, fn, arg)
                        : list_tell_reach(pool, path, &copy->node, &none, fn, arg);

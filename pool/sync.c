@@ -3,6 +3,7 @@
 #include "pool/hung.h"
 #include "pool/noted.h"
 #include "pool/retained.h"
+#include "pool/touched.h"
 
 enum { SYNC_ROUNDS = 4096, SYNC_BATCH = 256 };
 
@@ -153,6 +154,8 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job,
     pool_views_forget(pool, 0); /* extents got other states and ids */
     if (!err)
         err = pool_mend_and_protect(pool, job, options, &report);
+    if (!err)
+        err = pool_touched_settle(pool, job);
     if (!err)
         err = pool_retained_release(pool, job, retained);
     pool_retained_free(retained);

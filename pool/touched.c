@@ -421,19 +421,44 @@ static bool is_one_of(int64_t drive, const int64_t drives[], size_t n)
     return false;
 }
 
-static mrmr_err old_drop(struct pool *pool, const int64_t drives[], size_t ndrives)
+/* left NULL: nothing of these drives stays. */
+static mrmr_err old_keep(struct pool_touched *touched, const int64_t drives[], size_t ndrives,
+    pool_touched_left left, void *arg)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < touched->n; i++) {
+        const struct pool_touched_inode record = touched->inode[i];
+        bool stays = !is_one_of(drive_of(&record), drives, ndrives) ||
+                     (left && record.ino == POOL_TOUCHED_ALL);
+        if (!stays && left)
+            MRMR_TRY(left(drive_of(&record), record.ino, arg, &stays));
+        if (stays)
+            touched->inode[kept++] = record;
+    }
+    touched->n = kept;
+    return MRMR_OK;
+}
+
+mrmr_err pool_touched_drop_but(
+    struct pool *pool, const int64_t drives[], size_t ndrives, pool_touched_left left, void *arg)
 {
     struct pool_touched touched = {.n = 0};
-    size_t kept = 0;
     MRMR_TRY(touched_read(pool, SORTED, &touched));
-    for (size_t i = 0; i < touched.n; i++)
-        if (!is_one_of(drive_of(&touched.inode[i]), drives, ndrives))
-            touched.inode[kept++] = touched.inode[i];
-    bool same = kept == touched.n;
-    touched.n = kept;
-    mrmr_err err = same ? MRMR_OK : old_replace(pool, &touched);
+    const size_t n = touched.n;
+    mrmr_err err = old_keep(&touched, drives, ndrives, left, arg);
+    if (!err && touched.n < n)
+        err = old_replace(pool, &touched);
     pool_touched_free(&touched);
     return err;
+}
+
+mrmr_err pool_touched_any(struct pool *pool, bool *ret_any)
+{
+    uint64_t size, left;
+    MRMR_TRY(file_size(pool, TOUCHED_NAME, &size));
+    MRMR_TRY(file_size(pool, TOUCHED_CUT, &left));
+    *ret_any = size || left;
+    return MRMR_OK;
 }
 
 mrmr_err pool_touched_drop(
@@ -442,5 +467,5 @@ mrmr_err pool_touched_drop(
     MRMR_TRY(pool_stop_for_some(pool, job, drives, &ndrives));
     mrmr_err err = pool_writers_new_epoch(pool->writers);
     pool_writers_go(pool->writers);
-    return err || !ndrives ? err : old_drop(pool, drives, ndrives);
+    return err || !ndrives ? err : pool_touched_drop_but(pool, drives, ndrives, NULL, NULL);
 }

@@ -29,6 +29,9 @@
  *  4  removing touched.cut. Not synced: if it comes back, its records are taken for newer than they
  *     are, once more. What that does: no hold for a file that was changed through MRMR before.
  *
+ * When a sync is through it does 1 to 4 once more, and drops those records whose files are in the catalog as they are
+ * (touched_same.c): the scan met them after the change, and they would be nobody's until the next one.
+ *
  * Who reads without being the owner reads in this order, too: a record that moves on is seen.
  *
  * Bounds. `touched` takes POOL_TOUCHED_MOST bytes of records, some 4 million, and `touched.old` as
@@ -108,5 +111,17 @@ mrmr_err pool_touched_begin(struct pool *pool, const struct pool_job *job);
  * it after. POOL_OWN. */
 mrmr_err pool_touched_drop(
     struct pool *pool, const struct pool_job *job, int64_t drives[], size_t ndrives);
+/* A sync is through: what was touched while it ran, and is in the catalog as it is now, is done with, too
+ * (touched_same.c). POOL_OWN, and not inside a transaction. */
+mrmr_err pool_touched_settle(struct pool *pool, const struct pool_job *job);
+
+/* --- for touched_same.c --- */
+
+/* Something was touched since records were last set aside. */
+mrmr_err pool_touched_any(struct pool *pool, bool *ret_any);
+/* Of what was set aside of these drives only that stays of which it is said; and marks. */
+typedef mrmr_err (*pool_touched_left)(int64_t drive, uint64_t ino, void *arg, bool *ret_left);
+mrmr_err pool_touched_drop_but(
+    struct pool *pool, const int64_t drives[], size_t ndrives, pool_touched_left left, void *arg);
 
 #endif

@@ -170,7 +170,14 @@ static mrmr_err own_path(const char *path, void *arg)
     mrmr_err err = tree_catalog(own->tree, own->spot.drive, path, &node);
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
         return err;
-    if (!err && node.type == META_REG && node.size == attr.size && node.mtime == attr.mtime)
+    bool known =
+        !err && node.type == META_REG && node.size == attr.size && node.mtime == attr.mtime;
+    if (known) { /* what is protected of it is not given while its drive is away (tree_open.c) */
+        bool touched;
+        MRMR_TRY(tree_keep_touched(own->tree, own->spot.drive, node.ino, &touched));
+        known = !touched;
+    }
+    if (known)
         return own_known(own, &node);
     /* Nobody has looked at it yet as it is now. */
     if (strcmp(own->name, "version") == 0)

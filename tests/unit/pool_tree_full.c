@@ -5,10 +5,13 @@
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
+#include "pool/touched.h"
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void test_drives_fail(void **state)
 {
@@ -116,6 +119,101 @@ static void test_away_before_it_was_protected(void **state)
     close_tree(&w);
     rig_check_originals(w.rig);
     rig_destroy(w.rig);
+}
+
+/* --- what was written while a sync met it --- */
+
+struct meeting {
+    struct world *w;
+    struct pool_tree_file *file;
+    atomic_bool written;
+};
+
+/* The scan is about to look at the drive. */
+static void write_to_it(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct meeting *m = arg;
+    (void)op;
+    if (!*path && !atomic_exchange(&m->written, true))
+        write_part(m->w, m->file, "f0", 10, 1000);
+}
+
+static void begin_meeting(struct meeting *m, struct world *w, uint64_t seed)
+{
+    begin(w, RIG_MEM, seed);
+    *m = (struct meeting){.w = w, .file = open_file(w, "f0")};
+    const struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_LIST, .action = DRV_FAULT_HOOK, .hook = write_to_it, .arg = m};
+    rig_ok(drv_fault_add(w->rig->drive[0].fault, &rule, NULL));
+    rig_protect_all(w->rig);
+    assert_true(m->written);
+    pool_tree_file_close(m->file);
+}
+
+static bool is_said_to_be_safe(struct world *w, uint64_t node)
+{
+    mrmr_autobytes struct mrmr_bytes said = MRMR_BYTES_INIT;
+    rig_ok(pool_tree_xattr(w->tree, node, "user.mrmr.protection", &said));
+    rig_ok(mrmr_bytes_add(&said, "", 1));
+    return strcmp(said.data, "survives 2") == 0;
+}
+
+static mrmr_err where_it_is(const struct pool_entry *entry, void *arg)
+{
+    *(struct pool_entry *)arg = *entry;
+    return MRMR_OK;
+}
+
+/* It is protected as it is now, so it is read without its drive. */
+static void test_written_while_it_is_scanned(void **state)
+{
+    struct world w;
+    struct meeting m;
+    struct pool_tree_file *file;
+    uint8_t got[2000], wanted[2000];
+    size_t n;
+    bool same;
+    (void)state;
+    begin_meeting(&m, &w, 198);
+    const uint64_t node = look(&w, POOL_ROOT, "f0").node;
+    assert_true(is_said_to_be_safe(&w, node));
+    rig_take_away(w.rig, 0);
+    rig_ok(pool_tree_file_open(w.tree, node, false, &file, &same));
+    rig_ok(pool_tree_file_read(file, 0, got, sizeof got, &n));
+    rig_expected(rig_find(w.rig, "f0"), 0, wanted, n);
+    assert_memory_equal(got, wanted, n);
+    pool_tree_file_close(file);
+    rig_bring_back(w.rig, 0);
+    close_tree(&w);
+    end_after(&w);
+}
+
+/* A sync that ended before it knew that: nothing is claimed that would not be given. */
+static void test_touched_after_it_was_protected(void **state)
+{
+    struct world w;
+    struct meeting m;
+    struct pool_tree_file *file;
+    struct pool_entry entry;
+    int fd;
+    bool same;
+    (void)state;
+    begin_meeting(&m, &w, 197);
+    const uint64_t node = look(&w, POOL_ROOT, "f0").node, ino = rig_node(w.rig, "f0").ino;
+    rig_ok(pool_touched_open(w.rig->pool->dirfd, &fd));
+    rig_ok(pool_touched_add(fd, rig_pool_drive(w.rig, 0)->meta.id, ino, 0));
+    close(fd);
+    assert_false(is_said_to_be_safe(&w, node));
+    rig_ok(pool_where(w.rig->pool, "f0", where_it_is, &entry));
+    assert_true(entry.exposed_bytes == entry.size && !entry.version && !entry.survives);
+    rig_take_away(w.rig, 0);
+    assert_int_equal(pool_tree_file_open(w.tree, node, false, &file, &same), MRMR_OFFLINE);
+    assert_false(is_said_to_be_safe(&w, node));
+    rig_bring_back(w.rig, 0);
+    rig_sync(w.rig); /* nothing of it is new: the record goes */
+    assert_true(is_said_to_be_safe(&w, node));
+    close_tree(&w);
+    end_after(&w);
 }
 
 struct renaming {
@@ -334,6 +432,8 @@ int main(void)
         cmocka_unit_test(test_drives_fail),
         cmocka_unit_test(test_written_while_away),
         cmocka_unit_test(test_away_before_it_was_protected),
+        cmocka_unit_test(test_written_while_it_is_scanned),
+        cmocka_unit_test(test_touched_after_it_was_protected),
         cmocka_unit_test(test_a_full_drive),
         cmocka_unit_test(test_renamed_while_it_is_brought),
         cmocka_unit_test(test_all_drives_are_full),

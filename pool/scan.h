@@ -197,6 +197,9 @@ void pool_scan_walk_free(struct pool_scan_drive *scan);
 mrmr_err pool_scan_escaped(struct pool_scan_drive *scan);
 /* What lies there may not be where the catalog has it. */
 mrmr_err pool_scan_unseen(struct pool_scan_drive *scan, const char *path);
+/* A name of a known file has come to lead to another inode, which had that one name when the walk met it, and one more when the
+ * walk met that: both are names of one node. The first is free then, and looked at again. */
+mrmr_err pool_scan_linked(struct pool_scan_drive *scan, const struct meta_change *change);
 /* After the judgement: what was renamed before the scan began is known by its new name. */
 mrmr_err pool_scan_is_done_with_moves(struct pool_scan_drive *scan, bool *ret_done);
 

@@ -540,6 +540,8 @@ static mrmr_err judge_names(struct pool_scan_drive *scan)
         MRMR_TRY(judge_moves_onto(scan));
         MRMR_TRY(judge_each(scan, META_CHANGE_CHANGED, judge_void));
         MRMR_TRY(judge_each(scan, META_CHANGE_RECHECK, judge_void));
+        MRMR_TRY(judge_each(scan, META_CHANGE_CHANGED, pool_scan_linked));
+        MRMR_TRY(judge_each(scan, META_CHANGE_RECHECK, pool_scan_linked));
         MRMR_TRY(judge_each(scan, META_CHANGE_VANISHED, judge_replaced));
         if (!scan->revisit.n)
             break;

@@ -258,3 +258,45 @@ mrmr_err pool_scan_is_done_with_moves(struct pool_scan_drive *scan, bool *ret_do
     *ret_done = !open;
     return MRMR_OK;
 }
+
+/* --- names that came together --- */
+
+/* A node, not the one that the change is of, is what was seen. */
+static mrmr_err is_known_already(
+    const struct pool_scan_drive *scan, const struct meta_change *change, bool *ret_known)
+{
+    enum { MOST = 8 };
+    const struct drv_info *info = &scan->drive->info;
+    struct meta_node nodes[MOST];
+    size_t n = 0;
+    *ret_known = false;
+    if (!(info->caps & DRV_CAP_STABLE_INO) || !change->now.ino)
+        return MRMR_OK;
+    MRMR_TRY(
+        meta_node_by_ino(scan->pool->meta, scan->drive->meta.id, change->now.ino, nodes, MOST, &n));
+    for (size_t i = 0; i < n && !*ret_known; i++)
+        *ret_known = nodes[i].id != change->node && nodes[i].type == change->now.type &&
+                     !pool_scan_is_other(info, &nodes[i], &change->now);
+    return MRMR_OK;
+}
+
+mrmr_err pool_scan_linked(struct pool_scan_drive *scan, const struct meta_change *change)
+{
+    struct meta *meta = scan->pool->meta;
+    struct meta_change gone = *change;
+    struct meta_node there;
+    bool known;
+    mrmr_err err = meta_lookup(meta, change->parent, change->name, &there);
+    if (err || there.id != change->node)
+        return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
+    if (!pool_scan_is_other(&scan->drive->info, &there, &change->now))
+        return MRMR_OK;
+    MRMR_TRY(is_known_already(scan, change, &known));
+    if (!known)
+        return MRMR_OK;
+    gone.kind = META_CHANGE_VANISHED;
+    MRMR_TRY(meta_change_remove(meta, change->id));
+    MRMR_TRY(meta_change_add(meta, &gone));
+    MRMR_TRY(pool_scan_ids_add(&scan->replaced, change->node));
+    return pool_scan_list_add(&scan->revisit, change->parent);
+}

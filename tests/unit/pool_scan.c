@@ -314,6 +314,40 @@ static void a_name_may_leave_its_links(void **state)
     assert_int_equal(scan_world_exposed(w, "b"), 33);
 }
 
+static void link_it(void *arg, enum drv_fault_op op, const char *path)
+{
+    (void)op, (void)path;
+    assert_ok(drv_link(scan_world_drv(arg), "a", "folder/b"));
+}
+
+/* Another file has the name of a known one, and gets a second name while the walk is between the two. */
+static void a_file_may_get_a_name_under_the_walk(void **state)
+{
+    struct scan_world *w = *state;
+    ballast(w);
+    scan_world_mkdir(w, "folder");
+    scan_world_file(w, "a", LEAF, 1);
+    scan_world_scan(w);
+    scan_world_protect(w, "a");
+    scan_world_file(w, "new", LEAF, 2);
+    scan_world_rename(w, "new", "a");
+    assert_ok(drv_fault_add(w->fault[0],
+        &(struct drv_fault_rule){.ops = DRV_FAULT_LIST,
+            .prefix = "folder",
+            .times = 1,
+            .action = DRV_FAULT_HOOK,
+            .hook = link_it,
+            .arg = w},
+        NULL));
+    scan_world_sync(w);
+    drv_fault_clear(w->fault[0]);
+    scan_world_sync(w);
+    if (w->drive[0]->info.caps & DRV_CAP_STABLE_INO)
+        assert_int_equal(scan_world_node(w, "folder/b").id, scan_world_node(w, "a").id);
+    assert_int_equal(scan_world_held(w), 0);
+    scan_world_check(w);
+}
+
 static void a_name_may_become_another_kind_of_thing(void **state)
 {
     struct scan_world *w = *state;
@@ -628,6 +662,7 @@ int main(void)
         BOTH(a_file_moved_and_edited_is_both),
         BOTH(hard_links_come_and_go),
         BOTH(a_name_may_leave_its_links),
+        BOTH(a_file_may_get_a_name_under_the_walk),
         BOTH(a_name_may_become_another_kind_of_thing),
         BOTH(a_folder_may_be_moved_away_and_made_anew),
         BOTH(sparse_files_expose_their_data_only),

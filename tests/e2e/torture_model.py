@@ -271,8 +271,8 @@ class Changer:
         data = self.some_bytes()
 
         def call(fd):
-            if os.pwrite(fd, data, at) != len(data):
-                raise OSError(errno.EIO, "cut short")
+            if os.pwrite(fd, data, at) != len(data): # the next one would say why
+                raise OSError(errno.ENOSPC, "cut short")
         self.change("%s %d at %d in" % (what, len(data), at), path, spliced(self.files[path].data, at, data), call)
 
     def write(self):

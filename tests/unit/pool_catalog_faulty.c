@@ -11,6 +11,8 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 struct faulty {
     struct world w;
@@ -168,12 +170,55 @@ static void power_cuts(void **state)
     assert_mem_restores(w, 1);
 }
 
+/* Dies at call n of the drive's file; true: it was through before. */
+static bool restore_dies_at(struct world *w, uint64_t n)
+{
+    const struct drv_fault_rule rule = {.after = n, .times = 1, .action = DRV_FAULT_KILL};
+    struct drv_fault *fault;
+    int status;
+    fflush(stdout);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        if (drv_fault_create(&fault) || drv_fault_serve(fault, "dies", "mem://copy1") ||
+            drv_fault_add(fault, &rule, NULL))
+            _exit(2);
+        _exit(pool_catalog_restore(world_path(w, "again"), "fault://dies") ? 1 : 0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (!WIFSIGNALED(status))
+        assert_int_equal(WEXITSTATUS(status), 0);
+    return !WIFSIGNALED(status);
+}
+
+/* There is no catalog as long as it is not whole, and the next restore begins anew. */
+static void killed_restores(void **state)
+{
+    struct faulty *f = *state;
+    struct world *w = &f->w;
+    unsigned n = 0;
+    catalog_change(w);
+    catalog_copy_now(w);
+    catalog_change(w);
+    catalog_copy_now(w);
+    for (;; n++) {
+        world_remove(world_path(w, "again"));
+        if (restore_dies_at(w, n))
+            break;
+        assert_int_not_equal(access(catalog_again(w), F_OK), 0);
+        assert_ok(pool_catalog_restore(world_path(w, "again"), "mem://copy1"));
+        catalog_assert_same(catalog_path(w), catalog_again(w));
+    }
+    assert_true(n > 4);
+    print_message("%u deaths of a restore\n", n);
+}
+
 int main(void)
 {
 #define FAULTY(name) cmocka_unit_test_setup_teardown(name, faulty_setup, faulty_teardown)
     const struct CMUnitTest tests[] = {
         FAULTY(failing_calls),
         FAULTY(power_cuts),
+        FAULTY(killed_restores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

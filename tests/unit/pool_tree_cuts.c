@@ -5,6 +5,7 @@
 #include "tests/unit/pool_tree_world.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static mrmr_err cut_overwrite(struct world *w)
 {
@@ -51,6 +52,77 @@ static mrmr_err cut_bring(struct world *w)
 {
     drive_is_full(w->rig, 0);
     return cut_overwrite(w);
+}
+
+/* --- f0 is opened, and this is done to it --- */
+
+static mrmr_err with_f0(struct world *w, mrmr_err (*change)(struct pool_tree_file *file))
+{
+    struct pool_attr attr;
+    struct pool_tree_file *file;
+    int64_t keep;
+    bool same;
+    MRMR_TRY(pool_tree_lookup(w->tree, POOL_ROOT, "f0", &attr, &keep));
+    MRMR_TRY(pool_tree_file_open(w->tree, attr.node, true, &file, &same));
+    mrmr_err err = change(file);
+    if (!err)
+        err = pool_tree_file_sync(file);
+    pool_tree_file_close(file);
+    return err;
+}
+
+static mrmr_err append_some(struct pool_tree_file *file)
+{
+    static uint8_t noise[RIG_MIB];
+    return pool_tree_file_append(file, FILE_LEAVES * RIG_MIB - 100, noise, sizeof noise);
+}
+
+static mrmr_err cut_append(struct world *w)
+{
+    return with_f0(w, append_some);
+}
+
+static mrmr_err punch_some(struct pool_tree_file *file)
+{
+    return pool_tree_file_range(file, POOL_RANGE_PUNCH, 1000, RIG_MIB);
+}
+
+static mrmr_err cut_punch(struct world *w)
+{
+    return with_f0(w, punch_some);
+}
+
+static mrmr_err cut_set(struct world *w)
+{
+    const struct pool_attr set = {.mode = 0600};
+    struct pool_attr attr;
+    int64_t keep;
+    MRMR_TRY(pool_tree_lookup(w->tree, POOL_ROOT, "f0", &attr, &keep));
+    return pool_tree_set(w->tree, NULL, attr.node, NULL, POOL_SET_MODE, &set, &attr);
+}
+
+static mrmr_err cut_link(struct world *w)
+{
+    struct pool_attr attr;
+    int64_t keep;
+    MRMR_TRY(pool_tree_lookup(w->tree, POOL_ROOT, "f0", &attr, &keep));
+    MRMR_TRY(pool_tree_link(w->tree, NULL, attr.node, POOL_ROOT, "linked", &attr));
+    return sync_folder(w, POOL_ROOT);
+}
+
+static mrmr_err cut_make(struct world *w)
+{
+    static uint8_t noise[1000];
+    struct pool_tree_file *file;
+    struct pool_attr attr;
+    MRMR_TRY(pool_tree_create(w->tree, NULL, POOL_ROOT, "made", 0644, &attr, &file));
+    mrmr_err err = pool_tree_file_write(file, 0, noise, sizeof noise);
+    if (!err)
+        err = pool_tree_file_sync(file);
+    pool_tree_file_close(file);
+    MRMR_TRY(err);
+    MRMR_TRY(pool_tree_rename(w->tree, NULL, POOL_ROOT, "made", POOL_ROOT, "f0", 0));
+    return sync_folder(w, POOL_ROOT);
 }
 
 /* f0 has another name, which the catalog does not know. */
@@ -142,8 +214,9 @@ static bool power_goes_at(cut_change change, uint64_t n, bool late, uint64_t see
 static void test_power_cuts(void **state)
 {
     static const cut_change changes[] = {cut_overwrite, cut_short, cut_unlink, cut_replace,
-        cut_replace_across, cut_bring, cut_unlink_besides, cut_replace_besides, cut_unlink_known};
-    const size_t common = 6;
+        cut_replace_across, cut_bring, cut_unlink_besides, cut_replace_besides, cut_unlink_known,
+        cut_append, cut_punch, cut_set, cut_link, cut_make};
+    const size_t common = 6, rare = sizeof changes / sizeof *changes - common;
     (void)state;
     uint64_t seed = rig_seed("tree_power_cuts"), cuts = 0;
     /* Normally at some of the calls only. */
@@ -154,7 +227,8 @@ static void test_power_cuts(void **state)
             uint64_t n = rig_hash(seed + i) % step;
             if (!all && late != (int)(rig_hash(seed - i) % 2))
                 continue;
-            if (!all && i >= common && i != common + seed % 3)
+            if (!all && i >= common && i != common + seed % rare &&
+                i != common + rig_hash(seed) % rare)
                 continue;
             while (!power_goes_at(changes[i], n, late, rig_hash(seed + cuts++)))
                 assert_true((n += step) < 1000);
@@ -164,10 +238,92 @@ static void test_power_cuts(void **state)
     printf("%llu cuts\n", (unsigned long long)cuts);
 }
 
+/* --- a folder that lies on several drives is renamed --- */
+
+enum { FOLDER_DRIVES = 3 };
+
+static void begin_folder(struct world *w, uint64_t seed)
+{
+    char path[32];
+    begin(w, RIG_MEM_CUT, seed);
+    close_tree(w);
+    for (unsigned d = 0; d < FOLDER_DRIVES; d++) {
+        snprintf(path, sizeof path, "folder/%u", d);
+        rig_put(w->rig, d, path, 3000);
+    }
+    rig_protect_all(w->rig);
+    rig_sync_drives(w->rig);
+    open_tree(w);
+}
+
+static mrmr_err rename_it(struct world *w)
+{
+    MRMR_TRY(pool_tree_rename(w->tree, NULL, POOL_ROOT, "folder", POOL_ROOT, "renamed", 0));
+    return sync_folder(w, POOL_ROOT);
+}
+
+/* It has one of the names, on all drives, and everything in it; the new one if that was said. */
+static void has_one_name(struct world *w, bool said)
+{
+    struct drv_stat stat;
+    char path[32];
+    const char *name = "renamed";
+    if (try_look(w, POOL_ROOT, name)) {
+        assert_false(said);
+        name = "folder";
+    }
+    assert_int_equal(
+        try_look(w, POOL_ROOT, strcmp(name, "folder") ? "folder" : "renamed"), MRMR_ABSENT);
+    const uint64_t folder = look(w, POOL_ROOT, name).node;
+    for (unsigned d = 0; d < FOLDER_DRIVES; d++) {
+        snprintf(path, sizeof path, "%u", d);
+        assert_int_equal(look(w, folder, path).size, 3000);
+        snprintf(path, sizeof path, "folder/%u", d);
+        struct rig_file *known = rig_find(w->rig, path);
+        snprintf(known->path, sizeof known->path, "%s/%u", name, d);
+        rig_ok(drv_stat(w->rig->drive[d].raw, known->path, &stat));
+    }
+}
+
+/* True: it was through before. */
+static bool power_goes_in_a_rename(uint64_t n, bool late, uint64_t seed)
+{
+    struct world w;
+    begin_folder(&w, 195);
+    rig_tap(w.rig, RIG_CUTS, n, late, tap_cut);
+    const bool said = rename_it(&w) == MRMR_OK, through = said && w.rig->tap_left;
+    close_tree(&w);
+    rig_close(w.rig);
+    rig_clear_faults(w.rig);
+    rig_power_cut(w.rig, seed);
+    rig_open(w.rig);
+    open_tree(&w);
+    has_one_name(&w, said);
+    close_tree(&w);
+    reads_without(w.rig, 1 + seed % 4, 1 + (seed / 4) % 4, NULL, 0);
+    rig_destroy(w.rig);
+    return through;
+}
+
+static void test_power_cuts_in_a_folder_rename(void **state)
+{
+    (void)state;
+    uint64_t seed = rig_seed("folder_power_cuts"), cuts = 0;
+    const uint64_t step = rig_all() ? 1 : 3;
+    for (int late = 0; late < 2; late++) {
+        uint64_t n = rig_hash(seed) % step;
+        while (!power_goes_in_a_rename(n, late, rig_hash(seed + cuts++)))
+            assert_true((n += step) < 1000);
+        print_message("%s: up to call %llu\n", late ? "after" : "before", (unsigned long long)n);
+    }
+    printf("%llu cuts in a rename of a folder\n", (unsigned long long)cuts);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_power_cuts),
+        cmocka_unit_test(test_power_cuts_in_a_folder_rename),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_cuts", tests, NULL, NULL);

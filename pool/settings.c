@@ -59,6 +59,10 @@ static const struct setting settings[] = {
     {"error-limit", SETTING_NUMBER, 1, 60, 1, true, "10",
         "a drive that answers errors to a mount in so many different seconds of one minute is "
         "taken out of service, until mrmr attach, or until it was unplugged and is back; 0: never"},
+    {"retain-share", SETTING_NUMBER, 1, 100, 1, false, "10",
+        "part of a drive in percent: whenever a mount has kept so much more of what is overwritten "
+        "or "
+        "deleted there, it asks the daemon for a release, whatever rests"},
     {"remote-ttl", SETTING_NUMBER, 1, 3600, 1, false, "5",
         "seconds for which a mount takes for true what it saw on a drive that tells of no changes: "
         "a remote one, or a folder of a network or FUSE file system"},

@@ -409,11 +409,30 @@ static mrmr_err run_all(struct pool_run *run)
     return err;
 }
 
+/* The slack's blocks did not do: a row was longer than they, and there was not a block beside. With all of
+ * them free it may have room after all, if nobody else takes it. */
+static bool run_gives_slack(struct pool_run *run)
+{
+    struct mrmr_story story;
+    bool gave = false;
+    mrmr_story_save(&story);
+    for (unsigned i = 0; story.drive[0] && i < run->nrows; i++) /* it was a drive that had none */
+        if (run->row[i].slack)
+            gave = !pool_drive_slack_give(run->pool, run->row[i].drive) || gave;
+    mrmr_story_restore(&story);
+    return gave;
+}
+
 mrmr_err pool_change_run(struct pool *pool, const struct pool_job *job, struct pool_change *change)
 {
     struct pool_run run = {.pool = pool, .job = job, .change = change};
     change->unstable = 0;
     mrmr_err err = run_all(&run);
+    if (err == MRMR_SPACE && run_gives_slack(&run)) {
+        run_free(&run);
+        run = (struct pool_run){.pool = pool, .job = job, .change = change};
+        err = run_all(&run);
+    }
     run_free(&run);
     if (err) {
         char uuid[MRMR_UUID_TEXT];

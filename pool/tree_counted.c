@@ -6,6 +6,7 @@
 #include "pool/tree_keep.h"
 
 #include "pool/touched.h"
+#include "pool/tree_room.h"
 #include <stdlib.h>
 
 void tree_counted_clear(struct tree_counted *counted)
@@ -264,6 +265,12 @@ static size_t run_length(const struct tree_counted *counted, size_t i, uint64_t 
     return n;
 }
 
+static void keep_done(struct tree_drive *drive, struct pool_retained_leaf *leaf)
+{
+    tree_room_kept(drive, leaf->size);
+    leaf->size = 0;
+}
+
 /* Several at a time if that can be; *ret_n: how many it was. */
 static mrmr_err keep_leaves(struct tree_drive *drive, struct drv_file *file,
     struct pool_retained_leaf *leaf, size_t n, size_t *ret_n)
@@ -276,7 +283,7 @@ static mrmr_err keep_leaves(struct tree_drive *drive, struct drv_file *file,
         err = pool_retained_save_leaf(drv, file, leaf);
     }
     for (size_t i = 0; !err && i < n; i++)
-        leaf[i].size = 0;
+        keep_done(drive, &leaf[i]);
     *ret_n = n;
     return err;
 }

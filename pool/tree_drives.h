@@ -98,7 +98,8 @@ struct tree_drive {
         int64_t scanned;     /* when that scan ended; 0: never */
         bool known;
     } room;
-    _Atomic uint64_t placed; /* bytes written since it was last looked */
+    _Atomic uint64_t placed;     /* bytes written since it was last looked */
+    _Atomic uint64_t kept_bytes; /* bytes, since a release was asked for last (tree_room.h) */
 };
 
 /* Its files are seen as they are now. */

@@ -41,6 +41,7 @@
  * that of the records.
  */
 #include "pool/tree_keep.h"
+#include "pool/tree_room.h"
 
 #include <string.h>
 
@@ -51,6 +52,8 @@ static mrmr_err keep_away_locked(struct tree_drive *drive, const struct tree_cou
     char ret_path[TREE_KEPT_PATH])
 {
     MRMR_TRY(pool_retained_keep(drive->drive->drv, path, counted->leaf, counted->n, how, ret_path));
+    if (counted->n)
+        tree_room_kept(drive, stat->size);
     if (stat->nlink > 1)
         tree_kept_add(drive, stat->ino, ret_path);
     return MRMR_OK;

@@ -131,6 +131,18 @@ static bool room_came(struct pool_tree *tree, struct tree_wait *room)
     return again;
 }
 
+void tree_room_kept(struct tree_drive *drive, uint64_t bytes)
+{
+    struct pool_tree *tree = drive->tree;
+    const uint64_t most = drive->drive->meta.total / 100 * atomic_load(&tree->retain_share);
+    const uint64_t kept = atomic_fetch_add(&drive->kept_bytes, bytes) + bytes;
+    if (!most || kept < most || !pool_short_heard(tree->pool->dirfd))
+        return;
+    atomic_store(&drive->kept_bytes, 0);
+    if (pool_short_tell(tree->pool->dirfd))
+        mrmr_log_story(MRMR_LOG_INFO, "asking for a release");
+}
+
 bool tree_room_came(struct pool_tree *tree, struct tree_wait *room, mrmr_err err)
 {
     struct mrmr_story story;

@@ -31,6 +31,11 @@ struct tree_wait {
     bool last;              /* that was the last try */
 };
 
+/* So many bytes more are kept on the drive, or may be. Asks for a release each time that `set retain-share` of the drive has
+ * come together since the last time; does not wait for it. What is kept is bounded by what is protected of each
+ * file: a leaf is saved once, until other bytes of it are protected. This bounds how long it stays while the worker rests. */
+void tree_room_kept(struct tree_drive *drive, uint64_t bytes);
+
 /* err is no lack of room, or waiting does not help: false. */
 bool tree_room_came(struct pool_tree *tree, struct tree_wait *room, mrmr_err err);
 

@@ -453,15 +453,17 @@ static void monitor_todo(struct monitor *monitor, bool run)
 static mrmr_err settings_read(struct pool_tree *tree)
 {
     bool verify;
-    uint64_t ttl, errors;
+    uint64_t ttl, errors, share;
     MRMR_TRY(pool_setting_u64(tree->pool, "error-limit", &errors));
     MRMR_TRY(pool_setting_on(tree->pool, "verify-reads", &verify));
     MRMR_TRY(pool_setting_u64(tree->pool, "remote-ttl", &ttl));
+    MRMR_TRY(pool_setting_u64(tree->pool, "retain-share", &share));
     MRMR_TRY(tree_excludes_follow(tree));
     for (size_t i = 0; i < tree->ndrives; i++)
         drv_guard_error_limit(tree->drive[i].drive->drv, (unsigned)errors);
     tree->verify = verify;
     tree->remote_ttl = (int64_t)ttl * MRMR_NS_PER_S;
+    tree->retain_share = share;
     return MRMR_OK;
 }
 

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from loops import loops, need_loops
-from mounts import mounts, need_fuse
+from mounts import mounts, need_fuse, until
 from seeded import Seeded
 from some import some
 from test_mount_full import fill_up
@@ -405,4 +405,29 @@ def test_rebuild_meets_a_full_drive(mrmr, worlds):
         mrmr.run("rebuild", "b")
         world.content.update(held)
         mrmr.run("sync", code=(0, 3))
+        world.each_away(mount)
+
+
+def test_so_much_is_kept(mrmr, worlds):
+    """A release is asked for when so much more is kept, while there is room; and nobody waits for it."""
+    with worlds() as (world, mount):
+        for name in NAMES:
+            (pathlib.Path(world.drives[name].root) / "filler/bytes").unlink()
+        mrmr.run("set", "retain-share", "3") # 2 MiB
+        one = mount()
+        with answering(mrmr) as ends:
+            with open(one.point / "a/0", "r+b", buffering=0) as file:
+                file.write(bytes(1 << 16))
+            time.sleep(0.3) # a mistake would take as long to show
+            assert not ends
+            with open(one.point / "a/0", "r+b", buffering=0) as file:
+                file.write(bytes(2 * MIB))
+            with open(one.point / "a/1", "r+b", buffering=0) as file:
+                file.write(bytes(2 * MIB))
+            until(lambda: ends and not world.retained("a"))
+        world.content["a/0"] = bytes(2 * MIB) + world.content["a/0"][2 * MIB:]
+        world.content["a/1"] = bytes(2 * MIB) + world.content["a/1"][2 * MIB:]
+        world.all_there(one.point)
+        one.stop()
+        mrmr.run("sync")
         world.each_away(mount)

@@ -49,6 +49,8 @@ static void test_values(void **state)
         {"room-wait", "0", "0"},
         {"room-wait", "3600", "3600"},
         {"room-wait", "3601", NULL},
+        {"retain-share", "1", "1"},
+        {"retain-share", "101", NULL},
         {"remote-ttl", "1", "1"},
         {"remote-ttl", "3600", "3600"},
         {"remote-ttl", "0", NULL},

@@ -238,7 +238,25 @@ static void test_under_a_hold_that_saw_it(void **state)
     rig_destroy(rig);
 }
 
-/* With a row's drive away, a row is made anew elsewhere, or the stripe waits with all it has. */
+static void no_room(struct rig *rig, bool none)
+{
+    for (unsigned d = 0; d < rig->n; d++) {
+        char key[64];
+        snprintf(key, sizeof key, "drive.%s.max-usage", rig->drive[d].name);
+        rig_ok(pool_set(rig->pool, key, none ? "1" : "0"));
+    }
+}
+
+static struct meta_stripe stripe_of(struct rig *rig, const struct mrmr_uuid *uuid)
+{
+    struct meta_stripe stripe;
+    int64_t id;
+    rig_ok(meta_stripe_by_uuid(rig->pool->meta, uuid, &id));
+    rig_ok(meta_stripe_load(rig->pool->meta, id, &stripe));
+    return stripe;
+}
+
+/* With a row's drive away, and no room for that row elsewhere, the stripe waits with all it has. */
 static void test_with_a_row_away(void **state)
 {
     (void)state;
@@ -249,7 +267,7 @@ static void test_with_a_row_away(void **state)
     const uint64_t generation = image.generation;
     meta_stripe_free(&image);
     remove_file(rig, "f0");
-    no_new_rows(rig);
+    no_room(rig, true);
     rig_take_away(rig, away);
     rig_reopen(rig);
     release(rig);
@@ -257,17 +275,89 @@ static void test_with_a_row_away(void **state)
     assert_true(count_retained(rig, 0) > 0);
     rig_bring_back(rig, away);
     rig_reopen(rig);
-    int64_t id;
-    struct meta_stripe now;
-    rig_ok(meta_stripe_by_uuid(rig->pool->meta, &uuid, &id));
-    rig_ok(meta_stripe_load(rig->pool->meta, id, &now));
-    assert_int_equal(now.generation, generation);
-    assert_int_equal(pool_image_margin(rig->pool, &now), 2);
-    meta_stripe_free(&now);
-    rig_clear_faults(rig);
+    image = stripe_of(rig, &uuid);
+    assert_int_equal(image.generation, generation);
+    assert_int_equal(pool_image_margin(rig->pool, &image), 2);
+    meta_stripe_free(&image);
+    no_room(rig, false);
     release(rig);
     all_is_free(rig);
     end(rig);
+}
+
+/* The same with room: the row is made anew, and the one that is away is not counted on any more. */
+static void test_with_a_row_away_and_room(void **state)
+{
+    (void)state;
+    struct rig *rig = begin_with_other(RIG_LOCAL, 311);
+    struct meta_stripe image = rig_stripe_of(rig, "f0", 0);
+    unsigned away = rig_row_drive(&image, 0);
+    const struct mrmr_uuid uuid = image.uuid;
+    meta_stripe_free(&image);
+    remove_file(rig, "f0");
+    rig_take_away(rig, away);
+    rig_reopen(rig);
+    release(rig);
+    image = stripe_of(rig, &uuid);
+    assert_int_equal(image.rows, 2);
+    assert_int_equal(pool_image_margin(rig->pool, &image),
+        2 - (pool_image_block(&image, rig_pool_drive(rig, away)->meta.id) != NULL));
+    meta_stripe_free(&image);
+    rig_bring_back(rig, away);
+    rig_reopen(rig);
+    release(rig);
+    all_is_free(rig);
+    end(rig);
+}
+
+/* What is left is shorter than what was, and ends within a leaf. */
+static void test_the_longest_goes(void **state)
+{
+    (void)state;
+    struct rig *rig =
+        rig_create(&(struct rig_spec){.kind = RIG_LOCAL, .drives = DRIVES, .seed = 312});
+    rig_put(rig, 0, "f0", 2 * RIG_MIB);
+    for (unsigned d = 1; d < DRIVES; d++) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", d);
+        rig_put(rig, d, path, RIG_MIB / 2 - 100);
+    }
+    rig_protect_all(rig);
+    rig_put(rig, 0, "other", 5000);
+    rig_protect_all(rig);
+    remove_file(rig, "f0");
+    release(rig);
+    all_is_free(rig);
+    end(rig);
+}
+
+/* What was overwritten on a drive that is held waits: the catalog's version of it may be brought back. */
+static void test_overwritten_under_a_hold(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 313);
+    for (unsigned i = 0; i < 12; i++) {
+        char path[32];
+        snprintf(path, sizeof path, "small%u", i);
+        rig_put(rig, 0, path, 5000 + i);
+    }
+    rig_protect_all(rig);
+    rig_ok(pool_set(rig->pool, "hold-percent", "30"));
+    for (unsigned i = 0; i < 8; i++) {
+        char path[32];
+        snprintf(path, sizeof path, "small%u", i);
+        rig_unlink(rig, path);
+    }
+    rig_sync(rig);
+    assert_int_equal(rig->report.drives_held, 1);
+    touch(rig, "f0");
+    rig_ok(save(rig, "f0", 1, 2));
+    rig_edit(rig, "f0", RIG_MIB + 10, 100);
+    unsigned n = count_retained(rig, 0);
+    release(rig);
+    assert_int_equal(count_retained(rig, 0), n);
+    assert_string_equal(rig_states(rig, "f0"), "LLL");
+    rig_destroy(rig);
 }
 
 /* A row that has rotted is made anew from verified bytes. */
@@ -299,7 +389,10 @@ int main(void)
         cmocka_unit_test(test_not_all_is_kept),
         cmocka_unit_test(test_under_a_hold),
         cmocka_unit_test(test_under_a_hold_that_saw_it),
+        cmocka_unit_test(test_overwritten_under_a_hold),
         cmocka_unit_test(test_with_a_row_away),
+        cmocka_unit_test(test_with_a_row_away_and_room),
+        cmocka_unit_test(test_the_longest_goes),
         cmocka_unit_test(test_with_a_rotten_row),
     };
     return cmocka_run_group_tests_name("pool_release", tests, NULL, NULL);

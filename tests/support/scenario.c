@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/support/scenario.h"
+#include "pool/touched.h"
+#include "tests/support/kept.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { FIRST_DRIVES = 5, LOST = 1 };
 
@@ -228,6 +231,58 @@ static void merge_done(struct rig *rig)
     assert_int_equal(count_stripes(rig, ids), 1);
 }
 
+/* --- A release --- */
+
+/* As the mount does it: recorded, and kept whole. */
+static void remove_kept(struct rig *rig, const char *path)
+{
+    struct meta_node node = rig_node(rig, path);
+    struct pool_drive *drive = pool_drive_by_id(rig->pool, node.drive);
+    struct pool_retained_leaf *leaves = NULL;
+    char kept[POOL_RETAINED_PATH];
+    size_t n;
+    bool known;
+    int fd;
+    rig_ok(pool_retained_counted(rig->pool, drive, path, node.ino, &leaves, &n, &known));
+    rig_ok(pool_touched_open(rig->pool->dirfd, &fd));
+    rig_ok(pool_touched_add(fd, node.drive, node.ino, 0));
+    close(fd);
+    rig_ok(pool_retained_keep(drive->drv, path, leaves, n, POOL_RETAINED_MOVE, kept));
+    free(leaves);
+    rig_find(rig, path)->there = false;
+}
+
+/* Of three drives two files each; one of them is the longest of its stripe. */
+static void release_prepare(struct rig *rig)
+{
+    char path[64];
+    for (unsigned i = 0; i < 15; i++) {
+        snprintf(path, sizeof path, "r%u", i);
+        rig_put(rig, i % 5, path, RIG_MIB / 2 + i * 30000 + (i == 1) * RIG_MIB);
+    }
+    rig_protect_all(rig);
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(path, sizeof path, "r%u", i);
+        if (i % 5 < 3)
+            remove_kept(rig, path);
+    }
+}
+
+static mrmr_err release_run(struct rig *rig)
+{
+    const struct pool_sync_options options = {.release = true};
+    struct pool_job job = rig_job(rig);
+    return pool_sync(rig->pool, &job, &options, &rig->report);
+}
+
+static void release_done(struct rig *rig)
+{
+    assert_true(rig->report.stripes_changed > 0);
+    assert_int_equal(rig->report.release_waits, 0);
+    for (unsigned d = 0; d < rig->n; d++)
+        assert_int_equal(count_retained(rig, d), 0);
+}
+
 const struct scenario scenarios[] = {
     {"sync", sync_prepare, sync_run, 0, 0, true, NULL},
     {"first-sync", NULL, sync_run, 0, 0, true, NULL},
@@ -237,6 +292,7 @@ const struct scenario scenarios[] = {
     {"rebuild-in-place", place_prepare, place_run, 0, 0, false, NULL},
     {"redundancy-up", fill, up_run, 0, 0, false, NULL},
     {"redundancy-down", fill, down_run, 0, 0, false, NULL},
+    {"release", release_prepare, release_run, 0, 0, false, release_done},
     {"merge", scenario_two_stripes, merge_run, 6, 1, false, merge_done},
 };
 const size_t nscenarios = sizeof scenarios / sizeof *scenarios;

@@ -8,6 +8,8 @@
 #include "drivers/driver_internal.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,6 +18,23 @@
 
 static const struct drv_ops *drv_schemes[DRV_SCHEMES_MAX] = {&drv_local_ops, &drv_mem_ops};
 static size_t drv_scheme_count = 2;
+
+/* --- errors --- */
+
+static mrmr_err seen(struct drv *drv, mrmr_err err)
+{
+    if (err != MRMR_IO)
+        return err;
+    const int64_t now = mrmr_clock_monotonic() / MRMR_NS_PER_S;
+    if (atomic_exchange(&drv->error_at, now) != now)
+        atomic_fetch_add(&drv->error_seconds, 1);
+    return err;
+}
+
+unsigned drv_error_seconds(const struct drv *drv)
+{
+    return atomic_load(&((struct drv *)drv)->error_seconds);
+}
 
 /* --- the table --- */
 
@@ -227,13 +246,13 @@ mrmr_err drv_space(struct drv *drv, struct drv_space *ret_space)
 mrmr_err drv_stat(struct drv *drv, const char *path, struct drv_stat *ret_stat)
 {
     DRV_CHECK(drv_path_check(path), "stat");
-    return drv->ops->stat(drv, path, ret_stat);
+    return seen(drv, drv->ops->stat(drv, path, ret_stat));
 }
 
 mrmr_err drv_list(struct drv *drv, const char *path, drv_list_fn fn, void *arg)
 {
     DRV_CHECK(drv_path_check(path), "list");
-    return drv->ops->list(drv, path, fn, arg);
+    return seen(drv, drv->ops->list(drv, path, fn, arg));
 }
 
 mrmr_err drv_readlink(struct drv *drv, const char *path, struct mrmr_bytes *target)
@@ -275,7 +294,7 @@ mrmr_err drv_file_open(
     struct drv *drv, const char *path, unsigned flags, uint32_t mode, struct drv_file **ret_file)
 {
     MRMR_TRY(open_check(drv, path, flags, mode));
-    return drv->ops->file_open(drv, path, flags, mode, ret_file);
+    return seen(drv, drv->ops->file_open(drv, path, flags, mode, ret_file));
 }
 
 mrmr_err drv_file_open_stat(struct drv *drv, const char *path, unsigned flags, uint32_t mode,
@@ -284,7 +303,7 @@ mrmr_err drv_file_open_stat(struct drv *drv, const char *path, unsigned flags, u
     struct drv_file *file;
     MRMR_TRY(open_check(drv, path, flags, mode));
     if (drv->ops->file_open_stat)
-        return drv->ops->file_open_stat(drv, path, flags, mode, ret_file, ret_stat);
+        return seen(drv, drv->ops->file_open_stat(drv, path, flags, mode, ret_file, ret_stat));
     MRMR_TRY(drv->ops->file_open(drv, path, flags, mode, &file));
     mrmr_err err = file->drv->ops->file_stat(file, ret_stat);
     if (err)
@@ -322,7 +341,7 @@ mrmr_err drv_file_read(
 {
     *ret_got = 0;
     DRV_CHECK(range_check(offset, size), "read");
-    return file->drv->ops->file_read(file, offset, buf, size, ret_got);
+    return seen(file->drv, file->drv->ops->file_read(file, offset, buf, size, ret_got));
 }
 
 mrmr_err drv_file_next_data(
@@ -350,7 +369,7 @@ mrmr_err drv_file_write(struct drv_file *file, uint64_t offset, const void *buf,
 {
     DRV_NEED(file->drv, file_write, NULL);
     DRV_CHECK(range_check(offset, size), "write");
-    return file->drv->ops->file_write(file, offset, buf, size);
+    return seen(file->drv, file->drv->ops->file_write(file, offset, buf, size));
 }
 
 mrmr_err drv_file_truncate(struct drv_file *file, uint64_t size)
@@ -419,7 +438,7 @@ mrmr_err drv_file_link(struct drv_file *file, const char *path)
 mrmr_err drv_file_sync(struct drv_file *file)
 {
     DRV_NEED(file->drv, file_sync, NULL);
-    return file->drv->ops->file_sync(file);
+    return seen(file->drv, file->drv->ops->file_sync(file));
 }
 
 mrmr_err drv_file_descriptor(struct drv_file *file, int *ret_fd)
@@ -440,13 +459,13 @@ mrmr_err drv_dir_sync(struct drv *drv, const char *path)
 {
     DRV_CHECK(drv_path_check(path), "sync folder");
     DRV_NEED(drv, dir_sync, path);
-    return drv->ops->dir_sync(drv, path);
+    return seen(drv, drv->ops->dir_sync(drv, path));
 }
 
 mrmr_err drv_sync_all(struct drv *drv)
 {
     DRV_NEED(drv, sync_all, NULL);
-    return drv->ops->sync_all(drv);
+    return seen(drv, drv->ops->sync_all(drv));
 }
 
 mrmr_err drv_mkdir(struct drv *drv, const char *path, uint32_t mode)

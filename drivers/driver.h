@@ -346,9 +346,11 @@ struct drv_ops {
     void (*watch_remove)(struct drv_watch *watch, uint64_t key); /* an unknown one is fine */
 };
 
-/* Every backend's object begins with this. */
+/* Every backend's object begins with this, zeroed but for ops. */
 struct drv {
     const struct drv_ops *ops;
+    _Atomic int64_t error_at;       /* s, monotonic: the last second in which it answered MRMR_IO */
+    _Atomic unsigned error_seconds; /* how many there were */
 };
 struct drv_file {
     struct drv *drv;
@@ -358,6 +360,8 @@ struct drv_file {
  * a malformed URI is MRMR_INVALID with the forms that are understood. Registering happens once,
  * before threads start; local and mem are there from the start. */
 mrmr_err drv_register(const struct drv_ops *ops);
+/* In how many different seconds it answered MRMR_IO since it was opened, to who looked, read, wrote or synced. */
+unsigned drv_error_seconds(const struct drv *drv);
 mrmr_err drv_open(const char *uri, struct drv **ret_drv);
 void drv_close(struct drv *drv); /* NULL-safe */
 

@@ -41,7 +41,7 @@ mrmr_err drv_fault_wrap(struct drv *inner, struct drv_fault *rules, struct drv *
     if (!fault)
         return mrmr_nomem();
     fault_get(rules);
-    *fault = (struct fault){{&fault_ops}, inner, rules};
+    *fault = (struct fault){{.ops = &fault_ops}, inner, rules};
     *ret_drv = &fault->drv;
     return MRMR_OK;
 }

@@ -32,6 +32,7 @@ struct pool_drive {
     struct mrmr_story why; /* if not present */
     bool hung;             /* because a change hangs on it: hung.h */
     bool failing;          /* because it answered errors again and again: failing.h */
+    unsigned errors_told;  /* drv_error_seconds of drv when that was last looked at; likewise */
     struct mrmr_uuid mark; /* if DETACHED: detached.h */
     bool mark_gone;        /* likewise: it was not there */
     struct drv *drv; /* NULL if the root could not be opened; open also when FOREIGN or DIVERGED */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/failing.h"
+#include "pool/drive.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -70,4 +71,32 @@ mrmr_err pool_failing_fail(const char *name)
         "look at its cable, its power and the system's log; to use it again: mrmr attach %s; to "
         "bring its files to other drives: mrmr rebuild %s",
         name, name);
+}
+
+static void tell(struct pool *pool, const struct pool_job *job, const struct pool_drive *drive)
+{
+    const char *name = drive->meta.name;
+    pool_tell(pool, job, true, "drive-failing", drive,
+        "drive %s answers errors again and again; what can be read of it is protected. Look at its "
+        "cable, its power and the system's log; what is damaged on it: mrmr scrub --repair; if it "
+        "is dying: mrmr add-drive another, take this one away, and mrmr rebuild %s",
+        name, name);
+}
+
+/* Keeps the story of how the job ended. */
+void pool_failing_tell(struct pool *pool, const struct pool_job *job)
+{
+    struct mrmr_story story;
+    uint64_t limit = 0;
+    mrmr_story_save(&story);
+    if (pool_setting_u64(pool, "error-limit", &limit))
+        mrmr_log_story(MRMR_LOG_INFO, "reading settings");
+    for (size_t i = 0; i < pool->ndrives; i++) {
+        struct pool_drive *drive = pool->drives[i];
+        const unsigned errors = drive->drv ? drv_error_seconds(drive->drv) : 0;
+        if (limit && errors > drive->errors_told && errors - drive->errors_told >= limit)
+            tell(pool, job, drive);
+        drive->errors_told = errors;
+    }
+    mrmr_story_restore(&story);
 }

@@ -4,6 +4,9 @@
  * otherwise (mrmr attach), or until it was seen gone, as where it is plugged into another port, and is there again. Its files are
  * read by reconstruction meanwhile, and what is written goes elsewhere.
  *
+ * A job of the owner leaves it in service, and goes on past what cannot be read: what can be read of a drive that dies is to be
+ * protected while it can, and repaired; it tells of it.
+ *
  * Who finds that is a mount, which cannot write the catalog. So it is a file in the pool's folder, which has nothing in it:
  * "failing-<uuid of the drive>", and when the drive was seen gone "failed-<uuid>": then it is used when it is there, and the
  * file is removed by whoever uses it. (detached.h is the same by the user's word.)
@@ -31,6 +34,8 @@ mrmr_err pool_failing_set(const struct pool *pool, const struct mrmr_uuid *drive
 void pool_failing_goes(const struct pool *pool, const struct mrmr_uuid *drive);
 /* It is used again. */
 void pool_failing_over(const struct pool *pool, const struct mrmr_uuid *drive);
+/* The owner's job is at its end: the drives that answered errors in so many different seconds of it (set error-limit) are told of. */
+void pool_failing_tell(struct pool *pool, const struct pool_job *job);
 /* The story of one that is out of service for that; returns MRMR_IO. */
 mrmr_err pool_failing_fail(const char *name);
 

@@ -22,6 +22,7 @@
 #include "pool/rebuild.h"
 #include "pool/detached.h"
 #include "pool/direct.h"
+#include "pool/failing.h"
 #include "pool/hung.h"
 #include "pool/names.h"
 #include "pool/retained.h"
@@ -670,6 +671,7 @@ mrmr_err pool_rebuild(struct pool *pool, const struct pool_job *job,
     struct pool_rebuild_report report = {0};
     struct rebuild rebuild = {.pool = pool, .job = job, .options = options, .report = &report};
     mrmr_err err = rebuild_run(&rebuild);
+    pool_failing_tell(pool, job);
     if (!err)
         err = pool_catalog_copy(pool, job, POOL_COPIES_ALL, NULL);
     *ret_report = report;

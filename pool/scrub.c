@@ -9,6 +9,7 @@
  * catalog stripe by stripe, so an interrupted scrub goes on where it was. Nothing on a drive is
  * changed, except by repair.c with --repair.
  */
+#include "pool/failing.h"
 #include "pool/lane.h"
 #include "pool/manifest.h"
 #include "pool/noted.h"
@@ -427,6 +428,7 @@ mrmr_err pool_scrub(struct pool *pool, const struct pool_job *job,
         err = pool_mend(pool, job, false, &mended);
         report.rows_repaired = mended.rows_made;
     }
+    pool_failing_tell(pool, job);
     if (!err) {
         scrub_tell(&scrub); /* before the catalog is copied: copies have it, too */
         err = pool_catalog_copy(pool, job, POOL_COPIES_VERIFIED, &report.copies_damaged);

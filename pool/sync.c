@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/engine.h"
+#include "pool/failing.h"
 #include "pool/hung.h"
 #include "pool/noted.h"
 #include "pool/retained.h"
@@ -159,6 +160,7 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job,
     if (!err)
         err = pool_retained_release(pool, job, retained);
     pool_retained_free(retained);
+    pool_failing_tell(pool, job);
     if (!err)
         err = pool_let_go_retired(pool, job);
     if (!err)

@@ -2,6 +2,7 @@
  *
  * Media and drives that fail in the middle of a job, and what may not be concluded from it.
  */
+#include "tests/support/pause.h"
 #include "tests/support/rig.h"
 
 #include <stdio.h>
@@ -33,6 +34,51 @@ static void test_edited_file_with_a_bad_spot(void **state)
     rig_ok(pool_scan(rig->pool, &job, false, &report));
     rig_ok(pool_compare(rig->pool, &job, &report));
     assert_null(strchr(rig_states(rig, "f0") + 2, 'G'));
+}
+
+static mrmr_err count_failing(const struct pool_event *event, void *arg)
+{
+    *(unsigned *)arg += strcmp(event->kind, "drive-failing") == 0 && event->warning &&
+                        !strcmp(event->drive, "d0") && strstr(event->text, "scrub --repair");
+    return MRMR_OK;
+}
+
+static unsigned told_failing(struct rig *rig)
+{
+    unsigned n = 0;
+    rig_ok(pool_events(rig->pool, 0, 0, count_failing, &n));
+    return n;
+}
+
+/* A job goes on past it, protects what can be read, and tells of the drive. */
+static void test_errors_are_counted(void **state)
+{
+    struct rig *rig = *state;
+    rig_ok(pool_set(rig->pool, "error-limit", "1"));
+    rig_fill(rig, 0, 3, 3, 300000);
+    rig_put(rig, 0, "bad", RIG_MIB);
+    rig_put(rig, 0, "good", RIG_MIB);
+    struct drv_fault_rule rule = {.ops = DRV_FAULT_FILE_READ, .prefix = "bad", .err = MRMR_IO};
+    rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
+    rig_sync(rig);
+    assert_int_equal(rig->report.exposed_files, 1);
+    assert_int_equal(told_failing(rig), 1);
+    assert_true(pool_drive_present(rig->pool->drives[0]));
+    rig_clear_faults(rig);
+    rig_protect_all(rig);
+    assert_int_equal(told_failing(rig), 1);
+    rule.prefix = "good";
+    const int64_t second = mrmr_clock_monotonic() / MRMR_NS_PER_S; /* each counts once */
+    while (mrmr_clock_monotonic() / MRMR_NS_PER_S == second)
+        pause_a_while();
+    rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
+    rig_scrub(rig, false);
+    assert_int_equal(told_failing(rig), 2);
+    rig_ok(pool_set(rig->pool, "error-limit", "0"));
+    rig_scrub(rig, false);
+    assert_int_equal(told_failing(rig), 2);
+    rig_clear_faults(rig);
+    rig_scrub(rig, true);
 }
 
 /* The same, and a row of its stripe is lost meanwhile: it is made again, from what can be decoded. */
@@ -209,6 +255,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         rig_test(test_edited_file_with_a_bad_spot),
+        rig_test(test_errors_are_counted),
         cmocka_unit_test(test_rows_beside_a_file_that_cannot_be_compared),
         rig_test(test_drive_dies_while_an_edited_file_is_compared),
         rig_test(test_scrub_that_may_not_read),

@@ -245,6 +245,45 @@ class Changes:
         return found
 
 
+def test_errors_again_and_again(world):
+    """Some files of a drive cannot be read, while its identity can: after so many seconds with errors it is out of service, told of, and stays
+    so when it is well, also for commands; until the user says otherwise."""
+    mrmr = world.mrmr
+    mrmr.run("set", "error-limit", "3")
+    world.mount = world.make_mount()
+    assert world.wrong() == []
+    world.bad.tell("eio of-bad/*")
+
+    def presence():
+        return next(drive["presence"] for drive in mrmr.json("drives", code=None)["drives"] if drive["name"] == "bad")
+
+    def is_out():
+        with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as drop:
+            drop.write("1")
+        assert world.wrong() == []
+        return presence() == "failed"
+    until(is_out)
+    world.bad.tell("well")
+    failing = [event for event in mrmr.json("events")["events"] if event["kind"] == "drive-failing"]
+    assert len(failing) == 1 and failing[0]["drive"] == "bad" and "mrmr attach bad" in failing[0]["text"], failing
+    told = mrmr.run("status", code=3).stdout
+    assert "DEGRADED" in told and "mrmr attach bad" in told
+    with open(world.at("of-bad/new"), "wb") as file:
+        file.write(b"new")
+    world.content["of-bad/new"] = b"new"
+    assert not os.path.exists(os.path.join(world.bad.behind, "of-bad/new"))
+    mrmr.run("sync", code=3)
+    world.mount.stop()
+    world.mount.start()
+    assert world.wrong() == [] and presence() == "failed"
+    assert "in service" in mrmr.run("attach", "bad").stdout
+    assert presence() == "present"
+    world.comes_back()
+    assert world.wrong() == []
+    mrmr.run("sync")
+    assert mrmr.json("status")["state"] == "protected"
+
+
 def test_frozen_under_open_files(mrmr, tmp_path):
     """A file system that is frozen can be read and not written: what is written to it is done elsewhere, or refused in time, and no other drive
     waits for it. Thawed, when late writes come to be done after all, it is taken back, and what was acknowledged is there."""

@@ -272,7 +272,8 @@ static mrmr_err place_follow(struct tree_drive *drive, struct meta_drive *meta, 
     if (same)
         return MRMR_OK;
     drive->left = left;
-    drive->returning = drive->gone_left = drive->told_waits = drive->fails = false;
+    drive->returning = drive->gone_left = drive->told_waits = false;
+    drive->fails = false;
     drive->again_at = drive->again_after = 0;
     pool_views_forget(tree->pool, 0);
     place_changed(drive);

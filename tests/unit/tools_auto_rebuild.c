@@ -169,10 +169,10 @@ static void test_begun_and_failing(void **state)
 
 static void test_lines_that_are_none(void **state)
 {
+    static const char too_long[] = "11-22 lost 0 1 a name that is by far too long for any drive of "
+                                   "any pool, and so is none of ours";
     static const char *const lines[] = {"", "x", "11-22", "11-22 lost", "11-22 lost 0",
-        "11-22 lost 0 1", "11-22 lost 0 1 ", "11-22 lost many 1 blue",
-        "11-22 lost 0 1 a name that is by far too long for any drive of any pool, and so is none "
-        "of ours"};
+        "11-22 lost 0 1", "11-22 lost 0 1 ", "11-22 lost many 1 blue", too_long};
     struct auto_rebuild ar = {.on = false};
     (void)state;
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)

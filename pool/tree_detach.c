@@ -6,8 +6,8 @@
  *
  * States of a drive:
  *
- *     in service              asked whether it may: what it was asked to write is synced, and answered when nothing
- *                             that takes long is under way on it
+ *     in service              asked whether it may: answered when nothing that takes long is under way on it, or with what is
+ *                             in the way; nobody is stopped, and nothing has changed
  *     in service -> asked     nothing of it is open for writing, used directly, or removed and open. What it was asked to
  *                             write is synced, and it is cut off; answered when the last descriptor is closed; where that
  *                             does not come soon, it goes on

@@ -106,7 +106,6 @@ static mrmr_err apply_attrs(struct pool_scan_drive *scan, int64_t node,
     return meta_attr_set(scan->pool->meta, node, attrs.data, attrs.size);
 }
 
-/* What the drive has beside the stat; what cannot be read now stays as the catalog has it. */
 /* Of a file that is exposed already: one that changes again and again has been so since then. */
 static mrmr_err exposed_since(
     struct pool_scan_drive *scan, const struct meta_node *node, int64_t *ret_since)
@@ -121,8 +120,11 @@ static mrmr_err exposed_since(
     return MRMR_OK;
 }
 
-static mrmr_err apply_details(
-    struct pool_scan_drive *scan, const struct meta_node *node, bool all_of_it, int64_t since)
+/* What the drive has beside the stat. Attributes that cannot be read stay as the catalog has them. Where that is since the file
+ * is not there any more, as if a folder above it was renamed under the scan, the change time stays, too: by it the next scan
+ * looks for them. */
+static mrmr_err apply_details(struct pool_scan_drive *scan, struct meta_node *node, int64_t ctime,
+    bool all_of_it, int64_t since)
 {
     struct meta *meta = scan->pool->meta;
     struct drv *drv = scan->drive->drv;
@@ -131,6 +133,10 @@ static mrmr_err apply_details(
     bool read;
     MRMR_TRY(pool_paths_get(scan->pool, &scan->paths, node->id, &path));
     MRMR_TRY(apply_attrs(scan, node->id, node, path, &read));
+    if (!read && ctime != node->ctime && !apply_is_seen(scan, path, node)) {
+        node->ctime = ctime;
+        MRMR_TRY(meta_node_store(meta, node));
+    }
     mrmr_err err = drv_stat(drv, path, &stat);
     if (mrmr_ran_short(err))
         return err;
@@ -186,6 +192,7 @@ mrmr_err pool_scan_apply_change(
     struct pool_scan_drive *scan, struct meta_node *node, const struct meta_node *now)
 {
     struct meta *meta = scan->pool->meta;
+    const int64_t ctime = node->ctime;
     int64_t since;
     MRMR_TRY(apply_suspect(meta, node, true));
     pool_scan_node_take(node, now);
@@ -195,20 +202,21 @@ mrmr_err pool_scan_apply_change(
     MRMR_TRY(exposed_since(scan, node, &since));
     MRMR_TRY(meta_unexpose(meta, node->id, 0, UINT64_MAX));
     scan->changed++;
-    return apply_details(scan, node, true, since);
+    return apply_details(scan, node, ctime, true, since);
 }
 
 mrmr_err pool_scan_apply_recheck(
     struct pool_scan_drive *scan, struct meta_node *node, const struct meta_node *now)
 {
     struct meta *meta = scan->pool->meta;
+    const int64_t ctime = node->ctime;
     bool same;
     MRMR_TRY(pool_scan_expects_same(meta, node, &same));
     MRMR_TRY(apply_suspect(meta, node, false));
     pool_scan_node_take(node, now);
     node->recheck = same;
     MRMR_TRY(meta_node_store(meta, node));
-    return apply_details(scan, node, false, scan->now);
+    return apply_details(scan, node, ctime, false, scan->now);
 }
 
 mrmr_err pool_scan_hold_file(struct pool_scan_drive *scan, const struct meta_change *change)

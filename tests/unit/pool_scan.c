@@ -124,6 +124,50 @@ static void xattrs_follow_what_is_moved(void **state)
     scan_world_check(w);
 }
 
+static void rename_above(void *arg, enum drv_fault_op op, const char *path)
+{
+    (void)op, (void)path;
+    scan_world_rename(arg, "folder", "renamed");
+}
+
+static bool has_tag(struct scan_world *w, const char *path, const char *value)
+{
+    mrmr_autobytes struct mrmr_bytes blob = MRMR_BYTES_INIT;
+    assert_ok(meta_attr_get(w->pool.meta, scan_world_node(w, path).id, &blob));
+    return blob.data && memmem(blob.data, blob.size, value, strlen(value));
+}
+
+/* A folder above it is renamed between the look at the file and that at its attributes. */
+static void xattrs_that_were_missed_are_found_later(void **state)
+{
+    struct scan_world *w = *state;
+    if (!(w->drive[0]->info.caps & DRV_CAP_XATTR))
+        return;
+    ballast(w);
+    scan_world_mkdir(w, "folder");
+    scan_world_file(w, "folder/a", LEAF, 1);
+    assert_ok(drv_xattr_set(scan_world_drv(w), "folder/a", "user.tag", "before", 6));
+    scan_world_scan(w);
+    scan_world_protect(w, "folder/a");
+    assert_true(has_tag(w, "folder/a", "before"));
+    assert_ok(drv_xattr_set(scan_world_drv(w), "folder/a", "user.tag", "later", 5));
+    assert_ok(drv_fault_add(w->fault[0],
+        &(struct drv_fault_rule){.ops = DRV_FAULT_STAT | DRV_FAULT_XATTR_LIST,
+            .part = "folder/a",
+            .times = 1,
+            .action = DRV_FAULT_HOOK,
+            .hook = rename_above,
+            .arg = w},
+        NULL));
+    scan_world_sync(w);
+    drv_fault_clear(w->fault[0]);
+    scan_world_sync(w);
+    scan_world_sync(w);
+    assert_true(has_tag(w, "renamed/a", "later"));
+    assert_states(w, scan_world_node(w, "renamed/a").id, "L");
+    scan_world_check(w);
+}
+
 static void a_scan_without_changes_writes_nothing(void **state)
 {
     struct scan_world *w = *state;
@@ -655,6 +699,7 @@ int main(void)
         BOTH(all_kinds_of_entries_are_taken_in),
         BOTH(xattrs_are_recorded_and_follow_changes),
         BOTH(xattrs_follow_what_is_moved),
+        BOTH(xattrs_that_were_missed_are_found_later),
         BOTH(a_scan_without_changes_writes_nothing),
         BOTH(what_is_moved_keeps_its_node_and_is_not_read),
         BOTH(folders_may_trade_places_and_be_turned_inside_out),

@@ -20,8 +20,10 @@
  * leaf is never replaced by other bytes.
  *
  * Of saving several leaves of a file at a time, which costs as many syncs as one. (1) Their bytes are written, or cloned, to a
- * temporary file, and synced. (2) It is kept as a whole file is (below), with a symlink for each leaf. A cut leaves a temporary
- * file, or symlinks that lead nowhere, or all of it; the write that changes the bytes in place is issued after that.
+ * temporary file, and synced: a cut leaves that. (2) It gets a name where whole files are kept, durably: a cut leaves a file that
+ * nothing leads to, which release clears away. (3) A symlink for each leaf is made, or led to it from wherever it led, in one
+ * step; they are synced: after a cut each leads to where it did, or to bytes that are there. The write that changes them in place
+ * is issued after that.
  *
  * Of keeping a whole file. (1) A symlink is made for each leaf, to a name that is not there yet: a
  * cut leaves symlinks that lead nowhere, and the file in its place. They are synced. (2) The file is renamed (or

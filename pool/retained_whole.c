@@ -85,19 +85,13 @@ static mrmr_err file_name(uint8_t file[POOL_POINTERS_FILE], char ret_path[POOL_R
     return MRMR_OK;
 }
 
-static mrmr_err point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
-    bool by_itself, char ret_path[POOL_RETAINED_PATH])
+mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
+    char ret_path[POOL_RETAINED_PATH])
 {
     uint8_t file[POOL_POINTERS_FILE];
     MRMR_TRY(file_name(file, ret_path));
     MRMR_TRY(files_folder(drv, ret_path));
-    return point_all(drv, leaves, n, ret_path, by_itself);
-}
-
-mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
-    char ret_path[POOL_RETAINED_PATH])
-{
-    return point(drv, leaves, n, false, ret_path);
+    return point_all(drv, leaves, n, ret_path, false);
 }
 
 /* --- saving several --- */
@@ -180,15 +174,19 @@ static mrmr_err run_temp(struct drv *drv, struct run *run, const char *temp)
     return err ? err : run_fill(run);
 }
 
+/* Its name first: what leads elsewhere until now is led to bytes that are there. */
 static mrmr_err run_keep(struct drv *drv, const struct run *run, const char *temp)
 {
+    uint8_t file[POOL_POINTERS_FILE];
     char path[POOL_RETAINED_PATH];
     if (!run->nkept)
         return drv_unlink(drv, temp);
-    /* Other files in which they lie may be just those that change. */
-    MRMR_TRY(point(drv, run->kept, run->nkept, true, path));
+    MRMR_TRY(file_name(file, path));
+    MRMR_TRY(files_folder(drv, path));
     MRMR_TRY(drv_rename(drv, temp, path, DRV_RENAME_REPLACE));
-    return drv_dir_sync(drv, POOL_RETAINED_FILES);
+    MRMR_TRY(drv_dir_sync(drv, POOL_RETAINED_FILES));
+    /* Other files in which they lie may be just those that change. */
+    return point_all(drv, run->kept, run->nkept, path, true);
 }
 
 mrmr_err pool_retained_save_run(

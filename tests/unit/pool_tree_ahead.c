@@ -134,6 +134,59 @@ static void test_of_another_file_with_the_same_bytes(void **state)
     ends_with_all_readable(&w);
 }
 
+/* As it was, of the copy; the rig does not know that f0 was written over. */
+static void all_is_kept(struct rig *rig)
+{
+    static uint8_t was[RIG_MIB], got[RIG_MIB];
+    const struct rig_file *file = rig_find(rig, "f0");
+    for (uint64_t at = 0; at < file->size; at += RIG_MIB) {
+        const uint32_t size = file->size - at < RIG_MIB ? (uint32_t)(file->size - at) : RIG_MIB;
+        rig_expected(file, at, was, size);
+        const struct mrmr_digest digest = mrmr_digest_of(was, size);
+        rig_ok(pool_retained_read(rig->drive[0].raw, &digest, got, size));
+    }
+    reads_all_but(rig, "f0", 0);
+}
+
+/* What has the same bytes is kept whole since its name went. The change n of the drive fails; false: there were not so many. */
+static bool fails_at(uint64_t n, uint64_t times, mrmr_err err)
+{
+    static uint8_t noise[RIG_MIB];
+    const struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_CHANGES, .after = n, .times = times, .err = err};
+    struct world w;
+    unsigned id;
+    begin(&w, RIG_LOCAL, 304);
+    close_tree(&w);
+    put_copy(w.rig);
+    rig_sync_drives(w.rig);
+    rig_protect_all(w.rig);
+    open_tree(&w);
+    rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "copy"));
+    struct pool_tree_file *file = open_file(&w, "f0");
+    rig_ok(pool_tree_file_write(file, 0, noise, sizeof noise));
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &rule, &id));
+    if (pool_tree_file_write(file, RIG_MIB, noise, 1000)) /* leaves 1 and 2 at a time */
+        print_message("change %llu: it is not written\n", (unsigned long long)n);
+    const bool came = drv_fault_hits(w.rig->drive[0].fault, id) > 0;
+    rig_clear_faults(w.rig);
+    pool_tree_file_close(file);
+    close_tree(&w);
+    all_is_kept(w.rig);
+    rig_destroy(w.rig);
+    return came;
+}
+
+static void test_what_fails_takes_nothing_that_was_kept(void **state)
+{
+    (void)state;
+    static const mrmr_err errs[] = {MRMR_SPACE, MRMR_IO};
+    for (size_t i = 0; i < (rig_all() ? 2 : 1); i++)
+        for (uint64_t times = 0; times < 2; times++) /* for good; once */
+            for (uint64_t n = 0; fails_at(n, times, errs[i]); n++)
+                ;
+}
+
 /* It is kept whole since its name went, and changed by who has it open: that it can be read where it is kept does not do. */
 static void test_of_a_file_that_is_kept_whole(void **state)
 {
@@ -156,6 +209,7 @@ int main(void)
         cmocka_unit_test(test_written_over_after_the_list),
         cmocka_unit_test(test_written_over_while_it_is_looked_at),
         cmocka_unit_test(test_of_another_file_with_the_same_bytes),
+        cmocka_unit_test(test_what_fails_takes_nothing_that_was_kept),
         cmocka_unit_test(test_of_a_file_that_is_kept_whole),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

@@ -131,10 +131,16 @@ static bool room_came(struct pool_tree *tree, struct tree_wait *room)
     return again;
 }
 
+static uint64_t kept_most(const struct tree_drive *drive)
+{
+    mrmr_locked(&drive->drive->lock);
+    return drive->drive->meta.total / 100 * atomic_load(&drive->tree->retain_share);
+}
+
 void tree_room_kept(struct tree_drive *drive, uint64_t bytes)
 {
     struct pool_tree *tree = drive->tree;
-    const uint64_t most = drive->drive->meta.total / 100 * atomic_load(&tree->retain_share);
+    const uint64_t most = kept_most(drive);
     const uint64_t kept = atomic_fetch_add(&drive->kept_bytes, bytes) + bytes;
     if (!most || kept < most || !pool_short_heard(tree->pool->dirfd))
         return;

@@ -268,6 +268,22 @@ static void release_prepare(struct rig *rig)
     }
 }
 
+/* No byte is left on any drive: rows are made in the slack. Folders are on somebody's disk, which is not to be filled. */
+static void release_full_prepare(struct rig *rig)
+{
+    static uint8_t buf[4096];
+    rig_ok(pool_set(rig->pool, "exclude", "ballast"));
+    release_prepare(rig);
+    for (unsigned d = 0; rig->kind != RIG_LOCAL && d < rig->n; d++) {
+        struct drv_file *file = NULL;
+        rig_ok(drv_file_open(
+            rig->drive[d].raw, "ballast", DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
+        for (uint64_t at = 0; !drv_file_write(file, at, buf, sizeof buf); at += sizeof buf) {
+        }
+        drv_file_close(file);
+    }
+}
+
 static mrmr_err release_run(struct rig *rig)
 {
     const struct pool_sync_options options = {.release = true};
@@ -293,6 +309,7 @@ const struct scenario scenarios[] = {
     {"redundancy-up", fill, up_run, 0, 0, false, NULL},
     {"redundancy-down", fill, down_run, 0, 0, false, NULL},
     {"release", release_prepare, release_run, 0, 0, false, release_done},
+    {"release-full", release_full_prepare, release_run, 0, 0, false, release_done},
     {"merge", scenario_two_stripes, merge_run, 6, 1, false, merge_done},
 };
 const size_t nscenarios = sizeof scenarios / sizeof *scenarios;

@@ -287,7 +287,7 @@ enum { LEND_MOST = 8 };
 
 /* On a drive that is full to the last byte the identity's next version has no room either: the
  * slack makes it, piece by piece, and is there again afterwards, since the old version's bytes are free then. All of
- * it at once would be for whoever else writes there. */
+ * it at once would be for whoever else writes there; but btrfs frees nothing of an extent before all of it goes, so that is tried last. */
 static mrmr_err session_change_full(
     struct pool *pool, struct pool_drive *drive, enum session_way way, const struct mrmr_uuid *mark)
 {
@@ -298,7 +298,8 @@ static mrmr_err session_change_full(
         struct mrmr_story story;
         bool lent = false;
         mrmr_story_save(&story);
-        if (pool_drive_slack_lend_locked(drive, &lent) || !lent || session_ready(pool, drive))
+        if (pool_drive_slack_lend_locked(drive, i + 1 == LEND_MOST, &lent) || !lent ||
+            session_ready(pool, drive))
             return mrmr_story_restore(&story);
         err = session_change(pool, drive, way, mark);
     }

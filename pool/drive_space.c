@@ -154,13 +154,13 @@ static mrmr_err slack_allocate(struct pool_drive *drive, uint64_t bytes)
     return err ? err : drv_file_allocate(file, bytes);
 }
 
-mrmr_err pool_drive_slack_lend_locked(struct pool_drive *drive, bool *ret_lent)
+mrmr_err pool_drive_slack_lend_locked(struct pool_drive *drive, bool all, bool *ret_lent)
 {
     MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
     uint64_t there;
     MRMR_TRY(slack_there(drive, &there));
     *ret_lent = there > 0;
-    if (there <= SLACK_LEAST)
+    if (all || there <= SLACK_LEAST)
         return slack_remove(drive);
     MRMR_TRY(drv_file_open(drive->drv, SLACK_PATH, DRV_OPEN_WRITE, 0600, &file));
     MRMR_TRY(drv_file_truncate(file, there - SLACK_LEAST));

@@ -71,6 +71,8 @@ mrmr_err meta_check(struct meta *meta);
 mrmr_err meta_get(
     struct meta *meta, const char *key, struct mrmr_bytes *value);        /* appends; MRMR_ABSENT */
 mrmr_err meta_set(struct meta *meta, const char *key, const char *value); /* NULL removes */
+/* This one is in no copy: it names a program, and who can write to a drive must not say what is run. */
+#define META_SETTING_LOCAL "on-event"
 typedef mrmr_err (*meta_setting_fn)(const char *key, const char *value, void *arg);
 mrmr_err meta_settings(struct meta *meta, meta_setting_fn fn, void *arg); /* sorted by key */
 

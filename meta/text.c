@@ -192,7 +192,11 @@ mrmr_err meta_text_rows(struct meta *meta, sqlite3 *db, const struct meta_table 
     char sql[96];
     bool event = table->kind == META_TABLE_EVENT;
     sqlite3_stmt *stmt = NULL;
-    snprintf(sql, sizeof sql, "SELECT * FROM %s%s", table->name, event ? " WHERE id > ?" : "");
+    const char *where = event                                 ? " WHERE id > ?"
+                        : strcmp(table->name, "setting") == 0 ? " WHERE key <> '" META_SETTING_LOCAL
+                                                                "'"
+                                                              : "";
+    snprintf(sql, sizeof sql, "SELECT * FROM %s%s", table->name, where);
     int rc = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
     if (!rc && event)
         rc = sqlite3_bind_int64(stmt, 1, after);

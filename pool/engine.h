@@ -19,7 +19,7 @@
 #define POOL_DOT ".mrmr"                   /* the folder on a drive that is ours */
 #define POOL_CATALOG_NAME "catalog.sqlite" /* in the pool's folder */
 #define POOL_ON_EVENT                                                                              \
-    "on-event" /* a setting; it is not taken over from a drive's copy of the catalog */
+    META_SETTING_LOCAL /* in no copy of the catalog, and not taken over from one that has it */
 
 /* --- drive.c: identity, sessions, space --- */
 
@@ -74,6 +74,7 @@ struct pool {
     struct pool_writers *writers; /* of the owner: writers.h */
     struct pool_moved *moved;     /* what was renamed since the last scan: moved.h */
     struct pool_noted *noted;     /* events that were noted: noted.h */
+    struct pool_told *told;       /* those that are no news: told.h */
 
     struct pool_stripes *stripes; /* view.c: views of stripes */
     struct pool_buffers *buffers;

@@ -8,6 +8,7 @@
  */
 #include "pool/noted.h"
 #include "pool/noted_format.h"
+#include "pool/told.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -137,8 +138,12 @@ static mrmr_err tell_one(
     struct follow_note *note = note_find(follow, key);
     if (!event->id)
         MRMR_TRY(note_room(follow)); /* before it is told */
+    if (!event->id && !note &&
+        pool_told_knows(follow->pool, event->time, event->kind, event->drive, event->text))
+        return MRMR_OK; /* whoever takes it in leaves it out, too; else it is told of then */
     if (!note && fn)
         MRMR_TRY(fn(event, arg));
+    pool_told_add(follow->pool, event->time, event->kind, event->drive, event->text);
     if (event->id)
         follow->id = event->id;
     else if (note)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/noted.h"
 #include "pool/noted_format.h"
+#include "pool/told.h"
 
 #include "base/durable.h"
 #include <errno.h>
@@ -333,20 +334,38 @@ static mrmr_err take_stripe(struct meta *meta, const struct mrmr_uuid *uuid)
     return err ? err : meta_stripe_scrubbed(meta, id, META_SCRUB_FIRST);
 }
 
+static mrmr_err take_event(struct pool *pool, const struct pool_noted_entry *entry)
+{
+    struct meta_event event = {.time = entry->time, .warning = entry->warning, .text = entry->text};
+    if (pool_told_knows(pool, entry->time, entry->kind, entry->drive, entry->text))
+        return MRMR_OK;
+    snprintf(event.kind, sizeof event.kind, "%s", entry->kind);
+    snprintf(event.drive, sizeof event.drive, "%s", entry->drive);
+    return meta_event_add(pool->meta, &event);
+}
+
+struct taking {
+    struct pool *pool;
+    const struct pool_noted_list *list;
+};
+
 static mrmr_err take_all(struct meta *meta, void *arg)
 {
-    const struct pool_noted_list *list = arg;
-    for (size_t i = 0; i < list->n; i++) {
-        const struct pool_noted_entry *entry = &list->entry[i];
-        struct meta_event event = {
-            .time = entry->time, .warning = entry->warning, .text = entry->text};
-        snprintf(event.kind, sizeof event.kind, "%s", entry->kind);
-        snprintf(event.drive, sizeof event.drive, "%s", entry->drive);
-        MRMR_TRY(meta_event_add(meta, &event));
+    const struct taking *taking = arg;
+    for (size_t i = 0; i < taking->list->n; i++) {
+        const struct pool_noted_entry *entry = &taking->list->entry[i];
+        MRMR_TRY(take_event(taking->pool, entry));
         if (entry->has_stripe)
             MRMR_TRY(take_stripe(meta, &entry->stripe));
     }
     return MRMR_OK;
+}
+
+static void took(struct pool *pool, const struct pool_noted_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        pool_told_add(pool, list->entry[i].time, list->entry[i].kind, list->entry[i].drive,
+            list->entry[i].text);
 }
 
 static void take_tell(const struct pool_noted_list *list, const struct pool_job *job)
@@ -366,9 +385,12 @@ static mrmr_err cut_take(struct pool *pool, const struct pool_job *job)
 {
     struct pool_noted_list list = {.n = 0};
     MRMR_TRY(load(pool, (const char *const[]){NOTED_CUT}, 1, &list));
-    mrmr_err err = list.n ? meta_atomically(pool->meta, take_all, &list) : MRMR_OK;
-    if (!err)
+    struct taking taking = {pool, &list};
+    mrmr_err err = list.n ? meta_atomically(pool->meta, take_all, &taking) : MRMR_OK;
+    if (!err) {
+        took(pool, &list);
         take_tell(&list, job);
+    }
     pool_noted_list_free(&list);
     if (!err && unlinkat(pool->dirfd, NOTED_CUT, 0) < 0 && errno != ENOENT)
         err = mrmr_fail_errno(errno, "remove", NOTED_CUT);

@@ -12,6 +12,7 @@
 #include "pool/drive.h"
 #include "pool/moved.h"
 #include "pool/noted.h"
+#include "pool/told.h"
 #include "pool/writers.h"
 
 #include "base/durable.h"
@@ -74,6 +75,7 @@ static void pool_free(struct pool *pool)
     pool_writers_close(pool->writers);
     pool_moved_destroy(pool);
     pool_noted_destroy(pool);
+    pool_told_destroy(pool);
     meta_close(pool->meta);
     if (pool->lockfd >= 0)
         close(pool->lockfd);
@@ -103,6 +105,7 @@ static mrmr_err pool_start(const char *dir, enum pool_access access, struct pool
             "name the pool's folder with --pool, and see that you may read and write it");
     MRMR_TRY(pool_moved_create(pool));
     MRMR_TRY(pool_noted_create(pool));
+    MRMR_TRY(pool_told_create(pool));
     *ret_pool = mrmr_steal(pool);
     return MRMR_OK;
 }

@@ -2,9 +2,11 @@
  *
  * Telling people: a notice now, and an event in the catalog for later. Telling never fails what it
  * tells about: an event that cannot be recorded goes to the log. Who does not own the pool notes the
- * event (noted.h), and what was noted is shown with the catalog's.
+ * event (noted.h), and what was noted is shown with the catalog's. What was recorded already is told now, and not
+ * recorded again (told.h).
  */
 #include "pool/noted.h"
+#include "pool/told.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,17 +20,22 @@ static void tell(struct pool *pool, const struct pool_job *job, bool warning, co
     if (job && job->notice)
         job->notice(warning, text, job->arg);
     const char *name = drive ? drive->meta.name : "";
+    const int64_t now = mrmr_clock_real();
+    if (pool_told_knows(pool, now, kind, name, text))
+        return;
     if (pool->access != POOL_OWN) {
-        const struct pool_note note = {mrmr_clock_real(), warning, kind, name, text, NULL, 0};
+        const struct pool_note note = {now, warning, kind, name, text, NULL, 0};
         pool_noted_add(pool, &note, true);
         return;
     }
     struct mrmr_story kept;
     mrmr_story_save(&kept); /* the caller may still return the error that it tells about */
-    struct meta_event event = {.time = mrmr_clock_real(), .warning = warning, .text = text};
+    struct meta_event event = {.time = now, .warning = warning, .text = text};
     snprintf(event.kind, sizeof event.kind, "%s", kind);
     snprintf(event.drive, sizeof event.drive, "%s", name);
-    if (meta_event_add(pool->meta, &event)) {
+    if (!meta_event_add(pool->meta, &event)) {
+        pool_told_add(pool, now, kind, name, text);
+    } else {
         mrmr_log_story(MRMR_LOG_WARN, "recording an event");
         mrmr_log(warning ? MRMR_LOG_WARN : MRMR_LOG_INFO, "%s: %s", kind, text);
     }

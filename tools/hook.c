@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/ours.h"
 #include "tools/hook_run.h"
 #include "tools/mrmr_print.h"
 #include <inttypes.h>
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 
 /* What is told of, each at most so often. */
 enum hook_trouble {
@@ -23,6 +23,8 @@ enum hook_trouble {
     HOOK_TROUBLES
 };
 static const int64_t seldom = 3600 * MRMR_NS_PER_S;
+
+#define HOOK_CATALOG "catalog.sqlite"
 
 enum { HOOK_LINES_TOLD = 10, HOOK_KIND = 32 };
 
@@ -219,18 +221,14 @@ mrmr_err hook_event(const struct pool_event *event, void *arg)
 
 /* --- running it --- */
 
-/* Whoever owns the folder can say what is run as us. */
+/* Whoever can write the folder, or the catalog in it, can say what is run as us. */
 static mrmr_err may_run(const struct hook *hook)
 {
-    struct stat st;
-    if (stat(hook->pool, &st) < 0)
-        return mrmr_fail_errno(errno, "look at", hook->pool);
-    if (st.st_uid == geteuid() || st.st_uid == 0)
-        return MRMR_OK;
-    mrmr_fail(MRMR_DENIED,
-        "the pool's folder %s belongs to user %ju, who would say what is run as user %ju",
-        hook->pool, (uintmax_t)st.st_uid, (uintmax_t)geteuid());
-    return mrmr_err_hint(MRMR_DENIED, "run mrmr as the folder's owner, or give the folder to root");
+    mrmr_autobytes struct mrmr_bytes catalog = MRMR_BYTES_INIT;
+    MRMR_TRY(mrmr_ours_check(hook->pool));
+    MRMR_TRY(mrmr_bytes_fmt(&catalog, "%s/" HOOK_CATALOG, hook->pool));
+    const mrmr_err err = mrmr_ours_check(catalog.data);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err; /* nor does it say a thing */
 }
 
 /* The strings of both, as a list that ends with NULL; free(). */

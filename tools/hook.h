@@ -27,8 +27,8 @@
  * (hook_run.h). What waits meanwhile is bounded; beyond that the oldest are dropped, and their number told. That it
  * cannot be started, fails, hangs or prints something is told in the log, each once an hour at most.
  *
- * It runs as the user of this process, so not where somebody else can say what it is: in a pool's folder that belongs to
- * neither this user nor root.
+ * It runs as the user of this process, so not where somebody else can say what it is: where the pool's folder, or the catalog
+ * in it, belongs to neither this user nor root, or can be written by others (base/ours.h).
  *
  * One thread. Nobody else may wait for its children, and SIGCHLD may not be ignored.
  */

@@ -280,7 +280,15 @@ static void strangers_in_the_folder(void **state)
     catalog_assert_same(catalog_path(w), catalog_again(w));
 }
 
-/* What a drive says is not run. */
+/* Runs the command in the folder of the drive's copies. */
+static int in_copies(const struct world *w, const char *command)
+{
+    char line[1024];
+    snprintf(line, sizeof line, "cd '%s' && %s", world_path(w, "a/.mrmr/catalog"), command);
+    return system(line);
+}
+
+/* What a drive says is not run: it is in no copy, and one that has it all the same is not believed. */
 static void on_event_is_not_restored(void **state)
 {
     struct world *w = *state;
@@ -290,6 +298,13 @@ static void on_event_is_not_restored(void **state)
     assert_ok(pool_set(w->pool, "memory", "32M"));
     assert_ok(pool_set(w->pool, "on-event", "/bin/sh -c true"));
     catalog_copy_now(w);
+    assert_int_equal(in_copies(w, "zcat *.gz | grep -q \"'memory'\""), 0);
+    assert_int_not_equal(in_copies(w, "zcat *.gz | grep on-event"), 0);
+    assert_int_equal(in_copies(w, "for f in *.gz; do zcat $f | "
+                                  "sed \"s/^COMMIT/INSERT INTO setting VALUES('on-event','"
+                                  "\\/bin\\/sh');\\n&/\" | gzip >x && mv x $f; done"),
+        0);
+    assert_int_equal(in_copies(w, "zcat *.gz | grep -q \"'on-event','/bin/sh'\""), 0);
     assert_ok(catalog_restore(w, world_path(w, "a")));
     assert_ok(pool_open(world_path(w, "again"), POOL_LOOK, "test", &again));
     assert_ok(pool_get(again, "on-event", &program));

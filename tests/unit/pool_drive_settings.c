@@ -88,6 +88,13 @@ static void test_program(void **state)
     expect_failure(pool_set(w->pool, "on-event", program), MRMR_INVALID, program, "on-event",
         "not be executed", "chmod +x");
     assert_int_equal(chmod(program, 0755), 0);
+    char folder[300];
+    snprintf(folder, sizeof folder, "%s", world_path(w, "pool"));
+    assert_int_equal(chmod(folder, 0777), 0);
+    expect_failure(
+        pool_set(w->pool, "on-event", program), MRMR_DENIED, folder, "by everybody", "chmod go-w");
+    assert_setting(w, "on-event", "");
+    assert_int_equal(chmod(folder, 0700), 0);
     assert_ok(pool_set(w->pool, "on-event", program));
     assert_setting(w, "on-event", program);
     snprintf(value, sizeof value, " %s\tone  two", program);

@@ -126,6 +126,65 @@ static void test_notes(void **state)
     leave(&f);
 }
 
+static void stands(struct pool *pool, const char *kind, const char *text)
+{
+    pool_tell(pool, NULL, true, kind, NULL, "%s", text);
+}
+
+/* What each sync finds again is told once, by whoever finds it, and again after it was over, or a day. */
+static void test_what_stands(void **state)
+{
+    struct world *w = *state;
+    struct pool *look = NULL;
+    struct following f = follow(w, 0, 0);
+    assert_string_equal(fresh(&f), "");
+    for (unsigned i = 0; i < 3; i++)
+        stands(w->pool, "stripe-waits", "one");
+    stands(w->pool, "stripe-waits", "two");
+    stands(w->pool, "lost", "one"); /* another kind */
+    assert_string_equal(fresh(&f), "one two one");
+    world_close(w); /* another process */
+    world_open(w);
+    stands(w->pool, "stripe-waits", "one");
+    assert_ok(pool_open(world_path(w, "pool"), POOL_LOOK, "test", &look));
+    stands(look, "stripe-waits", "two");
+    stands(look, "stripe-waits", "three");
+    assert_string_equal(fresh(&f), "three");
+    assert_ok(pool_noted_take(w->pool, NULL));
+    stands(w->pool, "stripe-waits", "three");
+    assert_string_equal(fresh(&f), "");
+    assert_int_equal(world_events(w, "stripe-waits", NULL), 3);
+    stands(w->pool, "drive-returned", "back");
+    stands(w->pool, "stripe-waits", "one");
+    stands(w->pool, "stripe-waits", "one");
+    assert_string_equal(fresh(&f), "back one");
+    pool_close(look);
+    leave(&f);
+}
+
+/* An event so many hours ago, as a process before this one told of it. */
+static void told_before(struct world *w, const char *text, int64_t hours)
+{
+    char copy[64];
+    snprintf(copy, sizeof copy, "%s", text);
+    struct meta_event event = {
+        .time = mrmr_clock_real() - hours * 3600 * MRMR_NS_PER_S, .warning = true, .text = copy};
+    snprintf(event.kind, sizeof event.kind, "lost");
+    assert_ok(meta_event_add(w->pool->meta, &event));
+}
+
+static void test_what_stands_for_days(void **state)
+{
+    struct world *w = *state;
+    told_before(w, "yesterday", 25);
+    told_before(w, "today", 23);
+    told_before(w, "to come", -25); /* the clock was wrong */
+    stands(w->pool, "lost", "yesterday");
+    stands(w->pool, "lost", "today");
+    stands(w->pool, "lost", "to come");
+    assert_int_equal(world_events(w, "lost", NULL), 5);
+}
+
 /* What could not be told of is told of the next time. */
 static void test_who_cannot_take_it(void **state)
 {
@@ -235,6 +294,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WORLD_TEST(test_each_once),
         WORLD_TEST(test_notes),
+        WORLD_TEST(test_what_stands),
+        WORLD_TEST(test_what_stands_for_days),
         WORLD_TEST(test_who_cannot_take_it),
         WORLD_TEST(test_it_wakes),
         WORLD_TEST(test_drives_are_left_alone),

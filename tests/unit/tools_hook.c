@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -479,6 +480,32 @@ static void test_the_end(void **state)
     assert_int_equal(w->lines, 0);
 }
 
+/* The same by the mode of the folder, and of the catalog in it. */
+static void test_what_others_can_write(void **state)
+{
+    struct world *w = *state;
+    char catalog[PATH_MAX];
+    snprintf(catalog, sizeof catalog, "%s/catalog.sqlite", w->dir);
+    hook_of(w, (struct hook_options){.queue_most = 0});
+    assert_ok(hook_set(w->hook, script(w, "hook", "echo $MRMR_EVENT_ID >>$T/ids")));
+    assert_int_equal(chmod(w->dir, 0770), 0);
+    happens(w, 1, "test");
+    until_idle(w);
+    assert_int_equal(logged(w, "can be written by its group"), 1);
+    assert_int_equal(chmod(w->dir, 0755), 0);
+    const int fd = open(catalog, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(fchmod(fd, 0602), 0);
+    happens(w, 2, "test");
+    until_idle(w);
+    assert_int_equal(hook_counts(w->hook).not_run, 2);
+    assert_int_equal(fchmod(fd, 0644), 0);
+    close(fd);
+    happens(w, 3, "test");
+    until_idle(w);
+    assert_string_equal(text_of(w, "ids"), "3\n");
+}
+
 /* Who could say what is run as us. */
 static void test_a_folder_of_another_user(void **state)
 {
@@ -516,6 +543,7 @@ int main(void)
         HOOK_TEST(test_too_many),
         HOOK_TEST(test_another_or_none),
         HOOK_TEST(test_the_end),
+        HOOK_TEST(test_what_others_can_write),
         HOOK_TEST(test_a_folder_of_another_user),
     };
     return cmocka_run_group_tests_name("tools_hook", tests, NULL, NULL);

@@ -8,16 +8,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
 
-static const int64_t anew_after = 10 * MRMR_NS_PER_S, ends_within = 10 * MRMR_NS_PER_S;
+static const int64_t first_wait = 10 * MRMR_NS_PER_S, last_wait = 600 * MRMR_NS_PER_S,
+                     ends_within = 10 * MRMR_NS_PER_S;
 
 /* The command beside this program. */
 static mrmr_err program_path(struct mrmr_bytes *path)
@@ -31,13 +35,18 @@ static mrmr_err program_path(struct mrmr_bytes *path)
     return mrmr_bytes_fmt(path, "%.*s/mrmr", (int)(slash - self), self);
 }
 
-static mrmr_err spawn(const struct mfs_daemon *d, int input, pid_t *ret_pid)
+static mrmr_err spawn(const struct mfs_daemon *d, int input, bool again, pid_t *ret_pid)
 {
     char name[] = "mrmr", option[] = "--pool", command[] = "daemon", with[] = "--with-input";
-    char log[] = "--syslog";
+    char log[] = "--syslog", quietly[] = "--again";
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     mrmr_autofree char *pool = strdup(d->pool);
-    char *const argv[] = {name, option, pool, command, with, d->to_syslog ? log : NULL, NULL};
+    char *argv[] = {name, option, pool, command, with, NULL, NULL, NULL};
+    size_t n = 5;
+    if (d->to_syslog)
+        argv[n++] = log;
+    if (again)
+        argv[n++] = quietly;
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     sigset_t none;
@@ -56,11 +65,13 @@ static mrmr_err spawn(const struct mfs_daemon *d, int input, pid_t *ret_pid)
         why = posix_spawn(ret_pid, path.data, &actions, &attr, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attr);
+    if (!why) /* it runs commands later, which have what it has then */
+        prlimit(*ret_pid, RLIMIT_NOFILE, &d->files, NULL);
     return why ? mrmr_fail_errno(why, "start", path.data) : MRMR_OK;
 }
 
 /* *ret_pid 0: it is about to end. */
-static mrmr_err begin(struct mfs_daemon *d, pid_t *ret_pid)
+static mrmr_err begin(struct mfs_daemon *d, bool again, pid_t *ret_pid)
 {
     int ends[2];
     *ret_pid = 0;
@@ -69,7 +80,7 @@ static mrmr_err begin(struct mfs_daemon *d, pid_t *ret_pid)
         return MRMR_OK;
     if (pipe2(ends, O_CLOEXEC) < 0)
         return mrmr_fail_errno(errno, "start", "the daemon");
-    mrmr_err err = spawn(d, ends[0], ret_pid);
+    mrmr_err err = spawn(d, ends[0], again, ret_pid);
     close(ends[0]);
     if (err) {
         close(ends[1]);
@@ -80,65 +91,109 @@ static mrmr_err begin(struct mfs_daemon *d, pid_t *ret_pid)
     return MRMR_OK;
 }
 
-static bool sleeps(struct mfs_daemon *d, int64_t ns)
+/* Until one of them can be read, or so long (-1: for ever). */
+static void wait_until(int a, int b, int64_t ns)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(ns / MRMR_NS_PER_S);
-    mrmr_locked(&d->lock);
-    while (!d->ends && pthread_cond_timedwait(&d->wake, &d->lock, &until) != ETIMEDOUT)
-        ;
-    return !d->ends;
-}
-
-/* Until it has ended, or should have long since. */
-static void wait_for(struct mfs_daemon *d, pid_t pid)
-{
-    const struct timespec moment = {0, 50 * 1000000};
-    int64_t until = 0;
-    while (waitpid(pid, NULL, WNOHANG) == 0) {
-        nanosleep(&moment, NULL);
-        mrmr_locked(&d->lock);
-        if (d->ends && !until)
-            until = mrmr_clock_monotonic() + ends_within;
-        if (until && mrmr_clock_monotonic() > until)
+    struct pollfd fds[] = {{.fd = a, .events = POLLIN}, {.fd = b, .events = POLLIN}};
+    const int64_t until = mrmr_clock_monotonic() + ns;
+    for (;;) {
+        const int64_t left = ns < 0 ? -1 : until - mrmr_clock_monotonic();
+        if (ns >= 0 && left <= 0)
+            return;
+        if (poll(fds, 2, ns < 0 ? -1 : (int)(left / 1000000 + 1)) >= 0 || errno != EINTR)
             return;
     }
+}
+
+static bool is_to_end(struct mfs_daemon *d)
+{
+    mrmr_locked(&d->lock);
+    return d->ends;
+}
+
+/* Until it has ended, or should have long since. *ret_status: how, if it has. */
+static void wait_for(struct mfs_daemon *d, pid_t pid, int *ret_status)
+{
+    mrmr_autoclose int pidfd = pidfd_open(pid, 0);
+    if (pidfd < 0) { /* a kernel before 5.3 */
+        waitpid(pid, ret_status, 0);
+        return;
+    }
+    wait_until(pidfd, d->wake, -1);
+    if (is_to_end(d))
+        wait_until(pidfd, -1, ends_within);
+    waitpid(pid, ret_status, WNOHANG);
+}
+
+/* Of a row of those that did not last, the first. */
+static void tell_ended(int status, bool first)
+{
+    if (WIFEXITED(status))
+        mrmr_log(first ? MRMR_LOG_WARN : MRMR_LOG_INFO,
+            "the pool's daemon ended (code %d), and is started anew, if need be less and less "
+            "often; "
+            "until then "
+            "nothing is protected by itself",
+            WEXITSTATUS(status));
+    else
+        mrmr_log(first ? MRMR_LOG_WARN : MRMR_LOG_INFO,
+            "the pool's daemon was ended by signal %d, and is started anew, if need be less and "
+            "less often",
+            WTERMSIG(status));
+}
+
+static void run_once(struct mfs_daemon *d, bool first)
+{
+    pid_t pid;
+    int status = 0;
+    if (begin(d, !first, &pid)) {
+        if (first)
+            mrmr_log_story(MRMR_LOG_WARN, "what is new is not protected by itself");
+        return;
+    }
+    if (pid)
+        wait_for(d, pid, &status);
+    if (pid && status && !is_to_end(d))
+        tell_ended(status, first);
+    mrmr_locked(&d->lock);
+    if (d->input >= 0)
+        close(d->input);
+    d->input = -1;
 }
 
 static void *keep(void *arg)
 {
     struct mfs_daemon *d = arg;
-    do {
-        pid_t pid;
-        if (begin(d, &pid))
-            mrmr_log_story(MRMR_LOG_WARN, "what is new is not protected by itself");
-        if (pid)
-            wait_for(d, pid);
-        mrmr_locked(&d->lock);
-        if (d->input >= 0)
-            close(d->input);
-        d->input = -1;
-    } while (sleeps(d, anew_after));
+    int64_t wait = first_wait;
+    bool first = true;
+    while (!is_to_end(d)) {
+        const int64_t begun = mrmr_clock_monotonic();
+        run_once(d, first);
+        first = mrmr_clock_monotonic() - begun > last_wait;
+        wait = first ? first_wait : wait;
+        wait_until(d->wake, -1, wait);
+        wait = 2 * wait < last_wait ? 2 * wait : last_wait;
+    }
     return NULL;
 }
 
-void mfs_daemon_start(struct mfs_daemon *d, const char *pool, bool to_syslog)
+void mfs_daemon_start(
+    struct mfs_daemon *d, const char *pool, const struct rlimit *files, bool to_syslog)
 {
-    pthread_condattr_t attr;
-    *d = (struct mfs_daemon){.pool = pool, .to_syslog = to_syslog, .input = -1};
+    *d = (struct mfs_daemon){.pool = pool, .files = *files, .to_syslog = to_syslog, .input = -1};
+    d->wake = eventfd(0, EFD_CLOEXEC);
     pthread_mutex_init(&d->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&d->wake, &attr);
-    pthread_condattr_destroy(&attr);
-    d->runs = pthread_create(&d->thread, NULL, keep, d) == 0;
-    if (!d->runs)
-        mrmr_log(MRMR_LOG_WARN, "what is new is not protected by itself: no thread can be made");
+    d->runs = d->wake >= 0 && pthread_create(&d->thread, NULL, keep, d) == 0;
+    if (d->runs)
+        return;
+    mrmr_log(MRMR_LOG_WARN, "what is new is not protected by itself: no thread can be made");
+    if (d->wake >= 0)
+        close(d->wake);
 }
 
 void mfs_daemon_stop(struct mfs_daemon *d)
 {
+    const uint64_t one = 1;
     if (!d->runs)
         return;
     {
@@ -147,10 +202,10 @@ void mfs_daemon_stop(struct mfs_daemon *d)
         if (d->input >= 0)
             close(d->input);
         d->input = -1;
-        pthread_cond_broadcast(&d->wake);
     }
+    (void)!write(d->wake, &one, sizeof one);
     pthread_join(d->thread, NULL);
-    pthread_cond_destroy(&d->wake);
+    close(d->wake);
     pthread_mutex_destroy(&d->lock);
     d->runs = false;
 }

@@ -20,6 +20,7 @@
 #include "fuse/watchdog.h"
 #include "pool/pool.h"
 #include <fuse_lowlevel.h>
+#include <sys/resource.h>
 
 /* What libfuse has only since then. */
 #define MFS_HAS_TMPFILE (FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17))
@@ -62,6 +63,7 @@ struct mfs_options {
     bool foreground, verbose, passthrough;
     bool daemon;           /* the pool's, beside it */
     bool fake;             /* only look whether it could be mounted */
+    struct rlimit files;   /* as they were when it was started */
     struct fuse_args args; /* for libfuse; owned */
 };
 /* From the command's own arguments, or from mount(8)'s: SOURCE DIR -o … . MRMR_INVALID, told on

@@ -2,15 +2,13 @@
  *
  * mrmr-mount: the program that serves a mounted pool. `mrmr mount` and mount(8) start it.
  *
- * Detached, it forks at once: the child opens the pool, mounts and serves, and the parent waits for
- * its word through a pipe, so that it ends when the mount is there, or with the reason why not.
- * After that the child has no terminal, and what it has to say goes to syslog.
+ * Detached (base/background.h), the child opens the pool, mounts and serves; when the mount is there it has no terminal any
+ * more, and what it has to say goes to syslog.
  */
 #include "fuse/daemon.h"
 #include "fuse/mfs.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "base/background.h"
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -41,67 +39,37 @@ static void tell_story(void)
     fprintf(stderr, "mrmr: %s\n", mrmr_story_print(mrmr_story_get(), text, sizeof text));
 }
 
-/* --- to the background --- */
-
-static void leave_terminal(void)
-{
-    mrmr_autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    openlog("mrmr-mount", LOG_PID, LOG_DAEMON);
-    __atomic_store_n(&to_syslog, true, __ATOMIC_RELAXED);
-    if (null < 0)
-        return;
-    for (int fd = 0; fd <= 2; fd++)
-        dup2(null, fd);
-}
-
-/* In the child: the pipe to the parent. In the parent it does not return. */
-static mrmr_err detach(int *ret_pipe)
-{
-    int ends[2];
-    char word;
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return mrmr_fail_errno(errno, "mount", "");
-    pid_t child = fork();
-    if (child < 0)
-        return mrmr_fail_errno(errno, "mount", "");
-    if (child == 0) {
-        close(ends[0]);
-        setsid();
-        *ret_pipe = ends[1];
-        return MRMR_OK;
-    }
-    close(ends[1]);
-    ssize_t n;
-    do
-        n = read(ends[0], &word, 1);
-    while (n < 0 && errno == EINTR);
-    _exit(n == 1 ? EXIT_SUCCESS : EXIT_FAILURE); /* without a word, the child has told why */
-}
-
 struct readying {
     int pipe; /* to whoever started it; -1: nobody waits */
+    struct pool_tree **tree;
     const struct mfs_options *options;
     struct mfs_daemon daemon;
 };
 
-static void go_to_background(int pipe)
+static void go_to_background(int *pipe)
 {
-    if (pipe < 0)
-        return;
-    if (chdir("/") < 0)
-        mrmr_log(MRMR_LOG_INFO, "the working folder stays in use");
-    leave_terminal();
-    while (write(pipe, "", 1) < 0 && errno == EINTR)
-        ;
-    close(pipe);
+    openlog("mrmr-mount", LOG_PID, LOG_DAEMON);
+    __atomic_store_n(&to_syslog, true, __ATOMIC_RELAXED);
+    mrmr_background_alone();
+    mrmr_background_ready(pipe);
 }
 
 static void mount_ready(void *arg)
 {
     struct readying *readying = arg;
-    go_to_background(readying->pipe);
-    if (readying->options->daemon)
-        mfs_daemon_start(&readying->daemon, readying->options->pool, readying->pipe >= 0);
+    const bool detached = readying->pipe >= 0;
+    if (detached)
+        go_to_background(&readying->pipe);
+    if (!readying->options->daemon)
+        return;
+    if (pool_tree_writable(*readying->tree))
+        mfs_daemon_start(
+            &readying->daemon, readying->options->pool, &readying->options->files, detached);
+    else
+        mrmr_log(MRMR_LOG_WARN,
+            "what is new is not protected by itself: the pool's folder %s "
+            "cannot be written",
+            readying->options->pool);
 }
 
 /* --- the mount --- */
@@ -125,10 +93,10 @@ static mrmr_err tell_missing(struct pool *pool)
 static mrmr_err mount_in(
     struct pool *pool, struct mfs_options *options, struct mfs_watchdog *dog, int pipe)
 {
-    struct readying readying = {.pipe = pipe, .options = options};
     mrmr_autofree char *mountpoint = NULL;
     struct mfs mfs = {
         .dog = dog, .passthrough = options->passthrough, .telling = PTHREAD_RWLOCK_INITIALIZER};
+    struct readying readying = {.pipe = pipe, .tree = &mfs.tree, .options = options};
     struct pool_tree_events events = mfs_events;
     events.arg = &mfs;
     MRMR_TRY(mfs_mountpoint_check(pool, options, &mountpoint));
@@ -153,7 +121,7 @@ static mrmr_err mount_run(struct mfs_options *options)
     if (options->passthrough)
         MRMR_TRY(mfs_direct_check());
     if (!options->foreground)
-        MRMR_TRY(detach(&pipe));
+        MRMR_TRY(mrmr_background("the mount", &pipe));
     MRMR_TRY(mfs_watchdog_start(&dog));
     mrmr_err err = pool_open(options->pool, POOL_LOOK, "mount", &pool);
     if (!err)
@@ -184,11 +152,11 @@ int main(int argc, char **argv)
 {
     struct mfs_options options = {.pool = NULL, .args = FUSE_ARGS_INIT(0, NULL)};
     bool done;
-    struct rlimit files;
+    mrmr_standard_open();
     mallopt(M_ARENA_MAX, 4);
     /* An open file takes a descriptor on its drive. */
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
+    if (getrlimit(RLIMIT_NOFILE, &options.files) == 0) {
+        const struct rlimit files = {options.files.rlim_max, options.files.rlim_max};
         setrlimit(RLIMIT_NOFILE, &files);
     }
     signal(SIGPIPE, SIG_IGN);

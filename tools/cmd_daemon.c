@@ -4,6 +4,7 @@
  */
 #include "tools/cmd.h"
 
+#include "base/background.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "tools/daemon.h"
@@ -25,51 +26,26 @@ static void log_line(enum mrmr_log_level level, const char *line, void *arg)
     syslog(priority[level], "%s", line);
 }
 
-/* The parent ends when it can be reached, or with what went wrong, which the child has said. */
-static mrmr_err detach(int *ret_pipe)
-{
-    int ends[2];
-    char word;
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return mrmr_fail_errno(errno, "start", "the daemon");
-    const pid_t child = fork();
-    if (child < 0)
-        return mrmr_fail_errno(errno, "start", "the daemon");
-    if (child == 0) {
-        close(ends[0]);
-        setsid();
-        *ret_pipe = ends[1];
-        return MRMR_OK;
-    }
-    close(ends[1]);
-    ssize_t n;
-    do
-        n = read(ends[0], &word, 1);
-    while (n < 0 && errno == EINTR);
-    _exit(n == 1 ? CMD_DONE : CMD_FAILED);
-}
-
 static void use_syslog(void)
 {
     openlog("mrmr-daemon", LOG_PID, LOG_DAEMON);
     mrmr_log_set(log_line, NULL, MRMR_LOG_WARN);
 }
 
+struct starting {
+    int pipe; /* to whoever started it; -1: nobody waits */
+    bool reached;
+};
+
 static void ready(void *arg)
 {
-    int *pipe = arg;
-    if (*pipe < 0)
+    struct starting *starting = arg;
+    starting->reached = true;
+    if (starting->pipe < 0)
         return;
-    mrmr_autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = 0; null >= 0 && fd <= 2; fd++)
-        dup2(null, fd);
     use_syslog();
-    if (chdir("/") < 0)
-        mrmr_log(MRMR_LOG_INFO, "the working folder stays in use");
-    while (write(*pipe, "", 1) < 0 && errno == EINTR)
-        ;
-    close(*pipe);
-    *pipe = -1;
+    mrmr_background_alone();
+    mrmr_background_ready(&starting->pipe);
 }
 
 /* --- daemon --- */
@@ -80,26 +56,42 @@ static mrmr_err pool_is_there(struct cmd_call *call, struct pool *pool)
     return MRMR_OK;
 }
 
-static mrmr_err daemon_run(struct cmd_call *call)
+static mrmr_err serve(struct cmd_call *call, const char *dir, bool background)
 {
     enum { STANDARD_INPUT = 0 };
-    int pipe = -1;
+    struct starting starting = {.pipe = -1};
+    if (background)
+        MRMR_TRY(mrmr_background("the daemon", &starting.pipe));
+    if (cmd_flag(call, "syslog"))
+        use_syslog();
+    umask(
+        022); /* that of a mount lets everybody write what a command, or the program of on-event, makes */
+    mrmr_err err =
+        daemon_serve(dir, cmd_flag(call, "with-input") ? STANDARD_INPUT : -1, ready, &starting);
+    if (err && cmd_flag(call, "again") && !starting.reached) {
+        call->exit = CMD_FAILED;
+        return MRMR_OK;
+    }
+    if (err && (cmd_flag(call, "syslog") || (background && starting.reached)))
+        mrmr_log_story(MRMR_LOG_ERROR, "the daemon ends"); /* nobody sees stderr */
+    return err;
+}
+
+static mrmr_err daemon_run(struct cmd_call *call)
+{
     mrmr_autofree char *dir =
         realpath(call->dir, NULL); /* in the background it is in another folder */
     if (cmd_flag(call, "stop"))
         return mrmr_class_of(daemon_end(call->dir)) == MRMR_CLASS_ABSENT
                    ? mrmr_fail(MRMR_ABSENT, "the pool in %s has no daemon", call->dir)
                    : MRMR_OK;
+    /* Whatever whoever starts it has open: it would stay so for as long as the daemon and what it runs. */
+    if (close_range(STDERR_FILENO + 1, ~0U, 0) < 0)
+        mrmr_log(MRMR_LOG_INFO, "what was open when it was started stays so");
     MRMR_TRY(cmd_with_pool(call, POOL_CATALOG, pool_is_there));
     if (!dir)
         return mrmr_fail_errno(errno, "open", call->dir);
-    if (!cmd_flag(call, "foreground") && !cmd_flag(call, "with-input"))
-        MRMR_TRY(detach(&pipe));
-    if (cmd_flag(call, "syslog"))
-        use_syslog();
-    umask(
-        022); /* that of a mount lets everybody write what a command, or the program of on-event, makes */
-    return daemon_serve(dir, cmd_flag(call, "with-input") ? STANDARD_INPUT : -1, ready, &pipe);
+    return serve(call, dir, !cmd_flag(call, "foreground") && !cmd_flag(call, "with-input"));
 }
 
 const struct cmd cmd_daemon = {
@@ -116,6 +108,7 @@ const struct cmd cmd_daemon = {
         {"with-input", 0, NULL,
             "the same, until standard input ends; where one runs, it waits for its end"},
         {"syslog", 0, NULL, "log to the system's log all the same"},
+        {"again", 0, NULL, "it could not be started before: if it cannot be, nothing is said"},
         {"stop", 0, NULL, "end the one that runs, and wait until it has"}},
     .run = daemon_run,
 };

@@ -8,9 +8,12 @@
  * worker is at is stopped for whoever asks, which costs what it did since its last commit; what somebody asked for is waited
  * for. Whoever asked may go away: the command goes on.
  *
- * Crash argument. The daemon writes nothing but its socket. If it is killed, what it started goes on to its end, and has the
+ * Crash argument. The daemon writes nothing but its socket, and when it has scrubbed last into the file of its lock, which is a
+ * hint: torn, it costs a scrub more. If it is killed, what it started goes on to its end, and has the
  * pool's lock until then; the next daemon finds the pool busy, and waits. What it started may be killed at any time: each
- * command says so of itself.
+ * command says so of itself. A command that was asked for is run once at most: whoever asked is told that it is about to begin (1)
+ * before its process is made (2), and that it has begun after that (3). A kill before (1) leaves it to whoever asked, who runs it
+ * himself; between (1) and (3) it may be under way or not, and he is told just that; after (3) it goes on.
  *
  * One daemon a pool: it has the lock of the file `daemon` in the pool's folder, which goes with its process; a socket that is
  * there without that is left over.

@@ -33,7 +33,7 @@ static void on_signal(int number)
 
 struct asking {
     int fd;
-    bool begun;
+    bool begins, begun;
     int code;
 };
 
@@ -44,6 +44,9 @@ static bool heard(struct asking *a, const struct mrmr_bytes *message, mrmr_err *
     switch ((enum daemon_word)message->data[0]) {
     case DAEMON_WAITS:
         mrmr_screen_line("mrmr: waits: %s", text);
+        return false;
+    case DAEMON_BEGINS:
+        a->begins = true;
         return false;
     case DAEMON_BEGUN:
         a->begun = true;
@@ -63,10 +66,15 @@ static bool heard(struct asking *a, const struct mrmr_bytes *message, mrmr_err *
 
 static mrmr_err went(const struct asking *a)
 {
-    if (!a->begun && !signals)
+    if (!a->begins && !signals)
         return mrmr_fail(MRMR_ABSENT, NULL);
-    if (!a->begun) /* it was not wanted any more */
+    if (!a->begins) /* it was not wanted any more */
         return mrmr_fail(MRMR_CANCELLED, NULL);
+    if (!a->begun) /* to run it here may be to run it twice */
+        return mrmr_err_hint(mrmr_fail(MRMR_UNAVAILABLE,
+                                 "the pool's daemon ended when the command was about to begin: it "
+                                 "may be under way, or not"),
+            "mrmr status and mrmr events tell what was done; if it was not, give it again");
     return mrmr_err_hint(mrmr_fail(MRMR_UNAVAILABLE,
                              "the pool's daemon ended before the command, which goes on by itself"),
         "mrmr status tells what is under way");
@@ -100,22 +108,15 @@ static mrmr_err listen_to(struct asking *a)
     return err;
 }
 
-/* A descriptor that is closed here is /dev/null there. */
-static mrmr_err open_or_null(int fd, int *ret_fd)
-{
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (copy < 0 && errno == EBADF)
-        copy = open("/dev/null", O_RDWR | O_CLOEXEC);
-    *ret_fd = copy;
-    return copy < 0 ? mrmr_fail_errno(errno, "pass on", "standard input and output") : MRMR_OK;
-}
-
 static mrmr_err send_command(int fd, char *const argv[])
 {
     int fds[DAEMON_FDS] = {-1, -1, -1, -1};
     mrmr_err err = MRMR_OK;
-    for (int i = 0; !err && i < DAEMON_FDS - 1; i++)
-        err = open_or_null(i, &fds[i]);
+    for (int i = 0; !err && i < DAEMON_FDS - 1; i++) {
+        fds[i] = fcntl(i, F_DUPFD_CLOEXEC, 3);
+        if (fds[i] < 0)
+            err = mrmr_fail_errno(errno, "pass on", "standard input and output");
+    }
     fds[DAEMON_FDS - 1] = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (!err && fds[DAEMON_FDS - 1] < 0)
         err = mrmr_fail(MRMR_ABSENT, NULL); /* without a folder to run it in it is run here */

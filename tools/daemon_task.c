@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/log.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,8 @@
 
 enum { LINE_MOST = 4096 };
 
+static const int64_t seldom = 3600 * MRMR_NS_PER_S;
+
 extern char **environ;
 
 void daemon_task_clear(struct daemon_task *task)
@@ -21,7 +24,9 @@ void daemon_task_clear(struct daemon_task *task)
     if (task->says >= 0)
         close(task->says);
     mrmr_bytes_free(&task->said);
-    *task = (struct daemon_task){.kind = TASK_NONE, .says = -1};
+    struct daemon_task none = {.kind = TASK_NONE, .says = -1, .next = task->next};
+    memcpy(none.logged, task->logged, sizeof none.logged);
+    *task = none;
 }
 
 struct spawning {
@@ -130,6 +135,30 @@ mrmr_err daemon_task_begin_own(struct daemon_task *task, enum daemon_task_kind k
     return MRMR_OK;
 }
 
+/* Numbers in it do not count: a process's, or how many seconds ago. */
+static uint64_t line_key(const char *line)
+{
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    uint64_t key;
+    for (; *line; line++)
+        if ((*line < '0' || *line > '9') && mrmr_bytes_add(&text, line, 1))
+            return 0;
+    const struct mrmr_digest digest = mrmr_digest_of(text.data, text.size);
+    memcpy(&key, digest.bytes, sizeof key);
+    return key ? key : 1;
+}
+
+static bool was_logged(struct daemon_task *task, const char *line)
+{
+    const uint64_t key = line_key(line);
+    const int64_t now = mrmr_clock_monotonic();
+    for (size_t i = 0; key && i < DAEMON_SAID; i++)
+        if (task->logged[i].key == key && now - task->logged[i].at < seldom)
+            return true;
+    task->logged[task->next++ % DAEMON_SAID] = (struct daemon_said){key, now};
+    return false;
+}
+
 /* "mrmr: protect: 40%, 2 GB of 5 GB, …" is progress; everything else is for the log. */
 static void own_line(struct daemon_task *task, const char *line)
 {
@@ -144,7 +173,8 @@ static void own_line(struct daemon_task *task, const char *line)
             return;
         }
     }
-    mrmr_log(MRMR_LOG_WARN, "%s: %s", task->name, text);
+    if (!was_logged(task, text))
+        mrmr_log(MRMR_LOG_WARN, "%s: %s", task->name, text);
 }
 
 static void own_lines(struct daemon_task *task)

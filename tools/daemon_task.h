@@ -15,7 +15,9 @@
 
 struct caller;
 
-enum daemon_task_kind { TASK_NONE, TASK_CALLER, TASK_LOOK, TASK_SYNC, TASK_SCRUB, TASK_REBUILD };
+enum daemon_task_kind { TASK_NONE, TASK_CALLER, TASK_LOOK, TASK_SYNC, TASK_SCRUB, TASK_RELEASE };
+
+enum { DAEMON_SAID = 64 };
 
 struct daemon_task {
     enum daemon_task_kind kind;
@@ -27,6 +29,12 @@ struct daemon_task {
     char progress[256];
     int64_t begun;
     bool stopped; /* it was asked to stop, for whoever came */
+    /* What was logged of the last ones; it stays when one ends. A job that is tried each minute says the same each minute. */
+    struct daemon_said {
+        uint64_t key; /* 0: free */
+        int64_t at;
+    } logged[DAEMON_SAID];
+    size_t next; /* of these, a ring */
 };
 
 /* Nothing runs. */
@@ -37,7 +45,8 @@ mrmr_err daemon_task_begin(
 /* One of the daemon's own: what it says comes here, of a look its output, of others its errors. */
 mrmr_err daemon_task_begin_own(struct daemon_task *task, enum daemon_task_kind kind,
     char *const argv[], const char *name, const sigset_t *mask);
-/* What there is of that; never waits. A look's is for who takes it; of the others progress is kept, and the rest logged. */
+/* What there is of that; never waits. A look's is for who takes it; of the others progress is kept, and the rest logged, the same
+ * once an hour. */
 void daemon_task_hear(struct daemon_task *task);
 
 #endif

@@ -20,6 +20,7 @@ enum daemon_word {
     DAEMON_STOP = 'q',   /* end */
     /* From it. */
     DAEMON_WAITS = 'w',   /* a string: what the command waits for */
+    DAEMON_BEGINS = 'g',  /* nothing: from now on it is the daemon's, and nobody else runs it */
     DAEMON_BEGUN = 'b',   /* a decimal: its process */
     DAEMON_ENDED = 'e',   /* a byte: its exit code */
     DAEMON_REFUSED = 'n', /* a string: why not */

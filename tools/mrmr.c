@@ -9,6 +9,7 @@
  */
 #include "tools/mrmr.h"
 
+#include "base/background.h"
 #include "base/cleanup.h"
 #include "tools/daemon.h"
 #include "tools/daemon_wire.h"
@@ -149,6 +150,7 @@ static int run_command(struct mrmr_line *line, char *const given[])
 int main(int argc, char **argv)
 {
     struct mrmr_line line;
+    mrmr_standard_open();
     mrmr_autofree char **given =
         calloc((size_t)argc + 1, sizeof *given); /* parsing puts it in order */
     if (!given)

@@ -26,9 +26,11 @@ static int64_t left_waits(const struct worker_view *v)
     return waits;
 }
 
-/* INT64_MAX: never. */
+/* These three: INT64_MAX: never. */
 static int64_t sync_at(const struct worker_view *v)
 {
+    if (v->rests)
+        return INT64_MAX;
     int64_t at = v->synced ? v->synced + v->scan_every : v->now;
     if (v->changed)
         at = sooner_of(at, v->changed + v->settle);
@@ -41,17 +43,24 @@ static int64_t sync_at(const struct worker_view *v)
 
 static int64_t scrub_at(const struct worker_view *v)
 {
-    if (!v->scrubs || !v->synced)
+    if (v->rests || !v->scrubs || !v->synced)
         return INT64_MAX;
     return later_of(v->scrubbed ? v->scrubbed + a_day : v->now, v->again);
 }
 
+static int64_t release_at(const struct worker_view *v)
+{
+    if (v->waits_for_room)
+        return later_of(v->now, v->release_again);
+    return v->rests && v->gone ? later_of(v->gone + v->settle, v->release_again) : INT64_MAX;
+}
+
 enum worker_job worker_due(const struct worker_view *v, int64_t *ret_again)
 {
-    *ret_again = INT64_MAX;
-    if (v->rests)
-        return WORKER_RESTS;
-    const int64_t sync = sync_at(v), scrub = scrub_at(v);
-    *ret_again = sooner_of(sync, scrub);
-    return sync <= v->now ? WORKER_SYNC : scrub <= v->now ? WORKER_SCRUB : WORKER_RESTS;
+    const int64_t sync = sync_at(v), scrub = scrub_at(v), release = release_at(v);
+    *ret_again = sooner_of(release, sooner_of(sync, scrub));
+    return release <= v->now ? WORKER_RELEASE
+           : sync <= v->now  ? WORKER_SYNC
+           : scrub <= v->now ? WORKER_SCRUB
+                             : WORKER_RESTS;
 }

@@ -6,7 +6,10 @@
  * the last one that long ago, and twice as long after each that could do nothing about it, as where a drive is away; or nobody has looked at the drives for `scan-interval`; and not before nine times as long as the last one took
  * has passed, so that looking takes a tenth of the time at most. A scrub is due once a day, of what was not scrubbed for
  * `scrub-interval`, a day's part of it: so all is read once in that time, and no day has more than another. Paused, and in the
- * quiet hours, nothing is due.
+ * quiet hours, neither is due.
+ *
+ * A release, which lets go of old bytes that are kept and protects nothing, never rests. It is due at once when somebody waits for room; and
+ * where no sync does it on the way, since it rests, `settle` after a change.
  *
  * Times: ns; monotonic: a clock that jumps changes nothing.
  */
@@ -20,16 +23,19 @@ struct worker_view {
     int64_t now;
     bool rests; /* it is paused, or these are the quiet hours */
     int64_t settle, scan_every;
-    int64_t changed;      /* the first change since the last sync began; 0: none is known */
-    bool exposed;         /* something is left */
-    unsigned idle;        /* so many syncs in a row left as much */
-    int64_t synced, took; /* the end of the last sync, 0: none was; how long it took */
-    int64_t again;        /* not before this, since the last one failed */
-    bool scrubs;          /* `scrub-interval` is set */
-    int64_t scrubbed;     /* the end of the last scrub; 0: none was */
+    int64_t changed;       /* the first change since the last sync began; 0: none is known */
+    bool exposed;          /* something is left */
+    unsigned idle;         /* so many syncs in a row left as much */
+    int64_t synced, took;  /* the end of the last sync, 0: none was; how long it took */
+    int64_t again;         /* neither a sync nor a scrub before this, since the last one failed */
+    bool scrubs;           /* `scrub-interval` is set */
+    int64_t scrubbed;      /* the end of the last scrub; 0: none was */
+    int64_t gone;          /* the first change since the last release or sync began; 0: none */
+    bool waits_for_room;   /* somebody does */
+    int64_t release_again; /* no release before this, since the last one failed */
 };
 
-enum worker_job { WORKER_RESTS, WORKER_SYNC, WORKER_SCRUB };
+enum worker_job { WORKER_RESTS, WORKER_SYNC, WORKER_SCRUB, WORKER_RELEASE };
 
 /* What is due now. *ret_again: when to ask again, if nothing changes; INT64_MAX: not at all. */
 enum worker_job worker_due(const struct worker_view *view, int64_t *ret_again);

@@ -20,11 +20,14 @@ DRIVES = ("red", "green", "blue")
 class Daemon:
     """One that runs in the foreground, and what it says."""
 
-    def __init__(self, mrmr):
+    started = [] # in this test
+
+    def __init__(self, mrmr, **env):
+        self.started.append(self)
         self.mrmr = mrmr
         self.log = mrmr.folder / "daemon.log"
         with open(self.log, "ab") as log:
-            self.process = mrmr.start("daemon", "-f", stderr=log)
+            self.process = subprocess.Popen([mrmr.bin, "daemon", "-f"], env=dict(mrmr.env, **env), stdin=subprocess.DEVNULL, stderr=log)
         until(lambda: (mrmr.dir / "socket").exists() or self.process.poll() is not None)
         assert self.process.poll() is None, self.log.read_text()
 
@@ -48,18 +51,28 @@ class Daemon:
         self.process.terminate()
         assert self.process.wait(60) == 0, self.log.read_text()
 
+    def clear_away(self):
+        if self.process.poll() is not None:
+            return
+        for pid in self.children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self.process.kill()
+        self.process.wait(60)
+
+
+@pytest.fixture(autouse=True)
+def none_is_left():
+    Daemon.started.clear()
+    yield
+    for one in Daemon.started:
+        one.clear_away()
+
 
 @pytest.fixture(name="daemon")
 def make_daemon(mrmr):
     mrmr.build(DRIVES)
-    daemon = Daemon(mrmr)
-    yield daemon
-    if daemon.process.poll() is None:
-        for pid in daemon.children():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-        daemon.process.kill()
-        daemon.process.wait(60)
+    return Daemon(mrmr)
 
 
 def safe(mrmr, path):
@@ -276,6 +289,97 @@ def test_killed(mrmr, daemon):
     mrmr.run("set", "memory", "101M")
     anew.stop()
     assert not (mrmr.dir / "socket").exists()
+
+
+def scrubs(mrmr):
+    return sum(event["kind"] == "scrub-done" for event in mrmr.json("events", "--last", "0")["events"])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_the_start_of_a_command(mrmr, tmp_path, when):
+    """Before or after the command is there: who asked says that it cannot be known, and does not run it himself, so that it never runs twice."""
+    dies = os.environ["MRMR_DIES_AT_SPAWN"]
+    if not os.path.exists(dies):
+        pytest.skip("what has to be loaded before all else is not, under a sanitizer")
+    mrmr.build(DRIVES)
+    mrmr.run("set", "worker", "paused")
+    trigger = tmp_path / "trigger"
+    daemon = Daemon(mrmr, LD_PRELOAD=dies, DIES_WHEN=os.fspath(trigger), DIES=when)
+    until(lambda: mrmr.run("status", code=None).stdout.count("paused"))
+    trigger.touch()
+    asked = mrmr.run("scrub", code=None)
+    daemon.process.wait(60)
+    assert asked.returncode == 1 and "may be under way, or not" in asked.stderr, asked
+    until(lambda: mrmr.run("set", "memory", "100M", code=None).returncode == 0)
+    if when == "after":
+        until(lambda: scrubs(mrmr))
+    assert scrubs(mrmr) == (1 if when == "after" else 0)
+
+
+def closed(mrmr, *args):
+    """The exit code and words of the command without a standard output."""
+    return subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", mrmr.bin, *args], env=mrmr.env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          timeout=60, check=False)
+
+
+def test_without_standard_output(mrmr, daemon):
+    """It fails, with a daemon and without one, and no file gets what was meant for it."""
+    with_one = closed(mrmr, "set", "memory", "100M")
+    daemon.stop()
+    without = closed(mrmr, "set", "memory", "101M")
+    assert with_one.returncode == without.returncode == 1
+    said = without.stderr.splitlines()[-1]
+    assert with_one.stderr.splitlines()[-1] == said and b"standard output" in said
+    assert mrmr.run("get", "memory").stdout.strip() == str(101 << 20)
+    mrmr.run("check")
+
+
+def descriptors(pid):
+    found = {}
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        with contextlib.suppress(OSError):
+            found[int(fd)] = os.readlink("/proc/%d/fd/%s" % (pid, fd))
+    return found
+
+
+def test_it_keeps_nothing_open(mrmr, tmp_path):
+    """Of what whoever starts it has open, nor do the commands that it runs."""
+    mrmr.build(DRIVES)
+    with open(tmp_path / "kept open", "w", encoding="utf-8") as kept:
+        subprocess.run([mrmr.bin, "daemon"], env=mrmr.env, pass_fds=[kept.fileno()], check=True, stdin=subprocess.DEVNULL)
+    try:
+        held_open = [pid for pid in filter(str.isdigit, os.listdir("/proc")) if int(pid) != os.getpid() and
+                     holds(int(pid), kept.name)]
+        assert held_open == []
+    finally:
+        mrmr.run("daemon", "--stop")
+
+
+def holds(pid, path):
+    try:
+        return path in descriptors(pid).values()
+    except OSError:
+        return False
+
+
+def test_a_scrub_a_day(mrmr, daemon):
+    """And not one after each start of a daemon."""
+    mrmr.run("set", "settle", "0")
+    until(lambda: scrubs(mrmr))
+    for name in ("anew", "once more"):
+        daemon.stop()
+        put(mrmr, "red", name, 10_000)
+        daemon = Daemon(mrmr)
+        until(lambda: safe(mrmr, name)) # a sync is first
+        until(lambda: not mrmr.json("status", code=None)["daemon"]["does"])
+        mrmr.run("status", code=None)
+        until(lambda: not daemon.children())
+    assert scrubs(mrmr) == 1
+    daemon.stop()
+    (mrmr.dir / "daemon").write_text("scrubbed 99999999999\n") # a time to come
+    daemon = Daemon(mrmr)
+    until(lambda: scrubs(mrmr) == 2)
+    daemon.stop()
 
 
 def test_one_of_them(mrmr, daemon):

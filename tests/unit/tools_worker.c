@@ -101,6 +101,34 @@ static void test_paused(void **state)
     due(&v, WORKER_RESTS, INT64_MAX);
 }
 
+/* Old bytes are let go of all the same: once what was changed has settled, and at once when somebody waits for the room. */
+static void test_a_release(void **state)
+{
+    struct worker_view v = idle();
+    (void)state;
+    v.gone = v.now - HOUR * S;
+    due(&v, WORKER_RESTS, v.synced + HOUR * S); /* a sync does it on the way */
+    v.rests = true;
+    v.gone = v.now - 59 * S;
+    due(&v, WORKER_RESTS, v.now + S);
+    v.gone = v.now - 60 * S;
+    due(&v, WORKER_RELEASE, v.now);
+    v.release_again = v.now + 30 * S;
+    due(&v, WORKER_RESTS, v.release_again);
+    v.release_again = v.gone = 0;
+    v.waits_for_room = true;
+    due(&v, WORKER_RELEASE, v.now);
+    v.release_again = v.now + 5 * S;
+    due(&v, WORKER_RESTS, v.release_again);
+    /* Before what else is due, and whatever failed of that. */
+    v = idle();
+    v.changed = v.now - HOUR * S;
+    v.waits_for_room = true;
+    due(&v, WORKER_RELEASE, v.synced + 18 * S);
+    v.again = v.now + 30 * S;
+    due(&v, WORKER_RELEASE, v.now);
+}
+
 static void test_after_a_failure(void **state)
 {
     struct worker_view v = idle();
@@ -133,6 +161,7 @@ int main(void)
         cmocka_unit_test(test_something_is_left),
         cmocka_unit_test(test_it_rests_most_of_the_time),
         cmocka_unit_test(test_paused),
+        cmocka_unit_test(test_a_release),
         cmocka_unit_test(test_after_a_failure),
         cmocka_unit_test(test_a_scrub_each_day),
     };

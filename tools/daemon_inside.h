@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What the files of the daemon share. daemon.c has its life and decides what is next; daemon_callers.c is with those who ask;
+ * daemon_worker.c does what it does by itself. Not for anyone else. One thread.
+ */
+#ifndef MRMR_TOOLS_DAEMON_INSIDE_H
+#define MRMR_TOOLS_DAEMON_INSIDE_H
+
+#include "tools/daemon_task.h"
+#include "tools/hook.h"
+#include "tools/worker.h"
+
+#define DAEMON_LOCK "daemon" /* a file in the pool's folder */
+
+enum { DAEMON_CALLERS_MOST = 64 };
+
+struct caller {
+    int fd; /* -1: it went away */
+    bool asks;
+    struct daemon_request request; /* if it asks */
+    bool told;                     /* that it waits */
+    struct caller *next;
+};
+
+/* What a look tells of the pool. */
+struct daemon_looked {
+    bool is; /* else nothing is known, and nothing is done by itself */
+    uint64_t settle, scan_interval, scrub_interval; /* s */
+    bool paused;
+    uint64_t exposed; /* bytes, and files without any */
+    char quiet_hours[32], on_event[8192];
+};
+
+struct daemon {
+    const char *dir;
+    int dirfd, lock, listener, signals, notify, until;
+    bool ends;
+    struct caller *callers; /* in the order in which they came */
+    struct daemon_task task;
+    struct daemon_looked looked;
+    struct pool *pool; /* its catalog alone; NULL: it could not be opened yet */
+    struct pool_follow *follow;
+    struct hook *hook;
+    bool look_due, synced_since_look;
+    int64_t look_again;   /* one failed: not before this; 0: none did */
+    int64_t look_regular; /* the next one, if nothing else asks for it */
+    struct worker_view view;
+    int64_t changed_last; /* that we know of; 0: none */
+    int64_t short_last;   /* likewise, that somebody waits for room */
+    int64_t due;          /* when the worker is to be asked again */
+    sigset_t before;
+};
+
+/* --- daemon.c --- */
+
+/* Whoever comes from now on runs by himself, or goes to the next daemon, which may begin; those that are here are served. */
+void daemon_end_begin(struct daemon *d);
+
+/* --- daemon_callers.c --- */
+
+/* Takes in those who wait to be. */
+void daemon_callers_come(struct daemon *d);
+/* It removes no other. */
+void daemon_caller_says(struct daemon *d, struct caller *caller);
+void daemon_caller_remove(struct daemon *d, struct caller *caller);
+/* The first whose command does not run yet; NULL: none. */
+struct caller *daemon_caller_waits(const struct daemon *d);
+/* Starts its command; nothing else runs. */
+void daemon_caller_begin(struct daemon *d, struct caller *caller);
+/* Those who wait are told for what, once. */
+void daemon_callers_tell(struct daemon *d);
+void daemon_caller_ended(struct daemon *d, int code);
+
+/* --- daemon_worker.c --- */
+
+/* Its own task is asked to stop, once. */
+void daemon_worker_stop(struct daemon *d);
+/* What it is at gives way to what may not wait: the quiet hours, or who is short of room. */
+void daemon_worker_yield(struct daemon *d);
+/* Starts what is due; nothing else runs. */
+void daemon_worker_next(struct daemon *d);
+/* One of its tasks has ended. */
+void daemon_worker_ended(struct daemon *d, int code);
+/* Why it does nothing by itself; "": it does. */
+const char *daemon_worker_rests(const struct daemon *d);
+/* Something was changed; somebody waits for room. */
+void daemon_worker_changed(struct daemon *d);
+void daemon_worker_short(struct daemon *d);
+/* What it left for the next daemon, in the file of its lock. */
+void daemon_worker_recall(struct daemon *d);
+
+#endif

@@ -38,11 +38,12 @@ static mrmr_err program_path(struct mrmr_bytes *path)
 static mrmr_err spawn(const struct mfs_daemon *d, int input, bool again, pid_t *ret_pid)
 {
     char name[] = "mrmr", option[] = "--pool", command[] = "daemon", with[] = "--with-input";
-    char log[] = "--syslog", quietly[] = "--again";
+    char log[] = "--syslog", quietly[] = "--again", limit[] = "--files", files[24];
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     mrmr_autofree char *pool = strdup(d->pool);
-    char *argv[] = {name, option, pool, command, with, NULL, NULL, NULL};
-    size_t n = 5;
+    char *argv[] = {name, option, pool, command, with, limit, files, NULL, NULL, NULL};
+    size_t n = 7;
+    snprintf(files, sizeof files, "%llu", (unsigned long long)d->files.rlim_cur);
     if (d->to_syslog)
         argv[n++] = log;
     if (again)
@@ -65,8 +66,6 @@ static mrmr_err spawn(const struct mfs_daemon *d, int input, bool again, pid_t *
         why = posix_spawn(ret_pid, path.data, &actions, &attr, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attr);
-    if (!why) /* it runs commands later, which have what it has then */
-        prlimit(*ret_pid, RLIMIT_NOFILE, &d->files, NULL);
     return why ? mrmr_fail_errno(why, "start", path.data) : MRMR_OK;
 }
 
@@ -161,18 +160,23 @@ static void run_once(struct mfs_daemon *d, bool first)
     d->input = -1;
 }
 
+int64_t mfs_daemon_wait(int64_t before, int64_t lasted)
+{
+    if (!before || lasted > last_wait)
+        return first_wait;
+    return 2 * before < last_wait ? 2 * before : last_wait;
+}
+
 static void *keep(void *arg)
 {
     struct mfs_daemon *d = arg;
-    int64_t wait = first_wait;
-    bool first = true;
+    int64_t wait = 0, lasted = INT64_MAX;
     while (!is_to_end(d)) {
         const int64_t begun = mrmr_clock_monotonic();
-        run_once(d, first);
-        first = mrmr_clock_monotonic() - begun > last_wait;
-        wait = first ? first_wait : wait;
+        run_once(d, lasted > last_wait);
+        lasted = mrmr_clock_monotonic() - begun;
+        wait = mfs_daemon_wait(wait, lasted);
         wait_until(d->wake, -1, wait);
-        wait = 2 * wait < last_wait ? 2 * wait : last_wait;
     }
     return NULL;
 }

@@ -31,6 +31,8 @@ struct mfs_daemon {
  * took all that there are. */
 void mfs_daemon_start(
     struct mfs_daemon *daemon, const char *pool, const struct rlimit *files, bool to_syslog);
+/* ns until it is started anew, of one that lasted so long; before: what that was the last time, 0: it is the first. */
+int64_t mfs_daemon_wait(int64_t before, int64_t lasted);
 /* It is asked to end, and waited for, but for no more than some seconds: what somebody asked it for goes on. Nothing to
  * do if it never began. */
 void mfs_daemon_stop(struct mfs_daemon *daemon);

@@ -262,6 +262,9 @@ struct pool_status {
 };
 mrmr_err pool_status(struct pool *pool, struct pool_status *ret_status);
 
+/* An event, once a day, if something has been exposed for longer than the setting `exposed-alarm`. */
+mrmr_err pool_exposed_alarm(struct pool *pool, const struct pool_status *status);
+
 enum pool_type { POOL_FILE, POOL_FOLDER, POOL_SYMLINK, POOL_OTHER };
 struct pool_entry {
     const char *name; /* of ls: the entry's; of where: the path */

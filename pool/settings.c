@@ -85,6 +85,9 @@ static const struct setting settings[] = {
         "other drives, and gives it up, as mrmr rebuild does; or off"},
     {"auto-rebuild-delay", SETTING_DURATION, 1, 365 * 86400, 1, false, "21600",
         "for how long a drive must be lost before auto-rebuild, as 6h"},
+    {"exposed-alarm", SETTING_DURATION, 60, UINT64_C(3650) * 86400, 1, true, "86400",
+        "what is exposed for longer than this is told of by an event, once a day, while a daemon "
+        "runs, as 24h; 0: it is not"},
     {"exclude", SETTING_TEXT, 0, 65536, 1, false, "",
         "patterns of names (or, with '/', of paths) that are left out, besides trash folders, "
         "@eaDir "

@@ -24,10 +24,10 @@ struct pool_told {
 };
 
 /* Found anew by whoever looks, for as long as it is so. */
-static const char *const standing[] = {"lost", "stripe-waits", "stripe-left", "file-skipped",
-    "drive-hangs", "drive-failed", "drive-trouble", "unreadable", "damage-found", "held", "hidden",
-    "touched-all", "removal-waits", "saved-aside", "conflict", "repair-conflict", "repair-failed",
-    "restore-failed", "not-renamed", "rebuild-unfinished", "catalog-copy"};
+static const char *const standing[] = {"exposed-long", "lost", "stripe-waits", "stripe-left",
+    "file-skipped", "drive-hangs", "drive-failed", "drive-trouble", "unreadable", "damage-found",
+    "held", "hidden", "touched-all", "removal-waits", "saved-aside", "conflict", "repair-conflict",
+    "repair-failed", "restore-failed", "not-renamed", "rebuild-unfinished", "catalog-copy"};
 /* After these, of the same drive or of none, it is another time. */
 static const char *const endings[] = {
     "drive-returned", "drive-attached", "damage-repaired", "hold-lifted", "rebuild-done"};

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -77,6 +78,20 @@ static mrmr_err serve(struct cmd_call *call, const char *dir, bool background)
     return err;
 }
 
+/* A mount takes all that there are, which is not for what its daemon runs. */
+static mrmr_err limit_files(struct cmd_call *call)
+{
+    struct rlimit limit;
+    uint64_t files = 0;
+    MRMR_TRY(cmd_value_number(call, "files", 1, UINT64_MAX, &files));
+    if (!files || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return MRMR_OK;
+    limit.rlim_cur = files < limit.rlim_max ? files : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        mrmr_log(MRMR_LOG_INFO, "as many files can be open as in the mount");
+    return MRMR_OK;
+}
+
 static mrmr_err daemon_run(struct cmd_call *call)
 {
     mrmr_autofree char *dir =
@@ -85,6 +100,7 @@ static mrmr_err daemon_run(struct cmd_call *call)
         return mrmr_class_of(daemon_end(call->dir)) == MRMR_CLASS_ABSENT
                    ? mrmr_fail(MRMR_ABSENT, "the pool in %s has no daemon", call->dir)
                    : MRMR_OK;
+    MRMR_TRY(limit_files(call));
     /* Whatever whoever starts it has open: it would stay so for as long as the daemon and what it runs. */
     if (close_range(STDERR_FILENO + 1, ~0U, 0) < 0)
         mrmr_log(MRMR_LOG_INFO, "what was open when it was started stays so");
@@ -108,6 +124,7 @@ const struct cmd cmd_daemon = {
         {"with-input", 0, NULL,
             "the same, until standard input ends; where one runs, it waits for its end"},
         {"syslog", 0, NULL, "log to the system's log all the same"},
+        {"files", 0, "N", "so many may be open, in what it runs, too"},
         {"again", 0, NULL, "it could not be started before: if it cannot be, nothing is said"},
         {"stop", 0, NULL, "end the one that runs, and wait until it has"}},
     .run = daemon_run,
@@ -158,6 +175,7 @@ static mrmr_err look_in(struct cmd_call *call, struct pool *pool)
     MRMR_TRY(look_text(pool, "worker", &value));
     printf("paused=%d\n", strcmp(value.data, "paused") == 0);
     MRMR_TRY(pool_status(pool, &status));
+    MRMR_TRY(pool_exposed_alarm(pool, &status));
     printf("exposed=%" PRIu64 "\n", status.exposed_bytes + status.exposed_files);
     printf("storable=%" PRIu64 "\n", status.storable_bytes);
     MRMR_TRY(look_drives(pool));

@@ -58,8 +58,11 @@ void mrmr_job_low(void)
 {
     /* linux/ioprio.h: the last of those that share; none of it is an error where it is not to be had. */
     enum { NICE = 10, WHO_PROCESS = 1, CLASS_BEST_EFFORT = 2, CLASS_SHIFT = 13, LEVEL_LAST = 7 };
-    if (setpriority(PRIO_PROCESS, 0, NICE) < 0 ||
-        syscall(SYS_ioprio_set, WHO_PROCESS, 0, CLASS_BEST_EFFORT << CLASS_SHIFT | LEVEL_LAST) < 0)
+    const bool nice_is_low = getpriority(PRIO_PROCESS, 0) >= NICE;
+    const bool gives_way = nice_is_low || setpriority(PRIO_PROCESS, 0, NICE) == 0;
+    if (syscall(SYS_ioprio_set, WHO_PROCESS, 0, CLASS_BEST_EFFORT << CLASS_SHIFT | LEVEL_LAST) <
+            0 ||
+        !gives_way)
         mrmr_log(MRMR_LOG_INFO, "it runs with ordinary priority");
 }
 

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 mrmr_pytest(e2e_daemon test_daemon.py LABELS sanitized TIMEOUT 600)
-if(MRMR_SANITIZE) # that library would have to be the first
-  set_property(TEST e2e_daemon APPEND PROPERTY ENVIRONMENT "MRMR_DIES_AT_SPAWN=none")
-else()
-  add_library(dies_at_spawn MODULE ${CMAKE_SOURCE_DIR}/tests/support/dies_at_spawn.c)
-  set_property(TEST e2e_daemon APPEND PROPERTY ENVIRONMENT "MRMR_DIES_AT_SPAWN=$<TARGET_FILE:dies_at_spawn>")
-endif()
+mrmr_pytest(e2e_units test_units.py)
+mrmr_pytest(e2e_daemon_worker test_daemon_worker.py LABELS sanitized address_long TIMEOUT 600)
+# Libraries that are loaded before all else, which under a sanitizer its own has to be.
+foreach(library dies_at_spawn other_clock stands_still)
+  string(TOUPPER ${library} name)
+  if(MRMR_SANITIZE)
+    set(file none)
+  else()
+    add_library(${library} MODULE ${CMAKE_SOURCE_DIR}/tests/support/${library}.c)
+    set(file $<TARGET_FILE:${library}>)
+  endif()
+  set_property(TEST e2e_daemon e2e_daemon_worker e2e_units APPEND PROPERTY ENVIRONMENT "MRMR_${name}=${file}")
+endforeach()

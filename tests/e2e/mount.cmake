@@ -24,7 +24,6 @@ mrmr_pytest(e2e_mount_passthrough test_mount_passthrough.py LABELS sanitized TIM
 # libfuse reads the groups of a caller who is another user from text that it does not end with a NUL.
 set_property(TEST e2e_mount_watch APPEND PROPERTY ENVIRONMENT
   "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=1")
-mrmr_pytest(e2e_units test_units.py)
 mrmr_pytest(e2e_mount_long test_mount.py test_mount_watch.py test_mount_drives.py test_mount_kill.py LABELS long TIMEOUT 5400)
 set_property(TEST e2e_mount_long APPEND PROPERTY ENVIRONMENT "MRMR_FILES=100000;MRMR_ROUNDS=20")
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import resource
 import select
 import shutil
 import signal
@@ -12,98 +13,8 @@ import subprocess
 import pytest
 
 from conftest import Command
+from daemons import DRIVES, Daemon, asked_to_end, held, make_daemon, none_is_left, put, safe, stand_still # noqa: F401: fixtures
 from mounts import mounts, need_fuse, until
-
-DRIVES = ("red", "green", "blue")
-
-
-class Daemon:
-    """One that runs in the foreground, and what it says."""
-
-    started = [] # in this test
-
-    def __init__(self, mrmr, **env):
-        self.started.append(self)
-        self.mrmr = mrmr
-        self.log = mrmr.folder / "daemon.log"
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([mrmr.bin, "daemon", "-f"], env=dict(mrmr.env, **env), stdin=subprocess.DEVNULL, stderr=log)
-        until(lambda: (mrmr.dir / "socket").exists() or self.process.poll() is not None)
-        assert self.process.poll() is None, self.log.read_text()
-
-    def children(self):
-        """Processes that it started: pid → words of their command line."""
-        found = {}
-        for entry in os.listdir("/proc"):
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                with open("/proc/%d/stat" % int(entry), encoding="utf-8", errors="replace") as file:
-                    if int(file.read().rsplit(")", 1)[1].split()[1]) != self.process.pid:
-                        continue
-                with open("/proc/%s/cmdline" % entry, "rb") as file:
-                    found[int(entry)] = file.read().decode(errors="replace").split("\0")
-        return found
-
-    def runs(self, command):
-        """The process of the command, once there is one."""
-        return until(lambda: [pid for pid, words in self.children().items() if command in words])[0]
-
-    def stop(self):
-        self.process.terminate()
-        assert self.process.wait(60) == 0, self.log.read_text()
-
-    def clear_away(self):
-        if self.process.poll() is not None:
-            return
-        for pid in self.children():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-        self.process.kill()
-        self.process.wait(60)
-
-
-@pytest.fixture(autouse=True)
-def none_is_left():
-    Daemon.started.clear()
-    yield
-    for one in Daemon.started:
-        one.clear_away()
-
-
-@pytest.fixture(name="daemon")
-def make_daemon(mrmr):
-    mrmr.build(DRIVES)
-    return Daemon(mrmr)
-
-
-def safe(mrmr, path):
-    """A sync has seen the file as it is, and it survives the loss of a drive."""
-    told = mrmr.run("where", path, code=None).stdout
-    return "survives 1" in told and "exposed" not in told
-
-
-def put(mrmr, drive, path, size=300_000):
-    whole = mrmr.drive(drive) / path
-    whole.write_bytes(os.urandom(size))
-    return path
-
-
-def asked_to_end(pid):
-    """It stands still, and SIGTERM waits for it; or it is over."""
-    try:
-        with open("/proc/%d/status" % pid, encoding="utf-8") as file:
-            words = dict(line.split(":", 1) for line in file)
-    except OSError:
-        return True
-    return words["State"].split()[0] == "Z" or int(words["ShdPnd"], 16) >> (signal.SIGTERM - 1) & 1 == 1
-
-
-def held(daemon, command, *args):
-    """A command that stands still in the middle: who asked for it, and its process."""
-    client = daemon.mrmr.start(*args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    pid = daemon.runs(command)
-    os.kill(pid, signal.SIGSTOP)
-    return client, pid
-
 
 # --- by itself ---
 
@@ -161,7 +72,7 @@ def test_what_it_is_at_gives_way(mrmr, daemon):
     daemon = Daemon(mrmr)
     try:
         pid = daemon.runs("sync")
-        os.kill(pid, signal.SIGSTOP)
+        stand_still(pid)
         client = mrmr.start("set", "memory", "200M")
         until(lambda: asked_to_end(pid))
         os.kill(pid, signal.SIGCONT)
@@ -342,24 +253,18 @@ def descriptors(pid):
     return found
 
 
-def test_it_keeps_nothing_open(mrmr, tmp_path):
-    """Of what whoever starts it has open, nor do the commands that it runs."""
+def test_what_it_has_open(mrmr, tmp_path):
+    """Nothing of what whoever starts it has open; and no more than it is told to, nor do the commands that it runs."""
     mrmr.build(DRIVES)
     with open(tmp_path / "kept open", "w", encoding="utf-8") as kept:
-        subprocess.run([mrmr.bin, "daemon"], env=mrmr.env, pass_fds=[kept.fileno()], check=True, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen([mrmr.bin, "daemon", "-f", "--files", "300"], env=mrmr.env, pass_fds=[kept.fileno()], stdin=subprocess.DEVNULL)
     try:
-        held_open = [pid for pid in filter(str.isdigit, os.listdir("/proc")) if int(pid) != os.getpid() and
-                     holds(int(pid), kept.name)]
-        assert held_open == []
+        until((mrmr.dir / "socket").exists)
+        assert kept.name not in descriptors(process.pid).values()
+        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0] == 300
     finally:
-        mrmr.run("daemon", "--stop")
-
-
-def holds(pid, path):
-    try:
-        return path in descriptors(pid).values()
-    except OSError:
-        return False
+        process.terminate()
+        assert process.wait(60) == 0
 
 
 def test_a_scrub_a_day(mrmr, daemon):
@@ -447,41 +352,3 @@ def test_another_user(mrmr, daemon):
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
     assert done.returncode in (1, 126, 127)
     assert not daemon.children() or daemon.process.poll() is None
-
-
-# --- beside a mount ---
-
-
-def serving(mrmr):
-    """Whoever has the daemon's lock answers."""
-    with contextlib.suppress(OSError):
-        return (mrmr.dir / "socket").exists()
-    return False
-
-
-def test_a_mount_has_one(mrmr):
-    """On request: it comes with the mount, and goes with it, also when that is killed."""
-    need_fuse()
-    mrmr.build(DRIVES)
-    mrmr.run("set", "settle", "0")
-    with mounts(mrmr, mrmr.folder) as mount:
-        one = mount("m", "-o", "daemon")
-        until(lambda: serving(mrmr))
-        (one.point / "new").write_bytes(b"new" * 1000)
-        until(lambda: safe(mrmr, "new"))
-        assert mrmr.run("sync").returncode == 0
-        def runs():
-            return mrmr.json("status", code=None)["daemon"]["runs"]
-        mrmr.run("daemon", "--stop")
-        assert not runs()
-        until(runs) # the mount starts it anew
-        one.stop()
-        until(lambda: not serving(mrmr))
-        one.start("-o", "daemon")
-        until(lambda: serving(mrmr))
-        one.kill()
-        until(lambda: not serving(mrmr))
-        subprocess.run(["umount", "-l", one.point], check=False)
-        one.start()
-        own = Daemon(mrmr)
-        own.stop()

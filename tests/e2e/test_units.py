@@ -177,3 +177,28 @@ def test_started_by_a_user_s_systemd(installed):
                                *environment.split(), *command)
             one.run("systemctl", "start", "theirs.service")
             serves(as_them, ["systemctl", "--user"], "mrmr-mount.service", home / "Pool", home / "mrmr")
+
+
+def test_a_daemon_s_unit_is_stopped(installed):
+    """What somebody gave it to do goes on to its end."""
+    root, found = installed
+    pool_of_one(root, found["mrmr"])
+    (root / "blue").mkdir()
+    pool = "MRMR_POOL=%s" % (root / "pool")
+    text = unit_text(root, found, "mrmr-daemon.service", found["mrmr"]).replace("[Service]\n", "[Service]\nEnvironment=%s\n" % pool)
+    with systemd(root, {"mrmr-daemon.service": text}) as one:
+        one.run(found["mrmr"], "--pool", root / "pool", "add-drive", root / "blue", check=False)
+        one.run("systemctl", "start", "mrmr-daemon.service")
+        until(lambda: (root / "pool/socket").exists())
+        main = one.run("systemctl", "show", "--property", "MainPID", "--value", "mrmr-daemon.service").strip()
+        said = root / "said"
+        one.run("sh", "-c", '(LD_PRELOAD="$3" "$0" --pool "$1" scrub >"$2" 2>&1; echo "code $?" >>"$2") >/dev/null 2>&1 &', found["mrmr"],
+                root / "pool", said, os.environ["MRMR_STANDS_STILL"])
+        child = until(lambda: one.run("pgrep", "-P", main, "-r", "T", check=False).split())[0]
+        one.run("systemctl", "stop", "--no-block", "mrmr-daemon.service")
+        until(lambda: not (root / "pool/socket").exists())
+        one.run("kill", "-CONT", child)
+        until(lambda: said.exists() and "code" in said.read_text())
+        assert said.read_text().splitlines()[-1] == "code 0", said.read_text()
+        until(lambda: one.run("systemctl", "show", "--property", "ActiveState", "--value", "mrmr-daemon.service").strip() == "inactive")
+        assert one.run("systemctl", "show", "--property", "Result", "--value", "mrmr-daemon.service").strip() == "success"

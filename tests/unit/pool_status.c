@@ -137,6 +137,33 @@ static struct fixture fill(struct world *w)
     return f;
 }
 
+static void test_exposed_too_long(void **state)
+{
+    struct world *w = *state;
+    char text[512];
+    fill(w);
+    const int64_t day = 24 * 3600 * MRMR_NS_PER_S, now = mrmr_clock_real();
+    struct pool_status s = status_of(w);
+    assert_ok(pool_exposed_alarm(w->pool, &s)); /* nothing is */
+    s.exposed_oldest = now - day + 60 * MRMR_NS_PER_S;
+    assert_ok(pool_exposed_alarm(w->pool, &s));
+    s.exposed_oldest = now + day; /* the clock was wrong */
+    assert_ok(pool_exposed_alarm(w->pool, &s));
+    assert_int_equal(world_events(w, "exposed-long", NULL), 0);
+    s.exposed_oldest = now - day - 60 * MRMR_NS_PER_S;
+    assert_ok(pool_exposed_alarm(w->pool, &s));
+    assert_int_equal(world_events(w, "exposed-long", text), 1);
+    assert_non_null(strstr(text, "mrmr status"));
+    s.exposed_oldest -= day; /* no news today */
+    assert_ok(pool_exposed_alarm(w->pool, &s));
+    assert_int_equal(world_events(w, "exposed-long", NULL), 1);
+    assert_ok(pool_set(w->pool, "exposed-alarm", "0"));
+    assert_ok(pool_exposed_alarm(w->pool, &s));
+    assert_ok(pool_set(w->pool, "exposed-alarm", "1h"));
+    assert_ok(pool_exposed_alarm(w->pool, &s)); /* another question */
+    assert_int_equal(world_events(w, "exposed-long", NULL), 2);
+}
+
 static void test_margins(void **state)
 {
     struct world *w = *state;
@@ -418,6 +445,7 @@ int main(void)
 {
 #define WORLD_TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, teardown)
     const struct CMUnitTest tests[] = {
+        WORLD_TEST(test_exposed_too_long),
         WORLD_TEST(test_margins),
         WORLD_TEST(test_dirt),
         WORLD_TEST(test_ranges),

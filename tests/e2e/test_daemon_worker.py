@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the daemon does by itself, and beside a mount."""
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from daemons import DRIVES, Daemon, asked_to_end, make_daemon, none_is_left, put, safe, stand_still # noqa: F401: fixtures
+from mounts import mounts, need_fuse, until
+
+
+def retained(mrmr):
+    """Files and leaves that are kept, on all drives."""
+    found = []
+    for name in DRIVES:
+        for folder, _, files in os.walk(mrmr.drive(name) / ".mrmr/retained"):
+            found += [os.path.join(folder, file) for file in files]
+    return found
+
+
+# --- room ---
+
+
+def test_old_bytes_are_let_go_of_while_it_rests(mrmr, daemon):
+    """Paused, or in the quiet hours: what is deleted through a mount is released, and nothing new is protected; status does not say that this rests."""
+    need_fuse()
+    mrmr.run("set", "settle", "1")
+    with mounts(mrmr, mrmr.folder) as mount:
+        point = mount("m").point
+        for key, value, file in (("worker", "paused", "file 0.bin"), ("quiet-hours", "00:00-23:59", "file 1.bin")):
+            mrmr.run("set", "worker", "running")
+            mrmr.run("set", key, value)
+            (point / "new").write_bytes(os.urandom(100_000))
+            os.unlink(point / "of-red" / file)
+            assert retained(mrmr)
+            until(lambda: not retained(mrmr))
+            assert not safe(mrmr, "new")
+            said = mrmr.json("status", code=None)["daemon"]
+            assert said["does"] in ("", "release") and said["rests"]
+            mrmr.run("set", "worker", "running")
+
+
+def short(mrmr):
+    """As the mount says that somebody waits for room."""
+    (mrmr.dir / "short").touch()
+
+
+def test_who_is_short_of_room_does_not_wait_for_what_it_is_at(mrmr, daemon):
+    """A sync of its own stops for a release, and goes on after it."""
+    mrmr.run("set", "settle", "0")
+    daemon.stop()
+    put(mrmr, "blue", "new", 40_000_000)
+    daemon = Daemon(mrmr)
+    pid = daemon.runs("sync")
+    stand_still(pid)
+    short(mrmr)
+    until(lambda: asked_to_end(pid))
+    os.kill(pid, signal.SIGCONT)
+    until(lambda: safe(mrmr, "new"))
+
+
+def test_who_is_short_of_room_while_it_rests(mrmr, daemon):
+    """What is kept is let go of at once: no settle passes."""
+    need_fuse()
+    mrmr.run("set", "settle", "86400")
+    mrmr.run("set", "worker", "paused")
+    with mounts(mrmr, mrmr.folder) as mount:
+        point = mount("m").point
+        for name in ("file 0.bin", "file 1.bin"): # each time anew
+            os.unlink(point / "of-red" / name)
+            until(lambda: not daemon.children())
+            assert retained(mrmr)
+            short(mrmr)
+            until(lambda: not retained(mrmr))
+
+
+def test_exposed_for_too_long(mrmr, daemon, clock):
+    """An event, once, and also while it is paused; status tells how much, and since when."""
+    mrmr.run("set", "worker", "paused")
+    put(mrmr, "red", "new")
+    mrmr.run("sync", "--settle", "1h", code=None)
+    daemon.stop()
+    clock(25 * 3600)
+    for _ in range(2):
+        daemon = Daemon(mrmr, **clock.env)
+        until(lambda: [event for event in mrmr.json("events")["events"] if event["kind"] == "exposed-long" and event["warning"]])
+        daemon.stop()
+    assert sum(event["kind"] == "exposed-long" for event in mrmr.json("events")["events"]) == 1
+    status = mrmr.json("status", code=3)
+    assert status["exposed_files"] == 1 and status["exposed_size"] == 300_000 and status["exposed_since"]
+
+
+# --- how it works ---
+
+
+@pytest.fixture(name="clock")
+def make_clock(tmp_path):
+    """Of a daemon, and all that it runs by itself: sets how many seconds it is ahead."""
+    library = os.environ["MRMR_OTHER_CLOCK"]
+    if not os.path.exists(library):
+        pytest.skip("what has to be loaded before all else is not, under a sanitizer")
+    file = tmp_path / "ahead"
+
+    def ahead(seconds):
+        fresh = file.with_suffix(".new")
+        fresh.write_text("%d" % seconds)
+        fresh.rename(file)
+    ahead(0)
+    ahead.env = {"LD_PRELOAD": library, "CLOCK_AHEAD": os.fspath(file)}
+    return ahead
+
+
+def to_hour(hour):
+    """So many seconds from now on it is half past that, UTC."""
+    now = time.gmtime()
+    return (hour - now.tm_hour) * 3600 + (30 - now.tm_min) * 60
+
+
+def test_the_quiet_hours_begin(mrmr, daemon, clock):
+    """What it is at ends, and is not begun again; when they end it goes on."""
+    mrmr.run("set", "settle", "0")
+    mrmr.run("set", "quiet-hours", "03:00-04:00")
+    daemon.stop()
+    put(mrmr, "blue", "new", 40_000_000)
+    clock(to_hour(12))
+    daemon = Daemon(mrmr, **clock.env)
+    pid = daemon.runs("sync")
+    stand_still(pid)
+    clock(to_hour(3))
+    until(lambda: mrmr.json("status", code=None) and asked_to_end(pid))
+    os.kill(pid, signal.SIGCONT)
+    until(lambda: pid not in daemon.children())
+    until(lambda: "quiet hours" in mrmr.json("status", code=None)["daemon"]["rests"])
+    assert not any("sync" in words for words in daemon.children().values())
+    clock(to_hour(5))
+    until(lambda: mrmr.json("status", code=None) and safe(mrmr, "new"))
+
+
+@pytest.mark.parametrize("days", [-400, 400])
+def test_a_clock_that_jumps(mrmr, daemon, clock, days):
+    """While it runs; and files of a time to come, or long ago. All of it is protected, after settle."""
+    mrmr.run("set", "settle", "1")
+    daemon.stop()
+    daemon = Daemon(mrmr, **clock.env)
+    until(lambda: not mrmr.json("status", code=None)["daemon"]["does"])
+    clock(days * 86400)
+    for name, ahead in (("now", 0), ("to come", 800), ("long ago", -8000)):
+        put(mrmr, "red", name)
+        when = time.time() + ahead * 86400
+        os.utime(mrmr.drive("red") / name, (when, when))
+    (mrmr.dir / "changed").touch() # as a mount tells
+    until(lambda: all(safe(mrmr, name) for name in ("now", "to come", "long ago")))
+    clock(0)
+    put(mrmr, "red", "after")
+    (mrmr.dir / "changed").touch()
+    until(lambda: safe(mrmr, "after"))
+
+
+def priorities(pid):
+    """nice, and the class and level of the disk's, as the kernel has them."""
+    with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as file:
+        nice = int(file.read().rsplit(")", 1)[1].split()[16])
+    said = subprocess.run(["ionice", "-p", str(pid)], capture_output=True, text=True, check=True).stdout
+    return nice, said.strip()
+
+
+def test_it_gives_way(mrmr, daemon):
+    """What it does by itself has low priority on CPU and disks, what somebody asks for has not."""
+    mrmr.run("set", "settle", "0")
+    daemon.stop()
+    put(mrmr, "blue", "new", 40_000_000)
+    daemon = Daemon(mrmr)
+    pid = daemon.runs("sync")
+    here = os.getpriority(os.PRIO_PROCESS, 0)
+    stand_still(pid)
+    until(lambda: priorities(pid)[1].startswith("best-effort") or os.kill(pid, signal.SIGCONT))
+    nice, disk = priorities(pid)
+    assert nice == max(here, 10), nice
+    assert disk == "best-effort: prio 7", disk
+    os.kill(pid, signal.SIGCONT)
+
+
+# --- beside a mount ---
+
+
+def serving(mrmr):
+    """Whoever has the daemon's lock answers."""
+    with contextlib.suppress(OSError):
+        return (mrmr.dir / "socket").exists()
+    return False
+
+
+def test_a_mount_has_one(mrmr):
+    """On request: it comes with the mount, and goes with it, also when that is killed."""
+    need_fuse()
+    mrmr.build(DRIVES)
+    mrmr.run("set", "settle", "0")
+    with mounts(mrmr, mrmr.folder) as mount:
+        one = mount("m", "-o", "daemon")
+        until(lambda: serving(mrmr))
+        (one.point / "new").write_bytes(b"new" * 1000)
+        until(lambda: safe(mrmr, "new"))
+        assert mrmr.run("sync").returncode == 0
+        def runs():
+            return mrmr.json("status", code=None)["daemon"]["runs"]
+        mrmr.run("daemon", "--stop")
+        assert not runs()
+        until(runs) # the mount starts it anew
+        one.stop()
+        until(lambda: not serving(mrmr))
+        one.start("-o", "daemon")
+        until(lambda: serving(mrmr))
+        one.kill()
+        until(lambda: not serving(mrmr))
+        subprocess.run(["umount", "-l", one.point], check=False)
+        one.start()
+        own = Daemon(mrmr)
+        own.stop()
+
+
+STAND_IN = """#!/bin/sh
+echo "$*" >>"$(dirname "$0")/given"
+echo "mrmr: it cannot be" >&2
+exit 1
+"""
+
+
+def test_one_that_cannot_start(mrmr):
+    """It is tried again, told of once, and is given the limit that there was before the mount."""
+    need_fuse()
+    mrmr.build(DRIVES)
+    programs = mrmr.folder / "programs"
+    programs.mkdir()
+    shutil.copy(os.path.join(os.path.dirname(mrmr.bin), "mrmr-mount"), programs)
+    (programs / "mrmr").write_text(STAND_IN)
+    (programs / "mrmr").chmod(0o755)
+    point, log = mrmr.folder / "m", mrmr.folder / "log"
+    point.mkdir()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(log, "wb") as said:
+        process = subprocess.Popen([programs / "mrmr-mount", "--pool", mrmr.dir, "--foreground", point, "-o", "daemon"], stderr=said, env=mrmr.env,
+                                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (500, limits[1])))
+    try:
+        given = until(lambda: [lines for lines in [(programs / "given").read_text().splitlines() if (programs / "given").exists() else []]
+                               if len(lines) >= 2], 40)[0]
+        assert all("--files 500" in line for line in given), given
+        assert "--again" not in given[0] and "--again" in given[1]
+        assert log.read_text().count("daemon ended (code 1)") == 1
+    finally:
+        subprocess.run(["umount", "-l", point], check=False)
+        process.wait(60)

@@ -6,6 +6,7 @@
  * make sense on it.
  */
 #include "drivers/driver_internal.h"
+#include "drivers/pace.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -341,7 +342,9 @@ mrmr_err drv_file_read(
 {
     *ret_got = 0;
     DRV_CHECK(range_check(offset, size), "read");
-    return seen(file->drv, file->drv->ops->file_read(file, offset, buf, size, ret_got));
+    mrmr_err err = seen(file->drv, file->drv->ops->file_read(file, offset, buf, size, ret_got));
+    drv_pace_take(*ret_got);
+    return err;
 }
 
 mrmr_err drv_file_next_data(
@@ -369,7 +372,9 @@ mrmr_err drv_file_write(struct drv_file *file, uint64_t offset, const void *buf,
 {
     DRV_NEED(file->drv, file_write, NULL);
     DRV_CHECK(range_check(offset, size), "write");
-    return seen(file->drv, file->drv->ops->file_write(file, offset, buf, size));
+    mrmr_err err = seen(file->drv, file->drv->ops->file_write(file, offset, buf, size));
+    drv_pace_take(size);
+    return err;
 }
 
 mrmr_err drv_file_truncate(struct drv_file *file, uint64_t size)

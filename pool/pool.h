@@ -69,6 +69,10 @@ struct pool_job {
     void *arg;
 };
 
+/* From now on this process reads and writes files of drives with no more bytes a second than the setting `worker-rate` says,
+ * for a job in the background; job->cancel, which must live to the end of the process, ends every wait for that. */
+mrmr_err pool_job_slowly(struct pool *pool, const struct pool_job *job);
+
 /* --- Drives --- */
 
 struct pool_drive_spec {

@@ -8,6 +8,7 @@
 
 #include "base/ours.h"
 #include "base/text.h"
+#include "drivers/pace.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -74,6 +75,9 @@ static const struct setting settings[] = {
         "paused"},
     {"quiet-hours", SETTING_HOURS, 0, 0, 1, false, "",
         "the time of day in which the worker rests, as 18:00-23:30; empty: none"},
+    {"worker-rate", SETTING_SIZE, 1 << 20, UINT64_C(1) << 40, 1, true, "0",
+        "bytes a second that the worker may read and write in all, at least 1M; 0: as fast as can "
+        "be"},
     {"scan-interval", SETTING_DURATION, 60, 30 * 86400, 1, false, "3600",
         "how often the worker looks all drives through for what was changed on them directly, as "
         "1h"},
@@ -521,6 +525,14 @@ mrmr_err pool_settings(struct pool *pool, pool_setting_fn fn, void *arg)
     for (size_t i = 0; i < pool->ndrives; i++)
         if (pool->drives[i]->meta.state != META_DRIVE_RETIRED)
             MRMR_TRY(settings_of_drive(pool->drives[i], fn, arg));
+    return MRMR_OK;
+}
+
+mrmr_err pool_job_slowly(struct pool *pool, const struct pool_job *job)
+{
+    uint64_t rate;
+    MRMR_TRY(pool_setting_u64(pool, "worker-rate", &rate));
+    drv_pace_set(rate, job->cancel);
     return MRMR_OK;
 }
 

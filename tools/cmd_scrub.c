@@ -102,7 +102,9 @@ static mrmr_err scrub_in(struct cmd_call *call, struct pool *pool)
     struct pool_scrub_report report = {0};
     MRMR_TRY(scrub_options(call, &options));
     const struct pool_job *job = mrmr_job_start(call);
-    mrmr_err err = pool_scrub(pool, job, &options, &report);
+    mrmr_err err = mrmr_job_pace(call, pool);
+    if (!err)
+        err = pool_scrub(pool, job, &options, &report);
     MRMR_TRY(mrmr_job_end(call, err,
         options.repair ? "mrmr scrub --repair --older-than 1d" : "mrmr scrub --older-than 1d"));
     MRMR_TRY(look_scrub(call, pool, options.repair && !err, &report));

@@ -260,7 +260,9 @@ static mrmr_err sync_now(
 {
     struct pool_sync_report report = {0};
     const struct pool_job *job = mrmr_job_start(call);
-    mrmr_err err = pool_sync(pool, job, options, &report);
+    mrmr_err err = mrmr_job_pace(call, pool);
+    if (!err)
+        err = pool_sync(pool, job, options, &report);
     MRMR_TRY(mrmr_job_end(call, err, "mrmr sync"));
     return cmd_tell_sync(call, pool, err, &report);
 }

@@ -66,6 +66,11 @@ void mrmr_job_low(void)
         mrmr_log(MRMR_LOG_INFO, "it runs with ordinary priority");
 }
 
+mrmr_err mrmr_job_pace(const struct cmd_call *call, struct pool *pool)
+{
+    return cmd_flag(call, "background") ? pool_job_slowly(pool, &current.job) : MRMR_OK;
+}
+
 mrmr_err mrmr_job_end(struct cmd_call *call, mrmr_err err, const char *again)
 {
     for (size_t i = 0; i < JOB_SIGNALS; i++)

@@ -16,6 +16,8 @@
 const struct pool_job *mrmr_job_start(const struct cmd_call *call);
 /* What nobody waits for gives way to everybody: with --background. Before threads are started. */
 void mrmr_job_low(void);
+/* The same, between the job's start and its work: no faster than worker-rate. */
+mrmr_err mrmr_job_pace(const struct cmd_call *call, struct pool *pool);
 /* Gives the signals back, and takes the bar off the screen. If err is MRMR_CANCELLED, says so, with
  * `again` as what to run to go on (NULL: says nothing), and sets the exit code. Returns MRMR_OK in this
  * case, else err. */

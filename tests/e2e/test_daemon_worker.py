@@ -2,7 +2,7 @@
 """What the daemon does by itself, and beside a mount."""
 import contextlib
 import os
-import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -221,6 +221,26 @@ def test_a_mount_has_one(mrmr):
         one.start()
         own = Daemon(mrmr)
         own.stop()
+
+
+def test_no_faster_than_it_may(mrmr):
+    """In the background alone; and whoever comes does not wait for that."""
+    mrmr.build(DRIVES)
+    mrmr.run("set", "worker-rate", "4M")
+    put(mrmr, "red", "one", 12_000_000)
+    begun = time.monotonic()
+    mrmr.run("sync", "--background")
+    assert time.monotonic() - begun > 2.5 # 12 MB are read, to find it, or at least for parity
+    put(mrmr, "red", "two", 120_000_000)
+    mrmr.run("set", "worker-rate", "1M")
+    slow = mrmr.start("sync", "--background", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    select.select([slow.stderr], [], [], 30)
+    begun = time.monotonic()
+    slow.terminate()
+    slow.communicate(timeout=60)
+    assert slow.returncode == 143 and time.monotonic() - begun < 30 # of two minutes
+    mrmr.run("sync")
+    assert safe(mrmr, "two")
 
 
 STAND_IN = """#!/bin/sh

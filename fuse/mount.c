@@ -150,7 +150,7 @@ static mrmr_err mount_rehearse(struct mfs_options *options)
 
 int main(int argc, char **argv)
 {
-    struct mfs_options options = {.pool = NULL, .args = FUSE_ARGS_INIT(0, NULL)};
+    struct mfs_options options = {.daemon = true, .args = FUSE_ARGS_INIT(0, NULL)};
     bool done;
     mrmr_standard_open();
     mallopt(M_ARENA_MAX, 4);

@@ -82,8 +82,8 @@ static mrmr_err add_list(struct mfs_options *options, const char *list)
             return usage_failed(no_remount);
         if (strcmp(option, "passthrough") == 0)
             options->passthrough = true;
-        else if (strcmp(option, "daemon") == 0)
-            options->daemon = true;
+        else if (strcmp(option, "daemon") == 0 || strcmp(option, "nodaemon") == 0)
+            options->daemon = option[0] == 'd';
         else if (*option && !only_for_fstab(option))
             MRMR_TRY(add(options, option));
     }

@@ -101,8 +101,8 @@ class Mrmr(Place):
         if done.returncode not in (0, 3):
             sys.exit("mrmr %s: %s" % (" ".join(args), done.stderr))
 
-    def mount(self, *options):
-        self.serve([self.options.mrmr, "mount", "-f", *options, self.path], self.env)
+    def mount(self, options="nodaemon"):
+        self.serve([self.options.mrmr, "mount", "-f", "-o", options, self.path], self.env)
 
 
 def need(options):

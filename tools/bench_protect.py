@@ -225,7 +225,7 @@ def run(options):
         ours = bench_places.Mrmr(options, os.path.join(work, "mrmr"), os.path.join(work, "pool"), [drives.make("d%d" % i, 16) for i in range(4)])
         stack.callback(ours.close)
         ours.run("set", "settle", str(options.settle))
-        ours.mount("-o", "daemon")
+        ours.mount("daemon")
         Window(ours, Peer(drives, work), options.settle).run(options.scale)
         for size in 10**8, 10**10:
             overwrites(ours, bare, max(64 * PIECE, round(size * options.scale)))

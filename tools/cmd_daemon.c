@@ -116,7 +116,7 @@ const struct cmd cmd_daemon = {
     .summary = "protect what is new or changed, by itself",
     .text = "Runs in the background, protects what has been quiet for a while, scrubs a part each "
             "day, and runs the "
-            "commands that\nchange the pool, one after another; mrmr mount -o daemon starts one "
+            "commands that\nchange the pool, one after another; a mount starts one "
             "itself. See "
             "mrmr get: worker, settle, "
             "scan-interval, scrub-interval,\nquiet-hours.",

@@ -69,6 +69,7 @@ const struct cmd cmd_mount = {
     .summary = "show the pool as one tree, to read and write",
     .text = "Mounts the pool on an empty folder: all drives as one tree, as it is on them at this "
             "moment, to read and write.\nFiles of a drive that is away are read by reconstruction. "
+            "What is new is protected by itself\n(mrmr daemon), unless -o nodaemon is said. "
             "Options are those of\nmount.fuse3(8), and passthrough: ro, noexec, allow_other, ... "
             "As root "
             "everyone may use it, as far as\nowner and mode allow.",

@@ -24,7 +24,7 @@ def counted(place, *options):
     point.mkdir()
     with open(log, "ab") as file:
         process = subprocess.Popen([os.path.join(os.path.dirname(place.mrmr.bin), "mrmr-mount"), "--pool", place.mrmr.dir,
-                                    "-f", "-v", "-o", ",".join(("debug",) + options), point], stderr=file, stdin=subprocess.DEVNULL)
+                                    "-f", "-v", "-o", ",".join(("debug", "nodaemon") + options), point], stderr=file, stdin=subprocess.DEVNULL)
 
     def requests(does):
         at = os.path.getsize(log)

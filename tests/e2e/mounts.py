@@ -42,6 +42,11 @@ class Mount:
         self.mrmr, self.point, self.process, self.log = mrmr, point, None, []
 
     def start(self, *options):
+        """Without a daemon, whose worker would do what a test does itself, unless the options say `daemon`."""
+        options = list(options) if "-o" in options else [*options, "-o", "nodaemon"]
+        at = options.index("-o") + 1
+        if not {"daemon", "nodaemon"} & set(options[at].split(",")):
+            options[at] += ",nodaemon"
         with contextlib.suppress(FileExistsError): # a dead mount may be there
             os.mkdir(self.point)
         path = self.point.parent / (self.point.name + ".log")

@@ -113,14 +113,16 @@ static const struct setting *setting_find(const char *key)
 
 static mrmr_err setting_unknown(const char *key)
 {
-    char known[200] = "";
+    char known[240] = "";
     size_t at = 0;
-    for (size_t i = 0; i < SETTINGS && at < sizeof known; i++)
-        at +=
-            (size_t)snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", settings[i].key);
     mrmr_fail(MRMR_INVALID, "there is no setting '%.100s'", key);
-    return mrmr_err_hint(MRMR_INVALID,
-        "there are %s, and drive.NAME.reserve, max-usage, domain, role, name, uri", known);
+    /* Those that begin like it, since all of them are many. */
+    for (size_t i = 0; i < SETTINGS && at < sizeof known; i++)
+        if (settings[i].key[0] == key[0])
+            at += (size_t)snprintf(
+                known + at, sizeof known - at, "%s%s", at ? ", " : "", settings[i].key);
+    return at ? mrmr_err_hint(MRMR_INVALID, "there is %s; mrmr get lists all", known)
+              : mrmr_err_hint(MRMR_INVALID, "mrmr get lists those that there are, of drives, too");
 }
 
 static mrmr_err setting_bad(const char *key, const char *value, const char *understood)

@@ -33,8 +33,10 @@ static void events_close(struct daemon *d)
 /* From now on. A catalog that was replaced is opened anew. */
 static void events_open(struct daemon *d)
 {
-    if (d->follow)
+    const int64_t now = mrmr_clock_monotonic();
+    if (d->follow || now < d->events_again)
         return;
+    d->events_again = now + 60 * MRMR_NS_PER_S;
     mrmr_err err = pool_open(d->dir, POOL_CATALOG, "mrmr daemon", &d->pool);
     if (!err)
         err = pool_follow_create(d->pool, 0, 0, &d->follow);
@@ -49,6 +51,7 @@ static void events_tell(struct daemon *d)
     mrmr_err err = d->follow ? pool_follow_look(d->follow, hook_event, d->hook) : MRMR_OK;
     if (err == MRMR_CHANGED) { /* the catalog was replaced */
         events_close(d);
+        d->events_again = 0;
         events_open(d);
     }
     hook_step(d->hook);
@@ -172,9 +175,10 @@ static int wait_ms(const struct daemon *d)
 {
     /* The quiet hours begin and end by the clock; and an event may be there of which nothing woke us. */
     const int most = d->looked.on_event[0] ? 1000 : 60000;
-    if (d->task.kind != TASK_NONE || d->due == INT64_MAX)
+    const int64_t due = d->task.kind == TASK_NONE ? d->due : daemon_worker_yields_at(d);
+    if (due == INT64_MAX)
         return most;
-    const int64_t left = d->due - mrmr_clock_monotonic();
+    const int64_t left = due - mrmr_clock_monotonic();
     const int64_t ms = left <= 0 ? 0 : left / 1000000 + 1;
     return ms > most ? most : (int)ms;
 }

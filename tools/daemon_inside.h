@@ -41,6 +41,7 @@ struct daemon {
     struct pool *pool; /* its catalog alone; NULL: it could not be opened yet */
     struct pool_follow *follow;
     struct hook *hook;
+    int64_t events_again; /* they could not be followed: not before this */
     bool look_due, synced_since_look;
     int64_t look_again;   /* one failed: not before this; 0: none did */
     int64_t look_regular; /* the next one, if nothing else asks for it */
@@ -77,6 +78,8 @@ void daemon_caller_ended(struct daemon *d, int code);
 void daemon_worker_stop(struct daemon *d);
 /* What it is at gives way to what may not wait: the quiet hours, or who is short of room. */
 void daemon_worker_yield(struct daemon *d);
+/* When to ask for that again, by the monotonic clock; INT64_MAX: whenever something comes. */
+int64_t daemon_worker_yields_at(const struct daemon *d);
 /* Starts what is due; nothing else runs. */
 void daemon_worker_next(struct daemon *d);
 /* One of its tasks has ended. */

@@ -173,13 +173,17 @@ void daemon_worker_stop(struct daemon *d)
     d->look_due = d->look_due || d->task.kind == TASK_LOOK;
 }
 
+int64_t daemon_worker_yields_at(const struct daemon *d)
+{
+    const bool may = d->task.kind != TASK_CALLER && d->task.kind != TASK_RELEASE;
+    return may && d->view.waits_for_room && !d->task.stopped ? d->view.release_again : INT64_MAX;
+}
+
 void daemon_worker_yield(struct daemon *d)
 {
-    const bool may_release =
-        d->view.waits_for_room && mrmr_clock_monotonic() >= d->view.release_again;
-    if (d->task.kind == TASK_RELEASE)
-        return;
-    if (may_release || (d->task.kind != TASK_LOOK && is_quiet_hour(&d->looked)))
+    const bool rests =
+        (d->task.kind == TASK_SYNC || d->task.kind == TASK_SCRUB) && is_quiet_hour(&d->looked);
+    if (rests || daemon_worker_yields_at(d) <= mrmr_clock_monotonic())
         daemon_worker_stop(d);
 }
 
@@ -288,11 +292,12 @@ static void release_ended(struct daemon *d, int64_t now)
     d->view.release_again = now + (now - d->task.begun);
 }
 
+/* As where somebody had the pool, whom the daemon does not know. Whoever waits for room does so for a while yet. */
 static void release_failed(struct daemon *d, int64_t now)
 {
-    const int64_t soon = 5 * MRMR_NS_PER_S; /* whoever waits does so for some of these */
+    static const int64_t soon = 5 * MRMR_NS_PER_S, patience = 30 * MRMR_NS_PER_S;
+    d->view.waits_for_room = d->short_last && now - d->short_last < patience;
     d->view.release_again = now + (d->view.waits_for_room ? soon : again_after);
-    d->view.waits_for_room = since(d->short_last, d);
 }
 
 void daemon_worker_ended(struct daemon *d, int code)

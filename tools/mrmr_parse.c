@@ -91,6 +91,15 @@ static mrmr_err parse_bad(const struct cmd *cmd, int got, const char *argument)
     return mrmr_fail(MRMR_INVALID, NULL);
 }
 
+/* Of two values one would be dropped, as `ro` of "-o ro -o noexec". */
+static mrmr_err parse_twice(const struct cmd *cmd, const char *option)
+{
+    mrmr_screen_line("mrmr: %s: the option '--%s' is given twice: say it once, with all that it is "
+                     "to say; see: mrmr %s --help",
+        cmd->name, option, cmd->name);
+    return mrmr_fail(MRMR_INVALID, NULL);
+}
+
 /* The options of argv[1…]; stops at the first other argument if there is no command yet. */
 static mrmr_err parse_options(int argc, char **argv, const struct cmd *cmd, struct mrmr_line *line)
 {
@@ -112,6 +121,8 @@ static mrmr_err parse_options(int argc, char **argv, const struct cmd *cmd, stru
             int own = cmd ? options_of_letter(cmd->options, PARSE_OWN, got) : 0;
             got = own ? own : options_of_letter(mrmr_globals, PARSE_GLOBAL, got);
         }
+        if (got >= PARSE_OWN && optarg && line->call.value[got - PARSE_OWN])
+            return parse_twice(cmd, cmd->options[got - PARSE_OWN].name);
         if (got >= PARSE_OWN)
             line->call.value[got - PARSE_OWN] = optarg ? optarg : "";
         else

@@ -34,6 +34,7 @@ COMMANDS = ["init", "add-drive", "drives", "status", "sync", "scrub", "rebuild",
     (["scrub", "--repair=yes"], "'--repair=yes'"),
     (["events", "--last", "-1"], "'-1'"),
     (["add-drive", "--reserve", "much", "/"], "'much'"),
+    (["mount", "-o", "ro", "-o", "noexec", "/"], "'--options' is given twice"),
     (["--pool"], "'--pool'"),
 ])
 def test_wrong_usage_names_what_is_wrong_and_where_help_is(mrmr, args, words):

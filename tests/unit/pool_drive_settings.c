@@ -51,6 +51,16 @@ static void test_values(void **state)
         {"room-wait", "3601", NULL},
         {"retain-share", "1", "1"},
         {"retain-share", "101", NULL},
+        {"worker", "paused", "paused"},
+        {"worker", "off", NULL},
+        {"worker-rate", "4M", "4194304"},
+        {"worker-rate", "0", "0"},
+        {"worker-rate", "1K", NULL},
+        {"worker-rate", "fast", NULL},
+        {"exposed-alarm", "12h", "43200"},
+        {"exposed-alarm", "0", "0"},
+        {"exposed-alarm", "59s", NULL},
+        {"exposed-alarm", "-1h", NULL},
         {"remote-ttl", "1", "1"},
         {"remote-ttl", "3600", "3600"},
         {"remote-ttl", "0", NULL},
@@ -72,8 +82,10 @@ static void test_values(void **state)
             assert_setting(w, sets[i].key, sets[i].kept);
         }
     }
-    expect_failure(
-        pool_set(w->pool, "colour", "red"), MRMR_INVALID, "colour", "redundancy", "hold-files");
+    expect_failure(pool_set(w->pool, "colour", "red"), MRMR_INVALID, "colour", "mrmr get");
+    expect_failure(pool_set(w->pool, "hold-file", "5"), MRMR_INVALID, "hold-file'", "hold-files",
+        "hold-percent", "mrmr get");
+    expect_failure(pool_set(w->pool, "worker-rat", "5"), MRMR_INVALID, "worker-rate", "mrmr get");
     mrmr_autobytes struct mrmr_bytes got = MRMR_BYTES_INIT;
     expect_failure(pool_get(w->pool, "colour", &got), MRMR_INVALID, "colour");
     expect_failure(pool_set(w->pool, "pool.uuid", "x"), MRMR_INVALID, "pool.uuid");

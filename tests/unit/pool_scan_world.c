@@ -2,6 +2,7 @@
 #include "pool_scan_world.h"
 
 #include "pool/moved.h"
+#include "pool/told.h"
 #include "pool/writers.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -76,6 +77,7 @@ struct scan_world *scan_world_create(bool local, size_t drives)
     assert_true(w->pool.dirfd >= 0);
     assert_ok(pool_writers_open(w->pool.dirfd, &w->pool.writers));
     assert_ok(pool_moved_create(&w->pool));
+    assert_ok(pool_told_create(&w->pool));
     w->pool.drives = w->drive;
     w->pool.ndrives = drives;
     for (size_t i = 0; i < drives; i++)
@@ -97,6 +99,7 @@ void scan_world_destroy(struct scan_world *w)
     }
     pool_writers_close(w->pool.writers);
     pool_moved_destroy(&w->pool);
+    pool_told_destroy(&w->pool);
     close(w->pool.dirfd);
     meta_close(w->pool.meta);
     char command[128];

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the daemon does by itself, and beside a mount."""
-import contextlib
+"""What the daemon does by itself."""
 import os
-import resource
 import select
-import shutil
 import signal
 import subprocess
 import time
@@ -185,44 +182,6 @@ def test_it_gives_way(mrmr, daemon):
     os.kill(pid, signal.SIGCONT)
 
 
-# --- beside a mount ---
-
-
-def serving(mrmr):
-    """Whoever has the daemon's lock answers."""
-    with contextlib.suppress(OSError):
-        return (mrmr.dir / "socket").exists()
-    return False
-
-
-def test_a_mount_has_one(mrmr):
-    """On request: it comes with the mount, and goes with it, also when that is killed."""
-    need_fuse()
-    mrmr.build(DRIVES)
-    mrmr.run("set", "settle", "0")
-    with mounts(mrmr, mrmr.folder) as mount:
-        one = mount("m", "-o", "daemon")
-        until(lambda: serving(mrmr))
-        (one.point / "new").write_bytes(b"new" * 1000)
-        until(lambda: safe(mrmr, "new"))
-        assert mrmr.run("sync").returncode == 0
-        def runs():
-            return mrmr.json("status", code=None)["daemon"]["runs"]
-        mrmr.run("daemon", "--stop")
-        assert not runs()
-        until(runs) # the mount starts it anew
-        one.stop()
-        until(lambda: not serving(mrmr))
-        one.start("-o", "daemon")
-        until(lambda: serving(mrmr))
-        one.kill()
-        until(lambda: not serving(mrmr))
-        subprocess.run(["umount", "-l", one.point], check=False)
-        one.start()
-        own = Daemon(mrmr)
-        own.stop()
-
-
 def test_no_faster_than_it_may(mrmr):
     """In the background alone; and whoever comes does not wait for that."""
     mrmr.build(DRIVES)
@@ -243,34 +202,16 @@ def test_no_faster_than_it_may(mrmr):
     assert safe(mrmr, "two")
 
 
-STAND_IN = """#!/bin/sh
-echo "$*" >>"$(dirname "$0")/given"
-echo "mrmr: it cannot be" >&2
-exit 1
-"""
-
-
-def test_one_that_cannot_start(mrmr):
-    """It is tried again, told of once, and is given the limit that there was before the mount."""
-    need_fuse()
-    mrmr.build(DRIVES)
-    programs = mrmr.folder / "programs"
-    programs.mkdir()
-    shutil.copy(os.path.join(os.path.dirname(mrmr.bin), "mrmr-mount"), programs)
-    (programs / "mrmr").write_text(STAND_IN)
-    (programs / "mrmr").chmod(0o755)
-    point, log = mrmr.folder / "m", mrmr.folder / "log"
-    point.mkdir()
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with open(log, "wb") as said:
-        process = subprocess.Popen([programs / "mrmr-mount", "--pool", mrmr.dir, "--foreground", point, "-o", "daemon"], stderr=said, env=mrmr.env,
-                                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (500, limits[1])))
-    try:
-        given = until(lambda: [lines for lines in [(programs / "given").read_text().splitlines() if (programs / "given").exists() else []]
-                               if len(lines) >= 2], 40)[0]
-        assert all("--files 500" in line for line in given), given
-        assert "--again" not in given[0] and "--again" in given[1]
-        assert log.read_text().count("daemon ended (code 1)") == 1
-    finally:
-        subprocess.run(["umount", "-l", point], check=False)
-        process.wait(60)
+def test_a_change_while_it_is_at_work(mrmr, daemon):
+    """Behind its scan: it is not forgotten when the sync ends."""
+    mrmr.run("set", "settle", "0")
+    mrmr.run("set", "worker-rate", "20M")
+    daemon.stop()
+    put(mrmr, "blue", "new", 20_000_000)
+    daemon = Daemon(mrmr)
+    until(lambda: mrmr.json("status", code=None)["exposed_files"]) # it is past its scan
+    put(mrmr, "red", "late")
+    (mrmr.dir / "changed").touch() # as a mount tells
+    pid = daemon.runs("sync")
+    until(lambda: pid not in daemon.children())
+    until(lambda: safe(mrmr, "late"))

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What the daemon makes of what its own jobs say: progress is kept, and the rest logged, the same once an hour, also of the next job.
+ */
+#include "tests/unit/base_check.h"
+#include "tools/daemon_task.h"
+#include "tools/mrmr.h"
+
+#include "base/log.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int64_t ahead;
+int64_t __real_mrmr_clock_monotonic(void);
+int64_t __wrap_mrmr_clock_monotonic(void);
+
+int64_t __wrap_mrmr_clock_monotonic(void)
+{
+    return __real_mrmr_clock_monotonic() + ahead;
+}
+
+/* No command is begun here. */
+const struct cmd *mrmr_command(const char *name)
+{
+    (void)name;
+    return NULL;
+}
+
+static unsigned logged;
+
+static void count(enum mrmr_log_level level, const char *line, void *arg)
+{
+    (void)level, (void)line, (void)arg;
+    logged++;
+}
+
+/* How many lines are logged of what a job says. */
+static unsigned says(struct daemon_task *task, const char *text)
+{
+    int ends[2];
+    logged = 0;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_int_equal(write(ends[1], text, strlen(text)), strlen(text));
+    close(ends[1]);
+    task->kind = TASK_SYNC;
+    task->says = ends[0];
+    mrmr_log_set(count, NULL, MRMR_LOG_WARN);
+    daemon_task_hear(task);
+    mrmr_log_set(NULL, NULL, MRMR_LOG_WARN);
+    return logged;
+}
+
+static void test_what_is_said_again(void **state)
+{
+    static const char busy[] = "mrmr: the pool is busy: mrmr sync (process 4711)\n";
+    struct daemon_task task = {.says = -1};
+    (void)state;
+    assert_int_equal(says(&task, busy), 1);
+    daemon_task_clear(&task);
+    assert_int_equal(says(&task, "mrmr: the pool is busy: mrmr sync (process 815)\n"), 0);
+    assert_int_equal(says(&task, "mrmr: warning: file 'a' is skipped\nmrmr: other\n"), 2);
+    ahead = INT64_C(3700) * 1000000000;
+    daemon_task_clear(&task);
+    assert_int_equal(says(&task, busy), 1);
+    assert_int_equal(says(&task, busy), 0);
+    daemon_task_clear(&task);
+}
+
+static void test_progress(void **state)
+{
+    struct daemon_task task = {.says = -1};
+    (void)state;
+    assert_int_equal(says(&task, "mrmr: scan: 5 entries\nmrmr: protect: 40%, 2 GB of 5 GB\n"), 0);
+    assert_string_equal(task.progress, "protect: 40%, 2 GB of 5 GB");
+    daemon_task_clear(&task);
+    assert_string_equal(task.progress, "");
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_said_again), cmocka_unit_test(test_progress)};
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("tools_daemon_task", tests, NULL, NULL);
+}

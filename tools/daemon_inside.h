@@ -6,6 +6,7 @@
 #ifndef MRMR_TOOLS_DAEMON_INSIDE_H
 #define MRMR_TOOLS_DAEMON_INSIDE_H
 
+#include "tools/auto_rebuild.h"
 #include "tools/daemon_task.h"
 #include "tools/hook.h"
 #include "tools/worker.h"
@@ -46,6 +47,8 @@ struct daemon {
     int64_t look_again;   /* one failed: not before this; 0: none did */
     int64_t look_regular; /* the next one, if nothing else asks for it */
     struct worker_view view;
+    struct auto_rebuild rebuild;
+    char rebuilds[64];    /* the drive of TASK_REBUILD */
     int64_t changed_last; /* that we know of; 0: none */
     int64_t short_last;   /* likewise, that somebody waits for room */
     int64_t due;          /* when the worker is to be asked again */

@@ -15,7 +15,15 @@
 
 struct caller;
 
-enum daemon_task_kind { TASK_NONE, TASK_CALLER, TASK_LOOK, TASK_SYNC, TASK_SCRUB, TASK_RELEASE };
+enum daemon_task_kind {
+    TASK_NONE,
+    TASK_CALLER,
+    TASK_LOOK,
+    TASK_SYNC,
+    TASK_SCRUB,
+    TASK_RELEASE,
+    TASK_REBUILD
+};
 
 enum { DAEMON_SAID = 64 };
 

@@ -43,6 +43,7 @@ static void looked_line(struct daemon_looked *looked, const char *key, const cha
 static void looked_take(struct daemon *d)
 {
     struct daemon_looked looked = {.is = true};
+    auto_rebuild_look(&d->rebuild);
     char *rest = d->task.said.data, *line;
     while (rest && (line = strsep(&rest, "\n"))) {
         char *value = strchr(line, '=');
@@ -50,7 +51,9 @@ static void looked_take(struct daemon *d)
             continue;
         *value++ = '\0';
         looked_line(&looked, line, value);
+        auto_rebuild_line(&d->rebuild, line, value);
     }
+    auto_rebuild_looked(&d->rebuild, mrmr_clock_monotonic());
     d->view.exposed = looked.exposed > 0;
     if (d->synced_since_look)
         d->view.idle = looked.exposed == d->looked.exposed ? d->view.idle + 1 : 0;
@@ -164,6 +167,15 @@ static mrmr_err release_begin(struct daemon *d)
             "sync", "--release", d->view.waits_for_room ? NULL : "--background", NULL});
 }
 
+static mrmr_err rebuild_begin(struct daemon *d, const char *name)
+{
+    snprintf(d->rebuilds, sizeof d->rebuilds, "%s", name);
+    mrmr_log(
+        MRMR_LOG_WARN, "drive %s: it is lost, and brought to other drives (auto-rebuild)", name);
+    return own_begin(
+        d, TASK_REBUILD, "rebuild", (const char *const[]){"rebuild", d->rebuilds, NULL});
+}
+
 void daemon_worker_stop(struct daemon *d)
 {
     if (d->task.kind == TASK_NONE || d->task.kind == TASK_CALLER || d->task.stopped)
@@ -181,8 +193,9 @@ int64_t daemon_worker_yields_at(const struct daemon *d)
 
 void daemon_worker_yield(struct daemon *d)
 {
-    const bool rests =
-        (d->task.kind == TASK_SYNC || d->task.kind == TASK_SCRUB) && is_quiet_hour(&d->looked);
+    const bool may =
+        d->task.kind == TASK_SYNC || d->task.kind == TASK_SCRUB || d->task.kind == TASK_REBUILD;
+    const bool rests = may && is_quiet_hour(&d->looked);
     if (rests || daemon_worker_yields_at(d) <= mrmr_clock_monotonic())
         daemon_worker_stop(d);
 }
@@ -221,6 +234,28 @@ static void job_begin(struct daemon *d, enum worker_job job, int64_t now)
     }
 }
 
+/* True: it comes before what else is due, of which this is when to ask again. */
+static bool rebuild_next(struct daemon *d, int64_t now, int64_t *ret_again)
+{
+    const char *name;
+    switch (auto_rebuild_due(&d->rebuild, now, &name, ret_again)) {
+    case AUTO_REBUILD_NONE:
+        return false;
+    case AUTO_REBUILD_LOOK:
+        d->look_due = true;
+        d->due = now;
+        return true;
+    case AUTO_REBUILD_BEGIN:
+        d->due = now;
+        if (!rebuild_begin(d, name))
+            return true;
+        mrmr_log_story(MRMR_LOG_WARN, "a lost drive");
+        auto_rebuild_ended(&d->rebuild, name, now, false);
+        return true;
+    }
+    return false;
+}
+
 /* Of what the last look said, which holds while the next one fails. */
 static void due_begin(struct daemon *d, int64_t now)
 {
@@ -232,7 +267,11 @@ static void due_begin(struct daemon *d, int64_t now)
     view.settle = (int64_t)d->looked.settle * MRMR_NS_PER_S;
     view.scan_every = (int64_t)d->looked.scan_interval * MRMR_NS_PER_S;
     view.scrubs = d->looked.scrub_interval > 0;
+    int64_t rebuild_at = INT64_MAX;
+    if (!view.rests && !view.waits_for_room && rebuild_next(d, now, &rebuild_at))
+        return;
     const enum worker_job job = worker_due(&view, &d->due);
+    d->due = rebuild_at < d->due ? rebuild_at : d->due;
     if (job != WORKER_RESTS)
         job_begin(d, job, now);
 }
@@ -326,6 +365,10 @@ void daemon_worker_ended(struct daemon *d, int code)
             release_ended(d, now);
         else
             release_failed(d, now);
+        break;
+    case TASK_REBUILD:
+        auto_rebuild_ended(&d->rebuild, d->rebuilds, now, code == 0);
+        d->look_due = true;
         break;
     default:
         break;

@@ -150,12 +150,65 @@ static bool is_below(const char *path, const char *folder)
     return strncmp(path, folder, size) == 0 && path[size] == '/';
 }
 
+/* MRMR_OK: it lies there. */
+static mrmr_err lies_on(const struct moving *m, size_t drive, const char *above)
+{
+    const struct tree_drive *own = &m->tree->drive[drive];
+    struct meta_node known;
+    struct drv_stat stat;
+    if (own->drive->meta.state == META_DRIVE_RETIRED)
+        return mrmr_fail(MRMR_OFFLINE, NULL);
+    if (!tree_live(own)) {
+        MRMR_TRY(tree_gone_known(m->tree, drive, m->from_path.data, &known));
+        return known.type == META_DIR ? MRMR_OK : mrmr_fail(MRMR_NOT_DIR, NULL);
+    }
+    MRMR_TRY(drv_stat(own->drive->drv, m->from_path.data, &stat));
+    const bool hidden = tree_gone_hides_stat(m->tree, drive, above, m->from_name, &stat);
+    return stat.type == DRV_DIR && stat.dev == own->dev && !hidden ? MRMR_OK
+                                                                   : mrmr_fail(MRMR_NOT_DIR, NULL);
+}
+
+/* A folder is what has its path on any drive. What is known of that may be older than what lies there now, or half of what
+ * another rename had done when somebody looked: it would leave the folder under both names. So the drives that
+ * are there are asked, and the catalog of those that are away; the path is ours alone. */
+static mrmr_err lies_on_these(struct moving *m)
+{
+    mrmr_autobytes struct mrmr_bytes above = MRMR_BYTES_INIT;
+    MRMR_TRY(tree_path(m->tree, m->from_folder, &above));
+    for (size_t i = 0; i < m->tree->ndrives; i++) {
+        const struct tree_drive *own = &m->tree->drive[i];
+        const bool was = tree_set_has(&m->from->on, i);
+        mrmr_err err = lies_on(m, i, above.data ? above.data : "");
+        if (was && mrmr_class_of(err) == MRMR_CLASS_ABSENT && tree_live(own))
+            tree_set_remove(&m->from->on, i);
+        if (err || was)
+            continue;
+        if (tree_live(own) && !(own->drive->info.caps & DRV_CAP_WRITABLE))
+            return mrmr_err_drive(mrmr_fail(MRMR_READONLY, "it lies on a drive that is only read"),
+                own->drive->meta.name);
+        tree_set_add(&m->from->on, i);
+    }
+    return MRMR_OK;
+}
+
+/* What it lay on when it was renamed, whatever somebody saw of that in between. */
+static void lies_on_all(struct moving *m)
+{
+    mrmr_locked(&m->tree->lock);
+    struct tree_node *node = tree_find_locked(m->tree, m->from->number);
+    if (node)
+        tree_lies_on_locked(m->tree, node, &m->from->on);
+}
+
 static mrmr_err folder_rename(struct moving *m)
 {
     char record[TREE_RECORD_NAME] = "";
     struct tree_set done;
     if (is_below(m->to_path.data, m->from_path.data))
         return mrmr_fail(MRMR_INVALID, "a folder cannot be moved into itself");
+    MRMR_TRY(lies_on_these(m));
+    if (tree_set_equal(&m->from->on, &none))
+        return mrmr_fail(MRMR_ABSENT, NULL);
     MRMR_TRY(place_everywhere(m));
     MRMR_TRY(tree_move_records_settle(m->tree, &m->from->on, m->from_path.data));
     if (takes_several(m))
@@ -191,6 +244,7 @@ mrmr_err moving_folder(struct moving *m)
     if (err && m->replaces)
         tree_node_stays(m->tree, m->to_node);
     MRMR_TRY(err);
+    lies_on_all(m);
     moving_node_moved(
         m->tree, m->from->number, m->from_folder, m->from_name, m->to_folder, m->to_name);
     if (m->replaces) {

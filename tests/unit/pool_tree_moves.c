@@ -180,6 +180,35 @@ static void test_the_way_back_fails(void **state)
     finish(&w);
 }
 
+static void makes_a_copy(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct world *w = arg;
+    (void)op, (void)path;
+    rig_put(w->rig, 0, "F/a", 10)->there = false;
+}
+
+/* A folder lies on a drive on which nobody saw it: it was asked before, and the others after that. It has one name all the
+ * same when it was renamed. */
+static void test_a_copy_that_was_not_seen(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_here(&w, 407);
+    const struct drv_fault_rule hook = {.ops = DRV_FAULT_LIST,
+        .action = DRV_FAULT_HOOK,
+        .hook = makes_a_copy,
+        .arg = &w,
+        .times = 1};
+    rig_put(w.rig, 1, "F/b", 10)->there = false;
+    rig_ok(drv_fault_add(w.rig->drive[1].fault, &hook, NULL));
+    rig_ok(rename_in_root(&w, "F", "G", 0));
+    assert_true(rig_holds(w.rig, 0, "G/a") && rig_holds(w.rig, 1, "G/b"));
+    assert_int_equal(drives_with(w.rig, "F/a") + drives_with(w.rig, "F/b"), 0);
+    const uint64_t folder = look(&w, POOL_ROOT, "G").node;
+    assert_int_equal(look(&w, folder, "a").size, 10);
+    finish(&w);
+}
+
 /* --- who waits for whom --- */
 
 /* Somebody reads a folder, a copy of which was removed directly, and waits for the renames under way to know
@@ -257,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_two_names_stay),
         cmocka_unit_test(test_what_is_replaced_stays),
         cmocka_unit_test(test_the_way_back_fails),
+        cmocka_unit_test(test_a_copy_that_was_not_seen),
         cmocka_unit_test(test_renamed_while_a_folder_is_read),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

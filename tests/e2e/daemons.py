@@ -38,9 +38,13 @@ class Daemon:
                     found[int(entry)] = file.read().decode(errors="replace").split("\0")
         return found
 
+    def running(self, command):
+        """The processes of the command."""
+        return [pid for pid, words in self.children().items() if command in words]
+
     def runs(self, command):
         """The process of the command, once there is one."""
-        return until(lambda: [pid for pid, words in self.children().items() if command in words])[0]
+        return until(lambda: self.running(command))[0]
 
     def stop(self):
         self.process.terminate()
@@ -108,8 +112,15 @@ def stand_still(pid):
 
 
 def held(daemon, command, *args):
-    """A command that stands still in the middle: who asked for it, and its process."""
-    client = daemon.mrmr.start(*args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    pid = daemon.runs(command)
-    stand_still(pid)
-    return client, pid
+    """A command that stands still in the middle: who asked for it, and its process. One that was over before it was seen is asked for anew."""
+    def begun():
+        client = daemon.mrmr.start(*args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        until(lambda: daemon.running(command) or client.poll() is not None)
+        for pid in daemon.running(command):
+            with contextlib.suppress(OSError):
+                stand_still(pid)
+                if set(states(pid)) == {"T"}:
+                    return client, pid
+        client.communicate(timeout=60)
+        return None
+    return until(begun)

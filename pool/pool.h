@@ -181,6 +181,7 @@ struct pool_sync_report {
     int64_t settles;     /* real time: when the first of them will have; 0: none waits */
     uint64_t settle;     /* as it was asked for */
     uint64_t lost_bytes; /* wanted bytes that no survivor can give back */
+    int64_t looking;     /* ns, for looking at the drives, whether anything is found or not */
     /* Of a release alone. */
     uint64_t released_bytes; /* given back to the drives, as far as it is known by size */
     uint64_t release_waits;  /* stripes in which old bytes still count that are retained */

@@ -138,6 +138,7 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job,
     const struct pool_sync_options *options, struct pool_sync_report *ret_report)
 {
     const bool accept_changes = options && options->accept_changes;
+    const int64_t begun = mrmr_clock_monotonic();
     struct pool_sync_report report = {0};
     struct pool_retained *retained = NULL;
     if (options && options->release)
@@ -149,6 +150,7 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job,
     MRMR_TRY(pool_retained_list(pool, &retained));
     meta_sequence_share(pool->meta);
     mrmr_err err = pool_scan(pool, job, accept_changes, &report);
+    report.looking = mrmr_clock_monotonic() - begun;
     if (!err)
         err = pool_compare(pool, job, &report);
     err = sync_looked(pool, err);

@@ -9,6 +9,7 @@
 #include "tools/cmd_drive.h"
 #include "tools/mrmr_job.h"
 #include "tools/mrmr_print.h"
+#include "tools/mrmr_screen.h"
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -264,6 +265,8 @@ static mrmr_err sync_now(
     if (!err)
         err = pool_sync(pool, job, options, &report);
     MRMR_TRY(mrmr_job_end(call, err, "mrmr sync"));
+    if (cmd_flag(call, "background")) /* for the daemon (daemon_task.h) */
+        mrmr_screen_line("mrmr: looking: %" PRId64 " ms", report.looking / 1000000);
     return cmd_tell_sync(call, pool, err, &report);
 }
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/text.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -159,6 +160,22 @@ static bool was_logged(struct daemon_task *task, const char *line)
     return false;
 }
 
+/* "looking: 1234 ms" */
+static bool looking_line(struct daemon_task *task, const char *text)
+{
+    static const char lead[] = "looking: ", unit[] = " ms";
+    char number[24];
+    uint64_t ms;
+    const size_t n = strlen(text), around = strlen(lead) + strlen(unit);
+    if (n <= around || n - around >= sizeof number || strncmp(text, lead, strlen(lead)) != 0)
+        return false;
+    snprintf(number, sizeof number, "%.*s", (int)(n - around), text + strlen(lead));
+    if (!mrmr_text_u64(number, &ms) || ms > INT64_MAX / 1000000)
+        return false;
+    task->looking = (int64_t)ms * 1000000 + 1;
+    return true;
+}
+
 /* "mrmr: protect: 40%, 2 GB of 5 GB, …" is progress; everything else is for the log. */
 static void own_line(struct daemon_task *task, const char *line)
 {
@@ -173,7 +190,7 @@ static void own_line(struct daemon_task *task, const char *line)
             return;
         }
     }
-    if (!was_logged(task, text))
+    if (!looking_line(task, text) && !was_logged(task, text))
         mrmr_log(MRMR_LOG_WARN, "%s: %s", task->name, text);
 }
 

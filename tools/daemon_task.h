@@ -37,6 +37,8 @@ struct daemon_task {
     char progress[256];
     int64_t begun;
     bool stopped; /* it was asked to stop, for whoever came */
+    int64_t
+        looking; /* ns, of a sync that has said so: how long it looked at the drives; 0: it has not */
     /* What was logged of the last ones; it stays when one ends. A job that is tried each minute says the same each minute. */
     struct daemon_said {
         uint64_t key; /* 0: free */

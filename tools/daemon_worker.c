@@ -317,7 +317,7 @@ static int64_t since(int64_t last, const struct daemon *d)
 static void sync_ended(struct daemon *d, int64_t now)
 {
     d->view.synced = now;
-    d->view.took = now - d->task.begun;
+    d->view.looking = d->task.looking ? d->task.looking : now - d->task.begun;
     d->view.changed = d->view.gone = since(d->changed_last, d);
     d->view.waits_for_room = since(d->short_last, d);
     d->look_due = d->synced_since_look = true;

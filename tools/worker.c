@@ -37,7 +37,7 @@ static int64_t sync_at(const struct worker_view *v)
     if (v->exposed && v->synced)
         at = sooner_of(at, v->synced + left_waits(v));
     if (v->synced)
-        at = later_of(at, v->synced + REST_FACTOR * v->took);
+        at = later_of(at, v->synced + REST_FACTOR * v->looking);
     return later_of(at, v->again);
 }
 

@@ -3,8 +3,8 @@
  * What the daemon does by itself, and when: pure, so that any hour can be tried.
  *
  * A sync takes what has been quiet for `settle`. It is due when something was changed that long ago, or is left exposed from
- * the last one that long ago, and twice as long after each that could do nothing about it, as where a drive is away; or nobody has looked at the drives for `scan-interval`; and not before nine times as long as the last one took
- * has passed, so that looking takes a tenth of the time at most. A scrub is due once a day, of what was not scrubbed for
+ * the last one that long ago, and twice as long after each that could do nothing about it, as where a drive is away; or nobody has looked at the drives for `scan-interval`; and not before nine times as long as the last one looked
+ * at the drives has passed, so that looking takes a tenth of the time at most. A scrub is due once a day, of what was not scrubbed for
  * `scrub-interval`, a day's part of it: so all is read once in that time, and no day has more than another. Paused, and in the
  * quiet hours, neither is due.
  *
@@ -26,7 +26,8 @@ struct worker_view {
     int64_t changed;       /* the first change since the last sync began; 0: none is known */
     bool exposed;          /* something is left */
     unsigned idle;         /* so many syncs in a row left as much */
-    int64_t synced, took;  /* the end of the last sync, 0: none was; how long it took */
+    int64_t synced;        /* the end of the last sync; 0: none was */
+    int64_t looking;       /* how long that looked at the drives, whatever it did then */
     int64_t again;         /* neither a sync nor a scrub before this, since the last one failed */
     bool scrubs;           /* `scrub-interval` is set */
     int64_t scrubbed;      /* the end of the last scrub; 0: none was */

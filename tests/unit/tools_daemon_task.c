@@ -68,6 +68,18 @@ static void test_what_is_said_again(void **state)
     daemon_task_clear(&task);
 }
 
+static void test_how_long_it_looked(void **state)
+{
+    struct daemon_task task = {.says = -1};
+    (void)state;
+    assert_int_equal(says(&task, "mrmr: looking: 1234 ms\n"), 0);
+    assert_int_equal(task.looking / 1000000, 1234);
+    assert_int_equal(says(&task, "mrmr: looking: glass ms\nmrmr: looking:  ms\n"), 2);
+    assert_int_equal(task.looking / 1000000, 1234);
+    daemon_task_clear(&task);
+    assert_int_equal(task.looking, 0);
+}
+
 static void test_progress(void **state)
 {
     struct daemon_task task = {.says = -1};
@@ -80,8 +92,8 @@ static void test_progress(void **state)
 
 int main(void)
 {
-    static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_is_said_again), cmocka_unit_test(test_progress)};
+    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_is_said_again),
+        cmocka_unit_test(test_how_long_it_looked), cmocka_unit_test(test_progress)};
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("tools_daemon_task", tests, NULL, NULL);
 }

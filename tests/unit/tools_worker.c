@@ -18,7 +18,7 @@ static struct worker_view idle(void)
         .settle = 60 * S,
         .scan_every = HOUR * S,
         .synced = 1000000 * S - 100 * S,
-        .took = 2 * S,
+        .looking = 2 * S,
         .scrubbed = 1000000 * S - HOUR * S};
 }
 
@@ -73,7 +73,7 @@ static void test_something_is_left(void **state)
     due(&v, WORKER_RESTS, v.synced + HOUR * S);
     v.idle = 0;
     v.settle = 0;
-    v.took = 0;
+    v.looking = 0;
     v.now = v.synced;
     due(&v, WORKER_RESTS, v.synced + 10 * S);
 }
@@ -83,7 +83,7 @@ static void test_it_rests_most_of_the_time(void **state)
 {
     struct worker_view v = idle();
     (void)state;
-    v.took = 600 * S;
+    v.looking = 600 * S;
     v.changed = v.now - 90 * S;
     due(&v, WORKER_RESTS, v.synced + 5400 * S);
     v.now = v.synced + 5400 * S;

@@ -61,7 +61,8 @@ struct mfs_options {
     char *pool;       /* its folder; owned */
     char *mountpoint; /* as it was given; owned */
     bool foreground, verbose, passthrough;
-    bool daemon;           /* the pool's, beside it, unless told otherwise */
+    bool daemon; /* the pool's, beside it; unless told otherwise, if it is not only to read */
+    bool daemon_said, readonly;
     bool fake;             /* only look whether it could be mounted */
     struct rlimit files;   /* as they were when it was started */
     struct fuse_args args; /* for libfuse; owned */

@@ -62,7 +62,11 @@ static void mount_ready(void *arg)
         go_to_background(&readying->pipe);
     if (!readying->options->daemon)
         return;
-    if (pool_tree_writable(*readying->tree))
+    /* Whoever can write the catalog would have root put files on drives, with what owner and mode he likes. */
+    if (geteuid() == 0 && pool_is_ours(readying->options->pool))
+        mrmr_log_story(
+            MRMR_LOG_WARN, "what is new is not protected by itself (its owner may: mrmr daemon)");
+    else if (pool_tree_writable(*readying->tree))
         mfs_daemon_start(
             &readying->daemon, readying->options->pool, &readying->options->files, detached);
     else

@@ -63,6 +63,21 @@ static bool is_writeback(const char *option)
     return strcmp(option, "writeback") == 0 || strcmp(option, "writeback_cache") == 0;
 }
 
+static void daemon_said(struct mfs_options *options, bool daemon)
+{
+    options->daemon = daemon;
+    options->daemon_said = true;
+}
+
+/* What is only looked at is not changed behind the looker's back. */
+static mrmr_err add_access(struct mfs_options *options, const char *option)
+{
+    options->readonly = strcmp(option, "ro") == 0;
+    if (!options->daemon_said)
+        options->daemon = !options->readonly;
+    return add(options, option);
+}
+
 /* "a,b=c": a comma in a value is written "\,". */
 static mrmr_err add_list(struct mfs_options *options, const char *list)
 {
@@ -83,7 +98,9 @@ static mrmr_err add_list(struct mfs_options *options, const char *list)
         if (strcmp(option, "passthrough") == 0)
             options->passthrough = true;
         else if (strcmp(option, "daemon") == 0 || strcmp(option, "nodaemon") == 0)
-            options->daemon = option[0] == 'd';
+            daemon_said(options, option[0] == 'd');
+        else if (strcmp(option, "ro") == 0 || strcmp(option, "rw") == 0)
+            MRMR_TRY(add_access(options, option));
         else if (*option && !only_for_fstab(option))
             MRMR_TRY(add(options, option));
     }
@@ -134,7 +151,7 @@ static mrmr_err parse_option(struct mfs_options *options, int c, bool *ret_done)
         options->verbose = true;
         return MRMR_OK;
     case 'r':
-        return add(options, "ro");
+        return add_access(options, "ro");
     case 's': /* mount(8): be sloppy about options; no mtab; a read-only mount; the type */
     case 'n':
     case 't':

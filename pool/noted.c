@@ -131,10 +131,14 @@ static mrmr_err file_read(struct pool *pool, const char *name, struct mrmr_bytes
     return err;
 }
 
+static const int64_t a_day = 24 * 3600 * MRMR_NS_PER_S;
+
 /* --- adding --- */
 
 struct same {
     const struct pool_note *note;
+    int64_t
+        since; /* what is older is told of again; what is of a stripe is known as long as it is there */
     bool found;
 };
 
@@ -146,14 +150,15 @@ static mrmr_err is_same(const struct pool_noted_entry *entry, const char *text, 
                   (strcmp(entry->kind, note->kind) == 0 && strcmp(entry->drive, note->drive) == 0 &&
                       entry->has_stripe == !!note->stripe &&
                       (note->stripe ? mrmr_uuid_equal(&entry->stripe, note->stripe)
-                                    : strncmp(text, note->text, NOTED_TEXT_MOST) == 0));
+                                    : entry->time > same->since &&
+                                          strncmp(text, note->text, NOTED_TEXT_MOST) == 0));
     return MRMR_OK;
 }
 
 static mrmr_err file_has(struct pool *pool, const struct pool_note *note, bool *ret_has)
 {
     mrmr_autobytes struct mrmr_bytes bytes = MRMR_BYTES_INIT;
-    struct same same = {note, false};
+    struct same same = {note, mrmr_clock_real() - a_day, false};
     MRMR_TRY(file_read(pool, NOTED_NAME, &bytes));
     MRMR_TRY(file_read(pool, NOTED_CUT, &bytes));
     MRMR_TRY(noted_may_have(&bytes, note, ret_has));

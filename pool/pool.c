@@ -10,12 +10,14 @@
  * without a uuid is an interrupted create: open refuses it, the next create finishes it.
  */
 #include "pool/drive.h"
+#include "pool/engine.h"
 #include "pool/moved.h"
 #include "pool/noted.h"
 #include "pool/told.h"
 #include "pool/writers.h"
 
 #include "base/durable.h"
+#include "base/ours.h"
 #include "base/text.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -275,6 +277,15 @@ mrmr_err pool_open(
     }
     *ret_pool = pool;
     return MRMR_OK;
+}
+
+mrmr_err pool_is_ours(const char *dir)
+{
+    mrmr_autobytes struct mrmr_bytes catalog = MRMR_BYTES_INIT;
+    MRMR_TRY(mrmr_ours_check(dir));
+    MRMR_TRY(mrmr_bytes_fmt(&catalog, "%s/" POOL_CATALOG_NAME, dir));
+    const mrmr_err err = mrmr_ours_check(catalog.data);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
 }
 
 const char *pool_home(const struct pool *pool)

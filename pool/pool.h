@@ -47,6 +47,9 @@ mrmr_err pool_open(
 /* Detaches the drives that were attached. NULL-safe. */
 void pool_close(struct pool *pool);
 const char *pool_home(const struct pool *pool); /* as it was given to pool_open */
+/* Nobody else can decide what is done here by our rights: the folder, and the catalog in it, are this user's own or root's, and
+ * nobody else may write them (base/ours.h). A catalog that is not there says nothing. MRMR_DENIED. */
+mrmr_err pool_is_ours(const char *dir);
 /* Until what served the pool at this mountpoint, where it was unmounted, has ended, and with it let go of the drives, or so long
  * has passed (ns). What is mounted elsewhere, too, is not waited for. */
 mrmr_err pool_mount_ended(

@@ -6,7 +6,6 @@
  */
 #include "pool/drive.h"
 
-#include "base/ours.h"
 #include "base/text.h"
 #include "drivers/pace.h"
 #include <fcntl.h>
@@ -232,15 +231,6 @@ static mrmr_err setting_program(const struct setting *s, const char *value)
                                        "without them");
 }
 
-/* Who else can write the pool's folder, or its catalog, could name another one. */
-static mrmr_err setting_is_ours(const struct pool *pool)
-{
-    mrmr_autobytes struct mrmr_bytes catalog = MRMR_BYTES_INIT;
-    MRMR_TRY(mrmr_ours_check(pool->dir));
-    MRMR_TRY(mrmr_bytes_fmt(&catalog, "%s/" POOL_CATALOG_NAME, pool->dir));
-    return mrmr_ours_check(catalog.data);
-}
-
 static mrmr_err setting_write(struct pool *pool, const struct setting *s, const char *value)
 {
     char canonical[24];
@@ -248,7 +238,7 @@ static mrmr_err setting_write(struct pool *pool, const struct setting *s, const 
         if (strlen(value) > s->most)
             return setting_bad(s->key, "(too long)", s->meaning);
         if (s->kind == SETTING_PROGRAM && value[0]) {
-            MRMR_TRY(setting_is_ours(pool));
+            MRMR_TRY(pool_is_ours(pool->dir));
             MRMR_TRY(setting_program(s, value));
         }
         return meta_set(pool->meta, s->key, value[0] ? value : NULL);

@@ -107,6 +107,8 @@ static mrmr_err daemon_run(struct cmd_call *call)
     MRMR_TRY(cmd_with_pool(call, POOL_CATALOG, pool_is_there));
     if (!dir)
         return mrmr_fail_errno(errno, "open", call->dir);
+    if (geteuid() == 0)
+        MRMR_TRY(pool_is_ours(dir));
     return serve(call, dir, !cmd_flag(call, "foreground") && !cmd_flag(call, "with-input"));
 }
 

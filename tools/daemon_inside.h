@@ -51,6 +51,7 @@ struct daemon {
     char rebuilds[64];    /* the drive of TASK_REBUILD */
     int64_t changed_last; /* that we know of; 0: none */
     int64_t short_last;   /* likewise, that somebody waits for room */
+    unsigned room_stops;  /* syncs that were stopped for that, since one ended */
     int64_t due;          /* when the worker is to be asked again */
     sigset_t before;
 };

@@ -185,10 +185,48 @@ void daemon_worker_stop(struct daemon *d)
     d->look_due = d->look_due || d->task.kind == TASK_LOOK;
 }
 
+/* As it is now. */
+static struct worker_view view_now(const struct daemon *d, int64_t now)
+{
+    struct worker_view view = d->view;
+    view.now = now;
+    /* Without a look nothing is known but that somebody waits for room. */
+    view.rests = !d->looked.is || d->looked.paused || is_quiet_hour(&d->looked);
+    view.gone = d->looked.is ? view.gone : 0;
+    view.settle = (int64_t)d->looked.settle * MRMR_NS_PER_S;
+    view.scan_every = (int64_t)d->looked.scan_interval * MRMR_NS_PER_S;
+    view.scrubs = d->looked.scrub_interval > 0;
+    return view;
+}
+
+/* For who waits for room. A sync that is stopped again and again would never come to anything: each time it has longer. */
+static int64_t room_at(const struct daemon *d)
+{
+    static const int64_t turn = 60 * MRMR_NS_PER_S;
+    if (!d->view.waits_for_room)
+        return INT64_MAX;
+    const int64_t sync = d->task.begun + d->room_stops * turn;
+    return d->task.kind == TASK_SYNC && sync > d->view.release_again ? sync : d->view.release_again;
+}
+
+/* A scrub goes on the next time with what has not been scrubbed; what is new is not to wait for that. */
+static int64_t sync_at(const struct daemon *d)
+{
+    int64_t at;
+    if (d->task.kind != TASK_SCRUB || !d->view.changed)
+        return INT64_MAX;
+    struct worker_view view = view_now(d, d->task.begun);
+    view.scrubs = view.waits_for_room = false;
+    view.gone = 0;
+    return worker_due(&view, &at) == WORKER_SYNC ? view.now : at;
+}
+
 int64_t daemon_worker_yields_at(const struct daemon *d)
 {
-    const bool may = d->task.kind != TASK_CALLER && d->task.kind != TASK_RELEASE;
-    return may && d->view.waits_for_room && !d->task.stopped ? d->view.release_again : INT64_MAX;
+    if (d->task.kind == TASK_CALLER || d->task.kind == TASK_RELEASE || d->task.stopped)
+        return INT64_MAX;
+    const int64_t room = room_at(d), sync = sync_at(d);
+    return room < sync ? room : sync;
 }
 
 void daemon_worker_yield(struct daemon *d)
@@ -196,8 +234,11 @@ void daemon_worker_yield(struct daemon *d)
     const bool may =
         d->task.kind == TASK_SYNC || d->task.kind == TASK_SCRUB || d->task.kind == TASK_REBUILD;
     const bool rests = may && is_quiet_hour(&d->looked);
-    if (rests || daemon_worker_yields_at(d) <= mrmr_clock_monotonic())
-        daemon_worker_stop(d);
+    const int64_t now = mrmr_clock_monotonic();
+    if (!rests && now < daemon_worker_yields_at(d))
+        return;
+    d->room_stops += !d->task.stopped && d->task.kind == TASK_SYNC && room_at(d) <= now;
+    daemon_worker_stop(d);
 }
 
 /* --- what is due --- */
@@ -244,7 +285,8 @@ static bool rebuild_next(struct daemon *d, int64_t now, int64_t *ret_again)
     case AUTO_REBUILD_LOOK:
         d->look_due = true;
         d->due = now;
-        return true;
+        *ret_again = d->look_again; /* one failed just now */
+        return now >= d->look_again;
     case AUTO_REBUILD_BEGIN:
         d->due = now;
         if (!rebuild_begin(d, name))
@@ -259,14 +301,7 @@ static bool rebuild_next(struct daemon *d, int64_t now, int64_t *ret_again)
 /* Of what the last look said, which holds while the next one fails. */
 static void due_begin(struct daemon *d, int64_t now)
 {
-    struct worker_view view = d->view;
-    view.now = now;
-    /* Without a look nothing is known but that somebody waits for room. */
-    view.rests = !d->looked.is || d->looked.paused || is_quiet_hour(&d->looked);
-    view.gone = d->looked.is ? view.gone : 0;
-    view.settle = (int64_t)d->looked.settle * MRMR_NS_PER_S;
-    view.scan_every = (int64_t)d->looked.scan_interval * MRMR_NS_PER_S;
-    view.scrubs = d->looked.scrub_interval > 0;
+    const struct worker_view view = view_now(d, now);
     int64_t rebuild_at = INT64_MAX;
     if (!view.rests && !view.waits_for_room && rebuild_next(d, now, &rebuild_at))
         return;
@@ -320,6 +355,7 @@ static void sync_ended(struct daemon *d, int64_t now)
     d->view.looking = d->task.looking ? d->task.looking : now - d->task.begun;
     d->view.changed = d->view.gone = since(d->changed_last, d);
     d->view.waits_for_room = since(d->short_last, d);
+    d->room_stops = 0;
     d->look_due = d->synced_since_look = true;
 }
 

@@ -4,7 +4,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/ours.h"
 #include "tools/hook_run.h"
 #include "tools/mrmr_print.h"
 #include <inttypes.h>
@@ -23,8 +22,6 @@ enum hook_trouble {
     HOOK_TROUBLES
 };
 static const int64_t seldom = 3600 * MRMR_NS_PER_S;
-
-#define HOOK_CATALOG "catalog.sqlite"
 
 enum { HOOK_LINES_TOLD = 10, HOOK_KIND = 32 };
 
@@ -221,16 +218,6 @@ mrmr_err hook_event(const struct pool_event *event, void *arg)
 
 /* --- running it --- */
 
-/* Whoever can write the folder, or the catalog in it, can say what is run as us. */
-static mrmr_err may_run(const struct hook *hook)
-{
-    mrmr_autobytes struct mrmr_bytes catalog = MRMR_BYTES_INIT;
-    MRMR_TRY(mrmr_ours_check(hook->pool));
-    MRMR_TRY(mrmr_bytes_fmt(&catalog, "%s/" HOOK_CATALOG, hook->pool));
-    const mrmr_err err = mrmr_ours_check(catalog.data);
-    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err; /* nor does it say a thing */
-}
-
 /* The strings of both, as a list that ends with NULL; free(). */
 static char **environment_list(const struct mrmr_bytes *a, const struct mrmr_bytes *b)
 {
@@ -249,7 +236,7 @@ static char **environment_list(const struct mrmr_bytes *a, const struct mrmr_byt
 
 static mrmr_err run_for(struct hook *hook, const struct hook_item *item)
 {
-    MRMR_TRY(may_run(hook));
+    MRMR_TRY(pool_is_ours(hook->pool));
     mrmr_autofree char **environment = environment_list(&item->environment, &hook->always);
     if (!environment)
         return mrmr_nomem();

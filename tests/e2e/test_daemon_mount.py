@@ -6,6 +6,8 @@ import resource
 import shutil
 import subprocess
 
+import pytest
+
 from daemons import DRIVES, Daemon, none_is_left, safe # noqa: F401: a fixture
 from mounts import mounts, need_fuse, until
 
@@ -76,3 +78,42 @@ def test_one_that_cannot_start(mrmr):
     finally:
         subprocess.run(["umount", "-l", point], check=False)
         process.wait(60)
+
+
+def mounted_without(mrmr, mount, *options):
+    """A mount that has no daemon; what it said."""
+    one = mount("m", *options)
+    assert not mrmr.json("status", code=None)["daemon"]["runs"] and not serving(mrmr)
+    return one.log.read_text()
+
+
+def test_a_mount_to_read_changes_nothing(mrmr):
+    """Who mounts to look at an accident does not have it taken for what is to be: what was deleted on a drive can be brought back."""
+    need_fuse()
+    mrmr.build(DRIVES)
+    lost = mrmr.drive("red") / "of-red" / "file 0.bin"
+    content = lost.read_bytes()
+    lost.unlink()
+    with mounts(mrmr, mrmr.folder) as mount:
+        mounted_without(mrmr, mount, "-o", "ro,nodev")
+    with mounts(mrmr, mrmr.folder) as mount: # said to, it has one
+        mrmr.run("set", "worker", "paused")
+        mount("n", "-o", "ro,daemon")
+        until(lambda: serving(mrmr))
+    mrmr.run("rebuild", "red", "--path", "of-red/file 0.bin", code=(0, 3))
+    assert lost.read_bytes() == content
+
+
+def test_root_does_not_work_for_who_could_write_the_catalog(mrmr):
+    """As one whose pool it is could have it put any file on a drive, as anybody's."""
+    if os.geteuid() != 0:
+        pytest.skip("it takes root")
+    need_fuse()
+    mrmr.build(DRIVES)
+    for path in (mrmr.dir, mrmr.dir / "catalog.sqlite"):
+        os.chown(path, 1000, 1000)
+        with mounts(mrmr, mrmr.folder) as mount:
+            assert "belongs to user 1000" in mounted_without(mrmr, mount, "-o", "daemon")
+        refused = mrmr.run("daemon", "-f", code=None)
+        assert refused.returncode == 1 and "belongs to user 1000" in refused.stderr and "run mrmr as its owner" in refused.stderr
+        os.chown(path, 0, 0)

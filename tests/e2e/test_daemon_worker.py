@@ -62,6 +62,40 @@ def test_who_is_short_of_room_does_not_wait_for_what_it_is_at(mrmr, daemon):
     until(lambda: safe(mrmr, "new"))
 
 
+def test_what_is_new_does_not_wait_for_a_scrub(mrmr, daemon):
+    """A scrub, which takes hours, goes on the next time; a sync comes before it once something was changed and has been quiet."""
+    need_fuse()
+    mrmr.run("set", "settle", "0")
+    with mounts(mrmr, mrmr.folder) as mount:
+        point = mount("m").point
+        pid = daemon.runs("scrub")
+        stand_still(pid)
+        (point / "new").write_bytes(os.urandom(100_000))
+        until(lambda: asked_to_end(pid))
+        os.kill(pid, signal.SIGCONT)
+        until(lambda: safe(mrmr, "new"))
+
+
+def test_who_is_short_of_room_again_and_again(mrmr, daemon):
+    """A sync that was stopped for that once has a minute the next time."""
+    mrmr.run("set", "settle", "0")
+    daemon.stop()
+    put(mrmr, "blue", "new", 40_000_000)
+    daemon = Daemon(mrmr)
+    first = daemon.runs("sync")
+    stand_still(first)
+    short(mrmr)
+    until(lambda: asked_to_end(first))
+    os.kill(first, signal.SIGCONT)
+    second = until(lambda: [pid for pid in daemon.running("sync") if pid != first and "--release" not in daemon.children().get(pid, [])])[0]
+    stand_still(second)
+    short(mrmr)
+    mrmr.run("status", code=None) # the daemon has answered, and has had its turn
+    assert not asked_to_end(second)
+    os.kill(second, signal.SIGCONT)
+    until(lambda: safe(mrmr, "new"))
+
+
 def test_who_is_short_of_room_while_it_rests(mrmr, daemon):
     """What is kept is let go of at once: no settle passes."""
     need_fuse()

@@ -40,7 +40,7 @@ static mrmr_err release_let_go(struct release *r, struct pool_retained *retained
 }
 
 /* *ret_any false: nothing is retained anywhere. */
-static mrmr_err release_turn(struct release *r, bool first, bool *ret_any)
+static mrmr_err release_turn(struct release *r, bool *ret_any)
 {
     struct pool_retained *retained = NULL;
     uint64_t leaves = 0, before = release_changes(r);
@@ -48,7 +48,7 @@ static mrmr_err release_turn(struct release *r, bool first, bool *ret_any)
     MRMR_TRY(pool_retained_list(r->pool, &retained));
     *ret_any = pool_retained_list_any(retained);
     mrmr_err err = MRMR_OK;
-    if (*ret_any && first)
+    if (*ret_any)
         err = pool_retained_take_in(r->pool, r->job, retained, &leaves);
     r->report->retained_leaves += leaves;
     r->turn.until = mrmr_clock_monotonic() + (turn > least ? turn : least);
@@ -64,10 +64,9 @@ static mrmr_err release_turn(struct release *r, bool first, bool *ret_any)
 /* What waits for room is tried again for as long as some comes free. */
 static mrmr_err release_all(struct release *r)
 {
-    bool any = true, first = true;
+    bool any = true;
     while (any) {
-        MRMR_TRY(release_turn(r, first, &any));
-        first = false;
+        MRMR_TRY(release_turn(r, &any));
         if (!r->turn.all)
             continue;
         r->report->release_waits = r->turn.waits;

@@ -2,7 +2,8 @@
  *
  * Letting go of what is retained (retained.h). A job lists what is there before it looks at the
  * drives. When it has ended, each extent of the drive in the catalog is looked at: what has a leaf
- * on the list and is not LIVE needs it, and what is LIVE needs it if it is not in its place. What
+ * on the list and is not LIVE needs it, and what is LIVE needs it if it is not in its place, in the very file that
+ * the catalog has. What
  * came, or was needed anew, after the list was made has other times than on it, and stays for the
  * next job.
  */
@@ -15,6 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
+MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
+
 enum {
     RELEASE_BATCH = 64,
     LOOK_BATCH = 256,
@@ -24,7 +27,7 @@ enum {
 
 /* --- what is still counted on --- */
 
-/* The original of the extent that was looked at last stays open. */
+/* The original of the extent that was looked at last stays open; NULL: nobody has it in its place. */
 struct looking {
     struct pool *pool;
     struct retained_drive *d;
@@ -33,6 +36,24 @@ struct looking {
     uint8_t *buf; /* a leaf */
 };
 
+/* The very file, by its inode where the drive has those: another one at its path may have the same bytes, as what replaced
+ * it has, and whoever changes that keeps nothing for this one. */
+static mrmr_err looking_open(struct looking *l, int64_t node)
+{
+    MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
+    struct meta_node known;
+    struct drv_stat stat;
+    drv_file_close(mrmr_steal(l->file));
+    l->node = node;
+    MRMR_TRY(meta_node_get(l->pool->meta, node, &known));
+    MRMR_TRY(pool_node_open(l->pool, node, &file));
+    MRMR_TRY(drv_file_stat(file, &stat));
+    if (!pool_node_is(&l->d->drive->info, &known, &stat))
+        return mrmr_fail(MRMR_ABSENT, "another file has its name");
+    l->file = mrmr_steal(file);
+    return MRMR_OK;
+}
+
 /* *ret_there: the leaf lies where the catalog has it. */
 static mrmr_err look_in_place(
     struct looking *l, const struct meta_extent *extent, uint64_t i, bool *ret_there)
@@ -40,11 +61,8 @@ static mrmr_err look_in_place(
     uint32_t size = pool_leaf_size(extent, i);
     mrmr_err err = MRMR_OK;
     *ret_there = false;
-    if (!l->file || l->node != extent->node) {
-        drv_file_close(mrmr_steal(l->file));
-        err = pool_node_open(l->pool, extent->node, &l->file);
-        l->node = extent->node;
-    }
+    if (!l->file || l->node != extent->node)
+        err = looking_open(l, extent->node);
     if (!err)
         err = drv_file_read_exact(l->file, (extent->first + i) * META_LEAF, l->buf, size);
     if (err)

@@ -56,7 +56,7 @@ void pool_session_boot_judged(struct meta_drive *meta, bool attached);
 
 /* Best effort, under drive->gate: pool_drive_slack_keep for who holds the gate already. */
 mrmr_err pool_drive_slack_keep_locked(struct pool *pool, struct pool_drive *drive);
-/* A small piece of it, for something small, or all; *ret_lent false: there was none. */
+/* A small piece of it, for something small, or all of it; *ret_lent false: there was none. */
 mrmr_err pool_drive_slack_lend_locked(struct pool_drive *drive, bool all, bool *ret_lent);
 bool pool_drive_may_hold_rows(const struct meta_drive *meta); /* by role and state */
 /* As pool_drive_room, for data or rows alike; the drive must be readable. */

@@ -283,22 +283,23 @@ mrmr_err pool_drive_may_write(const struct pool *pool, struct pool_drive *drive)
     return MRMR_OK;
 }
 
-enum { LEND_MOST = 8 };
+enum { LEND_MOST = 8 /* pieces */ };
 
 /* On a drive that is full to the last byte the identity's next version has no room either: the
  * slack makes it, piece by piece, and is there again afterwards, since the old version's bytes are free then. All of
- * it at once would be for whoever else writes there; but btrfs frees nothing of an extent before all of it goes, so that is tried last. */
+ * it at once would be for whoever else writes there; it is what helps where a file system gives what came free only in larger
+ * pieces, as btrfs does. */
 static mrmr_err session_change_full(
     struct pool *pool, struct pool_drive *drive, enum session_way way, const struct mrmr_uuid *mark)
 {
     mrmr_err err = session_change(pool, drive, way, mark);
     if (err != MRMR_SPACE)
         return err;
-    for (unsigned i = 0; err == MRMR_SPACE && i < LEND_MOST; i++) {
+    for (unsigned i = 0; err == MRMR_SPACE && i <= LEND_MOST; i++) {
         struct mrmr_story story;
         bool lent = false;
         mrmr_story_save(&story);
-        if (pool_drive_slack_lend_locked(drive, i + 1 == LEND_MOST, &lent) || !lent ||
+        if (pool_drive_slack_lend_locked(drive, i == LEND_MOST, &lent) || !lent ||
             session_ready(pool, drive))
             return mrmr_story_restore(&story);
         err = session_change(pool, drive, way, mark);

@@ -12,7 +12,8 @@
  * Slack is the file .mrmr/slack, allocated, of twice the size of the largest row. A row for which there is no other room is made in
  * its very blocks, and those of the row that it replaces are the slack then (row.c, stripe.c): whoever else
  * writes to a full drive finds nothing free in between. Only the first one gives a part of it away, which is kept again where
- * there is room. A reserve that is
+ * there is room. Where the file system does not write over blocks in place, or a row is longer than the slack, all of it is given away for
+ * the row, and the one that is replaced is the slack then, too. A reserve that is
  * kept free does the same service, so slack takes nothing of it. It holds nothing, so it needs no
  * crash argument: whether it is there or not after a crash, it is looked at before it is reckoned
  * with. Drives that cannot allocate have none; their room is smaller by it all the same.
@@ -160,8 +161,10 @@ mrmr_err pool_drive_slack_lend_locked(struct pool_drive *drive, bool all, bool *
     uint64_t there;
     MRMR_TRY(slack_there(drive, &there));
     *ret_lent = there > 0;
-    if (all || there <= SLACK_LEAST)
-        return slack_remove(drive);
+    if (all || there <= SLACK_LEAST) {
+        MRMR_TRY(slack_remove(drive));
+        return drv_dir_sync(drive->drv, POOL_DOT);
+    }
     MRMR_TRY(drv_file_open(drive->drv, SLACK_PATH, DRV_OPEN_WRITE, 0600, &file));
     MRMR_TRY(drv_file_truncate(file, there - SLACK_LEAST));
     return drv_file_sync(file); /* some file systems have it free only then */

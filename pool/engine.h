@@ -444,11 +444,13 @@ mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_lo
  * taken out of its stripes, in the order of their ids, and nothing else is done to them. What cannot be now is logged, and waits:
  * a row of it is on a drive that is away, and there is room for one nowhere else; too much of it
  * cannot be read; or its bytes do not lie where a delta can get them, and a changed file in it waits to be compared. */
+enum { POOL_MEND_CAUSE = 512 };
 struct pool_mend_turn {
     int64_t until; /* monotonic: it ends with the stripe at which that has come; 0: with the last */
     int64_t at;    /* the last stripe that was looked at */
     bool all;      /* it was the last */
-    uint64_t waits; /* stripes that wait; added to */
+    uint64_t waits;              /* stripes that wait; added to */
+    char cause[POOL_MEND_CAUSE]; /* why the first of them does */
 };
 mrmr_err pool_mend_release(struct pool *pool, const struct pool_job *job,
     struct pool_mend_turn *turn, struct pool_sync_report *report);

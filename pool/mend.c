@@ -514,6 +514,8 @@ static mrmr_err mend_try(struct mend *m, int64_t id, struct pool_change *change)
 static void mend_tell(struct mend *m, const struct pool_change *change, mrmr_err err)
 {
     if (m->release) {
+        if (m->cause && !m->cause[0])
+            mrmr_story_print(mrmr_story_get(), m->cause, POOL_MEND_CAUSE);
         mrmr_log_story(MRMR_LOG_INFO, "what nobody wants of a stripe stays in it for now");
         return;
     }
@@ -590,6 +592,7 @@ mrmr_err pool_mend_release(struct pool *pool, const struct pool_job *job,
         .report = report,
         .redundancy = pool_redundancy(pool),
         .release = true,
+        .cause = turn->cause,
         .until = turn->until};
     int64_t ids[MEND_BATCH];
     size_t n = 1;

@@ -18,8 +18,9 @@ struct mend {
     bool accept;  /* the user gave up what is lost */
     bool release; /* nothing is done but to take out what nobody wants */
     uint64_t done;
-    uint64_t waits;               /* stripes of which something could not be taken out */
-    int64_t until;                /* monotonic: the release ends its turn; 0: no such end */
+    uint64_t waits; /* stripes of which something could not be taken out */
+    char *cause;    /* of the first of them, of POOL_MEND_CAUSE bytes; NULL: nobody asks */
+    int64_t until;  /* monotonic: the release ends its turn; 0: no such end */
     uint64_t evicted, evict_room; /* stripes; bytes that rows of what is evicted may still take */
 };
 

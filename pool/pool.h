@@ -188,6 +188,7 @@ struct pool_sync_report {
     /* Of a release alone. */
     uint64_t released_bytes; /* given back to the drives, as far as it is known by size */
     uint64_t release_waits;  /* stripes in which old bytes still count that are retained */
+    char release_cause[512]; /* of the first of them; "": none waits */
     uint64_t
         retained_leaves; /* leaves that were found removed or overwritten since the last scan */
 };

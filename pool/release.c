@@ -14,6 +14,8 @@
 #include "pool/retained.h"
 #include "pool/short.h"
 
+#include <string.h>
+
 enum { TURN_LEAST_MS = 2000, TURN_OF_LETTING_GO = 8 };
 
 struct release {
@@ -70,6 +72,7 @@ static mrmr_err release_all(struct release *r)
         if (!r->turn.all)
             continue;
         r->report->release_waits = r->turn.waits;
+        memcpy(r->report->release_cause, r->turn.cause, sizeof r->turn.cause);
         if (!r->turn.waits || !r->progress)
             return MRMR_OK;
         r->turn = (struct pool_mend_turn){0};

@@ -165,13 +165,21 @@ static mrmr_err run_may_commit(void *arg)
     return MRMR_OK;
 }
 
-/* A row of the next generation was made in the drive's slack: what it replaces takes its place. */
+static bool run_gave_slack(const struct pool_run *run, const struct pool_drive *drive)
+{
+    for (unsigned i = 0; i < run->ngave; i++)
+        if (run->gave[i] == drive)
+            return true;
+    return false;
+}
+
+/* A row of the next generation was made in the drive's slack, or in what was free without it: what it replaces takes its place. */
 static bool run_used_slack(const struct pool_run *run, const struct pool_drive *drive)
 {
     for (unsigned i = 0; i < run->nrows; i++)
         if (run->row[i].slack && run->row[i].drive == drive)
             return true;
-    return false;
+    return run_gave_slack(run, drive);
 }
 
 /* Remove the rows of a superseded image that can be removed now; the DROP intents stay until the
@@ -193,6 +201,15 @@ static void run_drop(struct pool_run *run, const struct meta_stripe *image)
         if (!run_used_slack(run, drive) || pool_drive_slack_put(drive, path))
             pool_row_remove(drive->drv, path);
     }
+}
+
+/* What was the slack may have been longer than what is now. */
+static void run_keep_slack(struct pool_run *run)
+{
+    for (unsigned i = 0; i < run->nrows; i++)
+        if (run_used_slack(run, run->row[i].drive) &&
+            pool_drive_slack_keep(run->pool, run->row[i].drive))
+            mrmr_log_story(MRMR_LOG_INFO, "keeping slack");
 }
 
 /* A row made again in place of a damaged one has its name: old or new, something may depend on what
@@ -263,6 +280,14 @@ static void run_queue_up(struct pool_run *run)
     }
 }
 
+static mrmr_err run_give_slack(struct pool_run *run, struct pool_drive *drive)
+{
+    MRMR_TRY(pool_drive_slack_give(run->pool, drive));
+    if (!run_gave_slack(run, drive))
+        run->gave[run->ngave++] = drive;
+    return MRMR_OK;
+}
+
 /* A drive that takes a row: its session is ours, and its slack is free if the row would not fit
  * beside it. */
 static mrmr_err run_ready_row(struct pool_run *run, struct pool_run_row *row)
@@ -276,7 +301,7 @@ static mrmr_err run_ready_row(struct pool_run *run, struct pool_run_row *row)
         return MRMR_OK;
     /* What comes behind the payload is some blocks, mostly as many as behind the one that it replaces. */
     row->slack = pool_drive_slack_has(drive, run->change->next.length);
-    return row->slack ? MRMR_OK : pool_drive_slack_give(run->pool, drive);
+    return row->slack ? MRMR_OK : run_give_slack(run, drive);
 }
 
 /* The drives of whose files something is claimed: what is late on others makes no difference. */
@@ -409,16 +434,21 @@ static mrmr_err run_all(struct pool_run *run)
     return err;
 }
 
-/* The slack's blocks did not do: a row was longer than they, and there was not a block beside. With all of
- * them free it may have room after all, if nobody else takes it. */
+/* A row did not fit where the drive had said that there was room, or into the slack's blocks: it was longer than they, with not a
+ * block beside; or the file system writes nothing over in place, as btrfs. With all of the slack free it may have room after all, if nobody else
+ * takes it. Each time there is one slack less that can be given. */
 static bool run_gives_slack(struct pool_run *run)
 {
     struct mrmr_story story;
     bool gave = false;
     mrmr_story_save(&story);
-    for (unsigned i = 0; story.drive[0] && i < run->nrows; i++) /* it was a drive that had none */
-        if (run->row[i].slack)
-            gave = !pool_drive_slack_give(run->pool, run->row[i].drive) || gave;
+    for (unsigned i = 0; run->change->old.id && i < run->nrows; i++) {
+        const struct pool_run_row *row = &run->row[i];
+        if (strcmp(story.drive, row->drive->meta.name) != 0)
+            continue;
+        const bool there = row->slack || pool_drive_slack_has(row->drive, 1);
+        gave = (there && !run_give_slack(run, row->drive)) || gave;
+    }
     mrmr_story_restore(&story);
     return gave;
 }
@@ -428,9 +458,11 @@ mrmr_err pool_change_run(struct pool *pool, const struct pool_job *job, struct p
     struct pool_run run = {.pool = pool, .job = job, .change = change};
     change->unstable = 0;
     mrmr_err err = run_all(&run);
-    if (err == MRMR_SPACE && run_gives_slack(&run)) {
+    while (err == MRMR_SPACE && run_gives_slack(&run)) {
+        const struct pool_run was = run;
         run_free(&run);
-        run = (struct pool_run){.pool = pool, .job = job, .change = change};
+        run = (struct pool_run){.pool = pool, .job = job, .change = change, .ngave = was.ngave};
+        memcpy(run.gave, was.gave, sizeof run.gave);
         err = run_all(&run);
     }
     run_free(&run);
@@ -444,6 +476,7 @@ mrmr_err pool_change_run(struct pool *pool, const struct pool_job *job, struct p
         pool_views_forget(pool, change->other.id);
     run_drop(&run, &change->old);
     run_drop(&run, &change->other);
+    run_keep_slack(&run);
     return MRMR_OK;
 }
 

@@ -33,6 +33,9 @@ struct pool_run {
     size_t nlanes, lanes_room;
     struct pool_run_row row[META_ROWS_MAX];
     unsigned nrows;
+    struct pool_drive *gave
+        [META_ROWS_MAX]; /* their slack, so that a row has room beside the one that it replaces */
+    unsigned ngave;
     size_t window;
     uint64_t turn;          /* of writers, when it began */
     struct mrmr_bytes body; /* of the manifests */

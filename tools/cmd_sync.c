@@ -215,6 +215,7 @@ static mrmr_err release_json(
     mrmr_json_number(&json, "rows_made", r->rows_made);
     mrmr_json_number(&json, "rows_dropped", r->rows_dropped);
     mrmr_json_number(&json, "stripes_waiting", r->release_waits);
+    mrmr_json_text(&json, "waiting_cause", r->release_waits ? r->release_cause : NULL);
     mrmr_json_number(&json, "exposed_files", r->exposed_files);
     mrmr_json_number(&json, "exposed_size", r->exposed_bytes);
     cmd_json_looks(call, &json);
@@ -244,10 +245,9 @@ static mrmr_err release_now(struct cmd_call *call, struct pool *pool)
     const bool completed = err != MRMR_CANCELLED;
     MRMR_TRY(mrmr_job_end(call, err, "mrmr sync --release"));
     if (report.release_waits)
-        MRMR_TRY(cmd_look(call,
-            "old bytes of %s stay, because a drive with parity of it is away and no other has "
-            "room, or some of it cannot be read; bring the drive back, or look at: mrmr status",
-            mrmr_print_count(report.release_waits, "stripe", "stripes", count, sizeof count)));
+        MRMR_TRY(cmd_look(call, "old bytes of %s stay for now: %s",
+            mrmr_print_count(report.release_waits, "stripe", "stripes", count, sizeof count),
+            report.release_cause));
     if (call->json)
         return release_json(call, &report, completed);
     release_print(call, &report, completed);

@@ -51,6 +51,7 @@ static void margins_are(struct rig *rig, int margin)
 static void all_is_free(struct rig *rig)
 {
     assert_int_equal(rig->report.release_waits, 0);
+    assert_string_equal(rig->report.release_cause, "");
     assert_int_equal(count_retained(rig, 0), 0);
     margins_are(rig, 2);
     reads_all_but(rig, NULL, 0);
@@ -272,6 +273,7 @@ static void test_with_a_row_away(void **state)
     rig_reopen(rig);
     release(rig);
     assert_true(rig->report.release_waits > 0);
+    assert_non_null(strstr(rig->report.release_cause, "away"));
     assert_true(count_retained(rig, 0) > 0);
     rig_bring_back(rig, away);
     rig_reopen(rig);

@@ -166,7 +166,8 @@ struct pool_sync_options {
      *     room for that row beside its slack; and what is kept on a drive that is away;
      *   - what was overwritten on a drive that is held, and what vanished or changed there otherwise:
      *     for the user's word;
-     *   - files of which some counted bytes are not kept, or not right: for a sync, which judges them.
+     *   - files of which some counted bytes are not kept, or not right: for a sync, which judges them;
+     *   - what a full drive's file counts for since it was brought to another one: until it is protected there.
      * A file that was overwritten has its new bytes exposed before and after; of its old version, what
      * was overwritten cannot be reconstructed any more. */
     bool release;

@@ -23,8 +23,10 @@ struct release {
     const struct pool_job *job;
     struct pool_sync_report *report;
     struct pool_mend_turn turn;
+    struct pool_retained_taken taken;
     int64_t took;  /* the last letting go, ns */
     bool progress; /* in this round through the stripes */
+    bool late;     /* something was taken in when a part of the round was over */
 };
 
 static uint64_t release_changes(const struct release *r)
@@ -46,14 +48,18 @@ static mrmr_err release_turn(struct release *r, bool *ret_any)
 {
     struct pool_retained *retained = NULL;
     uint64_t leaves = 0, before = release_changes(r);
-    int64_t turn = r->took * TURN_OF_LETTING_GO, least = TURN_LEAST_MS * (MRMR_NS_PER_S / 1000);
+    const int64_t least = TURN_LEAST_MS * (MRMR_NS_PER_S / 1000);
+    const int64_t turn =
+        r->took * TURN_OF_LETTING_GO > least ? r->took * TURN_OF_LETTING_GO : least;
     MRMR_TRY(pool_retained_list(r->pool, &retained));
     *ret_any = pool_retained_list_any(retained);
     mrmr_err err = MRMR_OK;
+    r->taken.until = mrmr_clock_monotonic() + turn;
     if (*ret_any)
-        err = pool_retained_take_in(r->pool, r->job, retained, &leaves);
+        err = pool_retained_take_in(r->pool, r->job, retained, &r->taken, &leaves);
     r->report->retained_leaves += leaves;
-    r->turn.until = mrmr_clock_monotonic() + (turn > least ? turn : least);
+    r->late = r->late || (leaves && r->turn.at);
+    r->turn.until = mrmr_clock_monotonic() + turn;
     if (!err && *ret_any)
         err = pool_mend_release(r->pool, r->job, &r->turn, r->report);
     if (!err && *ret_any)
@@ -73,10 +79,10 @@ static mrmr_err release_all(struct release *r)
             continue;
         r->report->release_waits = r->turn.waits;
         memcpy(r->report->release_cause, r->turn.cause, sizeof r->turn.cause);
-        if (!r->turn.waits || !r->progress)
+        if (r->taken.all && !r->late && (!r->turn.waits || !r->progress))
             return MRMR_OK;
         r->turn = (struct pool_mend_turn){0};
-        r->progress = false;
+        r->progress = r->late = false;
     }
     return MRMR_OK;
 }
@@ -92,6 +98,7 @@ mrmr_err pool_release(
     pool_hung_leave_out(pool, job);
     pool_short_step(pool->dirfd, POOL_SHORT_BEGAN);
     mrmr_err err = release_all(&release);
+    mrmr_bytes_free(&release.taken.looked);
     pool_short_step(pool->dirfd, POOL_SHORT_ENDED);
     if (!err)
         err = meta_exposed_total(pool->meta, 0, &exposed);

@@ -146,6 +146,10 @@ mrmr_err pool_retained_settle_saved(
 mrmr_err pool_retained_vanish(
     struct pool *pool, const struct meta_node *node, struct pool_retained_kept *kept);
 
+/* The same of a file that was edited: of what stands in for it on other drives, which is over then. */
+mrmr_err pool_retained_vanish_moved(
+    struct pool *pool, const struct meta_node *node, struct pool_retained_kept *kept);
+
 /* Before redundancy of a stripe is given up: its leaves that count as kept, and belong to no file
  * any more, are read. What is not there becomes GONE (*ret_lost: load the stripe anew). A drive that
  * does not answer: MRMR_UNAVAILABLE and its like, and nothing is known. */
@@ -170,8 +174,14 @@ uint64_t pool_retained_freed(const struct pool_retained *retained);
 
 /* What was removed or overwritten through MRMR since the last scan is taken into the catalog, as far as it
  * is kept: retained_take.c. Writes to no drive. Stripes then count on it as on bytes that nobody
- * wants; they can be taken out of parity without a scan. ret_leaves: how many were. */
+ * wants; they can be taken out of parity without a scan. ret_leaves: how many were. taken: of all turns of one
+ * release, in which nothing is read twice. */
+struct pool_retained_taken {
+    int64_t until; /* monotonic: after that no other file is begun with; 0: no such end */
+    bool all;      /* it came to the last */
+    struct mrmr_bytes looked; /* its own; mrmr_bytes_free */
+};
 mrmr_err pool_retained_take_in(struct pool *pool, const struct pool_job *job,
-    struct pool_retained *retained, uint64_t *ret_leaves);
+    struct pool_retained *retained, struct pool_retained_taken *taken, uint64_t *ret_leaves);
 
 #endif

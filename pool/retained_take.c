@@ -5,14 +5,14 @@
  * for them but the user's who removed them, so a hold of the drive is none of theirs (I5).
  *
  *     removed       its inode is a kept file, and has no other name on the drive. All that stripes count
- *                   on of it must be kept: then the catalog forgets the file, as a scan would, and its
+ *                   on of it must be kept, and right, by reading it: then the catalog forgets the file, as a scan would, and its
  *                   extents are STALE, without a node.
  *     overwritten   its inode is in its place, and a leaf there has other bytes than were coded, which
  *                   are kept, and right: the leaf becomes STALE, without a node, and what lies there
  *                   now is exposed.
  *
  * What waits for a scan: all that was changed directly on a drive; a file whose bytes are not all kept,
- * for its loss is a scan's to judge; what was overwritten on a drive that is held, since the catalog's
+ * or not right, for its loss is a scan's to judge; what was brought to another drive and is not protected there (brought.h); what was overwritten on a drive that is held, since the catalog's
  * version of it may be brought back by then; what is compared already (SUSPECT); a drive that is being
  * restored, or has no inode numbers that last; and all that a power cut took the records of.
  *
@@ -24,6 +24,7 @@
  * until a release, which asks the catalog, lets go of them. If the name of a kept file comes back after all, it is
  * a file that the catalog does not know, which the next scan finds.
  */
+#include "pool/brought.h"
 #include "pool/hung.h"
 #include "pool/retained_list.h"
 #include "pool/touched.h"
@@ -41,28 +42,80 @@ struct taking {
     struct pool_retained *retained;
     struct retained_drive *d;
     const struct pool_touched *touched;
-    uint8_t *buf; /* a leaf */
+    const struct pool_brought *brought;
+    struct pool_retained_taken *taken;
+    size_t sorted; /* of its inodes: those of earlier turns */
+    uint8_t *buf;  /* a leaf */
     uint64_t leaves;
 };
 
-/* --- removed --- */
+/* --- in turns --- */
 
-/* Every leaf of it is on its drive's list. */
-static bool is_kept(const struct taking *t, const struct meta_extent *extent)
+/* What was read of an inode says nothing new when it is read again in the same release. */
+struct looked {
+    int64_t drive;
+    uint64_t ino;
+    uint64_t how;
+};
+enum { LOOKED_REMOVED = 1, LOOKED_OVERWRITTEN };
+
+static int looked_compare(const void *a, const void *b)
 {
-    const struct retained_drive *d = pool_retained_of(t->retained, extent->drive);
-    for (uint64_t i = 0; d && i < extent->leaves; i++)
-        if (!pool_retained_find(d, &extent->digests[i]))
-            return false;
-    return d != NULL;
+    return memcmp(a, b, sizeof(struct looked));
 }
 
-static bool are_kept(const struct taking *t, const struct meta_extent extents[], size_t n)
+static void looked_sort(struct taking *t)
 {
-    for (size_t i = 0; i < n; i++)
-        if (extents[i].state != META_GONE && !is_kept(t, &extents[i]))
-            return false;
-    return true;
+    t->sorted = t->taken->looked.size / sizeof(struct looked);
+    if (t->sorted)
+        qsort(t->taken->looked.data, t->sorted, sizeof(struct looked), looked_compare);
+}
+
+/* *ret_first: it was not in an earlier turn; it is noted. */
+static mrmr_err look_first(struct taking *t, uint64_t ino, uint64_t how, bool *ret_first)
+{
+    const struct looked key = {t->d->drive->meta.id, ino, how};
+    *ret_first =
+        !t->sorted || !bsearch(&key, t->taken->looked.data, t->sorted, sizeof key, looked_compare);
+    return *ret_first ? mrmr_bytes_add(&t->taken->looked, &key, sizeof key) : MRMR_OK;
+}
+
+/* The rest is for the next turn. */
+static bool turn_is_over(struct taking *t)
+{
+    if (t->taken->until && mrmr_clock_monotonic() >= t->taken->until)
+        t->taken->all = false;
+    return !t->taken->all;
+}
+
+/* --- removed --- */
+
+/* Every leaf of it is on its drive's list, and what is kept there is right. */
+static mrmr_err is_kept(struct taking *t, const struct meta_extent *extent, bool *ret_kept)
+{
+    const struct retained_drive *d = pool_retained_of(t->retained, extent->drive);
+    *ret_kept = d && pool_drive_readable(d->drive);
+    for (uint64_t i = 0; *ret_kept && i < extent->leaves; i++) {
+        const struct mrmr_digest *digest = &extent->digests[i];
+        MRMR_TRY(pool_job_poll(t->job));
+        mrmr_err err = pool_retained_find(d, digest) ? pool_retained_read(d->drive->drv, digest,
+                                                           t->buf, pool_leaf_size(extent, i))
+                                                     : MRMR_ABSENT;
+        if (mrmr_ran_short(err))
+            return err;
+        *ret_kept = !err;
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err are_kept(
+    struct taking *t, const struct meta_extent extents[], size_t n, bool *ret_kept)
+{
+    *ret_kept = n > 0;
+    for (size_t i = 0; *ret_kept && i < n; i++)
+        if (extents[i].state != META_GONE)
+            MRMR_TRY(is_kept(t, &extents[i], ret_kept));
+    return MRMR_OK;
 }
 
 struct name {
@@ -183,14 +236,20 @@ static mrmr_err removals_add(struct taking *t, struct removals *removals,
     const struct retained_file *file, const struct meta_node *node)
 {
     struct removal *removal = &removals->one[removals->n];
+    bool kept = false, counts = false;
     if (node->type != META_REG || !is_alone(t, node, file))
+        return MRMR_OK;
+    MRMR_TRY(pool_brought_counts(t->pool, t->brought, node, false, false, &counts));
+    if (counts)
         return MRMR_OK;
     *removal = (struct removal){.file = file, .node = *node};
     MRMR_TRY(meta_extents_of(t->pool->meta, node->id, &removal->extent, &removal->n));
-    if (removal->n && are_kept(t, removal->extent, removal->n))
+    mrmr_err err = are_kept(t, removal->extent, removal->n, &kept);
+    if (kept && !err)
         removals->n++;
     else
         free(removal->extent);
+    MRMR_TRY(err);
     return removals->n == TAKE_BATCH ? remove_batch(t, removals) : MRMR_OK;
 }
 
@@ -204,7 +263,10 @@ static mrmr_err take_removed(
         return MRMR_OK;
     MRMR_TRY(meta_node_by_ino(
         t->pool->meta, t->d->drive->meta.id, file->stat.ino, nodes, SAME_INODE, &n));
-    for (size_t i = 0; i < n; i++)
+    bool first = false;
+    if (n)
+        MRMR_TRY(look_first(t, file->stat.ino, LOOKED_REMOVED, &first));
+    for (size_t i = 0; first && i < n; i++)
         MRMR_TRY(removals_add(t, removals, file, &nodes[i]));
     return MRMR_OK;
 }
@@ -213,7 +275,7 @@ static mrmr_err take_all_removed(struct taking *t)
 {
     mrmr_autofree struct removals *removals = calloc(1, sizeof *removals);
     mrmr_err err = removals ? MRMR_OK : mrmr_nomem();
-    for (size_t i = 0; !err && i < retained_files(t->d); i++) {
+    for (size_t i = 0; !err && i < retained_files(t->d) && !turn_is_over(t); i++) {
         err = pool_job_poll(t->job);
         if (!err)
             err = take_removed(t, removals, retained_file_at(t->d, i));
@@ -314,8 +376,11 @@ static mrmr_err take_overwritten(struct taking *t, uint64_t ino)
 {
     struct meta_node nodes[SAME_INODE];
     size_t n;
+    bool first = false;
     MRMR_TRY(meta_node_by_ino(t->pool->meta, t->d->drive->meta.id, ino, nodes, SAME_INODE, &n));
-    for (size_t i = 0; i < n; i++)
+    if (n)
+        MRMR_TRY(look_first(t, ino, LOOKED_OVERWRITTEN, &first));
+    for (size_t i = 0; first && i < n; i++)
         if (nodes[i].type == META_REG)
             MRMR_TRY(take_overwritten_node(t, &nodes[i]));
     return MRMR_OK;
@@ -327,7 +392,7 @@ static mrmr_err take_all_overwritten(struct taking *t)
     const int64_t drive = t->d->drive->meta.id;
     if (t->d->drive->meta.hold[0] || !t->d->leaves.size)
         return MRMR_OK;
-    for (size_t i = 0; i < t->touched->n; i++) {
+    for (size_t i = 0; i < t->touched->n && !turn_is_over(t); i++) {
         const struct pool_touched_inode *inode = &t->touched->inode[i];
         if (i % POLL_EVERY == 0)
             MRMR_TRY(pool_job_poll(t->job));
@@ -369,17 +434,29 @@ static mrmr_err take_drives(struct taking *t)
 }
 
 mrmr_err pool_retained_take_in(struct pool *pool, const struct pool_job *job,
-    struct pool_retained *retained, uint64_t *ret_leaves)
+    struct pool_retained *retained, struct pool_retained_taken *taken, uint64_t *ret_leaves)
 {
     struct pool_touched touched = {.n = 0};
+    struct pool_brought brought = {.n = 0};
     mrmr_autofree uint8_t *buf = malloc(META_LEAF);
     if (!buf)
         return mrmr_nomem();
-    MRMR_TRY(pool_touched_load(pool, &touched));
-    struct taking t = {
-        .pool = pool, .job = job, .retained = retained, .touched = &touched, .buf = buf};
-    mrmr_err err = take_drives(&t);
+    struct taking t = {.pool = pool,
+        .job = job,
+        .retained = retained,
+        .touched = &touched,
+        .brought = &brought,
+        .taken = taken,
+        .buf = buf};
+    taken->all = true;
+    looked_sort(&t);
+    mrmr_err err = pool_touched_load(pool, &touched);
+    if (!err)
+        err = pool_brought_load(pool, &brought);
+    if (!err)
+        err = take_drives(&t);
     pool_touched_free(&touched);
+    pool_brought_free(&brought);
     pool_views_forget(pool, 0);
     *ret_leaves = t.leaves;
     return err;

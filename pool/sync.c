@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "pool/brought.h"
 #include "pool/engine.h"
 #include "pool/failing.h"
 #include "pool/hung.h"
@@ -153,6 +154,8 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job,
     report.looking = mrmr_clock_monotonic() - begun;
     if (!err)
         err = pool_compare(pool, job, &report);
+    if (!err)
+        err = pool_brought_settle(pool, job);
     err = sync_looked(pool, err);
     pool_views_forget(pool, 0); /* extents got other states and ids */
     if (!err)

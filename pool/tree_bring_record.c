@@ -6,6 +6,7 @@
 #include "pool/tree_bring.h"
 #include "pool/tree_change.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -80,6 +81,14 @@ static mrmr_err finish_late(struct pool_tree *tree, const struct tree_pair *reco
                : MRMR_OK;
 }
 
+void tree_bring_ended(struct pool_tree *tree, const char *record)
+{
+    char ended[TREE_PAIR_NAME];
+    snprintf(ended, sizeof ended, POOL_BROUGHT_ENDED "%s", record + strlen(TREE_BRING_RECORD));
+    if (renameat(tree->pool->dirfd, record, tree->pool->dirfd, ended) < 0)
+        mrmr_log(MRMR_LOG_WARN, "the record of a file that was brought to another drive stays");
+}
+
 static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *arg)
 {
     (void)arg;
@@ -98,7 +107,10 @@ static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *a
         MRMR_TRY(finish_late(tree, &record));
     else
         return MRMR_OK;
-    unlinkat(tree->pool->dirfd, name, 0);
+    if (ours)
+        tree_bring_ended(tree, name);
+    else
+        unlinkat(tree->pool->dirfd, name, 0);
     return MRMR_OK;
 }
 

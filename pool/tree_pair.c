@@ -47,25 +47,38 @@ static bool drive_of(const struct pool_tree *tree, long long id, size_t *ret_dri
     return false;
 }
 
-static bool parse(const struct pool_tree *tree, const struct mrmr_bytes *text,
-    struct tree_pair *ret_pair, bool *ret_ours)
+bool tree_pair_parse(const struct mrmr_bytes *text, struct tree_pair_ids *ret_ids)
 {
     long long from, to;
     int type = DRV_REG;
     const char *nul = text->size ? memchr(text->data, '\0', text->size) : NULL;
-    *ret_pair = (struct tree_pair){.path = nul ? nul + 1 : NULL};
-    if (!nul || ret_pair->path == text->data + text->size || text->data[text->size - 1] ||
-        drv_path_check(ret_pair->path))
+    *ret_ids = (struct tree_pair_ids){.path = nul ? nul + 1 : NULL};
+    if (!nul || ret_ids->path == text->data + text->size || text->data[text->size - 1] ||
+        drv_path_check(ret_ids->path))
         return false;
-    struct drv_stat *file = &ret_pair->file, *copy = &ret_pair->copy;
+    struct drv_stat *file = &ret_ids->file, *copy = &ret_ids->copy;
     const int n = sscanf(text->data,
         "%lld %lld %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64 " %d %" SCNu64 " %" SCNd64, &from,
         &to, &file->ino, &copy->ino, &copy->size, &copy->mtime, &type, &file->size, &file->mtime);
     copy->type = (enum drv_type)type;
-    ret_pair->knows = n >= 6;
-    *ret_ours =
-        n >= 2 && drive_of(tree, from, &ret_pair->from) && drive_of(tree, to, &ret_pair->to);
+    ret_ids->knows = n >= 6;
+    if (n >= 2) {
+        ret_ids->from = from;
+        ret_ids->to = to;
+    }
     return n >= 2;
+}
+
+static bool parse(const struct pool_tree *tree, const struct mrmr_bytes *text,
+    struct tree_pair *ret_pair, bool *ret_ours)
+{
+    struct tree_pair_ids ids;
+    if (!tree_pair_parse(text, &ids))
+        return false;
+    *ret_pair = (struct tree_pair){
+        .path = ids.path, .knows = ids.knows, .file = ids.file, .copy = ids.copy};
+    *ret_ours = drive_of(tree, ids.from, &ret_pair->from) && drive_of(tree, ids.to, &ret_pair->to);
+    return true;
 }
 
 mrmr_err tree_pair_read(struct pool_tree *tree, const char *name, struct mrmr_bytes *text,

@@ -12,7 +12,7 @@
 #include "drivers/driver.h"
 #include "pool/tree.h"
 
-enum { TREE_PAIR_NAME = 24 };
+enum { TREE_PAIR_NAME = 32 };
 
 struct tree_pair {
     size_t from, to;      /* drives of the tree */
@@ -21,6 +21,15 @@ struct tree_pair {
     struct drv_stat file; /* on `from`: inode, size and time */
     struct drv_stat copy; /* on `to`: type, inode, size and time */
 };
+
+/* The same by the drives' ids in the catalog, for who has no tree. The path is of the text. False: it is none. */
+struct tree_pair_ids {
+    int64_t from, to;
+    const char *path;
+    bool knows;
+    struct drv_stat file, copy;
+};
+bool tree_pair_parse(const struct mrmr_bytes *text, struct tree_pair_ids *ret_ids);
 
 /* Durable on return. */
 mrmr_err tree_pair_write(struct pool_tree *tree, const struct tree_pair *pair, const char *prefix,

@@ -178,6 +178,21 @@ static void test_not_all_is_kept(void **state)
     end(rig);
 }
 
+/* What was kept of it is not what was coded, since it had been edited directly: a scan's to judge, as it is. */
+static void test_what_is_kept_is_not_right(void **state)
+{
+    (void)state;
+    struct rig *rig = begin_with_other(RIG_LOCAL, 314);
+    rig_edit(rig, "f0", 10, 10);
+    remove_file(rig, "f0");
+    release(rig);
+    assert_true(is_known(rig, "f0"));
+    assert_int_equal(rig->report.retained_leaves, 0);
+    assert_int_equal(rig->report.stripes_changed, 0);
+    reads_but(rig, NULL);
+    end(rig);
+}
+
 /* Much vanished from the drive, and is held: what was removed through MRMR goes all the same, and what
  * is held can still be brought back. */
 static void test_under_a_hold(void **state)
@@ -389,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_not_through_mrmr),
         cmocka_unit_test(test_other_name),
         cmocka_unit_test(test_not_all_is_kept),
+        cmocka_unit_test(test_what_is_kept_is_not_right),
         cmocka_unit_test(test_under_a_hold),
         cmocka_unit_test(test_under_a_hold_that_saw_it),
         cmocka_unit_test(test_overwritten_under_a_hold),

@@ -2,6 +2,7 @@
 #include "pool/short.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -52,6 +53,15 @@ mrmr_err pool_short_look(int dirfd, struct pool_short *ret_short)
         return mrmr_fail_errno(errno, "open", RELEASED_NAME);
     *ret_short = (struct pool_short){0};
     return MRMR_OK;
+}
+
+bool pool_short_recent(int dirfd, int64_t ns)
+{
+    struct stat st;
+    if (fstatat(dirfd, RELEASED_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    const int64_t at = st.st_mtim.tv_sec * MRMR_NS_PER_S + st.st_mtim.tv_nsec;
+    return mrmr_clock_real() - at <= ns;
 }
 
 static mrmr_err step_write(int dirfd, enum pool_short_step step)

@@ -32,6 +32,8 @@ struct pool_short {
 mrmr_err pool_short_tell(int dirfd);
 /* A daemon is there. */
 bool pool_short_heard(int dirfd);
+/* One let go of something, or began or ended, not longer ago than this (ns). */
+bool pool_short_recent(int dirfd, int64_t ns);
 /* All 0: there was none yet. */
 mrmr_err pool_short_look(int dirfd, struct pool_short *ret_short);
 

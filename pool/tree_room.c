@@ -10,7 +10,7 @@
 
 enum { WAITERS_MOST = 32, LOOK_MS = 50 };
 
-static const int64_t vain_for = 10 * MRMR_NS_PER_S;
+static const int64_t vain_for = 10 * MRMR_NS_PER_S, just_now = 60 * MRMR_NS_PER_S;
 
 /* --- what could come --- */
 
@@ -87,6 +87,7 @@ static bool wait_begin(struct pool_tree *tree, struct tree_wait *room)
         pool_short_look(tree->pool->dirfd, &room->seen) || pool_short_tell(tree->pool->dirfd))
         return false;
     room->before = room->seen.began;
+    room->turns = room->seen.turns;
     room->until = mrmr_clock_monotonic() + (int64_t)seconds * MRMR_NS_PER_S;
     return true;
 }
@@ -114,15 +115,24 @@ static void wait_for_step(struct pool_tree *tree, struct tree_wait *room, bool *
     }
 }
 
+/* A release may have ended since the change was tried. */
+static bool came_meanwhile(struct pool_tree *tree, struct tree_wait *room)
+{
+    const bool once_more = !room->once_more && pool_short_recent(tree->pool->dirfd, just_now);
+    room->once_more = true;
+    return once_more;
+}
+
 static bool room_came(struct pool_tree *tree, struct tree_wait *room)
 {
     bool again = false;
     if (room->last) {
-        was_in_vain(tree);
+        if (room->seen.turns == room->turns) /* else it gave room, and this asked for more */
+            was_in_vain(tree);
         return false;
     }
     if (!room->until && !may_come(tree))
-        return false;
+        return came_meanwhile(tree, room);
     if (!wait_enter(tree))
         return false;
     if (room->until || wait_begin(tree, room))

@@ -4,6 +4,9 @@
  * a daemon is there to run it, and on some drive something is retained. It is tried again whenever something was let go of, and fails as it did when a
  * release that began after it had asked has ended, or `set room-wait` is over.
  *
+ * A release may have ended between the try and the look at what is retained, and have given the room: where there was one just now
+ * the change is tried once more before it fails.
+ *
  * Around a whole change, as it is asked for from outside the tree: nothing is held while it waits, no gate, stay,
  * path, place in a file or lock, so neither the release nor any other change waits for it. At most
  * some changes wait at a time, fewer than a mount has threads; those beyond fail at once. When a release has given
@@ -28,7 +31,9 @@ struct tree_wait {
     int64_t until;          /* monotonic; 0: it did not wait yet */
     struct pool_short seen; /* at its last try */
     uint64_t before;        /* releases that had begun when it asked */
+    uint64_t turns;         /* how often something had been let go of by then */
     bool last;              /* that was the last try */
+    bool once_more;         /* it was tried again without asking */
 };
 
 /* So many bytes more are kept on the drive, or may be. Asks for a release each time that `set retain-share` of the drive has

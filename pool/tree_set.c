@@ -444,6 +444,7 @@ struct xattr {
     size_t size;
     unsigned flags; /* enum pool_xattr_flag */
     bool missing;   /* the file is there, and has it not */
+    bool begun;     /* a drive has it now */
 };
 
 struct seeing {
@@ -478,6 +479,7 @@ static mrmr_err xattr_now(struct drv *drv, const char *path, void *arg)
     if (xattr->missing)
         return MRMR_OK;
     mrmr_err err = drv_xattr_set(drv, path, xattr->name, xattr->value, xattr->size);
+    xattr->begun = xattr->begun || !err;
     xattr->missing = !xattr->value && err == MRMR_NO_ATTR;
     return xattr->missing ? MRMR_OK : err;
 }
@@ -534,10 +536,11 @@ static mrmr_err xattr_somewhere(struct setting *setting, size_t size)
     return xattr_once(setting);
 }
 
+/* Of a folder some drives may have it when another one has no room: when it is tried again, it is there by ourselves. */
 static mrmr_err set_xattr_tried(struct pool_tree *tree, const struct pool_caller *caller,
-    uint64_t number, const char *name, const void *value, size_t size, unsigned flags)
+    uint64_t number, const char *name, const void *value, size_t size, unsigned *flags)
 {
-    struct xattr xattr = {name, value, size, flags, false};
+    struct xattr xattr = {.name = name, .value = value, .size = size, .flags = *flags};
     struct setting setting = {
         .tree = tree, .caller = caller, .fn = xattr_now, .arg = &xattr, .xattr = name};
     if (value) /* what is not there to be removed may be there on another drive */
@@ -552,6 +555,8 @@ static mrmr_err set_xattr_tried(struct pool_tree *tree, const struct pool_caller
         tree_own_node(tree, setting.node);
     }
     tree_put(tree, setting.node);
+    if (xattr.begun)
+        *flags &= ~(unsigned)POOL_XATTR_CREATE;
     return !err && xattr.missing ? mrmr_fail(MRMR_NO_ATTR, NULL) : err;
 }
 
@@ -561,7 +566,7 @@ mrmr_err pool_tree_set_xattr(struct pool_tree *tree, const struct pool_caller *c
     struct tree_wait room = {0};
     mrmr_err err;
     do
-        err = set_xattr_tried(tree, caller, number, name, value, size, flags);
+        err = set_xattr_tried(tree, caller, number, name, value, size, &flags);
     while (tree_room_came(tree, &room, err));
     return err;
 }

@@ -153,7 +153,7 @@ def test_again_and_again_on_btrfs(mrmr, worlds):
     """There, to write over what is allocated takes other blocks: the slack's own are of no use, and it is given away for them."""
     with worlds("btrfs", 160) as (world, mount):
         one = mount()
-        for i in range(6):
+        for i in range(4):
             for name in NAMES:
                 fill_up(world.drives[name].root, inodes=False)
             world.delete(one.point, [i], NAMES[i % 2])

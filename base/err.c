@@ -22,6 +22,7 @@ static const struct {
     {MRMR_IO, "input/output error"},
     {MRMR_OFFLINE, "drive is offline"},
     {MRMR_TIMEOUT, "timed out"},
+    {MRMR_REFUSED, "the file system does not do that"},
     {MRMR_CORRUPT, "corrupt"},
     {MRMR_DIGEST, "bytes do not match their digest"},
     {MRMR_FORMAT, "malformed"},
@@ -71,7 +72,6 @@ static const struct {
     {EHOSTUNREACH, MRMR_UNAVAILABLE},
     {ENETUNREACH, MRMR_UNAVAILABLE},
     {EREMOTEIO, MRMR_IO},
-    {EILSEQ, MRMR_IO},
     {EBADMSG, MRMR_IO},
     {EUCLEAN, MRMR_IO},
     {ENODATA, MRMR_IO},      /* what Linux calls a medium that cannot be read; */
@@ -120,7 +120,7 @@ mrmr_err mrmr_err_from_errno(int err)
     for (size_t i = 0; i < sizeof errno_map / sizeof *errno_map; i++)
         if (errno_map[i].posix == err)
             return errno_map[i].err;
-    return MRMR_IO;
+    return MRMR_REFUSED;
 }
 
 int mrmr_err_to_errno(mrmr_err err)

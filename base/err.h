@@ -51,6 +51,8 @@ typedef enum mrmr_err {
     MRMR_IO,      /* EIO and its kin: the medium failed */
     MRMR_OFFLINE, /* the drive is away or was taken out of service */
     MRMR_TIMEOUT,
+    MRMR_REFUSED, /* an errno without a code here (a key that is not there, a name that the file system does not take): this one thing
+                     cannot be had, and that says nothing of the medium */
 
     MRMR_CORRUPT = MRMR_CLASS_CORRUPT << 8,
     MRMR_DIGEST,    /* bytes do not match their recorded digest */
@@ -100,10 +102,16 @@ static inline bool mrmr_ran_short(mrmr_err err)
     return mrmr_class_of(err) == MRMR_CLASS_MEMORY;
 }
 
+/* It is of the one thing that was asked for: the drive answers, and others may be had of it. */
+static inline bool mrmr_of_one_thing(mrmr_err err)
+{
+    return err == MRMR_IO || err == MRMR_REFUSED;
+}
+
 /* The code's name in words, e.g. "no space left"; static storage. */
 const char *mrmr_err_name(mrmr_err err);
 
-/* The code nearest to an errno value; 0 gives MRMR_OK, the unknown MRMR_IO. */
+/* The code nearest to an errno value; 0 gives MRMR_OK, the unknown MRMR_REFUSED. */
 mrmr_err mrmr_err_from_errno(int err);
 
 /* The errno nearest to a code, for fuse/. */

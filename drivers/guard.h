@@ -10,7 +10,7 @@
  *     drv_guard_create(&options, &drv);      cut off, until:
  *     drv_guard_put(drv, inner);
  *
- * An inner drive that answers MRMR_IO, whatever for, in as many different seconds of a minute as is set is cut off, too, with
+ * An inner drive that answers MRMR_IO (EIO and its kin, by which media fail, and no other errno), whatever for, in as many different seconds of a minute as is set is cut off, too, with
  * MRMR_IO: a burst of them, as where somebody reads a bad place, counts once a second.
  *
  * States: cut off <-> serving one inner drive. A file stays with the inner drive on which it was

@@ -154,7 +154,7 @@ static mrmr_err attrs_write_one(const char *name, const void *value, size_t size
     mrmr_err err = drv_xattr_set(writing->drv, writing->path, name, value, size);
     if (!err)
         return MRMR_OK;
-    if (mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE && err != MRMR_IO)
+    if (mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE && !mrmr_of_one_thing(err))
         return err;
     if (attrs_is_foreign(name)) {
         mrmr_log_story(MRMR_LOG_WARN, name);

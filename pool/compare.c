@@ -339,7 +339,7 @@ static mrmr_err compare_failed(struct compare *c, const struct compare_file *f, 
     case MRMR_CLASS_UNSUPPORTED:
         break;
     case MRMR_CLASS_UNAVAILABLE:
-        if (err == MRMR_IO)
+        if (mrmr_of_one_thing(err))
             break;
         c->worker->stopped = true;
         return mrmr_err_drive(err, c->drive->meta.name);

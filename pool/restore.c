@@ -569,7 +569,7 @@ static bool restore_is_one_files(mrmr_err err)
     case MRMR_CLASS_UNSUPPORTED:
         return true;
     default:
-        return err == MRMR_IO;
+        return mrmr_of_one_thing(err);
     }
 }
 

@@ -80,7 +80,7 @@ static bool list_may_skip(mrmr_err err)
     case MRMR_CLASS_CANCELLED:
         return false;
     case MRMR_CLASS_UNAVAILABLE:
-        return err == MRMR_IO;
+        return mrmr_of_one_thing(err);
     default:
         return true;
     }

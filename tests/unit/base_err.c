@@ -19,6 +19,7 @@ static const struct {
     {MRMR_IO, MRMR_CLASS_UNAVAILABLE},
     {MRMR_OFFLINE, MRMR_CLASS_UNAVAILABLE},
     {MRMR_TIMEOUT, MRMR_CLASS_UNAVAILABLE},
+    {MRMR_REFUSED, MRMR_CLASS_UNAVAILABLE},
     {MRMR_CORRUPT, MRMR_CLASS_CORRUPT},
     {MRMR_DIGEST, MRMR_CLASS_CORRUPT},
     {MRMR_FORMAT, MRMR_CLASS_CORRUPT},
@@ -82,6 +83,22 @@ static void absent_unavailable_and_corrupt_stay_apart(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(mrmr_class_of(mrmr_err_from_errno(cases[i].posix)), cases[i].class);
+}
+
+/* By what the medium fails drives are judged; all else that a file system may say is of the one file. */
+static void only_media_fail(void **state)
+{
+    static const int media[] = {EIO, EREMOTEIO, EUCLEAN, EBADMSG, ENODATA};
+    static const int others[] = {ENOKEY, EKEYEXPIRED, EKEYREVOKED, EKEYREJECTED, ENOLCK, EOVERFLOW,
+        EILSEQ, ERANGE, EDOM, 99999};
+    (void)state;
+    for (size_t i = 0; i < sizeof media / sizeof *media; i++)
+        assert_int_equal(mrmr_err_from_errno(media[i]), MRMR_IO);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_int_equal(mrmr_err_from_errno(others[i]), MRMR_REFUSED);
+    assert_int_equal(mrmr_err_to_errno(MRMR_REFUSED), EIO);
+    assert_true(mrmr_of_one_thing(MRMR_IO) && mrmr_of_one_thing(MRMR_REFUSED));
+    assert_false(mrmr_of_one_thing(MRMR_OFFLINE) || mrmr_of_one_thing(MRMR_TIMEOUT));
 }
 
 static void every_code_has_an_errno_and_only_ok_has_none(void **state)
@@ -254,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_has_its_class_and_a_name_of_its_own),
         cmocka_unit_test(absent_unavailable_and_corrupt_stay_apart),
+        cmocka_unit_test(only_media_fail),
         cmocka_unit_test(every_code_has_an_errno_and_only_ok_has_none),
         cmocka_unit_test(fail_starts_a_new_story),
         cmocka_unit_test(setters_fill_gaps_and_never_overwrite),

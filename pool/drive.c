@@ -262,18 +262,32 @@ void pool_drive_verdict_detached(struct pool_drive *drive, const struct mrmr_uui
     pool_drive_verdict(drive, POOL_DETACHED);
 }
 
-/* It went, and is back. Who may not write the catalog leaves it to the next who may. */
+/* It was in service as far as the catalog says, from the moment on at which it is none that is detached: if it is not now, that is
+ * told like that of any other. */
+static mrmr_err returned_in(struct meta *meta, void *arg)
+{
+    struct meta_drive next = *(const struct meta_drive *)arg;
+    next.present = true;
+    MRMR_TRY(pool_detached_set(meta, &next.uuid, NULL, 0));
+    return meta_drive_store(meta, &next);
+}
+
+/* It went, and is back; or was. Who may not write the catalog leaves it to the next who may. */
 static void look_returned(struct pool *pool, struct pool_drive *drive, const struct mrmr_uuid *mark)
 {
     if (pool->access != POOL_OWN)
         return;
-    if (pool_detached_set(pool->meta, &drive->meta.uuid, NULL, 0)) {
+    if (meta_atomically(pool->meta, returned_in, &drive->meta)) {
         mrmr_log_story(MRMR_LOG_WARN, "taking back a drive that was detached");
         return;
     }
+    drive->meta.present = true;
     pool_detached_over(pool, mark);
     pool_tell(pool, NULL, false, "drive-attached", drive,
-        "drive %s, which was detached, has gone and come back, and is in service",
+        drive->presence == POOL_PRESENT
+            ? "drive %s, which was detached, has gone and come back, and is in service"
+            : "drive %s, which was detached, has gone and come back, was in service, and has gone "
+              "again",
         drive->meta.name);
 }
 
@@ -289,14 +303,6 @@ static void look_detached(struct pool *pool, struct pool_drive *drive, const str
     if (gone)
         pool_detached_goes(pool, mark);
     pool_drive_verdict_detached(drive, mark, gone);
-}
-
-/* A mount has used it since it went, so that it is gone now is told as of any other. */
-static void look_back(struct pool *pool, struct pool_drive *drive, const struct mrmr_uuid *mark)
-{
-    look_returned(pool, drive, mark);
-    if (drive->presence != POOL_PRESENT && pool->access == POOL_OWN)
-        drive->meta.present = true;
 }
 
 /* True: it is out of service for that, and is not opened. */
@@ -325,7 +331,7 @@ static void look_in_service(struct pool *pool, struct pool_drive *drive)
     pool_drive_look_at_root(pool, drive);
     if (drive->presence == POOL_PRESENT && pool->access == POOL_OWN &&
         pool_failing_get(pool, &drive->meta.uuid) == POOL_FAILING_WENT)
-        pool_failing_over(pool, &drive->meta.uuid);
+        pool_failing_back(pool, &drive->meta.uuid);
 }
 
 void pool_drive_look(struct pool *pool, struct pool_drive *drive)
@@ -343,12 +349,19 @@ void pool_drive_look(struct pool *pool, struct pool_drive *drive)
         return;
     look_in_service(pool, drive);
     const bool gone = drive->presence == POOL_AWAY || drive->presence == POOL_FOREIGN;
-    if (detached == POOL_DETACHED_BACK)
-        look_back(pool, drive, &mark);
-    else if (detached == POOL_DETACHED_WENT && drive->presence == POOL_PRESENT)
+    if (detached == POOL_DETACHED_BACK || /* a mount has used it since it went */
+        (detached == POOL_DETACHED_WENT && drive->presence == POOL_PRESENT))
         look_returned(pool, drive, &mark);
     else if (detached == POOL_DETACHED_WENT && gone)
         pool_drive_verdict_detached(drive, &mark, true);
+}
+
+/* One that is there and cannot be read (its identity is garbled, no permission, no memory, a change hangs) is not lost; nor is
+ * another one in its place. One that was never looked through is in no catalog, and nothing of it comes back. */
+bool pool_drive_is_lost(const struct pool_drive *drive)
+{
+    return drive->meta.state == META_DRIVE_ACTIVE && drive->meta.scanned && !drive->meta.hold[0] &&
+           (drive->presence == POOL_AWAY || (drive->presence == POOL_FAILED && drive->failing));
 }
 
 mrmr_err pool_drive_is_over(struct pool *pool, const struct pool_drive *drive, bool *ret_over)

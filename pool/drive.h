@@ -27,6 +27,8 @@ void pool_drive_look(struct pool *pool, struct pool_drive *drive);
 void pool_drive_look_at_root(struct pool *pool, struct pool_drive *drive);
 /* It is closed, and DETACHED. gone: it is not there. */
 void pool_drive_verdict_detached(struct pool_drive *drive, const struct mrmr_uuid *mark, bool gone);
+/* As pool_drive_view.lost. */
+bool pool_drive_is_lost(const struct pool_drive *drive);
 /* The catalog's `present`, `seen`, `total`, `avail` after a look, where they changed, and the event drive-lost or
  * drive-returned where `present` did. POOL_OWN only, and not inside a transaction. */
 mrmr_err pool_drive_note(struct pool *pool, struct pool_drive *drive, bool now);

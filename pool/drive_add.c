@@ -16,6 +16,7 @@
  */
 #include "pool/detached.h"
 #include "pool/drive.h"
+#include "pool/failing.h"
 
 #include "pool/drive_text.h"
 #include <stdio.h>
@@ -216,6 +217,8 @@ static mrmr_err move_to(struct pool *pool, struct pool_drive *drive, struct addi
     pool_detached_over(pool, &drive->mark);
     free(drive->meta.uri);
     drive->meta.uri = mrmr_steal(adding->uri);
+    pool_failing_over(
+        pool, &drive->meta.uuid); /* it gave errors, and the user wants it all the same */
     pool_drive_look(pool, drive);
     MRMR_TRY(pool_drive_note(pool, drive, true));
     pool_tell(pool, NULL, false, "drive-moved", drive, "the drive '%s' is at %s now",

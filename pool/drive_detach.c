@@ -27,6 +27,7 @@
 #include "pool/writers.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* --- whether it may be --- */
 
@@ -154,6 +155,10 @@ static mrmr_err detach_present(struct detaching *d)
     MRMR_TRY(detach_asks(d, &question));
     MRMR_TRY(pool_stop_for(pool, d->job, &id, 1));
     mrmr_err err = detach_stopped(d, question);
+    if (err) { /* before anybody writes on: who shows the pool may be about to let go of it yet */
+        close(question);
+        question = -1;
+    }
     pool_writers_go(pool->writers);
     return err;
 }

@@ -54,13 +54,22 @@ void pool_failing_goes(const struct pool *pool, const struct mrmr_uuid *drive)
     mrmr_log_story(MRMR_LOG_INFO, "it will not be used when it is there again");
 }
 
+static void forget(const struct pool *pool, const char *what, const struct mrmr_uuid *drive)
+{
+    char name[NAME];
+    if (unlinkat(pool->dirfd, name_of(what, drive, name), 0) < 0 && errno != ENOENT)
+        mrmr_log(MRMR_LOG_WARN, "%s cannot be removed from the pool's folder", name);
+}
+
+void pool_failing_back(const struct pool *pool, const struct mrmr_uuid *drive)
+{
+    forget(pool, FAILED, drive);
+}
+
 void pool_failing_over(const struct pool *pool, const struct mrmr_uuid *drive)
 {
-    static const char *const names[] = {FAILING, FAILED};
-    char name[NAME];
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (unlinkat(pool->dirfd, name_of(names[i], drive, name), 0) < 0 && errno != ENOENT)
-            mrmr_log(MRMR_LOG_WARN, "%s cannot be removed from the pool's folder", name);
+    forget(pool, FAILING, drive);
+    forget(pool, FAILED, drive);
 }
 
 mrmr_err pool_failing_fail(const char *name)

@@ -32,7 +32,9 @@ enum pool_failing pool_failing_get(const struct pool *pool, const struct mrmr_uu
 mrmr_err pool_failing_set(const struct pool *pool, const struct mrmr_uuid *drive);
 /* It is gone now. A pool's folder that cannot be written is logged. */
 void pool_failing_goes(const struct pool *pool, const struct mrmr_uuid *drive);
-/* It is used again. */
+/* It was seen gone, and is used again: that it failed since, which another may have noted just now, stays. */
+void pool_failing_back(const struct pool *pool, const struct mrmr_uuid *drive);
+/* It is used again by the user's word. */
 void pool_failing_over(const struct pool *pool, const struct mrmr_uuid *drive);
 /* The owner's job is at its end: the drives that answered errors in so many different seconds of it (set error-limit) are told of. */
 void pool_failing_tell(struct pool *pool, const struct pool_job *job);

@@ -97,7 +97,7 @@ enum pool_presence {
     POOL_FOREIGN,  /* another drive, or another pool's, is at its root */
     POOL_DIVERGED, /* its session is neither the recorded nor the intended one (I5): read, never
                       written */
-    POOL_FAILED,   /* it answers errors, or did to a mount, again and again */
+    POOL_FAILED, /* what is there cannot be used: it answers errors, or did to a mount, again and again */
     POOL_DETACHED, /* out of service by the user's word (pool_detach), whether it is there or not */
 };
 
@@ -110,7 +110,13 @@ struct pool_drive_view {
     char hold[160]; /* "" = none */
     uint64_t total, avail, reserve, max_usage;
     uint64_t files, file_bytes, protected_bytes, exposed_bytes, row_bytes;
+    uint64_t
+        touched; /* files that were written, made or removed through MRMR since it was looked through last, as far as is
+                         known; UINT64_MAX: any may have been. What is new of them may be on it alone */
     int64_t scanned, seen;
+    bool
+        lost; /* nothing but the user's word, or its return, brings it back into service, and it may be given up: it is away, or
+                  out of service for its errors; it was looked through, and is not held */
 };
 mrmr_err pool_drives(
     struct pool *pool, struct pool_drive_view **ret_views, size_t *ret_n); /* free() */
@@ -235,6 +241,10 @@ struct pool_rebuild_options {
                            away, and under those */
     bool accept_losses; /* give it up though some of it waits for others that are away; else
                            MRMR_OFFLINE, and nothing has changed */
+    bool
+        if_lost; /* give it up only where nothing speaks against it, as it is now: it is lost (pool_drive_view), nothing is known to
+                     be on it alone, and no more drives are out of service than the redundancy. Else report.not_lost, and nothing was
+                     done. One that was given up goes on */
 };
 struct pool_rebuild_report {
     uint64_t files, folders, others, bytes; /* restored */
@@ -242,6 +252,9 @@ struct pool_rebuild_report {
     uint64_t conflicts;                     /* another file is there: left alone */
     uint64_t rows, row_bytes;
     uint64_t failed, failed_bytes; /* could not be recovered */
+    uint64_t
+        older; /* of files: written to after the last scan on the drive that is given up, and as they were at that scan */
+    bool not_lost; /* if_lost: it is in service, or what is on it may be wanted */
 };
 mrmr_err pool_rebuild(struct pool *pool, const struct pool_job *job,
     const struct pool_rebuild_options *options, struct pool_rebuild_report *ret_report);
@@ -252,6 +265,7 @@ struct pool_status {
     unsigned redundancy;
     uint64_t drives, drives_present, drives_detached;
     uint64_t files, file_bytes, exposed_files, exposed_bytes, row_bytes, stripes;
+    uint64_t touched_files; /* of all drives; UINT64_MAX: any may have been (pool_drive_view) */
     int64_t exposed_oldest; /* 0: none */
     uint64_t
         margin[POOL_REDUNDANCY_MAX + 1]; /* stripes that can lose exactly i further drives now */

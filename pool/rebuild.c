@@ -26,6 +26,7 @@
 #include "pool/hung.h"
 #include "pool/names.h"
 #include "pool/retained.h"
+#include "pool/touched.h"
 
 #include "base/text.h"
 #include "pool/drive.h"
@@ -139,6 +140,53 @@ static mrmr_err rebuild_count_waiting(
     return MRMR_OK;
 }
 
+/* The other is there, and most of it can be read. */
+static mrmr_err rebuild_needs_failing(
+    const struct rebuild *rebuild, const struct pool_drive *other, uint64_t waiting)
+{
+    const char *name = rebuild->drive->meta.name;
+    return mrmr_err_hint(
+        mrmr_fail(MRMR_OFFLINE,
+            "drive '%s' is not given up now: %llu of its stripes cannot be decoded while '%s' is "
+            "out of service for its errors",
+            name, (unsigned long long)waiting, other->meta.name),
+        "use it again for that, as far as it can be read: mrmr attach %s; then run rebuild again",
+        other->meta.name);
+}
+
+/* --- Whether it may be given up by itself --- */
+
+/* As it is at this moment: whoever decided that may have looked a while ago. */
+static mrmr_err rebuild_is_lost(struct rebuild *rebuild, bool *ret_lost)
+{
+    struct pool *pool = rebuild->pool;
+    struct pool_drive *drive = rebuild->drive;
+    struct meta_exposed_total exposed;
+    struct pool_touched touched;
+    unsigned out = 0;
+    pool_drive_look(pool, drive);
+    for (size_t i = 0; i < pool->ndrives; i++)
+        out +=
+            pool->drives[i]->presence != POOL_PRESENT && pool->drives[i]->presence != POOL_DETACHED;
+    MRMR_TRY(meta_exposed_total(pool->meta, drive->meta.id, &exposed));
+    MRMR_TRY(pool_touched_load(pool, &touched));
+    *ret_lost = pool_drive_is_lost(drive) && !exposed.files && !exposed.bytes &&
+                !pool_touched_count(&touched, drive->meta.id) && out <= pool_redundancy(pool);
+    pool_touched_free(&touched);
+    return MRMR_OK;
+}
+
+/* *ret_begins false: nothing is to be done, which the report says. */
+static mrmr_err rebuild_may_begin(struct rebuild *rebuild, bool *ret_begins)
+{
+    *ret_begins = true;
+    if (!rebuild->options->if_lost || rebuild->drive->meta.state == META_DRIVE_RETIRED)
+        return MRMR_OK;
+    MRMR_TRY(rebuild_is_lost(rebuild, ret_begins));
+    rebuild->report->not_lost = !*ret_begins;
+    return MRMR_OK;
+}
+
 /* A drive is given up for good, and its rows count no more from then on: not for a hub that came
  * unplugged, when nothing could be made again and the other stripes would be left with less. */
 static mrmr_err rebuild_may_give_up(const struct rebuild *rebuild)
@@ -152,6 +200,8 @@ static mrmr_err rebuild_may_give_up(const struct rebuild *rebuild)
     MRMR_TRY(rebuild_count_waiting(rebuild, &waiting, &other));
     if (!waiting)
         return MRMR_OK;
+    if (other->failing)
+        return rebuild_needs_failing(rebuild, other, waiting);
     onto = onto && strcmp(onto, name) != 0 ? onto : NULL;
     return mrmr_err_hint(
         mrmr_fail(MRMR_OFFLINE,
@@ -247,6 +297,7 @@ static mrmr_err takeover_in(struct meta *meta, void *arg)
     heir.scanned = lost->scanned;
     heir.hold[0] = '\0';
     uint64_t todo;
+    MRMR_TRY(pool_rebuild_tell_older(t->rebuild));
     MRMR_TRY(meta_uuid_retire(meta, &lost->uuid, lost->name));
     MRMR_TRY(pool_detached_set(meta, &lost->uuid, NULL, 0));
     MRMR_TRY(rebuild_forget_intents(pool, lost->id));
@@ -312,6 +363,8 @@ static mrmr_err retire_in(struct meta *meta, void *arg)
 {
     struct rebuild *rebuild = arg;
     struct pool_drive *drive = rebuild->drive;
+    if (drive->meta.state != META_DRIVE_RETIRED)
+        MRMR_TRY(pool_rebuild_tell_older(rebuild));
     MRMR_TRY(meta_uuid_retire(meta, &drive->meta.uuid, drive->meta.name));
     MRMR_TRY(rebuild_forget_intents(rebuild->pool, drive->meta.id));
     MRMR_TRY(rebuild_lose_rows(rebuild->pool, drive->meta.id));
@@ -493,9 +546,7 @@ static mrmr_err rebuild_let_go(
     if (err == MRMR_BUSY)
         return MRMR_OK; /* what could not be brought back still lies there, as far as we know */
     MRMR_TRY(err);
-    pool_tell(pool, job, false, "drive-removed", NULL,
-        "drive %s is out of the pool: all its files are on other drives", drive->meta.name);
-    return MRMR_OK;
+    return pool_rebuild_tell_gone(pool, job, drive);
 }
 
 mrmr_err pool_let_go_retired(struct pool *pool, const struct pool_job *job)
@@ -621,6 +672,10 @@ static mrmr_err rebuild_run(struct rebuild *rebuild)
         rebuild->drive = heir;
     if (!rebuild->drive)
         return rebuild_no_drive(rebuild->options);
+    bool begins;
+    MRMR_TRY(rebuild_may_begin(rebuild, &begins));
+    if (!begins)
+        return MRMR_OK;
     if (rebuild->drive->presence == POOL_DETACHED && !rebuild->drive->mark_gone)
         return rebuild_is_detached(rebuild->drive);
     if (rebuild->options->onto && !heir)
@@ -669,10 +724,13 @@ mrmr_err pool_rebuild(struct pool *pool, const struct pool_job *job,
     const struct pool_rebuild_options *options, struct pool_rebuild_report *ret_report)
 {
     struct pool_rebuild_report report = {0};
+    if (options->if_lost && (options->onto || options->path))
+        return mrmr_fail(
+            MRMR_INVALID, "if it is lost it is given up: into free space, and all of it");
     struct rebuild rebuild = {.pool = pool, .job = job, .options = options, .report = &report};
     mrmr_err err = rebuild_run(&rebuild);
     pool_failing_tell(pool, job);
-    if (!err)
+    if (!err && !report.not_lost)
         err = pool_catalog_copy(pool, job, POOL_COPIES_ALL, NULL);
     *ret_report = report;
     return err;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Inside of a rebuild: rebuild.c decides what comes back, rebuild_gone.c what does not since it was
- * removed (with rebuild_moved.c and rebuild_went.c), restore_choose.c where to and whether it is there already, restore.c puts nodes in place.
+ * removed (with rebuild_moved.c and rebuild_went.c), rebuild_older.c tells what comes back as it was before, restore_choose.c where to and whether it is there already, restore.c puts nodes in place.
  */
 #ifndef MRMR_POOL_REBUILD_H
 #define MRMR_POOL_REBUILD_H
@@ -86,6 +86,15 @@ bool pool_restore_is_gone(const struct restore *item, const struct restore_name 
 /* While writers stand still, before the batch is recorded: names that were removed since are taken
  * away again. */
 mrmr_err pool_restore_late(struct restore *item);
+
+/* --- rebuild_older.c --- */
+
+/* Inside the transaction by which the drive is given up: the files that were written to on it after its last scan, each by name,
+ * and how many more there may have been, are told of. */
+mrmr_err pool_rebuild_tell_older(struct rebuild *rebuild);
+/* It has left the catalog, and what of it is on other drives. */
+mrmr_err pool_rebuild_tell_gone(
+    struct pool *pool, const struct pool_job *job, const struct pool_drive *drive);
 
 /* --- What rebuild.c calls --- */
 

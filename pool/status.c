@@ -12,6 +12,7 @@
 #include "pool/drive.h"
 #include "pool/margin.h"
 #include "pool/noted.h"
+#include "pool/touched.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -277,10 +278,27 @@ static mrmr_err status_noted(struct pool *pool, struct pool_status *status)
     return MRMR_OK;
 }
 
+/* Likewise. Of a drive that was given up nothing new is to be had. */
+static mrmr_err status_touched(struct pool *pool, struct pool_status *status)
+{
+    struct pool_touched touched;
+    MRMR_TRY(pool_touched_load(pool, &touched));
+    for (size_t i = 0; i < pool->ndrives && touched.n; i++) {
+        const struct meta_drive *meta = &pool->drives[i]->meta;
+        const uint64_t n =
+            meta->state == META_DRIVE_RETIRED ? 0 : pool_touched_count(&touched, meta->id);
+        status->touched_files =
+            n < UINT64_MAX - status->touched_files ? status->touched_files + n : UINT64_MAX;
+    }
+    pool_touched_free(&touched);
+    return MRMR_OK;
+}
+
 static mrmr_err status_run(struct status_pass *pass)
 {
     struct pool_status *status = pass->status;
     MRMR_TRY(status_noted(pass->pool, status));
+    MRMR_TRY(status_touched(pass->pool, status));
     MRMR_TRY(status_totals(pass->pool, status));
     MRMR_TRY(status_drives(pass));
     MRMR_TRY(status_domains(pass));
@@ -328,8 +346,8 @@ static void view_words(const struct pool_drive *drive, struct pool_drive_view *v
     }
 }
 
-static mrmr_err view_numbers(
-    struct pool *pool, const struct pool_drive *drive, struct pool_drive_view *view)
+static mrmr_err view_numbers(struct pool *pool, const struct pool_drive *drive,
+    const struct pool_touched *touched, struct pool_drive_view *view)
 {
     const struct meta_drive *meta = &drive->meta;
     struct meta_totals totals;
@@ -348,13 +366,16 @@ static mrmr_err view_numbers(
     view->protected_bytes = totals.extent_bytes - totals.unwanted_bytes;
     view->exposed_bytes = exposed.bytes;
     view->row_bytes = totals.row_bytes;
+    view->touched = pool_touched_count(touched, meta->id);
+    view->lost = pool_drive_is_lost(drive);
     view->scanned = meta->scanned;
     view->seen = drive->presence == POOL_PRESENT ? mrmr_clock_real() : meta->seen;
     return MRMR_OK;
 }
 
-static mrmr_err views_make(
-    struct pool *pool, bool numbers, struct pool_drive_view **ret_views, size_t *ret_n)
+/* touched NULL: without numbers. */
+static mrmr_err views_make(struct pool *pool, const struct pool_touched *touched,
+    struct pool_drive_view **ret_views, size_t *ret_n)
 {
     pool_drives_still(pool);
     mrmr_autofree struct pool_drive_view *views = calloc(pool->ndrives + 1, sizeof *views);
@@ -367,8 +388,8 @@ static mrmr_err views_make(
         if (over)
             continue;
         view_words(pool->drives[i], &views[n]);
-        if (numbers)
-            MRMR_TRY(view_numbers(pool, pool->drives[i], &views[n]));
+        if (touched)
+            MRMR_TRY(view_numbers(pool, pool->drives[i], touched, &views[n]));
         n++;
     }
     *ret_views = mrmr_steal(views);
@@ -378,10 +399,14 @@ static mrmr_err views_make(
 
 mrmr_err pool_drives(struct pool *pool, struct pool_drive_view **ret_views, size_t *ret_n)
 {
-    return views_make(pool, true, ret_views, ret_n);
+    struct pool_touched touched;
+    MRMR_TRY(pool_touched_load(pool, &touched));
+    mrmr_err err = views_make(pool, &touched, ret_views, ret_n);
+    pool_touched_free(&touched);
+    return err;
 }
 
 mrmr_err pool_drives_known(struct pool *pool, struct pool_drive_view **ret_views, size_t *ret_n)
 {
-    return views_make(pool, false, ret_views, ret_n);
+    return views_make(pool, NULL, ret_views, ret_n);
 }

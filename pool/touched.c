@@ -227,6 +227,20 @@ bool pool_touched_all(const struct pool_touched *touched, int64_t drive)
     return has_record(touched, drive, POOL_TOUCHED_ALL, KINDS);
 }
 
+uint64_t pool_touched_count(const struct pool_touched *touched, int64_t drive)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < touched->n; i++) {
+        const struct pool_touched_inode *record = &touched->inode[i];
+        if (drive_of(record) != drive || !says_more(record, KINDS))
+            continue;
+        if (record->ino == POOL_TOUCHED_ALL)
+            return UINT64_MAX;
+        n++;
+    }
+    return n;
+}
+
 bool pool_touched_has(const struct pool_touched *touched, int64_t drive, uint64_t ino)
 {
     return ino && (has_record(touched, drive, ino, POOL_TOUCHED_ATTRS) ||

@@ -60,10 +60,11 @@ struct pool_tree {
     _Atomic uint64_t members; /* the epoch for which the drives are what the catalog has */
     int64_t deadline;         /* of an op on a drive, ns */
     struct leaf_cache *leaves;
-    atomic_bool verify;            /* set verify-reads; the monitor keeps it */
-    _Atomic int64_t remote_ttl;    /* set remote-ttl, ns; likewise */
-    _Atomic uint64_t retain_share; /* set retain-share, percent; likewise */
-    struct tree_keeper *keeper;    /* tree_keeper.c's; NULL: nothing may be changed */
+    atomic_bool verify;                  /* set verify-reads; the monitor keeps it */
+    _Atomic int64_t remote_ttl;          /* set remote-ttl, ns; likewise */
+    _Atomic uint64_t retain_share;       /* set retain-share, percent; likewise */
+    atomic_uint error_limit, redundancy; /* as they are set; likewise */
+    struct tree_keeper *keeper;          /* tree_keeper.c's; NULL: nothing may be changed */
     struct tree_numbers *numbers;
     struct tree_replaced *replaced; /* tree_replaced.c's; NULL: nothing may be changed */
     struct tree_finder *finder;

@@ -19,7 +19,8 @@
  *
  * Crash argument. Nothing is lost that was acknowledged: who asks has stopped the writers, so no change is
  * under way but such as make a new name; those, too, are over when the last op on the drive is, which is before the answer, and who
- * asked syncs the drive once more after that. So what nodes owe on the drive (tree_sync.c) is taken as paid here, and nobody is told
+ * asked syncs the drive once more after that. Who asks may have given up meanwhile, and the writers go on: he ends the question before
+ * they do, and whether it stands is looked at together with what is taken as paid. So what nodes owe on the drive (tree_sync.c) is taken as paid here, and nobody is told
  * of a loss; if that last sync fails, the command says so. A process that is killed in between has let go of everything.
  *
  * A file that somebody opens for writing between the look and the cut is one whose drive goes: what is written then goes to
@@ -113,6 +114,19 @@ static bool is_free(const struct tree_drive *drive)
     return !drive->probe && drv_guard_idle(drive->drive->drv);
 }
 
+/* What was written was synced, and nobody writes as long as the question stands. Whoever does is among the writers
+ * again, and owes under the lock: after this, or the question is over by now. (Of the pool's folder alone is read under it.) */
+static mrmr_err take_as_paid(struct pool_tree *tree, const struct tree_drive *drive)
+{
+    struct pool_detach_question now;
+    mrmr_locked(&tree->lock);
+    if (!pool_detach_asked(tree->pool->dirfd, &now) ||
+        !mrmr_uuid_equal(&now.ask, &tree->detach.question.ask))
+        return mrmr_fail(MRMR_CANCELLED, "who asked does not wait any more");
+    tree_paid_locked(tree, (size_t)(drive - tree->drive));
+    return MRMR_OK;
+}
+
 static mrmr_err let_go(struct tree_drive *drive)
 {
     struct pool_tree *tree = drive->tree;
@@ -120,10 +134,7 @@ static mrmr_err let_go(struct tree_drive *drive)
     const int64_t until = mrmr_clock_monotonic() + closes_within;
     if (drv_guard_serves(drv)) {
         MRMR_TRY(drv_sync_all(drv));
-        {
-            mrmr_locked(&tree->lock);
-            tree_paid_locked(tree, (size_t)(drive - tree->drive));
-        }
+        MRMR_TRY(take_as_paid(tree, drive));
         mrmr_fail(MRMR_OFFLINE, "it is being detached");
         drv_guard_cut(drv, MRMR_OFFLINE);
     }
@@ -152,12 +163,19 @@ static mrmr_err under_way(const struct tree_detach *own, int64_t slowest, struct
             "the drive hangs: %u of the things that it was asked for were given up, and have not "
             "come back",
             stuck);
-    if (slowest < takes_long || mrmr_clock_monotonic() < own->since + waits_for_slow)
+    if (slowest < waits_for_slow)
         return MRMR_OK;
     return mrmr_bytes_fmt(text,
         "the drive hangs, or is very slow: what it was asked for %lld seconds ago has not come "
         "back",
         (long long)(slowest / MRMR_NS_PER_S));
+}
+
+/* Nothing takes long on it; or, where something always does, nothing for so long that the writers would wait in vain. */
+static bool is_quick(const struct tree_detach *own, int64_t slowest)
+{
+    return slowest < takes_long ||
+           (slowest < closes_at_last / 3 && mrmr_clock_monotonic() > own->since + waits_for_slow);
 }
 
 /* Whether it could be let go of. What takes long is waited for. */
@@ -171,7 +189,7 @@ static void may_look(struct pool_tree *tree)
         err = under_way(own, slowest, &text);
     if (err || text.size)
         answer(tree, text.size ? text.data : "its process is out of memory");
-    else if (slowest < takes_long)
+    else if (is_quick(own, slowest))
         answer(tree, NULL);
 }
 

@@ -42,6 +42,7 @@ static void drive_cut(mrmr_err why, void *arg)
         tree_lost_locked(drive->tree, (size_t)(drive - drive->tree->drive));
         pthread_cond_signal(&drive->tree->monitor_wake);
     }
+    tree_failing_limit(drive->tree);
     mrmr_err_drive(mrmr_story_get()->err, drive->drive->meta.name);
     mrmr_log_story(MRMR_LOG_WARN, "a drive is out of service");
 }
@@ -204,7 +205,7 @@ static bool probe_put_to_use(struct tree_drive *drive, struct tree_probe *probe)
     own->presence = POOL_PRESENT;
     if (drive->tree->keeper &&
         pool_failing_get(drive->tree->pool, &own->meta.uuid) == POOL_FAILING_WENT)
-        pool_failing_over(drive->tree->pool, &own->meta.uuid);
+        pool_failing_back(drive->tree->pool, &own->meta.uuid);
     if (tree_drive_is_member(drive))
         return true;
     mrmr_fail(MRMR_OFFLINE, "it has left its place in the pool just now");

@@ -111,6 +111,8 @@ bool tree_silent(struct tree_drive *drive, mrmr_err err);
 
 /* What is to be noted is, and what is known by now holds. */
 void tree_failing_follow(struct pool_tree *tree);
+/* By how many errors each is cut off, as of who is in service now. Any thread; nothing held. */
+void tree_failing_limit(struct pool_tree *tree);
 /* It was seen gone. */
 void tree_failing_goes(struct tree_drive *drive);
 

@@ -6,7 +6,9 @@
  *
  * States of a drive:
  *
- *     in service -> fails      cut off; the monitor is woken
+ *     in service -> fails      cut off; the monitor is woken. Not while as many drives are out of service as the redundancy, or it is
+ *                              the last: what it still gives is all that there is of some files then. Where two are cut off
+ *                              at one moment, the one that is too much is looked for like any other
  *     fails -> failing         noted in the pool's folder (failing.h), and told. Where that cannot be written it is tried again
  *                              with each look, and the drive is out of service all the same
  *     failing -> looked for    by the user's word (the note is gone), or since it was seen gone. A tree that cannot write the
@@ -32,8 +34,35 @@ static void tell(const struct tree_drive *drive)
         name, name, name);
 }
 
+/* The others have what is on it: fewer of them are out of service, for whatever reason, than the redundancy. */
+static bool may_go(const struct tree_drive *drive)
+{
+    struct pool_tree *tree = drive->tree;
+    unsigned live = 0, out = 0;
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        const struct tree_drive *other = &tree->drive[i];
+        if (other == drive || other->left)
+            continue;
+        live += tree_live(other);
+        out += !tree_live(other);
+    }
+    return live && out < tree->redundancy;
+}
+
+void tree_failing_limit(struct pool_tree *tree)
+{
+    for (size_t i = 0; i < tree->ndrives; i++) {
+        struct tree_drive *drive = &tree->drive[i];
+        drv_guard_error_limit(drive->drive->drv, may_go(drive) ? tree->error_limit : 0);
+    }
+}
+
 static void note(struct tree_drive *drive)
 {
+    if (!may_go(drive)) {
+        drive->fails = false;
+        return;
+    }
     drive->failing = true;
     if (drive->tree->keeper && pool_failing_set(drive->tree->pool, &drive->drive->meta.uuid)) {
         mrmr_log_story(MRMR_LOG_WARN, "that a drive fails is not known to others yet");

@@ -62,7 +62,7 @@ bool tree_silent(struct tree_drive *drive, mrmr_err err)
 {
     if (mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE)
         return false;
-    if (err == MRMR_IO && tree_live(drive)) {
+    if (mrmr_of_one_thing(err) && tree_live(drive)) {
         mrmr_locked(&drive->tree->lock);
         drive->suspect = drive->tree->suspects = true;
         pthread_cond_signal(&drive->tree->monitor_wake);
@@ -459,8 +459,9 @@ static mrmr_err settings_read(struct pool_tree *tree)
     MRMR_TRY(pool_setting_u64(tree->pool, "remote-ttl", &ttl));
     MRMR_TRY(pool_setting_u64(tree->pool, "retain-share", &share));
     MRMR_TRY(tree_excludes_follow(tree));
-    for (size_t i = 0; i < tree->ndrives; i++)
-        drv_guard_error_limit(tree->drive[i].drive->drv, (unsigned)errors);
+    tree->error_limit = (unsigned)errors;
+    tree->redundancy = pool_redundancy(tree->pool);
+    tree_failing_limit(tree);
     tree->verify = verify;
     tree->remote_ttl = (int64_t)ttl * MRMR_NS_PER_S;
     tree->retain_share = share;

@@ -48,6 +48,7 @@ static void drive_line(struct auto_rebuild *ar, const char *value)
     drive->seen = true;
     drive->lost = strcmp(word, "lost") == 0;
     drive->begun = strcmp(word, "begun") == 0;
+    drive->out = strcmp(word, "out") == 0;
     drive->only = only;
     drive->bytes = bytes;
 }
@@ -84,11 +85,11 @@ void auto_rebuild_looked(struct auto_rebuild *ar, int64_t now)
 
 /* --- what is due --- */
 
-static uint64_t lost(const struct auto_rebuild *ar)
+static uint64_t not_in_service(const struct auto_rebuild *ar)
 {
     uint64_t n = 0;
     for (size_t i = 0; i < ar->n; i++)
-        n += ar->drive[i].lost || ar->drive[i].begun;
+        n += ar->drive[i].lost || ar->drive[i].begun || ar->drive[i].out;
     return n;
 }
 
@@ -97,7 +98,8 @@ static int64_t due_at(const struct auto_rebuild *ar, const struct auto_rebuild_d
 {
     if (drive->begun)
         return drive->again;
-    if (!drive->lost || lost(ar) > ar->redundancy || drive->only || drive->bytes > ar->room)
+    if (!drive->lost || not_in_service(ar) > ar->redundancy || drive->only ||
+        drive->bytes > ar->room)
         return INT64_MAX;
     const int64_t at = drive->since + (int64_t)ar->delay * MRMR_NS_PER_S;
     return at > drive->again ? at : drive->again;

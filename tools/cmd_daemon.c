@@ -144,11 +144,11 @@ static mrmr_err look_text(struct pool *pool, const char *key, struct mrmr_bytes 
 /* As auto_rebuild.h has them. */
 static const char *drive_word(const struct pool_drive_view *view)
 {
-    const bool lost = view->presence == POOL_AWAY || view->presence == POOL_FAILED;
-    return strcmp(view->state, "retired") == 0          ? "begun"
-           : lost && strcmp(view->state, "active") == 0 ? "lost"
-           : view->presence == POOL_PRESENT             ? "present"
-                                                        : "other";
+    return strcmp(view->state, "retired") == 0 ? "begun"
+           : view->lost && !view->touched      ? "lost"
+           : view->presence == POOL_PRESENT    ? "present"
+           : view->presence == POOL_DETACHED   ? "detached"
+                                               : "out";
 }
 
 static mrmr_err look_drives(struct pool *pool)

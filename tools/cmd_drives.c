@@ -197,6 +197,10 @@ void cmd_drive_json(struct mrmr_json *json, const struct pool_drive_view *view)
     mrmr_json_number(json, "file_size", view->file_bytes);
     mrmr_json_number(json, "protected_size", view->protected_bytes);
     mrmr_json_number(json, "exposed_size", view->exposed_bytes);
+    if (view->touched == UINT64_MAX)
+        mrmr_json_text(json, "changed_files", NULL);
+    else
+        mrmr_json_number(json, "changed_files", view->touched);
     mrmr_json_number(json, "parity_size", view->row_bytes);
     mrmr_json_time_or_null(json, "scanned", view->scanned);
     mrmr_json_time_or_null(json, "seen", view->seen);

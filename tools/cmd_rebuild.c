@@ -15,6 +15,11 @@ static mrmr_err look_rebuild(struct cmd_call *call, const struct pool_rebuild_re
         MRMR_TRY(cmd_look(call, "%s (%s) could not be brought back; see: mrmr events",
             mrmr_print_count(r->failed, "file", "files", count, sizeof count),
             mrmr_text_print_size(r->failed_bytes, size)));
+    if (r->older)
+        MRMR_TRY(cmd_look(call,
+            "%s written to after the last scan, which went with the drive: what is back is as it "
+            "was at that scan; see: mrmr events",
+            mrmr_print_count(r->older, "file was", "files were", count, sizeof count)));
     if (r->conflicts)
         MRMR_TRY(cmd_look(call,
             "%s not brought back, because something else is there; see: mrmr "
@@ -42,6 +47,7 @@ static mrmr_err rebuild_json(
     struct mrmr_json json;
     mrmr_json_begin(&json, stdout);
     mrmr_json_bool(&json, "completed", completed);
+    mrmr_json_bool(&json, "not_lost", r->not_lost);
     mrmr_json_number(&json, "files", r->files);
     mrmr_json_number(&json, "folders", r->folders);
     mrmr_json_number(&json, "others", r->others);
@@ -52,6 +58,7 @@ static mrmr_err rebuild_json(
     mrmr_json_number(&json, "row_size", r->row_bytes);
     mrmr_json_number(&json, "failed", r->failed);
     mrmr_json_number(&json, "failed_size", r->failed_bytes);
+    mrmr_json_number(&json, "older", r->older);
     cmd_json_looks(call, &json);
     return mrmr_json_end(&json);
 }
@@ -61,6 +68,12 @@ static void rebuild_print(struct cmd_call *call, const struct pool_rebuild_repor
     char size[MRMR_TEXT_SHORT], files[48], folders[48], others[48], rows[48];
     if (call->quiet && !cmd_has_looks(call))
         return;
+    if (r->not_lost) {
+        printf("Nothing was done: the drive is in service, or back, or something speaks against "
+               "giving it up "
+               "(mrmr status).\n");
+        return;
+    }
     printf("Brought back %s (%s), %s and %s; %" PRIu64 " were there already.\n",
         mrmr_print_count(r->files, "file", "files", files, sizeof files),
         mrmr_text_print_size(r->bytes, size),
@@ -88,7 +101,8 @@ static mrmr_err rebuild_in(struct cmd_call *call, struct pool *pool)
 {
     struct pool_rebuild_options options = {.drive = call->arg[0],
         .onto = cmd_value(call, "onto"),
-        .accept_losses = cmd_flag(call, "accept-losses")};
+        .accept_losses = cmd_flag(call, "accept-losses"),
+        .if_lost = cmd_flag(call, "if-lost")};
     struct pool_rebuild_report report = {0};
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     const char *given = cmd_value(call, "path");
@@ -99,7 +113,7 @@ static mrmr_err rebuild_in(struct cmd_call *call, struct pool *pool)
     mrmr_err err = pool_rebuild(pool, job, &options, &report);
     MRMR_TRY(rebuild_end(call, err, &options));
     MRMR_TRY(look_rebuild(call, &report));
-    if (!err)
+    if (!err && !report.not_lost)
         MRMR_TRY(look_protection(call, pool));
     if (call->json)
         return rebuild_json(call, &report, !err);
@@ -109,6 +123,8 @@ static mrmr_err rebuild_in(struct cmd_call *call, struct pool *pool)
 
 static mrmr_err rebuild_run(struct cmd_call *call)
 {
+    if (cmd_flag(call, "background"))
+        mrmr_job_low();
     return cmd_with_pool(call, POOL_OWN, rebuild_in);
 }
 
@@ -129,7 +145,10 @@ const struct cmd cmd_rebuild = {
     .most = 1,
     .options = {{"onto", 0, "DRIVE", "the empty drive that takes its place"},
         {"path", 0, "PATH", "only what lies at or below it"},
-        {"accept-losses", 0, NULL, "give it up though others are away that are needed for it"}},
+        {"accept-losses", 0, NULL, "give it up though others are away that are needed for it"},
+        {"if-lost", 0, NULL,
+            "only if it is lost, and nothing speaks against giving it up; else nothing is done"},
+        {"background", 0, NULL, "give way to whoever else uses the drives"}},
     .run = rebuild_run,
     .owns = true,
 };

@@ -45,7 +45,8 @@ static const char *view_state(const struct view *view)
         return "damaged";
     if (s->degraded_bytes > s->detached_bytes)
         return "degraded";
-    if (s->exposed_files || s->exposed_bytes || view->under || never_scanned(view))
+    if (s->exposed_files || s->exposed_bytes || s->touched_files || view->under ||
+        never_scanned(view))
         return "exposed";
     if (s->drives_detached)
         return "detached";
@@ -66,8 +67,7 @@ static unsigned view_survives(const struct pool_status *status)
 /* It may be given up, and what is protected of it brought to other drives. */
 static bool is_lost(const struct pool_drive_view *drive)
 {
-    return (drive->presence == POOL_AWAY || drive->presence == POOL_FAILED) &&
-           strcmp(drive->state, "active") == 0;
+    return drive->lost;
 }
 
 /* What of lost drives fits into the free space, with its parity, one after another. */
@@ -162,6 +162,19 @@ static mrmr_err look_under(struct cmd_call *call, const struct view *view)
         held ? "end the hold, as said above" : "mrmr sync");
 }
 
+/* No scan has seen them, so nobody knows how much of them is exposed; a file that was removed is none that is. */
+static mrmr_err look_touched(struct cmd_call *call, const struct pool_status *s)
+{
+    char count[48];
+    if (s->touched_files == UINT64_MAX)
+        return cmd_look(call, "so much was changed through a mount since the last scan that any "
+                              "file may be exposed; next: mrmr sync");
+    return cmd_look(call,
+        "%s changed through a mount since the last scan, and exposed as far as new; next: mrmr "
+        "sync",
+        mrmr_print_count(s->touched_files, "file was", "files were", count, sizeof count));
+}
+
 static mrmr_err look_exposure(struct cmd_call *call, const struct view *view)
 {
     const struct pool_status *s = &view->status;
@@ -181,6 +194,8 @@ static mrmr_err look_exposure(struct cmd_call *call, const struct view *view)
             s->storable_bytes ? "protect with: mrmr sync"
                               : "there is no room for more parity: free some, or: mrmr add-drive"));
     }
+    if (s->touched_files)
+        MRMR_TRY(look_touched(call, s));
     if (view->under && s->drives_present + s->drives_detached == s->drives)
         MRMR_TRY(look_under(call, view));
     if (s->drives && s->drives <= s->redundancy)
@@ -222,6 +237,10 @@ static mrmr_err status_json(struct cmd_call *call, const struct view *view)
     mrmr_json_number(&json, "file_size", s->file_bytes);
     mrmr_json_number(&json, "exposed_files", s->exposed_files);
     mrmr_json_number(&json, "exposed_size", s->exposed_bytes);
+    if (s->touched_files == UINT64_MAX)
+        mrmr_json_text(&json, "changed_files", NULL);
+    else
+        mrmr_json_number(&json, "changed_files", s->touched_files);
     mrmr_json_time_or_null(&json, "exposed_since", s->exposed_oldest);
     mrmr_json_number(&json, "parity_size", s->row_bytes);
     mrmr_json_number(&json, "stripes", s->stripes);
@@ -350,7 +369,7 @@ static mrmr_err print_drives(const struct view *view)
 /* What could be done about a drive that is lost. */
 static void print_lost(const struct view *view)
 {
-    const uint64_t room = view->status.storable_bytes;
+    uint64_t room = view->status.storable_bytes; /* for one after another */
     char all[MRMR_TEXT_SHORT], part[MRMR_TEXT_SHORT];
     for (size_t i = 0; i < view->n; i++) {
         const struct pool_drive_view *drive = &view->drives[i];
@@ -368,7 +387,11 @@ static void print_lost(const struct view *view)
         printf(" could be brought into the free space of the others now, which gives the drive up: "
                "mrmr rebuild ");
         mrmr_print_name(stdout, drive->name);
-        printf(" (by itself: mrmr set auto-rebuild on)\n");
+        if (drive->touched || drive->exposed_bytes)
+            printf("; what was written to it and is not protected yet would be lost by that\n");
+        else
+            printf(" (by itself: mrmr set auto-rebuild on)\n");
+        room -= drive->protected_bytes < room ? drive->protected_bytes : room;
     }
 }
 

@@ -172,8 +172,9 @@ static mrmr_err rebuild_begin(struct daemon *d, const char *name)
     snprintf(d->rebuilds, sizeof d->rebuilds, "%s", name);
     mrmr_log(
         MRMR_LOG_WARN, "drive %s: it is lost, and brought to other drives (auto-rebuild)", name);
-    return own_begin(
-        d, TASK_REBUILD, "rebuild", (const char *const[]){"rebuild", d->rebuilds, NULL});
+    /* As it is by then: the look is older, and others may come first. */
+    return own_begin(d, TASK_REBUILD, "rebuild",
+        (const char *const[]){"rebuild", "--background", "--if-lost", d->rebuilds, NULL});
 }
 
 void daemon_worker_stop(struct daemon *d)

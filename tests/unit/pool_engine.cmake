@@ -24,6 +24,7 @@ mrmr_cmocka(pool_moved_walk pool_moved_walk.c pool_moved_world.c LIBS mrmr_rig L
 mrmr_cmocka(pool_moved_file pool_moved_file.c pool_moved_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 900)
 mrmr_cmocka(pool_writers pool_writers.c LIBS mrmr_pool mrmr_base LABELS threads)
 mrmr_cmocka(pool_touched pool_touched.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
+mrmr_cmocka(pool_lost pool_lost.c LIBS mrmr_rig LABELS address_long TIMEOUT 180)
 mrmr_cmocka(pool_moved_now pool_moved_now.c LIBS mrmr_rig TIMEOUT 300)
 mrmr_cmocka(pool_young pool_young.c LIBS mrmr_rig LABELS address_long TIMEOUT 180)
 target_link_options(test_pool_young PRIVATE -Wl,--wrap=mrmr_clock_real)

@@ -119,6 +119,11 @@ static void test_what_speaks_against_it(void **state)
     l = usual;
     l.green = "lost"; /* two at once, of which one may be lost */
     never(&l);
+    l.green = "out"; /* whatever it is with the other */
+    never(&l);
+    l = usual;
+    l.blue = "out"; /* held, never looked through, or there and unreadable */
+    never(&l);
     l = usual;
     l.only = 1;
     never(&l);

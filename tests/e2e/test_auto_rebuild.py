@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from mounts import until
+from mounts import mounts, need_fuse, until
 from trees import record
 
 NAMES = ("red", "green", "blue", "grey", "white")
@@ -77,6 +77,105 @@ def test_lost_and_brought_to_the_others(mrmr):
     for path in made:
         assert "grey" not in [copy["drive"] for copy in mrmr.json("where", path)["copies"]]
     mrmr.run("check", "--deep")
+
+
+def words(mrmr):
+    """By what the daemon goes: drive → the word for it."""
+    lines = [line for line in mrmr.run("daemon-look").stdout.splitlines() if line.startswith("drive=")]
+    return {line.split(" ", 4)[4]: line.split(" ", 4)[1] for line in lines}
+
+
+def never_by_itself(mrmr, name, word):
+    assert words(mrmr)[name] == word
+    before = mrmr.json("drives", code=None)["drives"]
+    done = mrmr.json("rebuild", "--if-lost", "--background", name)
+    assert done["not_lost"] and not done["files"]
+    assert "Nothing was done" in mrmr.run("rebuild", "--if-lost", name).stdout
+    after = mrmr.json("drives", code=None)["drives"]
+    assert [(drive["name"], drive["state"]) for drive in after] == [(drive["name"], drive["state"]) for drive in before]
+
+
+def test_what_is_never_given_up_by_itself(mrmr):
+    made = mrmr.build(NAMES, redundancy=2)
+    never_by_itself(mrmr, "red", "present")
+    lose(mrmr, "red")
+    assert words(mrmr)["red"] == "lost"
+    os.rename(mrmr.folder / "lost red", mrmr.drive("red")) # back in the middle
+    never_by_itself(mrmr, "red", "present")
+    # Its identity is garbled.
+    identity = mrmr.drive("red") / ".mrmr/drive"
+    data = identity.read_bytes()
+    identity.write_bytes(b"nonsense")
+    assert names(mrmr)["red"] == "failed"
+    never_by_itself(mrmr, "red", "out")
+    assert mrmr.json("status", code=3)["reprotectable_size"] == 0
+    identity.write_bytes(data)
+    # It is held: what was edited by hand is only there.
+    mrmr.run("set", "hold-files", "1")
+    for path in [path for path in made if "of-green" in path][:3]:
+        (mrmr.drive("green") / path).unlink()
+    mrmr.run("sync", code=3)
+    lose(mrmr, "green")
+    never_by_itself(mrmr, "green", "out")
+    # It was never looked through.
+    mrmr.fill("black")
+    mrmr.run("add-drive", mrmr.drive("black"))
+    lose(mrmr, "black")
+    never_by_itself(mrmr, "black", "out")
+
+
+def test_what_was_written_since_the_scan(mrmr, tmp_path):
+    """It is on that drive alone, and was told to be durable."""
+    need_fuse()
+    made = mrmr.build(NAMES, redundancy=2)
+    old, new = next(path for path in made if "of-blue" in path), b"written after the scan"
+    with mounts(mrmr, tmp_path) as mount:
+        one = mount()
+        with open(one.point / old, "r+b") as file:
+            file.write(new)
+            file.flush()
+            os.fsync(file.fileno())
+        one.stop()
+    status = mrmr.json("status", code=3)
+    assert status["state"] == "exposed" and status["changed_files"] == 1
+    assert "1 file was changed through a mount" in mrmr.run("status", code=3).stdout
+    lose(mrmr, "blue")
+    assert "would be lost by that" in mrmr.run("status", code=3).stdout
+    never_by_itself(mrmr, "blue", "out")
+    # A daemon leaves it alone, too, however long it is away.
+    mrmr.run("set", "auto-rebuild-delay", "1s")
+    mrmr.run("set", "auto-rebuild", "on")
+    with daemon(mrmr):
+        for _ in range(3):
+            mrmr.run("sync", code=None) # so that it looks
+            assert names(mrmr)["blue"] == "away"
+        os.rename(mrmr.folder / "lost blue", mrmr.drive("blue"))
+        mrmr.run("sync", code=None)
+    assert mrmr.json("status")["changed_files"] == 0
+    made[old] = new + made[old][len(new):]
+    whole(mrmr, made)
+    lose(mrmr, "blue")
+    whole(mrmr, made)
+
+
+def test_given_up_with_what_was_written(mrmr, tmp_path):
+    """By the user's word it goes all the same, and he is told which files come back as they were."""
+    need_fuse()
+    made = mrmr.build(NAMES, redundancy=2)
+    old = next(path for path in made if "of-blue" in path)
+    with mounts(mrmr, tmp_path) as mount:
+        one = mount()
+        with open(one.point / old, "r+b") as file:
+            file.write(b"new")
+        one.stop()
+    lose(mrmr, "blue")
+    done = mrmr.json("rebuild", "blue", code=3)
+    assert done["older"] == 1 and any("as it was at that scan" in look for look in done["needs_look"])
+    events = mrmr.run("events").stdout
+    assert "'%s' was written to or removed after the last scan" % old in events
+    assert "all its files" not in events
+    whole(mrmr, made)
+    assert mrmr.json("status")["state"] == "protected"
 
 
 @pytest.mark.parametrize("value", ["maybe", "1"])

@@ -9,6 +9,7 @@
 #include "drivers/mem.h"
 #include "pool/detached.h"
 #include "pool/drive.h"
+#include "pool/failing.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -414,10 +415,45 @@ static void test_power_cut(void **state)
     world_open(w);
 }
 
+/* One that gave errors, and is plugged in elsewhere now: the user's word, too. */
+static void test_failing_elsewhere(void **state)
+{
+    struct world *w = *state;
+    world_add(w, "a");
+    world_add(w, "b");
+    const struct mrmr_uuid uuid = drive(w, "a")->meta.uuid;
+    assert_ok(pool_failing_set(w->pool, &uuid));
+    reopen(w);
+    assert_int_equal(drive(w, "a")->presence, POOL_FAILED);
+    assert_int_equal(rename(world_path(w, "a"), world_path(w, "elsewhere")), 0);
+    assert_ok(pool_attach(w->pool, "a", world_path(w, "elsewhere")));
+    assert_int_equal(drive(w, "a")->presence, POOL_PRESENT);
+    assert_int_equal(pool_failing_get(w->pool, &uuid), POOL_FAILING_NOT);
+    reopen(w);
+    assert_int_equal(drive(w, "a")->presence, POOL_PRESENT);
+}
+
+/* Another process found that it fails while this one took it back. */
+static void test_fails_again(void **state)
+{
+    struct world *w = *state;
+    const struct mrmr_uuid uuid = world_add(w, "a")->meta.uuid;
+    assert_ok(pool_failing_set(w->pool, &uuid));
+    pool_failing_goes(w->pool, &uuid);
+    assert_int_equal(pool_failing_get(w->pool, &uuid), POOL_FAILING_WENT);
+    assert_ok(pool_failing_set(w->pool, &uuid));
+    pool_failing_back(w->pool, &uuid);
+    assert_int_equal(pool_failing_get(w->pool, &uuid), POOL_FAILING_HERE);
+    pool_failing_over(w->pool, &uuid);
+    assert_int_equal(pool_failing_get(w->pool, &uuid), POOL_FAILING_NOT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_detach_attach, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_failing_elsewhere, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_fails_again, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_comes_back_by_itself, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_another_in_its_place, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_nobody_opens_it, world_setup, world_teardown),

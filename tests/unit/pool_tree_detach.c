@@ -9,11 +9,13 @@
 #include "tests/unit/pool_tree_user.h"
 
 #include "drivers/guard.h"
+#include "pool/detach_ask.h"
 #include "pool/detached.h"
 #include "pool/mounted.h"
 #include "tests/support/pause.h"
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static mrmr_err detach(struct world *w, struct pool_detach_report *ret_report)
 {
@@ -319,9 +321,48 @@ static void test_unplugged(void **state)
     end_after(&w);
 }
 
+/* Syncing takes longer than who asks waits, and the writers go on by then: what they write was not synced, so the drive stays. */
+static void test_who_asked_gave_up(void **state)
+{
+    struct world w;
+    struct hang hang;
+    int fd = -1;
+    (void)state;
+    begin(&w, RIG_MEM, 811);
+    struct pool_drive *drive = rig_pool_drive(w.rig, 0);
+    const unsigned cuts = w.tree->drive[0].cuts;
+    overwrite(&w, "f0", 3000, 500);
+    rig_ok(pool_detach_ask(w.rig->pool, NULL, drive, 30 * MRMR_NS_PER_S, &fd));
+    hang_begin(&hang);
+    hang_at(&w, &hang, 0, DRV_FAULT_SYNC_ALL, NULL, true);
+    assert_int_equal(pool_detach_ask_now(w.rig->pool, NULL, drive, MRMR_NS_PER_S, fd), MRMR_BUSY);
+    sem_wait(&hang.begun);
+    close(fd);
+    overwrite(&w, "f0", 9000, 100);
+    sem_post(&hang.go_on);
+    /* The next one is answered when that is over. */
+    rig_ok(pool_detach_ask(w.rig->pool, NULL, drive, 30 * MRMR_NS_PER_S, &fd));
+    close(fd);
+    assert_true(is_live(&w));
+    assert_int_equal(w.tree->drive[0].cuts, cuts);
+    hang_end(&hang);
+    detach_now(&w);
+    attach(&w);
+    wait_until(is_live, &w);
+    close_tree(&w);
+    end_after(&w);
+}
+
 static mrmr_err count_lost(const struct pool_event *event, void *arg)
 {
     *(unsigned *)arg += strcmp(event->kind, "drive-lost") == 0;
+    return MRMR_OK;
+}
+
+static mrmr_err count_gone_again(const struct pool_event *event, void *arg)
+{
+    *(unsigned *)arg +=
+        strcmp(event->kind, "drive-attached") == 0 && strstr(event->text, "has gone again");
     return MRMR_OK;
 }
 
@@ -358,6 +399,9 @@ static void test_pulled_again(void **state)
         rig_reopen(w.rig);
         assert_int_equal(rig_pool_drive(w.rig, 0)->presence, POOL_AWAY);
         assert_int_equal(told_lost(&w), before + 1);
+        unsigned again = 0; /* and nobody says that it is in service */
+        rig_ok(pool_events(w.rig->pool, 0, 0, count_gone_again, &again));
+        assert_int_equal(again, 1);
         rig_bring_back(w.rig, 0);
         rig_reopen(w.rig);
         assert_true(pool_drive_present(rig_pool_drive(w.rig, 0)));
@@ -400,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_sync_fails),
         cmocka_unit_test(test_a_read_hangs),
         cmocka_unit_test(test_who_asked_is_killed),
+        cmocka_unit_test(test_who_asked_gave_up),
         cmocka_unit_test(test_unplugged),
         cmocka_unit_test(test_pulled_again),
         cmocka_unit_test(test_by_the_catalog),

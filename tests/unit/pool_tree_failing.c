@@ -150,6 +150,74 @@ static void test_until_unplugged(void **state)
     }
 }
 
+/* As far as it goes: what cannot be decoded fails. */
+static void tries(struct world *w, const char *path)
+{
+    const struct pool_attr attr = look(w, POOL_ROOT, path);
+    struct pool_tree_file *file;
+    bool same;
+    uint8_t buf[5000];
+    size_t got;
+    if (!pool_tree_file_open(w->tree, attr.node, false, &file, &same)) {
+        (void)!pool_tree_file_read(file, 0, buf, sizeof buf, &got);
+        pool_tree_file_close(file);
+    }
+    pool_tree_forget(w->tree, attr.node, 1);
+}
+
+static bool are_two_away(struct world *w)
+{
+    reads(w, "f0");
+    return !tree_live(&w->tree->drive[3]) && !tree_live(&w->tree->drive[4]);
+}
+
+static bool are_all_live(struct world *w)
+{
+    bool live = true;
+    for (size_t i = 0; i < DRIVES; i++)
+        live = live && tree_live(&w->tree->drive[i]);
+    return live;
+}
+
+/* With as many away as may be lost, what it still gives is all that there is of much. */
+static void test_with_others_away(void **state)
+{
+    enum { SECONDS = 5 }; /* of errors; the limit is 2 */
+    struct world w;
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_FILE_READ | DRV_FAULT_FILE_WRITE,
+        .prefix = "f0",
+        .action = DRV_FAULT_ERROR,
+        .err = MRMR_IO};
+    (void)state;
+    begin_failing(&w, 906);
+    rig_take_away(w.rig, 3);
+    rig_take_away(w.rig, 4);
+    wait_until(are_two_away, &w);
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &rule, NULL));
+    const int64_t end = mrmr_clock_monotonic() + SECONDS * MRMR_NS_PER_S;
+    while (mrmr_clock_monotonic() < end) {
+        tries(&w, "f0");
+        assert_true(is_live(&w));
+        pause_a_while();
+    }
+    rig_clear_faults(w.rig);
+    /* Where it was cut off at the moment at which the others went it is back at once. */
+    mrmr_fail(MRMR_IO, "it answers errors again and again");
+    drv_guard_cut(w.tree->drive[0].drive->drv, MRMR_IO);
+    wait_until(is_live, &w);
+    assert_int_equal(noted(&w), POOL_FAILING_NOT);
+    assert_int_equal(told(&w), 0);
+    reads(&w, "f0");
+    rig_bring_back(w.rig, 3);
+    rig_bring_back(w.rig, 4);
+    wait_until(are_all_live, &w);
+    gives_errors(&w);
+    close_tree(&w);
+    rig_reopen(w.rig);
+    rig_ok(pool_attach(w.rig->pool, "d0", NULL));
+    end_after(&w);
+}
+
 /* Why, and the next step. */
 static void test_refused(void **state)
 {
@@ -179,6 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_until_attached),
         cmocka_unit_test(test_until_unplugged),
+        cmocka_unit_test(test_with_others_away),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -212,6 +212,10 @@ static void test_touched_after_it_was_protected(void **state)
     rig_bring_back(w.rig, 0);
     rig_sync(w.rig); /* nothing of it is new: the record goes */
     assert_true(is_said_to_be_safe(&w, node));
+    /* It was written to after the scan met it, and before the sync is through: that record stays. */
+    overwrite(&w, "f0", 3000, 500);
+    rig_ok(pool_touched_settle(w.rig->pool, NULL));
+    assert_false(is_said_to_be_safe(&w, node));
     close_tree(&w);
     end_after(&w);
 }

@@ -163,16 +163,22 @@ static mrmr_err look_under(struct cmd_call *call, const struct view *view)
 }
 
 /* No scan has seen them, so nobody knows how much of them is exposed; a file that was removed is none that is. */
-static mrmr_err look_touched(struct cmd_call *call, const struct pool_status *s)
+static mrmr_err look_touched(struct cmd_call *call, const struct view *view)
 {
+    const uint64_t n = view->status.touched_files;
+    const char *next = view->served
+                           ? "the daemon protects it when they have been quiet (mrmr get settle)"
+                           : "next: mrmr sync";
     char count[48];
-    if (s->touched_files == UINT64_MAX)
-        return cmd_look(call, "so much was changed through a mount since the last scan that any "
-                              "file may be exposed; next: mrmr sync");
+    if (n == UINT64_MAX)
+        return cmd_look(call,
+            "so much was changed through a mount since the last scan that any file may be exposed; "
+            "%s",
+            next);
     return cmd_look(call,
-        "%s changed through a mount since the last scan, and exposed as far as new; next: mrmr "
-        "sync",
-        mrmr_print_count(s->touched_files, "file was", "files were", count, sizeof count));
+        "%s changed, made or removed through a mount since the last scan; what is new of that is "
+        "exposed; %s",
+        mrmr_print_count(n, "file was", "files were", count, sizeof count), next);
 }
 
 static mrmr_err look_exposure(struct cmd_call *call, const struct view *view)
@@ -195,7 +201,7 @@ static mrmr_err look_exposure(struct cmd_call *call, const struct view *view)
                               : "there is no room for more parity: free some, or: mrmr add-drive"));
     }
     if (s->touched_files)
-        MRMR_TRY(look_touched(call, s));
+        MRMR_TRY(look_touched(call, view));
     if (view->under && s->drives_present + s->drives_detached == s->drives)
         MRMR_TRY(look_under(call, view));
     if (s->drives && s->drives <= s->redundancy)

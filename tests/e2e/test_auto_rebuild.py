@@ -138,7 +138,7 @@ def test_what_was_written_since_the_scan(mrmr, tmp_path):
         one.stop()
     status = mrmr.json("status", code=3)
     assert status["state"] == "exposed" and status["changed_files"] == 1
-    assert "1 file was changed through a mount" in mrmr.run("status", code=3).stdout
+    assert "1 file was changed, made or removed through a mount" in mrmr.run("status", code=3).stdout
     lose(mrmr, "blue")
     assert "would be lost by that" in mrmr.run("status", code=3).stdout
     never_by_itself(mrmr, "blue", "out")

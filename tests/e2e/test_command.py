@@ -11,11 +11,11 @@ from loops import loops, need_loops
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{9})?Z")
 
 STATUS = {"pool", "state", "redundancy", "survives", "drives_total", "drives_present", "drives_detached", "files", "file_size",
-          "exposed_files", "exposed_size", "exposed_since", "parity_size", "stripes", "margin", "lost_stripes",
+          "exposed_files", "exposed_size", "changed_files", "exposed_since", "parity_size", "stripes", "margin", "lost_stripes",
           "degraded_size", "detached_size", "damaged_size", "held_files", "held_drives", "storable_size", "reprotectable_size", "domain_unsafe", "conflicts",
           "daemon", "direct_files", "drives", "needs_look", "noted", "suspect_stripes"}
 DRIVE = {"name", "uri", "uuid", "slot", "role", "domain", "state", "presence", "why", "hold", "total_size",
-         "available_size", "reserve", "max_usage", "files", "file_size", "protected_size", "exposed_size",
+         "available_size", "reserve", "max_usage", "files", "file_size", "protected_size", "exposed_size", "changed_files",
          "parity_size", "scanned", "seen"}
 ENTRY = {"drive", "type", "mode", "uid", "gid", "size", "mtime", "version", "exposed_size", "survives", "present",
          "degraded"}
@@ -26,7 +26,7 @@ SYNC = {"completed", "redundancy", "files", "added", "changed", "moved", "vanish
 SCRUB = {"completed", "stripes", "stripes_total", "size", "edited", "damaged", "damaged_size", "rows_damaged", "copies_damaged",
          "repaired", "rows_repaired", "lost", "unreadable", "needs_look"}
 REBUILD = {"completed", "files", "folders", "others", "size", "kept", "conflicts", "rows", "row_size", "failed",
-           "failed_size", "needs_look"}
+           "failed_size", "older", "not_lost", "needs_look"}
 
 
 # --- init, add-drive, drives ---

@@ -215,6 +215,8 @@ static void test_touched_after_it_was_protected(void **state)
     /* It was written to after the scan met it, and before the sync is through: that record stays. */
     overwrite(&w, "f0", 3000, 500);
     rig_ok(pool_touched_settle(w.rig->pool, NULL));
+    rig_ok(pool_touched_find_bytes(w.rig->pool, rig_pool_drive(w.rig, 0)->meta.id, ino, &same));
+    assert_true(same);
     assert_false(is_said_to_be_safe(&w, node));
     close_tree(&w);
     end_after(&w);

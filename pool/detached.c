@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,18 +30,29 @@ static const char *name_of(const char *what, const struct mrmr_uuid *mark, char 
     return name;
 }
 
-/* "mark" or "mark stamp". */
-static bool mark_parse(char *text, struct mrmr_uuid *ret_mark, int64_t *ret_stamp)
+static int64_t ns(const struct statx_timestamp *time)
 {
-    char *stamp = strchr(text, ' ');
-    if (stamp)
-        *stamp++ = '\0';
-    *ret_stamp = 0;
-    return mrmr_uuid_parse(text, ret_mark) && (!stamp || mrmr_text_i64(stamp, ret_stamp));
+    return time->tv_sec * MRMR_NS_PER_S + time->tv_nsec;
+}
+
+/* "mark", "mark time", or "mark time device inode birth". */
+static bool mark_parse(
+    char *text, struct mrmr_uuid *ret_mark, struct pool_detached_stamp *ret_stamp)
+{
+    struct pool_detached_stamp stamp = {.time = 0};
+    char *rest = text, *mark = strsep(&rest, " "), *time = strsep(&rest, " ");
+    char *dev = strsep(&rest, " "), *ino = strsep(&rest, " "), *born = strsep(&rest, " ");
+    const bool all = dev && ino && born && !rest;
+    if (!mrmr_uuid_parse(mark, ret_mark) || (time && !mrmr_text_i64(time, &stamp.time)) ||
+        (dev && !(all && mrmr_text_u64(dev, &stamp.dev) && mrmr_text_u64(ino, &stamp.ino) &&
+                    mrmr_text_i64(born, &stamp.born))))
+        return false;
+    *ret_stamp = stamp;
+    return true;
 }
 
 static mrmr_err mark_get(struct pool *pool, const struct mrmr_uuid *drive, bool *ret_marked,
-    struct mrmr_uuid *ret_mark, int64_t *ret_stamp)
+    struct mrmr_uuid *ret_mark, struct pool_detached_stamp *ret_stamp)
 {
     mrmr_autobytes struct mrmr_bytes value = MRMR_BYTES_INIT;
     char key[KEY];
@@ -73,7 +85,7 @@ mrmr_err pool_detached_get(struct pool *pool, const struct mrmr_uuid *drive,
     enum pool_detached *ret_detached, struct mrmr_uuid *ret_mark)
 {
     struct mrmr_uuid mark;
-    int64_t stamp;
+    struct pool_detached_stamp stamp;
     bool marked;
     MRMR_TRY(mark_get(pool, drive, &marked, &mark, &stamp));
     const enum pool_detached state = marked ? state_of(pool, &mark) : POOL_DETACHED_NOT;
@@ -85,29 +97,54 @@ mrmr_err pool_detached_get(struct pool *pool, const struct mrmr_uuid *drive,
     return MRMR_OK;
 }
 
-int64_t pool_detached_stamp(const struct pool_drive *drive)
+/* The file's own device, which need not be the root's. */
+static mrmr_err stamp_of(const char *root, struct pool_detached_stamp *ret_stamp)
 {
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct statx st;
+    MRMR_TRY(mrmr_bytes_fmt(&path, "%s/%s", root, POOL_IDENTITY_PATH));
+    if (statx(AT_FDCWD, path.data, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
+        return mrmr_fail_errno(errno, "look for the drive", root);
+    *ret_stamp = (struct pool_detached_stamp){.time = ns(&st.stx_mtime),
+        .dev = (uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor,
+        .ino = st.stx_ino,
+        .born = st.stx_mask & STATX_BTIME ? ns(&st.stx_btime) : 0};
+    return MRMR_OK;
+}
+
+struct pool_detached_stamp pool_detached_stamp(const struct pool_drive *drive)
+{
+    struct pool_detached_stamp stamp = {.time = 0};
     struct drv_stat stat;
-    return drive->drv && !drv_stat(drive->drv, POOL_IDENTITY_PATH, &stat) ? stat.mtime : 0;
+    if (pool_place_is_local(drive->meta.uri)) {
+        if (stamp_of(drive->meta.uri, &stamp))
+            mrmr_log_story(MRMR_LOG_INFO, "as what a drive is detached");
+    } else if (drive->drv && !drv_stat(drive->drv, POOL_IDENTITY_PATH, &stat)) {
+        stamp.time = stat.mtime;
+    }
+    return stamp;
 }
 
-int64_t pool_detached_stamp_then(struct pool *pool, const struct mrmr_uuid *drive)
+struct pool_detached_stamp pool_detached_stamp_then(
+    struct pool *pool, const struct mrmr_uuid *drive)
 {
+    struct pool_detached_stamp stamp = {.time = 0};
     struct mrmr_uuid mark;
-    int64_t stamp;
     bool marked;
-    if (!mark_get(pool, drive, &marked, &mark, &stamp))
-        return marked ? stamp : 0;
-    mrmr_log_story(MRMR_LOG_INFO, "as what a drive was detached");
-    return 0;
+    if (mark_get(pool, drive, &marked, &mark, &stamp))
+        mrmr_log_story(MRMR_LOG_INFO, "as what a drive was detached");
+    return stamp;
 }
 
-mrmr_err pool_detached_set(
-    struct meta *meta, const struct mrmr_uuid *drive, const struct mrmr_uuid *mark, int64_t stamp)
+mrmr_err pool_detached_set(struct meta *meta, const struct mrmr_uuid *drive,
+    const struct mrmr_uuid *mark, const struct pool_detached_stamp *stamp)
 {
-    char key[KEY], uuid[MRMR_UUID_TEXT], value[MRMR_UUID_TEXT + 24];
-    if (mark)
-        snprintf(value, sizeof value, "%s %lld", mrmr_uuid_print(mark, uuid), (long long)stamp);
+    char key[KEY], uuid[MRMR_UUID_TEXT], value[MRMR_UUID_TEXT + 4 * 24];
+    if (mark && stamp)
+        snprintf(value, sizeof value, "%s %" PRId64 " %" PRIu64 " %" PRIu64 " %" PRId64,
+            mrmr_uuid_print(mark, uuid), stamp->time, stamp->dev, stamp->ino, stamp->born);
+    else if (mark)
+        mrmr_uuid_print(mark, value);
     return meta_set(meta, key_of(drive, key), mark ? value : NULL);
 }
 
@@ -147,16 +184,26 @@ void pool_detached_over(const struct pool *pool, const struct mrmr_uuid *mark)
 
 /* --- whether it is there --- */
 
-/* The device is the root's own: a file may say another, as on an overlayfs. */
-static mrmr_err look_local(const char *root, int64_t stamp, bool *ret_gone, uint64_t *ret_dev)
+/* Of one whose time alone is known that tells. */
+static bool is_another(
+    const struct pool_detached_stamp *then, const struct pool_detached_stamp *now)
 {
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    return then->time && then->time != now->time &&
+           (!then->ino || then->dev != now->dev || then->ino != now->ino ||
+               then->born != now->born);
+}
+
+/* The device is the root's own: a file may say another, as on an overlayfs. */
+static mrmr_err look_local(
+    const char *root, const struct pool_detached_stamp *stamp, bool *ret_gone, uint64_t *ret_dev)
+{
+    struct pool_detached_stamp now = {.time = 0};
     struct stat st;
-    MRMR_TRY(mrmr_bytes_fmt(&path, "%s/%s", root, POOL_IDENTITY_PATH));
-    const bool there = lstat(path.data, &st) == 0;
-    if (!there && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
-        return mrmr_fail_errno(errno, "look for the drive", root);
-    *ret_gone = !there || (stamp && stamp != mrmr_clock_from_timespec(&st.st_mtim));
+    mrmr_err err = stamp_of(root, &now);
+    const bool there = !err;
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR && err != MRMR_LOOP)
+        return err;
+    *ret_gone = !there || (stamp && is_another(stamp, &now));
     if (!*ret_gone && stat(root, &st) == 0)
         *ret_dev = st.st_dev;
     return MRMR_OK;
@@ -174,7 +221,8 @@ static mrmr_err look_elsewhere(const char *uri, bool *ret_gone)
     return *ret_gone ? MRMR_OK : err;
 }
 
-mrmr_err pool_detached_look(const char *uri, int64_t stamp, bool *ret_gone, uint64_t *ret_dev)
+mrmr_err pool_detached_look(
+    const char *uri, const struct pool_detached_stamp *stamp, bool *ret_gone, uint64_t *ret_dev)
 {
     *ret_dev = 0;
     return pool_place_is_local(uri) ? look_local(uri, stamp, ret_gone, ret_dev)

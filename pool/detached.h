@@ -2,8 +2,9 @@
  *
  * Drives that are detached: out of service by the user's word, until he says otherwise or plugs them in
  * again. That one is detached stands in the catalog's settings, beside those that people set, as
- * "detached.<uuid of the drive>", and its value is the mark: another uuid for each time; and after it the time of the file
- * .mrmr/drive, by which another drive in that place is told without opening anything on it.
+ * "detached.<uuid of the drive>", and its value is the mark: another uuid for each time; and after it the stamp of the file
+ * .mrmr/drive, its time, device, inode and birth time as numbers, by which another drive in that place is told without opening anything on it: the time is
+ * another one, and so is one of the others. (What is touched has another time; and after a restart a device has another number.)
  *
  * A detached drive is not used, though it may be there yet, about to be unmounted: until `mrmr attach`, or
  * until it was seen gone and is there again. Gone is what has no root, or a root that is not the drive's; where a process
@@ -36,11 +37,16 @@ enum pool_detached {
 /* The drive of this uuid, now. *ret_mark: unless it is not. */
 mrmr_err pool_detached_get(struct pool *pool, const struct mrmr_uuid *drive,
     enum pool_detached *ret_detached, struct mrmr_uuid *ret_mark);
-/* The time of its file .mrmr/drive, ns; 0: not known. */
-int64_t pool_detached_stamp(const struct pool_drive *drive);
+/* Of its file .mrmr/drive; times in ns. 0: not known. */
+struct pool_detached_stamp {
+    int64_t time;
+    uint64_t dev, ino;
+    int64_t born;
+};
+struct pool_detached_stamp pool_detached_stamp(const struct pool_drive *drive);
 /* Inside the caller's transaction; mark NULL: it is not any more. */
-mrmr_err pool_detached_set(
-    struct meta *meta, const struct mrmr_uuid *drive, const struct mrmr_uuid *mark, int64_t stamp);
+mrmr_err pool_detached_set(struct meta *meta, const struct mrmr_uuid *drive,
+    const struct mrmr_uuid *mark, const struct pool_detached_stamp *stamp);
 
 /* It is gone now. A pool's folder that cannot be written is logged. */
 void pool_detached_goes(const struct pool *pool, const struct mrmr_uuid *mark);
@@ -49,11 +55,13 @@ mrmr_err pool_detached_back(const struct pool *pool, const struct mrmr_uuid *mar
 /* The mark is out of the catalog. */
 void pool_detached_over(const struct pool *pool, const struct mrmr_uuid *mark);
 
-/* As it was then; 0: not known. */
-int64_t pool_detached_stamp_then(struct pool *pool, const struct mrmr_uuid *drive);
+/* As it was then; all 0: not known. */
+struct pool_detached_stamp pool_detached_stamp_then(
+    struct pool *pool, const struct mrmr_uuid *drive);
 /* What is at a place, without opening anything there if it is of this computer: what is open keeps a file system from
- * being unmounted. *ret_gone: no identity of a drive, or one with another time than the stamp. *ret_dev: on which device, else.
+ * being unmounted. *ret_gone: no identity of a drive, or another than that with the stamp (NULL: any). *ret_dev: on which device, else.
  * It may hang with the drive. */
-mrmr_err pool_detached_look(const char *uri, int64_t stamp, bool *ret_gone, uint64_t *ret_dev);
+mrmr_err pool_detached_look(
+    const char *uri, const struct pool_detached_stamp *stamp, bool *ret_gone, uint64_t *ret_dev);
 
 #endif

@@ -268,7 +268,7 @@ static mrmr_err returned_in(struct meta *meta, void *arg)
 {
     struct meta_drive next = *(const struct meta_drive *)arg;
     next.present = true;
-    MRMR_TRY(pool_detached_set(meta, &next.uuid, NULL, 0));
+    MRMR_TRY(pool_detached_set(meta, &next.uuid, NULL, NULL));
     return meta_drive_store(meta, &next);
 }
 
@@ -294,11 +294,10 @@ static void look_returned(struct pool *pool, struct pool_drive *drive, const str
 /* Nothing is opened, by which it could not be unmounted. Where it cannot be seen it is there yet. */
 static void look_detached(struct pool *pool, struct pool_drive *drive, const struct mrmr_uuid *mark)
 {
+    const struct pool_detached_stamp stamp = pool_detached_stamp_then(pool, &drive->meta.uuid);
     bool gone = false;
     uint64_t dev;
-    if (!pool_drive_hangs(pool, drive) &&
-        pool_detached_look(
-            drive->meta.uri, pool_detached_stamp_then(pool, &drive->meta.uuid), &gone, &dev))
+    if (!pool_drive_hangs(pool, drive) && pool_detached_look(drive->meta.uri, &stamp, &gone, &dev))
         mrmr_log_story(MRMR_LOG_INFO, "whether a detached drive is there");
     if (gone)
         pool_detached_goes(pool, mark);
@@ -313,7 +312,7 @@ static bool look_failing(struct pool *pool, struct pool_drive *drive)
     uint64_t dev;
     drive->failing = pool_failing_get(pool, uuid) == POOL_FAILING_HERE;
     if (drive->failing && !pool_drive_hangs(pool, drive) &&
-        !pool_detached_look(drive->meta.uri, 0, &gone, &dev) && gone) {
+        !pool_detached_look(drive->meta.uri, NULL, &gone, &dev) && gone) {
         pool_failing_goes(pool, uuid);
         drive->failing = false;
     }

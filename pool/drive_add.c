@@ -198,7 +198,7 @@ static mrmr_err move_check(struct pool *pool, struct pool_drive *drive, struct a
 static mrmr_err move_in(struct meta *meta, void *arg)
 {
     const struct meta_drive *next = arg;
-    MRMR_TRY(pool_detached_set(meta, &next->uuid, NULL, 0));
+    MRMR_TRY(pool_detached_set(meta, &next->uuid, NULL, NULL));
     return meta_drive_store(meta, next);
 }
 

@@ -95,13 +95,13 @@ struct detaching {
     const struct pool_job *job;
     struct pool_drive *drive;
     struct mrmr_uuid mark;
-    int64_t stamp; /* of a drive that is only read */
+    struct pool_detached_stamp stamp; /* of a drive that is only read */
 };
 
 static mrmr_err mark_in(struct meta *meta, void *arg)
 {
     const struct detaching *d = arg;
-    return pool_detached_set(meta, &d->drive->meta.uuid, &d->mark, d->stamp);
+    return pool_detached_set(meta, &d->drive->meta.uuid, &d->mark, &d->stamp);
 }
 
 /* Until it is back, which nobody has to say. The file first: without the mark it says nothing. */
@@ -198,7 +198,7 @@ mrmr_err pool_detach(struct pool *pool, const struct pool_job *job, const char *
 static mrmr_err unmark_in(struct meta *meta, void *arg)
 {
     const struct pool_drive *drive = arg;
-    return pool_detached_set(meta, &drive->meta.uuid, NULL, 0);
+    return pool_detached_set(meta, &drive->meta.uuid, NULL, NULL);
 }
 
 static mrmr_err attach_here(struct pool *pool, struct pool_drive *drive)

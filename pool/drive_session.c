@@ -104,8 +104,8 @@ mrmr_err pool_session_diverged(const struct meta_drive *meta, const struct meta_
 
 struct session_store {
     const struct meta_drive *next;
-    const struct mrmr_uuid *mark; /* NULL: it is not detached by this */
-    int64_t stamp;                /* else */
+    const struct mrmr_uuid *mark;     /* NULL: it is not detached by this */
+    struct pool_detached_stamp stamp; /* else */
 };
 
 /* One drive's catalog entry, durably, on its own. */
@@ -113,7 +113,7 @@ static mrmr_err session_store_in(struct meta *meta, void *arg)
 {
     const struct session_store *store = arg;
     if (store->mark)
-        MRMR_TRY(pool_detached_set(meta, &store->next->uuid, store->mark, store->stamp));
+        MRMR_TRY(pool_detached_set(meta, &store->next->uuid, store->mark, &store->stamp));
     return meta_drive_store(meta, store->next);
 }
 
@@ -142,7 +142,9 @@ static struct meta_drive session_copy(struct pool_drive *drive)
 static mrmr_err session_store(struct pool *pool, struct pool_drive *drive,
     const struct meta_drive *next, const struct mrmr_uuid *mark)
 {
-    struct session_store store = {next, mark, mark ? pool_detached_stamp(drive) : 0};
+    struct session_store store = {.next = next, .mark = mark};
+    if (mark)
+        store.stamp = pool_detached_stamp(drive);
     MRMR_TRY(meta_atomically(pool->meta, session_store_in, &store));
     session_publish(drive, next);
     return MRMR_OK;

@@ -299,7 +299,7 @@ static mrmr_err takeover_in(struct meta *meta, void *arg)
     uint64_t todo;
     MRMR_TRY(pool_rebuild_tell_older(t->rebuild));
     MRMR_TRY(meta_uuid_retire(meta, &lost->uuid, lost->name));
-    MRMR_TRY(pool_detached_set(meta, &lost->uuid, NULL, 0));
+    MRMR_TRY(pool_detached_set(meta, &lost->uuid, NULL, NULL));
     MRMR_TRY(rebuild_forget_intents(pool, lost->id));
     MRMR_TRY(rebuild_forget_intents(pool, fresh->id));
     MRMR_TRY(meta_changes_clear(meta, lost->id, META_CHANGE_HELD));
@@ -368,7 +368,7 @@ static mrmr_err retire_in(struct meta *meta, void *arg)
     MRMR_TRY(meta_uuid_retire(meta, &drive->meta.uuid, drive->meta.name));
     MRMR_TRY(rebuild_forget_intents(rebuild->pool, drive->meta.id));
     MRMR_TRY(rebuild_lose_rows(rebuild->pool, drive->meta.id));
-    MRMR_TRY(pool_detached_set(meta, &drive->meta.uuid, NULL, 0));
+    MRMR_TRY(pool_detached_set(meta, &drive->meta.uuid, NULL, NULL));
     drive->meta.state = META_DRIVE_RETIRED;
     return meta_drive_store(meta, &drive->meta);
 }

@@ -99,9 +99,9 @@ struct tree_probe { /* shared by the monitor and a thread; the last frees it */
     atomic_uint refs;
     atomic_bool done;
     char *uri;
-    int64_t stamp; /* of what was detached: detached.h */
-    bool detached; /* nothing is opened */
-    unsigned cuts; /* of the drive, when it began */
+    struct pool_detached_stamp stamp; /* of what was detached: detached.h */
+    bool detached;                    /* nothing is opened */
+    unsigned cuts;                    /* of the drive, when it began */
     /* Set before done. */
     mrmr_err err;
     struct drv *drv;
@@ -122,7 +122,7 @@ static void probe_put(struct tree_probe *probe)
 static mrmr_err probe_look(struct tree_probe *probe)
 {
     if (probe->detached)
-        return pool_detached_look(probe->uri, probe->stamp, &probe->gone, &probe->root.dev);
+        return pool_detached_look(probe->uri, &probe->stamp, &probe->gone, &probe->root.dev);
     MRMR_TRY(drv_open(probe->uri, &probe->drv));
     MRMR_TRY(pool_identity_read(probe->drv, &probe->found));
     return drv_stat(probe->drv, "", &probe->root);
@@ -148,8 +148,8 @@ static void probe_start(struct tree_drive *drive)
     probe->refs = 2;
     probe->cuts = drive->cuts;
     probe->detached = drive->detached || drive->failing;
-    probe->stamp =
-        drive->detached ? pool_detached_stamp_then(drive->tree->pool, &drive->drive->meta.uuid) : 0;
+    if (drive->detached)
+        probe->stamp = pool_detached_stamp_then(drive->tree->pool, &drive->drive->meta.uuid);
     if (pthread_create(&thread, NULL, probe_run, probe)) {
         probe->refs = 1;
         probe_put(probe);

@@ -10,6 +10,7 @@
 #include "pool/detached.h"
 #include "pool/drive.h"
 #include "pool/failing.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -415,6 +416,57 @@ static void test_power_cut(void **state)
     world_open(w);
 }
 
+/* Another time alone says nothing; another file with another time is another drive's, or was written elsewhere. */
+static void test_its_file_is_touched(void **state)
+{
+    struct world *w = *state;
+    world_add(w, "a");
+    world_add(w, "b");
+    detach_now(w, "a");
+    mrmr_autofree char *path = NULL, *copy = NULL;
+    assert_true(asprintf(&path, "%s/" POOL_IDENTITY_PATH, world_path(w, "a")) > 0);
+    assert_true(asprintf(&copy, "%s.copy", path) > 0);
+    const struct timespec later[] = {{2000000000, 0}, {2000000000, 0}};
+    assert_int_equal(utimensat(AT_FDCWD, path, later, 0), 0);
+    reopen(w);
+    expect_presence(drive(w, "a"), POOL_DETACHED, "is there still");
+    reopen(w);
+    expect_presence(drive(w, "a"), POOL_DETACHED, "is there still");
+    world_copy(path, copy);
+    assert_int_equal(rename(copy, path), 0);
+    reopen(w);
+    expect_presence(drive(w, "a"), POOL_DETACHED, "is not there");
+    reopen(w);
+    assert_int_equal(drive(w, "a")->presence, POOL_PRESENT);
+}
+
+/* A catalog of before has the time alone, or not even that. */
+static void test_stamps_of_before(void **state)
+{
+    struct world *w = *state;
+    static const char *const stamps[] = {"", " 0", " 5", " 5 1", " 5 1 2 3 4", " x"};
+    static const bool fine[] = {true, true, true, false, false, false};
+    static const bool gone[] = {false, false, true};
+    world_add(w, "a");
+    world_add(w, "b");
+    char key[64], uuid[MRMR_UUID_TEXT], value[128];
+    snprintf(key, sizeof key, "detached.%s", mrmr_uuid_print(&drive(w, "a")->meta.uuid, uuid));
+    for (size_t i = 0; i < sizeof stamps / sizeof *stamps; i++) {
+        struct mrmr_uuid mark;
+        enum pool_detached is;
+        assert_ok(mrmr_uuid_make(&mark));
+        snprintf(value, sizeof value, "%s%s", mrmr_uuid_print(&mark, uuid), stamps[i]);
+        assert_ok(meta_set(w->pool->meta, key, value));
+        const mrmr_err err = pool_detached_get(w->pool, &drive(w, "a")->meta.uuid, &is, &mark);
+        assert_int_equal(err, fine[i] ? MRMR_OK : MRMR_CORRUPT);
+        if (err)
+            continue;
+        reopen(w);
+        assert_int_equal(state_of(w, "a"), gone[i] ? POOL_DETACHED_WENT : POOL_DETACHED_HERE);
+    }
+    assert_ok(meta_set(w->pool->meta, key, NULL));
+}
+
 /* One that gave errors, and is plugged in elsewhere now: the user's word, too. */
 static void test_failing_elsewhere(void **state)
 {
@@ -452,6 +504,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_detach_attach, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_its_file_is_touched, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_stamps_of_before, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_failing_elsewhere, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_fails_again, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_comes_back_by_itself, world_setup, world_teardown),

@@ -426,10 +426,10 @@ static void test_by_the_catalog(void **state)
     wait_until(is_live, &w);
     struct mrmr_uuid mark;
     rig_ok(mrmr_uuid_make(&mark));
-    rig_ok(pool_detached_set(w.rig->pool->meta, &w.tree->drive[0].drive->meta.uuid, &mark, 0));
+    rig_ok(pool_detached_set(w.rig->pool->meta, &w.tree->drive[0].drive->meta.uuid, &mark, NULL));
     wait_until(is_out, &w);
     reads(&w, "f0");
-    rig_ok(pool_detached_set(w.rig->pool->meta, &w.tree->drive[0].drive->meta.uuid, NULL, 0));
+    rig_ok(pool_detached_set(w.rig->pool->meta, &w.tree->drive[0].drive->meta.uuid, NULL, NULL));
     wait_until(is_live, &w);
     close_tree(&w);
     end_after(&w);

@@ -321,6 +321,59 @@ static void test_unplugged(void **state)
     end_after(&w);
 }
 
+struct busy_reader {
+    struct pool_tree_file *file;
+    atomic_bool *stop;
+    mrmr_err err;
+};
+
+static void *read_on_and_on(void *arg)
+{
+    struct busy_reader *reader = arg;
+    uint8_t buf[4096];
+    size_t n;
+    while (!*reader->stop && !reader->err)
+        reader->err = pool_tree_file_read(reader->file, 0, buf, sizeof buf, &n);
+    return NULL;
+}
+
+/* Something is under way at any moment, and nothing of it takes long: that is no drive that hangs. */
+static void test_always_busy(void **state)
+{
+    enum { READERS = 3 };
+    struct world w;
+    struct busy_reader reader[READERS];
+    pthread_t thread[READERS];
+    atomic_bool stop = false;
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_FILE_READ,
+        .prefix = "f0",
+        .action = DRV_FAULT_DELAY,
+        .delay_ns = 3 * MRMR_NS_PER_S / 10};
+    (void)state;
+    begin(&w, RIG_MEM, 812);
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &rule, NULL));
+    for (size_t i = 0; i < READERS; i++) {
+        reader[i] = (struct busy_reader){open_to_read(&w, "f0"), &stop, MRMR_OK};
+        assert_int_equal(pthread_create(&thread[i], NULL, read_on_and_on, &reader[i]), 0);
+        for (unsigned k = 0; k < 10; k++) /* not all at one moment */
+            moment();
+    }
+    struct pool_detach_report report;
+    const mrmr_err err = detach(&w, &report);
+    stop = true;
+    for (size_t i = 0; i < READERS; i++) {
+        pthread_join(thread[i], NULL);
+        assert_int_equal(reader[i].err, MRMR_OK);
+        pool_tree_file_close(reader[i].file);
+    }
+    rig_ok(err);
+    rig_clear_faults(w.rig);
+    attach(&w);
+    wait_until(is_live, &w);
+    close_tree(&w);
+    end_after(&w);
+}
+
 /* Syncing takes longer than who asks waits, and the writers go on by then: what they write was not synced, so the drive stays. */
 static void test_who_asked_gave_up(void **state)
 {
@@ -444,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_sync_fails),
         cmocka_unit_test(test_a_read_hangs),
         cmocka_unit_test(test_who_asked_is_killed),
+        cmocka_unit_test(test_always_busy),
         cmocka_unit_test(test_who_asked_gave_up),
         cmocka_unit_test(test_unplugged),
         cmocka_unit_test(test_pulled_again),

@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
-
 /* --- whole files --- */
 
 /* It is kept already: by itself, or, where the file in which it is kept may be any, so that it can be read. */

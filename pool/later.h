@@ -35,8 +35,9 @@
  * those that were begun are made one with no other (gone_compact.c). Attributes are durable (the folder is
  * synced) before their records are over. The time of a folder from which this run removed something
  * is put back before it is judged; a cut in between has it judged as changed later: it is left, and told of.
- * (4) Folders above a new name that the drive has not are made, as other drives have them; those
- * that are empty in the end go again; a cut may leave one, which is empty. (5) What is over stays
+ * (4) Folders above a new name that the drive has not are made, as other drives have them. They go again as soon as
+ * what they were made for has gone on from there, before the next name is given: a rename of a folder above would else take an empty one along, to
+ * where nobody looks for it, and it would show there. A cut between may leave one, which is empty. (5) What is over stays
  * until a scan has seen the drive, as removals do, and longer if that is cut before it lets go of it: so
  * it shows, and is restored, only as long as the catalog has neither seen the folder since, by its ctime,
  * nor values that are neither those from before nor those that were asked for. What a rebuild has taken

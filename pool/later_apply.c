@@ -174,13 +174,24 @@ mrmr_err pool_later_begin(struct pool *pool, const struct pool_job *job, struct 
     return err;
 }
 
-static mrmr_err run(struct pool_later *l)
+static mrmr_err names(struct pool_later *l)
 {
     for (size_t i = 0; i < l->list->n; i++)
         if (l->list->record[i].kind == POOL_GONE_RENAMED)
             MRMR_TRY(later_rename_one(l, &l->list->record[i]));
+    return l->before(l->arg, NULL);
+}
+
+/* Whatever ends it: who goes on does not know what was made. */
+static mrmr_err run(struct pool_later *l)
+{
+    struct mrmr_story story;
+    mrmr_err err = names(l);
+    if (err)
+        mrmr_story_save(&story);
     later_unmake(l);
-    MRMR_TRY(l->before(l->arg, NULL));
+    if (err)
+        return mrmr_story_restore(&story);
     MRMR_TRY(later_sets_begin(l));
     for (size_t i = 0; i < l->list->n; i++)
         if (l->list->record[i].kind == POOL_GONE_SET)

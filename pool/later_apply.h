@@ -25,8 +25,9 @@ struct pool_later {
     struct pool_drive *drive;
     struct pool_writers *writers;
     const struct pool_gone_list *list;
-    struct later_seen *seen;       /* of each record of the list */
-    struct mrmr_bytes made;        /* folders that were made above new names, each with its NUL */
+    struct later_seen *seen; /* of each record of the list */
+    struct mrmr_bytes
+        made; /* folders that were made above new names, where they lie now, each with its NUL */
     struct mrmr_bytes ids;         /* of attributes that are durable */
     size_t done;                   /* records that are over */
     struct pool_moved_steps steps; /* of the drive, as they were read last */
@@ -55,7 +56,7 @@ mrmr_err later_sync_folder(struct pool_later *l, const char *folder);
 /* --- later_rename.c: names, in order; each durable, and its record over --- */
 
 mrmr_err later_rename_one(struct pool_later *l, const struct pool_gone_record *record);
-/* After the last one: folders that were made for what went on from there. */
+/* After the last one, or where it ends: folders that were made for what went on from there, and are empty. Keeps no story. */
 void later_unmake(struct pool_later *l);
 
 /* --- later_set.c: attributes, after all names --- */

@@ -98,13 +98,89 @@ static mrmr_err make_above(struct pool_later *l, const char *to)
     return MRMR_OK;
 }
 
-static bool was_made(const struct pool_later *l, const char *path)
+/* Where it is in the list of what was made; else the list's end. */
+static size_t made_find(const struct pool_later *l, const char *path)
 {
-    for (size_t at = 0; at < l->made.size; at += strlen(l->made.data + at) + 1)
-        if (strcmp(l->made.data + at, path) == 0)
-            return true;
-    return false;
+    size_t at = 0;
+    while (at < l->made.size && strcmp(l->made.data + at, path) != 0)
+        at += strlen(l->made.data + at) + 1;
+    return at;
 }
+
+/* --- folders that were made for what went on from there --- */
+
+/* It is none of the list any more. */
+static void made_forget(struct pool_later *l, size_t at)
+{
+    const size_t size = strlen(l->made.data + at) + 1;
+    memmove(l->made.data + at, l->made.data + at + size, l->made.size - at - size);
+    l->made.size -= size;
+}
+
+/* False: something is in it. To the folder above it nothing has happened. */
+static bool unmake(struct pool_later *l, size_t at)
+{
+    struct drv *drv = l->drive->drv;
+    mrmr_autofree char *above = strdup(l->made.data + at);
+    struct drv_stat before;
+    if (!above)
+        return false;
+    char *slash = strrchr(above, '/');
+    *(slash ? slash : above) = '\0';
+    const bool known = !drv_stat(drv, above, &before);
+    if (drv_rmdir(drv, l->made.data + at))
+        return false;
+    if (known && drv_set_attr(drv, above, DRV_ATTR_MTIME, &before))
+        mrmr_log_story(MRMR_LOG_INFO, "a folder's time");
+    made_forget(l, at);
+    return true;
+}
+
+void later_unmake(struct pool_later *l)
+{
+    size_t end = l->made.size;
+    while (end > 0) {
+        size_t at = end - 1;
+        while (at > 0 && l->made.data[at - 1])
+            at--;
+        unmake(l, at);
+        end = at;
+    }
+}
+
+/* Those above the path in which nothing is any more. At once: later it may be in the way, or have another name. */
+static mrmr_err unmake_above(struct pool_later *l, const char *path)
+{
+    mrmr_autofree char *above = strdup(path);
+    if (!above)
+        return mrmr_nomem();
+    for (char *slash; (slash = strrchr(above, '/')) != NULL;) {
+        *slash = '\0';
+        const size_t at = made_find(l, above);
+        if (at == l->made.size || !unmake(l, at))
+            break;
+    }
+    return MRMR_OK;
+}
+
+/* Those in a folder that has another name now lie in it still, and are found by that. */
+static mrmr_err made_moved(struct pool_later *l, const struct pool_later_rename *rename)
+{
+    mrmr_autobytes struct mrmr_bytes made = MRMR_BYTES_INIT;
+    const size_t size = strlen(rename->from);
+    for (size_t at = 0; at < l->made.size; at += strlen(l->made.data + at) + 1) {
+        const char *path = l->made.data + at;
+        if (strncmp(path, rename->from, size) == 0 && path[size] == '/') {
+            MRMR_TRY(mrmr_bytes_str(&made, rename->to));
+            path += size;
+        }
+        MRMR_TRY(mrmr_bytes_add(&made, path, strlen(path) + 1));
+    }
+    mrmr_bytes_clear(&l->made);
+    return mrmr_bytes_add(&l->made, made.data, made.size);
+}
+
+/* --- one name --- */
 
 /* On a drive to which both names are one, or as far as it is known there. */
 static bool is_other_case(const struct pool_later *l, const struct pool_later_rename *rename)
@@ -121,8 +197,9 @@ static mrmr_err rename_free(
     struct drv_stat stat;
     if (itself)
         return drv_rename(drv, rename->from, rename->to, DRV_RENAME_REPLACE);
-    if (was_made(l, rename->to))
-        drv_rmdir(drv, rename->to);
+    const size_t made = made_find(l, rename->to);
+    if (made < l->made.size)
+        unmake(l, made);
     mrmr_err err = drv_rename(drv, rename->from, rename->to, DRV_RENAME_NOREPLACE);
     if (err != MRMR_UNSUPPORTED)
         return err;
@@ -170,6 +247,8 @@ static mrmr_err rename_among(struct pool_later *l, const struct pool_gone_record
     mrmr_err err = make_above(l, rename->to);
     if (!err)
         err = rename_free(l, rename, itself);
+    if (!err)
+        err = made_moved(l, rename);
     if (!err || !later_is_final(err))
         return err;
     mrmr_log_story(MRMR_LOG_INFO, "a folder that was renamed while its drive was away");
@@ -210,6 +289,8 @@ mrmr_err later_rename_one(struct pool_later *l, const struct pool_gone_record *r
     mrmr_err err = rename_among(l, record, &rename, &outcome);
     if (!err && outcome != OUT_DONE)
         err = take_back(l, record, &rename, outcome);
+    if (!err)
+        err = unmake_above(l, outcome == OUT_DONE ? rename.from : rename.to);
     pool_writers_end();
     MRMR_TRY(mrmr_err_path(err, rename.to));
     if (outcome == OUT_DONE) {
@@ -217,17 +298,4 @@ mrmr_err later_rename_one(struct pool_later *l, const struct pool_gone_record *r
         MRMR_TRY(sync_above(l, rename.from));
     }
     return over(l, record);
-}
-
-/* Folders that were made for what went on from there. */
-void later_unmake(struct pool_later *l)
-{
-    size_t end = l->made.size;
-    while (end > 0) {
-        size_t at = end - 1;
-        while (at > 0 && l->made.data[at - 1])
-            at--;
-        drv_rmdir(l->drive->drv, l->made.data + at);
-        end = at;
-    }
 }

@@ -70,7 +70,8 @@ static mrmr_err folder_on(struct moving *m, size_t drive)
     return err ? moving_not_made(m, drive, &stat) : MRMR_OK;
 }
 
-/* When the drive is back. What an empty folder leaves there goes first. */
+/* When the drive is back. What an empty folder leaves there goes first. Only the record says that the folder above lies there, too:
+ * whoever looked at that before has not seen it, and may be about to say so. */
 static mrmr_err folder_later(struct moving *m, size_t drive)
 {
     if (m->replaces && tree_set_has(&m->to->on, drive)) {
@@ -80,6 +81,8 @@ static mrmr_err folder_later(struct moving *m, size_t drive)
     }
     MRMR_TRY(tree_later_rename(m->tree, drive, m->from_path.data, m->to_path.data, m->epoch));
     tree_set_add(&m->waits, drive);
+    if (tree_place_away(m->tree, m->to_folder, drive))
+        mrmr_log_story(MRMR_LOG_WARN, "that a folder lies on a drive that is away may not show");
     return MRMR_OK;
 }
 

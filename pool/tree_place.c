@@ -397,10 +397,16 @@ mrmr_err tree_place_folder(
     return err ? err : tree_path(tree, folder, path);
 }
 
+static bool is_top(struct pool_tree *tree, struct tree_node *folder, size_t drive)
+{
+    (void)drive;
+    return folder == tree->root;
+}
+
 mrmr_err tree_place_away(struct pool_tree *tree, struct tree_node *folder, size_t drive)
 {
     struct step *first;
-    mrmr_err err = steps_to(tree, folder, drive, lies_there, &first);
+    mrmr_err err = steps_to(tree, folder, drive, is_top, &first);
     for (const struct step *step = first; step && !err; step = step->below)
         step_taken(tree, step, drive);
     steps_free(tree, first);

@@ -105,6 +105,73 @@ static void test_changes_below_a_new_name(void **state)
     end_well(&w);
 }
 
+/* A folder that the drive has not, in one that it has: something of the drive went through it, and then both got other names. On
+ * the drive nothing is left of it, under either name of the one above. */
+static void test_through_a_folder_that_moves_on(void **state)
+{
+    struct world w;
+    (void)state;
+    for (unsigned remounted = 0; remounted < 2; remounted++) {
+        begin_folders(&w, RIG_MEM, 523 + remounted);
+        makes(&w, "a/new");
+        makes(&w, "a/new/below");
+        renames(&w, "deep/in", "a/new/below/in", 0);
+        renames(&w, "a/new/below/in", "far/in", 0);
+        if (remounted)
+            remount(&w);
+        renames(&w, "a/new", "n", 0);
+        renames(&w, "a", "z", 0);
+        comes_back(&w, NULL);
+        is_absent(&w, "z/new");
+        is_absent(&w, "a");
+        assert_false(rig_holds(w.rig, 0, "z/new"));
+        assert_true(rig_holds(w.rig, 0, "z/one"));
+        assert_true(rig_holds(w.rig, 0, "far/in/it"));
+        rig_ok(is_there(&w, "n/below"));
+        end_well(&w);
+    }
+}
+
+/* A folder that the drive has not, and in it one that it has, which was emptied and removed in the end: both go. */
+static void test_removed_from_a_folder_that_was_made(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_folders(&w, RIG_MEM, 525);
+    makes(&w, "new");
+    renames(&w, "deep", "new/deep", 0);
+    renames(&w, "new/deep/in", "a/in", 0);
+    rig_ok(rmdir_at(&w, "new/deep"));
+    rig_ok(rmdir_at(&w, "new"));
+    comes_back(&w, NULL);
+    is_absent(&w, "new");
+    assert_false(rig_holds(w.rig, 0, "new"));
+    assert_true(rig_holds(w.rig, 0, "a/in/it"));
+    end_well(&w);
+}
+
+/* The drive takes the first name, and not the second one yet: what was made for the first one is not left. */
+static void test_made_and_cut_short(void **state)
+{
+    const struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_RENAME, .part = "sub", .err = MRMR_SPACE, .times = 1};
+    struct world w;
+    unsigned id;
+    (void)state;
+    begin_folders(&w, RIG_MEM, 526);
+    makes(&w, "far/new");
+    renames(&w, "a/sub", "far/new/sub", 0);
+    renames(&w, "far/new/sub", "far/sub", 0);
+    renames(&w, "far/new", "n", 0);
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &rule, &id));
+    comes_back(&w, NULL);
+    assert_true(drv_fault_hits(w.rig->drive[0].fault, id) > 0);
+    is_absent(&w, "far/new");
+    assert_false(rig_holds(w.rig, 0, "far/new"));
+    assert_true(rig_holds(w.rig, 0, "far/sub/two"));
+    end_well(&w);
+}
+
 /* And removed in the end: neither name comes back to life; nor does a folder through which it went. By
  * the mount, or by a scan, which tells. */
 static void renamed_then_removed(uint64_t seed, bool scanned)
@@ -422,6 +489,9 @@ int main(void)
         cmocka_unit_test(test_renamed),
         cmocka_unit_test(test_renamed_and_scanned),
         cmocka_unit_test(test_changes_below_a_new_name),
+        cmocka_unit_test(test_through_a_folder_that_moves_on),
+        cmocka_unit_test(test_removed_from_a_folder_that_was_made),
+        cmocka_unit_test(test_made_and_cut_short),
         cmocka_unit_test(test_renamed_then_removed),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_not_recorded),

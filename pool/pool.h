@@ -442,7 +442,8 @@ mrmr_err pool_tree_readlink(struct pool_tree *tree, uint64_t node, struct mrmr_b
 /* Attributes of the file, without user.mrmr.*: those are asked for by name. */
 typedef mrmr_err (*pool_xattr_fn)(const char *name, const void *value, size_t size, void *arg);
 mrmr_err pool_tree_xattrs(struct pool_tree *tree, uint64_t node, pool_xattr_fn fn, void *arg);
-/* Appends. MRMR_NO_ATTR; MRMR_ABSENT: the file itself is not there. user.mrmr.drive, .protection, .exposed and .version are the pool's word. */
+/* Appends. MRMR_NO_ATTR; MRMR_ABSENT: the file itself is not there. user.mrmr.drive, .protection, .exposed and .version are the pool's word.
+ * What is claimed of a file holds for each of its names: of one that has a name more than a scan has seen nothing is claimed. */
 mrmr_err pool_tree_xattr(
     struct pool_tree *tree, uint64_t node, const char *name, struct mrmr_bytes *value);
 

@@ -9,6 +9,7 @@
 #include "pool/tree_change.h"
 #include "pool/tree_file.h"
 #include "pool/tree_look.h"
+#include "pool/tree_number.h"
 
 #include <string.h>
 
@@ -161,17 +162,28 @@ static mrmr_err own_known(const struct own *own, const struct meta_node *node)
     return own_protection(own, &reach);
 }
 
+/* By inode, too: another file may have been given its name, with its size and its time. A name that it was given since
+ * is no longer there once the drive is not. */
+static bool own_is(
+    const struct own *own, const struct pool_attr *attr, const struct meta_node *node)
+{
+    uint64_t ino = 0;
+    const bool same = !tree_number_inode(own->tree, attr->node, own->spot.drive, &ino) || !ino ||
+                      !node->ino || ino == node->ino;
+    return same && node->type == META_REG && node->size == attr->size &&
+           node->mtime == attr->mtime && attr->nlink <= node->nlink;
+}
+
 static mrmr_err own_path(const char *path, void *arg)
 {
     const struct own *own = arg;
     struct meta_node node;
     struct pool_attr attr;
     MRMR_TRY(pool_tree_attr(own->tree, own->spot.number, &attr));
-    mrmr_err err = tree_catalog(own->tree, own->spot.drive, path, &node);
-    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+    mrmr_err err = tree_catalog_without(own->tree, own->spot.drive, path, &node);
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
         return err;
-    bool known =
-        !err && node.type == META_REG && node.size == attr.size && node.mtime == attr.mtime;
+    bool known = !err && own_is(own, &attr, &node);
     if (known) { /* what is protected of it is not given while its drive is away (tree_open.c) */
         bool touched;
         MRMR_TRY(tree_keep_touched(own->tree, own->spot.drive, node.ino, &touched));

@@ -16,6 +16,9 @@ struct tree_seen; /* tree_load.h */
  * that was made since the last scan, and known by what was moved into it. */
 mrmr_err tree_catalog(
     struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
+/* The same, whether the drive is there or not: what it would show if it were not. */
+mrmr_err tree_catalog_without(
+    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
 /* The same of a drive that did not answer, which is this thread's story: that stays the error where the
  * catalog knows of nothing, for that says nothing of the drive. */
 mrmr_err tree_catalog_known(

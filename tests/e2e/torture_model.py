@@ -16,9 +16,6 @@ import time
 from seeded import Seeded
 
 PAGE, LEAF, TAG = 4096, 1 << 20, "user.torture"
-# Folders are renamed while drives are away only where MRMR_TORTURE_FOLDERS is set. Many that are renamed into one another then, beside syncs
-# and kills, still leave one of them under its old name on the drive that comes back, now and then: a fault that is known and not mended.
-FOLDERS_AWAY = bool(os.environ.get("MRMR_TORTURE_FOLDERS"))
 MOST_FILES, MOST_BYTES = 80, 32 << 20 # of one changer
 KILLED = {errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ECONNREFUSED}
 AWAY = {errno.EIO, errno.EBUSY, errno.EXDEV, errno.EROFS, errno.ENOSPC, errno.EOPNOTSUPP, errno.ENOENT} # the last: in the moment in which a drive goes
@@ -468,7 +465,7 @@ class Changer:
         new = [name for name in self.folders if name.startswith(path + "/") and name not in self.known]
         if path == self.folder or self.is_left_alone(path) or any(file.old is not None for file in below):
             return
-        if self.degraded and (not FOLDERS_AWAY or new or not all(file.sure for file in below)):
+        if self.degraded and (new or not all(file.sure for file in below)):
             return
         to = self.new_name(path)
         if self.attempt("rename folder %s to %s" % (path, to), lambda: os.rename(self.at(path), self.at(to))):

@@ -2,6 +2,7 @@
  *
  * How many names a file has that lost some while stripes counted on its bytes: what keeps those is no name of it.
  */
+#include "tests/support/pause.h"
 #include "tests/unit/pool_tree_user.h"
 
 #include <string.h>
@@ -216,6 +217,79 @@ static void test_opened(void **state)
     ends(&w);
 }
 
+/* --- what is said to be safe --- */
+
+static bool is_said_to_be_safe(struct world *w, const char *path)
+{
+    mrmr_autobytes struct mrmr_bytes said = MRMR_BYTES_INIT;
+    rig_ok(pool_tree_xattr(w->tree, look(w, POOL_ROOT, path).node, "user.mrmr.protection", &said));
+    rig_ok(mrmr_bytes_add(&said, "", 1));
+    return strcmp(said.data, "survives 2") == 0;
+}
+
+/* A name more goes with the drive, until a sync has seen it. */
+static void test_a_further_name_is_not_safe(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 888);
+    assert_true(is_said_to_be_safe(&w, "f0"));
+    links(&w, "f0", "c");
+    assert_false(is_said_to_be_safe(&w, "c"));
+    close_tree(&w);
+    open_tree(&w);
+    look(&w, POOL_ROOT, "c"); /* in either order: it is one file */
+    assert_false(is_said_to_be_safe(&w, "f0"));
+    assert_false(is_said_to_be_safe(&w, "c"));
+    assert_true(is_said_to_be_safe(&w, "f1"));
+    rig_sync(w.rig);
+    assert_true(is_said_to_be_safe(&w, "c"));
+    rig_take_away(w.rig, 0);
+    rig_ok(is_there(&w, "c"));
+    rig_bring_back(w.rig, 0);
+    ends(&w);
+}
+
+/* An empty file, over another of the same time: only the drive knows that. */
+static void test_what_replaced_it_is_not_safe(void **state)
+{
+    struct world w;
+    struct drv_stat stat;
+    (void)state;
+    begin(&w, RIG_MEM, 889);
+    struct drv *drv = w.rig->drive[0].raw;
+    rig_put(w.rig, 0, "empty", 0);
+    rig_protect_all(w.rig);
+    assert_true(is_said_to_be_safe(&w, "empty"));
+    rig_put(w.rig, 0, "new", 0);
+    rig_ok(drv_stat(drv, "empty", &stat));
+    rig_ok(drv_set_attr(drv, "new", DRV_ATTR_MTIME, &stat));
+    const int64_t end = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+    while (is_there(&w, "new")) { /* until the event is here */
+        assert_true(mrmr_clock_monotonic() < end);
+        pause_a_while();
+    }
+    rig_ok(pool_tree_rename(w.tree, NULL, POOL_ROOT, "new", POOL_ROOT, "empty", 0));
+    assert_false(is_said_to_be_safe(&w, "empty"));
+    rig_sync(w.rig);
+    assert_true(is_said_to_be_safe(&w, "empty"));
+    ends(&w);
+}
+
+/* A new name alone is found without the drive. */
+static void test_what_was_renamed_is_safe(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 890);
+    renames(&w, "f0", "r", 0);
+    assert_true(is_said_to_be_safe(&w, "r"));
+    rig_take_away(w.rig, 0);
+    reads(&w, "r");
+    rig_bring_back(w.rig, 0);
+    ends(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +299,9 @@ int main(void)
         cmocka_unit_test(test_replaced),
         cmocka_unit_test(test_back),
         cmocka_unit_test(test_opened),
+        cmocka_unit_test(test_a_further_name_is_not_safe),
+        cmocka_unit_test(test_what_replaced_it_is_not_safe),
+        cmocka_unit_test(test_what_was_renamed_is_safe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

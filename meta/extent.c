@@ -156,14 +156,6 @@ mrmr_err meta_extents_mark(
         META_ARGS(META_INT(node), META_INT(from), META_INT(to)));
 }
 
-mrmr_err meta_extents_give(struct meta *meta, int64_t node, int64_t to)
-{
-    return meta_write(meta,
-        "UPDATE extent SET node = ?2, version = (SELECT version FROM node WHERE id = ?2) WHERE "
-        "node = ?1",
-        META_ARGS(META_INT(node), META_INT(to)));
-}
-
 mrmr_err meta_extent_insert(struct meta *meta, const struct meta_extent *e)
 {
     return meta_run(meta,

@@ -399,8 +399,6 @@ mrmr_err meta_extent_at(
  * as they were after all. */
 mrmr_err meta_extents_mark(
     struct meta *meta, int64_t node, enum meta_extent_state from, enum meta_extent_state to);
-/* All extents of a node become another one's, of the version that it has now. */
-mrmr_err meta_extents_give(struct meta *meta, int64_t node, int64_t to);
 /* The verdict on one extent, leaf by leaf: runs of leaves with their new state, covering it
  * exactly; splits it where they differ. */
 struct meta_verdict {

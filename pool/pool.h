@@ -173,7 +173,7 @@ struct pool_sync_options {
      *   - what was overwritten on a drive that is held, and what vanished or changed there otherwise:
      *     for the user's word;
      *   - files of which some counted bytes are not kept, or not right: for a sync, which judges them;
-     *   - what a full drive's file counts for since it was brought to another one: until it is protected there.
+     *   - what a full drive's file counts for since it was brought to another one: until a sync has met it there.
      * A file that was overwritten has its new bytes exposed before and after; of its old version, what
      * was overwritten cannot be reconstructed any more. */
     bool release;

@@ -54,7 +54,7 @@ static mrmr_err release_turn(struct release *r, bool *ret_any)
     MRMR_TRY(pool_retained_list(r->pool, &retained));
     *ret_any = pool_retained_list_any(retained);
     mrmr_err err = MRMR_OK;
-    r->taken.until = mrmr_clock_monotonic() + turn;
+    r->taken.turn = turn;
     if (*ret_any)
         err = pool_retained_take_in(r->pool, r->job, retained, &r->taken, &leaves);
     r->report->retained_leaves += leaves;

@@ -351,23 +351,12 @@ static int kept_compare(const void *a, const void *b)
     return memcmp(a, b, sizeof(struct mrmr_digest));
 }
 
-/* What is kept on one drive is not on another: the drive goes into it. */
-static struct mrmr_digest kept_key(int64_t drive, const struct mrmr_digest *digest)
+static bool kept_has(struct pool_retained_kept *kept, const struct mrmr_digest *digest)
 {
-    struct mrmr_digest key = *digest;
-    for (size_t i = 0; i < sizeof drive; i++)
-        key.bytes[i] ^= (uint8_t)((uint64_t)drive >> (8 * i));
-    return key;
-}
-
-static bool kept_has(
-    struct pool_retained_kept *kept, int64_t drive, const struct mrmr_digest *digest)
-{
-    const struct mrmr_digest key = kept_key(drive, digest);
     if (!kept->sorted && kept->n)
         qsort(kept->digest, kept->n, sizeof *kept->digest, kept_compare);
     kept->sorted = true;
-    return kept->n && bsearch(&key, kept->digest, kept->n, sizeof key, kept_compare);
+    return kept->n && bsearch(digest, kept->digest, kept->n, sizeof *digest, kept_compare);
 }
 
 void pool_retained_kept_free(struct pool_retained_kept *kept)
@@ -376,20 +365,23 @@ void pool_retained_kept_free(struct pool_retained_kept *kept)
     *kept = (struct pool_retained_kept){.n = 0};
 }
 
-/* On the drive of its block, which is another one than the file's where that was brought from there (brought.h). */
-static mrmr_err note_extent(struct pool_drive *drive, const struct pool_job *job,
+/* An extent of the node's that may be kept on its own drive. */
+static bool vanish_concerns(const struct meta_node *node, const struct meta_extent *extent)
+{
+    return extent->drive == node->drive && extent->state != META_GONE;
+}
+
+static mrmr_err note_extent(struct drv *drv, const struct pool_job *job,
     const struct meta_extent *extent, void *buf, struct pool_retained_kept *kept)
 {
     for (uint64_t i = 0; i < extent->leaves; i++) {
         mrmr_err err = pool_job_poll(job);
         if (!err)
-            err =
-                pool_retained_read(drive->drv, &extent->digests[i], buf, pool_leaf_size(extent, i));
+            err = pool_retained_read(drv, &extent->digests[i], buf, pool_leaf_size(extent, i));
         if (mrmr_ran_short(err) || err == MRMR_CANCELLED)
             return err;
-        const struct mrmr_digest key = kept_key(extent->drive, &extent->digests[i]);
         if (!err)
-            MRMR_TRY(kept_add(kept, &key));
+            MRMR_TRY(kept_add(kept, &extent->digests[i]));
     }
     return MRMR_OK;
 }
@@ -397,17 +389,18 @@ static mrmr_err note_extent(struct pool_drive *drive, const struct pool_job *job
 mrmr_err pool_retained_note(struct pool *pool, const struct pool_job *job,
     const struct meta_node *node, struct pool_retained_kept *kept)
 {
+    struct pool_drive *drive = pool_drive_by_id(pool, node->drive);
     mrmr_autofree struct meta_extent *extents = NULL;
     mrmr_autofree void *buf = malloc(META_LEAF);
     size_t n;
     if (!buf)
         return mrmr_nomem();
+    if (!pool_drive_readable(drive))
+        return MRMR_OK;
     MRMR_TRY(meta_extents_of(pool->meta, node->id, &extents, &n));
-    for (size_t i = 0; i < n; i++) {
-        struct pool_drive *drive = pool_drive_by_id(pool, extents[i].drive);
-        if (extents[i].state != META_GONE && pool_drive_readable(drive))
-            MRMR_TRY(note_extent(drive, job, &extents[i], buf, kept));
-    }
+    for (size_t i = 0; i < n; i++)
+        if (vanish_concerns(node, &extents[i]))
+            MRMR_TRY(note_extent(drive->drv, job, &extents[i], buf, kept));
     return MRMR_OK;
 }
 
@@ -419,15 +412,15 @@ static mrmr_err vanish_extent(
     if (!verdict)
         return mrmr_nomem();
     for (uint64_t i = 0; i < extent->leaves; i++) {
-        bool has = kept_has(kept, extent->drive, &extent->digests[i]);
+        bool has = kept_has(kept, &extent->digests[i]);
         verdict[i] = (struct meta_verdict){1, has ? META_STALE : extent->state, has};
         any = any || has;
     }
     return any ? meta_extent_judge(pool->meta, extent->id, verdict, extent->leaves) : MRMR_OK;
 }
 
-static mrmr_err vanish(struct pool *pool, const struct meta_node *node, bool moved_alone,
-    struct pool_retained_kept *kept)
+mrmr_err pool_retained_vanish(
+    struct pool *pool, const struct meta_node *node, struct pool_retained_kept *kept)
 {
     mrmr_autofree struct meta_extent *extents = NULL;
     size_t n;
@@ -435,21 +428,9 @@ static mrmr_err vanish(struct pool *pool, const struct meta_node *node, bool mov
         return MRMR_OK;
     MRMR_TRY(meta_extents_of(pool->meta, node->id, &extents, &n));
     for (size_t i = 0; i < n; i++)
-        if (extents[i].state != META_GONE && (!moved_alone || extents[i].drive != node->drive))
+        if (vanish_concerns(node, &extents[i]))
             MRMR_TRY(vanish_extent(pool, &extents[i], kept));
     return MRMR_OK;
-}
-
-mrmr_err pool_retained_vanish(
-    struct pool *pool, const struct meta_node *node, struct pool_retained_kept *kept)
-{
-    return vanish(pool, node, false, kept);
-}
-
-mrmr_err pool_retained_vanish_moved(
-    struct pool *pool, const struct meta_node *node, struct pool_retained_kept *kept)
-{
-    return vanish(pool, node, true, kept);
 }
 
 static mrmr_err confirm_extent(struct pool *pool, const struct pool_job *job,

@@ -146,10 +146,6 @@ mrmr_err pool_retained_settle_saved(
 mrmr_err pool_retained_vanish(
     struct pool *pool, const struct meta_node *node, struct pool_retained_kept *kept);
 
-/* The same of a file that was edited: of what stands in for it on other drives, which is over then. */
-mrmr_err pool_retained_vanish_moved(
-    struct pool *pool, const struct meta_node *node, struct pool_retained_kept *kept);
-
 /* Before redundancy of a stripe is given up: its leaves that count as kept, and belong to no file
  * any more, are read. What is not there becomes GONE (*ret_lost: load the stripe anew). A drive that
  * does not answer: MRMR_UNAVAILABLE and its like, and nothing is known. */
@@ -177,9 +173,12 @@ uint64_t pool_retained_freed(const struct pool_retained *retained);
  * wants; they can be taken out of parity without a scan. ret_leaves: how many were. taken: of all turns of one
  * release, in which nothing is read twice. */
 struct pool_retained_taken {
-    int64_t until; /* monotonic: after that no other file is begun with; 0: no such end */
-    bool all;      /* it came to the last */
+    int64_t
+        turn; /* ns: after so long no other file is begun with, but one is taken in any case; 0: no such end */
+    bool all;                 /* it came to the last */
     struct mrmr_bytes looked; /* its own; mrmr_bytes_free */
+    int64_t until;            /* its own */
+    bool any;                 /* its own: one was looked at in this turn */
 };
 mrmr_err pool_retained_take_in(struct pool *pool, const struct pool_job *job,
     struct pool_retained *retained, struct pool_retained_taken *taken, uint64_t *ret_leaves);

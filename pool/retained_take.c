@@ -12,7 +12,7 @@
  *                   now is exposed.
  *
  * What waits for a scan: all that was changed directly on a drive; a file whose bytes are not all kept,
- * or not right, for its loss is a scan's to judge; what was brought to another drive and is not protected there (brought.h); what was overwritten on a drive that is held, since the catalog's
+ * or not right, for its loss is a scan's to judge; what was brought to another drive since the last scan (brought.h); what was overwritten on a drive that is held, since the catalog's
  * version of it may be brought back by then; what is compared already (SUSPECT); a drive that is being
  * restored, or has no inode numbers that last; and all that a power cut took the records of.
  *
@@ -77,13 +77,14 @@ static mrmr_err look_first(struct taking *t, uint64_t ino, uint64_t how, bool *r
     const struct looked key = {t->d->drive->meta.id, ino, how};
     *ret_first =
         !t->sorted || !bsearch(&key, t->taken->looked.data, t->sorted, sizeof key, looked_compare);
+    t->taken->any = t->taken->any || *ret_first;
     return *ret_first ? mrmr_bytes_add(&t->taken->looked, &key, sizeof key) : MRMR_OK;
 }
 
 /* The rest is for the next turn. */
 static bool turn_is_over(struct taking *t)
 {
-    if (t->taken->until && mrmr_clock_monotonic() >= t->taken->until)
+    if (t->taken->any && t->taken->until && mrmr_clock_monotonic() >= t->taken->until)
         t->taken->all = false;
     return !t->taken->all;
 }
@@ -236,11 +237,10 @@ static mrmr_err removals_add(struct taking *t, struct removals *removals,
     const struct retained_file *file, const struct meta_node *node)
 {
     struct removal *removal = &removals->one[removals->n];
-    bool kept = false, counts = false;
+    bool kept = false;
     if (node->type != META_REG || !is_alone(t, node, file))
         return MRMR_OK;
-    MRMR_TRY(pool_brought_counts(t->pool, t->brought, node, false, false, &counts));
-    if (counts)
+    if (pool_brought_has(t->brought, node->drive, node->ino))
         return MRMR_OK;
     *removal = (struct removal){.file = file, .node = *node};
     MRMR_TRY(meta_extents_of(t->pool->meta, node->id, &removal->extent, &removal->n));
@@ -453,6 +453,9 @@ mrmr_err pool_retained_take_in(struct pool *pool, const struct pool_job *job,
     mrmr_err err = pool_touched_load(pool, &touched);
     if (!err)
         err = pool_brought_load(pool, &brought);
+    /* Loading is none of the turn: each comes to at least one file. */
+    taken->any = false;
+    taken->until = taken->turn ? mrmr_clock_monotonic() + taken->turn : 0;
     if (!err)
         err = take_drives(&t);
     pool_touched_free(&touched);

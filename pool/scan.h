@@ -178,8 +178,7 @@ struct pool_scan_drive {
     struct mrmr_bytes aside; /* struct meta_change that do not count */
     struct mrmr_bytes
         unread; /* struct meta_node: what moved, and was not found for its attributes */
-    struct pool_scan_ids escaped; /* nodes that were renamed under the walk, and not found yet */
-    struct pool_scan_ids brought; /* of these, what counts until it is protected on another drive */
+    struct pool_scan_ids escaped;  /* nodes that were renamed under the walk, and not found yet */
     struct pool_scan_list orphans; /* nodes whose last name may have gone */
     struct pool_paths paths;
     struct pool_retained_kept kept; /* of what may have vanished, read before it is judged */

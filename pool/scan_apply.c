@@ -194,7 +194,6 @@ mrmr_err pool_scan_apply_change(
     struct meta *meta = scan->pool->meta;
     const int64_t ctime = node->ctime;
     int64_t since;
-    MRMR_TRY(pool_retained_vanish_moved(scan->pool, node, &scan->kept));
     MRMR_TRY(apply_suspect(meta, node, true));
     pool_scan_node_take(node, now);
     node->version++;

@@ -9,7 +9,6 @@
  * went. What is held keeps its node, its names and its place in the stripes, as MISSING: it can be
  * reconstructed until the user says yes.
  */
-#include "pool/brought.h"
 #include "pool/drive.h"
 #include "pool/gone.h"
 #include "pool/moved.h"
@@ -255,8 +254,7 @@ static mrmr_err judge_set_aside(struct pool_scan_drive *scan, const struct meta_
 {
     struct meta_node node;
     mrmr_err err = meta_node_get(scan->pool->meta, change->node, &node);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT ||
-        (!err && !pool_scan_is_touched(scan, &node) && !pool_scan_ids_has(&scan->brought, node.id)))
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || (!err && !pool_scan_is_touched(scan, &node)))
         return MRMR_OK;
     MRMR_TRY(err);
     MRMR_TRY(mrmr_bytes_add(&scan->aside, change, sizeof *change));
@@ -269,7 +267,7 @@ static mrmr_err judge_losses(
     struct pool_scan_drive *scan, struct meta_loss *ret_all, struct judge_limits *limits)
 {
     struct meta *meta = scan->pool->meta;
-    if (scan->touched->n || scan->brought.n || pool_gone_any(scan->gone)) {
+    if (scan->touched->n || pool_gone_any(scan->gone)) {
         MRMR_TRY(judge_each(scan, META_CHANGE_VANISHED, judge_set_aside));
         MRMR_TRY(judge_each(scan, META_CHANGE_CHANGED, judge_set_aside));
     }
@@ -534,24 +532,6 @@ static mrmr_err judge_escaped(struct pool_scan_drive *scan)
     return err;
 }
 
-static mrmr_err judge_brought_one(int64_t node, void *arg)
-{
-    struct pool_scan_drive *scan = arg;
-    MRMR_TRY(pool_scan_ids_add(&scan->brought, node));
-    return pool_scan_ids_add(&scan->escaped, node);
-}
-
-/* It has not vanished before what it was brought to is protected (brought.h). */
-static mrmr_err judge_brought(struct pool_scan_drive *scan)
-{
-    struct pool_brought brought;
-    MRMR_TRY(pool_brought_load(scan->pool, &brought));
-    mrmr_err err = pool_brought_each(
-        scan->pool, &brought, scan->drive->meta.id, scan->accept, judge_brought_one, scan);
-    pool_brought_free(&brought);
-    return err;
-}
-
 /* Names pass from one thing to another; what has come into a freed one is found by looking again,
  * before anything is taken for vanished that may have moved there. */
 static mrmr_err judge_names(struct pool_scan_drive *scan)
@@ -581,7 +561,6 @@ static mrmr_err judge_all(struct pool_scan_drive *scan)
     MRMR_TRY(pool_moved_concerns(scan->pool, scan->drive->meta.id, "", &renamed));
     if (renamed)
         MRMR_TRY(judge_escaped(scan));
-    MRMR_TRY(judge_brought(scan));
     MRMR_TRY(judge_hold(scan));
     if (!scan->hold)
         MRMR_TRY(judge_names(scan));
@@ -676,37 +655,13 @@ static mrmr_err judge_note(struct pool_scan_drive *scan, const struct meta_chang
     return err;
 }
 
-/* Of a file that changed, what stands in for it on another drive. */
-static mrmr_err judge_note_moved(struct pool_scan_drive *scan, const struct meta_change *change)
-{
-    mrmr_autofree struct meta_extent *extents = NULL;
-    struct meta_node node;
-    size_t n = 0;
-    bool moved = false;
-    mrmr_err err = meta_node_get(scan->pool->meta, change->node, &node);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
-        return MRMR_OK;
-    MRMR_TRY(err);
-    if (node.type == META_REG)
-        MRMR_TRY(meta_extents_of(scan->pool->meta, node.id, &extents, &n));
-    for (size_t i = 0; i < n; i++)
-        moved = moved || extents[i].drive != node.drive;
-    return moved ? pool_retained_note(scan->pool, scan->job, &node, &scan->kept) : MRMR_OK;
-}
-
 /* What is kept of files that may have vanished is read before the transaction, which must not last
  * as long. What vanishes and was not thought of here counts as gone: too little, never too much. */
 static mrmr_err judge_note_kept(struct pool_scan_drive *scan)
 {
-    bool any = false;
-    for (size_t i = 0; i < scan->pool->ndrives && !any; i++) {
-        const struct pool_drive *drive = scan->pool->drives[i];
-        struct drv_stat stat;
-        any = pool_drive_readable(drive) && !drv_stat(drive->drv, POOL_RETAINED, &stat);
-    }
-    if (!any)
+    struct drv_stat stat;
+    if (drv_stat(scan->drive->drv, POOL_RETAINED, &stat))
         return MRMR_OK;
-    MRMR_TRY(judge_each(scan, META_CHANGE_CHANGED, judge_note_moved));
     return judge_each(scan, META_CHANGE_VANISHED, judge_note);
 }
 

@@ -694,7 +694,6 @@ void pool_scan_walk_free(struct pool_scan_drive *scan)
     mrmr_bytes_free(&scan->unread);
     mrmr_bytes_free(&scan->unseen);
     pool_scan_ids_free(&scan->escaped);
-    pool_scan_ids_free(&scan->brought);
     pool_scan_ids_free(&scan->appeared);
     pool_scan_ids_free(&scan->renewed);
     pool_scan_ids_free(&scan->hidden);

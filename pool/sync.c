@@ -142,20 +142,24 @@ mrmr_err pool_sync(struct pool *pool, const struct pool_job *job,
     const int64_t begun = mrmr_clock_monotonic();
     struct pool_sync_report report = {0};
     struct pool_retained *retained = NULL;
+    struct pool_brought brought = {.n = 0};
     if (options && options->release)
         return pool_release(pool, job, ret_report);
     for (size_t i = 0; accept_changes && i < pool->ndrives; i++)
         MRMR_TRY(sync_end_rebuild(pool, job, pool->drives[i]));
     MRMR_TRY(pool_noted_take(pool, job));
     pool_hung_leave_out(pool, job);
-    MRMR_TRY(pool_retained_list(pool, &retained));
+    MRMR_TRY(pool_brought_load(pool, &brought));
+    mrmr_err err = pool_retained_list(pool, &retained);
     meta_sequence_share(pool->meta);
-    mrmr_err err = pool_scan(pool, job, accept_changes, &report);
+    if (!err)
+        err = pool_scan(pool, job, accept_changes, &report);
+    if (!err)
+        pool_brought_forget(pool, &brought);
+    pool_brought_free(&brought);
     report.looking = mrmr_clock_monotonic() - begun;
     if (!err)
         err = pool_compare(pool, job, &report);
-    if (!err)
-        err = pool_brought_settle(pool, job);
     err = sync_looked(pool, err);
     pool_views_forget(pool, 0); /* extents got other states and ids */
     if (!err)

@@ -17,8 +17,8 @@
  * which a rename keeps. (3) The temporary file gets the path, without
  * replacing, and the folder is synced, with those above it: from here on both drives have the file, whole and equal. (4)
  * The one it came from is removed as any other (tree_keep.c), if it is still what was copied; if its drive is away, that is
- * remembered, durably (gone.h). (5) The record gets another name, by which it says that what stripes count on of the file
- * counts until the copy is protected (brought.h); of a copy that is not wanted it goes. A cut before (4) leaves two equal copies: whoever opens
+ * remembered, durably (gone.h). (5) The record gets another name, by which a release leaves alone
+ * what stripes count on of the file until a scan has met the copy (brought.h); of a copy that is not wanted it goes. A cut before (4) leaves two equal copies: whoever opens
  * the tree next removes the one it came from, if both are there and of the same size and time, once the other's name is
  * durable. No change is acknowledged before (5): the copy that stays is the one that was changed.
  *

@@ -71,7 +71,12 @@ static const struct {
     {ECONNREFUSED, MRMR_UNAVAILABLE},
     {EHOSTUNREACH, MRMR_UNAVAILABLE},
     {ENETUNREACH, MRMR_UNAVAILABLE},
+    {EHOSTDOWN, MRMR_UNAVAILABLE},
+    {ENETDOWN, MRMR_UNAVAILABLE},
+    {ENETRESET, MRMR_UNAVAILABLE},
+    {ECONNABORTED, MRMR_UNAVAILABLE},
     {EREMOTEIO, MRMR_IO},
+    {ENOLINK, MRMR_IO}, /* how a drive's cable fails */
     {EBADMSG, MRMR_IO},
     {EUCLEAN, MRMR_IO},
     {ENODATA, MRMR_IO},      /* what Linux calls a medium that cannot be read; */

@@ -122,7 +122,7 @@ static mrmr_err target_verify(struct round *round, struct target *t, struct list
         if (!err)
             continue;
         mrmr_err_drive(err, t->drive->meta.name);
-        if (err != MRMR_FORMAT && err != MRMR_TRUNCATED && err != MRMR_IO)
+        if (err != MRMR_FORMAT && err != MRMR_TRUNCATED && !mrmr_of_one_thing(err))
             return err;
         round->damaged++;
         pool_tell_story(round->pool, round->job, true, "damage-found", t->drive,

@@ -165,9 +165,12 @@ static mrmr_err rebuild_is_lost(struct rebuild *rebuild, bool *ret_lost)
     struct pool_touched touched;
     unsigned out = 0;
     pool_drive_look(pool, drive);
-    for (size_t i = 0; i < pool->ndrives; i++)
-        out +=
-            pool->drives[i]->presence != POOL_PRESENT && pool->drives[i]->presence != POOL_DETACHED;
+    for (size_t i = 0; i < pool->ndrives; i++) {
+        bool over;
+        MRMR_TRY(pool_drive_is_over(pool, pool->drives[i], &over));
+        out += !over && pool->drives[i]->presence != POOL_PRESENT &&
+               pool->drives[i]->presence != POOL_DETACHED;
+    }
     MRMR_TRY(meta_exposed_total(pool->meta, drive->meta.id, &exposed));
     MRMR_TRY(pool_touched_load(pool, &touched));
     *ret_lost = pool_drive_is_lost(drive) && !exposed.files && !exposed.bytes &&

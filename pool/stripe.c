@@ -468,6 +468,10 @@ mrmr_err pool_change_run(struct pool *pool, const struct pool_job *job, struct p
     run_free(&run);
     if (err) {
         char uuid[MRMR_UUID_TEXT];
+        struct mrmr_story story;
+        mrmr_story_save(&story);
+        run_keep_slack(&run);
+        mrmr_story_restore(&story);
         return mrmr_err_stripe(err, mrmr_uuid_print(&change->next.uuid, uuid));
     }
     if (change->old.id)

@@ -232,7 +232,7 @@ uint64_t pool_touched_count(const struct pool_touched *touched, int64_t drive)
     uint64_t n = 0;
     for (size_t i = 0; i < touched->n; i++) {
         const struct pool_touched_inode *record = &touched->inode[i];
-        if (drive_of(record) != drive || !says_more(record, KINDS))
+        if (drive_of(record) != drive || !says_more(record, POOL_TOUCHED_NAME))
             continue;
         if (record->ino == POOL_TOUCHED_ALL)
             return UINT64_MAX;

@@ -193,10 +193,49 @@ static void look_foreign(
     pool_drive_verdict(drive, POOL_FOREIGN);
 }
 
+/* What the catalog says of its session by now. */
+static bool session_refresh(struct pool *pool, struct pool_drive *drive)
+{
+    struct meta_drive *metas = NULL;
+    size_t n = 0;
+    bool found = false;
+    if (meta_drives(pool->meta, &metas, &n))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (metas[i].id == drive->meta.id && mrmr_uuid_equal(&metas[i].uuid, &drive->meta.uuid)) {
+            mrmr_locked(&drive->lock);
+            drive->meta.session = metas[i].session;
+            drive->meta.intended = metas[i].intended;
+            found = true;
+        }
+    meta_drives_free(metas, n);
+    return found;
+}
+
+/* The owner goes from session to session, catalog, drive, catalog. Who only looks, and read the catalog before that and the drive after it, or the
+ * other way round, would take them for strangers: both are read once more. */
+static enum pool_session_kind look_judge(
+    struct pool *pool, struct pool_drive *drive, const struct meta_session *session)
+{
+    enum { TRIES = 3 };
+    struct pool_identity found = {.session = *session};
+    enum pool_session_kind kind = pool_session_judge(&drive->meta, session);
+    for (unsigned i = 0; kind == POOL_SESSION_STRANGE && pool->access != POOL_OWN && i < TRIES;
+         i++) {
+        if (!session_refresh(pool, drive))
+            return kind;
+        kind = pool_session_judge(&drive->meta, &found.session);
+        if (kind == POOL_SESSION_STRANGE && (pool_identity_read(drive->drv, &found) ||
+                                                !mrmr_uuid_equal(&found.uuid, &drive->meta.uuid)))
+            return kind;
+    }
+    return kind;
+}
+
 static void look_session(
     struct pool *pool, struct pool_drive *drive, const struct meta_session *session)
 {
-    switch (pool_session_judge(&drive->meta, session)) {
+    switch (look_judge(pool, drive, session)) {
     case POOL_SESSION_RECORDED:
         pool_drive_verdict(drive, POOL_PRESENT);
         return;

@@ -3,6 +3,7 @@
  * What is at a root (I5): away, foreign, diverged, failed; and that nothing on such a drive is
  * written.
  */
+#include "pool/drive.h"
 #include "tests/unit/pool_drive_world.h"
 
 #include <stdio.h>
@@ -261,6 +262,22 @@ static void test_second_host(void **state)
     pool_close(other);
 }
 
+/* Who looks read the catalog before the owner went on to other sessions, and looks at the drive after it. */
+static void test_look_at_one_that_goes_on(void **state)
+{
+    struct world *w = *state;
+    struct pool_drive *own = world_add(w, "red");
+    struct pool *look;
+    assert_ok(pool_open(world_path(w, "pool"), POOL_LOOK, "test", &look));
+    assert_int_equal(look->drives[0]->presence, POOL_PRESENT);
+    assert_ok(pool_drive_attach(w->pool, own));
+    assert_ok(pool_drive_detach(w->pool, own));
+    assert_ok(pool_drive_attach(w->pool, own));
+    pool_drive_look(look, look->drives[0]);
+    assert_int_equal(look->drives[0]->presence, POOL_PRESENT);
+    pool_close(look);
+}
+
 static void test_look(void **state)
 {
     struct world *w = *state;
@@ -335,6 +352,7 @@ int main(void)
         WORLD_TEST(test_old_image),
         WORLD_TEST(test_old_catalog),
         WORLD_TEST(test_second_host),
+        WORLD_TEST(test_look_at_one_that_goes_on),
         WORLD_TEST(test_look),
         WORLD_TEST(test_views),
     };

@@ -312,8 +312,11 @@ def test_while_others_take_all_they_can_get(mrmr, worlds):
         try:
             for round_ in range(3):
                 gone = world.delete(one.point, [2 * round_, 2 * round_ + 1])
-                mrmr.run("sync", "--release", code=(0, 3))
-                assert [world.retained(name) for name in NAMES] == [[]] * 4, (round_, gone, taken)
+                def comes_free():
+                    mrmr.run("sync", "--release", code=(0, 3))
+                    return [world.retained(name) for name in NAMES] == [[]] * 4
+                until(comes_free, 60) # who takes each block as it comes may be first now and then
+                print(round_, gone, taken)
         finally:
             stop.set()
             for thread in threads:

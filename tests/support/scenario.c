@@ -333,6 +333,13 @@ struct rig *scenario_begin(const struct scenario *scenario, enum rig_kind kind, 
     return rig;
 }
 
+/* What fills drives goes. While they are full, what was cut may leave no room for all rows: what was promised holds, and the rest is exposed. */
+static void make_room(struct rig *rig)
+{
+    for (unsigned d = 0; d < rig->n; d++)
+        (void)!drv_unlink(rig->drive[d].raw, "ballast");
+}
+
 void scenario_end(const struct scenario *scenario, struct rig *rig, unsigned spent)
 {
     char first[512];
@@ -348,6 +355,7 @@ void scenario_end(const struct scenario *scenario, struct rig *rig, unsigned spe
     for (unsigned i = 0; i < 2; i++) {
         rig_ok(scenario->run(rig));
         rig_protect_all(rig);
+        make_room(rig);
     }
     if (getenv("MRMR_VERBOSE"))
         rig_print_stripes(rig);

@@ -58,6 +58,7 @@ static void test_once_more(void **state)
 struct daemon {
     int dirfd, lock;
     bool gives;
+    int64_t seen; /* the file `short`, before anybody asked */
     atomic_bool stop;
     atomic_uint asked;
     pthread_t thread;
@@ -73,7 +74,7 @@ static int64_t touched(int dirfd)
 static void *serve(void *arg)
 {
     struct daemon *d = arg;
-    int64_t seen = touched(d->dirfd);
+    int64_t seen = d->seen;
     while (!atomic_load(&d->stop)) {
         const struct timespec moment = {.tv_nsec = 2000000};
         nanosleep(&moment, NULL);
@@ -92,7 +93,7 @@ static void *serve(void *arg)
 static void daemon_start(struct daemon *d, int dirfd, bool gives)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    *d = (struct daemon){.dirfd = dirfd, .gives = gives};
+    *d = (struct daemon){.dirfd = dirfd, .gives = gives, .seen = touched(dirfd)};
     d->lock = openat(dirfd, "daemon", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(d->lock >= 0);
     assert_int_equal(fcntl(d->lock, F_OFD_SETLK, &lock), 0);

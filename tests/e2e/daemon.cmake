@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 mrmr_pytest(e2e_daemon test_daemon.py LABELS sanitized TIMEOUT 600)
+mrmr_pytest(e2e_daemon_spawn test_daemon_spawn.py TIMEOUT 300)
 mrmr_pytest(e2e_units test_units.py)
 mrmr_pytest(e2e_daemon_worker test_daemon_worker.py LABELS sanitized address_long TIMEOUT 600)
 mrmr_pytest(e2e_daemon_mount test_daemon_mount.py LABELS sanitized TIMEOUT 300)
@@ -12,5 +13,5 @@ foreach(library dies_at_spawn other_clock stands_still)
     add_library(${library} MODULE ${CMAKE_SOURCE_DIR}/tests/support/${library}.c)
     set(file $<TARGET_FILE:${library}>)
   endif()
-  set_property(TEST e2e_daemon e2e_daemon_worker e2e_units APPEND PROPERTY ENVIRONMENT "MRMR_${name}=${file}")
+  set_property(TEST e2e_daemon e2e_daemon_spawn e2e_daemon_worker e2e_units APPEND PROPERTY ENVIRONMENT "MRMR_${name}=${file}")
 endforeach()

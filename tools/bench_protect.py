@@ -27,10 +27,10 @@ LIMIT = 1800
 
 def write_file(path, size, rng):
     """Random bytes, in pieces; the time at which it was closed."""
-    block = rng.randbytes(8 << 20)
+    block = rng.randbytes(min(size, 8 << 20) + 1)
     with open(path, "wb", buffering=0) as f:
         while size:
-            at = rng.randrange(4 << 20)
+            at = rng.randrange(len(block) // 2 + 1)
             size -= f.write(block[at:at + min(size, PIECE)])
     return time.monotonic()
 

@@ -111,11 +111,17 @@ bool pool_brought_has(const struct pool_brought *brought, int64_t drive, uint64_
     return has(brought, drive, ino) || has(brought, drive, 0);
 }
 
+/* Where a drive is held, or is not there, the catalog has the source yet. One that is none of the pool any more has none. */
+static bool is_judged(const struct pool_drive *drive)
+{
+    return !drive || (pool_drive_readable(drive) && !drive->meta.hold[0]);
+}
+
 void pool_brought_forget(struct pool *pool, const struct pool_brought *brought)
 {
     for (size_t i = 0; i < brought->n; i++) {
         const struct pool_brought_file *file = &brought->file[i];
-        if (has_ended(file) && pool_drive_readable(pool_drive_by_id(pool, file->drive)))
+        if (has_ended(file) && is_judged(pool_drive_by_id(pool, file->drive)))
             unlinkat(pool->dirfd, file->name, 0);
     }
 }

@@ -7,7 +7,7 @@
  *
  * The pool's folder has a record for each (tree_pair.h), durable before the copy has a name: `bring-<16 hex>` while it is
  * brought, and `brought-<16 hex>` from when it is through. Both are looked at, so it does not matter which name a cut leaves. A
- * sync removes those that had ended before its scan, if the source's drive was there.
+ * sync removes those that had ended before its scan, if the source's drive was there, and is not held; and those of drives that are none of the pool any more.
  *
  * Crash argument. No drive is written to. A record that a cut leaves behind keeps a release from letting go of one file until
  * the next sync.

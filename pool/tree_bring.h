@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Inside of tree_bring.c and tree_bring_record.c.
+ * Inside of tree_bring.c, tree_bring_record.c, and of tree_emptied.c, which puts another file in the place of one likewise.
  */
 #ifndef MRMR_POOL_TREE_BRING_H
 #define MRMR_POOL_TREE_BRING_H
@@ -11,6 +11,18 @@
 #define TREE_BRING_FOLDER POOL_DOT "/moving"
 #define TREE_BRING_RECORD POOL_BROUGHT_BEGUN
 #define TREE_BRING_TRY "try-b-" /* of what says nothing */
+enum { TREE_BRING_PATH = sizeof TREE_BRING_FOLDER + 20 };
+
+/* Between these the node is somebody's who puts another file in the place of its own: nobody else changes that, its names or
+ * its attributes. False, and nothing begins: it is not on that drive. */
+bool tree_leave_begin(struct pool_tree *tree, struct tree_node *node, size_t from);
+void tree_leave_end(struct pool_tree *tree, struct tree_node *node);
+/* The folder that it lies in, counted, and its name there, which is zeroed before. MRMR_UNSUPPORTED: it has none. */
+mrmr_err tree_leave_names(struct pool_tree *tree, struct tree_node *node,
+    struct tree_node **ret_folder, char ret_name[META_NAME_MAX + 1]);
+/* With the paths held, since a folder above it may be renamed otherwise. */
+mrmr_err tree_leave_path(
+    struct pool_tree *tree, struct tree_node *folder, const char *name, struct mrmr_bytes *path);
 
 /* It is through: the record is for whoever asks what was brought (brought.h), who removes it. */
 void tree_bring_ended(struct pool_tree *tree, const char *record);

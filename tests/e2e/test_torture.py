@@ -8,7 +8,7 @@ What is held against it:
 - what is not claimed and whose drive is away gives its bytes or an error, never others;
 - with all drives there, every name and every byte is what the model says, after whatever happened;
 - once a sync is through, status, check and scrub find nothing; what rotted is found by scrub, and is right again after scrub --repair.
-MRMR_TORTURE_SECONDS, MRMR_SEED. A seed gives the same plan and the same calls; when they meet is up to the machine."""
+MRMR_TORTURE_SECONDS, MRMR_SEED. What failed is told of with all that is known of the files in question (torture_facts.py). A seed gives the same plan and the same calls; when they meet is up to the machine."""
 import os
 import time
 
@@ -168,6 +168,9 @@ def test_torture(torture):
             torture.note("batch %d" % batches)
             batch(torture)
             batches += 1
+    except Exception as error: # pylint: disable=broad-except; it is raised again
+        torture.facts.tell(str(error))
+        raise
     finally:
         counts, calls = torture.counts, sum(changer.calls for changer in torture.changers)
         print("torture: seed %d, %d batches, %d operations and %d that failed while something was the matter, kills: %s, %d drive losses, %d rebuilt, "

@@ -16,6 +16,7 @@ from mounts import until
 from seeded import Seeded
 from test_mount_drives import FIBMAP, shut_down
 from test_mount_dying import WRITTEN_OUT, mount_anew
+from torture_facts import Facts
 from torture_model import AWAY, FULL, KILLED, Changer, File, Trouble, Wrong, how_it_differs, read, tag_of
 
 DRIVES = (("red", "ext4"), ("green", "xfs"), ("blue", "ext4"), ("white", "ext4"), ("grey", "folder"))
@@ -62,7 +63,7 @@ class Torture:
     def __init__(self, place, seed):
         self.place, self.mrmr, self.seed, self.rng = place, place.mrmr, seed, Seeded(seed)
         self.trouble, self.counts, self.redundancy, self.number = Trouble(), Counts(), 1, 0
-        self.kept, self.away, self.spares, self.changers = {}, {}, 0, []
+        self.kept, self.away, self.spares, self.changers, self.facts = {}, {}, 0, [], Facts(self)
         changers = [Changer(place.folder / "m", "c%d" % i, "%d/%d" % (seed, i), self.trouble) for i in range(CHANGERS)]
         self.build(changers)
         place.start("-v", "-o", "daemon")
@@ -223,6 +224,7 @@ class Torture:
             if told and told[0]["exposed_size"] == 0:
                 claim.survives = max(claim.survives, told[0]["survives"])
         self.counts.claimed += sum(claim.survives >= 0 for claim in claims)
+        self.facts.claim()
         return claims
 
     def hold_to(self, claims):

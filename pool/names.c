@@ -139,6 +139,41 @@ mrmr_err pool_names_place(struct pool_names *names, const char *path, struct mrm
     return mrmr_bytes_str(ret_path, path);
 }
 
+static mrmr_err add_name(int64_t parent, const char *name, void *arg)
+{
+    struct mrmr_bytes *list = arg;
+    MRMR_TRY(mrmr_bytes_add(list, &parent, sizeof parent));
+    return mrmr_bytes_add(list, name, strlen(name) + 1);
+}
+
+static mrmr_err add_place(
+    struct pool_names *names, int64_t parent, const char *name, struct mrmr_bytes *paths)
+{
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT, place = MRMR_BYTES_INIT;
+    mrmr_err err = meta_path(names->pool->meta, parent, &path);
+    if (!err)
+        err = mrmr_bytes_fmt(&path, "%s%s", path.size ? "/" : "", name);
+    if (!err)
+        err = pool_names_place(names, path.data, &place);
+    if (!err)
+        err = mrmr_bytes_add(paths, place.data, place.size + 1);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ? MRMR_OK : err;
+}
+
+mrmr_err pool_names_places(struct pool_names *names, int64_t node, struct mrmr_bytes *paths)
+{
+    mrmr_autobytes struct mrmr_bytes list = MRMR_BYTES_INIT;
+    MRMR_TRY(meta_names(names->pool->meta, node, add_name, &list));
+    for (size_t at = 0; at < list.size;) {
+        int64_t parent;
+        memcpy(&parent, list.data + at, sizeof parent);
+        const char *name = list.data + at + sizeof parent;
+        at += sizeof parent + strlen(name) + 1;
+        MRMR_TRY(add_place(names, parent, name, paths));
+    }
+    return MRMR_OK;
+}
+
 /* --- a folder --- */
 
 struct listing {

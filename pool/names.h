@@ -41,6 +41,9 @@ mrmr_err pool_names_origin(struct pool_names *names, const char *path, struct mr
 /* The path at which is now what the catalog has at this one. MRMR_ABSENT: that name of it is gone. */
 mrmr_err pool_names_place(struct pool_names *names, const char *path, struct mrmr_bytes *ret_path);
 
+/* Adds the paths, each with its NUL, at which are now those names of the node that are not gone. */
+mrmr_err pool_names_places(struct pool_names *names, int64_t node, struct mrmr_bytes *paths);
+
 /* Calls fn for each thing that is in the folder now, those that the catalog has there first. It may not
  * ask of the same names. */
 typedef mrmr_err (*pool_names_fn)(const char *name, const struct meta_node *node, void *arg);

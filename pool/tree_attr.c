@@ -162,16 +162,37 @@ static mrmr_err own_known(const struct own *own, const struct meta_node *node)
     return own_protection(own, &reach);
 }
 
-/* By inode, too: another file may have been given its name, with its size and its time. A name that it was given since
- * is no longer there once the drive is not. */
+/* By inode, too: another file may have been given its name, with its size and its time. */
 static bool own_is(
     const struct own *own, const struct pool_attr *attr, const struct meta_node *node)
 {
     uint64_t ino = 0;
     const bool same = !tree_number_inode(own->tree, attr->node, own->spot.drive, &ino) || !ino ||
                       !node->ino || ino == node->ino;
-    return same && node->type == META_REG && node->size == attr->size &&
-           node->mtime == attr->mtime && attr->nlink <= node->nlink;
+    return same && node->type == META_REG && node->size == attr->size && node->mtime == attr->mtime;
+}
+
+/* Each of its names would show it if the drive were away. A name that no scan has seen need not be one more than the
+ * catalog has: another may have gone since. Nothing has happened to its names where its time of change is still the
+ * catalog's: then those that lie outside of the tree, as in what is left out, are no matter. */
+static mrmr_err own_names(const struct own *own, const struct pool_attr *attr,
+    const struct meta_node *node, bool *ret_known)
+{
+    mrmr_autobytes struct mrmr_bytes paths = MRMR_BYTES_INIT;
+    const struct tree_drive *drive = &own->tree->drive[own->spot.drive];
+    const bool told = drive->drive->info.caps & DRV_CAP_STABLE_CTIME && attr->ctime == node->ctime;
+    uint32_t found = 0;
+    *ret_known = attr->nlink <= 1 || told || !tree_live(drive);
+    if (*ret_known)
+        return MRMR_OK;
+    MRMR_TRY(tree_catalog_places(own->tree, own->spot.drive, node->id, &paths));
+    for (size_t at = 0; at < paths.size; at += strlen(paths.data + at) + 1) {
+        struct drv_stat stat;
+        found += !drv_stat(drive->drive->drv, paths.data + at, &stat) && stat.type == DRV_REG &&
+                 stat.ino == node->ino;
+    }
+    *ret_known = found >= attr->nlink;
+    return MRMR_OK;
 }
 
 static mrmr_err own_path(const char *path, void *arg)
@@ -184,6 +205,8 @@ static mrmr_err own_path(const char *path, void *arg)
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
         return err;
     bool known = !err && own_is(own, &attr, &node);
+    if (known)
+        MRMR_TRY(own_names(own, &attr, &node, &known));
     if (known) { /* what is protected of it is not given while its drive is away (tree_open.c) */
         bool touched;
         MRMR_TRY(tree_keep_touched(own->tree, own->spot.drive, node.ino, &touched));

@@ -56,6 +56,16 @@ mrmr_err tree_catalog_without(
     return pool_names_lookup(names, path, ret_node);
 }
 
+mrmr_err tree_catalog_places(
+    struct pool_tree *tree, size_t drive, int64_t node, struct mrmr_bytes *paths)
+{
+    struct tree_drive *own = &tree->drive[drive];
+    struct pool_names *names;
+    mrmr_locked(&own->known_lock);
+    MRMR_TRY(names_locked(own, &names));
+    return pool_names_places(names, node, paths);
+}
+
 mrmr_err tree_catalog_known(
     struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node)
 {

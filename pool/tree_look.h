@@ -19,7 +19,10 @@ mrmr_err tree_catalog(
 /* The same, whether the drive is there or not: what it would show if it were not. */
 mrmr_err tree_catalog_without(
     struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
-/* The same of a drive that did not answer, which is this thread's story: that stays the error where the
+/* Adds the paths, each with its NUL, at which it would show a node of the catalog then. */
+mrmr_err tree_catalog_places(
+    struct pool_tree *tree, size_t drive, int64_t node, struct mrmr_bytes *paths);
+/* The same as the first of a drive that did not answer, which is this thread's story: that stays the error where the
  * catalog knows of nothing, for that says nothing of the drive. */
 mrmr_err tree_catalog_known(
     struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);

@@ -250,6 +250,37 @@ static void test_a_further_name_is_not_safe(void **state)
     ends(&w);
 }
 
+/* Nor is one that it has in the place of another: there are no more of them than the catalog has. */
+static void test_another_name_is_not_safe(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 891);
+    links(&w, "f0", "c");
+    rig_sync(w.rig);
+    assert_true(is_said_to_be_safe(&w, "c"));
+    links(&w, "f0", "d");
+    rig_ok(unlink_at(&w, "c"));
+    assert_int_equal(shown(&w, "d"), 2);
+    assert_false(is_said_to_be_safe(&w, "d"));
+    look(&w, POOL_ROOT, "f0"); /* whichever of them was looked at last */
+    assert_false(is_said_to_be_safe(&w, "f0"));
+    assert_false(is_said_to_be_safe(&w, "d"));
+    renames(&w, "f0", "r", 0);
+    assert_false(is_said_to_be_safe(&w, "d"));
+    rig_sync(w.rig);
+    assert_true(is_said_to_be_safe(&w, "d"));
+    assert_true(is_said_to_be_safe(&w, "r"));
+    renames(&w, "d", "e", 0); /* both are found by what was renamed */
+    assert_true(is_said_to_be_safe(&w, "r"));
+    assert_true(is_said_to_be_safe(&w, "e"));
+    rig_take_away(w.rig, 0);
+    rig_ok(is_there(&w, "e"));
+    rig_ok(is_there(&w, "r"));
+    rig_bring_back(w.rig, 0);
+    ends(&w);
+}
+
 /* An empty file, over another of the same time: only the drive knows that. */
 static void test_what_replaced_it_is_not_safe(void **state)
 {
@@ -300,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_back),
         cmocka_unit_test(test_opened),
         cmocka_unit_test(test_a_further_name_is_not_safe),
+        cmocka_unit_test(test_another_name_is_not_safe),
         cmocka_unit_test(test_what_replaced_it_is_not_safe),
         cmocka_unit_test(test_what_was_renamed_is_safe),
     };

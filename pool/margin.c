@@ -4,7 +4,7 @@
 #include <limits.h>
 #include <string.h>
 
-enum { MARGIN_SLOTS = 4096 };
+enum { MARGIN_SLOTS = 4096, REACH_TRIES = 8 };
 
 struct margin_slot {
     int64_t stripe; /* 0: free */
@@ -135,25 +135,26 @@ static bool extent_counts(const struct meta_extent *e)
     return e->state == META_LIVE || e->state == META_MISSING || e->state == META_SUSPECT;
 }
 
-static mrmr_err reach_extents(
-    struct pool_margins *margins, const struct meta_node *node, struct pool_reach *reach)
+/* *ret_gone: beside a writer, the stripe of one is by now. */
+static mrmr_err reach_extents(struct pool_margins *margins, const struct meta_node *node,
+    struct pool_reach *reach, bool *ret_gone)
 {
     mrmr_autofree struct meta_extent *extents = NULL;
     size_t n = 0;
     MRMR_TRY(meta_extents_of(margins->pool->meta, node->id, &extents, &n));
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && !*ret_gone; i++) {
         if (!extent_counts(&extents[i]))
             continue;
         mrmr_err err = reach_extent(margins, &extents[i], reach);
-        /* Beside a writer the stripe may be gone by now; its successor is seen the next time. */
-        if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT)
+        *ret_gone = mrmr_class_of(err) == MRMR_CLASS_ABSENT;
+        if (err && !*ret_gone)
             return err;
     }
     return MRMR_OK;
 }
 
-mrmr_err pool_node_reach(
-    struct pool_margins *margins, const struct meta_node *node, struct pool_reach *ret_reach)
+static mrmr_err reach_once(struct pool_margins *margins, const struct meta_node *node,
+    struct pool_reach *ret_reach, bool *ret_gone)
 {
     struct pool_reach reach = {.survives = INT_MAX};
     mrmr_autofree struct meta_exposed *exposed = NULL;
@@ -163,9 +164,25 @@ mrmr_err pool_node_reach(
         reach.exposed_bytes += exposed[i].bytes;
     if (n)
         reach.survives = drive_there(margins->pool, node->drive) ? 0 : -1;
-    MRMR_TRY(reach_extents(margins, node, &reach));
+    MRMR_TRY(reach_extents(margins, node, &reach, ret_gone));
     if (reach.survives == INT_MAX)
         reach.survives = (int)pool_redundancy(margins->pool);
+    *ret_reach = reach;
+    return MRMR_OK;
+}
+
+/* What takes the place of a stripe that has gone may survive less than all others: nothing is claimed without it. */
+mrmr_err pool_node_reach(
+    struct pool_margins *margins, const struct meta_node *node, struct pool_reach *ret_reach)
+{
+    struct pool_reach reach;
+    bool gone = true;
+    for (unsigned i = 0; gone && i < REACH_TRIES; i++) {
+        gone = false;
+        MRMR_TRY(reach_once(margins, node, &reach, &gone));
+    }
+    if (gone && reach.survives > 0)
+        reach.survives = 0;
     *ret_reach = reach;
     return MRMR_OK;
 }

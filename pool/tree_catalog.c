@@ -27,7 +27,7 @@ static mrmr_err names_locked(struct tree_drive *drive, struct pool_names **ret_n
 }
 
 /* Of a drive that answers all is asked that is asked often, and mostly nothing was renamed: who asks
- * compares size and time. */
+ * compares inode, size and time. */
 static bool is_found(struct tree_drive *drive, const char *path, struct meta_node *ret_node)
 {
     return tree_live(drive) && meta_lookup_path(drive->tree->pool->meta, drive->drive->meta.root,
@@ -71,7 +71,7 @@ mrmr_err tree_catalog_known(
 {
     struct mrmr_story story;
     mrmr_story_save(&story);
-    mrmr_err err = tree_catalog(tree, drive, path, ret_node);
+    mrmr_err err = tree_catalog_without(tree, drive, path, ret_node);
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR
                ? mrmr_story_restore(&story)
                : err;

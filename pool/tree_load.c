@@ -444,7 +444,7 @@ static mrmr_err load_known(struct load *load, const char *path, const char *name
         load->silent_drive = load->drive;
         load->silent = true;
     }
-    MRMR_TRY(tree_catalog(load->tree, load->drive, path, &node));
+    MRMR_TRY(tree_catalog_without(load->tree, load->drive, path, &node));
     return load_node(load, name, &node);
 }
 

@@ -13,10 +13,12 @@ struct tree_seen; /* tree_load.h */
 /* --- tree_catalog.c --- */
 
 /* What the catalog knows of what is at a path of a drive now. The node's id is 0 if it is a folder
- * that was made since the last scan, and known by what was moved into it. */
+ * that was made since the last scan, and known by what was moved into it. Of a drive that is there it may be
+ * what had the path at the last scan: who asks compares inode, size and time with what the drive says. */
 mrmr_err tree_catalog(
     struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
-/* The same, whether the drive is there or not: what it would show if it were not. */
+/* The same, whether the drive is there or not: what it would show if it were not; also for who asked it of this one
+ * thing, and was not answered. */
 mrmr_err tree_catalog_without(
     struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
 /* Adds the paths, each with its NUL, at which it would show a node of the catalog then. */

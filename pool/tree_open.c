@@ -29,7 +29,7 @@ static mrmr_err opening_catalog(struct opening *opening, const char *path)
     struct mrmr_story story;
     bool touched = false;
     mrmr_story_save(&story);
-    mrmr_err err = tree_catalog(file->tree, file->drive, path, &opening->known);
+    mrmr_err err = tree_catalog_without(file->tree, file->drive, path, &opening->known);
     if (!err && opening->known.type != META_REG)
         err = mrmr_fail(MRMR_ABSENT, NULL);
     if (!err)

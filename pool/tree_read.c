@@ -30,6 +30,21 @@ struct finding {
     size_t drive;
 };
 
+/* By the inode, if it is open: another file may have had its path, with its size and its time, when the catalog saw it last. */
+static mrmr_err finding_node(struct finding *finding, const char *path)
+{
+    struct pool_tree_file *file = finding->file;
+    struct tree_original *original = tree_original_of_file(file);
+    const uint64_t ino = original ? original->ino : 0;
+    tree_original_put(original);
+    mrmr_err err = ino ? tree_catalog(file->tree, file->drive, path, &finding->node) : MRMR_ABSENT;
+    if (!ino || (!err && finding->node.ino && finding->node.ino != ino))
+        err = tree_catalog_without(file->tree, file->drive, path, &finding->node);
+    if (!err && ino && finding->node.ino && finding->node.ino != ino)
+        err = mrmr_fail(MRMR_ABSENT, "it was not there when its drive was looked through");
+    return err;
+}
+
 /* Where the drive has left the pool it may have been rebuilt on another. That the catalog has it nowhere
  * says nothing of a drive that is not there. */
 static mrmr_err finding_path(const char *path, void *arg)
@@ -37,7 +52,7 @@ static mrmr_err finding_path(const char *path, void *arg)
     struct finding *finding = arg;
     struct pool_tree_file *file = finding->file;
     finding->drive = file->drive;
-    mrmr_err err = tree_catalog(file->tree, file->drive, path, &finding->node);
+    mrmr_err err = finding_node(finding, path);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
         err = tree_catalog_left(file->tree, file->drive, path, file->size, file->mtime,
             &finding->drive, &finding->node);

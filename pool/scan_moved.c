@@ -100,6 +100,22 @@ static mrmr_err escape_unknown(struct escape *escape, const struct meta_node *no
     return pool_scan_ids_add(&scan->escaped, node->id);
 }
 
+/* The folder that is there is known by that path already: it is known twice, and by the other one it is nowhere. */
+static mrmr_err escape_is_known(const struct pool_scan_drive *scan, const struct meta_node *node,
+    const char *path, bool *ret_known)
+{
+    struct meta_node known;
+    if (node->type != META_DIR || !(scan->drive->info.caps & DRV_CAP_STABLE_INO) || !node->ino)
+        return MRMR_OK;
+    mrmr_err err = meta_lookup_path(scan->pool->meta, scan->drive->meta.root, path, &known);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        return MRMR_OK;
+    MRMR_TRY(err);
+    *ret_known = known.type == META_DIR && known.ino == node->ino &&
+                 !pool_scan_is_other(&scan->drive->info, node, &known);
+    return MRMR_OK;
+}
+
 /* At one of the places that the records name. */
 static mrmr_err escape_look_at(struct escape *escape, const struct meta_node *node,
     const struct pool_moved_paths *moved, bool *ret_there)
@@ -112,6 +128,11 @@ static mrmr_err escape_look_at(struct escape *escape, const struct meta_node *no
             escape_is_excluded(scan, path) ? MRMR_ABSENT : drv_stat(scan->drive->drv, path, &stat);
         if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ||
             (!err && !pool_node_is(&scan->drive->info, node, &stat)))
+            continue;
+        bool known = false;
+        if (!err)
+            MRMR_TRY(escape_is_known(scan, node, path, &known));
+        if (known)
             continue;
         *ret_there = true;
         if (err)

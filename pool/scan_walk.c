@@ -275,33 +275,69 @@ static bool walk_is_other_thing(
     return pool_scan_is_other(&scan->drive->info, node, &now);
 }
 
-/* A folder can be in one place only, and not in two comparisons. */
-static mrmr_err walk_may_take_folder(
-    struct pool_scan_drive *scan, int64_t node, const struct drv_stat *stat, bool *ret_may)
+/* The folder is not at the path. Where the drive does not say it is taken for being there still. */
+static bool walk_has_left(
+    struct pool_scan_drive *scan, const struct mrmr_bytes *path, const struct drv_stat *stat)
 {
-    *ret_may = false;
-    if (pool_scan_ids_has(&scan->appeared, node) || pool_scan_ids_has(&scan->renewed, node))
-        return MRMR_OK;
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     struct drv_stat there;
-    mrmr_err err = meta_path(scan->pool->meta, node, &path);
-    *ret_may = mrmr_class_of(err) == MRMR_CLASS_ABSENT; /* its name was taken from it already */
-    if (err)
-        return *ret_may ? MRMR_OK : err;
-    err = drv_stat(scan->drive->drv, path.size ? path.data : "", &there);
-    *ret_may = err ? mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR
-                   : there.ino != stat->ino || there.type != DRV_DIR;
+    mrmr_err err = drv_stat(scan->drive->drv, path->size ? path->data : "", &there);
+    return err ? mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR
+               : there.ino != stat->ino || there.type != DRV_DIR;
+}
+
+/* Where this walk met it under another name before. */
+static mrmr_err walk_met_at(struct pool_scan_drive *scan, int64_t node, struct mrmr_bytes *ret_path)
+{
+    enum { BATCH = 32 };
+    mrmr_autofree struct meta_change *changes = calloc(BATCH, sizeof *changes);
+    int64_t after = 0;
+    size_t n = 0;
+    if (!changes)
+        return mrmr_nomem();
+    do {
+        MRMR_TRY(meta_changes_after(scan->pool->meta, scan->drive->meta.id, META_CHANGE_APPEARED,
+            after, changes, BATCH, &n));
+        for (size_t i = 0; i < n; i++) {
+            if (changes[i].node != node)
+                continue;
+            MRMR_TRY(meta_path(scan->pool->meta, changes[i].parent, ret_path));
+            return mrmr_bytes_fmt(ret_path, "%s%s", ret_path->size ? "/" : "", changes[i].name);
+        }
+        after = n ? changes[n - 1].id : after;
+    } while (n);
+    return meta_path(scan->pool->meta, node, ret_path); /* it was moved there by now */
+}
+
+/* A folder can be in one place only, and not in two comparisons: what was met in another one by this walk, and is not there
+ * any more, was renamed under it. The next scan takes it up: as another folder it would be known twice, and the one that is
+ * not there would never go, since what it was is found by the records. */
+static mrmr_err walk_may_take_folder(struct pool_scan_drive *scan, int64_t node,
+    const struct drv_stat *stat, bool *ret_may, bool *ret_later)
+{
+    const bool met =
+        pool_scan_ids_has(&scan->appeared, node) || pool_scan_ids_has(&scan->renewed, node);
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    *ret_may = false;
+    mrmr_err err = met ? walk_met_at(scan, node, &path) : meta_path(scan->pool->meta, node, &path);
+    const bool nameless =
+        mrmr_class_of(err) == MRMR_CLASS_ABSENT; /* it was taken from it already */
+    if (err && !nameless)
+        return err;
+    const bool left = nameless || walk_has_left(scan, &path, stat);
+    *ret_may = left && !met;
+    *ret_later = *ret_later || (left && met);
     return MRMR_OK;
 }
 
-/* The node that this entry was, under whatever name; id 0 if it is unknown. */
-static mrmr_err walk_find(
-    struct pool_scan_drive *scan, const struct drv_stat *stat, struct meta_node *ret_node)
+/* The node that this entry was, under whatever name; id 0 if it is unknown. *ret_later: that is for the next scan to say. */
+static mrmr_err walk_find(struct pool_scan_drive *scan, const struct drv_stat *stat,
+    struct meta_node *ret_node, bool *ret_later)
 {
     enum { MOST = 8 };
     struct meta_node nodes[MOST];
     size_t n = 0;
     ret_node->id = 0;
+    *ret_later = false;
     bool linked = stat->type != DRV_DIR && stat->nlink > 1;
     if (!(scan->drive->info.caps & DRV_CAP_STABLE_INO) || !stat->ino || (scan->blank && !linked))
         return MRMR_OK;
@@ -309,8 +345,9 @@ static mrmr_err walk_find(
     for (size_t i = 0; i < n; i++) {
         bool take = walk_is_same_thing(scan, &nodes[i], stat);
         if (take && stat->type == DRV_DIR)
-            MRMR_TRY(walk_may_take_folder(scan, nodes[i].id, stat, &take));
+            MRMR_TRY(walk_may_take_folder(scan, nodes[i].id, stat, &take, ret_later));
         if (take) {
+            *ret_later = false;
             *ret_node = nodes[i];
             return MRMR_OK;
         }
@@ -362,7 +399,10 @@ static mrmr_err walk_new(struct turn *turn, const char *name, const struct entry
             scan->drive->meta.name);
         return MRMR_OK;
     }
-    MRMR_TRY(walk_find(scan, &entry->stat, &node));
+    bool later;
+    MRMR_TRY(walk_find(scan, &entry->stat, &node, &later));
+    if (later)
+        return pool_scan_unseen(scan, turn->path.data);
     return node.id ? walk_appeared(turn, name, &node, &entry->stat)
                    : walk_add(turn, name, &entry->stat);
 }
@@ -445,8 +485,11 @@ static mrmr_err walk_other_inode(
     struct pool_scan_drive *scan = turn->scan;
     struct meta_node node;
     bool type_differs = (int)child->node.type != (int)stat->type;
-    MRMR_TRY(walk_find(scan, stat, &node));
+    bool later;
+    MRMR_TRY(walk_find(scan, stat, &node, &later));
     *ret_taken = true;
+    if (later)
+        return pool_scan_unseen(scan, turn->path.data);
     if (node.id && node.id != child->node.id) {
         MRMR_TRY(walk_stage_vanished(turn, child));
         return walk_appeared(turn, child->name, &node, stat);

@@ -181,6 +181,50 @@ static void test_out_of_a_folder_that_goes(void **state)
     under_the_walk(29, NULL, late_out_of_it);
 }
 
+/* A folder that the walk has met under its new name already, and meets once more: it is one folder still. */
+static void early_met(struct mount *m)
+{
+    move(m, "z/sub", "a/sub");
+}
+
+/* The catalog has it where it was met first, until the next scan. */
+static void late_again(struct mount *m)
+{
+    move(m, "a/sub", "z/again");
+    for (size_t i = 0; i < m->rig->files; i++)
+        if (strncmp(m->rig->file[i].path, "z/again/", 8) == 0)
+            snprintf(m->was[i], sizeof m->was[i], "a/sub/%s", m->rig->file[i].path + 8);
+}
+
+static void test_a_folder_met_twice(void **state)
+{
+    (void)state;
+    under_the_walk(31, early_met, late_again);
+}
+
+/* As a catalog has it in which an earlier scan met a folder twice: that is over with the next one. */
+static void test_a_folder_known_twice(void **state)
+{
+    (void)state;
+    struct mount *m = begin(32);
+    struct meta *meta = m->rig->pool->meta;
+    const int64_t root = rig_pool_drive(m->rig, 0)->meta.root;
+    struct meta_node old, folder, again;
+    rig_put(m->rig, 0, "a/keep", 4000);
+    rig_put(m->rig, 0, "z/sub/h", RIG_MIB);
+    rig_protect_all(m->rig);
+    mount_note(m);
+    rig_ok(meta_lookup_path(meta, root, "z/sub", &old));
+    rig_ok(meta_lookup_path(meta, root, "a", &folder));
+    move(m, "z/sub", "a/sub");
+    again = old;
+    rig_ok(meta_node_add(meta, &again, folder.id, "sub"));
+    rig_sync(m->rig);
+    assert_int_not_equal(meta_lookup_path(meta, root, "z/sub", &old), MRMR_OK);
+    mount_note(m);
+    renames_harm_nobody(m);
+}
+
 /* Another file comes in its place. */
 static void late_replaced(struct mount *m)
 {
@@ -268,6 +312,8 @@ int main(void)
         cmocka_unit_test(test_out_of_a_folder_that_goes),
         cmocka_unit_test(test_a_folder_renamed_before_it_is_read),
         cmocka_unit_test(test_an_exchange_under_the_walk),
+        cmocka_unit_test(test_a_folder_met_twice),
+        cmocka_unit_test(test_a_folder_known_twice),
         cmocka_unit_test(test_replaced_under_the_walk),
         cmocka_unit_test(test_no_hold_under_the_walk),
         cmocka_unit_test(test_a_scan_begins_after_it),

@@ -236,11 +236,15 @@ class Torture:
 
     def by_itself(self):
         """The daemon protects all."""
-        def all_safe():
+        end = time.monotonic() + 200
+        while True:
             time.sleep(0.3) # it is asked of each file, and what is asked for has to come about meanwhile
             files = [(path, file) for changer in self.changers for path, file in changer.files.items()]
-            return all(self.claim_of(path, file).survives >= self.redundancy for path, file in files)
-        until(all_safe, 200)
+            left = [path for path, file in files if self.claim_of(path, file).survives < self.redundancy]
+            if not left:
+                return
+            if time.monotonic() > end:
+                raise Wrong("the daemon waits for changes, and these are not protected: %s" % ", ".join(left))
 
     # --- drives that go and come back ---
 

@@ -26,6 +26,32 @@ static mrmr_err names_locked(struct tree_drive *drive, struct pool_names **ret_n
     return MRMR_OK;
 }
 
+/* When the drive was looked through last; 0: it is not known, or is none any more. */
+static mrmr_err scanned_at(const struct tree_drive *drive, int64_t *ret_at)
+{
+    mrmr_autofree struct meta_drive *drives = NULL;
+    size_t n = 0;
+    MRMR_TRY(meta_drives(drive->tree->pool->meta, &drives, &n));
+    *ret_at = 0;
+    for (size_t i = 0; i < n; i++)
+        if (drives[i].id == drive->drive->meta.id)
+            *ret_at = drives[i].scanned;
+    return MRMR_OK;
+}
+
+/* What the records lead to was worked out by the catalog as it was then: of a drive that is there a scan may have
+ * made another one of it since, and left records that are newer than it. One that goes is worked out anew then. */
+static mrmr_err names_anew_locked(struct tree_drive *drive, struct pool_names **ret_names)
+{
+    int64_t at = drive->known_at;
+    if (tree_live(drive))
+        MRMR_TRY(scanned_at(drive, &at));
+    if (drive->known && at != drive->known_at)
+        pool_names_forget(drive->known);
+    drive->known_at = at;
+    return names_locked(drive, ret_names);
+}
+
 /* Of a drive that answers all is asked that is asked often, and mostly nothing was renamed: who asks
  * compares inode, size and time. */
 static bool is_found(struct tree_drive *drive, const char *path, struct meta_node *ret_node)
@@ -52,7 +78,7 @@ mrmr_err tree_catalog_without(
     struct tree_drive *own = &tree->drive[drive];
     struct pool_names *names;
     mrmr_locked(&own->known_lock);
-    MRMR_TRY(names_locked(own, &names));
+    MRMR_TRY(names_anew_locked(own, &names));
     return pool_names_lookup(names, path, ret_node);
 }
 
@@ -62,7 +88,7 @@ mrmr_err tree_catalog_places(
     struct tree_drive *own = &tree->drive[drive];
     struct pool_names *names;
     mrmr_locked(&own->known_lock);
-    MRMR_TRY(names_locked(own, &names));
+    MRMR_TRY(names_anew_locked(own, &names));
     return pool_names_places(names, node, paths);
 }
 

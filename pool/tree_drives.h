@@ -81,6 +81,8 @@ struct tree_drive {
 
     pthread_mutex_t known_lock;
     struct pool_names *known; /* guarded by known_lock; tree_catalog.c's */
+    int64_t
+        known_at; /* likewise: when the drive had been looked through last, as far as is known */
 
     atomic_bool
         gone_left; /* it is live, and something that was removed could not be taken from it */

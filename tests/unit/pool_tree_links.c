@@ -2,6 +2,7 @@
  *
  * How many names a file has that lost some while stripes counted on its bytes: what keeps those is no name of it.
  */
+#include "pool/moved.h"
 #include "tests/support/pause.h"
 #include "tests/unit/pool_tree_user.h"
 
@@ -222,7 +223,9 @@ static void test_opened(void **state)
 static bool is_said_to_be_safe(struct world *w, const char *path)
 {
     mrmr_autobytes struct mrmr_bytes said = MRMR_BYTES_INIT;
-    rig_ok(pool_tree_xattr(w->tree, look(w, POOL_ROOT, path).node, "user.mrmr.protection", &said));
+    struct pool_attr attr;
+    rig_ok(look_at(w, path, &attr));
+    rig_ok(pool_tree_xattr(w->tree, attr.node, "user.mrmr.protection", &said));
     rig_ok(mrmr_bytes_add(&said, "", 1));
     return strcmp(said.data, "survives 2") == 0;
 }
@@ -321,6 +324,40 @@ static void test_what_was_renamed_is_safe(void **state)
     ends(&w);
 }
 
+/* Renamed while a scan is under way, which finds it by its new name: the record of that stays. */
+static void renames_and_asks(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct world *w = arg;
+    (void)op, (void)path;
+    renames(w, "z/f", "z/r", 0);
+    assert_true(is_said_to_be_safe(w, "z/r"));
+}
+
+static void test_what_a_scan_found_renamed_is_safe(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 892);
+    rig_put(w.rig, 0, "m/keep", 4000);
+    rig_put(w.rig, 0, "z/f", RIG_MIB); /* which is read later */
+    rig_protect_all(w.rig);
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_LIST,
+        .prefix = "m",
+        .times = 1,
+        .action = DRV_FAULT_HOOK,
+        .hook = renames_and_asks,
+        .arg = &w};
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &rule, NULL));
+    rig_sync(w.rig);
+    assert_true(pool_moved_any(w.rig->pool));
+    assert_int_equal(rig_node(w.rig, "z/r").size, RIG_MIB);
+    assert_true(is_said_to_be_safe(&w, "z/r"));
+    rig_take_away(w.rig, 0);
+    reads(&w, "z/r");
+    rig_bring_back(w.rig, 0);
+    ends(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -334,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_another_name_is_not_safe),
         cmocka_unit_test(test_what_replaced_it_is_not_safe),
         cmocka_unit_test(test_what_was_renamed_is_safe),
+        cmocka_unit_test(test_what_a_scan_found_renamed_is_safe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -221,10 +221,15 @@ static bool where_live(const struct names *names, size_t i, const char *path, bo
            (known || (may && !pool_gone_waits(names->gone, drive, path, ret_stat, NULL)));
 }
 
-static bool where_is_as_known(const struct meta_node *node, const struct drv_stat *stat)
+/* By inode, too: another file may have been given its name, with its size and its time. */
+static bool where_is_as_known(
+    const struct pool_drive *drive, const struct meta_node *node, const struct drv_stat *stat)
 {
+    const bool other =
+        (drive->info.caps & DRV_CAP_STABLE_INO) && node->ino && stat->ino && node->ino != stat->ino;
     return (int)stat->type == (int)node->type &&
-           (node->type != META_REG || (stat->size == node->size && stat->mtime == node->mtime));
+           (node->type != META_REG ||
+               (!other && stat->size == node->size && stat->mtime == node->mtime));
 }
 
 /* Not if it was written to through a mount, and no scan came after that: while its drive is away, a mount does not
@@ -251,7 +256,8 @@ static mrmr_err where_on(const struct names *names, size_t i, const char *path, 
     if (!err)
         MRMR_TRY(where_is_current(names->pool, &copy));
     bool live = names->of[i] && where_live(names, i, path, !err, may, &stat);
-    if (live && (err || !copy.known || !where_is_as_known(&copy.node, &stat))) {
+    if (live &&
+        (err || !copy.known || !where_is_as_known(names->pool->drives[i], &copy.node, &stat))) {
         copy = (struct copy){.node.drive = names->pool->drives[i]->meta.id};
         pool_node_from_stat(&copy.node, &stat);
     }

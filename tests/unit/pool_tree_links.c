@@ -230,6 +230,20 @@ static bool is_said_to_be_safe(struct world *w, const char *path)
     return strcmp(said.data, "survives 2") == 0;
 }
 
+static mrmr_err add_exposed(const struct pool_entry *entry, void *arg)
+{
+    *(uint64_t *)arg += entry->exposed_bytes;
+    return MRMR_OK;
+}
+
+/* What `where` says of it. */
+static uint64_t exposed_of(struct world *w, const char *path)
+{
+    uint64_t bytes = 0;
+    rig_ok(pool_where(w->rig->pool, path, add_exposed, &bytes));
+    return bytes;
+}
+
 /* A name more goes with the drive, until a sync has seen it. */
 static void test_a_further_name_is_not_safe(void **state)
 {
@@ -310,6 +324,27 @@ static void test_what_replaced_it_is_not_safe(void **state)
     ends(&w);
 }
 
+/* Directly on the drive. */
+static void test_another_of_the_same_time_is_not_safe(void **state)
+{
+    struct world w;
+    struct drv_stat stat;
+    (void)state;
+    begin(&w, RIG_MEM, 893);
+    struct drv *drv = w.rig->drive[0].raw;
+    const uint64_t size = rig_find(w.rig, "f0")->size;
+    assert_int_equal(exposed_of(&w, "f0"), 0);
+    rig_put(w.rig, 0, "other", size);
+    rig_ok(drv_stat(drv, "f0", &stat));
+    rig_ok(drv_set_attr(drv, "other", DRV_ATTR_MTIME, &stat));
+    rig_ok(drv_rename(drv, "other", "f0", DRV_RENAME_REPLACE));
+    rig_find(w.rig, "f0")->there = false;
+    strcpy(rig_find(w.rig, "other")->path, "f0");
+    assert_int_equal(exposed_of(&w, "f0"), size);
+    assert_false(is_said_to_be_safe(&w, "f0"));
+    ends(&w);
+}
+
 /* A new name alone is found without the drive. */
 static void test_what_was_renamed_is_safe(void **state)
 {
@@ -370,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_a_further_name_is_not_safe),
         cmocka_unit_test(test_another_name_is_not_safe),
         cmocka_unit_test(test_what_replaced_it_is_not_safe),
+        cmocka_unit_test(test_another_of_the_same_time_is_not_safe),
         cmocka_unit_test(test_what_was_renamed_is_safe),
         cmocka_unit_test(test_what_a_scan_found_renamed_is_safe),
     };

@@ -428,6 +428,7 @@ mrmr_err pool_tree_open(
     pthread_cond_init(&tree->moved, NULL);
     pthread_mutex_init(&tree->lock, NULL);
     pthread_mutex_init(&tree->gone_gate, NULL);
+    pthread_mutex_init(&tree->brings_gate, NULL);
     pthread_cond_init(&tree->paths_left, NULL);
     mrmr_err err = tree_start(tree);
     if (err) {
@@ -497,6 +498,7 @@ void pool_tree_close(struct pool_tree *tree)
     pthread_cond_destroy(&tree->moved);
     pthread_cond_destroy(&tree->monitor_wake);
     pthread_mutex_destroy(&tree->gone_gate);
+    pthread_mutex_destroy(&tree->brings_gate);
     pthread_cond_destroy(&tree->paths_left);
     pthread_mutex_destroy(&tree->lock);
     free(tree);

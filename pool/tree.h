@@ -72,6 +72,7 @@ struct pool_tree {
     struct tree_stores *stores;   /* tree_stores.c's; NULL: nobody is to be told */
     struct pool_gone *gone;       /* what was removed from drives that were away */
     pthread_mutex_t gone_gate;    /* tree_gone.c's */
+    pthread_mutex_t brings_gate;  /* tree_bring_record.c's */
     pthread_t monitor;
     bool monitored;
     struct tree_detach { /* tree_detach.c's, and the monitor's */
@@ -99,6 +100,7 @@ struct pool_tree {
     size_t nparted, parted_most;
     struct tree_todo *todo, **todo_last;
     struct tree_due *due, *due_last; /* tree_due.c's; the first to tell of first */
+    struct tree_bring_begun *begun;  /* tree_bring.c's: what is being brought now */
     struct tree_paths *paths;        /* tree_paths.c's: the first that came first */
     unsigned paths_moving, paths_waiting;
     pthread_cond_t paths_left;

@@ -20,17 +20,27 @@
  * remembered, durably (gone.h). (5) The record gets another name, by which a release leaves alone
  * what stripes count on of the file until a scan has met the copy (brought.h); of a copy that is not wanted it goes. A cut before (4) leaves two equal copies: whoever opens
  * the tree next removes the one it came from, if both are there and of the same size and time, once the other's name is
- * durable. No change is acknowledged before (5): the copy that stays is the one that was changed.
+ * durable. No change is acknowledged before (5), and none after a cut before it is said which one is the file.
  *
  * A copy that has its path by (3), or may get it yet, since its drive hangs in that, and is not wanted after all, is removed,
  * durably. Where its drive does not let it, as one that has just stopped answering, it is recorded as one that may come late
  * (gone_late.c) before (5), and before its writer is told: it does not show, also once the file itself is written, brought
- * elsewhere or removed, and goes when it can. A cut before that leaves the record of (2), as does a pool's folder in which
- * nothing can be recorded. Whoever opens the tree next, and finds the file where it was, by its inode, while the drive it
- * went to is away, records the copy so then: (4) was not done, so nobody has changed the copy through us. Where both drives are there, and the
- * file was changed since while the copy is what it was, it is the copy that is removed. Whether (4) was done cannot be told while the
- * drive of the file itself is away: then the record waits for the next time. Where (4) was done, or may have been, and the copy
- * is the file from then on, its record says nothing of inodes.
+ * elsewhere or removed, and goes when it can. Where that cannot be recorded, as in a pool's folder that is full, the record of (2)
+ * gets a name by which whoever opens the tree next does it. A cut before that leaves the record of (2).
+ *
+ * Where (4) fails, and the file may be there still, since its drive has just stopped answering, the copy is the file from then on,
+ * and what was copied is recorded in the same way, for the drive on which it is: it does not show beside the copy, which may be changed, when its drive
+ * is back, and goes. If that cannot be recorded the record of (2) stays, and says nothing of inodes.
+ *
+ * A cut leaves the record of (2), and it is judged before any of the two drives shows what it has there (tree_bring_record.c), by what
+ * they have: so nobody has changed one of the two copies through us by then, and it does not matter that they differ in
+ * nothing by which one could tell. Whoever opens the tree next does that, with each drive that is there. Where the
+ * copy has its path, by its inode, and the drive of the file is away, the copy is the file from then on, and what its drive has is
+ * recorded as removed, or late. Where the file is where it was, by its inode, and not recorded as removed, and the drive of
+ * the copy is away, the file stays, and the copy is recorded as late. Of two that are both away it is done when the first one is
+ * back, before it is live: then the other one is one that is away. Records that are judged once more, since a cut came before their end, find
+ * what was recorded then. Where both drives are there, and the file was changed directly since while the copy is what it
+ * was, it is the copy that is removed.
  *
  * It is copied to the next drive only for what the one before said itself: where the record cannot be written, or the file
  * not be taken from where it is, no other drive is better. Whether there is room for a record is tried before anything is
@@ -358,8 +368,19 @@ static bool source_is_there(struct bringing *b)
            now.ino == b->stat.ino;
 }
 
+/* Its drive gave no answer: what it has still is over. */
+static mrmr_err source_goes_later(struct bringing *b)
+{
+    uint64_t epoch;
+    MRMR_TRY(tree_change_begin(b->tree, &epoch));
+    mrmr_err err = tree_bring_goes_later(b->tree, b->from, b->path.data, &b->stat);
+    tree_change_end(b->tree);
+    return err;
+}
+
 /* *ret_kept: the source is still there for sure, and the copy must go. Where that cannot be told (its
- * drive gave no answer) the copy is what there is, and the record stays for whoever looks next. */
+ * drive gave no answer) the copy is what there is; *ret_unclear: that could not be recorded, and the record stays for whoever
+ * looks next. */
 static mrmr_err remove_source(struct bringing *b, bool *ret_kept, bool *ret_unclear)
 {
     uint64_t epoch;
@@ -385,11 +406,14 @@ static mrmr_err remove_source(struct bringing *b, bool *ret_kept, bool *ret_uncl
         return MRMR_OK;
     mrmr_story_save(&story);
     *ret_kept = err == MRMR_CHANGED || source_is_there(b);
-    *ret_unclear = !*ret_kept;
+    if (*ret_kept)
+        return mrmr_story_restore(&story);
+    mrmr_log_story(
+        MRMR_LOG_WARN, "a file was copied to another drive, and the first one may have it still");
+    *ret_unclear = source_goes_later(b) != MRMR_OK;
     if (*ret_unclear)
-        mrmr_log_story(MRMR_LOG_WARN,
-            "a file was copied to another drive, and the first one may have it still");
-    return *ret_kept ? mrmr_story_restore(&story) : MRMR_OK;
+        mrmr_log_story(MRMR_LOG_WARN, "that it is to go from there cannot be recorded");
+    return MRMR_OK;
 }
 
 static void node_brought(struct bringing *b)
@@ -455,11 +479,45 @@ static mrmr_err bring_named(struct bringing *b, const char *record, bool *ret_un
     return err;
 }
 
-/* The copy takes the place of the file, at one path, which nobody changes meanwhile. */
-static mrmr_err bring_copied(struct bringing *b)
+static void begun_add(struct pool_tree *tree, struct tree_bring_begun *begun)
 {
-    char record[TREE_PAIR_NAME] = "";
-    bool unclear = false;
+    mrmr_locked(&tree->lock);
+    begun->next = tree->begun;
+    tree->begun = begun;
+}
+
+static void begun_remove(struct pool_tree *tree, const struct tree_bring_begun *begun)
+{
+    mrmr_locked(&tree->lock);
+    struct tree_bring_begun **at = &tree->begun;
+    while (*at != begun)
+        at = &(*at)->next;
+    *at = begun->next;
+}
+
+/* What the record says is not so, and the copy is there, or may come. */
+static void record_of_late(struct bringing *b, const char *record)
+{
+    char late[TREE_PAIR_NAME];
+    snprintf(late, sizeof late, TREE_BRING_LATE "%s", record + strlen(TREE_BRING_RECORD));
+    if (renameat(b->tree->pool->dirfd, record, b->tree->pool->dirfd, late) < 0)
+        mrmr_log(MRMR_LOG_WARN, "the record of a file that was not brought to another drive stays");
+}
+
+static void record_end(struct bringing *b, const char *record, bool unclear, mrmr_err err)
+{
+    if (unclear && err)
+        record_of_late(b, record);
+    else if (!unclear && !err)
+        tree_bring_ended(b->tree, record);
+    else if (!unclear)
+        unlinkat(b->tree->pool->dirfd, record, 0);
+}
+
+/* The copy takes the place of the file, at one path, which nobody changes meanwhile. */
+static mrmr_err bring_begun(struct bringing *b, const char *record)
+{
+    bool unclear = false, recorded = false;
     tree_paths_held(b->tree, b->node, b->folder);
     mrmr_err err = path_now(b);
     if (!err)
@@ -469,17 +527,30 @@ static mrmr_err bring_copied(struct bringing *b)
     b->copy.ctime = 0; /* its rename gives it another */
     const struct tree_pair is = record_of(b, false);
     if (!err)
-        err = tree_pair_write(b->tree, &is, TREE_BRING_RECORD, record);
+        err = tree_pair_put(b->tree, &is, record);
+    recorded = !err;
     if (!err)
         err = name_it(b);
     if (err)
         unclear = !drop(b);
     else
         err = bring_named(b, record, &unclear);
-    if (record[0] && !unclear && !err)
-        tree_bring_ended(b->tree, record);
-    else if (record[0] && !unclear)
-        unlinkat(b->tree->pool->dirfd, record, 0);
+    if (recorded)
+        record_end(b, record, unclear, err);
+    return err;
+}
+
+static mrmr_err bring_copied(struct bringing *b)
+{
+    struct tree_bring_begun begun;
+    mrmr_err err = tree_pair_name(TREE_BRING_RECORD, begun.record);
+    if (err) {
+        drop(b);
+        return err;
+    }
+    begun_add(b->tree, &begun);
+    err = bring_begun(b, begun.record);
+    begun_remove(b->tree, &begun);
     return err;
 }
 

@@ -11,7 +11,17 @@
 #define TREE_BRING_FOLDER POOL_DOT "/moving"
 #define TREE_BRING_RECORD POOL_BROUGHT_BEGUN
 #define TREE_BRING_TRY "try-b-" /* of what says nothing */
+#define TREE_BRING_LATE                                                                            \
+    "late-" /* of a copy that is not wanted, and of which nothing else says so */
 enum { TREE_BRING_PATH = sizeof TREE_BRING_FOLDER + 20 };
+
+/* A record that its bringing still looks after. On the stack; guarded by the tree's lock. */
+struct tree_bring_begun {
+    struct tree_bring_begun *next;
+    char record[TREE_PAIR_NAME];
+};
+
+/* --- tree_bring.c --- */
 
 /* Between these the node is somebody's who puts another file in the place of its own: nobody else changes that, its names or
  * its attributes. False, and nothing begins: it is not on that drive. */
@@ -24,7 +34,13 @@ mrmr_err tree_leave_names(struct pool_tree *tree, struct tree_node *node,
 mrmr_err tree_leave_path(
     struct pool_tree *tree, struct tree_node *folder, const char *name, struct mrmr_bytes *path);
 
+/* --- tree_bring_record.c --- */
+
 /* It is through: the record is for whoever asks what was brought (brought.h), who removes it. */
 void tree_bring_ended(struct pool_tree *tree, const char *record);
+/* What lies on that drive at the path, which is this or what the catalog has of it, was brought elsewhere, and could not be
+ * removed: it does not show, and goes when it can. Durable on return. */
+mrmr_err tree_bring_goes_later(
+    struct pool_tree *tree, size_t from, const char *path, const struct drv_stat *file);
 
 #endif

@@ -6,6 +6,7 @@
 #include "pool/tree_bring.h"
 #include "pool/tree_change.h"
 
+#include "drivers/guard.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,6 +46,19 @@ static bool copy_is_old(
            copy->size == record->copy.size && copy->mtime == record->copy.mtime;
 }
 
+static bool is_none(mrmr_err err)
+{
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR;
+}
+
+/* What the drive has there is recorded as removed, or late: the other one is the file. */
+static bool is_over(
+    struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat)
+{
+    tree_gone_refresh(tree);
+    return tree_gone_hides_stat(tree, drive, "", path, stat);
+}
+
 static mrmr_err finish_copies(struct pool_tree *tree, const struct tree_pair *record)
 {
     struct drv_stat a, b;
@@ -52,9 +66,12 @@ static mrmr_err finish_copies(struct pool_tree *tree, const struct tree_pair *re
     mrmr_err err = drv_stat(tree->drive[record->from].drive->drv, record->path, &a);
     if (!err)
         err = drv_stat(tree->drive[record->to].drive->drv, record->path, &b);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+    if (is_none(err))
         return MRMR_OK;
     MRMR_TRY(err);
+    if (is_over(tree, record->from, record->path, &a) ||
+        is_over(tree, record->to, record->path, &b))
+        return MRMR_OK;
     const bool equal =
         a.type == DRV_REG && b.type == DRV_REG && a.size == b.size && a.mtime == b.mtime;
     if (!equal && !copy_is_old(record, &a, &b))
@@ -68,15 +85,54 @@ static mrmr_err finish_copies(struct pool_tree *tree, const struct tree_pair *re
     return err;
 }
 
+mrmr_err tree_bring_goes_later(
+    struct pool_tree *tree, size_t from, const char *path, const struct drv_stat *file)
+{
+    const bool live = tree_live(&tree->drive[from]);
+    struct drv_stat was = *file;
+    struct meta_node known;
+    was.type = DRV_REG;
+    was.ctime = 0; /* a link to where it is kept, which may have been made, gives it another */
+    mrmr_err err = live ? MRMR_ABSENT : tree_gone_known(tree, from, path, &known);
+    if (err && !is_none(err))
+        return err;
+    const bool is = !err && known.type == META_REG && known.ino == was.ino;
+    if (!is || known.size != was.size || known.mtime != was.mtime)
+        MRMR_TRY(tree_gone_late(tree, from, POOL_GONE_LATE_COPY, path, &was));
+    return is ? tree_gone_add(tree, from, path, &known) : MRMR_OK;
+}
+
+/* The drive of the file is away. The copy is the file, if it has its path. */
+static mrmr_err finish_away(struct pool_tree *tree, const struct tree_pair *record)
+{
+    struct drv_stat copy, file = record->file;
+    uint64_t epoch;
+    mrmr_err err = drv_stat(tree->drive[record->to].drive->drv, record->path, &copy);
+    if (is_none(err))
+        return MRMR_OK;
+    MRMR_TRY(err);
+    if (!is_file(&copy, record->copy.ino) || is_over(tree, record->to, record->path, &copy))
+        return MRMR_OK;
+    if (!file.mtime) { /* a record of before */
+        file.size = record->copy.size;
+        file.mtime = record->copy.mtime;
+    }
+    MRMR_TRY(tree_place_sync_name(tree, record->to, record->path));
+    MRMR_TRY(tree_change_begin(tree, &epoch));
+    err = tree_bring_goes_later(tree, record->from, record->path, &file);
+    tree_change_end(tree);
+    return err;
+}
+
 /* The drive that it went to is away, and what was asked of it may come late. */
 static mrmr_err finish_late(struct pool_tree *tree, const struct tree_pair *record)
 {
     struct drv_stat file;
     mrmr_err err = drv_stat(tree->drive[record->from].drive->drv, record->path, &file);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+    if (is_none(err))
         return MRMR_OK;
     MRMR_TRY(err);
-    return is_file(&file, record->file.ino)
+    return is_file(&file, record->file.ino) && !is_over(tree, record->from, record->path, &file)
                ? tree_gone_late(tree, record->to, POOL_GONE_LATE_COPY, record->path, &record->copy)
                : MRMR_OK;
 }
@@ -89,6 +145,42 @@ void tree_bring_ended(struct pool_tree *tree, const char *record)
         mrmr_log(MRMR_LOG_WARN, "the record of a file that was brought to another drive stays");
 }
 
+/* What can be asked of its drives. */
+enum can { CAN_NOTHING, CAN_BOTH, CAN_COPY, CAN_FILE };
+
+static mrmr_err record_judge(
+    struct pool_tree *tree, const char *name, const struct tree_pair *record, enum can can)
+{
+    switch (can) {
+    case CAN_BOTH:
+        MRMR_TRY(finish_copies(tree, record));
+        break;
+    case CAN_COPY:
+        MRMR_TRY(finish_away(tree, record));
+        break;
+    case CAN_FILE:
+        MRMR_TRY(finish_late(tree, record));
+        break;
+    default:
+        return MRMR_OK; /* the next time */
+    }
+    tree_bring_ended(tree, name);
+    return MRMR_OK;
+}
+
+/* --- the tree is opened --- */
+
+static enum can can_now(struct pool_tree *tree, const struct tree_pair *record)
+{
+    const bool file = tree_live(&tree->drive[record->from]);
+    const bool copy = tree_live(&tree->drive[record->to]);
+    if (file && copy)
+        return CAN_BOTH;
+    if (!record->knows)
+        return CAN_NOTHING;
+    return copy ? CAN_COPY : file ? CAN_FILE : CAN_NOTHING;
+}
+
 static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *arg)
 {
     (void)arg;
@@ -96,21 +188,25 @@ static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *a
     struct tree_pair record;
     bool ours;
     MRMR_TRY(tree_pair_read(tree, name, &text, &record, &ours));
-    if (ours && !tree_live(&tree->drive[record.from]))
-        return MRMR_OK; /* the next time */
-    if (!ours)
-        mrmr_log(MRMR_LOG_INFO, "the pool has lost a drive that a copy of %s was made on, or from",
-            record.path);
-    else if (tree_live(&tree->drive[record.to]))
-        MRMR_TRY(finish_copies(tree, &record));
-    else if (record.knows)
-        MRMR_TRY(finish_late(tree, &record));
-    else
-        return MRMR_OK;
     if (ours)
-        tree_bring_ended(tree, name);
-    else
-        unlinkat(tree->pool->dirfd, name, 0);
+        return record_judge(tree, name, &record, can_now(tree, &record));
+    mrmr_log(MRMR_LOG_INFO, "the pool has lost a drive that a copy of %s was made on, or from",
+        record.path);
+    unlinkat(tree->pool->dirfd, name, 0);
+    return MRMR_OK;
+}
+
+/* Of a copy that is not wanted, for sure. */
+static mrmr_err late_take_up(struct pool_tree *tree, const char *name, void *arg)
+{
+    (void)arg;
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    struct tree_pair record;
+    bool ours;
+    MRMR_TRY(tree_pair_read(tree, name, &text, &record, &ours));
+    if (ours)
+        MRMR_TRY(tree_gone_late(tree, record.to, POOL_GONE_LATE_COPY, record.path, &record.copy));
+    unlinkat(tree->pool->dirfd, name, 0);
     return MRMR_OK;
 }
 
@@ -125,8 +221,58 @@ mrmr_err tree_brings_finish(struct pool_tree *tree)
 {
     if (!pool_tree_writable(tree))
         return MRMR_OK;
+    mrmr_locked(&tree->brings_gate);
     for (size_t i = 0; i < tree->ndrives; i++)
         clear_drive(&tree->drive[i]);
     MRMR_TRY(tree_records_each(tree, TREE_BRING_TRY, try_clear, NULL));
+    MRMR_TRY(tree_records_each(tree, TREE_BRING_LATE, late_take_up, NULL));
     return tree_records_each(tree, TREE_BRING_RECORD, record_take_up, NULL);
+}
+
+/* --- a drive is back --- */
+
+static bool is_begun(struct pool_tree *tree, const char *name)
+{
+    mrmr_locked(&tree->lock);
+    for (const struct tree_bring_begun *at = tree->begun; at; at = at->next)
+        if (strcmp(at->record, name) == 0)
+            return true;
+    return false;
+}
+
+static bool serves(const struct tree_drive *drive)
+{
+    return drive->drive->presence == POOL_PRESENT && drv_guard_serves(drive->drive->drv);
+}
+
+/* What the other drive shows already was judged when the tree was opened, or cannot be any more: it may have been
+ * changed since. */
+static enum can can_returning(struct pool_tree *tree, const struct tree_pair *record, size_t drive)
+{
+    if (!record->knows || tree_live(&tree->drive[record->from]))
+        return CAN_NOTHING;
+    if (record->to == drive || (record->from == drive && serves(&tree->drive[record->to])))
+        return CAN_COPY;
+    return record->from == drive ? CAN_FILE : CAN_NOTHING;
+}
+
+static mrmr_err record_returns(struct pool_tree *tree, const char *name, void *arg)
+{
+    const size_t *drive = arg;
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    struct tree_pair record;
+    bool ours;
+    if (is_begun(tree, name))
+        return MRMR_OK;
+    MRMR_TRY(tree_pair_read(tree, name, &text, &record, &ours));
+    return ours ? record_judge(tree, name, &record, can_returning(tree, &record, *drive)) : MRMR_OK;
+}
+
+void tree_brings_return(struct pool_tree *tree, size_t drive)
+{
+    if (!pool_tree_writable(tree))
+        return;
+    mrmr_locked(&tree->brings_gate);
+    if (tree_records_each(tree, TREE_BRING_RECORD, record_returns, &drive))
+        mrmr_log_story(MRMR_LOG_WARN, "finishing what was brought to or from a drive");
 }

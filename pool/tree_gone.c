@@ -303,13 +303,16 @@ static void try_again_later(struct tree_drive *drive)
     drive->told_waits = true;
 }
 
-bool tree_gone_return(struct tree_drive *drive)
+/* opens: the tree does, and looks at what was brought once all drives are live that will be. */
+static bool returns(struct tree_drive *drive, bool opens)
 {
     enum back back = BACK_AGAIN;
     for (unsigned i = 0; back == BACK_AGAIN && i < GONE_ROUNDS; i++) {
         size_t left;
         if (apply(drive, &left))
             left = SIZE_MAX;
+        if (!opens)
+            tree_brings_return(drive->tree, (size_t)(drive - drive->tree->drive));
         back = becomes_live(drive, left);
     }
     if (back == BACK_AGAIN) /* whoever removes on and on: the rest is hidden */
@@ -323,6 +326,11 @@ bool tree_gone_return(struct tree_drive *drive)
     if (drive->gone_left)
         again_after(drive, LEFT_MOST);
     return true;
+}
+
+bool tree_gone_return(struct tree_drive *drive)
+{
+    return returns(drive, false);
 }
 
 bool tree_gone_is_left(const struct tree_drive *drive)
@@ -351,7 +359,7 @@ mrmr_err tree_gone_start(struct pool_tree *tree)
     for (size_t i = 0; i < tree->ndrives; i++)
         if (tree_live(&tree->drive[i])) {
             tree->drive[i].returning = true;
-            tree_gone_return(&tree->drive[i]);
+            returns(&tree->drive[i], true);
         }
     return MRMR_OK;
 }

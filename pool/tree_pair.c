@@ -28,12 +28,18 @@ mrmr_err tree_pair_put(struct pool_tree *tree, const struct tree_pair *pair, con
     return pool_spare_record(tree->pool->dirfd, tree->pool->dir, name, &text);
 }
 
-mrmr_err tree_pair_write(struct pool_tree *tree, const struct tree_pair *pair, const char *prefix,
-    char ret_name[TREE_PAIR_NAME])
+mrmr_err tree_pair_name(const char *prefix, char ret_name[TREE_PAIR_NAME])
 {
     uint64_t random;
     MRMR_TRY(mrmr_random(&random, sizeof random));
     snprintf(ret_name, TREE_PAIR_NAME, "%s%016" PRIx64, prefix, random);
+    return MRMR_OK;
+}
+
+mrmr_err tree_pair_write(struct pool_tree *tree, const struct tree_pair *pair, const char *prefix,
+    char ret_name[TREE_PAIR_NAME])
+{
+    MRMR_TRY(tree_pair_name(prefix, ret_name));
     return tree_pair_put(tree, pair, ret_name);
 }
 

@@ -31,10 +31,12 @@ struct tree_pair_ids {
 };
 bool tree_pair_parse(const struct mrmr_bytes *text, struct tree_pair_ids *ret_ids);
 
+/* One that no record has. */
+mrmr_err tree_pair_name(const char *prefix, char ret_name[TREE_PAIR_NAME]);
 /* Durable on return. */
 mrmr_err tree_pair_write(struct pool_tree *tree, const struct tree_pair *pair, const char *prefix,
     char ret_name[TREE_PAIR_NAME]);
-/* In the place of the one of this name. */
+/* The same by this name, in the place of one that has it. */
 mrmr_err tree_pair_put(struct pool_tree *tree, const struct tree_pair *pair, const char *name);
 /* Its path is of the text. *ret_ours: both drives are the tree's; else it says nothing of them. */
 mrmr_err tree_pair_read(struct pool_tree *tree, const char *name, struct mrmr_bytes *text,

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A file is brought to another drive, and that is cut, or the drive that it was on stops answering: it is on one drive
+ * afterwards, and has what was set of it since, whichever drives are there when it is finished.
+ */
+#include "tests/unit/pool_gone_world.h"
+#include "tests/unit/pool_tree_hang.h"
+
+#include "pool/tree_bring.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* --- the process dies --- */
+
+static void tap_die(struct rig *rig, struct rig_drive *drive)
+{
+    (void)rig, (void)drive;
+    kill(getpid(), SIGKILL);
+}
+
+/* False: it was over before. */
+static bool dies(struct world *w, uint64_t n, bool late, void (*what)(struct world *w))
+{
+    int status;
+    rig_tap(w->rig, RIG_CUTS, n, late, tap_die);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        what(w);
+        _exit(0);
+    }
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    rig_untap(w->rig);
+    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+    return WIFSIGNALED(status);
+}
+
+/* A mode leaves size and time as they are. */
+static mrmr_err sets_mode(struct world *w, const char *name, unsigned mode)
+{
+    struct pool_attr attr;
+    const struct pool_attr set = {.mode = mode};
+    MRMR_TRY(look_at(w, name, &attr));
+    mrmr_err err = pool_tree_set(w->tree, NULL, attr.node, NULL, POOL_SET_MODE, &set, &attr);
+    pool_tree_forget(w->tree, attr.node, 1);
+    return err;
+}
+
+static unsigned mode_of(struct world *w, const char *name)
+{
+    struct pool_attr attr;
+    rig_ok(look_at(w, name, &attr));
+    pool_tree_forget(w->tree, attr.node, 1);
+    return attr.mode & 0777;
+}
+
+/* Bytes that it has already; its drive does not take them, so it goes to another one. */
+static void writes_the_same(struct world *w, const char *name)
+{
+    uint8_t bytes[4];
+    drive_is_full(w->rig, 0);
+    struct pool_tree_file *file = open_file(w, name);
+    rig_expected(rig_find(w->rig, name), 10, bytes, sizeof bytes);
+    pool_tree_file_write(file, 10, bytes, sizeof bytes);
+    pool_tree_file_close(file);
+}
+
+static void opens_and_changes(struct world *w)
+{
+    open_tree(w);
+    if (rig_present(w->rig, 0))
+        writes_the_same(w, "f0");
+    else
+        sets_mode(w, "f0", 0640);
+}
+
+/* The one drive that has it; DRIVES: none has. */
+static unsigned drive_of(struct world *w, const char *name)
+{
+    unsigned on = DRIVES;
+    for (unsigned d = 0; d < DRIVES; d++)
+        if (rig_holds(w->rig, d, name))
+            on = d;
+    return on;
+}
+
+/* It is on this one alone, which is not the first, and nothing waits. */
+static void is_on(struct world *w, const char *name, unsigned drive)
+{
+    assert_int_equal(drives_with(w->rig, name), 1);
+    assert_int_equal(drive_of(w, name), drive);
+    assert_int_equal(records(w, false), 0);
+    rig_find(w->rig, name)->drive = drive;
+}
+
+static unsigned elsewhere(struct world *w, const char *name)
+{
+    for (unsigned d = 1; d < DRIVES; d++)
+        if (rig_holds(w->rig, d, name))
+            return d;
+    return 0;
+}
+
+/* Its drive comes back while the copy's is away: neither is there twice, nor lost. */
+static void apart(struct world *w, unsigned on)
+{
+    close_tree(w);
+    rig_bring_back(w->rig, 0);
+    rig_take_away(w->rig, on);
+    open_tree(w);
+    close_tree(w);
+    rig_bring_back(w->rig, on);
+    open_tree(w);
+}
+
+static bool is_cut_at(uint64_t n, bool late, bool is_apart)
+{
+    struct world w;
+    begin_away(&w, 1201);
+    close_tree(&w);
+    rig_close(w.rig);
+    const bool died = dies(&w, n, late, opens_and_changes);
+    rig_open(w.rig);
+    open_tree(&w);
+    rig_ok(sets_mode(&w, "f0", 0600));
+    const unsigned on = elsewhere(&w, "f0");
+    assert_int_not_equal(on, 0);
+    if (is_apart)
+        apart(&w, on);
+    else
+        comes_back(&w, NULL);
+    assert_int_equal(mode_of(&w, "f0"), 0600);
+    reads(&w, "f0");
+    is_on(&w, "f0", on);
+    close_tree(&w);
+    rig_reopen(w.rig);
+    end_after(&w);
+    return died;
+}
+
+static void test_cut_while_its_drive_is_away(void **state)
+{
+    (void)state;
+    uint64_t seed = rig_seed("bring_cuts"), step = rig_all() ? 1 : 3, n = rig_hash(seed) % step;
+    for (; is_cut_at(n, rig_hash(seed + n) % 2, rig_hash(seed - n) % 3); n += step)
+        assert_true(n < 100);
+    print_message("up to call %llu\n", (unsigned long long)n);
+    assert_true(n > 5);
+}
+
+/* Its drive was there, and full, and went when that was cut: what was said of the file is on the copy, or it is where it was. */
+static bool is_cut_and_goes(uint64_t n, bool late)
+{
+    struct world w;
+    begin_away(&w, 1202);
+    close_tree(&w);
+    rig_bring_back(w.rig, 0);
+    rig_reopen(w.rig);
+    rig_protect_all(w.rig);
+    rig_close(w.rig);
+    const bool died = dies(&w, n, late, opens_and_changes);
+    rig_take_away(w.rig, 0);
+    rig_open(w.rig);
+    open_tree(&w);
+    const bool is_set = sets_mode(&w, "f0", 0600) == MRMR_OK; /* else it was touched where it is */
+    reads(&w, "f0");
+    comes_back(&w, NULL);
+    if (is_set)
+        assert_int_equal(mode_of(&w, "f0"), 0600);
+    reads(&w, "f0");
+    is_on(&w, "f0", drive_of(&w, "f0"));
+    close_tree(&w);
+    rig_reopen(w.rig);
+    end_after(&w);
+    return died;
+}
+
+static void test_cut_and_its_drive_goes(void **state)
+{
+    (void)state;
+    uint64_t seed = rig_seed("bring_cuts_goes"), step = rig_all() ? 1 : 7,
+             n = rig_hash(seed) % step;
+    for (; is_cut_and_goes(n, rig_hash(seed + n) % 2); n += step)
+        assert_true(n < 100);
+    print_message("up to call %llu\n", (unsigned long long)n);
+    assert_true(n > 5);
+}
+
+/* --- its drive goes when it is to be removed from it --- */
+
+static void goes(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct rig_drive *drive = arg;
+    const struct drv_fault_rule off = {.err = MRMR_OFFLINE};
+    (void)op, (void)path;
+    rig_ok(drv_fault_add(drive->fault, &off, NULL));
+}
+
+/* new: no scan has seen it as it is. */
+static void goes_at_the_end(uint64_t seed, bool new)
+{
+    struct world w;
+    begin(&w, RIG_MEM, seed);
+    const struct drv_fault_rule off = {.ops = DRV_FAULT_SYMLINK,
+        .prefix = ".mrmr/retained",
+        .times = 1,
+        .action = DRV_FAULT_HOOK,
+        .hook = goes,
+        .arg = &w.rig->drive[0]};
+    if (new)
+        overwrite(&w, "f0", 3000, 100);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    drive_is_full(w.rig, 0);
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &off, NULL));
+    write_part(&w, file, "f0", 10, 4);
+    pool_tree_file_close(file);
+    assert_false(tree_live(&w.tree->drive[0]));
+    const unsigned on = elsewhere(&w, "f0");
+    assert_int_not_equal(on, 0);
+    assert_true(rig_holds(w.rig, 0, "f0"));
+    rig_ok(sets_mode(&w, "f0", 0600));
+    rig_clear_faults(w.rig);
+    wait_live(&w, 0);
+    is_on(&w, "f0", on);
+    assert_int_equal(mode_of(&w, "f0"), 0600);
+    reads(&w, "f0");
+    close_tree(&w);
+    end_after(&w);
+}
+
+static void test_its_drive_goes_at_the_end(void **state)
+{
+    (void)state;
+    goes_at_the_end(1203, false);
+    goes_at_the_end(1204, true);
+}
+
+/* --- both drives are away when it is looked for --- */
+
+static void both_are_away(uint64_t seed, unsigned first, unsigned last)
+{
+    struct world w;
+    begin_away(&w, seed);
+    close_tree(&w);
+    rig_close(w.rig);
+    for (uint64_t n = 0; !elsewhere(&w, "f0");
+         n++) /* it has its name on the copy's drive, and is cut there */
+        assert_true(dies(&w, n, true, opens_and_changes));
+    rig_open(w.rig);
+    const unsigned on = elsewhere(&w, "f0");
+    const unsigned back[] = {first ? on : 0, last ? on : 0};
+    rig_take_away(w.rig, on);
+    open_tree(&w);
+    for (unsigned i = 0; i < 2; i++) {
+        rig_bring_back(w.rig, back[i]);
+        wait_live(&w, back[i]);
+    }
+    reads(&w, "f0");
+    is_on(&w, "f0", back[0]);
+    close_tree(&w);
+    rig_reopen(w.rig);
+    end_after(&w);
+}
+
+static void test_both_drives_are_away(void **state)
+{
+    (void)state;
+    both_are_away(1205, 0, 1);
+    both_are_away(1206, 1, 0);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cut_while_its_drive_is_away),
+        cmocka_unit_test(test_cut_and_its_drive_goes),
+        cmocka_unit_test(test_its_drive_goes_at_the_end),
+        cmocka_unit_test(test_both_drives_are_away),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_tree_bring_cuts", tests, NULL, NULL);
+}

@@ -446,6 +446,17 @@ static mrmr_err unname(struct bringing *b)
     return err ? err : tree_place_sync_name(b->tree, b->to, b->path.data);
 }
 
+/* The file has its number where it is, also if that is not the one of its inode there. */
+static void number_back(struct bringing *b)
+{
+    if (!b->to_ino)
+        return;
+    tree_number_forget(b->tree, b->to, b->to_ino);
+    if (!tree_number_is_own(b->tree, b->from, b->stat.ino, b->node->number) &&
+        tree_number_keep(b->tree, b->from, b->stat.ino, b->node->number, b->generation))
+        mrmr_log_story(MRMR_LOG_WARN, "the number of a file that was not brought to another drive");
+}
+
 /* The copy goes, whatever name it has by now: one without the file's is cleared away by who opens the tree next.
  * True: that is sure, or recorded. */
 static bool drop(struct bringing *b)
@@ -458,8 +469,7 @@ static bool drop(struct bringing *b)
     if (err)
         mrmr_log_story(MRMR_LOG_WARN, "a copy of a file, which it was not brought to, stays");
     drv_unlink(b->tree->drive[b->to].drive->drv, b->temp);
-    if (b->to_ino)
-        tree_number_forget(b->tree, b->to, b->to_ino);
+    number_back(b);
     mrmr_story_restore(&story);
     return !err;
 }

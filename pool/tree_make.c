@@ -121,9 +121,10 @@ static mrmr_err number_new(struct pool_tree *tree, size_t drive, const struct dr
     tree_number_forget(tree, drive, stat->ino); /* of a file that was there before */
     shows->number = tree_number(tree, drive, stat->ino, "", name);
     tree_set_add(&shows->on, drive);
-    if (!number_is_held(tree, shows->number))
+    if (number_is_held(tree, shows->number))
+        shows->number = tree_number_other(tree, drive, stat->ino);
+    if (!stat->ino || tree_number_is_own(tree, drive, stat->ino, shows->number))
         return MRMR_OK;
-    shows->number = tree_number_other(tree, drive, stat->ino);
     return tree_number_keep(
         tree, drive, stat->ino, shows->number, stat->type == DRV_REG ? (uint64_t)stat->btime : 0);
 }

@@ -15,8 +15,10 @@
  * `numbers` has a record for each, 32 bytes as this machine has them: the drive's id, the inode's
  * number there, the number and the generation (both 0: not any more). Records are appended and not
  * synced: where one is lost, the file has another number from then on. An inode that comes to have a
- * number which a file that was brought elsewhere still has gets a hash instead. So does, recorded
- * likewise, what is made through us with an inode of something that was removed and is held still.
+ * number which a file that was brought elsewhere still has gets a hash instead, the first one that no file has that was
+ * brought elsewhere. So does what is made through us with an inode of something that was removed and is held still.
+ * Whatever is made through us and has another number than its inode's has a record of its own, too: it keeps that number, whoever lets go of the
+ * other one.
  */
 #include "pool/tree_number.h"
 #include "pool/spare.h"
@@ -220,15 +222,18 @@ void tree_number_forget(struct pool_tree *tree, size_t drive, uint64_t ino)
         mrmr_log_story(MRMR_LOG_INFO, "the number of a file that is gone");
 }
 
+/* The n-th that it may have; 0: its own. */
 static uint64_t number_made(
-    int64_t drive, uint64_t ino, bool hash, const char *folder, const char *name)
+    int64_t drive, uint64_t ino, unsigned n, const char *folder, const char *name)
 {
     const uint64_t hashed = UINT64_C(1) << (NUMBER_BITS - 1);
     uint64_t low = ino;
-    if (hash || ino == 0 || ino >= hashed) {
+    if (n || ino == 0 || ino >= hashed) {
         mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
         mrmr_err err = ino ? mrmr_bytes_fmt(&text, "%llu", (unsigned long long)ino)
                            : mrmr_bytes_fmt(&text, "%s/%s", folder, name);
+        if (!err && n > 1)
+            err = mrmr_bytes_fmt(&text, " %u", n);
         struct mrmr_digest digest = mrmr_digest_of(err ? name : text.data, text.size);
         memcpy(&low, digest.bytes, sizeof low);
         low = (low & (hashed - 1)) | hashed;
@@ -256,7 +261,7 @@ uint64_t tree_number_other(struct pool_tree *tree, size_t drive, uint64_t ino)
     do {
         if (mrmr_random(&random, sizeof random))
             random = random * UINT64_C(0x9e3779b97f4a7c15) + 1;
-        number = number_made(tree->drive[drive].drive->meta.id, random, true, "", "");
+        number = number_made(tree->drive[drive].drive->meta.id, random, 1, "", "");
     } while (number_in_use(tree, number));
     return number;
 }
@@ -294,20 +299,35 @@ bool tree_number_where(
 
 /* --- numbers --- */
 
+static uint64_t number_free_locked(const struct tree_numbers *numbers, int64_t drive, uint64_t ino,
+    const char *folder, const char *name)
+{
+    struct number_record record = {.drive = drive, .ino = ino};
+    unsigned n = 0;
+    do
+        record.number = number_made(drive, ino, n++, folder, name);
+    while (list_find(&numbers->by_number, &record) && n < numbers->by_number.n + 2);
+    return record.number;
+}
+
 uint64_t tree_number(
     const struct pool_tree *tree, size_t drive, uint64_t ino, const char *folder, const char *name)
 {
     struct tree_numbers *numbers = tree->numbers;
-    struct number_record record = {.drive = tree->drive[drive].drive->meta.id, .ino = ino};
-    record.number = number_made(record.drive, ino, false, folder, name);
+    const struct number_record record = {.drive = tree->drive[drive].drive->meta.id, .ino = ino};
     if (!numbers->any)
-        return record.number;
+        return number_made(record.drive, ino, 0, folder, name);
     pthread_rwlock_rdlock(&numbers->lock);
     const struct number_record *found = list_find(&numbers->by_inode, &record);
-    bool taken = !found && list_find(&numbers->by_number, &record);
-    uint64_t number = found ? found->number : record.number;
+    const uint64_t number =
+        found ? found->number : number_free_locked(numbers, record.drive, ino, folder, name);
     pthread_rwlock_unlock(&numbers->lock);
-    return taken ? number_made(record.drive, ino, true, folder, name) : number;
+    return number;
+}
+
+bool tree_number_is_own(const struct pool_tree *tree, size_t drive, uint64_t ino, uint64_t number)
+{
+    return number == number_made(tree->drive[drive].drive->meta.id, ino, 0, "", "");
 }
 
 bool tree_number_inode(struct pool_tree *tree, uint64_t number, size_t drive, uint64_t *ret_ino)

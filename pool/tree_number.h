@@ -15,6 +15,8 @@ void tree_numbers_stop(struct pool_tree *tree);
 /* The number of an inode of a drive; folder and name stand in where a drive has none. */
 uint64_t tree_number(
     const struct pool_tree *tree, size_t drive, uint64_t ino, const char *folder, const char *name);
+/* It is the one that the inode has by itself: nothing need be recorded. */
+bool tree_number_is_own(const struct pool_tree *tree, size_t drive, uint64_t ino, uint64_t number);
 /* From now on this inode has another file's number and generation: it is that file, here. */
 mrmr_err tree_number_keep(
     struct pool_tree *tree, size_t drive, uint64_t ino, uint64_t number, uint64_t generation);

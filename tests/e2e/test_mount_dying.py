@@ -108,6 +108,11 @@ class Dying:
         while made() < wanted and time.monotonic() < end and not any(changer.wrong for changer in self.changers):
             time.sleep(0.002)
 
+    def through(self):
+        """What was asked of a drive before it answered again may still be given up, and then the drive goes once more: until no such call is left."""
+        before = {changer: changer.calls + changer.failed for changer in self.changers}
+        until(lambda: all(changer.wrong or changer.calls + changer.failed > before[changer] + 1 for changer in self.changers), 60)
+
     def note(self, what):
         for changer in self.changers:
             changer.note(what)
@@ -156,6 +161,7 @@ class Dying:
         with frozen(self.place.drives[name].root) as thaw:
             self.calls(60, self.rng.choice((0.5, 1.5, 3)))
             thaw()
+            self.through()
             self.back(name)
         return name
 

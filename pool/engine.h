@@ -440,6 +440,12 @@ mrmr_err pool_intents_settle(struct pool *pool);
 mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_losses,
     struct pool_sync_report *report);
 
+/* Before a drive takes the place of another one (`to`): where a stripe has something on that one, and a row on the drive,
+ * the row is made on a third one, and dropped from the drive by the same commit, so nothing survives
+ * fewer losses meanwhile. A stripe for which that cannot be is told of, and stays as it is: the catalog says whether there is
+ * any. Blocks are left where they are. */
+mrmr_err pool_mend_leave(struct pool *pool, const struct pool_job *job, int64_t drive, int64_t to,
+    struct pool_sync_report *report);
 /* A part of a release (release.c): what nobody wants and is retained on a drive that can be written is
  * taken out of its stripes, in the order of their ids, and nothing else is done to them. What cannot be now is logged, and waits:
  * a row of it is on a drive that is away, and there is room for one nowhere else; too much of it

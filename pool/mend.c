@@ -54,6 +54,20 @@ static bool image_has_domain(struct pool *pool, const struct pool_image *image, 
     return false;
 }
 
+/* Rows lie there, or may be put there. */
+static bool mend_may_have_rows(const struct mend *m, const struct pool_drive *drive)
+{
+    return pool_drive_writable(drive) && drive->meta.id != m->leave;
+}
+
+static bool mend_has_member(const struct meta_stripe *stripe, int64_t drive)
+{
+    for (size_t i = 0; i < stripe->rows; i++)
+        if (stripe->row[i].drive == drive)
+            return true;
+    return pool_image_block(stripe, drive) != NULL;
+}
+
 /* Has a row of the stripe that stays where it is, although the image is without it. */
 static bool mend_keeps_row(const struct meta_stripe *staying, int64_t drive)
 {
@@ -65,9 +79,10 @@ static bool mend_keeps_row(const struct meta_stripe *staying, int64_t drive)
 
 /* The least-used drive that may take a row beside what the image has, one of a new domain if there
  * is any (I6); NULL if there is none. */
-static struct pool_drive *mend_row_drive(struct pool *pool, const struct pool_image *image,
+static struct pool_drive *mend_row_drive(const struct mend *m, const struct pool_image *image,
     const struct meta_stripe *staying, uint64_t length)
 {
+    struct pool *pool = m->pool;
     struct pool_drive *best = NULL;
     uint64_t best_used = 0;
     bool best_apart = false;
@@ -75,7 +90,7 @@ static struct pool_drive *mend_row_drive(struct pool *pool, const struct pool_im
         struct pool_drive *drive = pool->drives[i];
         uint64_t room;
         struct drv_space space;
-        if (!pool_drive_writable(drive) || image_has_drive(image, drive->meta.id) ||
+        if (!mend_may_have_rows(m, drive) || image_has_drive(image, drive->meta.id) ||
             mend_keeps_row(staying, drive->meta.id) || pool_drive_room(pool, drive, &room) ||
             room < pool_row_bound(length) || drv_space(drive->drv, &space))
             continue;
@@ -102,7 +117,7 @@ static mrmr_err mend_place_rows(
     image->head.rows = 0;
     for (size_t i = 0; i < n; i++)
         if (had[i].index < m->redundancy &&
-            pool_drive_writable(pool_drive_by_id(m->pool, had[i].drive)) &&
+            mend_may_have_rows(m, pool_drive_by_id(m->pool, had[i].drive)) &&
             !image_has_drive(image, had[i].drive))
             image->row[image->head.rows++] = had[i];
     for (unsigned index = 0; index < m->redundancy; index++) {
@@ -111,7 +126,7 @@ static mrmr_err mend_place_rows(
             there = there || image->row[i].index == index;
         if (there)
             continue;
-        struct pool_drive *drive = mend_row_drive(m->pool, image, staying, length);
+        struct pool_drive *drive = mend_row_drive(m, image, staying, length);
         if (!drive)
             break;
         MRMR_TRY(pool_image_add_row(image, index, drive->meta.id));
@@ -309,6 +324,8 @@ static mrmr_err mend_rows(struct mend *m, struct pool_change *change)
         const struct meta_row *old = pool_image_row(&change->old, change->next.row[i].index);
         made += !old || old->state != META_ROW_OK || old->drive != change->next.row[i].drive;
     }
+    if (!made && m->leave)
+        return mrmr_fail(MRMR_SPACE, "no other drive has room for a row of it");
     if (!made)
         return pool_mend_deepen(m, &change->old);
     MRMR_TRY(pool_change_run(m->pool, m->job, change));
@@ -379,10 +396,27 @@ static mrmr_err mend_release(struct mend *m, struct pool_change *change)
     return mend_take_out(m, change, &needs);
 }
 
+/* A row on the drive that is left goes to another one, if the stripe has something on the drive whose
+ * place that one takes. */
+static mrmr_err mend_leave(struct mend *m, struct pool_change *change)
+{
+    struct mend_needs needs;
+    if (!mend_has_member(&change->old, m->leave_to))
+        return MRMR_OK;
+    MRMR_TRY(mend_look(m, &change->old, &needs));
+    if (!needs.wanted)
+        return mend_drop(m, &change->old, 0, true);
+    if (needs.unwanted && needs.suspect)
+        return mrmr_fail(MRMR_CONFLICT, "a changed file of it waits to be compared: mrmr sync");
+    return needs.unwanted ? mend_encode_anew(m, change, &needs) : mend_rows(m, change);
+}
+
 static mrmr_err mend_stripe(struct mend *m, struct pool_change *change)
 {
     if (m->release)
         return mend_release(m, change);
+    if (m->leave)
+        return mend_leave(m, change);
     struct mend_needs needs;
     MRMR_TRY(mend_look(m, &change->old, &needs));
     if (!needs.wanted)
@@ -577,6 +611,30 @@ mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_lo
     }
     MRMR_TRY(pool_intents_settle(pool));
     return MRMR_OK;
+}
+
+mrmr_err pool_mend_leave(struct pool *pool, const struct pool_job *job, int64_t drive, int64_t to,
+    struct pool_sync_report *report)
+{
+    struct mend m = {.pool = pool,
+        .job = job,
+        .report = report,
+        .redundancy = pool_redundancy(pool),
+        .leave = drive,
+        .leave_to = to};
+    int64_t ids[MEND_BATCH], after = 0;
+    size_t n;
+    do {
+        MRMR_TRY(meta_stripes_of_drive(pool->meta, drive, after, ids, MEND_BATCH, &n));
+        for (size_t i = 0; i < n; i++) {
+            MRMR_TRY(pool_job_poll(job));
+            MRMR_TRY(mend_one(&m, ids[i]));
+            after = ids[i];
+            m.done++;
+            mend_progress(&m);
+        }
+    } while (n);
+    return pool_intents_settle(pool);
 }
 
 static bool mend_turn_is_over(const struct mend *m)

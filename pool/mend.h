@@ -15,8 +15,10 @@ struct mend {
     const struct pool_job *job;
     struct pool_sync_report *report;
     unsigned redundancy;
-    bool accept;  /* the user gave up what is lost */
-    bool release; /* nothing is done but to take out what nobody wants */
+    bool accept;      /* the user gave up what is lost */
+    bool release;     /* nothing is done but to take out what nobody wants */
+    int64_t leave;    /* nothing is done but to have no rows on this drive; 0: no such drive */
+    int64_t leave_to; /* of stripes that have something on this one */
     uint64_t done;
     uint64_t waits; /* stripes of which something could not be taken out */
     char *cause;    /* of the first of them, of POOL_MEND_CAUSE bytes; NULL: nobody asks */

@@ -9,9 +9,11 @@
  * nothing takes its place: its files go to other drives, where they are exposed until the next
  * protect; the old stripes go on standing in for them until then.
  *
- * Crash argument. Taking over is one catalog transaction, which also lists what is to do; before it
- * nothing has happened, after it the rebuild goes on from the list. The rest is restore.c's, batch
- * by batch, and stripe.c's for the rows.
+ * Crash argument. Rows that lie on the fresh drive already and would meet something of the lost one there go to others
+ * before, each by a commit of stripe.c's; a cut leaves some, and the next run goes on. The others are the heir's: nothing that
+ * they are decoded by says on which drive they lie. Taking over is one catalog transaction, which also lists what is to do;
+ * before it nothing else has happened, after it the rebuild goes on from the list. The rest is restore.c's, batch by batch,
+ * and stripe.c's for the rows.
  *
  * A mount may be writing meanwhile, also to the fresh drive, and asks by the drive's id what stripes
  * count on. So the ids change while the writers stand still, and a new epoch begins before: its next
@@ -38,19 +40,21 @@ enum { REBUILD_BATCH = 256 };
 
 /* --- What is asked --- */
 
-static mrmr_err rebuild_is_empty(struct pool *pool, const struct pool_drive *drive, bool *ret_empty)
+static mrmr_err rebuild_onto_full(
+    const struct rebuild *rebuild, const struct pool_drive *onto, const char *what)
 {
-    struct meta_totals totals;
-    MRMR_TRY(meta_totals(pool->meta, drive->meta.id, &totals));
-    *ret_empty = totals.files == 0 && totals.extents == 0 && totals.row_bytes == 0;
-    return MRMR_OK;
+    return mrmr_err_hint(
+        mrmr_fail(MRMR_CONFLICT, "drive '%s' holds %s already, so it cannot take the place of '%s'",
+            onto->meta.name, what, rebuild->drive->meta.name),
+        "leave --onto out to rebuild into free space, which that drive's is, too; or add another "
+        "empty drive");
 }
 
 static mrmr_err rebuild_find_onto(struct rebuild *rebuild, struct pool_drive **ret_onto)
 {
     const char *name = rebuild->options->onto;
     struct pool_drive *onto = pool_drive_by_name(rebuild->pool, name);
-    bool empty;
+    struct meta_totals totals;
     if (!onto)
         return mrmr_err_hint(mrmr_fail(MRMR_NO_DRIVE, "the pool has no drive '%s'", name),
             "add it with `mrmr add-drive`, then rebuild onto it by its name");
@@ -64,13 +68,9 @@ static mrmr_err rebuild_find_onto(struct rebuild *rebuild, struct pool_drive **r
             "without --onto, rebuild puts back what is missing on it");
     if (!pool_drive_writable(onto))
         return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it cannot be written now"), name);
-    MRMR_TRY(rebuild_is_empty(rebuild->pool, onto, &empty));
-    if (!empty)
-        return mrmr_err_hint(mrmr_fail(MRMR_CONFLICT,
-                                 "drive '%s' holds files or parity already, so it cannot take "
-                                 "the place of '%s'",
-                                 name, rebuild->drive->meta.name),
-            "add an empty drive, or leave --onto out to rebuild into free space");
+    MRMR_TRY(meta_totals(rebuild->pool->meta, onto->meta.id, &totals));
+    if (totals.files || totals.extents)
+        return rebuild_onto_full(rebuild, onto, "files");
     *ret_onto = onto;
     return MRMR_OK;
 }
@@ -284,6 +284,47 @@ struct takeover {
     struct pool_drive *onto;
 };
 
+/* A sync that ran since the fresh drive was added, as a daemon's does, may have put rows there: they are the
+ * heir's. None of a stripe that has something on the lost one: they would lie on one drive (I6). */
+static mrmr_err takeover_row(const struct takeover *t, const struct meta_stripe_brief *brief)
+{
+    const struct meta_drive *lost = &t->rebuild->drive->meta, *fresh = &t->onto->meta;
+    bool meets = false;
+    for (uint32_t i = 0; i < brief->blocks; i++)
+        meets = meets || brief->block[i].drive == lost->id;
+    for (uint32_t j = 0; j < brief->rows; j++)
+        meets = meets || brief->row[j].drive == lost->id;
+    if (meets)
+        return rebuild_onto_full(t->rebuild, t->onto, "parity for which no other drive has room");
+    for (uint32_t j = 0; j < brief->rows; j++) {
+        struct meta_row row = brief->row[j];
+        if (row.drive != fresh->id)
+            continue;
+        row.drive = lost->id;
+        MRMR_TRY(meta_row_store(t->rebuild->pool->meta, brief->id, &row));
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err takeover_rows(const struct takeover *t)
+{
+    struct meta *meta = t->rebuild->pool->meta;
+    mrmr_autofree struct meta_stripe_brief *brief = malloc(sizeof *brief);
+    int64_t ids[REBUILD_BATCH], after = 0;
+    size_t n;
+    if (!brief)
+        return mrmr_nomem();
+    do {
+        MRMR_TRY(meta_stripes_of_drive(meta, t->onto->meta.id, after, ids, REBUILD_BATCH, &n));
+        for (size_t i = 0; i < n; i++) {
+            after = ids[i];
+            MRMR_TRY(meta_stripe_brief_get(meta, ids[i], brief));
+            MRMR_TRY(takeover_row(t, brief));
+        }
+    } while (n);
+    return MRMR_OK;
+}
+
 /* The lost drive's record gets the fresh one's medium: its uuid, place, session; the fresh one's
  * own record goes. */
 static mrmr_err takeover_in(struct meta *meta, void *arg)
@@ -306,10 +347,11 @@ static mrmr_err takeover_in(struct meta *meta, void *arg)
     MRMR_TRY(rebuild_forget_intents(pool, lost->id));
     MRMR_TRY(rebuild_forget_intents(pool, fresh->id));
     MRMR_TRY(meta_changes_clear(meta, lost->id, META_CHANGE_HELD));
+    MRMR_TRY(rebuild_lose_rows(pool, lost->id));
+    MRMR_TRY(takeover_rows(t));
     MRMR_TRY(meta_drive_remove(meta, fresh->id));
     MRMR_TRY(meta_drive_store(meta, &heir));
     MRMR_TRY(rebuild_miss_files(pool, lost->id));
-    MRMR_TRY(rebuild_lose_rows(pool, lost->id));
     return meta_todo_add_drive(meta, POOL_REBUILD_JOB, lost->id, &todo);
 }
 
@@ -345,9 +387,11 @@ static mrmr_err rebuild_take_over(struct rebuild *rebuild)
 {
     struct takeover t = {.rebuild = rebuild};
     struct pool *pool = rebuild->pool;
+    struct pool_sync_report moved = {0};
     int64_t id = rebuild->drive->meta.id;
     MRMR_TRY(rebuild_find_onto(rebuild, &t.onto));
     MRMR_TRY(rebuild_may_give_up(rebuild));
+    MRMR_TRY(pool_mend_leave(pool, rebuild->job, t.onto->meta.id, id, &moved));
     MRMR_TRY(pool_drive_still_ours(pool, t.onto));
     MRMR_TRY(pool_drive_detach(pool, t.onto));
     MRMR_TRY(rebuild_among(rebuild, t.onto, takeover_in, &t));

@@ -59,6 +59,62 @@ def test_accepted_changes_give_up_nothing_that_comes_back(tmp_path):
     pool.well()
 
 
+def all_is_readable(pool, contents, *away):
+    with pool.without(*away):
+        for path, data in contents.items():
+            assert pool.cat(path, code=(0, 3)) == data, path
+
+
+def rows_on(root):
+    return sorted(path.name for path in root.glob(".mrmr/parity/*/*"))
+
+
+def test_parity_that_was_put_on_the_new_drive_meanwhile(tmp_path):
+    """As by a daemon, which protects what is new at any moment. It is nobody's of the lost drive's stripes, so it stays."""
+    pool, contents = plain_pool(tmp_path, drives=4)
+    pool.run("sync")
+    shutil.rmtree(pool.drives.pop("d1"))
+    new = pool.drives.setdefault("new", tmp_path / "new")
+    pool.add("new")
+    for name in ("d2", "d3", "d4"):
+        contents[name + "/late"] = name.encode() * 100_000
+        (pool.drives[name] / name / "late").write_bytes(contents[name + "/late"])
+    pool.run("sync", code=3)
+    there = rows_on(new)
+    assert there
+    pool.run("rebuild", "d1", "--onto", "new")
+    assert set(there) <= set(rows_on(new))
+    holds(new, contents, "d1")
+    pool.well()
+    for name in sorted(pool.drives):
+        all_is_readable(pool, contents, name)
+
+
+def test_parity_on_the_new_drive_of_what_the_lost_one_had(tmp_path):
+    """It goes to a third drive, and where there is none for it, nothing is done."""
+    pool, contents = plain_pool(tmp_path, drives=5)
+    pool.run("set-redundancy", "3")
+    pool.run("sync")
+    shutil.rmtree(pool.drives.pop("d1"))
+    new = pool.drives.setdefault("new", tmp_path / "new")
+    pool.add("new")
+    with pool.without("d3"):
+        for name in ("d2", "d4", "d5"): # as much as may be lost, in stripes with the other two
+            del contents[name + "/f0"]
+            (pool.drives[name] / name / "f0").unlink()
+            pool.run("sync", code=3)
+        there = rows_on(new)
+        assert there
+        pool.run("rebuild", "d1", "--onto", "new", code=1).says("'new'", "parity for which no other drive has room", "leave --onto out")
+        all_is_readable(pool, contents)
+    pool.run("rebuild", "d1", "--onto", "new")
+    assert set(there) - set(rows_on(new))
+    holds(new, contents, "d1")
+    pool.well()
+    for lost in (("new", "d2", "d3"), ("d3", "d4", "d5")):
+        all_is_readable(pool, contents, *lost)
+
+
 def test_deletions_on_a_drive_that_never_became_whole(tmp_path):
     """One file cannot come back, so the drive stays as being rebuilt; what is deleted there later is found all the same."""
     pool, contents = plain_pool(tmp_path, size=1_000_000)

@@ -16,6 +16,8 @@ enum {
     WINDOW_MOST = 4    /* as many leaves as base/digest_lanes.c takes side by side */
 };
 
+static const char while_read[] = "it was changed while it was read";
+
 /* Leaves of a window whose digests are still to be computed: what is new gets them, what was known
  * is checked against them. */
 struct lane_batch {
@@ -92,13 +94,19 @@ static mrmr_err lane_load_formers(struct pool_lane *lane, const struct meta_exte
         &lane->former, &lane->formers);
 }
 
+static mrmr_err lane_file_changed(struct pool_lane *lane, const char *what)
+{
+    return mrmr_err_path(mrmr_fail(MRMR_CHANGED, "%s", what), lane->paths.path.data);
+}
+
 /* The file is the one the catalog knows, now. */
-static mrmr_err lane_file_same(struct pool_lane *lane, struct drv_stat *ret_stat)
+static mrmr_err lane_file_same(
+    struct pool_lane *lane, const char *else_what, struct drv_stat *ret_stat)
 {
     MRMR_TRY(drv_file_stat(lane->file, ret_stat));
-    if (pool_stat_same(&lane->file_drive->info, &lane->node, ret_stat) != POOL_SAME)
-        return mrmr_fail(MRMR_CHANGED, NULL);
-    return MRMR_OK;
+    return pool_stat_same(&lane->file_drive->info, &lane->node, ret_stat) == POOL_SAME
+               ? MRMR_OK
+               : lane_file_changed(lane, else_what);
 }
 
 static mrmr_err lane_file_end(struct pool_lane *lane)
@@ -106,7 +114,7 @@ static mrmr_err lane_file_end(struct pool_lane *lane)
     if (!lane->file)
         return MRMR_OK;
     struct drv_stat stat;
-    mrmr_err err = lane_file_same(lane, &stat);
+    mrmr_err err = lane_file_same(lane, while_read, &stat);
     if (err)
         lane->unstable = lane->node.id;
     drv_file_close(lane->file);
@@ -123,16 +131,16 @@ static mrmr_err lane_file_begin(struct pool_lane *lane, const struct meta_extent
     MRMR_TRY(lane_file_end(lane));
     lane->unstable = extent->node;
     MRMR_TRY(meta_node_get(lane->pool->meta, extent->node, &lane->node));
+    const char *path;
+    MRMR_TRY(pool_paths_get(lane->pool, &lane->paths, extent->node, &path));
     if (lane->node.version != extent->version)
-        return mrmr_fail(MRMR_CHANGED, NULL);
+        return lane_file_changed(lane, "it has another version by now");
     lane->file_drive = pool_drive_by_id(lane->pool, lane->node.drive);
     if (!pool_drive_readable(lane->file_drive))
         return mrmr_fail(MRMR_OFFLINE, NULL);
-    const char *path;
-    MRMR_TRY(pool_paths_get(lane->pool, &lane->paths, extent->node, &path));
     MRMR_TRY(drv_file_open(lane->file_drive->drv, path, DRV_OPEN_READ, 0, &lane->file));
     struct drv_stat stat;
-    MRMR_TRY(lane_file_same(lane, &stat));
+    MRMR_TRY(lane_file_same(lane, "it was changed since it was looked at", &stat));
     MRMR_TRY(pool_tick_wait(&lane->file_drive->info, &stat));
     drv_file_advise(lane->file, extent->first * META_LEAF, extent->bytes, false);
     return MRMR_OK;
@@ -186,14 +194,14 @@ static mrmr_err lane_read_leaf(struct pool_lane *lane, const struct pool_lane_it
     uint32_t size = pool_leaf_size(item->to, i);
     mrmr_err err = drv_file_read_exact(lane->file, (item->to->first + i) * META_LEAF, buf, size);
     if (err == MRMR_TRUNCATED)
-        err = mrmr_fail(MRMR_CHANGED, NULL);
+        err = lane_file_changed(lane, while_read);
     MRMR_TRY(err);
     MRMR_TRY(batch_add(lane, batch, &leaf, size));
     bool last = i + 1 == item->to->leaves;
     if (last) {
         /* The next extent may be of the same file: it is looked at again then, too. */
         struct drv_stat stat;
-        MRMR_TRY(lane_file_same(lane, &stat));
+        MRMR_TRY(lane_file_same(lane, while_read, &stat));
         lane->unstable = 0;
     }
     return MRMR_OK;

@@ -124,8 +124,8 @@ def rot(t):
         t.lose(t.unplug, t.rng.sample(sorted(set(t.drives) - {name}), t.redundancy - 1))
         t.compare_without([claim for claim in claims if not path.endswith("/" + claim.path)])
         t.give_back()
-    there = os.path.exists(path) # else a sync has made another row
     t.command("scrub", code=(0, 3))
+    there = os.path.exists(path) # else a sync has made another row, perhaps just before the scrub
     assert not there or t.damages() > before, "nobody found that %s is rotten" % path
     t.command("scrub", "--repair", code=(0, 3))
     t.all_is_well()

@@ -174,6 +174,9 @@ static inline bool meta_node_newer(const struct meta_node *a, const struct meta_
  * was changed between two looks was changed in an order that nobody saw. through: else the next look goes on with it. */
 void meta_sequence_share(struct meta *meta);
 mrmr_err meta_sequence_shared(struct meta *meta, bool through);
+/* Only the time of its last change and its number of names, which say nothing of what it is: its place in the order of
+ * changes stays. */
+mrmr_err meta_node_retime(struct meta *meta, int64_t node, int64_t ctime, uint32_t nlink);
 /* As store, of what got its name since the last look: it is newer than what else this one finds. */
 mrmr_err meta_node_store_came(struct meta *meta, const struct meta_node *node);
 /* The nodes of a drive with this inode number, at most `most`. */

@@ -122,6 +122,14 @@ mrmr_err meta_node_store_came(struct meta *meta, const struct meta_node *node)
     return meta_write_end(meta, node_store_locked(meta, node, true));
 }
 
+mrmr_err meta_node_retime(struct meta *meta, int64_t node, int64_t ctime, uint32_t nlink)
+{
+    mrmr_locked(&meta->lock);
+    MRMR_TRY(meta_write_begin(meta));
+    return meta_write_end(meta, meta_run(meta, "UPDATE node SET ctime = ?, nlink = ? WHERE id = ?",
+                                    META_ARGS(META_INT(ctime), META_INT(nlink), META_INT(node))));
+}
+
 /* At most `most` rows of META_NODE_COLUMNS. */
 static mrmr_err nodes_read(
     struct meta_query *q, struct meta_node *ret_nodes, size_t most, size_t *ret_n)

@@ -6,6 +6,9 @@
  * the catalog has. What
  * came, or was needed anew, after the list was made has other times than on it, and stays for the
  * next job.
+ *
+ * A whole file that has another name keeps that. Its change time is noted in the catalog after its name here went: a cut in between
+ * costs one reading of it.
  */
 #include "pool/hung.h"
 #include "pool/pointers.h"
@@ -265,6 +268,48 @@ static bool file_is_used(const struct mrmr_bytes *used, const char *name)
     return used->size && bsearch(name, used->data, used->size / FILE_HEX, FILE_HEX, name_compare);
 }
 
+/* Where the catalog has the file as it was before its name here went, it has it as it is now; but for its size and its time,
+ * by which whoever wrote to it in between shows. */
+static mrmr_err note_name_went(struct pool *pool, const struct pool_drive *drive,
+    const struct drv_stat *before, const struct drv_stat *after)
+{
+    enum { MOST = 8 };
+    struct meta_node node[MOST];
+    size_t n = 0;
+    MRMR_TRY(meta_node_by_ino(pool->meta, drive->meta.id, before->ino, node, MOST, &n));
+    for (size_t i = 0; i < n; i++)
+        if (pool_stat_same(&drive->info, &node[i], before) == POOL_SAME)
+            MRMR_TRY(meta_node_retime(pool->meta, node[i].id, after->ctime, after->nlink));
+    return MRMR_OK;
+}
+
+/* Writers stand still; who writes past them gives it another time, if its last change is long enough ago. */
+static mrmr_err unlink_linked(struct pool *pool, const struct pool_drive *drive, const char *path)
+{
+    MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
+    struct drv_stat before, after;
+    mrmr_err err = drv_file_open(drive->drv, path, DRV_OPEN_READ, 0, &file);
+    if (!err)
+        err = drv_file_stat(file, &before);
+    const bool tells =
+        !err && before.ino && pool_tick_over(&drive->info, &before, mrmr_clock_real());
+    MRMR_TRY(drv_unlink(drive->drv, path));
+    if (!tells || drv_file_stat(file, &after))
+        return MRMR_OK; /* the next scan compares it */
+    return note_name_went(pool, drive, &before, &after);
+}
+
+/* A file that is kept, and has a name of the user's, too, is changed by that: its change time is another one. If nobody said so, the
+ * next scan would read it, and what is protected of it would count as lost until then. */
+static mrmr_err release_linked(
+    struct pool *pool, const struct pool_job *job, const struct pool_drive *drive, const char *path)
+{
+    MRMR_TRY(pool_stop_for(pool, job, &drive->meta.id, 1));
+    mrmr_err err = unlink_linked(pool, drive, path);
+    pool_writers_go(pool->writers);
+    return err;
+}
+
 /* One that cannot be moved now stays, and is tried again the next time. */
 static void settle_saved(
     struct pool *pool, const struct pool_job *job, struct retained_drive *d, const char *name)
@@ -290,7 +335,9 @@ static mrmr_err release_file(struct pool *pool, const struct pool_job *job,
     if (!pool_retained_is_file_name(name))
         return MRMR_OK;
     snprintf(path, sizeof path, POOL_RETAINED_FILES "/%s", name);
-    mrmr_err err = drv_unlink(d->drive->drv, path);
+    const bool linked = file->seen && file->stat.nlink > 1;
+    mrmr_err err =
+        linked ? release_linked(pool, job, d->drive, path) : drv_unlink(d->drive->drv, path);
     if (!err && file->seen && file->stat.nlink == 1)
         d->freed += file->stat.allocated;
     return err == MRMR_ABSENT || err == MRMR_IS_DIR ? MRMR_OK : err;

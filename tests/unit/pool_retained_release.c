@@ -101,6 +101,83 @@ static void test_release_looks_for_the_very_file(void **state)
     rig_destroy(rig);
 }
 
+/* f0 gets the name "other", and loses its first one to what is retained: the very inode. It is long enough ago. */
+static void give_another_name(struct rig *rig)
+{
+    struct drv *drv = rig->drive[0].raw;
+    char kept[POOL_RETAINED_PATH];
+    struct drv_stat stat;
+    rig_ok(point(rig, "f0", kept));
+    touch(rig, "f0");
+    rig_ok(drv_link(drv, "f0", "other"));
+    rig_ok(drv_rename(drv, "f0", kept, DRV_RENAME_REPLACE));
+    rig_find(rig, "f0")->there = false;
+    rig_ok(drv_stat(drv, "other", &stat));
+    assert_int_equal(stat.nlink, 2);
+    rig_ok(pool_tick_wait(&rig_pool_drive(rig, 0)->info, &stat));
+}
+
+static bool is_as_known(struct rig *rig, const char *path)
+{
+    const struct meta_node node = node_at(rig, path);
+    struct drv_stat stat;
+    rig_ok(drv_stat(rig->drive[0].raw, path, &stat));
+    return pool_stat_same(&rig_pool_drive(rig, 0)->info, &node, &stat) == POOL_SAME &&
+           node.nlink == stat.nlink;
+}
+
+/* What only loses a name by that, and keeps the user's, is nothing that has to be compared. */
+static void test_release_changes_no_file_that_has_a_name(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 99);
+    give_another_name(rig);
+    const int64_t sequence = rig_node(rig, "f1").sequence;
+    rig_sync(rig);
+    assert_int_equal(count_retained(rig, 0), 0);
+    assert_true(is_as_known(rig, "other"));
+    assert_int_equal(node_at(rig, "other").nlink, 1);
+    assert_int_equal(rig_node(rig, "f1").sequence, sequence);
+    rig_destroy(rig);
+}
+
+struct writing {
+    struct rig *rig;
+    unsigned times;
+};
+
+static void write_past(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct writing *writing = arg;
+    struct drv_file *file;
+    (void)op;
+    (void)path;
+    writing->times++;
+    rig_ok(drv_file_open(writing->rig->drive[0].raw, "other", DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_write(file, 0, "edited", 6));
+    drv_file_close(file);
+}
+
+/* Somebody writes to it directly in that moment: that is no name that went. */
+static void test_release_beside_somebody_who_writes(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 100);
+    struct writing writing = {.rig = rig};
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_UNLINK,
+        .prefix = POOL_RETAINED_FILES,
+        .action = DRV_FAULT_HOOK,
+        .hook = write_past,
+        .arg = &writing};
+    give_another_name(rig);
+    rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
+    rig_sync(rig);
+    rig_clear_faults(rig);
+    assert_int_equal(writing.times, 1);
+    assert_false(is_as_known(rig, "other"));
+    rig_destroy(rig);
+}
+
 /* Not to know where a symlink leads is not to know that it leads nowhere. */
 static void test_release_in_the_dark(void **state)
 {
@@ -233,6 +310,8 @@ int main(void)
         cmocka_unit_test(test_release_leaves_what_is_new),
         cmocka_unit_test(test_release_looks_for_what_is_live),
         cmocka_unit_test(test_release_looks_for_the_very_file),
+        cmocka_unit_test(test_release_changes_no_file_that_has_a_name),
+        cmocka_unit_test(test_release_beside_somebody_who_writes),
         cmocka_unit_test(test_release_in_the_dark),
         cmocka_unit_test(test_release_beside_a_dark_folder),
         cmocka_unit_test(test_release_does_not_guess_what_leads_to_a_file),

@@ -86,6 +86,9 @@ mrmr_err drv_register(const struct drv_ops *ops)
     bool watch = ops->watch_open && ops->watch_close && ops->watch_add && ops->watch_remove;
     if (!watch && (ops->watch_open || ops->watch_close || ops->watch_add || ops->watch_remove))
         return mrmr_fail(MRMR_INVALID, "driver '%s' has half of the watch operations", ops->scheme);
+    if (!ops->let_go != !ops->take_up)
+        return mrmr_fail(MRMR_INVALID,
+            "driver '%s' lets go of what it does not take up, or the other way round", ops->scheme);
     if (scheme_find(ops->scheme, strlen(ops->scheme)))
         return mrmr_fail(MRMR_EXISTS, "there is a driver '%s' already", ops->scheme);
     if (drv_scheme_count == DRV_SCHEMES_MAX)
@@ -599,4 +602,17 @@ mrmr_err drv_watch_add(struct drv_watch *watch, const char *path, uint64_t key)
 void drv_watch_remove(struct drv_watch *watch, uint64_t key)
 {
     watch->drv->ops->watch_remove(watch, key);
+}
+
+/* --- wrappers: letting go --- */
+
+void drv_let_go(struct drv *drv)
+{
+    if (drv->ops->let_go)
+        drv->ops->let_go(drv);
+}
+
+mrmr_err drv_take_up(struct drv *drv)
+{
+    return drv->ops->take_up ? drv->ops->take_up(drv) : MRMR_OK;
 }

@@ -344,6 +344,12 @@ struct drv_ops {
     void (*watch_close)(struct drv_watch *watch);
     mrmr_err (*watch_add)(struct drv_watch *watch, const char *path, uint64_t key);
     void (*watch_remove)(struct drv_watch *watch, uint64_t key); /* an unknown one is fine */
+
+    /* (o), both or none. Let go of the root, so that whatever it lies on can be unmounted; a watch goes on. Nobody else is at
+     * any op then, nothing of it is open, and until it is taken up again only that, watch_remove, watch_close and close may be called.
+     * MRMR_NO_DRIVE: it is not there any more, or another folder is. */
+    void (*let_go)(struct drv *drv);
+    mrmr_err (*take_up)(struct drv *drv);
 };
 
 /* Every backend's object begins with this, zeroed but for ops. */
@@ -432,6 +438,9 @@ mrmr_err drv_watch_open(struct drv *drv, drv_event_fn fn, void *arg, struct drv_
 void drv_watch_close(struct drv_watch *watch); /* NULL-safe */
 mrmr_err drv_watch_add(struct drv_watch *watch, const char *path, uint64_t key);
 void drv_watch_remove(struct drv_watch *watch, uint64_t key);
+/* Without effect where the backend holds nothing. */
+void drv_let_go(struct drv *drv);
+mrmr_err drv_take_up(struct drv *drv);
 
 /* Built on the ops, the same for every backend. */
 

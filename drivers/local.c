@@ -26,15 +26,22 @@
 
 /* --- open and close --- */
 
+static void local_let_go(struct drv *drv)
+{
+    struct local *local = (struct local *)drv;
+    if (local->root_fd >= 0)
+        close(local->root_fd);
+    if (local->sync_fd >= 0)
+        close(local->sync_fd);
+    local->root_fd = local->sync_fd = -1;
+}
+
 static void local_close(struct drv *drv)
 {
     struct local *local = (struct local *)drv;
     if (!local)
         return;
-    if (local->root_fd >= 0)
-        close(local->root_fd);
-    if (local->sync_fd >= 0)
-        close(local->sync_fd);
+    local_let_go(drv);
     free(local->root);
     free(local);
 }
@@ -73,6 +80,7 @@ static mrmr_err local_open_root(struct local *local)
     if (local->root_fd < 0 || fstat(local->root_fd, &st) < 0)
         return open_fail(errno, local->root);
     local->dev = st.st_dev;
+    local->ino = st.st_ino;
     MRMR_TRY(check_kernel(local));
     local->sync_fd = openat(local->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return local_probe(local);
@@ -95,6 +103,21 @@ static mrmr_err local_drv_open(const char *uri, struct drv **ret_drv)
         return err;
     }
     *ret_drv = &local->drv;
+    return MRMR_OK;
+}
+
+/* What it can do was tried out when it was opened. */
+static mrmr_err local_take_up(struct drv *drv)
+{
+    struct local *local = (struct local *)drv;
+    struct stat st;
+    mrmr_autoclose int fd = open(local->root, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return open_fail(errno, local->root);
+    if (st.st_dev != local->dev || st.st_ino != local->ino)
+        return mrmr_err_path(mrmr_fail(MRMR_NO_DRIVE, "another folder is there"), local->root);
+    local->root_fd = mrmr_steal_fd(&fd);
+    local->sync_fd = openat(local->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return MRMR_OK;
 }
 
@@ -436,4 +459,6 @@ const struct drv_ops drv_local_ops = {
     .watch_close = local_watch_close,
     .watch_add = local_watch_add,
     .watch_remove = local_watch_remove,
+    .let_go = local_let_go,
+    .take_up = local_take_up,
 };

@@ -5,8 +5,8 @@
  * as another user), local_watch.c and with it
  * local_fanotify.c and local_inotify.c (changes that others make), local_probe.c (what this root can do).
  *
- * Threads: struct local is immutable once open, so every op may run on any thread and takes no
- * lock.
+ * Threads: struct local is immutable once open, but for letting go and taking up, so every op may run on any thread and
+ * takes no lock.
  */
 #ifndef MRMR_DRIVERS_LOCAL_INTERNAL_H
 #define MRMR_DRIVERS_LOCAL_INTERNAL_H
@@ -17,12 +17,12 @@
 
 struct local {
     struct drv drv;
-    char *root;   /* canonical, for messages */
-    int root_fd;  /* O_PATH */
-    int sync_fd;  /* the root opened for reading, held from the start so that syncfs reports every
+    char *root;  /* canonical, for messages */
+    int root_fd; /* O_PATH */
+    int sync_fd; /* the root opened for reading, held from the start so that syncfs reports every
                      error since; -1 if unreadable */
-    uint64_t dev; /* of the root */
-    bool shared;  /* what lies there may be changed past this kernel, which then tells nobody */
+    uint64_t dev, ino; /* of the root */
+    bool shared; /* what lies there may be changed past this kernel, which then tells nobody */
     struct drv_info info;
 };
 

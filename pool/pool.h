@@ -336,6 +336,19 @@ mrmr_err pool_follow_look(struct pool_follow *follow, pool_event_fn fn, void *ar
 /* Of the last one that was told of and has one. */
 int64_t pool_follow_id(const struct pool_follow *follow);
 
+/* --- Hearing --- */
+
+/* Until `until` can be read: calls changed, on this thread, when something was changed directly on a drive of this computer, or may have been,
+ * as where one came or went; soon, and for all that comes within a moment once. What is changed below .mrmr, or
+ * excluded, and times of access alone are no changes. As long as a mount of the pool is there, which tells of itself what it sees, nothing is
+ * called, and no drive followed. It is not told of everything: not on drives that tell of nothing (remote ones), nor in folders past
+ * the system's limit of watches or past 100,000 of a drive, and not of writes through a mapping until the file is closed; that is said once
+ * in the log, and found by the next scan.
+ * The drives are those that the catalog has at the beginning, and so is the setting `exclude`. None is held: each can be unmounted but
+ * for the moments in which its folders are looked through. One that goes is looked for every few seconds. A drive that hangs holds up
+ * the end of this, and nothing else. The pool: POOL_CATALOG. */
+mrmr_err pool_hear(struct pool *pool, int until, void (*changed)(void *arg), void *arg);
+
 /* --- Reading --- */
 
 struct pool_file;

@@ -63,7 +63,7 @@ struct cmd_call {
 
 extern const struct cmd cmd_init, cmd_add_drive, cmd_drives, cmd_status, cmd_where, cmd_ls, cmd_cat,
     cmd_sync, cmd_scrub, cmd_rebuild, cmd_set_redundancy, cmd_set, cmd_get, cmd_events, cmd_check,
-    cmd_mount, cmd_umount, cmd_daemon, cmd_daemon_look, cmd_detach, cmd_attach;
+    cmd_mount, cmd_umount, cmd_daemon, cmd_daemon_look, cmd_daemon_hear, cmd_detach, cmd_attach;
 
 /* --- What was given. The option must be one of the command's. --- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * daemon; and the look that it has taken at the pool, by a process of its own, since a drive that hangs may hang that.
+ * daemon; and the look that it has taken at the pool, and hearing of what is changed on the drives, each by a process of its own, since a
+ * drive that hangs may hang that.
  */
 #include "tools/cmd.h"
 
@@ -8,12 +9,19 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "tools/daemon.h"
+#include "tools/daemon_task.h"
+#include "tools/mrmr_job.h"
+#include "tools/mrmr_screen.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -198,4 +206,48 @@ const struct cmd cmd_daemon_look = {
     .text = "Lines of key=value, for the daemon.",
     .hidden = true,
     .run = look_run,
+};
+
+/* --- hearing --- */
+
+static void hear_changed(void *arg)
+{
+    (void)arg;
+    mrmr_screen_line("mrmr: " DAEMON_HEARD);
+}
+
+/* Whoever started it, and reads what it says, is gone. */
+static bool is_alone(void)
+{
+    struct pollfd said = {.fd = STDERR_FILENO};
+    return poll(&said, 1, 0) > 0 && said.revents & POLLERR;
+}
+
+static mrmr_err hear_in(struct cmd_call *call, struct pool *pool)
+{
+    sigset_t ends;
+    (void)call;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    sigprocmask(SIG_BLOCK, &ends, NULL);
+    mrmr_autoclose int until = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (until < 0 || prctl(PR_SET_PDEATHSIG, SIGTERM) < 0)
+        return mrmr_fail_errno(errno, "hear", pool_home(pool));
+    return is_alone() ? MRMR_OK : pool_hear(pool, until, hear_changed, NULL);
+}
+
+static mrmr_err hear_run(struct cmd_call *call)
+{
+    mrmr_job_low();
+    return cmd_with_pool(call, POOL_CATALOG, hear_in);
+}
+
+const struct cmd cmd_daemon_hear = {
+    .name = "daemon-hear",
+    .args = "",
+    .summary = "changes on the drives, for the daemon",
+    .text = "A line for each time that something was changed directly on a drive, for the daemon.",
+    .hidden = true,
+    .run = hear_run,
 };

@@ -50,6 +50,7 @@ static void events_tell(struct daemon *d)
 {
     mrmr_err err = d->follow ? pool_follow_look(d->follow, hook_event, d->hook) : MRMR_OK;
     if (err == MRMR_CHANGED) { /* the catalog was replaced */
+        daemon_hear_stop(d);
         events_close(d);
         d->events_again = 0;
         events_open(d);
@@ -75,17 +76,24 @@ static void task_ended(struct daemon *d, int status)
     daemon_task_clear(&d->task);
 }
 
+static bool has_ended(const struct daemon_task *task, int *ret_status)
+{
+    if (task->kind == TASK_NONE)
+        return false;
+    const pid_t pid = waitpid(task->pid, ret_status, WNOHANG);
+    if (pid < 0 && errno == ECHILD) /* somebody else was told how */
+        *ret_status = SIGKILL;
+    return pid == task->pid || (pid < 0 && errno == ECHILD);
+}
+
 /* Other children are the hook's. */
 static void children_ended(struct daemon *d)
 {
     int status = 0;
-    if (d->task.kind == TASK_NONE)
-        return;
-    const pid_t pid = waitpid(d->task.pid, &status, WNOHANG);
-    if (pid == d->task.pid)
+    if (has_ended(&d->task, &status))
         task_ended(d, status);
-    else if (pid < 0 && errno == ECHILD) /* somebody else was told how */
-        task_ended(d, SIGKILL);
+    if (has_ended(&d->hear, &status))
+        daemon_hear_ended(d);
 }
 
 /* --- what is next --- */
@@ -93,6 +101,7 @@ static void children_ended(struct daemon *d)
 static void next(struct daemon *d)
 {
     struct caller *waits = daemon_caller_waits(d);
+    daemon_hear_next(d);
     if (d->task.kind != TASK_NONE) {
         if (waits) {
             daemon_worker_stop(d);
@@ -103,7 +112,8 @@ static void next(struct daemon *d)
         return;
     }
     if (waits) {
-        daemon_caller_begin(d, waits);
+        if (daemon_hear_lets_go(d, waits))
+            daemon_caller_begin(d, waits);
     } else if (!d->ends) {
         events_open(d);
         daemon_worker_next(d);
@@ -114,6 +124,7 @@ void daemon_end_begin(struct daemon *d)
 {
     d->ends = true;
     daemon_worker_stop(d);
+    daemon_hear_stop(d);
     if (d->listener >= 0) {
         unlinkat(d->dirfd, DAEMON_SOCKET, 0);
         close(d->listener);
@@ -166,6 +177,7 @@ enum {
     POLL_NOTIFY,
     POLL_UNTIL,
     POLL_SAYS,
+    POLL_HEAR,
     POLL_FOLLOW,
     POLL_HOOK,
     POLL_FIXED
@@ -175,7 +187,8 @@ static int wait_ms(const struct daemon *d)
 {
     /* The quiet hours begin and end by the clock; and an event may be there of which nothing woke us. */
     const int most = d->looked.on_event[0] ? 1000 : 60000;
-    const int64_t due = d->task.kind == TASK_NONE ? d->due : daemon_worker_yields_at(d);
+    const int64_t worker = d->task.kind == TASK_NONE ? d->due : daemon_worker_yields_at(d);
+    const int64_t hear = daemon_hear_due(d), due = hear < worker ? hear : worker;
     if (due == INT64_MAX)
         return most;
     const int64_t left = due - mrmr_clock_monotonic();
@@ -191,6 +204,7 @@ static mrmr_err turn(struct daemon *d)
         [POLL_NOTIFY] = {d->notify, POLLIN, 0},
         [POLL_UNTIL] = {d->until, POLLIN, 0},
         [POLL_SAYS] = {d->task.says, POLLIN, 0},
+        [POLL_HEAR] = {d->hear.says, POLLIN, 0},
         [POLL_FOLLOW] = {d->follow ? pool_follow_fd(d->follow) : -1, POLLIN, 0},
         [POLL_HOOK] = {hook_fd(d->hook), POLLIN, 0}};
     struct caller *of[DAEMON_CALLERS_MOST];
@@ -207,6 +221,8 @@ static mrmr_err turn(struct daemon *d)
             daemon_caller_says(d, of[i]);
     if (fds[POLL_SAYS].revents && d->task.says == fds[POLL_SAYS].fd)
         daemon_task_hear(&d->task);
+    if (fds[POLL_HEAR].revents && d->hear.says == fds[POLL_HEAR].fd)
+        daemon_hear_says(d);
     if (fds[POLL_NOTIFY].revents)
         changes_came(d);
     if (fds[POLL_LISTENER].revents)
@@ -291,6 +307,7 @@ static void stop(struct daemon *d)
     const int fds[] = {d->listener, d->notify, d->signals, d->lock, d->dirfd};
     if (d->listener >= 0)
         unlinkat(d->dirfd, DAEMON_SOCKET, 0);
+    daemon_hear_end(d); /* whoever waits for our end may unmount a drive then */
     while (d->callers)
         daemon_caller_remove(d, d->callers);
     daemon_task_clear(&d->task);
@@ -313,7 +330,8 @@ mrmr_err daemon_serve(const char *dir, int until, void (*ready)(void *arg), void
         .notify = -1,
         .until = until,
         .look_due = true,
-        .task = {.says = -1}};
+        .task = {.says = -1},
+        .hear = {.says = -1}};
     struct mrmr_story story;
     mrmr_err err = start(&d);
     if (!err && ready && !d.ends)

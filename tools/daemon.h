@@ -6,7 +6,7 @@
  * its own, as if the command had been given by hand: a command that came through the socket has its caller's terminal, folder
  * and environment, so its output, progress and exit code are what they would be. One of them at a time owns the pool. What the
  * worker is at is stopped for whoever asks, which costs what it did since its last commit; what somebody asked for is waited
- * for. Whoever asked may go away: the command goes on.
+ * for. Whoever asked may go away: the command goes on. Beside that, a process that owns nothing hears of what is changed on the drives (pool_hear).
  *
  * Crash argument. The daemon writes nothing but its socket, and when it has scrubbed last into the file of its lock, which is a
  * hint: torn, it costs a scrub more. If it is killed, what it started goes on to its end, and has the

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * What the files of the daemon share. daemon.c has its life and decides what is next; daemon_callers.c is with those who ask;
- * daemon_worker.c does what it does by itself. Not for anyone else. One thread.
+ * daemon_worker.c does what it does by itself, daemon_hear.c has it hear of changes. Not for anyone else. One thread.
  */
 #ifndef MRMR_TOOLS_DAEMON_INSIDE_H
 #define MRMR_TOOLS_DAEMON_INSIDE_H
@@ -38,6 +38,9 @@ struct daemon {
     bool ends;
     struct caller *callers; /* in the order in which they came */
     struct daemon_task task;
+    struct daemon_task hear; /* TASK_HEAR, beside the other */
+    int64_t hear_again;      /* not begun before this */
+    int64_t hear_until;      /* it is to end, and is waited for so long; 0: it is not */
     struct daemon_looked looked;
     struct pool *pool; /* its catalog alone; NULL: it could not be opened yet */
     struct pool_follow *follow;
@@ -50,6 +53,7 @@ struct daemon {
     struct auto_rebuild rebuild;
     char rebuilds[64];    /* the drive of TASK_REBUILD */
     int64_t changed_last; /* that we know of; 0: none */
+    int64_t gone_last;    /* likewise, of those by which something may be kept */
     int64_t short_last;   /* likewise, that somebody waits for room */
     unsigned room_stops;  /* syncs that were stopped for that, since one ended */
     int64_t due;          /* when the worker is to be asked again */
@@ -90,10 +94,31 @@ void daemon_worker_next(struct daemon *d);
 void daemon_worker_ended(struct daemon *d, int code);
 /* Why it does nothing by itself; "": it does. */
 const char *daemon_worker_rests(const struct daemon *d);
-/* Something was changed; somebody waits for room. */
+/* Something was changed through a mount; directly on a drive; somebody waits for room. */
 void daemon_worker_changed(struct daemon *d);
+void daemon_worker_heard(struct daemon *d);
 void daemon_worker_short(struct daemon *d);
 /* What it left for the next daemon, in the file of its lock. */
 void daemon_worker_recall(struct daemon *d);
+/* This program, for the pool. words: of its command line, behind the pool; they end with NULL. */
+mrmr_err daemon_own_begin(const struct daemon *d, struct daemon_task *task,
+    enum daemon_task_kind kind, const char *name, const char *const words[]);
+
+/* --- daemon_hear.c --- */
+
+/* A process of its own hears of what is changed directly on the drives (pool_hear), since a drive that hangs may hang that: begun, where it is to be. */
+void daemon_hear_next(struct daemon *d);
+/* When to ask for that again; INT64_MAX: whenever something comes. */
+int64_t daemon_hear_due(const struct daemon *d);
+/* What it says is there to be read; it has ended. */
+void daemon_hear_says(struct daemon *d);
+void daemon_hear_ended(struct daemon *d);
+/* It is to end: the drives, or what it goes by, are others now. Begun anew after that. */
+void daemon_hear_stop(struct daemon *d);
+/* Nothing of it is at any drive that this command may have unmounted or replaced; if it is, it is asked to end, and this is to be asked again. One
+ * that does not end, as where a drive hangs, is waited for for two seconds. */
+bool daemon_hear_lets_go(struct daemon *d, const struct caller *caller);
+/* With the daemon. */
+void daemon_hear_end(struct daemon *d);
 
 #endif

@@ -190,7 +190,9 @@ static void own_line(struct daemon_task *task, const char *line)
             return;
         }
     }
-    if (!looking_line(task, text) && !was_logged(task, text))
+    if (task->kind == TASK_HEAR && strcmp(text, DAEMON_HEARD) == 0)
+        task->heard = true;
+    else if (!looking_line(task, text) && !was_logged(task, text))
         mrmr_log(MRMR_LOG_WARN, "%s: %s", task->name, text);
 }
 

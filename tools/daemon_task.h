@@ -22,10 +22,14 @@ enum daemon_task_kind {
     TASK_SYNC,
     TASK_SCRUB,
     TASK_RELEASE,
-    TASK_REBUILD
+    TASK_REBUILD,
+    TASK_HEAR
 };
 
 enum { DAEMON_SAID = 64 };
+
+/* What TASK_HEAR says, besides what is for the log. */
+#define DAEMON_HEARD "changed"
 
 struct daemon_task {
     enum daemon_task_kind kind;
@@ -39,6 +43,7 @@ struct daemon_task {
     bool stopped; /* it was asked to stop, for whoever came */
     int64_t
         looking; /* ns, of a sync that has said so: how long it looked at the drives; 0: it has not */
+    bool heard; /* TASK_HEAR has said that something was changed; whoever takes that sets it back */
     /* What was logged of the last ones; it stays when one ends. A job that is tried each minute says the same each minute. */
     struct daemon_said {
         uint64_t key; /* 0: free */

@@ -117,9 +117,8 @@ static void scrub_ended(struct daemon *d, int64_t now)
 
 /* --- its jobs --- */
 
-/* words: of this program's command line, behind the pool; they end with NULL. */
-static mrmr_err own_begin(
-    struct daemon *d, enum daemon_task_kind kind, const char *name, const char *const words[])
+mrmr_err daemon_own_begin(const struct daemon *d, struct daemon_task *task,
+    enum daemon_task_kind kind, const char *name, const char *const words[])
 {
     enum { WORDS_MOST = 12 };
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
@@ -131,7 +130,13 @@ static mrmr_err own_begin(
     for (; at < text.size && n < WORDS_MOST; at += strlen(text.data + at) + 1)
         argv[n++] = text.data + at;
     argv[n] = NULL;
-    return daemon_task_begin_own(&d->task, kind, argv, name, &d->before);
+    return daemon_task_begin_own(task, kind, argv, name, &d->before);
+}
+
+static mrmr_err own_begin(
+    struct daemon *d, enum daemon_task_kind kind, const char *name, const char *const words[])
+{
+    return daemon_own_begin(d, &d->task, kind, name, words);
 }
 
 static mrmr_err look_begin(struct daemon *d)
@@ -244,13 +249,19 @@ void daemon_worker_yield(struct daemon *d)
 
 /* --- what is due --- */
 
-void daemon_worker_changed(struct daemon *d)
+void daemon_worker_heard(struct daemon *d)
 {
     d->changed_last = mrmr_clock_monotonic();
     if (!d->view.changed)
         d->view.changed = d->changed_last;
+}
+
+void daemon_worker_changed(struct daemon *d)
+{
+    daemon_worker_heard(d);
+    d->gone_last = d->changed_last;
     if (!d->view.gone)
-        d->view.gone = d->changed_last;
+        d->view.gone = d->gone_last;
 }
 
 void daemon_worker_short(struct daemon *d)
@@ -354,7 +365,8 @@ static void sync_ended(struct daemon *d, int64_t now)
 {
     d->view.synced = now;
     d->view.looking = d->task.looking ? d->task.looking : now - d->task.begun;
-    d->view.changed = d->view.gone = since(d->changed_last, d);
+    d->view.changed = since(d->changed_last, d);
+    d->view.gone = since(d->gone_last, d);
     d->view.waits_for_room = since(d->short_last, d);
     d->room_stops = 0;
     d->look_due = d->synced_since_look = true;
@@ -363,7 +375,7 @@ static void sync_ended(struct daemon *d, int64_t now)
 /* It is under way half of the time at most, however often somebody is short of room. */
 static void release_ended(struct daemon *d, int64_t now)
 {
-    d->view.gone = since(d->changed_last, d);
+    d->view.gone = since(d->gone_last, d);
     d->view.waits_for_room = since(d->short_last, d);
     d->view.release_again = now + (now - d->task.begun);
 }

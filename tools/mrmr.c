@@ -43,6 +43,7 @@ const struct cmd *const mrmr_commands[] = {
     &cmd_events,
     &cmd_check,
     &cmd_daemon_look,
+    &cmd_daemon_hear,
     NULL,
 };
 

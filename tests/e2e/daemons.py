@@ -27,7 +27,14 @@ class Daemon:
         assert self.process.poll() is None, self.log.read_text()
 
     def children(self):
-        """Processes that it started: pid → words of their command line."""
+        """Processes that it started for something to do: pid → words of their command line."""
+        return {pid: words for pid, words in self.all_children().items() if "daemon-hear" not in words}
+
+    def hearing(self):
+        """The process that hears of changes on the drives for it; None: there is none."""
+        return next((pid for pid, words in self.all_children().items() if "daemon-hear" in words), None)
+
+    def all_children(self):
         found = {}
         for entry in os.listdir("/proc"):
             with contextlib.suppress(OSError, ValueError, IndexError):
@@ -53,7 +60,7 @@ class Daemon:
     def clear_away(self):
         if self.process.poll() is not None:
             return
-        for pid in self.children():
+        for pid in self.all_children():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
         self.process.kill()

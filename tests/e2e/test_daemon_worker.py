@@ -87,7 +87,7 @@ def test_who_is_short_of_room_again_and_again(mrmr, daemon):
     short(mrmr)
     until(lambda: asked_to_end(first))
     os.kill(first, signal.SIGCONT)
-    second = until(lambda: [pid for pid in daemon.running("sync") if pid != first and "--release" not in daemon.children().get(pid, [])])[0]
+    second = until(lambda: [pid for pid, words in daemon.children().items() if pid != first and "sync" in words and "--release" not in words])[0]
     stand_still(second)
     short(mrmr)
     mrmr.run("status", code=None) # the daemon has answered, and has had its turn

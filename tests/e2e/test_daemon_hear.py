@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The daemon hears of what is changed directly on drives, where no mount is there: told of by fanotify or by inotify."""
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from daemons import DRIVES, Daemon, none_is_left, put, safe # noqa: F401: fixtures
+from loops import loops, need_loops
+from mounts import mounts, need_fuse, sources, until
+from test_mount_watch import limit
+
+
+class Hearing:
+    """`mrmr daemon-hear`, as the daemon runs it."""
+
+    def __init__(self, mrmr, log):
+        self.log = pathlib.Path(log)
+        with open(log, "wb") as file:
+            self.process = mrmr.start("daemon-hear", stderr=file)
+
+    def lines(self):
+        return self.log.read_text(errors="replace").splitlines()
+
+    def count(self):
+        return self.lines().count("mrmr: changed")
+
+    def said(self):
+        """But that."""
+        return [line for line in self.lines() if line != "mrmr: changed"]
+
+    def sources(self):
+        return sources(self)
+
+    def is_quiet(self, seconds=1.0):
+        """For longer than it keeps a word back."""
+        before, end = self.count(), time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.count() != before:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def hears(self, change):
+        before = self.count()
+        change()
+        until(lambda: self.count() > before)
+        until(lambda: self.is_quiet(0.6))
+
+    def ignores(self, *changes):
+        until(self.is_quiet)
+        for change in changes:
+            change()
+        assert self.is_quiet(), self.lines()
+
+    def stop(self):
+        self.process.terminate()
+        assert self.process.wait(60) == 0, self.lines()
+
+
+@contextlib.contextmanager
+def hearings(mrmr, source=None, drives=len(DRIVES)):
+    """Of the source that is wanted: inotify is what is left where no more fanotify groups are to be had."""
+    made = None
+    try:
+        with limit("fanotify/max_user_groups", 0) if source == "inotify" else contextlib.nullcontext():
+            made = Hearing(mrmr, mrmr.folder / "hear.log")
+            until(made.count)
+            until(made.is_quiet)
+        if source:
+            assert made.sources().get("fanotify", 0) == (drives if source == "fanotify" else 0)
+        yield made
+        made.stop()
+    finally:
+        if made and made.process.poll() is None:
+            made.process.kill()
+            made.process.wait(60)
+
+
+@pytest.fixture(name="source", params=["fanotify", "inotify"])
+def make_source(request):
+    if os.geteuid() != 0:
+        pytest.skip("fanotify, and the system's limits, are root's")
+    return request.param
+
+
+# --- what is heard ---
+
+
+def test_what_is_a_change(mrmr, source):
+    """Whatever people do in whichever folder, also in one that was made, or moved, a moment ago; and nothing else."""
+    mrmr.build(DRIVES)
+    red = mrmr.drive("red")
+    (red / "deep/er/est").mkdir(parents=True)
+    with hearings(mrmr, source) as hear:
+        def write():
+            with open(red / "of-red/file 0.bin", "r+b") as file:
+                file.write(b"other")
+        hear.hears(write)
+        hear.hears(lambda: os.chmod(red / "of-red/file 1.bin", 0o600))
+        hear.hears(lambda: os.unlink(red / "of-red/file 2.bin"))
+        hear.hears(lambda: (red / "#12").write_bytes(b"a name that files without one have"))
+        hear.hears(lambda: (red / "#12").write_bytes(b"it is one all the same"))
+        hear.hears(lambda: os.rename(red / "of-red", red / "moved"))
+        hear.hears(lambda: (red / "moved/new").write_bytes(b"in what was moved"))
+        hear.hears(lambda: (red / "deep/er/est/new").write_bytes(b"deep"))
+        hear.hears(lambda: (red / "a/b/c/d").mkdir(parents=True))
+        hear.hears(lambda: (red / "a/b/c/d/new").write_bytes(b"in what was made"))
+        hear.hears(lambda: os.rename(red / "a/b", red / "b"))
+        hear.hears(lambda: (red / "b/c/d/new").write_bytes(b"in what was moved with what it was in"))
+        hear.hears(lambda: shutil.rmtree(red / "b"))
+        hear.hears(lambda: (red / "b/c/d").mkdir(parents=True))
+        hear.hears(lambda: (red / "b/c/d/new").write_bytes(b"again"))
+        hear.ignores( # what is ours, what people are not asked about, and who only looks
+            lambda: (red / ".mrmr/some").write_bytes(b"ours"),
+            lambda: (red / ".Trash-0").mkdir(),
+            lambda: (red / ".Trash-0/of-red").mkdir(),
+            lambda: (red / "moved/file 3.bin").read_bytes(),
+            lambda: subprocess.run(["touch", "-a", "-c", red / "moved/file 3.bin"], check=True))
+        hear.ignores(*[lambda command=command: mrmr.run(command, code=None)
+                       for command in ("status", "drives", "daemon-look", "check", "sync", "scrub")])
+        assert not hear.said()
+
+
+def test_a_burst(mrmr, source):
+    """Is one change, or one now and then while it lasts."""
+    mrmr.build(DRIVES)
+    with hearings(mrmr, source) as hear:
+        before, begun = hear.count(), time.monotonic()
+        for i in range(300):
+            folder = mrmr.drive("red") / ("%d" % (i % 7))
+            folder.mkdir(exist_ok=True)
+            (folder / ("%d" % i)).write_bytes(b"burst")
+        until(hear.is_quiet)
+        took = time.monotonic() - begun
+        assert 1 <= hear.count() - before <= 2 + 4 * took, (hear.lines(), took)
+
+
+def test_no_more_watches(mrmr):
+    """Said once; and what is changed then is not heard of, but nothing ends by that."""
+    if os.geteuid() != 0:
+        pytest.skip("the system's limits are root's")
+    mrmr.build(("red", "green"))
+    with limit("fanotify/max_user_groups", 0), limit("inotify/max_user_watches", 0):
+        with hearings(mrmr) as hear:
+            assert len([line for line in hear.said() if "fs.inotify.max_user_watches" in line]) == 2, hear.lines()
+            hear.ignores(lambda: put(mrmr, "red", "new"))
+            (mrmr.drive("red") / "folder").mkdir()
+            assert hear.is_quiet() and len(hear.said()) == 2, hear.lines()
+
+
+# --- drives that go, and come back ---
+
+
+def test_drives_that_go_and_come_back(mrmr):
+    """As a folder that is renamed; each is a change, and what is changed then is heard of as before. Nobody hears of another drive in its place."""
+    mrmr.build(DRIVES)
+    red, away = mrmr.drive("red"), mrmr.folder / "away"
+    with hearings(mrmr) as hear:
+        hear.hears(lambda: os.rename(red, away))
+        hear.ignores(lambda: (away / "new").write_bytes(b"while it is away"))
+        hear.hears(lambda: os.rename(away, red))
+        hear.hears(lambda: (red / "newer").write_bytes(b"back"))
+        hear.hears(lambda: os.rename(red, away))
+        red.mkdir()
+        hear.ignores(lambda: (red / "new").write_bytes(b"no drive"))
+        assert not hear.said()
+
+
+@pytest.fixture(name="lying")
+def make_lying(tmp_path):
+    need_loops()
+    with loops(tmp_path) as make:
+        yield make
+
+
+def test_an_unmounted_drive(mrmr, lying, source):
+    """A drive can be unmounted while it is followed, without a word to anybody; what was changed on it elsewhere is protected soon after it is back."""
+    red = lying("red", "ext4", 64)
+    mrmr.run("add-drive", red.root)
+    mrmr.build(("green", "blue"))
+    with limit("fanotify/max_user_groups", 0) if source == "inotify" else contextlib.nullcontext():
+        daemon = Daemon(mrmr)
+        until(daemon.hearing)
+        mrmr.run("set", "settle", "0")
+        until(lambda: daemon.hearing() and not daemon.children() and mrmr.json("status")["daemon"]["does"] == "")
+        put(mrmr, "green", "first")
+        until(lambda: safe(mrmr, "first"))
+        until(lambda: not daemon.children())
+        red.umount()
+        elsewhere = mrmr.folder / "elsewhere"
+        elsewhere.mkdir()
+        subprocess.run(["mount", "-o", "loop", red.image, elsewhere], check=True)
+        try:
+            (elsewhere / "new").write_bytes(os.urandom(100_000))
+        finally:
+            subprocess.run(["umount", elsewhere], check=True)
+        red.mount()
+        until(lambda: safe(mrmr, "new"))
+        (pathlib.Path(red.root) / "newer").write_bytes(os.urandom(100_000))
+        until(lambda: safe(mrmr, "newer"))
+        daemon.stop()
+    red.umount()
+
+
+def test_a_detached_drive(mrmr, lying):
+    """It can be unmounted at once, however many folders there are to look through, and is followed again when it is attached."""
+    red = lying("red", "ext4", 64)
+    mrmr.run("add-drive", red.root)
+    mrmr.build(("green", "blue"))
+    for i in range(2000):
+        (pathlib.Path(red.root) / ("folder %d" % i)).mkdir()
+    mrmr.run("sync")
+    daemon = Daemon(mrmr)
+    mrmr.run("set", "settle", "0")
+    for i in range(3):
+        first = until(daemon.hearing) # it has just begun
+        mrmr.run("detach", "red")
+        red.umount()
+        assert daemon.hearing() != first
+        red.mount()
+        mrmr.run("attach", "red", code=None)
+        (pathlib.Path(red.root) / ("new %d" % i)).write_bytes(os.urandom(100_000))
+        until(lambda i=i: safe(mrmr, "new %d" % i))
+    daemon.stop()
+
+
+# --- beside a daemon ---
+
+
+def test_no_mount_is_there(mrmr):
+    """What is changed on a drive is protected soon, and what is done to folders is known; no scan was due."""
+    mrmr.build(DRIVES)
+    mrmr.run("set", "settle", "0")
+    daemon = Daemon(mrmr)
+    put(mrmr, "red", "first")
+    until(lambda: safe(mrmr, "first"))
+    (mrmr.drive("blue") / "new/folder").mkdir(parents=True)
+    put(mrmr, "blue", "new/folder/file")
+    until(lambda: safe(mrmr, "new/folder/file"))
+    os.rename(mrmr.drive("blue") / "new", mrmr.drive("blue") / "moved")
+    put(mrmr, "blue", "moved/folder/another")
+    until(lambda: safe(mrmr, "moved/folder/another"))
+    hearing = daemon.hearing()
+    daemon.stop()
+    assert not os.path.exists("/proc/%d" % hearing)
+
+
+def test_a_drive_that_is_added(mrmr):
+    mrmr.build(DRIVES)
+    mrmr.run("set", "settle", "0")
+    daemon = Daemon(mrmr)
+    until(daemon.hearing)
+    mrmr.drive("new").mkdir()
+    mrmr.run("add-drive", mrmr.drive("new"))
+    put(mrmr, "new", "file")
+    until(lambda: safe(mrmr, "file"))
+    put(mrmr, "new", "another")
+    until(lambda: safe(mrmr, "another"))
+    daemon.stop()
+
+
+def test_a_mount_begins_and_ends(mrmr):
+    """It stops while one is there, and begins anew when that has ended, or was killed."""
+    need_fuse()
+    mrmr.build(DRIVES)
+    mrmr.run("set", "settle", "0")
+    daemon = Daemon(mrmr)
+
+    def follows(drives):
+        """The pool's folder is watched in any case."""
+        found = sources(type("process", (), {"process": type("pid", (), {"pid": until(daemon.hearing)})}))
+        return sum(found.values()) == 1 + drives
+    until(lambda: follows(len(DRIVES)))
+    with mounts(mrmr, mrmr.folder) as mount:
+        for end in ("stop", "kill"):
+            one = mount("m")
+            until(lambda: follows(0))
+            getattr(one, end)()
+            until(lambda: follows(len(DRIVES)))
+            subprocess.run(["umount", "-l", one.point], capture_output=True)
+            put(mrmr, "green", "after " + end)
+            until(lambda end=end: safe(mrmr, "after " + end))
+    daemon.stop()
+
+
+def test_what_ends_with_the_daemon(mrmr):
+    """However that ends."""
+    mrmr.build(DRIVES)
+    daemon = Daemon(mrmr)
+    hearing = until(daemon.hearing)
+    daemon.process.kill()
+    daemon.process.wait(60)
+    until(lambda: not os.path.exists("/proc/%d" % hearing))

@@ -18,6 +18,11 @@ int64_t mrmr_clock_monotonic(void)
     return clock_now(CLOCK_MONOTONIC);
 }
 
+int64_t mrmr_clock_boot(void)
+{
+    return clock_now(CLOCK_BOOTTIME);
+}
+
 int64_t mrmr_clock_from_timespec(const struct timespec *ts)
 {
     int64_t ns;

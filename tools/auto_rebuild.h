@@ -18,7 +18,7 @@
  *
  * Whoever does it looks once more (mrmr rebuild --if-lost). One that was begun, by whomever, goes on. One that failed is tried again after an hour, then two, up to a day.
  *
- * Times: ns, monotonic: a clock that jumps changes nothing. Ownership: none.
+ * Times: ns, monotonic: a clock that jumps changes nothing, and while the computer sleeps, when nobody could bring the drive back, no time passes. Ownership: none.
  */
 #ifndef MRMR_TOOLS_AUTO_REBUILD_H
 #define MRMR_TOOLS_AUTO_REBUILD_H

@@ -33,7 +33,7 @@ static void events_close(struct daemon *d)
 /* From now on. A catalog that was replaced is opened anew. */
 static void events_open(struct daemon *d)
 {
-    const int64_t now = mrmr_clock_monotonic();
+    const int64_t now = mrmr_clock_boot();
     if (d->follow || now < d->events_again)
         return;
     d->events_again = now + 60 * MRMR_NS_PER_S;
@@ -191,7 +191,7 @@ static int wait_ms(const struct daemon *d)
     const int64_t hear = daemon_hear_due(d), due = hear < worker ? hear : worker;
     if (due == INT64_MAX)
         return most;
-    const int64_t left = due - mrmr_clock_monotonic();
+    const int64_t left = due - mrmr_clock_boot();
     const int64_t ms = left <= 0 ? 0 : left / 1000000 + 1;
     return ms > most ? most : (int)ms;
 }

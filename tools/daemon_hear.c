@@ -50,13 +50,13 @@ void daemon_hear_stop(struct daemon *d)
 {
     if (d->hear.kind == TASK_NONE || d->hear_until)
         return;
-    d->hear_until = mrmr_clock_monotonic() + patience;
+    d->hear_until = mrmr_clock_boot() + patience;
     kill(d->hear.pid, SIGTERM);
 }
 
 void daemon_hear_next(struct daemon *d)
 {
-    const int64_t now = mrmr_clock_monotonic();
+    const int64_t now = mrmr_clock_boot();
     if (d->ends || d->hear.kind != TASK_NONE || now < d->hear_again || is_in_the_way(d))
         return;
     d->hear_until = 0;
@@ -71,7 +71,7 @@ int64_t daemon_hear_due(const struct daemon *d)
 {
     if (d->hear.kind == TASK_NONE)
         return d->ends || is_in_the_way(d) ? INT64_MAX : d->hear_again;
-    return d->hear_until > mrmr_clock_monotonic() ? d->hear_until : INT64_MAX;
+    return d->hear_until > mrmr_clock_boot() ? d->hear_until : INT64_MAX;
 }
 
 void daemon_hear_says(struct daemon *d)
@@ -86,7 +86,7 @@ void daemon_hear_ended(struct daemon *d)
 {
     if (d->hear.says >= 0)
         daemon_hear_says(d);
-    d->hear_again = d->hear_until ? 0 : mrmr_clock_monotonic() + again_after;
+    d->hear_again = d->hear_until ? 0 : mrmr_clock_boot() + again_after;
     d->hear_until = 0;
     daemon_task_clear(&d->hear);
 }
@@ -96,14 +96,14 @@ bool daemon_hear_lets_go(struct daemon *d, const struct caller *caller)
     if (d->hear.kind == TASK_NONE || !makes_others(caller->request.argv))
         return true;
     daemon_hear_stop(d);
-    return mrmr_clock_monotonic() >= d->hear_until;
+    return mrmr_clock_boot() >= d->hear_until;
 }
 
 void daemon_hear_end(struct daemon *d)
 {
     const struct timespec moment = {0, 10 * 1000000};
     daemon_hear_stop(d);
-    while (d->hear.kind != TASK_NONE && mrmr_clock_monotonic() < d->hear_until) {
+    while (d->hear.kind != TASK_NONE && mrmr_clock_boot() < d->hear_until) {
         if (waitpid(d->hear.pid, NULL, WNOHANG) != 0)
             daemon_task_clear(&d->hear);
         else

@@ -2,6 +2,8 @@
  *
  * What the files of the daemon share. daemon.c has its life and decides what is next; daemon_callers.c is with those who ask;
  * daemon_worker.c does what it does by itself, daemon_hear.c has it hear of changes. Not for anyone else. One thread.
+ *
+ * Times: by mrmr_clock_boot, so that what is due is due however long the computer slept meanwhile; but those of auto_rebuild.h.
  */
 #ifndef MRMR_TOOLS_DAEMON_INSIDE_H
 #define MRMR_TOOLS_DAEMON_INSIDE_H
@@ -47,6 +49,7 @@ struct daemon {
     struct hook *hook;
     int64_t events_again; /* they could not be followed: not before this */
     bool look_due, synced_since_look;
+    int64_t looked_at;    /* the end of the last */
     int64_t look_again;   /* one failed: not before this; 0: none did */
     int64_t look_regular; /* the next one, if nothing else asks for it */
     struct worker_view view;

@@ -103,7 +103,8 @@ mrmr_err daemon_task_begin(
         .mask = mask};
     MRMR_TRY(spawn(&s, &task->pid));
     task->kind = TASK_CALLER;
-    task->begun = mrmr_clock_monotonic();
+    task->begun = mrmr_clock_boot();
+    task->begun_awake = mrmr_clock_monotonic();
     snprintf(task->name, sizeof task->name, "%s", command_of(request->argv));
     return MRMR_OK;
 }
@@ -131,7 +132,8 @@ mrmr_err daemon_task_begin_own(struct daemon_task *task, enum daemon_task_kind k
     task->kind = kind;
     task->pid = pid;
     task->says = mrmr_steal_fd(&out);
-    task->begun = mrmr_clock_monotonic();
+    task->begun = mrmr_clock_boot();
+    task->begun_awake = mrmr_clock_monotonic();
     snprintf(task->name, sizeof task->name, "%s", name);
     return MRMR_OK;
 }
@@ -152,7 +154,7 @@ static uint64_t line_key(const char *line)
 static bool was_logged(struct daemon_task *task, const char *line)
 {
     const uint64_t key = line_key(line);
-    const int64_t now = mrmr_clock_monotonic();
+    const int64_t now = mrmr_clock_boot();
     for (size_t i = 0; key && i < DAEMON_SAID; i++)
         if (task->logged[i].key == key && now - task->logged[i].at < seldom)
             return true;

@@ -39,8 +39,8 @@ struct daemon_task {
     int says; /* what it writes, if nobody else reads that; -1: none */
     struct mrmr_bytes said;
     char progress[256];
-    int64_t begun;
-    bool stopped; /* it was asked to stop, for whoever came */
+    int64_t begun, begun_awake; /* by mrmr_clock_boot and mrmr_clock_monotonic */
+    bool stopped;               /* it was asked to stop, for whoever came */
     int64_t
         looking; /* ns, of a sync that has said so: how long it looked at the drives; 0: it has not */
     bool heard; /* TASK_HEAR has said that something was changed; whoever takes that sets it back */

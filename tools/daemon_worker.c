@@ -17,6 +17,7 @@
 
 static const int64_t again_after = 60 * MRMR_NS_PER_S; /* a job failed */
 static const int64_t look_every = 3600 * MRMR_NS_PER_S;
+static const int64_t look_fresh = 60 * MRMR_NS_PER_S; /* auto_rebuild.h */
 
 /* --- what a look said --- */
 
@@ -54,6 +55,7 @@ static void looked_take(struct daemon *d)
         auto_rebuild_line(&d->rebuild, line, value);
     }
     auto_rebuild_looked(&d->rebuild, mrmr_clock_monotonic());
+    d->looked_at = mrmr_clock_boot();
     d->view.exposed = looked.exposed > 0;
     if (d->synced_since_look)
         d->view.idle = looked.exposed == d->looked.exposed ? d->view.idle + 1 : 0;
@@ -99,7 +101,7 @@ void daemon_worker_recall(struct daemon *d)
     if (!mrmr_text_u64(text + strlen(SCRUBBED), &seconds) ||
         seconds > (uint64_t)(now / MRMR_NS_PER_S))
         return;
-    const int64_t at = mrmr_clock_monotonic() - (now - (int64_t)seconds * MRMR_NS_PER_S);
+    const int64_t at = mrmr_clock_boot() - (now - (int64_t)seconds * MRMR_NS_PER_S);
     d->view.scrubbed = at ? at : -1;
 }
 
@@ -240,7 +242,7 @@ void daemon_worker_yield(struct daemon *d)
     const bool may =
         d->task.kind == TASK_SYNC || d->task.kind == TASK_SCRUB || d->task.kind == TASK_REBUILD;
     const bool rests = may && is_quiet_hour(&d->looked);
-    const int64_t now = mrmr_clock_monotonic();
+    const int64_t now = mrmr_clock_boot();
     if (!rests && now < daemon_worker_yields_at(d))
         return;
     d->room_stops += !d->task.stopped && d->task.kind == TASK_SYNC && room_at(d) <= now;
@@ -251,7 +253,7 @@ void daemon_worker_yield(struct daemon *d)
 
 void daemon_worker_heard(struct daemon *d)
 {
-    d->changed_last = mrmr_clock_monotonic();
+    d->changed_last = mrmr_clock_boot();
     if (!d->view.changed)
         d->view.changed = d->changed_last;
 }
@@ -266,7 +268,7 @@ void daemon_worker_changed(struct daemon *d)
 
 void daemon_worker_short(struct daemon *d)
 {
-    d->short_last = mrmr_clock_monotonic();
+    d->short_last = mrmr_clock_boot();
     d->view.waits_for_room = true;
 }
 
@@ -287,11 +289,22 @@ static void job_begin(struct daemon *d, enum worker_job job, int64_t now)
     }
 }
 
+/* By the time that the computer was awake, since nobody plugs in a drive while it sleeps; but a look is as old as it is. */
+static enum auto_rebuild_job rebuild_due(
+    const struct daemon *d, int64_t now, const char **ret_name, int64_t *ret_again)
+{
+    const int64_t awake = mrmr_clock_monotonic();
+    const enum auto_rebuild_job job = auto_rebuild_due(&d->rebuild, awake, ret_name, ret_again);
+    if (*ret_again != INT64_MAX)
+        *ret_again += now - awake;
+    return job == AUTO_REBUILD_BEGIN && now - d->looked_at > look_fresh ? AUTO_REBUILD_LOOK : job;
+}
+
 /* True: it comes before what else is due, of which this is when to ask again. */
 static bool rebuild_next(struct daemon *d, int64_t now, int64_t *ret_again)
 {
     const char *name;
-    switch (auto_rebuild_due(&d->rebuild, now, &name, ret_again)) {
+    switch (rebuild_due(d, now, &name, ret_again)) {
     case AUTO_REBUILD_NONE:
         return false;
     case AUTO_REBUILD_LOOK:
@@ -304,7 +317,7 @@ static bool rebuild_next(struct daemon *d, int64_t now, int64_t *ret_again)
         if (!rebuild_begin(d, name))
             return true;
         mrmr_log_story(MRMR_LOG_WARN, "a lost drive");
-        auto_rebuild_ended(&d->rebuild, name, now, false);
+        auto_rebuild_ended(&d->rebuild, name, mrmr_clock_monotonic(), false);
         return true;
     }
     return false;
@@ -331,7 +344,7 @@ static bool look_is_due(struct daemon *d, int64_t now)
 
 void daemon_worker_next(struct daemon *d)
 {
-    const int64_t now = mrmr_clock_monotonic();
+    const int64_t now = mrmr_clock_boot();
     const bool release_first = d->view.waits_for_room && now >= d->view.release_again;
     if (!release_first && look_is_due(d, now)) {
         d->due = INT64_MAX;
@@ -361,10 +374,16 @@ static int64_t since(int64_t last, const struct daemon *d)
     return last > d->task.begun ? last : 0;
 }
 
+/* While the computer slept nothing was done. */
+static int64_t lasted(const struct daemon *d)
+{
+    return mrmr_clock_monotonic() - d->task.begun_awake;
+}
+
 static void sync_ended(struct daemon *d, int64_t now)
 {
     d->view.synced = now;
-    d->view.looking = d->task.looking ? d->task.looking : now - d->task.begun;
+    d->view.looking = d->task.looking ? d->task.looking : lasted(d);
     d->view.changed = since(d->changed_last, d);
     d->view.gone = since(d->gone_last, d);
     d->view.waits_for_room = since(d->short_last, d);
@@ -377,7 +396,7 @@ static void release_ended(struct daemon *d, int64_t now)
 {
     d->view.gone = since(d->gone_last, d);
     d->view.waits_for_room = since(d->short_last, d);
-    d->view.release_again = now + (now - d->task.begun);
+    d->view.release_again = now + lasted(d);
 }
 
 /* As where somebody had the pool, whom the daemon does not know. Whoever waits for room does so for a while yet. */
@@ -390,7 +409,7 @@ static void release_failed(struct daemon *d, int64_t now)
 
 void daemon_worker_ended(struct daemon *d, int code)
 {
-    const int64_t now = mrmr_clock_monotonic();
+    const int64_t now = mrmr_clock_boot();
     const bool fine = is_fine(code);
     if (d->task.stopped && !fine)
         return; /* it goes on when whoever came is done */
@@ -416,7 +435,7 @@ void daemon_worker_ended(struct daemon *d, int code)
             release_failed(d, now);
         break;
     case TASK_REBUILD:
-        auto_rebuild_ended(&d->rebuild, d->rebuilds, now, code == 0);
+        auto_rebuild_ended(&d->rebuild, d->rebuilds, mrmr_clock_monotonic(), code == 0);
         d->look_due = true;
         break;
     default:

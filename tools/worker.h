@@ -11,7 +11,7 @@
  * A release, which lets go of old bytes that are kept and protects nothing, never rests. It is due at once when somebody waits for room; and
  * where no sync does it on the way, since it rests, `settle` after a change.
  *
- * Times: ns; monotonic: a clock that jumps changes nothing.
+ * Times: ns, by a clock that does not jump, and goes on while the computer sleeps (mrmr_clock_boot).
  */
 #ifndef MRMR_TOOLS_WORKER_H
 #define MRMR_TOOLS_WORKER_H

@@ -136,14 +136,16 @@ def make_clock(tmp_path):
     library = os.environ["MRMR_OTHER_CLOCK"]
     if not os.path.exists(library):
         pytest.skip("what has to be loaded before all else is not, under a sanitizer")
-    file = tmp_path / "ahead"
-
-    def ahead(seconds):
-        fresh = file.with_suffix(".new")
-        fresh.write_text("%d" % seconds)
-        fresh.rename(file)
-    ahead(0)
-    ahead.env = {"LD_PRELOAD": library, "CLOCK_AHEAD": os.fspath(file)}
+    def setter(file):
+        def ahead(seconds):
+            fresh = file.with_suffix(".new")
+            fresh.write_text("%d" % seconds)
+            fresh.rename(file)
+        ahead(0)
+        return ahead
+    ahead = setter(tmp_path / "ahead")
+    ahead.slept = setter(tmp_path / "slept") # the one that goes on while the computer sleeps
+    ahead.env = {"LD_PRELOAD": library, "CLOCK_AHEAD": os.fspath(tmp_path / "ahead"), "CLOCK_SLEPT": os.fspath(tmp_path / "slept")}
     return ahead
 
 
@@ -190,6 +192,20 @@ def test_a_clock_that_jumps_back(mrmr, daemon, clock):
     put(mrmr, "red", "after")
     (mrmr.dir / "changed").touch()
     until(lambda: safe(mrmr, "after"))
+
+
+def test_the_computer_sleeps(mrmr, daemon, clock):
+    """For a day: the next scrub is due, though little of that passed by the clock that stands still meanwhile."""
+    def scrubs():
+        return sum(event["kind"] == "scrub-done" for event in mrmr.json("events", "--last", "0")["events"])
+    until(scrubs)
+    daemon.stop()
+    before = scrubs()
+    daemon = Daemon(mrmr, **clock.env)
+    until(lambda: not mrmr.json("status", code=None)["daemon"]["does"] and not daemon.children())
+    assert scrubs() == before
+    clock.slept(25 * 3600)
+    until(lambda: mrmr.json("status", code=None) and scrubs() > before) # whoever asks wakes it, as it wakes by itself within a minute
 
 
 def priorities(pid):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Loaded before all else: the real time is so many seconds later (or earlier) as the file $CLOCK_AHEAD says now. The other clocks,
- * and the times that the kernel gives to files, are what they are.
+ * Loaded before all else: the real time is so many seconds later (or earlier) as the file $CLOCK_AHEAD says now; and so is the clock that
+ * goes on while the computer sleeps, by the file $CLOCK_SLEPT. The other clocks, and the times that the kernel gives to files, are what they are.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -13,10 +13,10 @@
 
 typedef int clock_fn(clockid_t clock, struct timespec *ts);
 
-static time_t ahead(void)
+static time_t ahead(const char *variable)
 {
     char text[32] = "";
-    const char *file = getenv("CLOCK_AHEAD");
+    const char *file = getenv(variable);
     const int fd = file ? open(file, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0)
         return 0;
@@ -32,7 +32,9 @@ int clock_gettime(clockid_t clock, struct timespec *ts)
     memcpy(&next, &found, sizeof next);
     const int result = next(clock, ts);
     if (!result && clock == CLOCK_REALTIME)
-        ts->tv_sec += ahead();
+        ts->tv_sec += ahead("CLOCK_AHEAD");
+    if (!result && clock == CLOCK_BOOTTIME)
+        ts->tv_sec += ahead("CLOCK_SLEPT");
     return result;
 }
 

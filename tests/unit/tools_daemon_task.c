@@ -13,12 +13,12 @@
 #include <unistd.h>
 
 static int64_t ahead;
-int64_t __real_mrmr_clock_monotonic(void);
-int64_t __wrap_mrmr_clock_monotonic(void);
+int64_t __real_mrmr_clock_boot(void);
+int64_t __wrap_mrmr_clock_boot(void);
 
-int64_t __wrap_mrmr_clock_monotonic(void)
+int64_t __wrap_mrmr_clock_boot(void)
 {
-    return __real_mrmr_clock_monotonic() + ahead;
+    return __real_mrmr_clock_boot() + ahead;
 }
 
 /* No command is begun here. */

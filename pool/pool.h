@@ -215,6 +215,8 @@ mrmr_err pool_protect(struct pool *pool, const struct pool_job *job,
 struct pool_scrub_options {
     unsigned percent;    /* of all stripes, those not scrubbed for longest; 0 or 100: all */
     uint64_t older_than; /* seconds since the last scrub; 0: any */
+    uint64_t
+        done; /* so many stripes of that part were scrubbed before, by scrubs that were cut short */
     bool repair;
 };
 struct pool_scrub_report {

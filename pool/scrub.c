@@ -343,7 +343,8 @@ static mrmr_err scrub_all(struct scrub *scrub)
     struct meta_totals totals;
     MRMR_TRY(meta_totals(scrub->pool->meta, 0, &totals));
     unsigned percent = scrub->options->percent ? scrub->options->percent : 100;
-    uint64_t left = (totals.stripes * percent + 99) / 100;
+    const uint64_t part = (totals.stripes * percent + 99) / 100, done = scrub->options->done;
+    uint64_t left = done < part ? part - done : 0;
     scrub->report->stripes_total = left;
     while (left) {
         size_t n;

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "tools/mrmr_job.h"
 #include "tools/mrmr_print.h"
+#include "tools/mrmr_screen.h"
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -91,6 +92,7 @@ static mrmr_err scrub_options(struct cmd_call *call, struct pool_scrub_options *
     uint64_t percent = 100;
     MRMR_TRY(cmd_value_number(call, "percent", 1, 100, &percent));
     MRMR_TRY(cmd_value_duration(call, "older-than", &options->older_than));
+    MRMR_TRY(cmd_value_number(call, "done", 0, UINT64_MAX, &options->done));
     options->percent = (unsigned)percent;
     options->repair = cmd_flag(call, "repair");
     return MRMR_OK;
@@ -107,6 +109,8 @@ static mrmr_err scrub_in(struct cmd_call *call, struct pool *pool)
         err = pool_scrub(pool, job, &options, &report);
     MRMR_TRY(mrmr_job_end(call, err,
         options.repair ? "mrmr scrub --repair --older-than 1d" : "mrmr scrub --older-than 1d"));
+    if (cmd_flag(call, "background")) /* for the daemon (daemon_task.h) */
+        mrmr_screen_line("mrmr: scrubbed: %" PRIu64 " stripes", report.stripes);
     MRMR_TRY(look_scrub(call, pool, options.repair && !err, &report));
     if (call->json)
         return scrub_json(call, &report, !err);
@@ -133,6 +137,7 @@ const struct cmd cmd_scrub = {
         "what is rotten is made\nagain, and the bad copy kept in .mrmr/quarantine on its drive.",
     .options = {{"percent", 0, "N", "read N percent of the stripes; else all"},
         {"older-than", 0, "AGE", "only what was not scrubbed for so long: 12h, 30d, 2w"},
+        {"done", 0, "N", "N stripes of that were read before the scrub was cut short"},
         {"repair", 0, NULL, "put right what is rotten"},
         {"background", 0, NULL, "give way to whoever else uses the drives"}},
     .run = scrub_run,

@@ -58,6 +58,8 @@ struct daemon {
     int64_t changed_last; /* that we know of; 0: none */
     int64_t gone_last;    /* likewise, of those by which something may be kept */
     int64_t short_last;   /* likewise, that somebody waits for room */
+    int64_t scrub_part;   /* when the day's part was begun; 0: none is under way */
+    uint64_t scrub_done;  /* stripes of it */
     unsigned room_stops;  /* syncs that were stopped for that, since one ended */
     int64_t due;          /* when the worker is to be asked again */
     sigset_t before;

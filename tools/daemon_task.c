@@ -162,20 +162,30 @@ static bool was_logged(struct daemon_task *task, const char *line)
     return false;
 }
 
-/* "looking: 1234 ms" */
-static bool looking_line(struct daemon_task *task, const char *text)
+/* The number between the two. */
+static bool number_line(const char *text, const char *lead, const char *unit, uint64_t *ret_number)
 {
-    static const char lead[] = "looking: ", unit[] = " ms";
     char number[24];
-    uint64_t ms;
     const size_t n = strlen(text), around = strlen(lead) + strlen(unit);
-    if (n <= around || n - around >= sizeof number || strncmp(text, lead, strlen(lead)) != 0)
+    if (n <= around || n - around >= sizeof number || strncmp(text, lead, strlen(lead)) != 0 ||
+        strcmp(text + n - strlen(unit), unit) != 0)
         return false;
     snprintf(number, sizeof number, "%.*s", (int)(n - around), text + strlen(lead));
-    if (!mrmr_text_u64(number, &ms) || ms > INT64_MAX / 1000000)
+    return mrmr_text_u64(number, ret_number);
+}
+
+static bool looking_line(struct daemon_task *task, const char *text)
+{
+    uint64_t ms;
+    if (!number_line(text, "looking: ", " ms", &ms) || ms > INT64_MAX / 1000000)
         return false;
     task->looking = (int64_t)ms * 1000000 + 1;
     return true;
+}
+
+static bool scrubbed_line(struct daemon_task *task, const char *text)
+{
+    return number_line(text, "scrubbed: ", " stripes", &task->scrubbed);
 }
 
 /* "mrmr: protect: 40%, 2 GB of 5 GB, …" is progress; everything else is for the log. */
@@ -194,7 +204,7 @@ static void own_line(struct daemon_task *task, const char *line)
     }
     if (task->kind == TASK_HEAR && strcmp(text, DAEMON_HEARD) == 0)
         task->heard = true;
-    else if (!looking_line(task, text) && !was_logged(task, text))
+    else if (!looking_line(task, text) && !scrubbed_line(task, text) && !was_logged(task, text))
         mrmr_log(MRMR_LOG_WARN, "%s: %s", task->name, text);
 }
 

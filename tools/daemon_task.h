@@ -43,6 +43,7 @@ struct daemon_task {
     bool stopped;               /* it was asked to stop, for whoever came */
     int64_t
         looking; /* ns, of a sync that has said so: how long it looked at the drives; 0: it has not */
+    uint64_t scrubbed; /* likewise, of a scrub, cut short or not: how many stripes */
     bool heard; /* TASK_HEAR has said that something was changed; whoever takes that sets it back */
     /* What was logged of the last ones; it stays when one ends. A job that is tried each minute says the same each minute. */
     struct daemon_said {

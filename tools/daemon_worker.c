@@ -111,6 +111,7 @@ static void scrub_ended(struct daemon *d, int64_t now)
     const int n =
         snprintf(text, sizeof text, SCRUBBED "%" PRId64 "\n", mrmr_clock_real() / MRMR_NS_PER_S);
     d->view.scrubbed = now;
+    d->scrub_part = 0;
     /* The lock may have been let go of by now. */
     mrmr_autoclose int fd = openat(d->dirfd, DAEMON_LOCK, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 || pwrite(fd, text, (size_t)n, 0) != n || ftruncate(fd, n) < 0)
@@ -157,13 +158,19 @@ static mrmr_err sync_begin(struct daemon *d)
 static mrmr_err scrub_begin(struct daemon *d)
 {
     static const uint64_t a_day = 24 * 3600;
-    char seconds[32], part[32];
+    char seconds[32], part[32], done[32];
+    const int64_t now = mrmr_clock_boot();
     const uint64_t days = d->looked.scrub_interval / a_day;
     snprintf(seconds, sizeof seconds, "%" PRIu64 "s", d->looked.scrub_interval);
     snprintf(part, sizeof part, "%" PRIu64, days > 1 ? 100 / days + 1 : 100);
+    if (!d->scrub_part || now - d->scrub_part >= (int64_t)a_day * MRMR_NS_PER_S) {
+        d->scrub_part = now;
+        d->scrub_done = 0;
+    }
+    snprintf(done, sizeof done, "%" PRIu64, d->scrub_done);
     return own_begin(d, TASK_SCRUB, "scrub",
-        (const char *const[]){
-            "scrub", "--background", "--older-than", seconds, "--percent", part, NULL});
+        (const char *const[]){"scrub", "--background", "--older-than", seconds, "--percent", part,
+            "--done", done, NULL});
 }
 
 /* Who waits for room does not wait for whoever else uses the drives, too. */
@@ -217,7 +224,7 @@ static int64_t room_at(const struct daemon *d)
     return d->task.kind == TASK_SYNC && sync > d->view.release_again ? sync : d->view.release_again;
 }
 
-/* A scrub goes on the next time with what has not been scrubbed; what is new is not to wait for that. */
+/* A scrub goes on with its part the next time; what is new is not to wait for that. */
 static int64_t sync_at(const struct daemon *d)
 {
     int64_t at;
@@ -411,6 +418,8 @@ void daemon_worker_ended(struct daemon *d, int code)
 {
     const int64_t now = mrmr_clock_boot();
     const bool fine = is_fine(code);
+    if (d->task.kind == TASK_SCRUB)
+        d->scrub_done += d->task.scrubbed;
     if (d->task.stopped && !fine)
         return; /* it goes on when whoever came is done */
     switch (d->task.kind) {

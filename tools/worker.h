@@ -5,7 +5,7 @@
  * A sync takes what has been quiet for `settle`. It is due when something was changed that long ago, or is left exposed from
  * the last one that long ago, and twice as long after each that could do nothing about it, as where a drive is away; or nobody has looked at the drives for `scan-interval`; and not before nine times as long as the last one looked
  * at the drives has passed, so that looking takes a tenth of the time at most. A scrub is due once a day, of what was not scrubbed for
- * `scrub-interval`, a day's part of it: so all is read once in that time, and no day has more than another. Paused, and in the
+ * `scrub-interval`, a day's part of it: so all is read once in that time, and no day has more than another; one that was cut short goes on with its part. Paused, and in the
  * quiet hours, neither is due.
  *
  * A release, which lets go of old bytes that are kept and protects nothing, never rests. It is due at once when somebody waits for room; and

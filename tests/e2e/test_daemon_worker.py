@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the daemon does by itself."""
+import contextlib
 import os
 import select
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -74,6 +76,36 @@ def test_what_is_new_does_not_wait_for_a_scrub(mrmr, daemon):
         until(lambda: asked_to_end(pid))
         os.kill(pid, signal.SIGCONT)
         until(lambda: safe(mrmr, "new"))
+
+
+def test_a_scrub_that_gives_way_goes_on(mrmr):
+    """With what is left of its part, and not with a part more."""
+    for name in DRIVES:
+        mrmr.fill(name, files=3, size=3_000_000)
+        mrmr.run("add-drive", mrmr.drive(name))
+    for key, value in (("block-size", "1M"), ("settle", "0"), ("scrub-interval", "10d"), ("worker-rate", "4M")):
+        mrmr.run("set", key, value)
+    mrmr.run("sync")
+    all_stripes = mrmr.json("status")["stripes"]
+    part = -(-all_stripes * 11 // 100)
+    assert part >= 2, all_stripes
+
+    def scrubbed():
+        with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % (mrmr.dir / "catalog.sqlite"), uri=True)) as catalog:
+            return catalog.execute("SELECT count(*) FROM stripe WHERE scrubbed > 0").fetchone()[0]
+    daemon = Daemon(mrmr)
+    pid = daemon.runs("scrub")
+    until(scrubbed)
+    (mrmr.dir / "changed").touch() # as a mount tells
+    until(lambda: pid not in daemon.children())
+    done = scrubbed()
+    assert done < part, "it was over before: no test"
+    again = daemon.runs("scrub")
+    words = daemon.children()[again]
+    assert words[words.index("--done") + 1] == str(done), words
+    until(lambda: [event for event in mrmr.json("events")["events"] if event["kind"] == "scrub-done"])
+    assert scrubbed() == part
+    assert not [line for line in daemon.log.read_text().splitlines() if "stripes" in line]
 
 
 def test_who_is_short_of_room_again_and_again(mrmr, daemon):

@@ -80,6 +80,18 @@ static void test_how_long_it_looked(void **state)
     assert_int_equal(task.looking, 0);
 }
 
+static void test_how_much_it_scrubbed(void **state)
+{
+    struct daemon_task task = {.says = -1};
+    (void)state;
+    assert_int_equal(says(&task, "mrmr: scrubbed: 12 stripes\n"), 0);
+    assert_int_equal(task.scrubbed, 12);
+    assert_int_equal(says(&task, "mrmr: scrubbed: 12 plates\nmrmr: scrubbed: -1 stripes\n"), 2);
+    assert_int_equal(task.scrubbed, 12);
+    daemon_task_clear(&task);
+    assert_int_equal(task.scrubbed, 0);
+}
+
 static void test_progress(void **state)
 {
     struct daemon_task task = {.says = -1};
@@ -93,7 +105,8 @@ static void test_progress(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_is_said_again),
-        cmocka_unit_test(test_how_long_it_looked), cmocka_unit_test(test_progress)};
+        cmocka_unit_test(test_how_long_it_looked), cmocka_unit_test(test_how_much_it_scrubbed),
+        cmocka_unit_test(test_progress)};
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("tools_daemon_task", tests, NULL, NULL);
 }

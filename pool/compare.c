@@ -326,6 +326,16 @@ static mrmr_err compare_node(struct compare *c, struct compare_file *f)
     return MRMR_OK;
 }
 
+/* Whose bytes wait to be compared, until the next time. */
+static mrmr_err compare_skip(struct compare *c, const struct compare_file *f, mrmr_err err)
+{
+    c->skipped++;
+    if (*f->path)
+        mrmr_err_path(err, f->path);
+    pool_scan_note_story(c->worker, false, "file-skipped", "not compared in this run");
+    return MRMR_OK;
+}
+
 /* What concerns one file leaves it suspect for the next time. */
 static mrmr_err compare_failed(struct compare *c, const struct compare_file *f, mrmr_err err)
 {
@@ -333,8 +343,7 @@ static mrmr_err compare_failed(struct compare *c, const struct compare_file *f, 
     case MRMR_CLASS_ABSENT:
     case MRMR_CLASS_CONFLICT:
     case MRMR_CLASS_INVALID:
-        c->skipped++;
-        return MRMR_OK;
+        return compare_skip(c, f, err);
     case MRMR_CLASS_DENIED:
     case MRMR_CLASS_UNSUPPORTED:
         break;
@@ -348,7 +357,7 @@ static mrmr_err compare_failed(struct compare *c, const struct compare_file *f, 
     }
     c->skipped++;
     mrmr_err_path(err, f->path);
-    pool_scan_note_story(c->worker, "unreadable", "a changed file could not be compared");
+    pool_scan_note_story(c->worker, true, "unreadable", "a changed file could not be compared");
     return MRMR_OK;
 }
 

@@ -132,11 +132,12 @@ void pool_scan_write_begin(struct pool_scan_worker *worker);
 void pool_scan_write_end(struct pool_scan_worker *worker, unsigned writes);
 /* MRMR_CANCELLED also when another worker ended the run. */
 mrmr_err pool_scan_poll(struct pool_scan_worker *worker);
-/* An event and a notice, through the owner; beyond the first few of a worker they are only logged.
- */
+/* An event and a notice, a warning unless said otherwise, through the owner; beyond the first few of a
+ * worker they are only logged. */
 void pool_scan_note(struct pool_scan_worker *worker, const char *kind, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-void pool_scan_note_story(struct pool_scan_worker *worker, const char *kind, const char *what);
+void pool_scan_note_story(
+    struct pool_scan_worker *worker, bool warning, const char *kind, const char *what);
 
 /* --- scan_walk.c --- */
 

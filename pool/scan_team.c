@@ -22,6 +22,7 @@ _Static_assert(TEAM_TELL < TEAM_NOTES, "one worker's notes fit without anybody t
 struct pool_scan_note {
     struct pool_scan_note *next;
     const struct pool_drive *drive;
+    bool warning;
     char kind[32];
     char text[1400];
 };
@@ -62,7 +63,8 @@ static void team_post(struct pool_scan_worker *worker, struct pool_scan_note *no
     pthread_cond_signal(&team->moved);
 }
 
-static void team_note(struct pool_scan_worker *worker, const char *kind, const char *text)
+static void team_note(
+    struct pool_scan_worker *worker, bool warning, const char *kind, const char *text)
 {
     struct pool_scan_note *note = worker->told++ < TEAM_TELL ? calloc(1, sizeof *note) : NULL;
     if (!note) {
@@ -70,6 +72,7 @@ static void team_note(struct pool_scan_worker *worker, const char *kind, const c
         return;
     }
     note->drive = worker->drive;
+    note->warning = warning;
     snprintf(note->kind, sizeof note->kind, "%s", kind);
     snprintf(note->text, sizeof note->text, "%s%s", text,
         worker->told == TEAM_TELL ? " (there are more; the log has them)" : "");
@@ -83,17 +86,18 @@ void pool_scan_note(struct pool_scan_worker *worker, const char *kind, const cha
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    team_note(worker, kind, text);
+    team_note(worker, true, kind, text);
 }
 
-void pool_scan_note_story(struct pool_scan_worker *worker, const char *kind, const char *what)
+void pool_scan_note_story(
+    struct pool_scan_worker *worker, bool warning, const char *kind, const char *what)
 {
     char text[1280];
     mrmr_err_drive(mrmr_story_get()->err, worker->drive->meta.name);
     int n = snprintf(text, sizeof text, "%s: ", what);
     if (n > 0 && (size_t)n < sizeof text)
         mrmr_story_print(mrmr_story_get(), text + n, sizeof text - (size_t)n);
-    team_note(worker, kind, text);
+    team_note(worker, warning, kind, text);
 }
 
 static void *team_thread(void *arg)
@@ -134,7 +138,7 @@ static void team_tell(struct pool_scan_team *team)
             team->nnotes--;
             pthread_cond_broadcast(&team->room);
         }
-        pool_tell(team->pool, team->job, true, note->kind, note->drive, "%s", note->text);
+        pool_tell(team->pool, team->job, note->warning, note->kind, note->drive, "%s", note->text);
         free(note);
     }
 }

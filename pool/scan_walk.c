@@ -140,7 +140,7 @@ static mrmr_err walk_unreadable(struct pool_scan_drive *scan, const char *path, 
     scan->unreadable++;
     mrmr_err_path(err, path);
     pool_scan_note_story(
-        scan->worker, "unreadable", "it could not be looked at and is left as it was");
+        scan->worker, true, "unreadable", "it could not be looked at and is left as it was");
     return pool_scan_unseen(scan, path);
 }
 

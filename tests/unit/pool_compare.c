@@ -192,6 +192,8 @@ static void what_changes_while_it_is_compared_waits(void **state)
     scan_world_compare(w);
     assert_states(w, node.id, "SS");
     assert_int_equal(w->report.skipped, 1);
+    assert_int_equal(scan_world_events(w, "file-skipped"), 1);
+    assert_non_null(strstr(w->last, "f"));
     scan_world_sync(w);
     assert_states(w, node.id, "GG");
     scan_world_check(w);

@@ -207,13 +207,15 @@ static mrmr_err lane_read_leaf(struct pool_lane *lane, const struct pool_lane_it
     return MRMR_OK;
 }
 
-/* The carried rest of a leaf that began in the window before. Returns where it ends. */
-static uint64_t lane_fill_carry(struct pool_lane *lane, uint64_t a, uint64_t pos, uint8_t *buf)
+/* The carried rest of a leaf that began in the window before. Returns where it ends: what is taken out may be longer
+ * than the stripe that is left. */
+static uint64_t lane_fill_carry(struct pool_lane *lane, uint64_t a, uint64_t b, uint8_t *buf)
 {
-    if (lane->carry_end <= a)
-        return pos;
-    memcpy(buf, lane->carry + (a - lane->carry_at), lane->carry_end - a);
-    return lane->carry_end;
+    const uint64_t end = lane->carry_end < b ? lane->carry_end : b;
+    if (end <= a)
+        return a;
+    memcpy(buf, lane->carry + (a - lane->carry_at), end - a);
+    return end;
 }
 
 /* The block's bytes [a, b); *ret_used is 0 if they are all zeros. */
@@ -221,7 +223,7 @@ static mrmr_err lane_fill(
     struct pool_lane *lane, uint64_t a, uint64_t b, uint8_t *buf, size_t *ret_used)
 {
     struct lane_batch batch = {.n = 0};
-    uint64_t pos = lane_fill_carry(lane, a, a, buf);
+    uint64_t pos = lane_fill_carry(lane, a, b, buf);
     while (lane->item < lane->nitems) {
         const struct pool_lane_item *item = &lane->items[lane->item];
         uint64_t place = item->to->place + lane->leaf * META_LEAF;

@@ -348,6 +348,36 @@ static void test_the_longest_goes(void **state)
     end(rig);
 }
 
+/* And a leaf that is taken out begins in one window, and ends in the next one, which the rest does not fill. */
+static void test_the_longest_goes_across_windows(void **state)
+{
+    enum { FIRST = 93957, REST = 13338 };
+    (void)state;
+    struct rig *rig =
+        rig_create(&(struct rig_spec){.kind = RIG_LOCAL, .drives = DRIVES, .seed = 314});
+    rig_ok(pool_set(rig->pool, "memory", "16M")); /* windows are of one leaf then */
+    rig_put(rig, 0, "a", FIRST);
+    rig_put(rig, 0, "f0", RIG_MIB);
+    for (unsigned d = 1; d < DRIVES; d++) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", d);
+        rig_put(rig, d, path, RIG_MIB + REST);
+    }
+    rig_protect_all(rig);
+    struct meta_stripe image = rig_stripe_of(rig, "f0", 0);
+    bool crosses = false;
+    for (size_t i = 0; i < image.extents; i++)
+        crosses = crosses || (image.extent[i].place == FIRST && image.extent[i].bytes == RIG_MIB);
+    assert_true(crosses);
+    assert_int_equal(image.length, FIRST + RIG_MIB);
+    meta_stripe_free(&image);
+    remove_file(rig, "a");
+    remove_file(rig, "f0");
+    release(rig);
+    all_is_free(rig);
+    end(rig);
+}
+
 /* What was overwritten on a drive that is held waits: the catalog's version of it may be brought back. */
 static void test_overwritten_under_a_hold(void **state)
 {
@@ -411,6 +441,7 @@ int main(void)
         cmocka_unit_test(test_with_a_row_away),
         cmocka_unit_test(test_with_a_row_away_and_room),
         cmocka_unit_test(test_the_longest_goes),
+        cmocka_unit_test(test_the_longest_goes_across_windows),
         cmocka_unit_test(test_with_a_rotten_row),
     };
     return cmocka_run_group_tests_name("pool_release", tests, NULL, NULL);

@@ -29,13 +29,14 @@ static mrmr_err names_locked(struct tree_drive *drive, struct pool_names **ret_n
 /* When the drive was looked through last; 0: it is not known, or is none any more. */
 static mrmr_err scanned_at(const struct tree_drive *drive, int64_t *ret_at)
 {
-    mrmr_autofree struct meta_drive *drives = NULL;
-    size_t n = 0;
+    struct meta_drive *drives;
+    size_t n;
     MRMR_TRY(meta_drives(drive->tree->pool->meta, &drives, &n));
     *ret_at = 0;
     for (size_t i = 0; i < n; i++)
         if (drives[i].id == drive->drive->meta.id)
             *ret_at = drives[i].scanned;
+    meta_drives_free(drives, n);
     return MRMR_OK;
 }
 

@@ -527,7 +527,7 @@ class Changer:
 
 
 class Names:
-    """A call about names failed: each may have what it had, or what one of the ways says. Then they are removed, whatever they have."""
+    """A call about names failed: each may have what it had, or what one of the ways says, and nothing is lost. Then they are removed, whatever they have."""
 
     def __init__(self, changer, *ways):
         self.changer, self.ways = changer, list(ways)
@@ -538,9 +538,12 @@ class Names:
 
     def settle(self):
         changer = self.changer
-        source = next(iter(self.ways[0]))
-        if len(self.ways) == 2 and not any(os.path.lexists(changer.at(path)) for path in self.paths):
-            raise Wrong("%s is by neither of the names %s; its calls: %s" % (source, sorted(self.paths), changer.told()))
+        if len(self.ways) == 2: # it was to be renamed, perhaps over another one
+            (source, file), (to, _) = next(iter(self.ways[0].items())), next(iter(self.ways[1].items()))
+            if not os.path.lexists(changer.at(source)) and not (os.path.lexists(changer.at(to)) and file.may_be(read(changer.at(to)))):
+                raise Wrong("%s is by neither of the names %s; its calls: %s" % (source, sorted(self.paths), changer.told()))
+            if to in changer.files and not os.path.lexists(changer.at(to)):
+                raise Wrong("%s has gone, over which %s was to be renamed; its calls: %s" % (to, source, changer.told()))
         for path in self.paths:
             while os.path.lexists(changer.at(path)):
                 got = read(changer.at(path))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Inside of tree_bring.c, tree_bring_record.c, and of tree_emptied.c, which puts another file in the place of one likewise.
+ * Inside of tree_bring.c, tree_bring_record.c and tree_move_over.c, and of tree_emptied.c, which puts another file in
+ * the place of one likewise.
  */
 #ifndef MRMR_POOL_TREE_BRING_H
 #define MRMR_POOL_TREE_BRING_H
@@ -38,8 +39,8 @@ mrmr_err tree_leave_path(
 
 /* It is through: the record is for whoever asks what was brought (brought.h), who removes it. */
 void tree_bring_ended(struct pool_tree *tree, const char *record);
-/* What lies on that drive at the path, which is this or what the catalog has of it, was brought elsewhere, and could not be
- * removed: it does not show, and goes when it can. Durable on return. */
+/* What lies on that drive at the path, which is this or what the catalog has of it, was brought elsewhere, or replaced, and could not be
+ * removed: it does not show, and goes when it can. Durable on return. Among the writers. */
 mrmr_err tree_bring_goes_later(
     struct pool_tree *tree, size_t from, const char *path, const struct drv_stat *file);
 

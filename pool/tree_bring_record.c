@@ -91,12 +91,11 @@ mrmr_err tree_bring_goes_later(
     const bool live = tree_live(&tree->drive[from]);
     struct drv_stat was = *file;
     struct meta_node known;
-    was.type = DRV_REG;
     was.ctime = 0; /* a link to where it is kept, which may have been made, gives it another */
     mrmr_err err = live ? MRMR_ABSENT : tree_gone_known(tree, from, path, &known);
     if (err && !is_none(err))
         return err;
-    const bool is = !err && known.type == META_REG && known.ino == was.ino;
+    const bool is = !err && (int)known.type == (int)was.type && known.ino == was.ino;
     if (!is || known.size != was.size || known.mtime != was.mtime)
         MRMR_TRY(tree_gone_late(tree, from, POOL_GONE_LATE_COPY, path, &was));
     return is ? tree_gone_add(tree, from, path, &known) : MRMR_OK;

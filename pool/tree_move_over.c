@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * A file is renamed over one that another drive has, and that would hide it as long as it is there: the catalog does not know
- * that one, or not as it is, and it is the newer one by its time.
+ * that one, or not as it is, and it is the newer one by its time. Or it may come to hide it: it has another name, and whoever
+ * writes to it by that makes it the newer one. That may be on a drive that is away; then it is what the catalog has.
  *
  * Crash argument. (1) A record `over-<16 hex>` (tree_pair.h) in the pool's folder, durable: the drive and the inode of what is
  * renamed, the other drive and what lies there, and the new path. (2) The rename, on the one drive. (3) That is durable.
@@ -13,13 +14,13 @@
  *
  * Where the other drive goes away before (4), or may have it still afterwards, it is recorded, after (3), as a copy that came
  * late (gone_late.c): so it does not show when its drive is back, and goes, if nobody has changed it. If that fails the record
- * stays. Where the rename itself fails the record goes: should it be made late, on a drive that hangs, whoever asked was
+ * stays. Of a drive that was away before (2) it is recorded by (4) as removed. Where the rename itself fails the record goes: should it be made late, on a drive that hangs, whoever asked was
  * told that both are as they were, and may count on what he would have replaced.
  */
+#include "pool/tree_bring.h"
 #include "pool/tree_load.h"
 #include "pool/tree_look.h"
 #include "pool/tree_move.h"
-#include "pool/tree_pair.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -28,22 +29,46 @@
 
 struct over {
     struct tree_pair pair; /* without its path */
+    bool away;             /* the other drive was, before it was renamed */
     char record[TREE_PAIR_NAME];
 };
 
 /* --- before --- */
 
+/* What the other drive has; of one that is away what the catalog has of it. */
+static mrmr_err other_stat(struct moving *m, size_t drive, struct drv_stat *ret_stat)
+{
+    struct tree_drive *own = &m->tree->drive[drive];
+    struct meta_node node;
+    if (tree_live(own))
+        return drv_stat(own->drive->drv, m->to_path.data, ret_stat);
+    MRMR_TRY(tree_gone_known(m->tree, drive, m->to_path.data, &node));
+    *ret_stat = (struct drv_stat){.type = (enum drv_type)node.type,
+        .size = node.size,
+        .nlink = node.nlink,
+        .ino = node.ino,
+        .mtime = node.mtime};
+    return MRMR_OK;
+}
+
+static bool may_hide(struct moving *m, size_t shown, const struct drv_stat *from, size_t drive,
+    const struct drv_stat *copy)
+{
+    const struct tree_version moved = {shown, from->ino, from->mtime};
+    const struct tree_version other = {drive, copy->ino, copy->mtime};
+    return copy->nlink > 1 ||
+           tree_version_would_hide(m->tree, m->from_path.data, &moved, m->to_path.data, &other);
+}
+
 static mrmr_err over_drive(
     struct moving *m, size_t shown, const struct drv_stat *from, size_t drive)
 {
-    struct over over = {.pair = {.from = shown, .to = drive, .knows = true, .file = *from}};
+    struct over over = {.pair = {.from = shown, .to = drive, .knows = true, .file = *from},
+        .away = !tree_live(&m->tree->drive[drive])};
     struct drv_stat *copy = &over.pair.copy;
-    if (drv_stat(m->tree->drive[drive].drive->drv, m->to_path.data, copy) ||
-        copy->type == DRV_DIR || !copy->ino)
+    if (other_stat(m, drive, copy) || copy->type == DRV_DIR || !copy->ino)
         return MRMR_OK; /* there is nothing, or it cannot be replaced; whoever replaces it is told that */
-    const struct tree_version moved = {shown, from->ino, from->mtime};
-    const struct tree_version other = {drive, copy->ino, copy->mtime};
-    if (!tree_version_would_hide(m->tree, m->from_path.data, &moved, m->to_path.data, &other))
+    if (!may_hide(m, shown, from, drive, copy))
         return MRMR_OK;
     over.pair.path = m->to_path.data;
     MRMR_TRY(tree_pair_write(m->tree, &over.pair, RECORD_PREFIX, over.record));
@@ -67,8 +92,8 @@ mrmr_err moving_over_begin(struct moving *m, size_t shown)
     if (!drv_stat(drv, m->to_path.data, &there) && there.ino == from.ino)
         return MRMR_OK; /* its inode would not tell whether it was renamed */
     for (size_t i = 0; i < m->tree->ndrives; i++)
-        if (i != shown && tree_set_has(&on, i) && tree_live(&m->tree->drive[i]) &&
-            (m->to->several || tree_set_has(&m->to->on, i)))
+        if (i != shown && tree_set_has(&on, i) &&
+            (m->to->several || tree_set_has(&m->to->on, i) || !tree_live(&m->tree->drive[i])))
             MRMR_TRY(over_drive(m, shown, &from, i));
     return MRMR_OK;
 }
@@ -100,9 +125,22 @@ static mrmr_err copy_went(struct pool_tree *tree, const struct tree_pair *pair, 
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err; /* the folder went, too */
 }
 
-static mrmr_err over_done(struct pool_tree *tree, const struct tree_pair *pair, bool *ret_there)
+/* That it was removed is recorded, if it could be. */
+static mrmr_err over_done_away(
+    struct pool_tree *tree, const struct tree_pair *pair, bool *ret_there)
+{
+    struct meta_node node;
+    mrmr_err err = tree_gone_known(tree, pair->to, pair->path, &node);
+    *ret_there = !err && node.ino == pair->copy.ino;
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
+}
+
+static mrmr_err over_done(
+    struct pool_tree *tree, const struct tree_pair *pair, bool away, bool *ret_there)
 {
     struct tree_drive *own = &tree->drive[pair->to];
+    if (away && !tree_live(own))
+        return over_done_away(tree, pair, ret_there);
     mrmr_err err = tree_live(own) ? copy_went(tree, pair, ret_there) : MRMR_OFFLINE;
     if (!err || !tree_drive_failed(own, err))
         return err;
@@ -121,7 +159,7 @@ void moving_over_end(struct moving *m, bool made)
         bool there = false;
         memcpy(&over, m->over.data + at, sizeof over);
         over.pair.path = m->to_path.data;
-        mrmr_err err = made ? over_done(m->tree, &over.pair, &there) : MRMR_OK;
+        mrmr_err err = made ? over_done(m->tree, &over.pair, over.away, &there) : MRMR_OK;
         if (err)
             mrmr_log_story(MRMR_LOG_WARN, "a file that was replaced may not be gone for good yet");
         if (!err && !there)
@@ -151,6 +189,15 @@ static mrmr_err finish_removal(struct pool_tree *tree, const struct tree_pair *p
     return err;
 }
 
+static mrmr_err finish_away(struct pool_tree *tree, const struct tree_pair *pair)
+{
+    uint64_t epoch;
+    MRMR_TRY(tree_change_begin(tree, &epoch));
+    mrmr_err err = tree_bring_goes_later(tree, pair->to, pair->path, &pair->copy);
+    tree_change_end(tree);
+    return err;
+}
+
 static mrmr_err finish_pair(struct pool_tree *tree, const struct tree_pair *pair)
 {
     struct drv_stat moved;
@@ -164,7 +211,7 @@ static mrmr_err finish_pair(struct pool_tree *tree, const struct tree_pair *pair
         return MRMR_OK; /* it was not renamed, or is somebody's by now */
     MRMR_TRY(tree_place_sync_name(tree, pair->from, pair->path));
     if (!tree_live(&tree->drive[pair->to]))
-        return comes_late(tree, pair);
+        return finish_away(tree, pair);
     MRMR_TRY(finish_removal(tree, pair));
     return copy_went(tree, pair, &there);
 }

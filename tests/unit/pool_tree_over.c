@@ -231,6 +231,53 @@ static void test_its_drive_is_away_then(void **state)
     rig_destroy(w.rig);
 }
 
+/* What was to go has another name, by which it is written to later: it is the newer one then, and hides nothing. */
+static void has_another_name(bool away)
+{
+    struct world w;
+    begin(&w, RIG_MEM, 236 + away);
+    rig_put(w.rig, 0, "near", OLD_SIZE)->there = false;
+    rig_ok(drv_link(w.rig->drive[0].raw, "near", "beside"));
+    goes_back_in_time(w.rig, 0, "near");
+    rig_put(w.rig, 1, "far", NEW_SIZE)->there = false;
+    close_tree(&w);
+    if (away) {
+        rig_protect_all(w.rig);
+        rig_take_away(w.rig, 0);
+        rig_reopen(w.rig);
+    }
+    open_tree(&w);
+    dies_once_renamed(&w);
+    for (unsigned i = 0; i < 2; i++) { /* as it was then, and with all of them */
+        if (i && away)
+            rig_bring_back(w.rig, 0);
+        rig_open(w.rig);
+        open_tree(&w);
+        shows_renamed(&w);
+        close_tree(&w);
+        rig_close(w.rig);
+    }
+    assert_false(rig_holds(w.rig, 0, "near"));
+    rig_open(w.rig);
+    open_tree(&w);
+    struct pool_tree_file *file = open_file(&w, "beside");
+    rig_ok(pool_tree_file_write(file, OLD_SIZE, "more", 4));
+    pool_tree_file_close(file);
+    close_tree(&w);
+    open_tree(&w);
+    is_renamed(&w);
+    assert_int_equal(look(&w, POOL_ROOT, "beside").size, OLD_SIZE + 4);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+static void test_it_has_another_name(void **state)
+{
+    (void)state;
+    has_another_name(false);
+    has_another_name(true);
+}
+
 /* --- copies that one sync found --- */
 
 static void cancels(void *arg, enum drv_fault_op op, const char *path)
@@ -311,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_the_other_drive_goes),
         cmocka_unit_test(test_what_was_changed_since_stays),
         cmocka_unit_test(test_its_drive_is_away_then),
+        cmocka_unit_test(test_it_has_another_name),
         cmocka_unit_test(test_a_sync_knows_which_came),
         cmocka_unit_test(test_a_sync_changes_nothing_in_what_shows),
         cmocka_unit_test(test_a_sync_that_is_broken_off),

@@ -6,12 +6,14 @@
  * the same: whoever edits a file in place and sets its time back, as keepers of containers and of
  * photos' tags do, leaves them all (I4). So a file is the version that was removed if its change time is
  * the one of then, too. If that is another one it may be for us: a name that it had besides was removed,
- * its mode was changed before the drive went. Then its bytes decide, against what the catalog has of
+ * its mode was changed before the drive went. Then its bytes decide, its holes among them, against what the catalog has of
  * that version; and what the catalog cannot answer for, since nobody had protected it, is another one.
  *
  * A drive whose change times are not stable cannot tell; what it has counts by the rest, as in a scan.
  */
 #include "pool/gone.h"
+
+#include <string.h>
 
 /* By the catalog, on both sides. Of a folder only who it is: what it held went before it. */
 bool pool_gone_is_node(const struct pool_gone_record *record, const struct meta_node *node)
@@ -59,6 +61,9 @@ struct comparing {
     int64_t until;
     struct meta_extent *extent; /* by their first leaves */
     size_t n, first;            /* first: those before it end before the leaf at hand */
+    struct meta_exposed *exposed;
+    size_t nexposed;
+    bool holes; /* which leaves are, is known */
     uint8_t *buf;
 };
 
@@ -78,20 +83,37 @@ static mrmr_err node_of(struct pool *pool, const struct pool_drive *drive,
     return meta_lookup_path(pool->meta, drive->meta.root, path, ret_node);
 }
 
-/* Some extent that counts has just these bytes as this leaf. */
+/* Nobody has protected it. */
+static bool leaf_is_exposed(const struct comparing *c, uint64_t leaf)
+{
+    for (size_t i = 0; i < c->nexposed; i++)
+        if (leaf >= c->exposed[i].first && leaf - c->exposed[i].first < c->exposed[i].leaves)
+            return true;
+    return false;
+}
+
+static bool is_zeros(const uint8_t *buf, uint32_t size)
+{
+    return size == 0 || (buf[0] == 0 && memcmp(buf, buf + 1, size - 1) == 0);
+}
+
+/* Some extent that counts has just these bytes as this leaf. One that none covers, and that is protected, is a hole. */
 static bool leaf_is_known(struct comparing *c, uint64_t leaf, uint32_t size)
 {
     const struct mrmr_digest digest = mrmr_digest_of(c->buf, size);
+    bool covered = false;
     while (c->first < c->n && c->extent[c->first].first + c->extent[c->first].leaves <= leaf)
         c->first++;
     for (size_t i = c->first; i < c->n && c->extent[i].first <= leaf; i++) {
         const struct meta_extent *extent = &c->extent[i];
         const uint64_t at = leaf - extent->first;
-        if (pool_extent_wanted(extent) && at < extent->leaves &&
-            pool_leaf_size(extent, at) == size && mrmr_digest_equal(&digest, &extent->digests[at]))
+        if (!pool_extent_wanted(extent) || at >= extent->leaves)
+            continue;
+        covered = true;
+        if (pool_leaf_size(extent, at) == size && mrmr_digest_equal(&digest, &extent->digests[at]))
             return true;
     }
-    return false;
+    return !covered && c->holes && !leaf_is_exposed(c, leaf) && is_zeros(c->buf, size);
 }
 
 static mrmr_err read_all(struct comparing *c, bool *ret_same)
@@ -146,8 +168,8 @@ static mrmr_err compare_with(struct comparing *c, struct pool *pool, const struc
     if (c->record->ctime && c->record->version != node.version)
         return MRMR_OK; /* the catalog has taken in another one since */
     MRMR_TRY(meta_extents_of(pool->meta, node.id, &c->extent, &c->n));
-    if (!c->n && node.size)
-        return MRMR_OK;
+    MRMR_TRY(meta_exposed_of(pool->meta, node.id, &c->exposed, &c->nexposed));
+    c->holes = !node.recheck;
     MRMR_TRY(drv_file_open(drive->drv, path, DRV_OPEN_READ, 0, &c->file));
     return compare(c, ret_same);
 }
@@ -164,6 +186,7 @@ mrmr_err pool_gone_same(struct pool *pool, const struct pool_job *job,
     mrmr_err err = compare_with(&c, pool, drive, path, ret_same);
     drv_file_close(c.file);
     free(c.extent);
+    free(c.exposed);
     free(c.buf);
     if (!err)
         *stat = c.stat;

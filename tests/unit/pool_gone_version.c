@@ -174,6 +174,71 @@ static void test_an_old_record(void **state)
     touched(956, false);
 }
 
+/* The rig writes no holes: the user's hand does. */
+static void writes_into_it(struct away *w)
+{
+    struct drv_file *file;
+    rig_ok(drv_file_open(w->rig->drive[0].raw, "f0", DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_write(file, RIG_MIB + 5, "into it", 7));
+    drv_file_close(file);
+}
+
+/* A file with nothing but a hole, or with one between its bytes; or somebody wrote into that. */
+static void has_a_hole(uint64_t seed, uint64_t a, uint64_t b, bool writes)
+{
+    struct away w;
+    begin(&w, seed, true);
+    rig_unlink(w.rig, "f0");
+    rig_put_sparse(w.rig, 0, "f0", SIZE, a, b);
+    rig_protect_all(w.rig);
+    removes(&w, "f0", true);
+    if (writes) {
+        const int64_t then = rig_mtime(w.rig, "f0");
+        writes_into_it(&w);
+        rig_set_mtime(w.rig, "f0", then);
+    } else {
+        rig_ok(drv_link(w.rig->drive[0].raw, "f0", "besides"));
+        rig_ok(drv_unlink(w.rig->drive[0].raw, "besides"));
+    }
+    rig_find(w.rig, "f0")->there = false; /* its bytes are looked at here */
+    rig_sync(w.rig);
+    assert_int_equal(rig_holds(w.rig, 0, "f0"), writes);
+    assert_int_equal(waits(&w), 0);
+    pool_gone_close(w.gone);
+    rig_destroy(w.rig);
+}
+
+static void test_holes(void **state)
+{
+    (void)state;
+    for (unsigned writes = 0; writes < 2; writes++) {
+        has_a_hole(960 + writes, 0, SIZE, writes);
+        has_a_hole(962 + writes, RIG_MIB, 2 * RIG_MIB, writes);
+    }
+}
+
+/* Nobody has protected it, and somebody made it all zeros: that it is a hole is nobody's word. */
+static void test_a_hole_that_is_exposed(void **state)
+{
+    struct away w;
+    struct drv_file *file;
+    (void)state;
+    begin(&w, 964, false);
+    const int64_t then = rig_mtime(w.rig, "f0");
+    removes(&w, "f0", true);
+    rig_ok(drv_file_open(w.rig->drive[0].raw, "f0", DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_truncate(file, 0));
+    rig_ok(drv_file_truncate(file, SIZE));
+    drv_file_close(file);
+    rig_set_mtime(w.rig, "f0", then);
+    rig_find(w.rig, "f0")->there = false;
+    rig_sync(w.rig);
+    assert_true(rig_holds(w.rig, 0, "f0"));
+    assert_int_equal(waits(&w), 0);
+    pool_gone_close(w.gone);
+    rig_destroy(w.rig);
+}
+
 /* Both names of a file that nobody protected: the first one's removal changes the second one's time. */
 static void test_both_names(void **state)
 {
@@ -226,6 +291,8 @@ int main(void)
         cmocka_unit_test(test_edited_and_taken_in),
         cmocka_unit_test(test_touched),
         cmocka_unit_test(test_an_old_record),
+        cmocka_unit_test(test_holes),
+        cmocka_unit_test(test_a_hole_that_is_exposed),
         cmocka_unit_test(test_both_names),
         cmocka_unit_test(test_no_time),
     };

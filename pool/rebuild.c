@@ -279,6 +279,26 @@ static mrmr_err rebuild_miss_files(struct pool *pool, int64_t drive)
     }
 }
 
+/* What the catalog has of a drive is out of it if that is folders alone, bottom up. *ret_empty: all gone. */
+static mrmr_err rebuild_clear_folder(struct meta *meta, int64_t folder, bool *ret_empty)
+{
+    mrmr_autofree struct meta_child *children = NULL;
+    size_t n;
+    MRMR_TRY(meta_children(meta, folder, &children, &n));
+    *ret_empty = true;
+    for (size_t i = 0; i < n; i++) {
+        bool empty = false;
+        if (children[i].node.type == META_DIR)
+            MRMR_TRY(rebuild_clear_folder(meta, children[i].node.id, &empty));
+        if (empty) {
+            MRMR_TRY(meta_name_remove(meta, folder, children[i].name));
+            MRMR_TRY(meta_node_remove(meta, children[i].node.id));
+        }
+        *ret_empty = *ret_empty && empty;
+    }
+    return MRMR_OK;
+}
+
 struct takeover {
     struct rebuild *rebuild;
     struct pool_drive *onto;
@@ -304,6 +324,14 @@ static mrmr_err takeover_row(const struct takeover *t, const struct meta_stripe_
         MRMR_TRY(meta_row_store(t->rebuild->pool->meta, brief->id, &row));
     }
     return MRMR_OK;
+}
+
+/* Folders that a scan found on the fresh drive are found again, on the heir. */
+static mrmr_err takeover_folders(const struct takeover *t)
+{
+    bool empty;
+    MRMR_TRY(rebuild_clear_folder(t->rebuild->pool->meta, t->onto->meta.root, &empty));
+    return empty ? MRMR_OK : rebuild_onto_full(t->rebuild, t->onto, "files");
 }
 
 static mrmr_err takeover_rows(const struct takeover *t)
@@ -349,6 +377,7 @@ static mrmr_err takeover_in(struct meta *meta, void *arg)
     MRMR_TRY(meta_changes_clear(meta, lost->id, META_CHANGE_HELD));
     MRMR_TRY(rebuild_lose_rows(pool, lost->id));
     MRMR_TRY(takeover_rows(t));
+    MRMR_TRY(takeover_folders(t));
     MRMR_TRY(meta_drive_remove(meta, fresh->id));
     MRMR_TRY(meta_drive_store(meta, &heir));
     MRMR_TRY(rebuild_miss_files(pool, lost->id));
@@ -547,26 +576,6 @@ static mrmr_err rebuild_files(struct rebuild *rebuild)
 }
 
 /* --- The end --- */
-
-/* The lost drive's folders, which hold nothing any more, bottom up. *ret_empty: all gone. */
-static mrmr_err rebuild_clear_folder(struct meta *meta, int64_t folder, bool *ret_empty)
-{
-    mrmr_autofree struct meta_child *children = NULL;
-    size_t n;
-    MRMR_TRY(meta_children(meta, folder, &children, &n));
-    *ret_empty = true;
-    for (size_t i = 0; i < n; i++) {
-        bool empty = false;
-        if (children[i].node.type == META_DIR)
-            MRMR_TRY(rebuild_clear_folder(meta, children[i].node.id, &empty));
-        if (empty) {
-            MRMR_TRY(meta_name_remove(meta, folder, children[i].name));
-            MRMR_TRY(meta_node_remove(meta, children[i].node.id));
-        }
-        *ret_empty = *ret_empty && empty;
-    }
-    return MRMR_OK;
-}
 
 struct let_go {
     struct pool *pool;

@@ -90,6 +90,26 @@ def test_parity_that_was_put_on_the_new_drive_meanwhile(tmp_path):
         all_is_readable(pool, contents, name)
 
 
+def test_folders_of_the_new_drive_that_a_sync_has_seen(tmp_path):
+    """They hold nothing, and are no hindrance; anything else is."""
+    pool, contents = plain_pool(tmp_path)
+    pool.run("sync")
+    shutil.rmtree(pool.drives.pop("d1"))
+    new = tmp_path / "new"
+    (new / "empty" / "er").mkdir(parents=True)
+    (new / "empty" / "link").symlink_to("er")
+    pool.add("new")
+    pool.run("sync", code=3)
+    pool.run("rebuild", "d1", "--onto", "new", code=1).says("'new'", "holds files already", "leave --onto out")
+    (new / "empty" / "link").unlink()
+    pool.run("sync", code=3)
+    pool.run("rebuild", "d1", "--onto", "new")
+    holds(new, contents, "d1")
+    assert (new / "empty" / "er").is_dir()
+    pool.well()
+    assert {entry["name"] for entry in pool.json("ls", "empty")["entries"]} == {"er"}
+
+
 def test_parity_on_the_new_drive_of_what_the_lost_one_had(tmp_path):
     """It goes to a third drive, and where there is none for it, nothing is done."""
     pool, contents = plain_pool(tmp_path, drives=5)

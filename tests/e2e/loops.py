@@ -25,13 +25,19 @@ def need_loops():
         pytest.skip("this system has no free loop device")
 
 
+def devices_of(image):
+    told = subprocess.run(["losetup", "-j", image, "-n", "-O", "NAME"], check=True, capture_output=True, text=True)
+    return set(told.stdout.split())
+
+
 class Loop:
-    """An image with a file system on it, or a tmpfs without one, mounted at .root."""
+    """An image with a file system on it, or a tmpfs without one, mounted at .root. .dead: devices of it on which it was shut down. Whoever has a copy of
+    all mounts, as a test in a namespace of its own, keeps them, and `mount -o loop` takes the first that there is."""
 
     def __init__(self, folder, name, fs, megabytes):
         self.image = os.path.join(folder, name + ".img")
         self.root = os.path.join(folder, name)
-        self.name, self.fs, self.mounted = name, fs, False
+        self.name, self.fs, self.mounted, self.dead = name, fs, False, set()
         os.makedirs(self.root)
         if fs == "tmpfs":
             subprocess.run(["mount", "-t", fs, "-o", "size=%dm" % megabytes, fs, self.root], check=True)
@@ -43,8 +49,28 @@ class Loop:
         self.mount()
 
     def mount(self):
-        subprocess.run(["mount", "-o", "loop", self.image, self.root], check=True)
+        self.dead &= devices_of(self.image)
+        if self.dead:
+            self.mount_beside()
+        else:
+            subprocess.run(["mount", "-o", "loop", self.image, self.root], check=True)
         self.mounted = True
+
+    def mount_beside(self):
+        alive = sorted(devices_of(self.image) - self.dead) # else it would be mounted twice
+        device = alive[0] if alive else subprocess.run(["losetup", "-f", "--show", self.image], check=True, capture_output=True, text=True).stdout.strip()
+        options = ["-o", "nouuid"] if self.fs == "xfs" else []
+        try:
+            subprocess.run(["mount", *options, device, self.root], check=True)
+        finally:
+            if not alive:
+                subprocess.run(["losetup", "-d", device], check=True) # once it is unmounted
+
+    def mount_anew(self):
+        """The file system was shut down."""
+        subprocess.run(["umount", "-l", self.root], check=True)
+        self.dead |= devices_of(self.image)
+        self.mount()
 
     def umount(self):
         if self.mounted:

@@ -11,7 +11,6 @@ What is done to them:
 - sync runs at times, also without the drive.
 MRMR_ROUNDS, MRMR_SEED. A seed gives the same calls and the same faults; when they meet is up to the machine."""
 import os
-import subprocess
 import threading
 import time
 
@@ -57,14 +56,7 @@ class Reader:
 
 
 def mount_anew(drive):
-    """By another loop device, since whoever has a copy of all mounts, as a test in a namespace of its own, keeps the dead file system with its own."""
-    subprocess.run(["umount", "-l", drive.root], check=True)
-    device = subprocess.run(["losetup", "-f", "--show", drive.image], check=True, capture_output=True, text=True).stdout.strip()
-    options = ["-o", "nouuid"] if drive.fs == "xfs" else []
-    try:
-        subprocess.run(["mount", *options, device, drive.root], check=True)
-    finally:
-        subprocess.run(["losetup", "-d", device], check=True) # once it is unmounted
+    drive.mount_anew()
 
 
 class Dying:

@@ -267,6 +267,7 @@ static size_t run_length(const struct tree_counted *counted, size_t i, uint64_t 
 
 static void keep_done(struct tree_drive *drive, struct pool_retained_leaf *leaf)
 {
+    atomic_store_explicit(&drive->tree->kept, true, memory_order_relaxed);
     tree_room_kept(drive, leaf->size);
     leaf->size = 0;
 }

@@ -39,6 +39,8 @@ static void drive_cut(mrmr_err why, void *arg)
             return;
         drive->changed = true;
         atomic_store(&drive->tree->changed, true);
+        atomic_store(
+            &drive->tree->kept, true); /* what a release takes in waited for it, or waits now */
         tree_lost_locked(drive->tree, (size_t)(drive - drive->tree->drive));
         pthread_cond_signal(&drive->tree->monitor_wake);
     }
@@ -233,6 +235,8 @@ static void is_changed(struct tree_drive *drive)
     mrmr_locked(&drive->tree->lock);
     drive->changed = true;
     atomic_store(&drive->tree->changed, true); /* for whoever protects: what is on it now? */
+    atomic_store(
+        &drive->tree->kept, true); /* and for whoever lets go: it may have waited for that */
     pthread_cond_signal(&drive->tree->monitor_wake);
 }
 

@@ -199,6 +199,7 @@ static mrmr_err yields_on(
     MRMR_TRY(tree_join(folder, name, &path));
     const bool has = !tree_catalog_path(tree, drive, path.data, &known);
     const char *const either[2] = {path.data, has ? known.data : NULL};
+    atomic_store(&tree->kept, true); /* of what goes now */
     if (pool_writers_inside() ||
         pool_gone_apply_name(tree->pool, tree->gone, own->drive, &own->keeping, either,
             mrmr_clock_monotonic() + yield_waits) ||
@@ -284,6 +285,7 @@ static mrmr_err apply(struct tree_drive *drive, size_t *ret_left)
     }
     mrmr_err err =
         pool_gone_apply(tree->pool, &job, tree->gone, drive->drive, &drive->keeping, ret_left);
+    atomic_store(&tree->kept, true);
     if (err)
         mrmr_log_story(MRMR_LOG_WARN, "what was asked of a drive while it was away");
     return err;

@@ -52,6 +52,7 @@ static mrmr_err keep_away_locked(struct tree_drive *drive, const struct tree_cou
     char ret_path[TREE_KEPT_PATH])
 {
     MRMR_TRY(pool_retained_keep(drive->drive->drv, path, counted->leaf, counted->n, how, ret_path));
+    atomic_store_explicit(&drive->tree->kept, true, memory_order_relaxed);
     if (counted->n)
         tree_room_kept(drive, stat->size);
     if (stat->nlink > 1)

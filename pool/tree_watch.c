@@ -468,17 +468,25 @@ static mrmr_err settings_read(struct pool_tree *tree)
     return MRMR_OK;
 }
 
+static void noted_touch(const struct pool_tree *tree, const char *name, const char *otherwise)
+{
+    mrmr_autoclose int fd =
+        openat(tree->pool->dirfd, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || futimens(fd, NULL) < 0)
+        mrmr_log(MRMR_LOG_INFO, "%s could not be touched: %s", name, otherwise);
+}
+
 /* The file `changed` in the pool's folder has the time of the last change that was made or seen here, but for some seconds:
- * whoever protects by himself watches it. It says nothing else, and is not synced. */
+ * whoever protects by himself watches it; and the file `kept` that of the last by which a release may have something to let go of, for whoever
+ * does that while he rests. They say nothing else, and are not synced. */
 static void changed_tell(struct pool_tree *tree)
 {
-    if (!tree->keeper || !atomic_exchange(&tree->changed, false))
+    if (!tree->keeper)
         return;
-    mrmr_autoclose int fd =
-        openat(tree->pool->dirfd, "changed", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || futimens(fd, NULL) < 0)
-        mrmr_log(MRMR_LOG_INFO,
-            "that something was changed could not be noted: it is found by the next scan");
+    if (atomic_exchange(&tree->changed, false))
+        noted_touch(tree, "changed", "that something was changed is found by the next scan");
+    if (atomic_exchange(&tree->kept, false))
+        noted_touch(tree, "kept", "what is kept is let go of by the next sync");
 }
 
 static void monitor_drives(struct monitor *monitor)

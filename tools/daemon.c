@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define CHANGED_NAME "changed" /* the mount touches it, */
+#define KEPT_NAME "kept"       /* this when there may be something to let go of, */
 #define SHORT_NAME "short"     /* and this when somebody waits for room */
 
 /* --- events --- */
@@ -151,6 +152,8 @@ static void change_came(struct daemon *d, const struct inotify_event *event)
     const char *name = event->len ? event->name : "";
     if (event->mask & IN_Q_OVERFLOW || strcmp(name, CHANGED_NAME) == 0)
         daemon_worker_changed(d);
+    if (event->mask & IN_Q_OVERFLOW || strcmp(name, KEPT_NAME) == 0)
+        daemon_worker_kept(d);
     if (event->mask & IN_Q_OVERFLOW || strcmp(name, SHORT_NAME) == 0)
         daemon_worker_short(d);
 }

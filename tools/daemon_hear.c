@@ -78,7 +78,7 @@ void daemon_hear_says(struct daemon *d)
 {
     daemon_task_hear(&d->hear);
     if (d->hear.heard)
-        daemon_worker_heard(d);
+        daemon_worker_changed(d);
     d->hear.heard = false;
 }
 

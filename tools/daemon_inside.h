@@ -56,12 +56,14 @@ struct daemon {
     struct auto_rebuild rebuild;
     char rebuilds[64];    /* the drive of TASK_REBUILD */
     int64_t changed_last; /* that we know of; 0: none */
-    int64_t gone_last;    /* likewise, of those by which something may be kept */
-    int64_t short_last;   /* likewise, that somebody waits for room */
-    int64_t scrub_part;   /* when the day's part was begun; 0: none is under way */
-    uint64_t scrub_done;  /* stripes of it */
-    unsigned room_stops;  /* syncs that were stopped for that, since one ended */
-    int64_t due;          /* when the worker is to be asked again */
+    int64_t gone_last;    /* likewise, by which something may be kept */
+    bool
+        nothing_kept; /* by the last release: what is kept since mounts tell of; else it is not known */
+    int64_t short_last;  /* likewise, that somebody waits for room */
+    int64_t scrub_part;  /* when the day's part was begun; 0: none is under way */
+    uint64_t scrub_done; /* stripes of it */
+    unsigned room_stops; /* syncs that were stopped for that, since one ended */
+    int64_t due;         /* when the worker is to be asked again */
     sigset_t before;
 };
 
@@ -99,9 +101,9 @@ void daemon_worker_next(struct daemon *d);
 void daemon_worker_ended(struct daemon *d, int code);
 /* Why it does nothing by itself; "": it does. */
 const char *daemon_worker_rests(const struct daemon *d);
-/* Something was changed through a mount; directly on a drive; somebody waits for room. */
+/* Something was changed; something is kept that a release may let go of; somebody waits for room. */
 void daemon_worker_changed(struct daemon *d);
-void daemon_worker_heard(struct daemon *d);
+void daemon_worker_kept(struct daemon *d);
 void daemon_worker_short(struct daemon *d);
 /* What it left for the next daemon, in the file of its lock. */
 void daemon_worker_recall(struct daemon *d);

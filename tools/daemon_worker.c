@@ -258,17 +258,18 @@ void daemon_worker_yield(struct daemon *d)
 
 /* --- what is due --- */
 
-void daemon_worker_heard(struct daemon *d)
+void daemon_worker_changed(struct daemon *d)
 {
     d->changed_last = mrmr_clock_boot();
     if (!d->view.changed)
         d->view.changed = d->changed_last;
+    if (!d->nothing_kept)
+        daemon_worker_kept(d);
 }
 
-void daemon_worker_changed(struct daemon *d)
+void daemon_worker_kept(struct daemon *d)
 {
-    daemon_worker_heard(d);
-    d->gone_last = d->changed_last;
+    d->gone_last = mrmr_clock_boot();
     if (!d->view.gone)
         d->view.gone = d->gone_last;
 }
@@ -387,21 +388,24 @@ static int64_t lasted(const struct daemon *d)
     return mrmr_clock_monotonic() - d->task.begun_awake;
 }
 
+/* What it leaves for later, since it is not quiet, may have something kept. */
 static void sync_ended(struct daemon *d, int64_t now)
 {
     d->view.synced = now;
     d->view.looking = d->task.looking ? d->task.looking : lasted(d);
     d->view.changed = since(d->changed_last, d);
     d->view.gone = since(d->gone_last, d);
+    d->nothing_kept = false;
     d->view.waits_for_room = since(d->short_last, d);
     d->room_stops = 0;
     d->look_due = d->synced_since_look = true;
 }
 
 /* It is under way half of the time at most, however often somebody is short of room. */
-static void release_ended(struct daemon *d, int64_t now)
+static void release_ended(struct daemon *d, int code, int64_t now)
 {
     d->view.gone = since(d->gone_last, d);
+    d->nothing_kept = code == 0; /* else some waits, as for a drive that is away */
     d->view.waits_for_room = since(d->short_last, d);
     d->view.release_again = now + lasted(d);
 }
@@ -439,7 +443,7 @@ void daemon_worker_ended(struct daemon *d, int code)
         break;
     case TASK_RELEASE:
         if (fine)
-            release_ended(d, now);
+            release_ended(d, code, now);
         else
             release_failed(d, now);
         break;

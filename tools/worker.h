@@ -9,7 +9,7 @@
  * quiet hours, neither is due.
  *
  * A release, which lets go of old bytes that are kept and protects nothing, never rests. It is due at once when somebody waits for room; and
- * where no sync does it on the way, since it rests, `settle` after a change.
+ * where no sync does it on the way, since it rests, `settle` after a change by which something may be kept.
  *
  * Times: ns, by a clock that does not jump, and goes on while the computer sleeps (mrmr_clock_boot).
  */
@@ -31,7 +31,7 @@ struct worker_view {
     int64_t again;         /* neither a sync nor a scrub before this, since the last one failed */
     bool scrubs;           /* `scrub-interval` is set */
     int64_t scrubbed;      /* the end of the last scrub; 0: none was */
-    int64_t gone;          /* the first change since the last release or sync began; 0: none */
+    int64_t gone;          /* the first such change since the last release or sync began; 0: none */
     bool waits_for_room;   /* somebody does */
     int64_t release_again; /* no release before this, since the last one failed */
 };

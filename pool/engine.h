@@ -249,6 +249,23 @@ mrmr_err pool_attrs_write(struct drv *drv, const char *path, const void *blob,
 enum pool_same { POOL_SAME, POOL_RECHECK /* ctime or inode alone */, POOL_DIFFERENT };
 enum pool_same pool_stat_same(
     const struct drv_info *info, const struct meta_node *node, const struct drv_stat *stat);
+/* A regular file as it is found, which the catalog may have. */
+struct pool_found_file {
+    uint64_t ino, size; /* ino 0: not known */
+    int64_t mtime, ctime;
+    uint32_t nlink;
+};
+/* What is claimed of the catalog's node may be claimed of it. By inode, too: another file may have been given its name, with its size
+ * and its time. Of what has several names the other two come besides. */
+bool pool_node_claims(const struct meta_node *node, const struct pool_found_file *found);
+/* It has one name, or nothing has happened to its names: then those that lie outside of the tree, as in what is left out, are no
+ * matter. */
+bool pool_node_keeps_names(
+    const struct drv_info *info, const struct meta_node *node, const struct pool_found_file *found);
+/* Each of its names would show it if the drive were away: at these paths, each with its NUL, the catalog would show the node then. A name
+ * that no scan has seen need not be one more than the catalog has: another may have gone since. */
+bool pool_node_has_names(struct drv *drv, const struct meta_node *node,
+    const struct pool_found_file *found, const struct mrmr_bytes *paths);
 void pool_node_from_stat(
     struct meta_node *node, const struct drv_stat *stat); /* all but id, drive, version, sequence */
 /* A change at this moment or later gives it another time than it has. */

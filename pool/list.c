@@ -221,15 +221,26 @@ static bool where_live(const struct names *names, size_t i, const char *path, bo
            (known || (may && !pool_gone_waits(names->gone, drive, path, ret_stat, NULL)));
 }
 
-/* By inode, too: another file may have been given its name, with its size and its time. */
-static bool where_is_as_known(
-    const struct pool_drive *drive, const struct meta_node *node, const struct drv_stat *stat)
+static mrmr_err where_is_as_known(const struct names *names, size_t i, const struct meta_node *node,
+    const struct drv_stat *stat, bool *ret_is)
 {
-    const bool other =
-        (drive->info.caps & DRV_CAP_STABLE_INO) && node->ino && stat->ino && node->ino != stat->ino;
-    return (int)stat->type == (int)node->type &&
-           (node->type != META_REG ||
-               (!other && stat->size == node->size && stat->mtime == node->mtime));
+    const struct pool_drive *drive = names->pool->drives[i];
+    mrmr_autobytes struct mrmr_bytes paths = MRMR_BYTES_INIT;
+    const struct pool_found_file found = {
+        .ino = drive->info.caps & DRV_CAP_STABLE_INO ? stat->ino : 0,
+        .size = stat->size,
+        .mtime = stat->mtime,
+        .ctime = stat->ctime,
+        .nlink = stat->nlink};
+    *ret_is = (int)stat->type == (int)node->type;
+    if (!*ret_is || node->type != META_REG)
+        return MRMR_OK;
+    *ret_is = pool_node_claims(node, &found);
+    if (!*ret_is || pool_node_keeps_names(&drive->info, node, &found))
+        return MRMR_OK;
+    MRMR_TRY(pool_names_places(names->of[i], node->id, &paths));
+    *ret_is = pool_node_has_names(drive->drv, node, &found, &paths);
+    return MRMR_OK;
 }
 
 /* Not if it was written to through a mount, and no scan came after that: while its drive is away, a mount does not
@@ -256,8 +267,10 @@ static mrmr_err where_on(const struct names *names, size_t i, const char *path, 
     if (!err)
         MRMR_TRY(where_is_current(names->pool, &copy));
     bool live = names->of[i] && where_live(names, i, path, !err, may, &stat);
-    if (live &&
-        (err || !copy.known || !where_is_as_known(names->pool->drives[i], &copy.node, &stat))) {
+    bool is_known = !err && copy.known;
+    if (live && is_known)
+        MRMR_TRY(where_is_as_known(names, i, &copy.node, &stat, &is_known));
+    if (live && !is_known) {
         copy = (struct copy){.node.drive = names->pool->drives[i]->meta.id};
         pool_node_from_stat(&copy.node, &stat);
     }

@@ -309,8 +309,8 @@ typedef mrmr_err (*pool_entry_fn)(const struct pool_entry *entry, void *arg);
  * was renamed or removed through a mount since; the copies of one path come one
  * after another, newest first. */
 mrmr_err pool_ls(struct pool *pool, const char *path, pool_entry_fn fn, void *arg);
-/* Every copy of one path, by the names of the same, and by what is on the drives that answer: of what is new there or
- * another one than the last scan saw, version is 0 and exposed_bytes the size. MRMR_ABSENT. */
+/* Every copy of one path, by the names of the same, and by what is on the drives that answer: of what is new there,
+ * another one than the last scan saw, or has a name more than that saw, version is 0 and exposed_bytes the size. MRMR_ABSENT. */
 mrmr_err pool_where(struct pool *pool, const char *path, pool_entry_fn fn, void *arg);
 
 struct pool_event {

@@ -4,6 +4,8 @@
  */
 #include "pool/engine.h"
 
+#include <string.h>
+
 /* A fact that the catalog or the drive does not have (0) says nothing. */
 static bool stat_fact_differs(uint32_t caps, uint32_t cap, uint64_t known, uint64_t seen)
 {
@@ -66,4 +68,29 @@ mrmr_err pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat
         nanosleep(&ts, NULL);
     }
     return mrmr_fail(MRMR_CHANGED, "it was modified just now");
+}
+
+bool pool_node_claims(const struct meta_node *node, const struct pool_found_file *found)
+{
+    const bool same = !found->ino || !node->ino || found->ino == node->ino;
+    return same && node->type == META_REG && node->size == found->size &&
+           node->mtime == found->mtime;
+}
+
+bool pool_node_keeps_names(
+    const struct drv_info *info, const struct meta_node *node, const struct pool_found_file *found)
+{
+    return found->nlink <= 1 || (info->caps & DRV_CAP_STABLE_CTIME && found->ctime == node->ctime);
+}
+
+bool pool_node_has_names(struct drv *drv, const struct meta_node *node,
+    const struct pool_found_file *found, const struct mrmr_bytes *paths)
+{
+    uint32_t names = 0;
+    for (size_t at = 0; at < paths->size; at += strlen(paths->data + at) + 1) {
+        struct drv_stat stat;
+        names += !drv_stat(drv, paths->data + at, &stat) && stat.type == DRV_REG &&
+                 stat.ino == node->ino;
+    }
+    return names >= found->nlink;
 }

@@ -162,36 +162,20 @@ static mrmr_err own_known(const struct own *own, const struct meta_node *node)
     return own_protection(own, &reach);
 }
 
-/* By inode, too: another file may have been given its name, with its size and its time. */
-static bool own_is(
-    const struct own *own, const struct pool_attr *attr, const struct meta_node *node)
+static mrmr_err own_is(
+    const struct own *own, const struct pool_attr *attr, const struct meta_node *node, bool *ret_is)
 {
-    uint64_t ino = 0;
-    const bool same = !tree_number_inode(own->tree, attr->node, own->spot.drive, &ino) || !ino ||
-                      !node->ino || ino == node->ino;
-    return same && node->type == META_REG && node->size == attr->size && node->mtime == attr->mtime;
-}
-
-/* Each of its names would show it if the drive were away. A name that no scan has seen need not be one more than the
- * catalog has: another may have gone since. Nothing has happened to its names where its time of change is still the
- * catalog's: then those that lie outside of the tree, as in what is left out, are no matter. */
-static mrmr_err own_names(const struct own *own, const struct pool_attr *attr,
-    const struct meta_node *node, bool *ret_known)
-{
-    mrmr_autobytes struct mrmr_bytes paths = MRMR_BYTES_INIT;
     const struct tree_drive *drive = &own->tree->drive[own->spot.drive];
-    const bool told = drive->drive->info.caps & DRV_CAP_STABLE_CTIME && attr->ctime == node->ctime;
-    uint32_t found = 0;
-    *ret_known = attr->nlink <= 1 || told || !tree_live(drive);
-    if (*ret_known)
+    mrmr_autobytes struct mrmr_bytes paths = MRMR_BYTES_INIT;
+    struct pool_found_file found = {
+        .size = attr->size, .mtime = attr->mtime, .ctime = attr->ctime, .nlink = attr->nlink};
+    if (!tree_number_inode(own->tree, attr->node, own->spot.drive, &found.ino))
+        found.ino = 0;
+    *ret_is = pool_node_claims(node, &found);
+    if (!*ret_is || !tree_live(drive) || pool_node_keeps_names(&drive->drive->info, node, &found))
         return MRMR_OK;
     MRMR_TRY(tree_catalog_places(own->tree, own->spot.drive, node->id, &paths));
-    for (size_t at = 0; at < paths.size; at += strlen(paths.data + at) + 1) {
-        struct drv_stat stat;
-        found += !drv_stat(drive->drive->drv, paths.data + at, &stat) && stat.type == DRV_REG &&
-                 stat.ino == node->ino;
-    }
-    *ret_known = found >= attr->nlink;
+    *ret_is = pool_node_has_names(drive->drive->drv, node, &found, &paths);
     return MRMR_OK;
 }
 
@@ -204,9 +188,9 @@ static mrmr_err own_path(const char *path, void *arg)
     mrmr_err err = tree_catalog_without(own->tree, own->spot.drive, path, &node);
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
         return err;
-    bool known = !err && own_is(own, &attr, &node);
+    bool known = !err;
     if (known)
-        MRMR_TRY(own_names(own, &attr, &node, &known));
+        MRMR_TRY(own_is(own, &attr, &node, &known));
     if (known) { /* what is protected of it is not given while its drive is away (tree_open.c) */
         bool touched;
         MRMR_TRY(tree_keep_touched(own->tree, own->spot.drive, node.ino, &touched));

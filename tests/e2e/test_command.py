@@ -260,6 +260,29 @@ def test_where(mrmr):
     assert "not there" in mrmr.run("where", "of-red/file 0.bin").stdout
 
 
+def test_where_of_another_file_and_of_a_further_name(mrmr):
+    """What no sync has seen of a file is not claimed: that it is another one, of the same size and time, or that it has a name more, which its drive's loss would take."""
+    made = mrmr.build(("red", "green"))
+    other, linked, same = list(made)[:3]
+    def where(path):
+        return mrmr.json("where", path)["copies"][0]
+    for path in (other, linked, same):
+        assert where(path)["survives"] == 1
+    file = mrmr.drive("red") / other
+    stat = file.stat()
+    (mrmr.drive("red") / "new").write_bytes(bytes(stat.st_size))
+    os.utime(mrmr.drive("red") / "new", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    os.rename(mrmr.drive("red") / "new", file)
+    os.link(mrmr.drive("red") / linked, mrmr.drive("red") / "further")
+    for path in (other, linked, "further"):
+        told = where(path)
+        assert told["survives"] == 0 and told["exposed_size"], told
+    assert where(same)["survives"] == 1
+    mrmr.run("sync", "--accept-changes")
+    for path in (other, linked, "further", same):
+        assert where(path)["survives"] == 1, path
+
+
 def test_where_of_what_no_sync_has_seen(mrmr):
     """New and edited files, as they are on their drives now, before what the catalog knows; nothing of ours."""
     mrmr.build(["red", "blue", "green"], files=2)

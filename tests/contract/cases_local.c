@@ -75,6 +75,47 @@ static void the_root_is_what_was_opened(void **state)
     drv_close(drv);
 }
 
+/* How many descriptors of this process lead to the folder, or below it. */
+static size_t open_below(const char *folder)
+{
+    DIR *fds = opendir("/proc/self/fd");
+    size_t n = 0;
+    assert_non_null(fds);
+    for (const struct dirent *fd; (fd = readdir(fds));) {
+        char leads_to[1024];
+        const ssize_t size = readlinkat(dirfd(fds), fd->d_name, leads_to, sizeof leads_to - 1);
+        n += size >= (ssize_t)strlen(folder) && strncmp(leads_to, folder, strlen(folder)) == 0;
+    }
+    closedir(fds);
+    return n;
+}
+
+static void a_root_is_let_go_of_and_taken_up(void **state)
+{
+    struct contract *c = *state;
+    const struct path root = below(c, "root"), away = below(c, "away");
+    struct drv *drv = NULL;
+    struct drv_stat stat;
+    assert_int_equal(mkdir(root.text, 0755),
+        0); /* not through c->drv, whose threads may have it open for a moment longer */
+    assert_int_equal(mkdir(below(c, "root/f").text, 0755), 0);
+    assert_ok(drv_open(root.text, &drv));
+    assert_true(open_below(root.text) > 0);
+    drv_let_go(drv);
+    assert_int_equal(open_below(root.text), 0);
+    assert_int_equal(rename(root.text, away.text), 0);
+    assert_err(drv_take_up(drv), MRMR_NO_DRIVE);
+    assert_int_equal(mkdir(root.text, 0755), 0);
+    assert_err(drv_take_up(drv), MRMR_NO_DRIVE); /* another one */
+    assert_int_equal(open_below(root.text), 0);
+    assert_int_equal(rmdir(root.text), 0);
+    assert_int_equal(rename(away.text, root.text), 0);
+    assert_ok(drv_take_up(drv));
+    assert_ok(drv_stat(drv, "f", &stat));
+    drv_let_go(drv);
+    drv_close(drv);
+}
+
 static void a_deleted_root_is_offline(void **state)
 {
     struct contract *c = *state;
@@ -506,6 +547,7 @@ static void a_file_system_that_was_shut_down_is_unavailable(void **state)
 const struct CMUnitTest cases_local[] = {
     CASE(bad_roots_are_refused),
     CASE(the_root_is_what_was_opened),
+    CASE(a_root_is_let_go_of_and_taken_up),
     CASE(a_deleted_root_is_offline),
     CASE(a_deleted_folder_is_absent),
     CASE(info_names_the_file_system),

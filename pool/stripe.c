@@ -9,7 +9,8 @@
  *     start-up finds nothing to remove.
  *  3  new row files are being written under temporary names, synced, named, their folders synced.
  *     The catalog still names the old generation, of which nothing was touched. Start-up removes
- *     the files that the intents name, and their temporary names.
+ *     the files that the intents name, and their temporary names. Where it ends here without a cut, the files are removed at
+ *     once, durably, and only then the intents.
  *  4  the commit: one transaction puts the new image in place of the old, takes what it claims out
  *     of the exposed ranges, turns the MAKE intents into nothing and adds a DROP intent for each old
  *     row. All new rows are durable by then. Before it, 3; after it, 5.
@@ -215,13 +216,9 @@ static void run_keep_slack(struct pool_run *run)
 /* A row made again in place of a damaged one has its name: old or new, something may depend on what
  * lies there, and only the temporary file is ours to remove. On a drive that has diverged nothing
  * is: another host's file may have the name. */
-static mrmr_err run_undo_row(struct pool_run *run, struct pool_run_row *row)
+static mrmr_err run_remove_row(struct pool_run *run, struct pool_run_row *row)
 {
     const struct meta_row *old = pool_image_row(&run->change->old, row->row->index);
-    pool_row_discard(row->writer);
-    row->writer = NULL;
-    if (!row->intent)
-        return MRMR_OK;
     if (!pool_drive_present(row->drive))
         return MRMR_DIVERGED;
     const bool replaces = run->change->rows_only && old && old->drive == row->row->drive;
@@ -232,6 +229,21 @@ static mrmr_err run_undo_row(struct pool_run *run, struct pool_run_row *row)
     char temp[POOL_ROW_PATH + 1];
     snprintf(temp, sizeof temp, "%s~", row->path);
     mrmr_err err = drv_unlink(row->drive->drv, temp);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
+}
+
+/* The intent goes only when it is durable that the file has gone: it may come back with the power, and nobody would know it. */
+static mrmr_err run_undo_row(struct pool_run *run, struct pool_run_row *row)
+{
+    char folder[POOL_ROW_PATH];
+    pool_row_discard(row->writer);
+    row->writer = NULL;
+    if (!row->intent)
+        return MRMR_OK;
+    MRMR_TRY(run_remove_row(run, row));
+    snprintf(folder, sizeof folder, "%s", row->path);
+    *strrchr(folder, '/') = '\0';
+    mrmr_err err = drv_dir_sync(row->drive->drv, folder);
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
 }
 

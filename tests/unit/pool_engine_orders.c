@@ -447,6 +447,33 @@ static void test_stress_redundancy_and_drives(void **state)
     }
 }
 
+/* Rows of a change that failed are removed again, and the intents that named them go: the files do not come back. */
+static void test_undone_and_then_the_power_goes(void **state)
+{
+    (void)state;
+    const struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_FILE_SYNC, .prefix = POOL_DOT "/parity", .err = MRMR_IO};
+    for (unsigned seed = 0; seed < 8; seed++) {
+        struct rig *rig = rig_create(&(struct rig_spec){
+            .kind = RIG_MEM_CUT, .drives = 5, .redundancy = 2, .seed = 76 + seed});
+        for (unsigned d = 0; d < rig->n; d++) {
+            char path[16];
+            snprintf(path, sizeof path, "f%u", d);
+            rig_put(rig, d, path, 20000);
+        }
+        rig_sync_drives(rig);
+        rig_ok(drv_fault_add(rig->drive[seed % rig->n].fault, &rule, NULL));
+        struct pool_job job = rig_job(rig);
+        (void)!pool_sync(rig->pool, &job, NULL, &rig->report);
+        rig_clear_faults(rig);
+        rig_close(rig);
+        rig_power_cut(rig, seed);
+        rig_open(rig);
+        rig_check(rig);
+        rig_destroy(rig);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -461,6 +488,7 @@ int main(void)
         cmocka_unit_test(test_reader_of_another_process),
         cmocka_unit_test(test_stress_redundancy_and_drives),
         cmocka_unit_test(test_undo_on_a_diverged_drive),
+        cmocka_unit_test(test_undone_and_then_the_power_goes),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,7 @@ static void empty(struct world *w, const char *name)
 
 static void begin_without_clones(struct world *w, uint64_t seed)
 {
-    begin(w, RIG_MEM, seed);
+    begin(w, RIG_LOCAL, seed);
     w->tree->drive[0].drive->info.caps &= ~(uint32_t)DRV_CAP_REFLINK;
 }
 
@@ -155,9 +155,8 @@ static bool fails_at(uint64_t n, uint64_t times)
 static void test_what_fails_takes_nothing(void **state)
 {
     (void)state;
-    const uint64_t seed = rig_seed("emptied"), step = rig_all() ? 1 : 7;
     for (uint64_t times = 0; times < 2; times++) /* for good; once */
-        for (uint64_t n = rig_hash(seed + times) % step; fails_at(n, times); n += step)
+        for (uint64_t n = 0; fails_at(n, times); n++)
             ;
 }
 

@@ -61,6 +61,8 @@
 
 MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
 
+enum { BRING_PATH = sizeof TREE_BRING_FOLDER + 20 };
+
 /* --- who stays --- */
 
 static void stay_locked(struct pool_tree *tree, struct tree_node *node)
@@ -91,7 +93,8 @@ void tree_stay_end(struct pool_tree *tree, struct tree_node *node)
         pthread_cond_broadcast(&tree->moved);
 }
 
-bool tree_leave_begin(struct pool_tree *tree, struct tree_node *node, size_t from)
+/* False: it is not on that drive any more. */
+static bool leave_begin(struct pool_tree *tree, struct tree_node *node, size_t from)
 {
     mrmr_locked(&tree->lock);
     while (node->leaving || node->names_wait)
@@ -104,33 +107,11 @@ bool tree_leave_begin(struct pool_tree *tree, struct tree_node *node, size_t fro
     return true;
 }
 
-void tree_leave_end(struct pool_tree *tree, struct tree_node *node)
+static void leave_end(struct pool_tree *tree, struct tree_node *node)
 {
     mrmr_locked(&tree->lock);
     node->leaving = false;
     pthread_cond_broadcast(&tree->moved);
-}
-
-mrmr_err tree_leave_names(struct pool_tree *tree, struct tree_node *node,
-    struct tree_node **ret_folder, char ret_name[META_NAME_MAX + 1])
-{
-    mrmr_locked(&tree->lock);
-    const struct tree_link *link = node->links;
-    if (!link || node->gone)
-        return mrmr_fail(MRMR_UNSUPPORTED, "it has no name any more");
-    strncpy(ret_name, link->name, META_NAME_MAX);
-    *ret_folder = link->parent;
-    tree_ref_locked(*ret_folder);
-    return MRMR_OK;
-}
-
-mrmr_err tree_leave_path(
-    struct pool_tree *tree, struct tree_node *folder, const char *name, struct mrmr_bytes *path)
-{
-    mrmr_autobytes struct mrmr_bytes above = MRMR_BYTES_INIT;
-    MRMR_TRY(tree_path(tree, folder, &above));
-    mrmr_bytes_clear(path);
-    return tree_join(above.data ? above.data : "", name, path);
 }
 
 /* What is written directly goes to the inode that the kernel has. Whoever begins to use it so waits
@@ -150,7 +131,7 @@ struct bringing {
     size_t from, to;
     char name[META_NAME_MAX + 1];
     struct mrmr_bytes path;
-    char temp[TREE_BRING_PATH];
+    char temp[BRING_PATH];
     bool live; /* the drive it comes from */
     struct drv_stat stat;
     struct meta_node known; /* if it is not live */
@@ -219,9 +200,14 @@ static mrmr_err copy_bytes(struct bringing *b, struct pool_tree_file *from, stru
     return to_said(b, drv_file_sync(to));
 }
 
+/* With the paths held: a folder above it may have been renamed while its bytes were copied. Its own name
+ * nobody changes, as it is leaving. */
 static mrmr_err path_now(struct bringing *b)
 {
-    return tree_leave_path(b->tree, b->folder, b->name, &b->path);
+    mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
+    MRMR_TRY(tree_path(b->tree, b->folder, &folder));
+    mrmr_bytes_clear(&b->path);
+    return tree_join(folder.data ? folder.data : "", b->name, &b->path);
 }
 
 static mrmr_err copy_attrs(struct bringing *b)
@@ -578,6 +564,19 @@ static mrmr_err bring_to(struct bringing *b)
     return err;
 }
 
+/* The folder that it lies in, counted, and its name there. */
+static mrmr_err bring_names(struct bringing *b)
+{
+    mrmr_locked(&b->tree->lock);
+    const struct tree_link *link = b->node->links;
+    if (!link || b->node->gone)
+        return mrmr_fail(MRMR_UNSUPPORTED, "it has no name any more");
+    strncpy(b->name, link->name, META_NAME_MAX);
+    b->folder = link->parent;
+    tree_ref_locked(b->folder);
+    return MRMR_OK;
+}
+
 static mrmr_err bring_somewhere(struct bringing *b, uint64_t more)
 {
     struct tree_set but = {{0}};
@@ -596,7 +595,7 @@ static mrmr_err bring_somewhere(struct bringing *b, uint64_t more)
 
 static mrmr_err bring(struct bringing *b, uint64_t more)
 {
-    MRMR_TRY(tree_leave_names(b->tree, b->node, &b->folder, b->name));
+    MRMR_TRY(bring_names(b));
     MRMR_TRY(source_look(b));
     MRMR_TRY(record_try(b));
     MRMR_TRY(bring_somewhere(b, more));
@@ -611,13 +610,13 @@ static mrmr_err bring_once(struct pool_tree *tree, struct tree_node *node, size_
 {
     *ret_gave_way = false;
     struct bringing b = {.tree = tree, .node = node, .from = from, .stays = stays};
-    if (!tree_leave_begin(tree, node, from))
+    if (!leave_begin(tree, node, from))
         return MRMR_OK;
     mrmr_err err = not_direct(tree, node);
     if (!err)
         err = bring(&b, more);
     *ret_gave_way = err && b.gave_way;
-    tree_leave_end(tree, node);
+    leave_end(tree, node);
     tree_put(tree, b.folder);
     mrmr_err_path(err, b.path.data);
     mrmr_bytes_free(&b.path);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Inside of tree_bring.c, tree_bring_record.c and tree_move_over.c, and of tree_emptied.c, which puts another file in
- * the place of one likewise.
+ * Inside of tree_bring.c, tree_bring_record.c and tree_move_over.c.
  */
 #ifndef MRMR_POOL_TREE_BRING_H
 #define MRMR_POOL_TREE_BRING_H
@@ -14,26 +13,12 @@
 #define TREE_BRING_TRY "try-b-" /* of what says nothing */
 #define TREE_BRING_LATE                                                                            \
     "late-" /* of a copy that is not wanted, and of which nothing else says so */
-enum { TREE_BRING_PATH = sizeof TREE_BRING_FOLDER + 20 };
 
 /* A record that its bringing still looks after. On the stack; guarded by the tree's lock. */
 struct tree_bring_begun {
     struct tree_bring_begun *next;
     char record[TREE_PAIR_NAME];
 };
-
-/* --- tree_bring.c --- */
-
-/* Between these the node is somebody's who puts another file in the place of its own: nobody else changes that, its names or
- * its attributes. False, and nothing begins: it is not on that drive. */
-bool tree_leave_begin(struct pool_tree *tree, struct tree_node *node, size_t from);
-void tree_leave_end(struct pool_tree *tree, struct tree_node *node);
-/* The folder that it lies in, counted, and its name there, which is zeroed before. MRMR_UNSUPPORTED: it has none. */
-mrmr_err tree_leave_names(struct pool_tree *tree, struct tree_node *node,
-    struct tree_node **ret_folder, char ret_name[META_NAME_MAX + 1]);
-/* With the paths held, since a folder above it may be renamed otherwise. */
-mrmr_err tree_leave_path(
-    struct pool_tree *tree, struct tree_node *folder, const char *name, struct mrmr_bytes *path);
 
 /* --- tree_bring_record.c --- */
 

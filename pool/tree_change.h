@@ -3,7 +3,7 @@
  * What changes the drives, of the live tree (tree.h): tree_keeper.c, tree_counted.c, tree_keep.c and
  * tree_keep_names.c (before originals change), tree_place.c (where new files go), tree_paths.c (paths that lead to one place), tree_make.c,
  * tree_remove.c, tree_rmdir.c and tree_take.c (names),
- * tree_unnamed.c (files without one), tree_bring.c (a file goes to another drive), tree_emptied.c (one is cut to nothing), tree_move.c, tree_move_file.c,
+ * tree_unnamed.c (files without one), tree_bring.c (a file goes to another drive), tree_move.c, tree_move_file.c,
  * tree_move_folder.c and tree_move_record.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone.c and
  * tree_later.c (removals from drives that are away, and changes of folders there), tree_replaced.c
  * (files that a repair replaced), tree_sync.c (what is not durable yet).
@@ -39,9 +39,6 @@ struct tree_inode {
 mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, struct drv_file *file, uint64_t from, uint64_t to,
     uint64_t epoch);
-/* How many of its leaves count, and are not kept yet. */
-mrmr_err tree_keep_leaves(struct pool_tree *tree, struct tree_node *node,
-    const struct tree_inode *inode, uint64_t epoch, size_t *ret_n);
 /* Whether a stripe counts on any of it. If none does, it is noted that it may change from now on. */
 mrmr_err tree_keep_counts(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, uint64_t epoch, bool *ret_counts);
@@ -308,10 +305,6 @@ void tree_stay_end(struct pool_tree *tree, struct tree_node *node);
  * bytes, and stays the same node, also to those who have it open. Fine if it is not on `from` any
  * more. MRMR_UNSUPPORTED: it has several names, or none. */
 mrmr_err tree_bring(struct pool_tree *tree, struct tree_node *node, size_t from, uint64_t more);
-/* Before a regular file, which lies on that drive, is cut to nothing: its bytes are kept as they are, and an empty one
- * of the same node takes its place, where that spares copying them. Where it cannot be, nothing was done, and whoever cuts it finds that out
- * (tree_emptied.c). */
-void tree_empty(struct pool_tree *tree, struct tree_node *node, size_t drive);
 /* What was brought and was not removed from where it came, when the tree was last closed. */
 mrmr_err tree_brings_finish(struct pool_tree *tree);
 /* The same of what could not be told as long as this drive was away, which serves and is not live yet; after what is recorded

@@ -318,21 +318,6 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
     return tree_counted_touch(tree, inode, counted, true, epoch);
 }
 
-mrmr_err tree_keep_leaves(struct pool_tree *tree, struct tree_node *node,
-    const struct tree_inode *inode, uint64_t epoch, size_t *ret_n)
-{
-    uint32_t births;
-    struct tree_counted *counted = tree_counted_of(tree, node, &births);
-    if (!counted)
-        return mrmr_nomem();
-    mrmr_locked(&counted->lock);
-    MRMR_TRY(counted_now(tree, inode, births, counted, epoch));
-    *ret_n = 0;
-    for (size_t i = 0; i < counted->n; i++)
-        *ret_n += counted->leaf[i].size > 0;
-    return MRMR_OK;
-}
-
 /* for_ever: nobody will ask of this inode again, for its name goes. */
 static mrmr_err counts(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, uint64_t epoch, bool for_ever, bool *ret_counts)

@@ -405,8 +405,6 @@ static mrmr_err set_all(struct setting *setting, struct pool_tree_file *file, un
     if (what & POOL_SET_SIZE && setting->spot.kind != POOL_REG)
         return mrmr_fail(setting->spot.kind == POOL_DIR ? MRMR_IS_DIR : MRMR_INVALID, NULL);
     tree_own_node(setting->tree, setting->node);
-    if (what & POOL_SET_SIZE && set->size == 0)
-        tree_empty(setting->tree, setting->node, setting->spot.drive);
     mrmr_err err = set_somewhere(setting, file, what, set);
     attrs_changed(setting);
     tree_own_node(setting->tree, setting->node);

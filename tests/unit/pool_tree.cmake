@@ -24,7 +24,7 @@ mrmr_cmocka(pool_away_folders_cuts pool_away_folders_cuts.c pool_away_folders_wo
 mrmr_cmocka(pool_away_folders_return pool_away_folders_return.c pool_away_folders_world.c pool_tree_user.c
   pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
 mrmr_cmocka(pool_tree_cuts pool_tree_cuts.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 1800)
-foreach(part write ahead emptied names full read errors)
+foreach(part write ahead names full read errors)
   mrmr_cmocka(pool_tree_${part} pool_tree_${part}.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
 endforeach()
 mrmr_cmocka(pool_tree_besides pool_tree_besides.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long)

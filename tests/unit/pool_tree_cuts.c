@@ -30,26 +30,6 @@ static mrmr_err cut_short(struct world *w)
     return pool_tree_set(w->tree, NULL, attr.node, NULL, POOL_SET_SIZE, &set, &attr);
 }
 
-/* It is kept whole, since its drive cannot clone, and then it is written anew. */
-static mrmr_err cut_to_nothing(struct world *w)
-{
-    static uint8_t noise[1000];
-    const struct pool_attr set = {.size = 0};
-    struct pool_attr attr;
-    struct pool_tree_file *file;
-    int64_t keep;
-    bool same;
-    MRMR_TRY(pool_tree_lookup(w->tree, POOL_ROOT, "f0", &attr, &keep));
-    MRMR_TRY(pool_tree_file_open(w->tree, attr.node, true, &file, &same));
-    mrmr_err err = pool_tree_set(w->tree, NULL, attr.node, file, POOL_SET_SIZE, &set, &attr);
-    if (!err)
-        err = pool_tree_file_write(file, 0, noise, sizeof noise);
-    if (!err)
-        err = pool_tree_file_sync(file);
-    pool_tree_file_close(file);
-    return err;
-}
-
 static mrmr_err cut_unlink(struct world *w)
 {
     MRMR_TRY(pool_tree_unlink(w->tree, NULL, POOL_ROOT, "f0"));
@@ -172,8 +152,6 @@ static void linked_before(struct world *w, cut_change change)
         rig_ok(drv_mkdirs(raw, ".Trash-9", 0755));
         rig_ok(drv_link(raw, "f0", ".Trash-9/x"));
     }
-    if (change == cut_to_nothing)
-        w->tree->drive[0].drive->info.caps &= ~(uint32_t)DRV_CAP_REFLINK;
     if (change != cut_unlink_known)
         return;
     close_tree(w);
@@ -237,7 +215,7 @@ static void test_power_cuts(void **state)
 {
     static const cut_change changes[] = {cut_overwrite, cut_short, cut_unlink, cut_replace,
         cut_replace_across, cut_bring, cut_unlink_besides, cut_replace_besides, cut_unlink_known,
-        cut_append, cut_punch, cut_set, cut_link, cut_make, cut_to_nothing};
+        cut_append, cut_punch, cut_set, cut_link, cut_make};
     const size_t common = 6, rare = sizeof changes / sizeof *changes - common;
     (void)state;
     uint64_t seed = rig_seed("tree_power_cuts"), cuts = 0;

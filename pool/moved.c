@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 
 #define MOVED_MOST ((uint64_t)256 << 20)
-#define MOVED_GONE_MOST ((uint64_t)32 << 20) /* beyond it no names that went: some 300,000 */
+#define MOVED_GONE_MOST ((uint64_t)32 << 20)    /* beyond it no names that went: some 300,000 */
+#define MOVED_LINKED_MOST (MOVED_GONE_MOST / 2) /* and none that were made, which say less */
 
 /* --- one record --- */
 
@@ -26,7 +27,7 @@ static void record_check(const char *record, size_t size, uint8_t ret_check[16])
 /* What a name that went is taken back by has none either. */
 static bool may_lack_to(enum pool_moved_kind kind)
 {
-    return moved_is_gone(kind) || kind == POOL_MOVED_UNDONE;
+    return moved_is_alone(kind) || kind == POOL_MOVED_UNDONE;
 }
 
 static mrmr_err record_make(int64_t drive, const char *from, const char *to,
@@ -35,7 +36,7 @@ static mrmr_err record_make(int64_t drive, const char *from, const char *to,
     size_t nfrom = strlen(from), nto = strlen(to);
     MRMR_TRY(drv_path_check(from));
     MRMR_TRY(drv_path_check(to));
-    if (!nfrom || (nto ? moved_is_gone(kind) : !may_lack_to(kind)))
+    if (!nfrom || (nto ? moved_is_alone(kind) : !may_lack_to(kind)))
         return mrmr_fail(MRMR_INVALID, "a drive's root is not renamed");
     if (nfrom > POOL_MOVED_PATH_MOST || nto > POOL_MOVED_PATH_MOST)
         return mrmr_fail(MRMR_NAME_TOO_LONG, "the path is too long to be renamed");
@@ -57,8 +58,8 @@ static mrmr_err record_make(int64_t drive, const char *from, const char *to,
 static bool head_fits(const struct moved_head *head, size_t left)
 {
     size_t paths = (size_t)head->from + head->to + 2;
-    return head->kind >= POOL_MOVED_RENAME && head->kind <= POOL_MOVED_REPLACED && head->from &&
-           (head->to ? !moved_is_gone((enum pool_moved_kind)head->kind)
+    return head->kind >= POOL_MOVED_RENAME && head->kind <= POOL_MOVED_LIVES && head->from &&
+           (head->to ? !moved_is_alone((enum pool_moved_kind)head->kind)
                      : may_lack_to((enum pool_moved_kind)head->kind)) &&
            head->from <= POOL_MOVED_PATH_MOST && head->to <= POOL_MOVED_PATH_MOST &&
            (head->size == sizeof *head + paths ||
@@ -180,6 +181,24 @@ mrmr_err pool_moved_add_gone(int fd, int64_t drive, const char *path, enum pool_
     const uint64_t inodes[2] = {inode, (uint64_t)btime};
     MRMR_TRY(record_make(drive, path, "", kind, inodes, &record));
     return record_add(fd, &record, MOVED_GONE_MOST);
+}
+
+mrmr_err pool_moved_add_lives(
+    int fd, int64_t drive, const char *path, const char *to, uint64_t inode)
+{
+    mrmr_autobytes struct mrmr_bytes record = MRMR_BYTES_INIT;
+    MRMR_TRY(
+        record_make(drive, path, to, POOL_MOVED_LIVES, (const uint64_t[2]){inode, 0}, &record));
+    MRMR_TRY(record_add(fd, &record, MOVED_GONE_MOST));
+    return fdatasync(fd) == 0 ? MRMR_OK : mrmr_fail_errno(errno, "fdatasync", MOVED_NAME);
+}
+
+mrmr_err pool_moved_add_linked(int fd, int64_t drive, const char *path, uint64_t inode)
+{
+    mrmr_autobytes struct mrmr_bytes record = MRMR_BYTES_INIT;
+    MRMR_TRY(
+        record_make(drive, path, "", POOL_MOVED_LINKED, (const uint64_t[2]){inode, 0}, &record));
+    return record_add(fd, &record, MOVED_LINKED_MOST);
 }
 
 mrmr_err pool_moved_add_inodes(int fd, int64_t drive, const char *from, const char *to,

@@ -66,11 +66,24 @@
  * does not show while that may come back, and a rebuild of a drive that never does restores it, unless
  * something else is known to have its path.
  *
- * A name that went from what lives on by one that the catalog does not have yet is recorded only when
- * that went, too (tree_went.h): else nothing of it would show. One that its inode is given again, by a
- * link, is no name that went: a record without a second path takes that back (POOL_MOVED_UNDONE). It is added
- * after the link was made; without it, as after a cut, the name does not show while the drive is away, until the
- * next scan, and is not restored by a rebuild of a part of the drive before that.
+ * What lost a name may live on by one that the catalog does not have yet: `ln a c`, `rm a`. Then nothing of it
+ * would show while the drive is away, and by `a` it must not: that may be another file's by then, on this drive or
+ * on another. So each name that is given to an inode of the catalog's is recorded (POOL_MOVED_LINKED), which means
+ * nothing by itself; and when a name goes, such a one, or one that whoever removes it has seen, is looked for on the
+ * drive, and if it leads to the inode, it is recorded that what was at the one has the other now (POOL_MOVED_LIVES): for who
+ * cannot look at the drive that is a rename. It is none for who looks for what stripes count on by another name (original.c):
+ * the name may be lost in a power cut. The record is durable before the removal is answered: by the new name the file is
+ * said to survive the loss of its drive from then on.
+ *
+ * Crash argument of that. (1) The link is made; (2) it is recorded; then the caller is told. (3) A name goes, with (4) either
+ * record of it, as above. A process that is killed after (1) leaves a name of which nobody was told: if the other one goes
+ * before the next scan, the file does not show while its drive is away. After (3): it shows by the one that went, as above.
+ * A name that is linked directly on the drive, and that nobody has seen, is as one after (1). The one that was found may be
+ * renamed or removed before (4): it is looked at once more after that, and its going recorded.
+ *
+ * A name that its inode is given again, by a link, is no name that went: a record without a second path takes that back
+ * (POOL_MOVED_UNDONE). It is added after the link was made; without it, as after a cut, the name does not show while the drive is away,
+ * until the next scan, and is not restored by a rebuild of a part of the drive before that.
  *
  * Paths are relative to the drive's root, with the names as the drive lists them. Threads: any.
  */
@@ -87,6 +100,8 @@ enum pool_moved_kind {
                               again; of itself it is no rename */
     POOL_MOVED_REMOVED,    /* the name `from` went, and has no other path */
     POOL_MOVED_REPLACED,   /* the same, since something has it that the catalog does not know */
+    POOL_MOVED_LINKED,     /* an inode of the catalog's was given the name `from`; no other path */
+    POOL_MOVED_LIVES, /* the name `from` went, or is another's, and what it led to has the name `to` */
 };
 enum {
     POOL_MOVED_MOST = 16, /* places at which one file is looked for */
@@ -108,6 +123,11 @@ mrmr_err pool_moved_add_inodes(int fd, int64_t drive, const char *from, const ch
  * there are too many such records. */
 mrmr_err pool_moved_add_gone(int fd, int64_t drive, const char *path, enum pool_moved_kind kind,
     uint64_t inode, int64_t btime);
+/* The same of one that lives on at `to`; durable on return, since it is claimed by that name from then on. */
+mrmr_err pool_moved_add_lives(
+    int fd, int64_t drive, const char *path, const char *to, uint64_t inode);
+/* After a name was made for an inode that the catalog has. MRMR_SPACE: as above. */
+mrmr_err pool_moved_add_linked(int fd, int64_t drive, const char *path, uint64_t inode);
 
 /* --- for who reads --- */
 
@@ -124,6 +144,12 @@ struct pool_moved_paths {
 mrmr_err pool_moved_paths(
     struct pool *pool, int64_t drive, const char *path, struct pool_moved_paths *ret_paths);
 void pool_moved_paths_free(struct pool_moved_paths *paths);
+/* Without names that may not last: those by which only POOL_MOVED_LIVES says that it lives on. */
+mrmr_err pool_moved_paths_sure(
+    struct pool *pool, int64_t drive, const char *path, struct pool_moved_paths *ret_paths);
+/* The names that an inode was given, the latest first, not more than POOL_MOVED_MOST, each with its NUL: as they were then. */
+mrmr_err pool_moved_linked(
+    struct pool *pool, int64_t drive, uint64_t inode, struct mrmr_bytes *paths);
 /* There are records of renames. False also if they cannot be read, which the log tells. */
 bool pool_moved_any(struct pool *pool);
 /* Some record of a rename on the drive has to do with the path: is of it, above it or below it. */
@@ -200,6 +226,10 @@ struct moved_record {
 static inline bool moved_is_gone(enum pool_moved_kind kind)
 {
     return kind == POOL_MOVED_REMOVED || kind == POOL_MOVED_REPLACED;
+}
+static inline bool moved_is_alone(enum pool_moved_kind kind) /* has no path `to` */
+{
+    return moved_is_gone(kind) || kind == POOL_MOVED_LINKED;
 }
 /* The first record at or after *at, which is then behind it; false: there is none. *waste: bytes of
  * which a digest may be computed for nothing; when none are left, no record is found any more. */

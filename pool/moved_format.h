@@ -6,7 +6,8 @@
  * this machine has them: the file does not leave it, as the catalog beside it does not.
  *
  * A record of what was removed or replaced has an empty second path, and for the second inode number
- * the inode's time of birth (0: not known). So has the one that takes such a record back.
+ * the inode's time of birth (0: not known). So has the one that takes such a record back. One of a name that was made has an
+ * empty second path, too, and 0.
  *
  * A version of MRMR that does not know of a kind takes such a record for none. One that does not know of POOL_MOVED_UNDONE takes the one
  * before it for a rename that may have been made. Files that have none are read as ever: there what

@@ -30,6 +30,7 @@ static void map_clear(struct pool_moved *map)
     map->fd = -1;
     map->seen = map->done = 0;
     map->n = map->ngone = 0;
+    moved_linked_clear(map);
     for (size_t i = 0; i < map->ndrives; i++)
         map->drive[i].stamp = 0;
     mrmr_bytes_clear(&map->text);
@@ -48,6 +49,8 @@ void pool_moved_destroy(struct pool *pool)
     free(map->entry);
     free(map->bucket);
     free(map->gone);
+    free(map->linked);
+    free(map->linked_bucket);
     free(map->drive);
     pthread_mutex_destroy(&map->lock);
     free(map);
@@ -117,6 +120,7 @@ static mrmr_err map_add_entry(
         .record = map->records,
         .inode = {record->inode[0], record->inode[1]},
         .exchange = record->kind == POOL_MOVED_EXCHANGE,
+        .lives = record->kind == POOL_MOVED_LIVES,
         .back = back};
     map_link(map, map->n++);
     return MRMR_OK;
@@ -154,7 +158,7 @@ static void map_undo(struct pool_moved *map, const struct moved_record *record)
     }
     for (size_t i = map->n; i-- > 0;) {
         struct moved_entry *entry = &map->entry[i];
-        if (entry->back || !is_of(map, entry, record))
+        if (entry->back || entry->lives || !is_of(map, entry, record))
             continue;
         entry->undone = true;
         if (entry->exchange)
@@ -206,6 +210,8 @@ static mrmr_err map_add_gone(struct pool_moved *map, const struct moved_record *
 
 static mrmr_err map_add(struct pool_moved *map, const struct moved_record *record)
 {
+    if (record->kind == POOL_MOVED_LINKED)
+        return moved_linked_add(map, record);
     MRMR_TRY(map_stamp(map, record->drive));
     if (moved_is_gone(record->kind))
         return map_add_gone(map, record);

@@ -7,7 +7,8 @@
  * if every rename was made; then come those without the latest one, and so on: a record whose rename
  * failed, and records that are older than what the catalog knows, are on some of these ways. One that
  * was taken back is taken for not done first, and the way with it is put aside. How many steps are
- * taken is bounded, and so is how many ends are looked at. Names that went are no part of that.
+ * taken is bounded, and so is how many ends are looked at. Names that went are no part of that. By which other name what
+ * one led to lives on is, but for who counts on what it finds.
  */
 #include "pool/moved_map.h"
 
@@ -29,6 +30,7 @@ struct search {
     const struct pool_moved *map;
     int64_t drive;
     const char *path;
+    bool sure;       /* without names that may not last */
     struct way *way; /* WAYS_ASIDE; the last one goes on first */
     size_t n;
     bool ended;    /* one way has */
@@ -85,7 +87,8 @@ static mrmr_err search_step(struct search *search)
     const struct moved_entry *entry =
         moved_map_next(search->map, search->drive, way.path, way.record);
     char *led = NULL;
-    mrmr_err err = entry ? search_lead(search, entry, way.path, &led) : MRMR_OK;
+    const bool leads = entry && !(entry->lives && search->sure);
+    mrmr_err err = leads ? search_lead(search, entry, way.path, &led) : MRMR_OK;
     if (err) {
         free(way.path);
         return err;
@@ -124,19 +127,20 @@ static mrmr_err search_run(struct search *search)
 }
 
 /* Most paths are in no record. */
-static mrmr_err paths_locked(
-    struct pool_moved *map, int64_t drive, const char *path, struct pool_moved_paths *ends)
+static mrmr_err paths_locked(struct pool_moved *map, int64_t drive, const char *path, bool sure,
+    struct pool_moved_paths *ends)
 {
     ends->stamp = map->stamp;
     if (!*path || !moved_map_next(map, drive, path, 0))
         return MRMR_OK;
     mrmr_autofree struct way *way = calloc(WAYS_ASIDE, sizeof *way);
-    struct search search = {.map = map, .drive = drive, .path = path, .way = way, .ends = ends};
+    struct search search = {
+        .map = map, .drive = drive, .path = path, .sure = sure, .way = way, .ends = ends};
     return way ? search_run(&search) : mrmr_nomem();
 }
 
-mrmr_err pool_moved_paths(
-    struct pool *pool, int64_t drive, const char *path, struct pool_moved_paths *ret_paths)
+static mrmr_err paths_find(struct pool *pool, int64_t drive, const char *path, bool sure,
+    struct pool_moved_paths *ret_paths)
 {
     struct pool_moved_paths ends = {.n = 0};
     mrmr_err err = MRMR_OK;
@@ -144,13 +148,25 @@ mrmr_err pool_moved_paths(
         mrmr_locked(&pool->moved->lock);
         err = moved_map_refresh_locked(pool);
         if (!err)
-            err = paths_locked(pool->moved, drive, path, &ends);
+            err = paths_locked(pool->moved, drive, path, sure, &ends);
     }
     if (err)
         pool_moved_paths_free(&ends);
     else
         *ret_paths = ends;
     return err;
+}
+
+mrmr_err pool_moved_paths(
+    struct pool *pool, int64_t drive, const char *path, struct pool_moved_paths *ret_paths)
+{
+    return paths_find(pool, drive, path, false, ret_paths);
+}
+
+mrmr_err pool_moved_paths_sure(
+    struct pool *pool, int64_t drive, const char *path, struct pool_moved_paths *ret_paths)
+{
+    return paths_find(pool, drive, path, true, ret_paths);
 }
 
 void pool_moved_paths_free(struct pool_moved_paths *paths)

@@ -169,14 +169,15 @@ static mrmr_err node_open_path(
 }
 
 /* The name's path, as the catalog has it, and where the records say that it may be (moved.h). */
+typedef mrmr_err (*moved_paths_fn)(
+    struct pool *pool, int64_t drive, const char *path, struct pool_moved_paths *ret_paths);
 static mrmr_err name_paths(const struct node_names *names, int64_t parent, const char *name,
-    struct mrmr_bytes *path, struct pool_moved_paths *ret_moved)
+    moved_paths_fn paths, struct mrmr_bytes *path, struct pool_moved_paths *ret_moved)
 {
     struct pool *pool = names->pool;
     MRMR_TRY(meta_path(pool->meta, parent, path));
     MRMR_TRY(mrmr_bytes_fmt(path, "%s%s", path->size ? "/" : "", name));
-    return pool_moved_any(pool) ? pool_moved_paths(pool, names->node->drive, path->data, ret_moved)
-                                : MRMR_OK;
+    return pool_moved_any(pool) ? paths(pool, names->node->drive, path->data, ret_moved) : MRMR_OK;
 }
 
 static mrmr_err node_open_name(
@@ -184,7 +185,7 @@ static mrmr_err node_open_name(
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     struct pool_moved_paths moved = {.n = 0};
-    MRMR_TRY(name_paths(names, parent, name, &path, &moved));
+    MRMR_TRY(name_paths(names, parent, name, pool_moved_paths, &path, &moved));
     mrmr_err err = node_open_path(names, path.data, ret_file);
     for (size_t i = 0; err && !mrmr_ran_short(err) && i < moved.n; i++)
         err = node_open_path(names, moved.path[i], ret_file);
@@ -257,7 +258,7 @@ static mrmr_err node_find_name(
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     struct pool_moved_paths moved = {.n = 0};
     struct finding *finding = arg;
-    MRMR_TRY(name_paths(names, parent, name, &path, &moved));
+    MRMR_TRY(name_paths(names, parent, name, pool_moved_paths_sure, &path, &moved));
     finding->found = path_leads(names, path.data, finding->but);
     for (size_t i = 0; !finding->found && i < moved.n; i++)
         finding->found = path_leads(names, moved.path[i], finding->but);

@@ -69,10 +69,15 @@ mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *cal
 /* After tree_keep_nothing the name went: what the catalog has by it does not show when the drive goes. */
 void tree_keep_named(struct pool_tree *tree, struct tree_node *node, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch);
-/* A name was made for what has this stat. If the catalog has it by that, it did not go after all. Not
- * among the writers. */
+/* A name was made for what has this stat. If the catalog has it by that, it did not go after all; and by that it shows when
+ * its drive goes, and the others went. Not among the writers. */
 void tree_keep_linked(
     struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat);
+/* What was recorded of names that went, or were made, is durable. */
+mrmr_err tree_keep_names_sync(struct pool_tree *tree);
+/* A name went of which that may not have been recorded: once more. The stat is of what had it. */
+mrmr_err tree_keep_went(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch);
 /* Remove an empty folder: the scan takes it, with all that it held, for our doing. */
 mrmr_err tree_keep_rmdir(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
     const char *path, uint64_t epoch);

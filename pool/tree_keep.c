@@ -139,7 +139,7 @@ mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *cal
     struct tree_counted counted = {.known = false};
     mrmr_err err = removed(tree, caller, drive, path, stat, epoch, &counted);
     if (!err && counted.in_catalog)
-        tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, counted.n > 0, epoch);
+        tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, epoch);
     tree_counted_clear(&counted);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
@@ -174,7 +174,7 @@ mrmr_err tree_keep_taken(struct pool_tree *tree, size_t drive, const char *path,
     if (!err)
         err = take(&tree->drive[drive], &counted, path, stat);
     if (!err && counted.in_catalog)
-        tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, false, epoch);
+        tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, epoch);
     tree_counted_clear(&counted);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
@@ -200,7 +200,7 @@ mrmr_err tree_keep_rmdir(struct pool_tree *tree, const struct pool_caller *calle
     }
     MRMR_TRY(remove_folder(tree, caller, &inode, path));
     if (known)
-        tree_keep_name_went(tree, drive, path, &stat, POOL_MOVED_REMOVED, false, epoch);
+        tree_keep_name_went(tree, drive, path, &stat, POOL_MOVED_REMOVED, epoch);
     return MRMR_OK;
 }
 

@@ -70,6 +70,6 @@ mrmr_err tree_counted_touch(struct pool_tree *tree, const struct tree_inode *ino
 
 /* Of what the catalog has. */
 void tree_keep_name_went(struct pool_tree *tree, size_t drive, const char *path,
-    const struct drv_stat *stat, enum pool_moved_kind kind, bool kept, uint64_t epoch);
+    const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch);
 
 #endif

@@ -4,14 +4,24 @@
  */
 #include "pool/tree_keep.h"
 
+#include "pool/tree_look.h"
+#include "pool/tree_went.h"
 #include "pool/writers.h"
 
-/* Of what the catalog has. */
+/* Of what the catalog has. Where it lives on that name was looked at before it was recorded, and may have gone since. */
 void tree_keep_name_went(struct pool_tree *tree, size_t drive, const char *path,
-    const struct drv_stat *stat, enum pool_moved_kind kind, bool kept, uint64_t epoch)
+    const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch)
 {
-    tree_record_went(
-        tree->keeper->records, tree_keep_id(tree, drive), path, stat, kind, kept, epoch);
+    mrmr_autobytes struct mrmr_bytes other = MRMR_BYTES_INIT;
+    struct tree_records *records = tree->keeper->records;
+    const int64_t id = tree_keep_id(tree, drive);
+    if (tree_went_other(tree, drive, path, stat, &other))
+        mrmr_log_story(MRMR_LOG_WARN,
+            "a file that has another name is not listed if its drive goes before the next sync");
+    const bool lives = other.size;
+    tree_record_went(records, id, path, stat, kind, lives ? other.data : NULL, epoch);
+    if (lives && !tree_went_leads(tree, drive, other.data, stat->ino))
+        tree_record_went(records, id, other.data, stat, POOL_MOVED_REMOVED, NULL, epoch);
 }
 
 void tree_keep_named(struct pool_tree *tree, struct tree_node *node, size_t drive, const char *path,
@@ -26,40 +36,39 @@ void tree_keep_named(struct pool_tree *tree, struct tree_node *node, size_t driv
             counted->in_catalog || counted->inode.drive != drive || counted->inode.ino != stat->ino;
     }
     if (known)
-        tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, false, epoch);
+        tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, epoch);
 }
 
 void tree_keep_replaced_by(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch)
 {
-    tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REPLACED, false, epoch);
+    tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REPLACED, epoch);
 }
 
 static mrmr_err linked(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch)
 {
     const struct meta_drive *own = &tree->drive[drive].drive->meta;
+    const struct tree_inode inode = {drive, stat->ino};
     struct meta_node node;
-    mrmr_err err = meta_lookup_path(tree->pool->meta, own->root, path, &node);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ||
-        (!err && node.ino != stat->ino))
+    bool known = false;
+    MRMR_TRY(tree_counted_in_catalog(tree, &inode, &known));
+    if (!known)
         return MRMR_OK;
-    MRMR_TRY(err);
-    return tree_record_linked(tree->keeper->records, own->id, path, stat, epoch);
+    mrmr_err err = meta_lookup_path(tree->pool->meta, own->root, path, &node);
+    const bool had = !err && node.ino == stat->ino;
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
+        return err;
+    return tree_record_linked(tree->keeper->records, own->id, path, stat, had, epoch);
 }
 
 void tree_keep_linked(
     struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat)
 {
-    uint64_t epoch, stamp;
-    bool any = false;
-    mrmr_err err =
-        stat->ino ? pool_moved_stamp(tree->pool, tree->drive[drive].drive->meta.id, &stamp, &any)
-                  : MRMR_OK;
-    if (!err && !any)
+    uint64_t epoch;
+    if (!stat->ino)
         return;
-    if (!err)
-        err = pool_writers_begin(tree->keeper->writers, &epoch);
+    mrmr_err err = pool_writers_begin(tree->keeper->writers, &epoch);
     if (!err) {
         err = linked(tree, drive, path, stat, epoch);
         pool_writers_end();
@@ -67,6 +76,27 @@ void tree_keep_linked(
     if (err)
         mrmr_log_story(MRMR_LOG_WARN,
             "a name that was made is not listed if its drive goes before the next sync");
+}
+
+mrmr_err tree_keep_went(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch)
+{
+    struct meta_node node;
+    mrmr_err err = tree_catalog_without(tree, drive, path, &node);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+        return MRMR_OK;
+    MRMR_TRY(err);
+    if (node.ino != stat->ino)
+        return MRMR_OK;
+    struct drv_stat had = *stat;
+    had.nlink = UINT32_MAX; /* nobody knows any more */
+    tree_keep_name_went(tree, drive, path, &had, POOL_MOVED_REMOVED, epoch);
+    return MRMR_OK;
+}
+
+mrmr_err tree_keep_names_sync(struct pool_tree *tree)
+{
+    return tree_records_sync(tree->keeper->records);
 }
 
 /* Whether the catalog has it, and stripes may count on it, or on what lies below it. */

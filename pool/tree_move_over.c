@@ -10,7 +10,9 @@
  * before (2) leaves a record, and another inode, or none, by the new path: nothing was renamed, and the record goes. One
  * after it leaves the inode by its new path: whoever opens the tree next makes that durable, removes what the other drive
  * has, if that is what was recorded, and goes on at (5). A power cut may take (2) back until (3), and (4) until (5), and leaves
- * one of these. A record that comes to life after (6) finds nothing left to do.
+ * one of these. A record that comes to life after (6) finds nothing left to do. By (5) it is durable, too, that the catalog's
+ * name on the other drive went (moved.h): else what it led to would show in the place of what was renamed when that drive goes. A
+ * cut between the removal and that is seen to by whoever opens the tree next.
  *
  * Where the other drive goes away before (4), or may have it still afterwards, it is recorded, after (3), as a copy that came
  * late (gone_late.c): so it does not show when its drive is back, and goes, if nobody has changed it. If that fails the record
@@ -122,7 +124,9 @@ static mrmr_err copy_went(struct pool_tree *tree, const struct tree_pair *pair, 
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
         return err;
     err = *ret_there ? MRMR_OK : tree_place_sync_name(tree, pair->to, pair->path);
-    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err; /* the folder went, too */
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+        err = MRMR_OK; /* the folder went, too */
+    return err || *ret_there ? err : tree_keep_names_sync(tree);
 }
 
 /* That it was removed is recorded, if it could be. */
@@ -178,13 +182,14 @@ static mrmr_err finish_removal(struct pool_tree *tree, const struct tree_pair *p
     struct drv_stat stat;
     uint64_t epoch;
     mrmr_err err = drv_stat(tree->drive[pair->to].drive->drv, pair->path, &stat);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
-        return MRMR_OK;
-    MRMR_TRY(err);
-    if (!is_copy(pair, &stat))
+    const bool went = mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR;
+    if (!went)
+        MRMR_TRY(err);
+    if (!went && !is_copy(pair, &stat))
         return MRMR_OK; /* it was changed since: both are somebody's */
     MRMR_TRY(tree_change_begin(tree, &epoch));
-    err = tree_keep_taken(tree, pair->to, pair->path, &stat, epoch);
+    err = went ? tree_keep_went(tree, pair->to, pair->path, &pair->copy, epoch)
+               : tree_keep_taken(tree, pair->to, pair->path, &stat, epoch);
     tree_change_end(tree);
     return err;
 }

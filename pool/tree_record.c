@@ -3,7 +3,7 @@
 
 #include "pool/spare.h"
 #include "pool/touched.h"
-#include "pool/tree_went.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,7 +24,6 @@ struct tree_records {
     struct undone *undone;
     bool told;     /* that names which went could not be recorded */
     bool told_out; /* that the pool's folder is full, and nothing spare is left */
-    struct tree_went_list went;
 };
 
 /* --- life --- */
@@ -58,7 +57,6 @@ void tree_records_close(struct tree_records *records)
     files_close(records);
     for (struct undone *u; (u = records->undone) != NULL; free(u))
         records->undone = u->next;
-    tree_went_clear(&records->went);
     pthread_mutex_destroy(&records->lock);
     free(records);
 }
@@ -163,46 +161,30 @@ mrmr_err tree_records_settle(struct tree_records *records, uint64_t epoch)
 }
 
 static mrmr_err went_locked(struct tree_records *records, int64_t drive, const char *path,
-    const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch)
+    const struct drv_stat *stat, enum pool_moved_kind kind, const char *other, uint64_t epoch)
 {
     MRMR_TRY(moved_ready_locked(records, epoch));
-    mrmr_err err = MRMR_OK;
-    for (struct tree_went *before = NULL;
-         !err && stat->nlink <= 1 && (before = tree_went_take(&records->went, drive, stat->ino));
-         free(before))
-        err = pool_moved_add_gone(
-            records->moved, drive, before->path, POOL_MOVED_REMOVED, stat->ino, stat->btime);
-    return err ? err
-               : pool_moved_add_gone(records->moved, drive, path, kind, stat->ino, stat->btime);
-}
-
-/* As it would be without what is kept of it. */
-static struct drv_stat without_kept(
-    struct tree_records *records, int64_t drive, const struct drv_stat *stat, uint64_t epoch)
-{
-    struct drv_stat now = *stat;
-    mrmr_locked(&records->lock);
-    const size_t kept = tree_went_kept(&records->went, drive, stat->ino, epoch);
-    now.nlink = kept < now.nlink ? now.nlink - (uint32_t)kept : 1;
-    return now;
+    return other ? pool_moved_add_lives(records->moved, drive, path, other, stat->ino)
+                 : pool_moved_add_gone(records->moved, drive, path, kind, stat->ino, stat->btime);
 }
 
 void tree_record_went(struct tree_records *records, int64_t drive, const char *path,
-    const struct drv_stat *stat, enum pool_moved_kind kind, bool kept, uint64_t epoch)
+    const struct drv_stat *stat, enum pool_moved_kind kind, const char *other, uint64_t epoch)
 {
-    const struct drv_stat now = without_kept(records, drive, stat, epoch);
-    const uint64_t kept_in = kept ? epoch : TREE_WENT_NOT_KEPT;
-    bool lives = false;
-    mrmr_err err =
-        kind == POOL_MOVED_REMOVED ? tree_went_lives(records->pool, drive, &now, &lives) : MRMR_OK;
     mrmr_locked(&records->lock);
-    if (!err)
-        err = lives ? tree_went_keep(&records->went, drive, stat->ino, path, kept_in)
-                    : went_locked(records, drive, path, &now, kind, epoch);
+    mrmr_err err = went_locked(records, drive, path, stat, kind, other, epoch);
     if (err && !records->told)
         mrmr_log_story(MRMR_LOG_WARN,
             "names that are removed now are listed again if their drive goes before the next sync");
     records->told = err;
+}
+
+mrmr_err tree_records_sync(struct tree_records *records)
+{
+    mrmr_locked(&records->lock);
+    if (records->moved >= 0 && fdatasync(records->moved) < 0)
+        return mrmr_fail_errno(errno, "fdatasync", MOVED_NAME);
+    return MRMR_OK;
 }
 
 mrmr_err tree_record_renamed(
@@ -239,11 +221,13 @@ mrmr_err tree_record_undone(
 }
 
 mrmr_err tree_record_linked(struct tree_records *records, int64_t drive, const char *path,
-    const struct drv_stat *stat, uint64_t epoch)
+    const struct drv_stat *stat, bool had, uint64_t epoch)
 {
-    const struct tree_renamed linked = {
+    const struct tree_renamed again = {
         .drive = drive, .from = path, .to = "", .inode = {stat->ino, (uint64_t)stat->btime}};
     mrmr_locked(&records->lock);
     MRMR_TRY(moved_ready_locked(records, epoch));
-    return moved_add_locked(records, &linked, POOL_MOVED_UNDONE, false);
+    if (had)
+        MRMR_TRY(moved_add_locked(records, &again, POOL_MOVED_UNDONE, false));
+    return pool_moved_add_linked(records->moved, drive, path, stat->ino);
 }

@@ -35,10 +35,12 @@ mrmr_err tree_records_settle(struct tree_records *records, uint64_t epoch);
 mrmr_err tree_record_touched(
     struct tree_records *records, int64_t drive, uint64_t ino, int64_t as, uint64_t epoch);
 /* A name of what the catalog has went (POOL_MOVED_REMOVED), or leads to another file
- * (POOL_MOVED_REPLACED); the stat is of before. kept: it is where the file is kept, and counts as one of its names still.
+ * (POOL_MOVED_REPLACED); the stat is of before. other: what it led to has this name, too; NULL: none that is known.
  * If that cannot be recorded it may show again; it stays removed. */
 void tree_record_went(struct tree_records *records, int64_t drive, const char *path,
-    const struct drv_stat *stat, enum pool_moved_kind kind, bool kept, uint64_t epoch);
+    const struct drv_stat *stat, enum pool_moved_kind kind, const char *other, uint64_t epoch);
+/* What is recorded of names is durable. */
+mrmr_err tree_records_sync(struct tree_records *records);
 /* Before it is made. */
 mrmr_err tree_record_renamed(
     struct tree_records *records, const struct tree_renamed *renamed, bool durable, uint64_t epoch);
@@ -46,8 +48,8 @@ mrmr_err tree_record_renamed(
  * last one of its kind. */
 mrmr_err tree_record_undone(
     struct tree_records *records, const struct tree_renamed *renamed, uint64_t epoch);
-/* The name that the catalog has for this is there again. */
+/* What the catalog has was given this name; had: it is the one, or one of those, that the catalog has for it. */
 mrmr_err tree_record_linked(struct tree_records *records, int64_t drive, const char *path,
-    const struct drv_stat *stat, uint64_t epoch);
+    const struct drv_stat *stat, bool had, uint64_t epoch);
 
 #endif

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything at once, against a plain model (torture_model.py): a mount with its daemon, on five drives, is used by two changers; meanwhile processes are
+"""Everything at once, against a plain model (torture_model.py): a mount with its daemon, on four or five drives, is used by two changers; meanwhile processes are
 killed, drives fill, are edited, rot, are detached, die and come back, are rebuilt, and redundancy goes up and down. Again and again the pool is asked what
-it claims as protected, as many drives are taken away as it may lose, and every byte that it claimed is compared.
+it claims as protected, as many drives are taken away as it may lose, and every byte that it claimed is compared. Of what there is most each run draws (torture_ways.py).
 
 What is held against it:
 - a file that was said to survive N losses, with nothing exposed, is read to the byte with any N drives away, and so is each whose drive is there;
 - what is not claimed and whose drive is away gives its bytes or an error, never others;
 - with all drives there, every name and every byte is what the model says, after whatever happened;
 - once a sync is through, status, check and scrub find nothing; what rotted is found by scrub, and is right again after scrub --repair.
-MRMR_TORTURE_SECONDS, MRMR_SEED. What failed is told of with all that is known of the files in question (torture_facts.py). A seed gives the same plan and the same calls; when they meet is up to the machine."""
+MRMR_TORTURE_SECONDS, MRMR_SEED, MRMR_TORTURE_WAY. What failed is told of with all that is known of the files in question (torture_facts.py). A seed gives the same plan and the same calls; when they meet is up to the machine."""
 import os
 import time
 
@@ -23,29 +23,11 @@ SECONDS = float(os.environ.get("MRMR_TORTURE_SECONDS") or 200)
 @pytest.fixture(name="torture")
 def make_torture(mrmr, tmp_path):
     seed = int(os.environ.get("MRMR_SEED") or time.time_ns() % 10**9)
-    print("\nMRMR_SEED=%d" % seed)
     with places(mrmr, tmp_path) as place:
         torture = Torture(place, seed)
         yield torture
         for changer in torture.changers:
             changer.storing.end()
-
-
-class Plan:
-    """What one batch does, drawn before it begins."""
-
-    def __init__(self, t):
-        rng = t.rng
-        self.calls = rng.randrange(20, 600)
-        self.beside = rng.sample([t.kill_mount, t.kill_daemon, t.kill_job, t.kill_job, t.kill_sync, t.kill_scrub, t.sync_beside, t.scrub_beside, t.fill_one], rng.randrange(4))
-        self.edits = rng.choice((0, 0, 1, 3))
-        self.protect = rng.choice(("sync", "sync", "sync", "daemon", "nothing", "nothing"))
-        self.lost = rng.randrange(1, t.redundancy + 1)
-        self.how = rng.choice((t.unplug, t.unplug_killed, t.die, t.die_hard, t.detach))
-        self.degraded_calls = rng.choice((0, 50, 200))
-        self.degraded_beside = rng.sample([t.kill_mount, t.kill_daemon, t.kill_job, t.sync_beside, t.kill_sync], rng.randrange(3))
-        self.degraded_sync = rng.random() < 0.6
-        self.then = rng.choice((None, None, None, rot, rot, rebuild, rebuild, other_redundancy, other_redundancy))
 
 
 def some_calls(t, calls, beside):
@@ -94,7 +76,7 @@ def loss(t, plan, claims):
         some_calls(t, plan.degraded_calls, plan.degraded_beside)
         further_loss(t, plan)
     t.note("back: %s" % sorted(t.away))
-    t.give_back()
+    plan.back()
     t.compare_all()
 
 
@@ -109,6 +91,8 @@ def further_loss(t, plan):
     t.note("further: %s" % names)
     t.lose(t.unplug, names)
     t.compare_without(claims)
+    if plan.further_calls:
+        some_calls(t, plan.further_calls, [t.kill_mount])
 
 
 def rot(t):
@@ -144,21 +128,31 @@ def rebuild(t):
 
 def other_redundancy(t):
     """Up or down."""
-    t.redundancy = t.rng.choice([n for n in (1, 2, 3) if n != t.redundancy])
+    set_redundancy(t, t.rng.choice([n for n in (1, 2, 3) if n != t.redundancy]))
+
+
+def set_redundancy(t, redundancy):
+    t.redundancy = redundancy
     t.note("redundancy %d" % t.redundancy)
     t.command("set-redundancy", str(t.redundancy))
 
 
+THEN = {"rot": rot, "rebuild": rebuild, "other_redundancy": other_redundancy}
+
+
 def batch(t):
-    plan = Plan(t)
+    plan = t.way.plan(t)
+    if plan.redundancy != t.redundancy:
+        set_redundancy(t, plan.redundancy)
     some_calls(t, plan.calls, plan.beside)
     t.empty()
     t.compare_all()
     loss(t, plan, protect(t, plan))
     if plan.then:
-        plan.then(t)
-    t.all_is_well()
-    t.on_the_drives()
+        THEN[plan.then](t)
+    if plan.well:
+        t.all_is_well()
+        t.on_the_drives()
 
 
 def test_torture(torture):
@@ -173,8 +167,8 @@ def test_torture(torture):
         raise
     finally:
         counts, calls = torture.counts, sum(changer.calls for changer in torture.changers)
-        print("torture: seed %d, %d batches, %d operations and %d that failed while something was the matter, kills: %s, %d drive losses, %d rebuilt, "
+        print("torture: seed %d, %s, %d batches, %d operations and %d that failed while something was the matter, kills: %s, %d drive losses, %d rebuilt, "
               "%d times rot, %d edits, %d times a full drive, %d claims, %d bytes compared" % (
-                  torture.seed, batches, calls, sum(changer.failed for changer in torture.changers), ", ".join("%s %d" % kind for kind in counts.kills.items()),
+                  torture.seed, torture.way.name, batches, calls, sum(changer.failed for changer in torture.changers), ", ".join("%s %d" % kind for kind in counts.kills.items()),
                   counts.losses, counts.rebuilt, counts.rotted, counts.edits, counts.filled, counts.claimed, counts.compared))
     assert batches

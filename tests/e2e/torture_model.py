@@ -16,7 +16,7 @@ import time
 from seeded import Seeded
 
 PAGE, LEAF, TAG = 4096, 1 << 20, "user.torture"
-MOST_FILES, MOST_BYTES = 80, 32 << 20 # of one changer
+MOST_BYTES = 32 << 20 # of one changer
 KILLED = {errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ECONNREFUSED}
 AWAY = {errno.EIO, errno.EBUSY, errno.EXDEV, errno.EROFS, errno.ENOSPC, errno.EOPNOTSUPP, errno.ENOENT} # the last: in the moment in which a drive goes
 FULL = {errno.ENOSPC}
@@ -140,11 +140,21 @@ class Storing:
         self.process = None
 
 
+class Taste:
+    """What a changer likes: how often it makes which call; of how many files; and sizes: in so many of twenty, in all, up to so many bytes."""
+    KINDS = {"write": 5, "append": 3, "create": 5, "save": 2, "read_one": 2, "rename": 2, "remove": 2, "set_mode": 1, "set_tag": 1, "cut": 1, "grow": 1, "punch": 1, "store": 2,
+             "replace": 1, "link": 1, "make_folder": 1, "remove_folder": 1, "rename_folder": 1, "flush": 1, "list_one": 1}
+    SIZES = ((6, 300), (16, 20_000), (19, 200_000), (20, 1_500_000))
+
+    def __init__(self, kinds=None, most_files=80, sizes=SIZES):
+        self.kinds, self.most_files, self.sizes = [name for name, often in (kinds or self.KINDS).items() for _ in range(often)], most_files, sizes
+
+
 class Changer:
     """.files: path → File, .folders: paths, of what is there for sure; .open_ends: what calls left that failed."""
 
-    def __init__(self, top, folder, seed, trouble):
-        self.top, self.folder, self.rng, self.trouble = top, folder, Seeded(seed), trouble
+    def __init__(self, top, folder, seed, trouble, taste):
+        self.top, self.folder, self.rng, self.trouble, self.taste = top, folder, Seeded(seed), trouble, taste
         self.files, self.folders, self.known, self.open_ends = {}, {folder}, {folder}, []
         self.number = self.calls = self.failed = 0
         self.degraded, self.wrong, self.log, self.thread, self.deadline, self.storing = False, None, [], None, None, Storing()
@@ -185,11 +195,10 @@ class Changer:
         return "\n  ".join(["", *self.log])
 
     def step(self):
-        kinds = [self.write] * 5 + [self.append] * 3 + [self.create] * 5 + [self.save] * 2 + [self.read_one] * 2 + [self.rename] * 2 + [self.remove] * 2 + [
-            self.set_mode, self.set_tag, self.cut, self.grow, self.punch, self.store, self.store, self.replace, self.link, self.make_folder, self.remove_folder, self.rename_folder, self.flush, self.list_one]
-        if len(self.files) > MOST_FILES or sum(len(file.data) for file in self.files.values()) > MOST_BYTES:
-            kinds = [self.remove, self.cut]
-        self.rng.choice(kinds)()
+        kinds = self.taste.kinds
+        if len(self.files) > self.taste.most_files or sum(len(file.data) for file in self.files.values()) > MOST_BYTES:
+            kinds = ["remove", "cut"]
+        getattr(self, self.rng.choice(kinds))()
 
     def attempt(self, what, call):
         """Whether it was acknowledged."""
@@ -236,7 +245,7 @@ class Changer:
 
     def some_bytes(self):
         kind = self.rng.randrange(20)
-        most = 300 if kind < 6 else 20_000 if kind < 16 else 200_000 if kind < 19 else 1_500_000
+        most = next(size for upto, size in self.taste.sizes if kind < upto)
         return self.rng.randbytes(self.rng.randrange(1, most))
 
     def some_place(self, size):

@@ -18,8 +18,8 @@ from test_mount_drives import FIBMAP, shut_down
 from test_mount_dying import WRITTEN_OUT, mount_anew
 from torture_facts import Facts
 from torture_model import AWAY, FULL, KILLED, Changer, File, Trouble, Wrong, how_it_differs, read, tag_of
+from torture_ways import a_way
 
-DRIVES = (("red", "ext4"), ("green", "xfs"), ("blue", "ext4"), ("white", "ext4"), ("grey", "folder"))
 MEGABYTES = {"ext4": 160, "xfs": 320}
 BALLAST = ".Trash-0/ballast" # not in the tree, as all that is below such a name
 CHANGERS = 2
@@ -62,9 +62,11 @@ class Claim:
 class Torture:
     def __init__(self, place, seed):
         self.place, self.mrmr, self.seed, self.rng = place, place.mrmr, seed, Seeded(seed)
+        self.way = a_way(self.rng)
+        print("MRMR_SEED=%d, the way is: %s" % (seed, self.way.name), flush=True)
         self.trouble, self.counts, self.redundancy, self.number = Trouble(), Counts(), 1, 0
         self.kept, self.away, self.spares, self.changers, self.facts = {}, {}, 0, [], Facts(self)
-        changers = [Changer(place.folder / "m", "c%d" % i, "%d/%d" % (seed, i), self.trouble) for i in range(CHANGERS)]
+        changers = [Changer(place.folder / "m", "c%d" % i, "%d/%d" % (seed, i), self.trouble, self.way.taste) for i in range(CHANGERS)]
         self.build(changers)
         place.start("-v", "-o", "daemon")
         self.changers = changers
@@ -88,7 +90,7 @@ class Torture:
     # --- making it ---
 
     def build(self, changers):
-        for name, fs in DRIVES:
+        for name, fs in self.way.drives:
             self.add(name, fs)
             for i in range(5):
                 path = "kept/%s %d" % (name, i)
@@ -289,14 +291,35 @@ class Torture:
             changer.a_drive_went()
 
     def give_back(self):
-        for name, how in self.away.items():
-            drive = self.drives[name]
-            if how in (self.die, self.die_hard):
-                mount_anew(drive)
-            else:
-                drive.mount()
-            if how == self.detach:
-                self.command("attach", name, code=(0, 3))
+        for name in self.away:
+            self.is_back(name)
+        self.all_are_back()
+
+    def back_one_by_one(self):
+        """Before all but the first the mount may be killed, or end, whether or not it has taken in the one before."""
+        for i, name in enumerate(self.rng.sample(sorted(self.away), len(self.away))):
+            if i and self.rng.random() < 0.5:
+                self.note("%s comes next" % name)
+                self.rng.choice((self.kill_mount, self.start_anew))()
+            self.is_back(name)
+            if self.rng.random() < 0.5:
+                self.until_back(name)
+        self.all_are_back()
+
+    def start_anew(self):
+        self.mount.stop()
+        self.mount.start("-v", "-o", "daemon")
+
+    def is_back(self, name):
+        drive, how = self.drives[name], self.away[name]
+        if how in (self.die, self.die_hard):
+            mount_anew(drive)
+        else:
+            drive.mount()
+        if how == self.detach:
+            self.command("attach", name, code=(0, 3))
+
+    def all_are_back(self):
         for name in self.away:
             self.until_back(name)
         self.away = {}

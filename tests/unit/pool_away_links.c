@@ -307,6 +307,31 @@ static void test_made_anew(void **state)
     destroy(&w);
 }
 
+/* As an editor saves: what was there has another name, and what the catalog does not know takes its place. */
+static void test_replaced(void **state)
+{
+    struct world w;
+    struct drv_file *file;
+    (void)state;
+    begin(&w, RIG_LOCAL, SEED + 11);
+    links(&w, "f0", "f0~");
+    is_now(&w, "f0", "f0~");
+    rig_ok(
+        drv_file_open(w.rig->drive[0].raw, "new", DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
+    drv_file_close(file);
+    const int64_t end = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+    while (is_there(&w, "new")) { /* until the event is here */
+        assert_true(mrmr_clock_monotonic() < end);
+        pause_a_while();
+    }
+    rig_ok(rename_at(&w, "new", "f0", 0));
+    goes_away(&w);
+    reads_it(&w, "f0~", "f0 new");
+    comes_back(&w, NULL);
+    lists(&w, "", "f0 f0~", "new");
+    destroy(&w);
+}
+
 /* --- what stripes count on --- */
 
 /* The names that the catalog has went; that another is recorded is no reason to keep nothing: it may be lost. */
@@ -369,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_another_has_its_name_and_it_is_killed),
         cmocka_unit_test(test_killed_before_its_record),
         cmocka_unit_test(test_made_anew),
+        cmocka_unit_test(test_replaced),
         cmocka_unit_test(test_kept_all_the_same),
         cmocka_unit_test(test_rebuilt),
     };

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+from stuck import stuck
 
 
 def need_fuse():
@@ -66,7 +67,11 @@ class Mount:
 
     def stop(self):
         subprocess.run(["umount", self.point], check=True)
-        assert self.process.wait(60) == 0, self.log.read_text()
+        try:
+            code = self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("it was unmounted a minute ago, and is there still:\n%s\n%s" % (stuck(self.process.pid), self.log.read_text())) from None
+        assert code == 0, self.log.read_text()
         assert "writing device" not in self.log.read_text(), "the kernel was told of something by a descriptor that is closed"
 
     def kill(self):

@@ -109,7 +109,7 @@ def test_an_ordinary_user():
     with tempfile.TemporaryDirectory(prefix="mrmr-user-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         for name in ("mrmr", "mrmr-mount"):
             shutil.copy(bin / name, folder)
-        for name in (__file__, *(pathlib.Path(__file__).parent / name for name in ("mounts.py", "namespaces.py", "seeded.py"))):
+        for name in (__file__, *(pathlib.Path(__file__).parent / name for name in ("mounts.py", "namespaces.py", "seeded.py", "stuck.py"))):
             shutil.copy(name, folder)
         os.chown(folder, user.pw_uid, user.pw_gid)
         # A mount namespace of its own, with a /dev/fuse that everyone may open, as on most systems.

@@ -399,7 +399,7 @@ def test_every_change_in_time_for_a_user():
         drives = [make(name, fs, 320 if fs == "xfs" else 128).root for name, fs in (("red", "ext4"), ("green", "xfs"), ("blue", "btrfs"))]
         for name in ("mrmr", "mrmr-mount"):
             shutil.copy(programs / name, folder)
-        for name in ("edits.py", "mounts.py"):
+        for name in ("edits.py", "mounts.py", "stuck.py"):
             shutil.copy(HERE / name, folder)
         for path in (folder, *drives):
             os.chown(path, user.pw_uid, user.pw_gid)

@@ -2,6 +2,7 @@
 mrmr_pytest(e2e_daemon test_daemon.py LABELS sanitized TIMEOUT 600)
 mrmr_pytest(e2e_daemon_spawn test_daemon_spawn.py TIMEOUT 300)
 mrmr_pytest(e2e_units test_units.py)
+mrmr_pytest(e2e_release test_release.py)
 mrmr_pytest(e2e_daemon_worker test_daemon_worker.py LABELS sanitized address_long TIMEOUT 600)
 mrmr_pytest(e2e_daemon_hear test_daemon_hear.py LABELS sanitized TIMEOUT 300)
 mrmr_pytest(e2e_daemon_mount test_daemon_mount.py LABELS sanitized TIMEOUT 300)

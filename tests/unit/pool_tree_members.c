@@ -69,7 +69,8 @@ static void files_moved(struct world *w)
                 w->rig->file[i].drive = d;
 }
 
-/* Until it is written; at first the file's drive may be out of service. */
+/* Until it is written; at first the file's drive may be out of service, and until it is in service again a change would bring the file to
+ * another one, as it should. */
 static void overwrite_soon(struct world *w, struct held *held, const char *path, uint64_t seed)
 {
     uint8_t buf[500];
@@ -85,6 +86,8 @@ static void overwrite_soon(struct world *w, struct held *held, const char *path,
             assert_int_equal(mrmr_class_of(err), MRMR_CLASS_UNAVAILABLE);
         if (!i)
             release_monitor(held);
+        if (err)
+            wait_live(w, 0);
     }
     rig_ok(err);
 }

@@ -99,14 +99,26 @@ static mrmr_err lane_file_changed(struct pool_lane *lane, const char *what)
     return mrmr_err_path(mrmr_fail(MRMR_CHANGED, "%s", what), lane->paths.path.data);
 }
 
+/* What of it is not what the catalog knows. */
+static const char *lane_difference(const struct pool_lane *lane, const struct drv_stat *stat)
+{
+    const struct meta_node *node = &lane->node;
+    return node->size != stat->size     ? "its size"
+           : node->mtime != stat->mtime ? "its time"
+           : node->ino != stat->ino     ? "its inode"
+                                        : "its change time";
+}
+
 /* The file is the one the catalog knows, now. */
 static mrmr_err lane_file_same(
     struct pool_lane *lane, const char *else_what, struct drv_stat *ret_stat)
 {
     MRMR_TRY(drv_file_stat(lane->file, ret_stat));
-    return pool_stat_same(&lane->file_drive->info, &lane->node, ret_stat) == POOL_SAME
-               ? MRMR_OK
-               : lane_file_changed(lane, else_what);
+    if (pool_stat_same(&lane->file_drive->info, &lane->node, ret_stat) == POOL_SAME)
+        return MRMR_OK;
+    return mrmr_err_path(
+        mrmr_fail(MRMR_CHANGED, "%s (%s is another)", else_what, lane_difference(lane, ret_stat)),
+        lane->paths.path.data);
 }
 
 static mrmr_err lane_file_end(struct pool_lane *lane)

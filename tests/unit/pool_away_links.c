@@ -332,6 +332,44 @@ static void test_replaced(void **state)
     destroy(&w);
 }
 
+static void goes_too(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct drv *raw = arg;
+    struct drv_file *file;
+    (void)op;
+    rig_ok(drv_unlink(raw, path));
+    rig_ok(drv_file_open(raw, path, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
+    drv_file_close(file);
+}
+
+/* Between the look at the other name and the record: what has that by then does not show as the file. */
+static void test_the_other_goes_meanwhile(void **state)
+{
+    struct world w;
+    struct held held;
+    (void)state;
+    begin(&w, RIG_LOCAL, SEED + 12);
+    close_tree(&w);
+    hold_monitor(&w, &held); /* it would look at it, too */
+    links(&w, "f0", "c");
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_STAT,
+        .prefix = "c",
+        .times = 1,
+        .action = DRV_FAULT_HOOK,
+        .late = true,
+        .hook = goes_too,
+        .arg = w.rig->drive[0].raw};
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &rule, NULL));
+    rig_ok(unlink_at(&w, "f0"));
+    rig_clear_faults(w.rig);
+    release_monitor(&held);
+    close_tree(&w);
+    rig_take_away(w.rig, 0);
+    open_tree(&w); /* by the records alone */
+    lists(&w, "", "f1", "f0 c");
+    destroy(&w);
+}
+
 /* --- what stripes count on --- */
 
 /* The names that the catalog has went; that another is recorded is no reason to keep nothing: it may be lost. */
@@ -395,6 +433,7 @@ int main(void)
         cmocka_unit_test(test_killed_before_its_record),
         cmocka_unit_test(test_made_anew),
         cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_the_other_goes_meanwhile),
         cmocka_unit_test(test_kept_all_the_same),
         cmocka_unit_test(test_rebuilt),
     };

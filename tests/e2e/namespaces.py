@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Mount namespaces for tests. A new one has a copy of every mount, and what somebody unmounts elsewhere lives on in it: other tests would wait
-for their servers to end, and for their devices, as long as it lasts. So it lets go of all that tests have mounted, but for its own."""
+for their servers to end, and for their devices, as long as it lasts. So it lets go of all that tests have mounted, but for its own. From inside a
+chroot nothing of what is mounted outside can be let go of: see mrmr_release_enter in tools/lib-chroot.sh."""
 import os
 import tempfile
 

@@ -44,7 +44,8 @@ bool pool_gone_is_surely(
     const struct pool_gone_record *record, const struct drv_info *info, const struct drv_stat *stat)
 {
     if (record->kind == POOL_GONE_LATE)
-        return pool_gone_late_is_surely(record, stat);
+        return info->caps & DRV_CAP_STABLE_CTIME ? pool_gone_late_is_surely(record, stat)
+                                                 : pool_gone_late_is(record, stat);
     return pool_gone_is(record, info, stat) &&
            (stat->type != DRV_REG || !(info->caps & DRV_CAP_STABLE_CTIME) ||
                (record->ctime && record->ctime == stat->ctime));

@@ -13,13 +13,13 @@
  * meanwhile, and the attributes go to
  * a temporary file of the other drive, under .mrmr/moving, which is synced: a cut leaves that, and
  * whoever opens the tree next clears it away. (2) A record `bring-<hex>` in the pool's folder says
- * from which drive to which, and the path, durably, and what both files are: their inodes, and the copy's size and time,
- * which a rename keeps. (3) The temporary file gets the path, without
+ * from which drive to which, and the path, durably, and what both files are: their inodes, the copy's size and time,
+ * which a rename keeps, and all the times of the one it comes from. (3) The temporary file gets the path, without
  * replacing, and the folder is synced, with those above it: from here on both drives have the file, whole and equal. (4)
  * The one it came from is removed as any other (tree_keep.c), if it is still what was copied; if its drive is away, that is
  * remembered, durably (gone.h). (5) The record gets another name, by which a release leaves alone
  * what stripes count on of the file until a scan has met the copy (brought.h); of a copy that is not wanted it goes. A cut before (4) leaves two equal copies: whoever opens
- * the tree next removes the one it came from, if both are there and of the same size and time, once the other's name is
+ * the tree next removes the one it came from, if both are there and what they were, once the other's name is
  * durable. No change is acknowledged before (5), and none after a cut before it is said which one is the file.
  *
  * A copy that has its path by (3), or may get it yet, since its drive hangs in that, and is not wanted after all, is removed,
@@ -40,7 +40,9 @@
  * the copy is away, the file stays, and the copy is recorded as late. Of two that are both away it is done when the first one is
  * back, before it is live: then the other one is one that is away. Records that are judged once more, since a cut came before their end, find
  * what was recorded then. Where both drives are there, and the file was changed directly since while the copy is what it
- * was, it is the copy that is removed.
+ * was, it is the copy that is removed. That nobody has changed the file is by its change time, too: whoever edits it in place may set
+ * its time back (I4). So it is on a drive that is away: what the catalog has of it is recorded as removed alone, and compared
+ * when its change time is another one; what the catalog never had is late with its change time, and kept if that is another one.
  *
  * It is copied to the next drive only for what the one before said itself: where the record cannot be written, or the file
  * not be taken from where it is, no other drive is better. Whether there is room for a record is tried before anything is
@@ -289,7 +291,8 @@ static mrmr_err source_seen(struct bringing *b)
             .size = b->known.size,
             .nlink = b->known.nlink,
             .ino = b->known.ino,
-            .mtime = b->known.mtime};
+            .mtime = b->known.mtime,
+            .ctime = b->known.ctime};
         b->generation = (uint64_t)b->known.btime;
     }
     if (b->stat.type != DRV_REG || b->stat.nlink > 1)

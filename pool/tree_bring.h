@@ -24,8 +24,8 @@ struct tree_bring_begun {
 
 /* It is through: the record is for whoever asks what was brought (brought.h), who removes it. */
 void tree_bring_ended(struct pool_tree *tree, const char *record);
-/* What lies on that drive at the path, which is this or what the catalog has of it, was brought elsewhere, or replaced, and could not be
- * removed: it does not show, and goes when it can. Durable on return. Among the writers. */
+/* What lies on that drive at the path, which is this, by its change time, too, if that is not 0, was brought elsewhere, or replaced, and could
+ * not be removed: it does not show, and goes when it can. What the catalog has of it neither. Durable on return. Among the writers. */
 mrmr_err tree_bring_goes_later(
     struct pool_tree *tree, size_t from, const char *path, const struct drv_stat *file);
 

@@ -5,6 +5,7 @@
  */
 #include "pool/tree_bring.h"
 #include "pool/tree_change.h"
+#include "pool/tree_look.h"
 
 #include "drivers/guard.h"
 #include <stdio.h>
@@ -38,12 +39,27 @@ static bool is_file(const struct drv_stat *stat, uint64_t ino)
     return stat->type == DRV_REG && stat->ino == ino;
 }
 
-/* The file was changed where it was, and is there still; nobody has changed the copy. */
-static bool copy_is_old(
-    const struct tree_pair *record, const struct drv_stat *file, const struct drv_stat *copy)
+/* Somebody has changed the file where it was, and nobody the copy, as far as that can be told: where size and time do not, it was not
+ * changed after the file. */
+static bool copy_is_old(struct pool_tree *tree, const struct tree_pair *record,
+    const struct drv_stat *file, const struct drv_stat *copy)
 {
     return record->knows && is_file(file, record->file.ino) && is_file(copy, record->copy.ino) &&
-           copy->size == record->copy.size && copy->mtime == record->copy.mtime;
+           copy->size == record->copy.size && copy->mtime == record->copy.mtime &&
+           (!tree_pair_touched(tree, record->from, &record->file, file) ||
+               file->ctime > copy->ctime);
+}
+
+/* Of nobody who has changed the file since it was copied, also not with its time set back. What a record of before says of it, or
+ * one that says nothing, is its size and its time alone. */
+static bool file_is_over(struct pool_tree *tree, const struct tree_pair *record,
+    const struct drv_stat *file, const struct drv_stat *copy)
+{
+    if (record->knows && (!is_file(file, record->file.ino) || !is_file(copy, record->copy.ino) ||
+                             tree_pair_touched(tree, record->from, &record->file, file)))
+        return false;
+    return file->type == DRV_REG && copy->type == DRV_REG && file->size == copy->size &&
+           file->mtime == copy->mtime;
 }
 
 static bool is_none(mrmr_err err)
@@ -72,33 +88,45 @@ static mrmr_err finish_copies(struct pool_tree *tree, const struct tree_pair *re
     if (is_over(tree, record->from, record->path, &a) ||
         is_over(tree, record->to, record->path, &b))
         return MRMR_OK;
-    const bool equal =
-        a.type == DRV_REG && b.type == DRV_REG && a.size == b.size && a.mtime == b.mtime;
-    if (!equal && !copy_is_old(record, &a, &b))
+    const bool over = file_is_over(tree, record, &a, &b);
+    if (!over && !copy_is_old(tree, record, &a, &b))
         return MRMR_OK; /* one of them was changed since: both are somebody's */
-    if (equal)
+    if (over)
         MRMR_TRY(tree_place_sync_name(tree, record->to, record->path));
     MRMR_TRY(tree_change_begin(tree, &epoch));
     err = tree_keep_taken(
-        tree, equal ? record->from : record->to, record->path, equal ? &a : &b, epoch);
+        tree, over ? record->from : record->to, record->path, over ? &a : &b, epoch);
     tree_change_end(tree);
     return err;
+}
+
+/* The drive is away. What the catalog has of it is recorded as removed, by which it is compared if it may have been edited since
+ * (gone_version.c); what the catalog never had is recorded as late. One that was recorded before a cut is not the other
+ * besides, nor anew when it was applied already. */
+static mrmr_err goes_when_back(
+    struct pool_tree *tree, size_t from, const char *path, const struct drv_stat *file)
+{
+    struct meta_node known;
+    mrmr_err err = tree_catalog_without(tree, from, path, &known);
+    if (err && !is_none(err))
+        return err;
+    const bool is = !err && (int)known.type == (int)file->type && known.ino == file->ino;
+    const bool seen = is && known.size == file->size && known.mtime == file->mtime;
+    tree_gone_refresh(tree);
+    if (seen && (tree_gone_hides_node(tree, from, "", path, &known) ||
+                    (file->ctime && known.ctime > file->ctime))) /* a scan saw it changed */
+        return MRMR_OK;
+    if (!seen)
+        MRMR_TRY(tree_gone_late(tree, from, POOL_GONE_LATE_COPY, path, file));
+    return is ? tree_gone_add(tree, from, path, &known) : MRMR_OK;
 }
 
 mrmr_err tree_bring_goes_later(
     struct pool_tree *tree, size_t from, const char *path, const struct drv_stat *file)
 {
-    const bool live = tree_live(&tree->drive[from]);
-    struct drv_stat was = *file;
-    struct meta_node known;
-    was.ctime = 0; /* a link to where it is kept, which may have been made, gives it another */
-    mrmr_err err = live ? MRMR_ABSENT : tree_gone_known(tree, from, path, &known);
-    if (err && !is_none(err))
-        return err;
-    const bool is = !err && (int)known.type == (int)was.type && known.ino == was.ino;
-    if (!is || known.size != was.size || known.mtime != was.mtime)
-        MRMR_TRY(tree_gone_late(tree, from, POOL_GONE_LATE_COPY, path, &was));
-    return is ? tree_gone_add(tree, from, path, &known) : MRMR_OK;
+    return tree_live(&tree->drive[from])
+               ? tree_gone_late(tree, from, POOL_GONE_LATE_COPY, path, file)
+               : goes_when_back(tree, from, path, file);
 }
 
 /* The drive of the file is away. The copy is the file, if it has its path. */

@@ -15,7 +15,7 @@
  * cut between the removal and that is seen to by whoever opens the tree next.
  *
  * Where the other drive goes away before (4), or may have it still afterwards, it is recorded, after (3), as a copy that came
- * late (gone_late.c): so it does not show when its drive is back, and goes, if nobody has changed it. If that fails the record
+ * late (gone_late.c): so it does not show when its drive is back, and goes, if nobody has changed it, by its change time, too (I4). If that fails the record
  * stays. Of a drive that was away before (2) it is recorded by (4) as removed. Where the rename itself fails the record goes: should it be made late, on a drive that hangs, whoever asked was
  * told that both are as they were, and may count on what he would have replaced.
  */
@@ -49,7 +49,8 @@ static mrmr_err other_stat(struct moving *m, size_t drive, struct drv_stat *ret_
         .size = node.size,
         .nlink = node.nlink,
         .ino = node.ino,
-        .mtime = node.mtime};
+        .mtime = node.mtime,
+        .ctime = node.ctime};
     return MRMR_OK;
 }
 
@@ -110,9 +111,7 @@ static bool is_copy(const struct tree_pair *pair, const struct drv_stat *stat)
 
 static mrmr_err comes_late(struct pool_tree *tree, const struct tree_pair *pair)
 {
-    struct drv_stat copy = pair->copy;
-    copy.ctime = 0; /* a link to where it is kept, which may have been made, gives it another */
-    return tree_gone_late(tree, pair->to, POOL_GONE_LATE_COPY, pair->path, &copy);
+    return tree_gone_late(tree, pair->to, POOL_GONE_LATE_COPY, pair->path, &pair->copy);
 }
 
 /* *ret_there: it lies there still. Else that it went is durable. */

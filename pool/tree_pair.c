@@ -11,8 +11,8 @@
 
 enum { RECORD_MOST = 64 << 10 };
 
-/* "<from> <to>", and " <inode> <inode of the copy> <its size> <its time> <its type> <the file's size> <its time>" if it
- * knows that; the path; with a NUL behind each. */
+/* "<from> <to>", and " <inode> <inode of the copy> <its size> <its time> <its type> <the file's size> <its time> <its change
+ * time> <the copy's>" if it knows that; the path; with a NUL behind each. Records of before have less. */
 mrmr_err tree_pair_put(struct pool_tree *tree, const struct tree_pair *pair, const char *name)
 {
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
@@ -20,9 +20,10 @@ mrmr_err tree_pair_put(struct pool_tree *tree, const struct tree_pair *pair, con
         (long long)tree->drive[pair->to].drive->meta.id));
     if (pair->knows)
         MRMR_TRY(mrmr_bytes_fmt(&text,
-            " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %d %" PRIu64 " %" PRId64,
+            " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %d %" PRIu64 " %" PRId64 " %" PRId64
+            " %" PRId64,
             pair->file.ino, pair->copy.ino, pair->copy.size, pair->copy.mtime, (int)pair->copy.type,
-            pair->file.size, pair->file.mtime));
+            pair->file.size, pair->file.mtime, pair->file.ctime, pair->copy.ctime));
     MRMR_TRY(mrmr_bytes_add(&text, "", 1));
     MRMR_TRY(mrmr_bytes_add(&text, pair->path, strlen(pair->path) + 1));
     return pool_spare_record(tree->pool->dirfd, tree->pool->dir, name, &text);
@@ -41,6 +42,13 @@ mrmr_err tree_pair_write(struct pool_tree *tree, const struct tree_pair *pair, c
 {
     MRMR_TRY(tree_pair_name(prefix, ret_name));
     return tree_pair_put(tree, pair, ret_name);
+}
+
+bool tree_pair_touched(const struct pool_tree *tree, size_t drive, const struct drv_stat *recorded,
+    const struct drv_stat *now)
+{
+    return recorded->ctime && tree->drive[drive].drive->info.caps & DRV_CAP_STABLE_CTIME &&
+           now->ctime != recorded->ctime;
 }
 
 static bool drive_of(const struct pool_tree *tree, long long id, size_t *ret_drive)
@@ -64,8 +72,10 @@ bool tree_pair_parse(const struct mrmr_bytes *text, struct tree_pair_ids *ret_id
         return false;
     struct drv_stat *file = &ret_ids->file, *copy = &ret_ids->copy;
     const int n = sscanf(text->data,
-        "%lld %lld %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64 " %d %" SCNu64 " %" SCNd64, &from,
-        &to, &file->ino, &copy->ino, &copy->size, &copy->mtime, &type, &file->size, &file->mtime);
+        "%lld %lld %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64 " %d %" SCNu64 " %" SCNd64
+        " %" SCNd64 " %" SCNd64,
+        &from, &to, &file->ino, &copy->ino, &copy->size, &copy->mtime, &type, &file->size,
+        &file->mtime, &file->ctime, &copy->ctime);
     copy->type = (enum drv_type)type;
     ret_ids->knows = n >= 6;
     if (n >= 2) {

@@ -18,8 +18,8 @@ struct tree_pair {
     size_t from, to;      /* drives of the tree */
     const char *path;     /* of the file on both; of whoever made it */
     bool knows;           /* what follows; else the copy may be the file by now */
-    struct drv_stat file; /* on `from`: inode, size and time */
-    struct drv_stat copy; /* on `to`: type, inode, size and time */
+    struct drv_stat file; /* on `from`: inode, size and times; a change time of 0 is not known */
+    struct drv_stat copy; /* on `to`: type, inode, size and times; likewise */
 };
 
 /* The same by the drives' ids in the catalog, for who has no tree. The path is of the text. False: it is none. */
@@ -30,6 +30,11 @@ struct tree_pair_ids {
     struct drv_stat file, copy;
 };
 bool tree_pair_parse(const struct mrmr_bytes *text, struct tree_pair_ids *ret_ids);
+
+/* What lies on a drive that is there has another change time than what was recorded of it: it may have been edited in place, and
+ * its time set back. */
+bool tree_pair_touched(const struct pool_tree *tree, size_t drive, const struct drv_stat *recorded,
+    const struct drv_stat *now);
 
 /* One that no record has. */
 mrmr_err tree_pair_name(const char *prefix, char ret_name[TREE_PAIR_NAME]);

@@ -8,6 +8,7 @@
 
 #include "pool/tree_bring.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -275,6 +276,139 @@ static void test_both_drives_are_away(void **state)
     both_are_away(1206, 1, 0);
 }
 
+/* --- it is edited on its own drive meanwhile --- */
+
+/* In place, and its time is set back, as keepers of containers do. */
+static void edits(struct rig *rig, unsigned drive, const char *path)
+{
+    struct drv *drv = rig->drive[drive].raw;
+    struct drv_stat stat;
+    struct drv_file *file;
+    rig_ok(drv_stat(drv, path, &stat));
+    rig_ok(drv_file_open(drv, path, DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_write(file, 100, "EDIT", 4));
+    drv_file_close(file);
+    rig_ok(drv_set_attr(drv, path, DRV_ATTR_MTIME, &stat));
+}
+
+static void has_edit(struct rig *rig, unsigned drive, const char *path)
+{
+    struct drv_file *file;
+    char got[4];
+    rig_ok(drv_file_open(rig->drive[drive].raw, path, DRV_OPEN_READ, 0, &file));
+    rig_ok(drv_file_read_exact(file, 100, got, sizeof got));
+    drv_file_close(file);
+    assert_memory_equal(got, "EDIT", 4);
+}
+
+/* A cut before it: the copy has the name, and all is recorded but that it is through. */
+static void is_not_ended(struct world *w)
+{
+    char from[700], to[700];
+    const char *dir = w->rig->pool->dir;
+    unsigned n = 0;
+    DIR *entries = opendir(dir);
+    assert_non_null(entries);
+    for (const struct dirent *e; (e = readdir(entries)) != NULL;)
+        if (strncmp(e->d_name, POOL_BROUGHT_ENDED, strlen(POOL_BROUGHT_ENDED)) == 0) {
+            snprintf(from, sizeof from, "%s/%s", dir, e->d_name);
+            snprintf(to, sizeof to, "%s/" POOL_BROUGHT_BEGUN "%s", dir,
+                e->d_name + strlen(POOL_BROUGHT_ENDED));
+            assert_int_equal(rename(from, to), 0);
+            n++;
+        }
+    closedir(entries);
+    assert_int_equal(n, 1);
+}
+
+static void edited_while_away(uint64_t seed, bool cut)
+{
+    struct world w;
+    begin_away(&w, seed);
+    rig_ok(sets_mode(&w, "f0", 0640)); /* by which it is brought */
+    assert_int_not_equal(elsewhere(&w, "f0"), 0);
+    close_tree(&w);
+    if (cut)
+        is_not_ended(&w);
+    open_tree(&w); /* its drive is away still */
+    close_tree(&w);
+    rig_bring_back(w.rig, 0);
+    edits(w.rig, 0, "f0");
+    open_tree(&w);
+    has_edit(w.rig, 0, "f0");
+    assert_int_not_equal(elsewhere(&w, "f0"), 0);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+static void test_edited_while_it_was_away(void **state)
+{
+    (void)state;
+    edited_while_away(1207, false);
+    edited_while_away(1208, true);
+}
+
+/* Both drives are there when the next one finishes it. The copy has its name; and somebody edits the file, or nobody. */
+static void edited_after_a_cut(uint64_t seed, bool edited)
+{
+    struct world w;
+    begin_away(&w, seed);
+    close_tree(&w);
+    rig_close(w.rig);
+    for (uint64_t n = 0; !elsewhere(&w, "f0"); n++)
+        assert_true(dies(&w, n, true, opens_and_changes));
+    const unsigned on = elsewhere(&w, "f0");
+    rig_bring_back(w.rig, 0);
+    if (edited)
+        edits(w.rig, 0, "f0");
+    rig_open(w.rig);
+    open_tree(&w);
+    if (edited)
+        has_edit(w.rig, 0, "f0");
+    else
+        is_on(&w, "f0", on);
+    assert_int_equal(drives_with(w.rig, "f0"), 1);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+static void test_edited_after_a_cut(void **state)
+{
+    (void)state;
+    edited_after_a_cut(1209, false);
+    edited_after_a_cut(1210, true);
+}
+
+/* No scan has seen what it was. */
+static void test_edited_after_its_drive_went(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 1211);
+    const struct drv_fault_rule off = {.ops = DRV_FAULT_SYMLINK,
+        .prefix = ".mrmr/retained",
+        .times = 1,
+        .action = DRV_FAULT_HOOK,
+        .hook = goes,
+        .arg = &w.rig->drive[0]};
+    overwrite(&w, "f0", 3000, 100);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    drive_is_full(w.rig, 0);
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &off, NULL));
+    write_part(&w, file, "f0", 10, 4);
+    pool_tree_file_close(file);
+    assert_int_not_equal(elsewhere(&w, "f0"), 0);
+    close_tree(&w);
+    edits(w.rig, 0, "f0");
+    rig_clear_faults(w.rig);
+    open_tree(&w);
+    wait_live(&w, 0);
+    has_edit(w.rig, 0, "f0");
+    assert_int_not_equal(elsewhere(&w, "f0"), 0);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -282,6 +416,9 @@ int main(void)
         cmocka_unit_test(test_cut_and_its_drive_goes),
         cmocka_unit_test(test_its_drive_goes_at_the_end),
         cmocka_unit_test(test_both_drives_are_away),
+        cmocka_unit_test(test_edited_while_it_was_away),
+        cmocka_unit_test(test_edited_after_a_cut),
+        cmocka_unit_test(test_edited_after_its_drive_went),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_bring_cuts", tests, NULL, NULL);

@@ -191,6 +191,36 @@ static void test_what_was_changed_since_stays(void **state)
     rig_destroy(w.rig);
 }
 
+/* Its drive is away when the pool is mounted again. Somebody edits it elsewhere, in place, and sets its time back: nobody takes it
+ * from him. */
+static void test_what_was_edited_elsewhere_stays(void **state)
+{
+    struct world w;
+    struct drv_file *file;
+    struct drv_stat stat;
+    (void)state;
+    begin_two(&w, RIG_MEM, NONE);
+    struct drv *drv = w.rig->drive[0].raw;
+    dies_once_renamed(&w);
+    rig_take_away(w.rig, 0);
+    rig_open(w.rig);
+    open_tree(&w);
+    close_tree(&w);
+    rig_close(w.rig);
+    rig_bring_back(w.rig, 0);
+    rig_ok(drv_stat(drv, "near", &stat));
+    rig_ok(drv_file_open(drv, "near", DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_write(file, 100, "EDIT", 4));
+    drv_file_close(file);
+    rig_ok(drv_set_attr(drv, "near", DRV_ATTR_MTIME, &stat));
+    rig_open(w.rig);
+    open_tree(&w);
+    assert_true(rig_holds(w.rig, 0, "near"));
+    assert_true(rig_holds(w.rig, 1, "near"));
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 /* A sync that finds both at once, and something of what was to go changed: the one that was renamed is the newer one still. */
 static void test_a_sync_knows_which_came(void **state)
 {
@@ -357,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_ends_in_the_middle),
         cmocka_unit_test(test_the_other_drive_goes),
         cmocka_unit_test(test_what_was_changed_since_stays),
+        cmocka_unit_test(test_what_was_edited_elsewhere_stays),
         cmocka_unit_test(test_its_drive_is_away_then),
         cmocka_unit_test(test_it_has_another_name),
         cmocka_unit_test(test_a_sync_knows_which_came),

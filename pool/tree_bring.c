@@ -39,7 +39,9 @@
  * recorded as removed, or late. Where the file is where it was, by its inode, and not recorded as removed, and the drive of
  * the copy is away, the file stays, and the copy is recorded as late. Of two that are both away it is done when the first one is
  * back, before it is live: then the other one is one that is away. Records that are judged once more, since a cut came before their end, find
- * what was recorded then. Where both drives are there, and the file was changed directly since while the copy is what it
+ * what was recorded then. Where it cannot be recorded, as in a pool's folder that is full, the drive that comes back is not live yet, and
+ * it is tried again (tree_gone.c); and of one that could not be recorded when the tree was opened it is tried when the copy's drive is
+ * back: the file may have been changed through us by then, and is the one that shows. Where both drives are there, and the file was changed directly since while the copy is what it
  * was, it is the copy that is removed. That nobody has changed the file is by its change time, too: whoever edits it in place may set
  * its time back (I4). So it is on a drive that is away: what the catalog has of it is recorded as removed alone, and compared
  * when its change time is another one; what the catalog never had is late with its change time, and kept if that is another one.

@@ -272,34 +272,48 @@ static bool serves(const struct tree_drive *drive)
     return drive->drive->presence == POOL_PRESENT && drv_guard_serves(drive->drive->drv);
 }
 
-/* What the other drive shows already was judged when the tree was opened, or cannot be any more: it may have been
- * changed since. */
+/* Where the file is live it is the one that shows, and may have been changed by now; the copy did not show since the tree was opened, or
+ * it could not be told then, and is told before it does. */
 static enum can can_returning(struct pool_tree *tree, const struct tree_pair *record, size_t drive)
 {
-    if (!record->knows || tree_live(&tree->drive[record->from]))
+    if (!record->knows)
         return CAN_NOTHING;
+    if (tree_live(&tree->drive[record->from]))
+        return record->to == drive ? CAN_FILE : CAN_NOTHING;
     if (record->to == drive || (record->from == drive && serves(&tree->drive[record->to])))
         return CAN_COPY;
     return record->from == drive ? CAN_FILE : CAN_NOTHING;
 }
 
+struct returning {
+    size_t drive;
+    bool unclear; /* something could not be told, or not be recorded */
+};
+
 static mrmr_err record_returns(struct pool_tree *tree, const char *name, void *arg)
 {
-    const size_t *drive = arg;
+    struct returning *r = arg;
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
     struct tree_pair record;
     bool ours;
     if (is_begun(tree, name))
         return MRMR_OK;
     MRMR_TRY(tree_pair_read(tree, name, &text, &record, &ours));
-    return ours ? record_judge(tree, name, &record, can_returning(tree, &record, *drive)) : MRMR_OK;
+    if (!ours)
+        return MRMR_OK;
+    mrmr_err err = record_judge(tree, name, &record, can_returning(tree, &record, r->drive));
+    r->unclear = r->unclear || err;
+    return err;
 }
 
-void tree_brings_return(struct pool_tree *tree, size_t drive)
+bool tree_brings_return(struct pool_tree *tree, size_t drive)
 {
+    struct returning r = {.drive = drive};
     if (!pool_tree_writable(tree))
-        return;
+        return true;
     mrmr_locked(&tree->brings_gate);
-    if (tree_records_each(tree, TREE_BRING_RECORD, record_returns, &drive))
+    mrmr_err err = tree_records_each(tree, TREE_BRING_RECORD, record_returns, &r);
+    if (err)
         mrmr_log_story(MRMR_LOG_WARN, "finishing what was brought to or from a drive");
+    return !err && !r.unclear;
 }

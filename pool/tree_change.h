@@ -313,8 +313,9 @@ mrmr_err tree_bring(struct pool_tree *tree, struct tree_node *node, size_t from,
 /* What was brought and was not removed from where it came, when the tree was last closed. */
 mrmr_err tree_brings_finish(struct pool_tree *tree);
 /* The same of what could not be told as long as this drive was away, which serves and is not live yet; after what is recorded
- * of it was applied: there may be more of that afterwards. */
-void tree_brings_return(struct pool_tree *tree, size_t drive);
+ * of it was applied: there may be more of that afterwards. False: some of it could not be told, or recorded: the drive must not show what it
+ * has yet. */
+bool tree_brings_return(struct pool_tree *tree, size_t drive);
 
 /* --- tree_move.c --- */
 

@@ -313,9 +313,9 @@ static bool returns(struct tree_drive *drive, bool opens)
         size_t left;
         if (apply(drive, &left))
             left = SIZE_MAX;
-        if (!opens)
-            tree_brings_return(drive->tree, (size_t)(drive - drive->tree->drive));
-        back = becomes_live(drive, left);
+        const bool told =
+            opens || tree_brings_return(drive->tree, (size_t)(drive - drive->tree->drive));
+        back = told ? becomes_live(drive, left) : BACK_WAITS;
     }
     if (back == BACK_AGAIN) /* whoever removes on and on: the rest is hidden */
         back = becomes_live(drive, SIZE_MAX);

@@ -39,6 +39,7 @@ target_link_options(test_pool_tree_bring PRIVATE -Wl,--wrap=tree_record_touched 
   -Wl,--wrap=tree_number_keep)
 mrmr_cmocka(pool_tree_bring_cuts pool_tree_bring_cuts.c pool_tree_hang.c pool_gone_world.c pool_tree_user.c pool_tree_world.c
   LIBS mrmr_rig LABELS address_long TIMEOUT 300)
+target_link_options(test_pool_tree_bring_cuts PRIVATE -Wl,--wrap=tree_gone_late)
 mrmr_cmocka(pool_tree_number pool_tree_number.c pool_tree_world.c LIBS mrmr_rig LABELS address_long)
 mrmr_cmocka(pool_gone_name pool_gone_name.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long)
 mrmr_cmocka(pool_brought pool_brought.c pool_tree_world.c LIBS mrmr_rig LABELS address_long)

@@ -9,6 +9,7 @@
 #include "pool/tree_bring.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -409,6 +410,82 @@ static void test_edited_after_its_drive_went(void **state)
     rig_destroy(w.rig);
 }
 
+/* --- which one is the file cannot be recorded --- */
+
+static _Atomic bool no_late; /* as in a pool's folder that is full */
+
+mrmr_err __wrap_tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
+    const char *path, const struct drv_stat *stat);
+mrmr_err __real_tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
+    const char *path, const struct drv_stat *stat);
+mrmr_err __wrap_tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
+    const char *path, const struct drv_stat *stat)
+{
+    return no_late ? mrmr_fail_errno(ENOSPC, "write", "gone")
+                   : __real_tree_gone_late(tree, drive, what, path, stat);
+}
+
+/* The copy has its name, and the tree was opened without its drive while nothing could be recorded. */
+static unsigned begin_unrecorded(struct world *w, uint64_t seed)
+{
+    begin_away(w, seed);
+    close_tree(w);
+    rig_close(w->rig);
+    for (uint64_t n = 0; !elsewhere(w, "f0"); n++)
+        assert_true(dies(w, n, true, opens_and_changes));
+    const unsigned on = elsewhere(w, "f0");
+    rig_bring_back(w->rig, 0);
+    rig_take_away(w->rig, on);
+    rig_open(w->rig);
+    no_late = true;
+    open_tree(w);
+    no_late = false;
+    assert_int_equal(records(w, false), 0);
+    return on;
+}
+
+/* The file is where it was, with what was set of it since; the copy never shows. */
+static void test_unrecorded_when_it_was_opened(void **state)
+{
+    struct world w;
+    (void)state;
+    const unsigned on = begin_unrecorded(&w, 1213);
+    rig_ok(sets_mode(&w, "f0", 0600));
+    rig_bring_back(w.rig, on);
+    wait_live(&w, on);
+    assert_int_equal(mode_of(&w, "f0"), 0600);
+    is_on(&w, "f0", 0);
+    close_tree(&w);
+    open_tree(&w);
+    assert_int_equal(mode_of(&w, "f0"), 0600);
+    is_on(&w, "f0", 0);
+    close_tree(&w);
+    rig_reopen(w.rig);
+    end_after(&w);
+}
+
+/* Nor when the copy's drive is back: that waits until it can be. */
+static void test_unrecorded_when_its_drive_returns(void **state)
+{
+    struct world w;
+    (void)state;
+    const unsigned on = begin_unrecorded(&w, 1214);
+    struct tree_drive *drive = &w.tree->drive[on];
+    no_late = true;
+    rig_bring_back(w.rig, on);
+    for (unsigned i = 0; i < 3000 && !drive->told_waits; i++)
+        moment();
+    assert_true(drive->told_waits);
+    assert_false(tree_live(drive));
+    no_late = false;
+    wait_live(&w, on);
+    reads(&w, "f0");
+    is_on(&w, "f0", 0);
+    close_tree(&w);
+    rig_reopen(w.rig);
+    end_after(&w);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -417,6 +494,8 @@ int main(void)
         cmocka_unit_test(test_its_drive_goes_at_the_end),
         cmocka_unit_test(test_both_drives_are_away),
         cmocka_unit_test(test_edited_while_it_was_away),
+        cmocka_unit_test(test_unrecorded_when_it_was_opened),
+        cmocka_unit_test(test_unrecorded_when_its_drive_returns),
         cmocka_unit_test(test_edited_after_a_cut),
         cmocka_unit_test(test_edited_after_its_drive_went),
     };

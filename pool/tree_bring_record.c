@@ -6,6 +6,7 @@
 #include "pool/tree_bring.h"
 #include "pool/tree_change.h"
 #include "pool/tree_look.h"
+#include "pool/tree_number.h"
 
 #include "drivers/guard.h"
 #include <stdio.h>
@@ -19,6 +20,16 @@ static mrmr_err clear_entry(const char *name, const struct drv_stat *stat, mrmr_
     return mrmr_bytes_add(arg, name, strlen(name) + 1);
 }
 
+/* It may have a file's number already (tree_bring.c), which what is made with its inode must not have. */
+static mrmr_err clear_copy(struct tree_drive *drive, const char *path)
+{
+    struct pool_tree *tree = drive->tree;
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(drive->drive->drv, path, &stat));
+    tree_number_forget(tree, (size_t)(drive - tree->drive), stat.ino);
+    return drv_unlink(drive->drive->drv, path);
+}
+
 /* What lies under .mrmr/moving has no name that anyone knows. */
 static void clear_drive(struct tree_drive *drive)
 {
@@ -29,7 +40,7 @@ static void clear_drive(struct tree_drive *drive)
     for (size_t at = 0; at < names.size; at += strlen(names.data + at) + 1) {
         mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
         if (mrmr_bytes_fmt(&path, TREE_BRING_FOLDER "/%s", names.data + at) ||
-            drv_unlink(drv, path.data))
+            clear_copy(drive, path.data))
             mrmr_log_story(MRMR_LOG_INFO, "clearing away a copy that was not finished");
     }
 }

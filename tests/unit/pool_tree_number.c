@@ -104,12 +104,37 @@ static void test_not_brought_further(void **state)
     end_after(&w);
 }
 
+/* A cut after the copy had the number, and before it had the name. */
+static void test_a_copy_without_a_name(void **state)
+{
+    static const char copy[] = ".mrmr/moving/0123456789abcdef";
+    struct world w;
+    struct drv_stat stat;
+    struct drv_file *file;
+    (void)state;
+    begin(&w, RIG_MEM, 1304);
+    const uint64_t number = look(&w, POOL_ROOT, "f0").node;
+    struct drv *drv = w.rig->drive[1].raw;
+    rig_ok(drv_mkdirs(drv, ".mrmr/moving", 0700));
+    rig_ok(drv_file_open(drv, copy, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
+    drv_file_close(file);
+    rig_ok(drv_stat(drv, copy, &stat));
+    rig_ok(tree_number_keep(w.tree, 1, stat.ino, number, 7));
+    close_tree(&w);
+    open_tree(&w);
+    assert_int_not_equal(tree_number(w.tree, 1, stat.ino, "", ""), number);
+    assert_int_equal(look(&w, POOL_ROOT, "f0").node, number);
+    close_tree(&w);
+    end_after(&w);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_has_its_own),
         cmocka_unit_test(test_it_keeps_its_number),
         cmocka_unit_test(test_not_brought_further),
+        cmocka_unit_test(test_a_copy_without_a_name),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_number", tests, NULL, NULL);

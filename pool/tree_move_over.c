@@ -202,6 +202,15 @@ static mrmr_err finish_away(struct pool_tree *tree, const struct tree_pair *pair
     return err;
 }
 
+/* It was renamed, and may have been changed since, or another one has its inode by now. */
+static bool is_moved(const struct tree_pair *pair, const struct drv_stat *stat)
+{
+    if (stat->type == DRV_DIR || stat->ino != pair->file.ino)
+        return false;
+    return pair->file.btime ? stat->btime == pair->file.btime
+                            : stat->size == pair->file.size && stat->mtime == pair->file.mtime;
+}
+
 static mrmr_err finish_pair(struct pool_tree *tree, const struct tree_pair *pair)
 {
     struct drv_stat moved;
@@ -210,8 +219,7 @@ static mrmr_err finish_pair(struct pool_tree *tree, const struct tree_pair *pair
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
         return MRMR_OK;
     MRMR_TRY(err);
-    if (moved.type == DRV_DIR || moved.ino != pair->file.ino || moved.size != pair->file.size ||
-        moved.mtime != pair->file.mtime)
+    if (!is_moved(pair, &moved))
         return MRMR_OK; /* it was not renamed, or is somebody's by now */
     MRMR_TRY(tree_place_sync_name(tree, pair->from, pair->path));
     if (!tree_live(&tree->drive[pair->to]))

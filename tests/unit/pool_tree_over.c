@@ -221,6 +221,26 @@ static void test_what_was_edited_elsewhere_stays(void **state)
     rig_destroy(w.rig);
 }
 
+/* The one that was renamed is changed before the pool is mounted again: it was renamed all the same. */
+static void test_what_was_renamed_is_changed_since(void **state)
+{
+    struct drv_file *file;
+    struct world w;
+    (void)state;
+    begin_two(&w, RIG_MEM, NONE);
+    dies_once_renamed(&w);
+    rig_ok(drv_file_open(w.rig->drive[1].raw, "near", DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_truncate(file, NEW_SIZE + 10));
+    drv_file_close(file);
+    goes_back_in_time(w.rig, 1, "near");
+    rig_open(w.rig);
+    open_tree(&w);
+    assert_int_equal(look(&w, POOL_ROOT, "near").size, NEW_SIZE + 10);
+    assert_false(rig_holds(w.rig, 0, "near"));
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 /* A sync that finds both at once, and something of what was to go changed: the one that was renamed is the newer one still. */
 static void test_a_sync_knows_which_came(void **state)
 {
@@ -388,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_the_other_drive_goes),
         cmocka_unit_test(test_what_was_changed_since_stays),
         cmocka_unit_test(test_what_was_edited_elsewhere_stays),
+        cmocka_unit_test(test_what_was_renamed_is_changed_since),
         cmocka_unit_test(test_its_drive_is_away_then),
         cmocka_unit_test(test_it_has_another_name),
         cmocka_unit_test(test_a_sync_knows_which_came),

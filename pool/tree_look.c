@@ -314,11 +314,11 @@ static mrmr_err look_node(
     struct look look = {.tree = tree, .node = node, .spot = tree_spot(tree, node)};
     mrmr_err err = tree_by_path(tree, node, look_path, &look);
     for (unsigned i = 0; mrmr_class_of(err) == MRMR_CLASS_ABSENT && i < LOOK_TRIES; i++) {
-        /* It may have been brought to another drive meanwhile. */
+        /* It may have been brought to another drive meanwhile; or could not be, and had another number while that was tried. */
         tree_stay_begin(tree, node);
         const struct tree_spot now = tree_spot(tree, node);
         tree_stay_end(tree, node);
-        if (tree_set_equal(&now.on, &look.spot.on))
+        if (i && tree_set_equal(&now.on, &look.spot.on))
             break;
         look.spot = now;
         err = tree_by_path(tree, node, look_path, &look);

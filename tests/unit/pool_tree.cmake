@@ -36,7 +36,7 @@ mrmr_cmocka(pool_tree_rights pool_tree_rights.c pool_tree_user.c pool_tree_world
 mrmr_cmocka(pool_tree_flaps pool_tree_flaps.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS threads)
 mrmr_cmocka(pool_tree_bring pool_tree_bring.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long)
 target_link_options(test_pool_tree_bring PRIVATE -Wl,--wrap=tree_record_touched -Wl,--wrap=pool_spare_record
-  -Wl,--wrap=tree_number_keep)
+  -Wl,--wrap=tree_number_keep -Wl,--wrap=tree_stay_begin)
 mrmr_cmocka(pool_tree_bring_cuts pool_tree_bring_cuts.c pool_tree_hang.c pool_gone_world.c pool_tree_user.c pool_tree_world.c
   LIBS mrmr_rig LABELS address_long TIMEOUT 300)
 target_link_options(test_pool_tree_bring_cuts PRIVATE -Wl,--wrap=tree_gone_late)

@@ -8,9 +8,12 @@
 
 #include "base/cleanup.h"
 #include "pool/spare.h"
+#include "pool/tree_node.h"
 #include "pool/tree_number.h"
 #include "pool/tree_record.h"
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -344,6 +347,75 @@ static void test_a_copy_is_left(void **state)
     nobody_suffers(w.rig, "f0");
 }
 
+/* --- it is looked at while its copy has its number, and does not get its name --- */
+
+static _Atomic bool stays_now;
+
+void __wrap_tree_stay_begin(struct pool_tree *tree, struct tree_node *node);
+void __real_tree_stay_begin(struct pool_tree *tree, struct tree_node *node);
+void __wrap_tree_stay_begin(struct pool_tree *tree, struct tree_node *node)
+{
+    stays_now = true;
+    __real_tree_stay_begin(tree, node);
+}
+
+struct looker {
+    struct world *w;
+    uint64_t node;
+    pthread_t thread;
+    mrmr_err err;
+};
+
+static void *looks(void *arg)
+{
+    struct looker *looker = arg;
+    struct pool_attr attr;
+    looker->err = pool_tree_attr(looker->w->tree, looker->node, &attr);
+    return NULL;
+}
+
+static void looks_meanwhile(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct looker *looker = arg;
+    (void)op, (void)path;
+    assert_int_equal(pthread_create(&looker->thread, NULL, looks, looker), 0);
+    const int64_t until = mrmr_clock_monotonic() + 20 * MRMR_NS_PER_S;
+    while (!stays_now && mrmr_clock_monotonic() < until)
+        sched_yield();
+}
+
+static void test_it_is_there_while_it_cannot_be_brought(void **state)
+{
+    struct world own, *w = &own;
+    struct tree_node *node;
+    (void)state;
+    begin(w, RIG_MEM, 602);
+    struct looker looker = {.w = w, .node = look(w, POOL_ROOT, "f0").node};
+    const struct drv_fault_rule hook = {.ops = DRV_FAULT_RENAME,
+        .prefix = ".mrmr/moving",
+        .times = 1,
+        .action = DRV_FAULT_HOOK,
+        .hook = looks_meanwhile,
+        .arg = &looker};
+    const struct drv_fault_rule denied = {
+        .ops = DRV_FAULT_RENAME, .prefix = ".mrmr/moving", .err = MRMR_DENIED};
+    for (unsigned d = 1; d < DRIVES; d++) {
+        rig_ok(drv_fault_add(w->rig->drive[d].fault, &hook, NULL));
+        rig_ok(drv_fault_add(w->rig->drive[d].fault, &denied, NULL));
+    }
+    rig_ok(tree_node(w->tree, looker.node, false, &node));
+    stays_now = false;
+    assert_int_equal(tree_bring(w->tree, node, 0, 0), MRMR_DENIED);
+    tree_put(w->tree, node);
+    rig_clear_faults(w->rig);
+    assert_int_equal(pthread_join(looker.thread, NULL), 0);
+    rig_ok(looker.err);
+    assert_true(stays_now);
+    assert_int_equal(look(w, POOL_ROOT, "f0").node, looker.node);
+    close_tree(w);
+    end_after(w);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -355,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_it_says_that_it_has_room),
         cmocka_unit_test(test_a_large_file),
         cmocka_unit_test(test_a_copy_is_left),
+        cmocka_unit_test(test_it_is_there_while_it_cannot_be_brought),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_bring", tests, shared_begin, shared_end);

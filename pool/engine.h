@@ -262,7 +262,8 @@ bool pool_node_claims(const struct meta_node *node, const struct pool_found_file
  * matter. */
 bool pool_node_keeps_names(
     const struct drv_info *info, const struct meta_node *node, const struct pool_found_file *found);
-/* Each of its names would show it if the drive were away: at these paths, each with its NUL, the catalog would show the node then. A name
+/* Each of its names would show it if the drive were away: at these paths, each with its NUL, the catalog would show the node then; one that
+ * is there twice counts once. A name
  * that no scan has seen need not be one more than the catalog has: another may have gone since. */
 bool pool_node_has_names(struct drv *drv, const struct meta_node *node,
     const struct pool_found_file *found, const struct mrmr_bytes *paths);

@@ -83,14 +83,37 @@ bool pool_node_keeps_names(
     return found->nlink <= 1 || (info->caps & DRV_CAP_STABLE_CTIME && found->ctime == node->ctime);
 }
 
+static int path_compare(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorted; NULL: no memory. */
+static const char **paths_sorted(const struct mrmr_bytes *paths, size_t *ret_n)
+{
+    size_t n = 0;
+    for (size_t at = 0; at < paths->size; at += strlen(paths->data + at) + 1)
+        n++;
+    const char **path = calloc(n + 1, sizeof *path);
+    *ret_n = path ? n : 0;
+    for (size_t at = 0, i = 0; path && at < paths->size; at += strlen(paths->data + at) + 1)
+        path[i++] = paths->data + at;
+    if (path)
+        qsort(path, n, sizeof *path, path_compare);
+    return path;
+}
+
 bool pool_node_has_names(struct drv *drv, const struct meta_node *node,
     const struct pool_found_file *found, const struct mrmr_bytes *paths)
 {
     uint32_t names = 0;
-    for (size_t at = 0; at < paths->size; at += strlen(paths->data + at) + 1) {
+    size_t n;
+    mrmr_autofree const char **path = paths_sorted(paths, &n);
+    for (size_t i = 0; i < n; i++) {
         struct drv_stat stat;
-        names += !drv_stat(drv, paths->data + at, &stat) && stat.type == DRV_REG &&
-                 stat.ino == node->ino;
+        if (i && strcmp(path[i - 1], path[i]) == 0)
+            continue;
+        names += !drv_stat(drv, path[i], &stat) && stat.type == DRV_REG && stat.ino == node->ino;
     }
-    return names >= found->nlink;
+    return path && names >= found->nlink;
 }

@@ -198,12 +198,48 @@ static void test_rebuilt_in_part(void **state)
     rig_destroy(w.rig);
 }
 
+/* --- names of one file --- */
+
+static bool has_names(struct world *w, const char *paths, size_t size)
+{
+    mrmr_autobytes struct mrmr_bytes list = MRMR_BYTES_INIT;
+    struct drv *drv = w->rig->drive[0].raw;
+    struct drv_stat stat;
+    rig_ok(mrmr_bytes_add(&list, paths, size));
+    rig_ok(drv_stat(drv, "one", &stat));
+    const struct meta_node node = {.ino = stat.ino};
+    const struct pool_found_file found = {.ino = stat.ino, .nlink = stat.nlink};
+    return pool_node_has_names(drv, &node, &found, &list);
+}
+
+/* However often one of them is listed: as many as it has must lead to it. */
+static void test_each_name_counts_once(void **state)
+{
+    static const char all[] = "one\0folder\0two", twice[] = "one\0two\0one",
+                      three[] = "two\0one\0other\0third";
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 484);
+    struct drv *drv = w.rig->drive[0].raw;
+    rig_put(w.rig, 0, "one", 6000);
+    rig_ok(drv_link(drv, "one", "two"));
+    assert_true(has_names(&w, all, sizeof all));
+    assert_true(has_names(&w, twice, sizeof twice));
+    rig_ok(drv_link(drv, "one", "third"));
+    assert_false(has_names(&w, all, sizeof all));
+    assert_false(has_names(&w, twice, sizeof twice));
+    assert_true(has_names(&w, three, sizeof three));
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_before_and_after_a_scan),
         cmocka_unit_test(test_removed_since),
         cmocka_unit_test(test_rebuilt_in_part),
+        cmocka_unit_test(test_each_name_counts_once),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_names", tests, NULL, NULL);

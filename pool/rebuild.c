@@ -12,7 +12,8 @@
  * Crash argument. Rows that lie on the fresh drive already and would meet something of the lost one there go to others
  * before, each by a commit of stripe.c's; a cut leaves some, and the next run goes on. The others are the heir's: nothing that
  * they are decoded by says on which drive they lie. Taking over is one catalog transaction, which also lists what is to do;
- * before it nothing else has happened, after it the rebuild goes on from the list. The rest is restore.c's, batch by batch,
+ * before it nothing else has happened, after it the rebuild goes on from the list. Whether the drive may be given up is asked
+ * before anything is done, and again right before that transaction. The rest is restore.c's, batch by batch,
  * and stripe.c's for the rows.
  *
  * A mount may be writing meanwhile, also to the fresh drive, and asks by the drive's id what stripes
@@ -217,6 +218,47 @@ static mrmr_err rebuild_may_give_up(const struct rebuild *rebuild)
         name, onto ? " --onto " : "", onto ? onto : "");
 }
 
+static bool rebuild_is_there(const struct pool_drive *drive)
+{
+    return drive->presence != POOL_AWAY && drive->presence != POOL_FOREIGN &&
+           !(drive->presence == POOL_DETACHED && drive->mark_gone);
+}
+
+/* A drive that is back is not given up by any word. One that only answers again may hold its files all the same. */
+static mrmr_err rebuild_is_not_back(struct rebuild *rebuild)
+{
+    struct pool_drive *drive = rebuild->drive;
+    const bool was_there = rebuild_is_there(drive);
+    if (drive->meta.state == META_DRIVE_RETIRED)
+        return MRMR_OK;
+    pool_views_forget(rebuild->pool, 0); /* they hold rows as they were opened before */
+    pool_drive_look(rebuild->pool, drive);
+    if (drive->presence != POOL_PRESENT &&
+        (was_there || !rebuild_is_there(drive) || rebuild->options->accept_losses))
+        return MRMR_OK;
+    if (drive->presence == POOL_PRESENT)
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_CONFLICT, "drive '%s' is back, and is not given up", drive->meta.name),
+            "`mrmr rebuild %s` puts back what is missing on it; to give it up all the same, "
+            "unmount or unplug it first",
+            drive->meta.name);
+    return mrmr_err_hint(mrmr_fail(MRMR_CONFLICT,
+                             "drive '%s' answers again, and is not given up: what is on it may be "
+                             "whole",
+                             drive->meta.name),
+        "`mrmr drives` says what is wrong with it; to give it up all the same, unmount or unplug "
+        "it first");
+}
+
+/* Writers stand still, and nothing happens any more but the transaction: rows that had to go elsewhere first may have taken
+ * hours, in which drives go and come. fresh: what takes the place; or NULL. */
+static mrmr_err rebuild_look_last(struct rebuild *rebuild, struct pool_drive *fresh)
+{
+    MRMR_TRY(rebuild_is_not_back(rebuild));
+    MRMR_TRY(rebuild_may_give_up(rebuild));
+    return fresh ? pool_drive_still_ours(rebuild->pool, fresh) : MRMR_OK;
+}
+
 /* --- Taking over --- */
 
 /* Every row on the drive is lost. */
@@ -385,13 +427,15 @@ static mrmr_err takeover_in(struct meta *meta, void *arg)
 }
 
 /* Which medium is which drive changes, or whether it is one. fresh: the one that is to be; or NULL. */
-static mrmr_err rebuild_among(struct rebuild *rebuild, const struct pool_drive *fresh,
+static mrmr_err rebuild_among(struct rebuild *rebuild, struct pool_drive *fresh,
     mrmr_err (*change)(struct meta *meta, void *arg), void *arg)
 {
     struct pool *pool = rebuild->pool;
     const int64_t id = fresh ? fresh->meta.id : 0;
     MRMR_TRY(pool_stop_for(pool, rebuild->job, &id, fresh ? 1 : 0));
     mrmr_err err = fresh ? pool_direct_none_on(pool, fresh) : MRMR_OK;
+    if (!err)
+        err = rebuild_look_last(rebuild, fresh);
     if (!err)
         err = pool_writers_new_epoch(pool->writers);
     if (!err)
@@ -745,10 +789,8 @@ static mrmr_err rebuild_run(struct rebuild *rebuild)
                 rebuild->drive->meta.name),
             "mount it writable; or unmount it and run rebuild again, to bring its files to other "
             "drives");
-    if (rebuild->away && !rebuild->options->path) {
-        MRMR_TRY(rebuild_may_give_up(rebuild));
+    if (rebuild->away && !rebuild->options->path)
         MRMR_TRY(rebuild_among(rebuild, NULL, retire_in, rebuild));
-    }
     MRMR_TRY(pool_gone_open(pool->dirfd, true, &rebuild->gone));
     mrmr_err err = rebuild_names(rebuild);
     if (!err)

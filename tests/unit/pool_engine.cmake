@@ -7,6 +7,7 @@ mrmr_cmocka(pool_engine_repair pool_engine_repair.c LIBS mrmr_rig LABELS address
 mrmr_cmocka(pool_engine_margin pool_engine_margin.c LIBS mrmr_rig LABELS address_long TIMEOUT 180)
 mrmr_cmocka(pool_engine_media pool_engine_media.c LIBS mrmr_rig LABELS threads)
 mrmr_cmocka(pool_engine_orders pool_engine_orders.c LIBS mrmr_rig LABELS address_long TIMEOUT 600)
+mrmr_cmocka(pool_engine_onto pool_engine_onto.c LIBS mrmr_rig LABELS address_long TIMEOUT 180)
 foreach(part "" _files _drives)
   mrmr_cmocka(pool_engine_red_team${part} pool_engine_red_team${part}.c LIBS mrmr_rig LABELS address_long TIMEOUT 600)
 endforeach()

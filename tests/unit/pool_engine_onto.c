@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A fresh drive takes the place of a lost one, and has rows already that would meet something of it there: what happens
+ * until they have gone elsewhere, and to what is left of them.
+ */
+#include "tests/support/rig.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { LOST = 0, BESIDE = 2, FRESH = 5, FILES = 3 };
+
+struct meeting {
+    struct rig *rig;
+    unsigned stripes; /* with something on the lost one, and a row on the fresh one */
+};
+
+static mrmr_err meeting_in(const struct meta_stripe_brief *brief, void *arg)
+{
+    struct meeting *m = arg;
+    const struct pool_drive *lost = rig_pool_drive(m->rig, LOST),
+                            *fresh = rig_pool_drive(m->rig, FRESH);
+    bool on_lost = false, on_fresh = false;
+    for (uint32_t i = 0; i < brief->blocks; i++)
+        on_lost = on_lost || brief->block[i].drive == lost->meta.id;
+    for (uint32_t i = 0; i < brief->rows; i++) {
+        on_lost = on_lost || brief->row[i].drive == lost->meta.id;
+        on_fresh = on_fresh || brief->row[i].drive == fresh->meta.id;
+    }
+    m->stripes += on_lost && on_fresh;
+    return MRMR_OK;
+}
+
+static unsigned meetings(struct rig *rig)
+{
+    struct meeting m = {.rig = rig};
+    rig_ok(meta_stripes(rig->pool->meta, meeting_in, &m));
+    return m.stripes;
+}
+
+static uint64_t stripes_of_fresh(struct rig *rig)
+{
+    int64_t ids[256];
+    size_t n = 0;
+    rig_ok(meta_stripes_of_drive(
+        rig->pool->meta, rig_pool_drive(rig, FRESH)->meta.id, 0, ids, 256, &n));
+    assert_true(n > 0 && n < 256);
+    return n;
+}
+
+static void away_or_back(struct rig *rig, unsigned drive, bool away)
+{
+    rig_close(rig);
+    if (away)
+        rig_take_away(rig, drive);
+    else
+        rig_bring_back(rig, drive);
+    rig_open(rig);
+}
+
+/* d0 is lost, d5 was added, and while d2 was away, too, bytes vanished on the others, as many as may: new rows went to d5, the
+ * only drive that was left for them. */
+static struct rig *begin(uint64_t seed)
+{
+    struct rig *rig = rig_create(&(struct rig_spec){.redundancy = 3, .seed = seed});
+    char path[16];
+    for (unsigned d = 0; d < 5; d++)
+        for (unsigned i = 0; i < FILES; i++) {
+            snprintf(path, sizeof path, "f%u.%u", d, i);
+            rig_put(rig, d, path, 100000 + 10 * d + i);
+        }
+    rig_protect_all(rig);
+    away_or_back(rig, LOST, true);
+    rig_add_drive(rig);
+    away_or_back(rig, BESIDE, true);
+    for (unsigned d = 1; d < 5; d++) {
+        snprintf(path, sizeof path, "f%u.0", d);
+        if (d == BESIDE)
+            continue;
+        rig_unlink(rig, path);
+        rig_sync(rig);
+    }
+    away_or_back(rig, BESIDE, false);
+    assert_true(meetings(rig) > 0);
+    return rig;
+}
+
+/* --- In the time that the rows take --- */
+
+struct moment {
+    struct rig *rig;
+    uint64_t at; /* stripes that were looked at */
+    void (*then)(struct rig *rig);
+    unsigned times;
+};
+
+static void moment_comes(const struct pool_progress *progress, void *arg)
+{
+    struct moment *m = arg;
+    if (strcmp(progress->phase, "mend") != 0 || progress->items != m->at || m->times++)
+        return;
+    assert_int_equal(meetings(m->rig), 0); /* and the takeover comes next */
+    m->then(m->rig);
+}
+
+static mrmr_err rebuild_and_then(
+    struct rig *rig, const struct pool_rebuild_options *options, void (*then)(struct rig *rig))
+{
+    struct moment moment = {.rig = rig, .at = stripes_of_fresh(rig), .then = then};
+    const struct pool_job job = {.progress = moment_comes, .arg = &moment};
+    struct pool_rebuild_report report;
+    mrmr_err err = pool_rebuild(rig->pool, &job, options, &report);
+    assert_int_equal(moment.times, 1);
+    return err;
+}
+
+/* It is what it was, and the fresh one is a drive of its own. */
+static void is_not_given_up(struct rig *rig)
+{
+    rig_reopen(rig);
+    assert_int_equal(rig_pool_drive(rig, LOST)->presence, POOL_PRESENT);
+    assert_int_equal(rig_pool_drive(rig, LOST)->meta.state, META_DRIVE_ACTIVE);
+    assert_int_equal(rig_pool_drive(rig, FRESH)->meta.state, META_DRIVE_ACTIVE);
+    rig_protect_all(rig);
+    rig_check(rig);
+    rig_check_originals(rig);
+    assert_true(rig_verify(rig, true) > 0);
+}
+
+static void others_go(struct rig *rig)
+{
+    for (unsigned d = 1; d < 5; d++)
+        rig_take_away(rig, d);
+}
+
+static void test_others_go_while_rows_move(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(301);
+    const struct pool_rebuild_options options = {.drive = "d0", .onto = "d5"};
+    assert_int_equal(rebuild_and_then(rig, &options, others_go), MRMR_OFFLINE);
+    assert_non_null(strstr(mrmr_story_get()->hint, "--accept-losses"));
+    for (unsigned d = 0; d < 5; d++)
+        rig_bring_back(rig, d);
+    is_not_given_up(rig);
+    rig_destroy(rig);
+}
+
+static void it_comes_back(struct rig *rig)
+{
+    rig_bring_back(rig, LOST);
+}
+
+static void test_it_comes_back_while_rows_move(void **state)
+{
+    (void)state;
+    for (unsigned accept = 0; accept < 2; accept++) {
+        struct rig *rig = begin(302 + accept);
+        const struct pool_rebuild_options options = {
+            .drive = "d0", .onto = "d5", .accept_losses = accept};
+        assert_int_equal(rebuild_and_then(rig, &options, it_comes_back), MRMR_CONFLICT);
+        assert_non_null(strstr(mrmr_story_get()->hint, "mrmr rebuild d0"));
+        is_not_given_up(rig);
+        rig_destroy(rig);
+    }
+}
+
+/* Its identity cannot be read: it is there. */
+static void it_answers(struct rig *rig)
+{
+    const struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_FILE_OPEN, .prefix = ".mrmr/drive", .err = MRMR_IO};
+    rig_bring_back(rig, LOST);
+    rig_ok(drv_fault_add(rig->drive[LOST].fault, &rule, NULL));
+}
+
+static void test_it_answers_while_rows_move(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(304);
+    struct pool_rebuild_options options = {.drive = "d0", .onto = "d5"};
+    assert_int_equal(rebuild_and_then(rig, &options, it_answers), MRMR_CONFLICT);
+    assert_non_null(strstr(mrmr_story_get()->hint, "mrmr drives"));
+    rig_clear_faults(rig);
+    is_not_given_up(rig);
+    rig_destroy(rig);
+    rig = begin(305);
+    options.accept_losses = true;
+    rig_ok(rebuild_and_then(rig, &options, it_answers));
+    assert_null(rig_pool_drive(rig, LOST));
+    rig_destroy(rig);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_others_go_while_rows_move),
+        cmocka_unit_test(test_it_comes_back_while_rows_move),
+        cmocka_unit_test(test_it_answers_while_rows_move),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_engine_onto", tests, NULL, NULL);
+}

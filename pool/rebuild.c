@@ -395,6 +395,25 @@ static mrmr_err takeover_rows(const struct takeover *t)
     return MRMR_OK;
 }
 
+/* What they name lies on the fresh one's medium: rows that went elsewhere, and could not be removed yet. */
+static mrmr_err takeover_intents(const struct takeover *t)
+{
+    struct meta *meta = t->rebuild->pool->meta;
+    mrmr_autofree struct meta_intent *intents = calloc(REBUILD_BATCH, sizeof *intents);
+    size_t n;
+    if (!intents)
+        return mrmr_nomem();
+    do {
+        MRMR_TRY(meta_intents_after(meta, t->onto->meta.id, 0, intents, REBUILD_BATCH, &n));
+        for (size_t i = 0; i < n; i++) {
+            MRMR_TRY(meta_intent_remove(meta, intents[i].id));
+            intents[i].drive = t->rebuild->drive->meta.id;
+            MRMR_TRY(meta_intent_add(meta, &intents[i]));
+        }
+    } while (n);
+    return MRMR_OK;
+}
+
 /* The lost drive's record gets the fresh one's medium: its uuid, place, session; the fresh one's
  * own record goes. */
 static mrmr_err takeover_in(struct meta *meta, void *arg)
@@ -415,7 +434,7 @@ static mrmr_err takeover_in(struct meta *meta, void *arg)
     MRMR_TRY(meta_uuid_retire(meta, &lost->uuid, lost->name));
     MRMR_TRY(pool_detached_set(meta, &lost->uuid, NULL, NULL));
     MRMR_TRY(rebuild_forget_intents(pool, lost->id));
-    MRMR_TRY(rebuild_forget_intents(pool, fresh->id));
+    MRMR_TRY(takeover_intents(t));
     MRMR_TRY(meta_changes_clear(meta, lost->id, META_CHANGE_HELD));
     MRMR_TRY(rebuild_lose_rows(pool, lost->id));
     MRMR_TRY(takeover_rows(t));

@@ -191,12 +191,51 @@ static void test_it_answers_while_rows_move(void **state)
     rig_destroy(rig);
 }
 
+/* --- What is left of them --- */
+
+static struct pool_rebuild_report rebuilt(struct rig *rig)
+{
+    const struct pool_rebuild_options options = {.drive = "d0", .onto = "d5"};
+    struct pool_rebuild_report report;
+    struct pool_job job = rig_job(rig);
+    rig_ok(pool_rebuild(rig->pool, &job, &options, &report));
+    assert_null(rig_pool_drive(rig, LOST));
+    for (size_t i = 0; i < rig->files; i++)
+        if (rig->file[i].drive == LOST)
+            rig->file[i].drive = FRESH;
+    return report;
+}
+
+/* Every row that lies on the fresh drive is one that the catalog knows. */
+static void is_well(struct rig *rig)
+{
+    rig_clear_faults(rig);
+    rig_protect_all(rig);
+    rig_check(rig);
+    rig_check_originals(rig);
+    assert_true(rig_verify(rig, true) > 0);
+}
+
+/* They could not be removed when they had gone elsewhere. */
+static void test_rows_that_stay_for_a_while(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(306);
+    const struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_UNLINK, .prefix = ".mrmr/parity", .err = MRMR_DENIED};
+    rig_ok(drv_fault_add(rig->drive[FRESH].fault, &rule, NULL));
+    rebuilt(rig);
+    is_well(rig);
+    rig_destroy(rig);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_others_go_while_rows_move),
         cmocka_unit_test(test_it_comes_back_while_rows_move),
         cmocka_unit_test(test_it_answers_while_rows_move),
+        cmocka_unit_test(test_rows_that_stay_for_a_while),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_engine_onto", tests, NULL, NULL);

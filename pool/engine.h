@@ -460,7 +460,7 @@ mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_lo
 
 /* Before a drive takes the place of another one (`to`): where a stripe has something on that one, and a row on the drive,
  * the row is made on a third one, and dropped from the drive by the same commit, so nothing survives
- * fewer losses meanwhile. A stripe for which that cannot be is told of, and stays as it is: the catalog says whether there is
+ * fewer losses meanwhile; also one beyond the redundancy, on which something may depend. A stripe for which that cannot be is told of, and stays as it is: the catalog says whether there is
  * any. Blocks are left where they are. */
 mrmr_err pool_mend_leave(struct pool *pool, const struct pool_job *job, int64_t drive, int64_t to,
     struct pool_sync_report *report);

@@ -105,6 +105,15 @@ static struct pool_drive *mend_row_drive(const struct mend *m, const struct pool
     return best;
 }
 
+/* A row beyond the redundancy that something may depend on, where a drive is left: it goes from there to another one, too, and the
+ * others of the kind stay. Anywhere else whether it is wanted is asked by itself (mend_may_drop). */
+static bool mend_wants_over(const struct mend *m, const struct meta_row *row)
+{
+    return m->leave && (row->drive == m->leave ||
+                           (row->state == META_ROW_OK &&
+                               mend_may_have_rows(m, pool_drive_by_id(m->pool, row->drive))));
+}
+
 /* Rows for an image: those it has stay on their drives where these can be written; the others get
  * new ones. Ends with fewer than wanted where there is no drive for them. staying: the stripe whose
  * rows beyond the redundancy stay beside the image's for now; NULL if the image replaces all. */
@@ -112,16 +121,21 @@ static mrmr_err mend_place_rows(
     struct mend *m, struct pool_image *image, const struct meta_stripe *staying, uint64_t length)
 {
     struct meta_row had[META_ROWS_MAX];
+    bool wanted[META_ROWS_MAX];
     size_t n = image->head.rows;
     memcpy(had, image->row, sizeof had);
     image->head.rows = 0;
-    for (size_t i = 0; i < n; i++)
-        if (had[i].index < m->redundancy &&
+    for (unsigned index = 0; index < META_ROWS_MAX; index++)
+        wanted[index] = index < m->redundancy;
+    for (size_t i = 0; i < n; i++) {
+        wanted[had[i].index] = wanted[had[i].index] || mend_wants_over(m, &had[i]);
+        if (wanted[had[i].index] &&
             mend_may_have_rows(m, pool_drive_by_id(m->pool, had[i].drive)) &&
             !image_has_drive(image, had[i].drive))
             image->row[image->head.rows++] = had[i];
-    for (unsigned index = 0; index < m->redundancy; index++) {
-        bool there = false;
+    }
+    for (unsigned index = 0; index < META_ROWS_MAX; index++) {
+        bool there = !wanted[index];
         for (size_t i = 0; i < image->head.rows; i++)
             there = there || image->row[i].index == index;
         if (there)

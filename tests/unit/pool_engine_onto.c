@@ -8,11 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LOST = 0, BESIDE = 2, FRESH = 5, FILES = 3 };
+enum { LOST = 0, FRESH = 5, FILES = 3 };
 
 struct meeting {
     struct rig *rig;
     unsigned stripes; /* with something on the lost one, and a row on the fresh one */
+    unsigned index;   /* the highest of those rows */
 };
 
 static mrmr_err meeting_in(const struct meta_stripe_brief *brief, void *arg)
@@ -21,21 +22,32 @@ static mrmr_err meeting_in(const struct meta_stripe_brief *brief, void *arg)
     const struct pool_drive *lost = rig_pool_drive(m->rig, LOST),
                             *fresh = rig_pool_drive(m->rig, FRESH);
     bool on_lost = false, on_fresh = false;
+    unsigned index = 0;
     for (uint32_t i = 0; i < brief->blocks; i++)
         on_lost = on_lost || brief->block[i].drive == lost->meta.id;
     for (uint32_t i = 0; i < brief->rows; i++) {
         on_lost = on_lost || brief->row[i].drive == lost->meta.id;
-        on_fresh = on_fresh || brief->row[i].drive == fresh->meta.id;
+        if (brief->row[i].drive != fresh->meta.id)
+            continue;
+        on_fresh = true;
+        index = brief->row[i].index;
     }
     m->stripes += on_lost && on_fresh;
+    if (on_lost && on_fresh && index > m->index)
+        m->index = index;
     return MRMR_OK;
+}
+
+static struct meeting meeting(struct rig *rig)
+{
+    struct meeting m = {.rig = rig};
+    rig_ok(meta_stripes(rig->pool->meta, meeting_in, &m));
+    return m;
 }
 
 static unsigned meetings(struct rig *rig)
 {
-    struct meeting m = {.rig = rig};
-    rig_ok(meta_stripes(rig->pool->meta, meeting_in, &m));
-    return m.stripes;
+    return meeting(rig).stripes;
 }
 
 static uint64_t stripes_of_fresh(struct rig *rig)
@@ -58,9 +70,9 @@ static void away_or_back(struct rig *rig, unsigned drive, bool away)
     rig_open(rig);
 }
 
-/* d0 is lost, d5 was added, and while d2 was away, too, bytes vanished on the others, as many as may: new rows went to d5, the
+/* d0 is lost, d5 was added, and while another one was away, too, bytes vanished on the others, as many as may: new rows went to d5, the
  * only drive that was left for them. */
-static struct rig *begin(uint64_t seed)
+static struct rig *begin_beside(uint64_t seed, unsigned beside)
 {
     struct rig *rig = rig_create(&(struct rig_spec){.redundancy = 3, .seed = seed});
     char path[16];
@@ -72,15 +84,21 @@ static struct rig *begin(uint64_t seed)
     rig_protect_all(rig);
     away_or_back(rig, LOST, true);
     rig_add_drive(rig);
-    away_or_back(rig, BESIDE, true);
+    away_or_back(rig, beside, true);
     for (unsigned d = 1; d < 5; d++) {
         snprintf(path, sizeof path, "f%u.0", d);
-        if (d == BESIDE)
+        if (d == beside)
             continue;
         rig_unlink(rig, path);
         rig_sync(rig);
     }
-    away_or_back(rig, BESIDE, false);
+    away_or_back(rig, beside, false);
+    return rig;
+}
+
+static struct rig *begin(uint64_t seed)
+{
+    struct rig *rig = begin_beside(seed, 2);
     assert_true(meetings(rig) > 0);
     return rig;
 }
@@ -229,6 +247,26 @@ static void test_rows_that_stay_for_a_while(void **state)
     rig_destroy(rig);
 }
 
+/* The redundancy was lowered, and while the drive is away its blocks depend on rows beyond it: these go elsewhere, too. */
+static void test_rows_beyond_the_redundancy(void **state)
+{
+    (void)state;
+    unsigned met = 0;
+    for (unsigned d = 1; d < 5; d++) {
+        struct rig *rig = begin_beside(310 + d, d);
+        const unsigned redundancy = meeting(rig).index;
+        printf("beside %u: row %u\n", d, redundancy);
+        if (redundancy) {
+            rig_ok(pool_set_redundancy(rig->pool, redundancy)); /* one beyond it lies there */
+            rebuilt(rig);
+            is_well(rig);
+            met++;
+        }
+        rig_destroy(rig);
+    }
+    assert_true(met > 0);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -236,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_it_comes_back_while_rows_move),
         cmocka_unit_test(test_it_answers_while_rows_move),
         cmocka_unit_test(test_rows_that_stay_for_a_while),
+        cmocka_unit_test(test_rows_beyond_the_redundancy),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_engine_onto", tests, NULL, NULL);

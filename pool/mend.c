@@ -370,18 +370,25 @@ static mrmr_err mend_look(
     return MRMR_OK;
 }
 
-/* A changed file could not be compared yet: nothing of it is given up, but rows are made again all
- * the same. What cannot be decoded for them waits with it, and is not lost. */
+/* A changed file could not be compared yet. What cannot be decoded for a row waits with it, and is not lost. */
+static mrmr_err mend_rows_beside_suspects(struct mend *m, struct pool_change *change)
+{
+    mrmr_err err = mend_rows(m, change);
+    if (err != MRMR_LOST)
+        return err;
+    return mrmr_fail(MRMR_CONFLICT,
+        m->leave ? "a row of it has to go elsewhere, and a changed file of it cannot be read, or "
+                   "waits to be compared: mrmr sync"
+                 : "a row of it is missing, and a changed file of it cannot be read");
+}
+
+/* Nothing of it is given up, but rows are made again all the same. */
 static mrmr_err mend_beside_suspects(
     struct mend *m, struct pool_change *change, const struct mend_needs *needs)
 {
     if (!needs->rows_bad || needs->unwanted)
         return MRMR_OK;
-    mrmr_err err = mend_rows(m, change);
-    if (err != MRMR_LOST)
-        return err;
-    return mrmr_fail(
-        MRMR_CONFLICT, "a row of it is missing, and a changed file of it cannot be read");
+    return mend_rows_beside_suspects(m, change);
 }
 
 /* Nothing comes of it on a drive that is not there. */
@@ -422,6 +429,8 @@ static mrmr_err mend_leave(struct mend *m, struct pool_change *change)
         return mend_drop(m, &change->old, 0, true);
     if (needs.unwanted && needs.suspect)
         return mrmr_fail(MRMR_CONFLICT, "a changed file of it waits to be compared: mrmr sync");
+    if (needs.suspect)
+        return mend_rows_beside_suspects(m, change);
     return needs.unwanted ? mend_encode_anew(m, change, &needs) : mend_rows(m, change);
 }
 

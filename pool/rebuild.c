@@ -484,6 +484,7 @@ static mrmr_err rebuild_take_over(struct rebuild *rebuild)
     MRMR_TRY(rebuild_find_onto(rebuild, &t.onto));
     MRMR_TRY(rebuild_may_give_up(rebuild));
     MRMR_TRY(pool_mend_leave(pool, rebuild->job, t.onto->meta.id, id, &moved));
+    rebuild->report->rows += moved.rows_made;
     MRMR_TRY(pool_drive_still_ours(pool, t.onto));
     MRMR_TRY(pool_drive_detach(pool, t.onto));
     MRMR_TRY(rebuild_among(rebuild, t.onto, takeover_in, &t));
@@ -729,7 +730,7 @@ static mrmr_err rebuild_finish(struct rebuild *rebuild)
     struct pool_sync_report mended = {0};
     uint64_t left, bytes;
     MRMR_TRY(pool_mend_and_protect(pool, rebuild->job, NULL, &mended));
-    rebuild->report->rows = mended.rows_made;
+    rebuild->report->rows += mended.rows_made;
     MRMR_TRY(
         meta_todo_totals(pool->meta, POOL_REBUILD_JOB, rebuild->drive->meta.id, &left, &bytes));
     if (rebuild->away) {

@@ -14,6 +14,8 @@ struct meeting {
     struct rig *rig;
     unsigned stripes; /* with something on the lost one, and a row on the fresh one */
     unsigned index;   /* the highest of those rows */
+    unsigned rows;    /* on the lost one */
+    int64_t last;     /* of those stripes */
 };
 
 static mrmr_err meeting_in(const struct meta_stripe_brief *brief, void *arg)
@@ -27,12 +29,14 @@ static mrmr_err meeting_in(const struct meta_stripe_brief *brief, void *arg)
         on_lost = on_lost || brief->block[i].drive == lost->meta.id;
     for (uint32_t i = 0; i < brief->rows; i++) {
         on_lost = on_lost || brief->row[i].drive == lost->meta.id;
+        m->rows += brief->row[i].drive == lost->meta.id;
         if (brief->row[i].drive != fresh->meta.id)
             continue;
         on_fresh = true;
         index = brief->row[i].index;
     }
     m->stripes += on_lost && on_fresh;
+    m->last = on_lost && on_fresh ? brief->id : m->last;
     if (on_lost && on_fresh && index > m->index)
         m->index = index;
     return MRMR_OK;
@@ -267,6 +271,71 @@ static void test_rows_beyond_the_redundancy(void **state)
     assert_true(met > 0);
 }
 
+/* --- What waits, and what is told --- */
+
+static mrmr_err find_event(const struct pool_event *event, void *arg)
+{
+    unsigned *told = arg;
+    told[0] += strcmp(event->kind, "lost") == 0;
+    told[1] += strcmp(event->kind, "stripe-waits") == 0;
+    return MRMR_OK;
+}
+
+/* A file on another drive than these, the first of the stripe that has bytes there. */
+static void edit_one_of(struct rig *rig, const struct meta_stripe *image)
+{
+    for (size_t i = 0; i < rig->files; i++) {
+        const struct rig_file *file = &rig->file[i];
+        if (!file->there || file->drive == LOST)
+            continue;
+        struct meta_stripe its = rig_stripe_of(rig, file->path, 0);
+        const int64_t id = its.id;
+        meta_stripe_free(&its);
+        if (id != image->id)
+            continue;
+        rig_edit(rig, file->path, 5, 10);
+        return;
+    }
+    fail();
+}
+
+/* It cannot be decoded as long as a file of it waits to be compared: that is not lost. */
+static void test_rows_beside_a_changed_file(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(320);
+    struct meta_stripe image;
+    struct pool_job job = rig_job(rig);
+    struct pool_sync_report scanned;
+    struct pool_rebuild_report report;
+    const struct pool_rebuild_options options = {.drive = "d0", .onto = "d5"};
+    unsigned told[2] = {0};
+    rig_ok(meta_stripe_load(rig->pool->meta, meeting(rig).last, &image));
+    edit_one_of(rig, &image);
+    rig_ok(pool_scan(rig->pool, &job, false, &scanned));
+    for (size_t i = 0; i + 1 < image.rows; i++) {
+        char path[POOL_ROW_PATH];
+        pool_row_path(&image.uuid, image.generation, image.row[i].index, path);
+        rig_rot(rig, rig_row_drive(&image, image.row[i].index), path, 7);
+    }
+    meta_stripe_free(&image);
+    assert_int_equal(pool_rebuild(rig->pool, &job, &options, &report), MRMR_CONFLICT);
+    rig_ok(pool_events(rig->pool, 0, 0, find_event, told));
+    assert_int_equal(told[0], 0);
+    assert_int_equal(told[1], 1);
+    rig_destroy(rig);
+}
+
+static void test_rows_that_went_elsewhere_are_counted(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(321);
+    const struct meeting m = meeting(rig);
+    assert_int_equal(rebuilt(rig).rows, m.stripes + m.rows);
+    is_well(rig);
+    rig_destroy(rig);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -275,6 +344,8 @@ int main(void)
         cmocka_unit_test(test_it_answers_while_rows_move),
         cmocka_unit_test(test_rows_that_stay_for_a_while),
         cmocka_unit_test(test_rows_beyond_the_redundancy),
+        cmocka_unit_test(test_rows_beside_a_changed_file),
+        cmocka_unit_test(test_rows_that_went_elsewhere_are_counted),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_engine_onto", tests, NULL, NULL);

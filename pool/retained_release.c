@@ -7,8 +7,8 @@
  * came, or was needed anew, after the list was made has other times than on it, and stays for the
  * next job.
  *
- * A whole file that has another name keeps that. Its change time is noted in the catalog after its name here went: a cut in between
- * costs one reading of it.
+ * A whole file that has another name keeps that. Its change time is noted in the catalog after its name here went, and a clock
+ * tick after that (I4): a cut in between costs one reading of it.
  */
 #include "pool/hung.h"
 #include "pool/pointers.h"
@@ -268,47 +268,100 @@ static bool file_is_used(const struct mrmr_bytes *used, const char *name)
     return used->size && bsearch(name, used->data, used->size / FILE_HEX, FILE_HEX, name_compare);
 }
 
-/* Where the catalog has the file as it was before its name here went, it has it as it is now; but for its size and its time,
- * by which whoever wrote to it in between shows. */
-static mrmr_err note_name_went(struct pool *pool, const struct pool_drive *drive,
-    const struct drv_stat *before, const struct drv_stat *after)
+/* --- files that have a name of the user's, too --- */
+
+/* On its way. Open as long as what it was tells what it is: else the next scan compares it. */
+struct linked {
+    char path[POOL_RETAINED_PATH];
+    struct drv_file *file;
+    struct drv_stat before, after;
+};
+
+struct linked_batch {
+    struct pool *pool;
+    const struct pool_drive *drive;
+    size_t n;
+    struct linked linked[RELEASE_BATCH];
+};
+
+/* Nobody stands still for longer than that. */
+static const int64_t longest_tick = MRMR_NS_PER_S / 20;
+
+/* Writers stand still; who writes past them gives it another time, if its last change is long enough ago. */
+static mrmr_err linked_unlink(const struct pool_drive *drive, struct linked *l)
+{
+    mrmr_err err = drv_file_open(drive->drv, l->path, DRV_OPEN_READ, 0, &l->file);
+    if (!err)
+        err = drv_file_stat(l->file, &l->before);
+    const bool tells = !err && l->before.ino && drive->info.time_grain <= longest_tick &&
+                       pool_tick_over(&drive->info, &l->before, mrmr_clock_real());
+    err = drv_unlink(drive->drv, l->path);
+    if (err || !tells || drv_file_stat(l->file, &l->after))
+        drv_file_close(mrmr_steal(l->file));
+    return err == MRMR_ABSENT || err == MRMR_IS_DIR ? MRMR_OK : err;
+}
+
+/* Nothing has changed of it but its names, and whatever changes it from now on gives it another time. */
+static bool linked_is_as_it_was(const struct pool_drive *drive, struct linked *l)
+{
+    const struct drv_stat *was = &l->before;
+    struct drv_stat now;
+    return l->file && !pool_tick_wait(&drive->info, &l->after) && !drv_file_stat(l->file, &now) &&
+           now.ctime == l->after.ctime && now.mtime == was->mtime && now.size == was->size &&
+           now.mode == was->mode && now.uid == was->uid && now.gid == was->gid;
+}
+
+/* Where the catalog has the file as it was before its name here went, it has it as it is now. */
+static mrmr_err linked_note(const struct linked_batch *batch, const struct linked *l)
 {
     enum { MOST = 8 };
+    struct meta *meta = batch->pool->meta;
     struct meta_node node[MOST];
     size_t n = 0;
-    MRMR_TRY(meta_node_by_ino(pool->meta, drive->meta.id, before->ino, node, MOST, &n));
+    MRMR_TRY(meta_node_by_ino(meta, batch->drive->meta.id, l->before.ino, node, MOST, &n));
     for (size_t i = 0; i < n; i++)
-        if (pool_stat_same(&drive->info, &node[i], before) == POOL_SAME)
-            MRMR_TRY(meta_node_retime(pool->meta, node[i].id, after->ctime, after->nlink));
+        if (pool_stat_same(&batch->drive->info, &node[i], &l->before) == POOL_SAME)
+            MRMR_TRY(meta_node_retime(meta, node[i].id, l->after.ctime, l->after.nlink));
     return MRMR_OK;
 }
 
-/* Writers stand still; who writes past them gives it another time, if its last change is long enough ago. */
-static mrmr_err unlink_linked(struct pool *pool, const struct pool_drive *drive, const char *path)
+static mrmr_err linked_note_in(struct meta *meta, void *arg)
 {
-    MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
-    struct drv_stat before, after;
-    mrmr_err err = drv_file_open(drive->drv, path, DRV_OPEN_READ, 0, &file);
-    if (!err)
-        err = drv_file_stat(file, &before);
-    const bool tells =
-        !err && before.ino && pool_tick_over(&drive->info, &before, mrmr_clock_real());
-    MRMR_TRY(drv_unlink(drive->drv, path));
-    if (!tells || drv_file_stat(file, &after))
-        return MRMR_OK; /* the next scan compares it */
-    return note_name_went(pool, drive, &before, &after);
+    const struct linked_batch *batch = arg;
+    (void)meta;
+    for (size_t i = 0; i < batch->n; i++)
+        if (batch->linked[i].file)
+            MRMR_TRY(linked_note(batch, &batch->linked[i]));
+    return MRMR_OK;
+}
+
+/* Writers stand still. */
+static mrmr_err linked_unlink_all(struct linked_batch *batch)
+{
+    for (size_t i = 0; i < batch->n; i++)
+        MRMR_TRY(linked_unlink(batch->drive, &batch->linked[i]));
+    for (size_t i = 0; i < batch->n; i++)
+        if (!linked_is_as_it_was(batch->drive, &batch->linked[i]))
+            drv_file_close(mrmr_steal(batch->linked[i].file));
+    return meta_atomically(batch->pool->meta, linked_note_in, batch);
 }
 
 /* A file that is kept, and has a name of the user's, too, is changed by that: its change time is another one. If nobody said so, the
  * next scan would read it, and what is protected of it would count as lost until then. */
-static mrmr_err release_linked(
-    struct pool *pool, const struct pool_job *job, const struct pool_drive *drive, const char *path)
+static mrmr_err release_linked(const struct pool_job *job, struct linked_batch *batch)
 {
-    MRMR_TRY(pool_stop_for(pool, job, &drive->meta.id, 1));
-    mrmr_err err = unlink_linked(pool, drive, path);
-    pool_writers_go(pool->writers);
+    if (!batch->n)
+        return MRMR_OK;
+    MRMR_TRY(pool_stop_for(batch->pool, job, &batch->drive->meta.id, 1));
+    mrmr_err err = linked_unlink_all(batch);
+    pool_writers_go(batch->pool->writers);
+    for (size_t i = 0; i < batch->n; i++)
+        drv_file_close(batch->linked[i].file);
+    batch->n = 0;
     return err;
 }
+
+/* --- files --- */
 
 /* One that cannot be moved now stays, and is tried again the next time. */
 static void settle_saved(
@@ -320,27 +373,69 @@ static void settle_saved(
     mrmr_log_story(MRMR_LOG_WARN, "what somebody saved stays where it is");
 }
 
-static mrmr_err release_file(struct pool *pool, const struct pool_job *job,
-    struct retained_drive *d, const struct mrmr_bytes *used, const struct retained_file *file)
+/* What somebody saved there is put where it belongs, and stays. */
+static bool file_may_go(struct pool *pool, const struct pool_job *job, struct retained_drive *d,
+    const struct mrmr_bytes *used, const struct retained_file *file)
 {
     const char *name = file->name;
     const size_t prefix = strlen(POOL_RETAINED_SAVED);
     const bool saved = strncmp(name, POOL_RETAINED_SAVED, prefix) == 0;
     const char *bare = saved ? name + prefix : name;
-    char path[POOL_RETAINED_PATH];
     if (pool_retained_is_file_name(bare) && file_is_used(used, bare))
-        return MRMR_OK;
+        return false;
     if (saved)
         settle_saved(pool, job, d, name);
-    if (!pool_retained_is_file_name(name))
-        return MRMR_OK;
-    snprintf(path, sizeof path, POOL_RETAINED_FILES "/%s", name);
-    const bool linked = file->seen && file->stat.nlink > 1;
-    mrmr_err err =
-        linked ? release_linked(pool, job, d->drive, path) : drv_unlink(d->drive->drv, path);
-    if (!err && file->seen && file->stat.nlink == 1)
+    return pool_retained_is_file_name(name);
+}
+
+static bool file_is_linked(const struct retained_file *file)
+{
+    return file->seen && file->stat.nlink > 1;
+}
+
+static mrmr_err release_file(struct retained_drive *d, const struct retained_file *file)
+{
+    char path[POOL_RETAINED_PATH];
+    snprintf(path, sizeof path, POOL_RETAINED_FILES "/%s", file->name);
+    mrmr_err err = drv_unlink(d->drive->drv, path);
+    if (!err && file->seen)
         d->freed += file->stat.allocated;
     return err == MRMR_ABSENT || err == MRMR_IS_DIR ? MRMR_OK : err;
+}
+
+/* Those that have no other name, for which nobody has to stand still. */
+static mrmr_err release_unlinked_files(struct pool *pool, const struct pool_job *job,
+    struct retained_drive *d, const struct mrmr_bytes *used)
+{
+    for (size_t i = 0; i < retained_files(d); i++) {
+        const struct retained_file *file = retained_file_at(d, i);
+        if (file_may_go(pool, job, d, used, file) && !file_is_linked(file))
+            MRMR_TRY(release_file(d, file));
+    }
+    return MRMR_OK;
+}
+
+/* Writers are let through between batches. */
+static mrmr_err release_linked_files(struct pool *pool, const struct pool_job *job,
+    struct retained_drive *d, const struct mrmr_bytes *used)
+{
+    mrmr_autofree struct linked_batch *batch = calloc(1, sizeof *batch);
+    if (!batch)
+        return mrmr_nomem();
+    batch->pool = pool;
+    batch->drive = d->drive;
+    for (size_t i = 0; i < retained_files(d); i++) {
+        const struct retained_file *file = retained_file_at(d, i);
+        if (!file_is_linked(file) || !pool_retained_is_file_name(file->name) ||
+            file_is_used(used, file->name))
+            continue;
+        struct linked *l = &batch->linked[batch->n++];
+        *l = (struct linked){.file = NULL};
+        snprintf(l->path, sizeof l->path, POOL_RETAINED_FILES "/%s", file->name);
+        if (batch->n == RELEASE_BATCH)
+            MRMR_TRY(release_linked(job, batch));
+    }
+    return release_linked(job, batch);
 }
 
 /* A file on the list has all the symlinks and pointers that it will ever have. */
@@ -354,9 +449,8 @@ static mrmr_err release_files(
     MRMR_TRY(files_in_use(d, &used, &all));
     if (!all)
         return MRMR_OK; /* what cannot be seen may lead to any of them */
-    for (size_t i = 0; i < retained_files(d); i++)
-        MRMR_TRY(release_file(pool, job, d, &used, retained_file_at(d, i)));
-    return MRMR_OK;
+    MRMR_TRY(release_unlinked_files(pool, job, d, &used));
+    return release_linked_files(pool, job, d, &used);
 }
 
 /* Writers stand still once after the list was made: what they saved before that and wrote over, the look sees, and none of

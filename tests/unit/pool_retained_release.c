@@ -178,6 +178,80 @@ static void test_release_beside_somebody_who_writes(void **state)
     rig_destroy(rig);
 }
 
+static void chmod_past(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct writing *writing = arg;
+    const struct drv_stat attr = {.mode = 0400};
+    (void)op;
+    (void)path;
+    writing->times++;
+    rig_ok(drv_set_attr(writing->rig->drive[0].raw, "other", DRV_ATTR_MODE, &attr));
+}
+
+/* The same of a change that its size and its time do not tell of: as its name goes (a call of `op`, after so many), or right after. */
+static void is_seen_by_a_scan(uint64_t seed, enum drv_fault_op op, uint64_t after)
+{
+    struct rig *rig = begin(RIG_LOCAL, seed);
+    struct writing writing = {.rig = rig};
+    const struct drv_fault_rule rule = {.ops = op,
+        .prefix = POOL_RETAINED_FILES,
+        .after = after,
+        .times = 1,
+        .late = true,
+        .action = DRV_FAULT_HOOK,
+        .hook = chmod_past,
+        .arg = &writing};
+    give_another_name(rig);
+    rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
+    rig_sync(rig);
+    rig_clear_faults(rig);
+    assert_int_equal(writing.times, 1);
+    assert_false(is_as_known(rig, "other"));
+    rig_sync(rig);
+    assert_int_equal(node_at(rig, "other").mode, 0400);
+    rig_destroy(rig);
+}
+
+static void test_release_beside_somebody_who_changes_attributes(void **state)
+{
+    (void)state;
+    is_seen_by_a_scan(101, DRV_FAULT_UNLINK, 0);
+    /* Right after its name went, and after the last look: a tick later, so that it has another change time (where the kernel's clock is fine, as of 6.13, it would at once). */
+    for (unsigned i = 0; i < 6; i++)
+        is_seen_by_a_scan(102 + i, DRV_FAULT_FILE_STAT, 1 + i % 2);
+}
+
+enum { MANY = 150 }; /* more than two batches */
+
+static void test_release_of_many_that_have_a_name(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 108);
+    struct drv *drv = rig->drive[0].raw;
+    char path[32], kept[POOL_RETAINED_PATH];
+    struct drv_stat stat;
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(path, sizeof path, "many%u", i);
+        rig_put(rig, 0, path, 1000 + i);
+    }
+    rig_protect_all(rig);
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(path, sizeof path, "many%u", i);
+        snprintf(kept, sizeof kept, POOL_RETAINED_FILES "/%016x", i);
+        rig_ok(drv_mkdirs(drv, POOL_RETAINED_FILES, 0700));
+        rig_ok(drv_link(drv, path, kept));
+    }
+    rig_sync(rig); /* takes in that the files have two names, and lets go of one */
+    rig_ok(drv_stat(drv, path, &stat));
+    assert_int_equal(stat.nlink, 1);
+    assert_int_equal(count_retained(rig, 0), 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(path, sizeof path, "many%u", i);
+        assert_true(is_as_known(rig, path));
+    }
+    rig_destroy(rig);
+}
+
 /* Not to know where a symlink leads is not to know that it leads nowhere. */
 static void test_release_in_the_dark(void **state)
 {
@@ -312,6 +386,8 @@ int main(void)
         cmocka_unit_test(test_release_looks_for_the_very_file),
         cmocka_unit_test(test_release_changes_no_file_that_has_a_name),
         cmocka_unit_test(test_release_beside_somebody_who_writes),
+        cmocka_unit_test(test_release_beside_somebody_who_changes_attributes),
+        cmocka_unit_test(test_release_of_many_that_have_a_name),
         cmocka_unit_test(test_release_in_the_dark),
         cmocka_unit_test(test_release_beside_a_dark_folder),
         cmocka_unit_test(test_release_does_not_guess_what_leads_to_a_file),

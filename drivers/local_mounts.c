@@ -5,11 +5,12 @@
  * was mounted or unmounted somewhere, through /proc/self/mountinfo, see proc(5). And what the root lies on: one that was
  * unmounted while it was in use, or is mounted anew, is served as it was by what is open, and nobody else sees that.
  *
- * Nothing here asks a file system, which may hang.
+ * Nothing here asks a file system, which may hang; but for the root itself, while it is opened, where what is mounted does not say what is there.
  */
 #include "drivers/local_watch_internal.h"
 
 #include "base/log.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,13 +120,23 @@ static uint64_t mount_of(int fd)
     return id;
 }
 
+/* What is there now is what is open. */
+static bool is_open(const char *root, uint64_t open_mount)
+{
+    mrmr_autoclose int now = open(root, O_PATH | O_CLOEXEC);
+    return now >= 0 && mount_of(now) == open_mount;
+}
+
+/* The nearest need not be it: something may be mounted over a folder above, and hide that. */
 void local_mounts_open(struct local_mounts *mounts, const char *root, int root_fd)
 {
+    const uint64_t over = mount_of(root_fd);
     *mounts = (struct local_mounts){.root = root, .below = MRMR_BYTES_INIT};
     mounts->fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
     if (mounts->fd < 0 || list(mounts, &mounts->below, &mounts->over))
         mrmr_log(MRMR_LOG_INFO, "%s: what is mounted below it is not followed", root);
-    mounts->over = mount_of(root_fd);
+    if (mounts->over != over && !is_open(root, over))
+        mounts->over = over;
 }
 
 static bool below_changed(struct local_mounts *mounts, struct mrmr_bytes *below)

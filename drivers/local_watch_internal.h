@@ -29,7 +29,7 @@ struct local_mounts {
     int fd;           /* poll(2) gives POLLPRI when anything was mounted; -1: none */
     /* When it was looked at last: */
     struct mrmr_bytes below; /* what was mounted below the root */
-    uint64_t over; /* the mount on which the root lies: its id, see proc(5); 0: not known */
+    uint64_t over;           /* the mount nearest to the root: its id, see proc(5); 0: not known */
 };
 enum local_mounts_change { LOCAL_MOUNTS_NONE, LOCAL_MOUNTS_BELOW, LOCAL_MOUNTS_ROOT };
 

@@ -436,8 +436,7 @@ static void *run(void *arg)
         if (begun && !stop) /* it went */
             tell(d);
         d->gone = false;
-        if (!begun)
-            wait_locked(d, again, false);
+        wait_locked(d, begun ? mrmr_clock_monotonic() + away_wait : again, false);
         stop = d->stop;
     }
     return NULL;

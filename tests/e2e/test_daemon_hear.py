@@ -185,6 +185,27 @@ def test_drives_that_go_and_come_back(mrmr):
         assert not hear.said()
 
 
+def test_above_what_is_hidden(mrmr):
+    """What is mounted where the drive is, but below what is mounted over a folder above, says nothing of it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts")
+    mrmr.build(("green", "blue"))
+    above = mrmr.folder / "above"
+    with contextlib.ExitStack() as stack:
+        for at in (above / "red", above):
+            at.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["mount", "-t", "tmpfs", "none", at], check=True)
+            stack.callback(subprocess.run, ["umount", "-l", at], check=True)
+        (above / "red").mkdir()
+        mrmr.run("add-drive", above / "red")
+        with hearings(mrmr) as hear:
+            assert hear.is_quiet(5), hear.lines() # longer than a drive that went is waited for
+            hear.hears(lambda: (above / "red/new").write_bytes(b"there"))
+            subprocess.run(["mount", "-t", "tmpfs", "none", above / "red"], check=True)
+            until(hear.is_quiet)
+            hear.hears(lambda: subprocess.run(["umount", above / "red"], check=True))
+
+
 @pytest.fixture(name="lying")
 def make_lying(tmp_path):
     need_loops()

@@ -483,6 +483,7 @@ void pool_tree_close(struct pool_tree *tree)
     table_free(tree);
     tree_gone_stop(tree);
     tree_replaced_stop(tree);
+    tree_changed_tell(tree);
     tree_keep_stop(tree);
     tree_finder_stop(tree);
     tree_numbers_stop(tree);

@@ -65,6 +65,8 @@ mrmr_err tree_keep_start(struct pool_tree *tree)
         /* What one knows of files that are removed and open, and what it has begun, another does not. */
         err = pool_mounted_lock(tree->pool->dirfd, tree->pool->dir, &keeper->mounted);
     }
+    /* Whoever was here before may have been killed before it said so; and the file by which that is told is there from now on. */
+    atomic_store(&tree->kept, !err);
     if (mrmr_class_of(err) != MRMR_CLASS_DENIED)
         return err;
     mrmr_log_story(

@@ -468,25 +468,31 @@ static mrmr_err settings_read(struct pool_tree *tree)
     return MRMR_OK;
 }
 
-static void noted_touch(const struct pool_tree *tree, const char *name, const char *otherwise)
+static bool noted_touch(const struct pool_tree *tree, const char *name)
 {
     mrmr_autoclose int fd =
         openat(tree->pool->dirfd, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || futimens(fd, NULL) < 0)
-        mrmr_log(MRMR_LOG_INFO, "%s could not be touched: %s", name, otherwise);
+    if (fd >= 0 && futimens(fd, NULL) == 0)
+        return true;
+    mrmr_log(MRMR_LOG_DEBUG, "%s could not be touched, which is tried again", name);
+    return false;
+}
+
+static void noted_tell(const struct pool_tree *tree, atomic_bool *note, const char *name)
+{
+    if (atomic_exchange(note, false) && !noted_touch(tree, name))
+        atomic_store(note, true);
 }
 
 /* The file `changed` in the pool's folder has the time of the last change that was made or seen here, but for some seconds:
  * whoever protects by himself watches it; and the file `kept` that of the last by which a release may have something to let go of, for whoever
  * does that while he rests. They say nothing else, and are not synced. */
-static void changed_tell(struct pool_tree *tree)
+void tree_changed_tell(struct pool_tree *tree)
 {
     if (!tree->keeper)
         return;
-    if (atomic_exchange(&tree->changed, false))
-        noted_touch(tree, "changed", "that something was changed is found by the next scan");
-    if (atomic_exchange(&tree->kept, false))
-        noted_touch(tree, "kept", "what is kept is let go of by the next sync");
+    noted_tell(tree, &tree->changed, "changed");
+    noted_tell(tree, &tree->kept, "kept");
 }
 
 static void monitor_drives(struct monitor *monitor)
@@ -506,7 +512,7 @@ static void monitor_drives(struct monitor *monitor)
         mrmr_log_story(MRMR_LOG_INFO, "looking for files that were repaired");
     if (settings_read(tree))
         mrmr_log_story(MRMR_LOG_INFO, "reading settings");
-    changed_tell(tree);
+    tree_changed_tell(tree);
 }
 
 static void monitor_asked(struct monitor *monitor)

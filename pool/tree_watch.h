@@ -12,6 +12,9 @@
 
 mrmr_err tree_watch_start(struct pool_tree *tree);
 void tree_watch_stop(struct pool_tree *tree);
+/* Whoever protects by himself is told that something was changed, or kept, since the last time. The monitor's, and at the end for what came
+ * after its last turn. */
+void tree_changed_tell(struct pool_tree *tree);
 /* Watch a drive's copy of a folder. False: it is not watched. */
 bool tree_watch_folder(struct tree_drive *drive, const char *path, uint64_t number);
 void tree_unwatch_locked(struct pool_tree *tree, const struct tree_node *folder);

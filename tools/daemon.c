@@ -19,7 +19,8 @@
 
 #define CHANGED_NAME "changed" /* the mount touches it, */
 #define KEPT_NAME "kept"       /* this when there may be something to let go of, */
-#define SHORT_NAME "short"     /* and this when somebody waits for room */
+#define SHORT_NAME "short"     /* and this when somebody waits for room; */
+#define MOUNTED_NAME "mounted" /* it closes this when it has ended, however that was */
 
 /* --- events --- */
 
@@ -147,14 +148,16 @@ static void signals_came(struct daemon *d)
     children_ended(d);
 }
 
+/* Other files there are closed, too: the catalog's. */
 static void change_came(struct daemon *d, const struct inotify_event *event)
 {
     const char *name = event->len ? event->name : "";
-    if (event->mask & IN_Q_OVERFLOW || strcmp(name, CHANGED_NAME) == 0)
+    const bool all = event->mask & IN_Q_OVERFLOW, closed = event->mask & IN_CLOSE_WRITE;
+    if (all || (!closed && strcmp(name, CHANGED_NAME) == 0))
         daemon_worker_changed(d);
-    if (event->mask & IN_Q_OVERFLOW || strcmp(name, KEPT_NAME) == 0)
+    if (all || strcmp(name, closed ? MOUNTED_NAME : KEPT_NAME) == 0)
         daemon_worker_kept(d);
-    if (event->mask & IN_Q_OVERFLOW || strcmp(name, SHORT_NAME) == 0)
+    if (all || (!closed && strcmp(name, SHORT_NAME) == 0))
         daemon_worker_short(d);
 }
 
@@ -294,8 +297,8 @@ static mrmr_err start(struct daemon *d)
     MRMR_TRY(signals_take(d));
     snprintf(path, sizeof path, "/proc/self/fd/%d", d->dirfd);
     d->notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (d->notify < 0 ||
-        inotify_add_watch(d->notify, path, IN_ATTRIB | IN_CREATE | IN_MOVED_TO) < 0)
+    if (d->notify < 0 || inotify_add_watch(d->notify, path,
+                             IN_ATTRIB | IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE) < 0)
         return mrmr_fail_errno(errno, "watch", d->dir);
     MRMR_TRY(hook_create(&(struct hook_options){.pool = d->dir}, &d->hook));
     events_open(d);

@@ -80,6 +80,26 @@ def test_nothing_to_let_go_of(mrmr, daemon):
         until(lambda: released(mrmr) == before + 1 and not retained(mrmr))
 
 
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_what_a_mount_leaves_behind(mrmr, daemon, end):
+    """What was deleted a moment before it ended is let go of while the daemon rests, though nothing was kept before that."""
+    need_fuse()
+    mrmr.run("set", "settle", "0")
+    mrmr.run("set", "worker", "paused")
+    with mounts(mrmr, mrmr.folder) as mount:
+        one = mount("m")
+        os.unlink(one.point / "of-red" / "file 0.bin")
+        until(lambda: released(mrmr) and not retained(mrmr) and not daemon.children())
+        os.unlink(one.point / "of-red" / "file 1.bin")
+        getattr(one, end)()
+        if end == "kill": # else it says so itself
+            subprocess.run(["umount", "-l", one.point], capture_output=True)
+        until(lambda: not retained(mrmr))
+    with mounts(mrmr, mrmr.folder) as mount: # and what the next one finds, of whom nobody was told
+        os.unlink(mount("m").point / "of-red" / "file 2.bin")
+        until(lambda: not retained(mrmr))
+
+
 def short(mrmr):
     """As the mount says that somebody waits for room."""
     (mrmr.dir / "short").touch()

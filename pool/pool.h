@@ -196,6 +196,8 @@ struct pool_sync_report {
     uint64_t released_bytes; /* given back to the drives, as far as it is known by size */
     uint64_t release_waits;  /* stripes in which old bytes still count that are retained */
     char release_cause[512]; /* of the first of them; "": none waits */
+    bool
+        release_left_out; /* a drive is away, or not all of it could be seen: something may be kept there yet */
     uint64_t
         retained_leaves; /* leaves that were found removed or overwritten since the last scan */
 };

@@ -64,6 +64,7 @@ static mrmr_err release_turn(struct release *r, bool *ret_any)
         err = pool_mend_release(r->pool, r->job, &r->turn, r->report);
     if (!err && *ret_any)
         err = release_let_go(r, retained);
+    r->report->release_left_out = pool_retained_left_out(retained);
     r->progress = r->progress || release_changes(r) != before;
     pool_retained_free(retained);
     return err;

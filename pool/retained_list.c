@@ -129,6 +129,12 @@ void pool_retained_list_free(struct retained_drive *d)
     mrmr_bytes_free(&d->temps);
 }
 
+/* Though nobody can look now. */
+static bool may_keep(const struct pool_drive *drive)
+{
+    return drive->meta.state != META_DRIVE_RETIRED && drive->meta.role != META_ROLE_READONLY;
+}
+
 mrmr_err pool_retained_list(struct pool *pool, struct pool_retained **ret_retained)
 {
     struct pool_retained *all =
@@ -137,8 +143,10 @@ mrmr_err pool_retained_list(struct pool *pool, struct pool_retained **ret_retain
         return mrmr_nomem();
     mrmr_err err = MRMR_OK;
     for (size_t i = 0; !err && i < pool->ndrives; i++) {
-        if (!pool_drive_writable(pool->drives[i]))
+        if (!pool_drive_writable(pool->drives[i])) {
+            all->left_out = all->left_out || may_keep(pool->drives[i]);
             continue;
+        }
         struct retained_drive *d = &all->drive[all->n++];
         d->drive = pool->drives[i];
         err = list_drive(d);
@@ -147,8 +155,10 @@ mrmr_err pool_retained_list(struct pool *pool, struct pool_retained **ret_retain
             mrmr_log_story(MRMR_LOG_INFO, "looking at what is retained");
             mrmr_bytes_clear(&d->leaves);
             mrmr_bytes_clear(&d->files);
+            all->left_out = true;
             err = MRMR_OK;
         }
+        all->left_out = all->left_out || d->skipped;
     }
     if (err)
         pool_retained_free(all);
@@ -171,6 +181,11 @@ bool pool_retained_list_any(const struct pool_retained *retained)
             retained->drive[i].temps.size)
             return true;
     return false;
+}
+
+bool pool_retained_left_out(const struct pool_retained *retained)
+{
+    return retained->left_out;
 }
 
 uint64_t pool_retained_freed(const struct pool_retained *retained)

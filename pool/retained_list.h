@@ -39,6 +39,7 @@ struct retained_drive {
 
 struct pool_retained {
     uint64_t freed; /* bytes */
+    bool left_out;  /* of a drive: it was not let go of all that nobody needs, or nobody can tell */
     size_t n;
     struct retained_drive drive[];
 };

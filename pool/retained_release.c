@@ -447,6 +447,7 @@ static mrmr_err release_files(
     if (!d->files.size)
         return MRMR_OK;
     MRMR_TRY(files_in_use(d, &used, &all));
+    d->skipped = d->skipped || !all;
     if (!all)
         return MRMR_OK; /* what cannot be seen may lead to any of them */
     MRMR_TRY(release_unlinked_files(pool, job, d, &used));
@@ -490,9 +491,9 @@ mrmr_err pool_retained_release(
     for (size_t i = 0; i < retained->n; i++) {
         struct retained_drive *d = &retained->drive[i];
         MRMR_TRY(pool_job_poll(job));
-        if (!pool_drive_writable(d->drive))
-            continue;
-        mrmr_err err = release_drive(pool, job, d);
+        const bool may = pool_drive_writable(d->drive);
+        mrmr_err err = may ? release_drive(pool, job, d) : MRMR_OK;
+        retained->left_out = retained->left_out || !may || err || d->skipped;
         retained->freed += d->freed;
         if (d->freed)
             pool_short_step(pool->dirfd, POOL_SHORT_TURN);

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "tools/cmd_drive.h"
+#include "tools/daemon_task.h"
 #include "tools/mrmr_job.h"
 #include "tools/mrmr_print.h"
 #include "tools/mrmr_screen.h"
@@ -244,6 +245,9 @@ static mrmr_err release_now(struct cmd_call *call, struct pool *pool)
     mrmr_err err = pool_sync(pool, mrmr_job_start(call), &options, &report);
     const bool completed = err != MRMR_CANCELLED;
     MRMR_TRY(mrmr_job_end(call, err, "mrmr sync --release"));
+    if (cmd_flag(call, "background") && completed && !report.release_waits &&
+        !report.release_left_out) /* for the daemon (daemon_task.h) */
+        mrmr_screen_line("mrmr: " DAEMON_LET_GO);
     if (report.release_waits)
         MRMR_TRY(cmd_look(call, "old bytes of %s stay for now: %s",
             mrmr_print_count(report.release_waits, "stripe", "stripes", count, sizeof count),

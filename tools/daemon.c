@@ -71,10 +71,12 @@ static void task_ended(struct daemon *d, int status)
 {
     if (d->task.says >= 0)
         daemon_task_hear(&d->task);
-    if (d->task.kind == TASK_CALLER)
+    if (d->task.kind == TASK_CALLER) {
+        daemon_worker_unsure(d);
         daemon_caller_ended(d, code_of(status));
-    else
+    } else {
         daemon_worker_ended(d, code_of(status));
+    }
     daemon_task_clear(&d->task);
 }
 

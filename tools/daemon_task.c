@@ -204,6 +204,8 @@ static void own_line(struct daemon_task *task, const char *line)
     }
     if (task->kind == TASK_HEAR && strcmp(text, DAEMON_HEARD) == 0)
         task->heard = true;
+    else if (task->kind == TASK_RELEASE && strcmp(text, DAEMON_LET_GO) == 0)
+        task->let_go = true;
     else if (!looking_line(task, text) && !scrubbed_line(task, text) && !was_logged(task, text))
         mrmr_log(MRMR_LOG_WARN, "%s: %s", task->name, text);
 }

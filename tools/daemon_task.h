@@ -30,6 +30,8 @@ enum { DAEMON_SAID = 64 };
 
 /* What TASK_HEAR says, besides what is for the log. */
 #define DAEMON_HEARD "changed"
+/* And TASK_RELEASE, if it has let go of all that can be let go of, on all drives. */
+#define DAEMON_LET_GO "all is let go of"
 
 struct daemon_task {
     enum daemon_task_kind kind;
@@ -43,6 +45,7 @@ struct daemon_task {
     bool stopped;               /* it was asked to stop, for whoever came */
     int64_t
         looking; /* ns, of a sync that has said so: how long it looked at the drives; 0: it has not */
+    bool let_go;       /* a release has said so */
     uint64_t scrubbed; /* likewise, of a scrub, cut short or not: how many stripes */
     bool heard; /* TASK_HEAR has said that something was changed; whoever takes that sets it back */
     /* What was logged of the last ones; it stays when one ends. A job that is tried each minute says the same each minute. */

@@ -274,6 +274,11 @@ void daemon_worker_kept(struct daemon *d)
         d->view.gone = d->gone_last;
 }
 
+void daemon_worker_unsure(struct daemon *d)
+{
+    d->nothing_kept = false;
+}
+
 void daemon_worker_short(struct daemon *d)
 {
     d->short_last = mrmr_clock_boot();
@@ -388,14 +393,12 @@ static int64_t lasted(const struct daemon *d)
     return mrmr_clock_monotonic() - d->task.begun_awake;
 }
 
-/* What it leaves for later, since it is not quiet, may have something kept. */
 static void sync_ended(struct daemon *d, int64_t now)
 {
     d->view.synced = now;
     d->view.looking = d->task.looking ? d->task.looking : lasted(d);
     d->view.changed = since(d->changed_last, d);
     d->view.gone = since(d->gone_last, d);
-    d->nothing_kept = false;
     d->view.waits_for_room = since(d->short_last, d);
     d->room_stops = 0;
     d->look_due = d->synced_since_look = true;
@@ -405,7 +408,8 @@ static void sync_ended(struct daemon *d, int64_t now)
 static void release_ended(struct daemon *d, int code, int64_t now)
 {
     d->view.gone = since(d->gone_last, d);
-    d->nothing_kept = code == 0; /* else some waits, as for a drive that is away */
+    d->nothing_kept =
+        code == 0 && d->task.let_go; /* else some waits, as for a drive that is away */
     d->view.waits_for_room = since(d->short_last, d);
     d->view.release_again = now + lasted(d);
 }
@@ -424,6 +428,8 @@ void daemon_worker_ended(struct daemon *d, int code)
     const bool fine = is_fine(code);
     if (d->task.kind == TASK_SCRUB)
         d->scrub_done += d->task.scrubbed;
+    if (d->task.kind != TASK_LOOK && d->task.kind != TASK_RELEASE)
+        daemon_worker_unsure(d);
     if (d->task.stopped && !fine)
         return; /* it goes on when whoever came is done */
     switch (d->task.kind) {

@@ -100,6 +100,24 @@ def test_what_a_mount_leaves_behind(mrmr, daemon, end):
         until(lambda: not retained(mrmr))
 
 
+def test_what_a_release_could_not_look_at(mrmr, daemon):
+    """On a drive that is away: it is let go of when that is back, though nobody says that anything is kept."""
+    need_fuse()
+    mrmr.run("set", "settle", "86400")
+    mrmr.run("set", "worker", "paused")
+    with mounts(mrmr, mrmr.folder) as mount:
+        os.unlink(mount("m").point / "of-red" / "file 0.bin")
+    red, away = mrmr.drive("red"), mrmr.folder / "away"
+    os.rename(red, away)
+    before = released(mrmr)
+    mrmr.run("set", "settle", "0")
+    until(lambda: released(mrmr) > before and not daemon.children())
+    until(daemon.hearing)
+    os.rename(away, red)
+    assert retained(mrmr)
+    until(lambda: not retained(mrmr))
+
+
 def short(mrmr):
     """As the mount says that somebody waits for room."""
     (mrmr.dir / "short").touch()

@@ -47,7 +47,7 @@ mrmr_err hear_drive_start(
     struct hear *hear, const struct meta_drive *meta, struct hear_drive **ret_drive);
 /* Soon; waits for nothing. */
 void hear_drive_stop(struct hear_drive *drive);
-/* Waits for its end. */
-void hear_drive_destroy(struct hear_drive *drive);
+/* Waits for its end until then; monotonic. MRMR_TIMEOUT: it hangs with its drive, and goes on when that answers: it and hear are there for good. */
+mrmr_err hear_drive_destroy(struct hear_drive *drive, int64_t until);
 
 #endif

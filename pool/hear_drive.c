@@ -488,8 +488,11 @@ void hear_drive_stop(struct hear_drive *d)
     pthread_cond_signal(&d->wake);
 }
 
-void hear_drive_destroy(struct hear_drive *d)
+mrmr_err hear_drive_destroy(struct hear_drive *d, int64_t until)
 {
-    pthread_join(d->thread, NULL);
+    const struct timespec at = mrmr_clock_to_timespec(until);
+    if (pthread_clockjoin_np(d->thread, NULL, CLOCK_MONOTONIC, &at))
+        return mrmr_err_drive(mrmr_fail(MRMR_TIMEOUT, "it hangs while it is looked at"), d->name);
     drive_free(d);
+    return MRMR_OK;
 }

@@ -223,6 +223,17 @@ static bool is_alone(void)
     return poll(&said, 1, 0) > 0 && said.revents & POLLERR;
 }
 
+static mrmr_err hear_until(struct pool *pool, int until)
+{
+    bool hangs = false;
+    const mrmr_err err = pool_hear(pool, until, hear_changed, NULL, &hangs);
+    if (!hangs)
+        return err;
+    if (err)
+        mrmr_log_story(MRMR_LOG_WARN, "hearing of changes ends");
+    _exit(CMD_FAILED); /* threads use the pool */
+}
+
 static mrmr_err hear_in(struct cmd_call *call, struct pool *pool)
 {
     sigset_t ends;
@@ -232,9 +243,10 @@ static mrmr_err hear_in(struct cmd_call *call, struct pool *pool)
     sigaddset(&ends, SIGTERM);
     sigprocmask(SIG_BLOCK, &ends, NULL);
     mrmr_autoclose int until = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (until < 0 || prctl(PR_SET_PDEATHSIG, SIGTERM) < 0)
+    if (until < 0 ||
+        prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) /* it may hang, and has nothing to lose */
         return mrmr_fail_errno(errno, "hear", pool_home(pool));
-    return is_alone() ? MRMR_OK : pool_hear(pool, until, hear_changed, NULL);
+    return is_alone() ? MRMR_OK : hear_until(pool, until);
 }
 
 static mrmr_err hear_run(struct cmd_call *call)

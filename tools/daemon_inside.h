@@ -43,6 +43,10 @@ struct daemon {
     struct daemon_task hear; /* TASK_HEAR, beside the other */
     int64_t hear_again;      /* not begun before this */
     int64_t hear_until;      /* it is to end, and is waited for so long; 0: it is not */
+    bool hear_killed;        /* it was not over by then */
+    pid_t hear_late
+        [4]; /* killed, and waited for no more: the kernel has them wait for a drive; 0: none */
+    bool hear_said; /* that it ended, or does not */
     struct daemon_looked looked;
     struct pool *pool; /* its catalog alone; NULL: it could not be opened yet */
     struct pool_follow *follow;
@@ -125,7 +129,7 @@ void daemon_hear_ended(struct daemon *d);
 /* It is to end: the drives, or what it goes by, are others now. Begun anew after that. */
 void daemon_hear_stop(struct daemon *d);
 /* Nothing of it is at any drive that this command may have unmounted or replaced; if it is, it is asked to end, and this is to be asked again. One
- * that does not end, as where a drive hangs, is waited for for two seconds. */
+ * that does not end, as where a drive hangs, is waited for for two seconds, and killed. */
 bool daemon_hear_lets_go(struct daemon *d, const struct caller *caller);
 /* With the daemon. */
 void daemon_hear_end(struct daemon *d);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The daemon hears of what is changed directly on drives, where no mount is there: told of by fanotify or by inotify."""
 import contextlib
+import fcntl
 import os
 import pathlib
 import shutil
@@ -9,7 +10,8 @@ import time
 
 import pytest
 
-from daemons import DRIVES, Daemon, none_is_left, put, safe # noqa: F401: fixtures
+from daemons import DRIVES, Daemon, none_is_left, put, safe, stand_still # noqa: F401: fixtures
+from faults import faulty
 from loops import loops, need_loops
 from mounts import mounts, need_fuse, sources, until
 from test_mount_watch import limit
@@ -265,6 +267,50 @@ def test_a_detached_drive(mrmr, lying):
 
 
 # --- beside a daemon ---
+
+
+def test_it_hangs(mrmr):
+    """As with a drive, whatever it waits for: who detaches a drive does not wait for that for long, and another one takes its place; that is said once."""
+    mrmr.build(DRIVES)
+    mrmr.run("set", "settle", "0")
+    daemon = Daemon(mrmr)
+    for _ in range(2):
+        hung = until(daemon.hearing)
+        stand_still(hung)
+        mrmr.run("detach", "red")
+        until(lambda hung=hung: daemon.hearing() not in (None, hung))
+        assert not os.path.exists("/proc/%d" % hung)
+        mrmr.run("attach", "red", code=None)
+    put(mrmr, "red", "new")
+    until(lambda: safe(mrmr, "new"))
+    daemon.stop()
+    assert daemon.log.read_text().count("hearing of changes hangs") == 1
+
+
+def test_a_drive_hangs_when_a_mount_begins(mrmr):
+    """The others are let go of all the same, and followed again when the mount has ended; which drive it is is said."""
+    need_fuse()
+    mrmr.build(("green", "blue"))
+    with faulty(mrmr.folder / "behind", mrmr.folder / "red") as red:
+        mrmr.run("add-drive", red.root)
+        red.tell("hang *")
+        hear = Hearing(mrmr, mrmr.folder / "hear.log")
+        try:
+            until(hear.count)
+            hear.hears(lambda: put(mrmr, "green", "new"))
+            with open(mrmr.dir / "mounted", "ab") as mounted:
+                fcntl.lockf(mounted, fcntl.LOCK_EX) # as a mount that begins
+                mounted.write(b"x")
+                mounted.flush()
+                until(lambda: sum(hear.sources().values()) == 1) # of the pool's folder
+                hear.ignores(lambda: put(mrmr, "green", "newer"))
+            until(lambda: sum(hear.sources().values()) == 3)
+            hear.hears(lambda: put(mrmr, "green", "newest"))
+            assert [line for line in hear.said() if "drive red" in line and "hangs" in line], hear.lines()
+        finally:
+            hear.process.kill()
+            red.tell("well *") # in the kernel it waits for that
+            hear.process.wait(60)
 
 
 def test_no_mount_is_there(mrmr):

@@ -427,12 +427,14 @@ class Torture:
         self.trouble.end("full")
 
     def edit(self, name, edits):
-        """Directly on the drive: what the mount shows then, and the next sync takes."""
+        """Directly on the drive: what the mount shows then, and the next sync takes. It would hold a drive of which nothing is left that it knew, as it
+        is to, so files go only where one stays."""
+        stays = any(os.path.exists(os.path.join(self.drives[name].root, path)) for path in self.kept)
         for changer in self.changers:
             mine = [path for path in changer.usable() if os.path.exists(os.path.join(self.drives[name].root, path)) and len(changer.files[path].names) == 1]
             for path in self.rng.sample(mine, min(len(mine), edits)):
                 self.counts.edits += 1
-                kind = self.rng.randrange(3)
+                kind = self.rng.randrange(0 if stays else 1, 3)
                 changer.note("edit %d of %s on %s" % (kind, path, name))
                 whole, data = os.path.join(self.drives[name].root, path), self.some_bytes()
                 if kind == 0:

@@ -76,19 +76,39 @@ static mrmr_err rebuild_find_onto(struct rebuild *rebuild, struct pool_drive **r
     return MRMR_OK;
 }
 
+/* By its place: what is open on it goes on answering where it was unmounted lazily, or its root moved, until it is closed. */
+static mrmr_err rebuild_finds(const struct pool_drive *drive)
+{
+    struct drv *drv = NULL;
+    struct pool_identity found;
+    MRMR_TRY(drv_open(drive->meta.uri, &drv));
+    mrmr_err err = pool_identity_read(drv, &found);
+    drv_close(drv);
+    if (!err && !mrmr_uuid_equal(&found.uuid, &drive->meta.uuid))
+        return mrmr_fail(MRMR_OFFLINE, "another drive is in its place");
+    return err;
+}
+
 /* A drive may have gone since the pool was opened: those that answer no more are away. */
-static void rebuild_look_again(const struct rebuild *rebuild)
+static mrmr_err rebuild_look_again(const struct rebuild *rebuild)
 {
     struct pool *pool = rebuild->pool;
     for (size_t i = 0; i < pool->ndrives; i++) {
         struct pool_drive *drive = pool->drives[i];
-        if (drive == rebuild->drive || !pool_drive_writable(drive) ||
-            !pool_drive_still_ours(pool, drive) || !pool_drive_present(drive))
+        if (drive == rebuild->drive || !pool_drive_writable(drive))
+            continue;
+        mrmr_err err = pool_drive_still_ours(pool, drive);
+        if (!err)
+            err = rebuild_finds(drive);
+        if (mrmr_ran_short(err))
+            return err;
+        if (!err || !pool_drive_present(drive))
             continue;
         mrmr_log_story(MRMR_LOG_WARN, "a drive does not answer, and counts as away");
         mrmr_locked(&drive->lock);
         pool_drive_verdict(drive, POOL_AWAY);
     }
+    return MRMR_OK;
 }
 
 /* Another drive on which something of the stripe lies, or is still to be brought back to; NULL: no
@@ -200,7 +220,7 @@ static mrmr_err rebuild_may_give_up(const struct rebuild *rebuild)
     uint64_t waiting;
     if (rebuild->drive->meta.state == META_DRIVE_RETIRED || rebuild->options->accept_losses)
         return MRMR_OK;
-    rebuild_look_again(rebuild);
+    MRMR_TRY(rebuild_look_again(rebuild));
     MRMR_TRY(rebuild_count_waiting(rebuild, &waiting, &other));
     if (!waiting)
         return MRMR_OK;

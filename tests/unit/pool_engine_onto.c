@@ -168,6 +168,26 @@ static void test_others_go_while_rows_move(void **state)
     rig_destroy(rig);
 }
 
+/* What is open on them goes on answering. */
+static void others_are_unmounted_lazily(struct rig *rig)
+{
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_OPEN, .err = MRMR_OFFLINE};
+    for (unsigned d = 1; d < 5; d++)
+        rig_ok(drv_fault_add(rig->drive[d].fault, &rule, NULL));
+}
+
+static void test_others_are_unmounted_while_rows_move(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(330);
+    const struct pool_rebuild_options options = {.drive = "d0", .onto = "d5"};
+    assert_int_equal(rebuild_and_then(rig, &options, others_are_unmounted_lazily), MRMR_OFFLINE);
+    rig_clear_faults(rig);
+    rig_bring_back(rig, LOST);
+    is_not_given_up(rig);
+    rig_destroy(rig);
+}
+
 static void it_comes_back(struct rig *rig)
 {
     rig_bring_back(rig, LOST);
@@ -340,6 +360,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_others_go_while_rows_move),
+        cmocka_unit_test(test_others_are_unmounted_while_rows_move),
         cmocka_unit_test(test_it_comes_back_while_rows_move),
         cmocka_unit_test(test_it_answers_while_rows_move),
         cmocka_unit_test(test_rows_that_stay_for_a_while),

@@ -30,7 +30,7 @@
  *
  * Where (4) fails, and the file may be there still, since its drive has just stopped answering, the copy is the file from then on,
  * and what was copied is recorded in the same way, for the drive on which it is: it does not show beside the copy, which may be changed, when its drive
- * is back, and goes. If that cannot be recorded the record of (2) stays, and says nothing of inodes.
+ * is back, and goes. If that cannot be recorded the record of (2) stays, and says nothing of the copy.
  *
  * A cut leaves the record of (2), and it is judged before any of the two drives shows what it has there (tree_bring_record.c), by what
  * they have: so nobody has changed one of the two copies through us by then, and it does not matter that they differ in

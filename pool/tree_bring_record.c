@@ -61,13 +61,15 @@ static bool copy_is_old(struct pool_tree *tree, const struct tree_pair *record,
                file->ctime > copy->ctime);
 }
 
-/* Of nobody who has changed the file since it was copied, also not with its time set back. What a record of before says of it, or
- * one that says nothing, is its size and its time alone. */
+/* Nobody has changed the file since it was copied, also not with its time set back; and the copy is the one that was made. What a
+ * record of before says of the file is less. */
 static bool file_is_over(struct pool_tree *tree, const struct tree_pair *record,
     const struct drv_stat *file, const struct drv_stat *copy)
 {
-    if (record->knows && (!is_file(file, record->file.ino) || !is_file(copy, record->copy.ino) ||
-                             tree_pair_touched(tree, record->from, &record->file, file)))
+    if (record->file.ino && (!is_file(file, record->file.ino) ||
+                                tree_pair_touched(tree, record->from, &record->file, file)))
+        return false;
+    if (record->knows && !is_file(copy, record->copy.ino))
         return false;
     return file->type == DRV_REG && copy->type == DRV_REG && file->size == copy->size &&
            file->mtime == copy->mtime;

@@ -11,20 +11,18 @@
 
 enum { RECORD_MOST = 64 << 10 };
 
-/* "<from> <to>", and " <inode> <inode of the copy> <its size> <its time> <its type> <the file's size> <its time> <its change
- * time> <the copy's> <the file's time of birth>" if it knows that; the path; with a NUL behind each. Records of before have less. */
+/* "<from> <to> <inode> <inode of the copy; 0: it may be any> <its size> <its time> <its type> <the file's size> <its time> <its
+ * change time> <the copy's> <the file's time of birth>"; the path; with a NUL behind each. Records of before have less. */
 mrmr_err tree_pair_put(struct pool_tree *tree, const struct tree_pair *pair, const char *name)
 {
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-    MRMR_TRY(mrmr_bytes_fmt(&text, "%lld %lld", (long long)tree->drive[pair->from].drive->meta.id,
-        (long long)tree->drive[pair->to].drive->meta.id));
-    if (pair->knows)
-        MRMR_TRY(mrmr_bytes_fmt(&text,
-            " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %d %" PRIu64 " %" PRId64 " %" PRId64
-            " %" PRId64 " %" PRId64,
-            pair->file.ino, pair->copy.ino, pair->copy.size, pair->copy.mtime, (int)pair->copy.type,
-            pair->file.size, pair->file.mtime, pair->file.ctime, pair->copy.ctime,
-            pair->file.btime));
+    MRMR_TRY(mrmr_bytes_fmt(&text,
+        "%lld %lld %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %d %" PRIu64 " %" PRId64
+        " %" PRId64 " %" PRId64 " %" PRId64,
+        (long long)tree->drive[pair->from].drive->meta.id,
+        (long long)tree->drive[pair->to].drive->meta.id, pair->file.ino,
+        pair->knows ? pair->copy.ino : 0, pair->copy.size, pair->copy.mtime, (int)pair->copy.type,
+        pair->file.size, pair->file.mtime, pair->file.ctime, pair->copy.ctime, pair->file.btime));
     MRMR_TRY(mrmr_bytes_add(&text, "", 1));
     MRMR_TRY(mrmr_bytes_add(&text, pair->path, strlen(pair->path) + 1));
     return pool_spare_record(tree->pool->dirfd, tree->pool->dir, name, &text);
@@ -78,7 +76,7 @@ bool tree_pair_parse(const struct mrmr_bytes *text, struct tree_pair_ids *ret_id
         &from, &to, &file->ino, &copy->ino, &copy->size, &copy->mtime, &type, &file->size,
         &file->mtime, &file->ctime, &copy->ctime, &file->btime);
     copy->type = (enum drv_type)type;
-    ret_ids->knows = n >= 6;
+    ret_ids->knows = n >= 6 && copy->ino;
     if (n >= 2) {
         ret_ids->from = from;
         ret_ids->to = to;

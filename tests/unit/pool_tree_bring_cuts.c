@@ -7,6 +7,8 @@
 #include "tests/unit/pool_tree_hang.h"
 
 #include "pool/tree_bring.h"
+#include "pool/tree_change.h"
+#include "pool/tree_node.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -486,6 +488,49 @@ static void test_unrecorded_when_its_drive_returns(void **state)
     end_after(&w);
 }
 
+/* Nor that the one it came from is over, on a drive that went when it was to be removed: it goes all the same, if nobody edits it. */
+static void unrecorded_at_the_end(uint64_t seed, bool edited)
+{
+    struct world w;
+    struct tree_node *node;
+    begin(&w, RIG_MEM, seed);
+    const struct drv_fault_rule off = {.ops = DRV_FAULT_SYMLINK,
+        .prefix = ".mrmr/retained",
+        .times = 1,
+        .action = DRV_FAULT_HOOK,
+        .hook = goes,
+        .arg = &w.rig->drive[0]};
+    overwrite(&w, "f0", 3000, 100); /* no scan has seen it so */
+    rig_ok(tree_node(w.tree, look(&w, POOL_ROOT, "f0").node, false, &node));
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &off, NULL));
+    no_late = true;
+    rig_ok(tree_bring(w.tree, node, 0, 0));
+    no_late = false;
+    tree_put(w.tree, node);
+    const unsigned on = elsewhere(&w, "f0");
+    assert_int_not_equal(on, 0);
+    assert_true(rig_holds(w.rig, 0, "f0"));
+    close_tree(&w);
+    if (edited)
+        edits(w.rig, 0, "f0");
+    rig_clear_faults(w.rig);
+    open_tree(&w);
+    wait_live(&w, 0);
+    if (edited)
+        has_edit(w.rig, 0, "f0");
+    else
+        is_on(&w, "f0", on);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+static void test_unrecorded_at_the_end(void **state)
+{
+    (void)state;
+    unrecorded_at_the_end(1215, false);
+    unrecorded_at_the_end(1216, true);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -496,6 +541,7 @@ int main(void)
         cmocka_unit_test(test_edited_while_it_was_away),
         cmocka_unit_test(test_unrecorded_when_it_was_opened),
         cmocka_unit_test(test_unrecorded_when_its_drive_returns),
+        cmocka_unit_test(test_unrecorded_at_the_end),
         cmocka_unit_test(test_edited_after_a_cut),
         cmocka_unit_test(test_edited_after_its_drive_went),
     };

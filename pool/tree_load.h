@@ -51,9 +51,6 @@ struct tree_version { /* one drive's copy of a name */
 /* The other one is newer than the one that shows. folder: the path of the folder that has the name. */
 bool tree_version_newer(struct pool_tree *tree, const char *folder, const char *name,
     const struct tree_version *shows, const struct tree_version *other);
-/* Once what lies at the path is renamed to where another drive has the other one, that may be the one that shows. */
-bool tree_version_would_hide(struct pool_tree *tree, const char *path,
-    const struct tree_version *moved, const char *to, const struct tree_version *other);
 
 /* --- tree_inherit.c: which numbers they keep --- */
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A file is renamed over one that another drive has, and that would hide it as long as it is there: the catalog does not know
- * that one, or not as it is, and it is the newer one by its time. Or it may come to hide it: it has another name, and whoever
- * writes to it by that makes it the newer one. That may be on a drive that is away; then it is what the catalog has.
+ * A file is renamed over one that another drive has, and that may hide it as long as it is there: it is the newer one by what the
+ * catalog knows of both, or by their times, or comes to be that, as by a scan that finds out that it was renamed, too, or since it has another
+ * name by which it is written to. That may be on a drive that is away; then it is what the catalog has.
  *
  * Crash argument. (1) A record `over-<16 hex>` (tree_pair.h) in the pool's folder, durable: the drive and the inode of what is
  * renamed, the other drive and what lies there, and the new path. (2) The rename, on the one drive. (3) That is durable.
@@ -54,15 +54,6 @@ static mrmr_err other_stat(struct moving *m, size_t drive, struct drv_stat *ret_
     return MRMR_OK;
 }
 
-static bool may_hide(struct moving *m, size_t shown, const struct drv_stat *from, size_t drive,
-    const struct drv_stat *copy)
-{
-    const struct tree_version moved = {shown, from->ino, from->mtime};
-    const struct tree_version other = {drive, copy->ino, copy->mtime};
-    return copy->nlink > 1 ||
-           tree_version_would_hide(m->tree, m->from_path.data, &moved, m->to_path.data, &other);
-}
-
 static mrmr_err over_drive(
     struct moving *m, size_t shown, const struct drv_stat *from, size_t drive)
 {
@@ -71,8 +62,6 @@ static mrmr_err over_drive(
     struct drv_stat *copy = &over.pair.copy;
     if (other_stat(m, drive, copy) || copy->type == DRV_DIR || !copy->ino)
         return MRMR_OK; /* there is nothing, or it cannot be replaced; whoever replaces it is told that */
-    if (!may_hide(m, shown, from, drive, copy))
-        return MRMR_OK;
     over.pair.path = m->to_path.data;
     MRMR_TRY(tree_pair_write(m->tree, &over.pair, RECORD_PREFIX, over.record));
     over.pair.path = NULL;

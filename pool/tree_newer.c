@@ -94,14 +94,3 @@ bool tree_version_newer(struct pool_tree *tree, const char *folder, const char *
         return b.came;
     return meta_node_newer(&b.node, &a.node);
 }
-
-bool tree_version_would_hide(struct pool_tree *tree, const char *path,
-    const struct tree_version *moved, const char *to, const struct tree_version *other)
-{
-    struct meta_node node, there;
-    const bool moved_known = is_known(tree, path, moved, &node);
-    const bool other_known = is_known(tree, to, other, &there);
-    if (moved_known)
-        return !other_known || !came_after(tree, moved->drive, &there);
-    return !other_known && other->mtime >= moved->mtime;
-}

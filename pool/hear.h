@@ -22,6 +22,7 @@ struct hear_folder;
 struct hear_folders {
     size_t n;
     struct hear_folder **bucket; /* NULL: none was added yet */
+    unsigned round;
 };
 uint64_t hear_folders_key(const char *path);
 /* MRMR_SPACE: there are HEAR_FOLDERS_MOST. One that is there is fine. */
@@ -32,6 +33,10 @@ const char *hear_folders_path(const struct hear_folders *folders, uint64_t key);
 void hear_folders_remove(struct hear_folders *folders, const char *path,
     void (*gone)(uint64_t key, void *arg), void *arg);
 void hear_folders_clear(struct hear_folders *folders);
+/* All are looked through anew; those that were not added since are none any more, if nothing hindered that. gone: as of remove. */
+void hear_folders_begin(struct hear_folders *folders);
+void hear_folders_sweep(
+    struct hear_folders *folders, void (*gone)(uint64_t key, void *arg), void *arg);
 
 /* --- hear_drive.c --- */
 

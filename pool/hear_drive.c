@@ -161,7 +161,10 @@ struct walk {
     const char *folder;
     struct mrmr_bytes paths; /* each with its NUL */
     size_t n;                /* of them */
-    bool full;
+    bool all;                /* of the drive: what is not seen is none of it any more */
+    bool full;               /* no more are collected */
+    bool over;               /* nor followed, */
+    bool system;             /* since the system has no more watches */
 };
 
 static mrmr_err walk_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
@@ -174,7 +177,7 @@ static mrmr_err walk_entry(const char *name, const struct drv_stat *stat, mrmr_e
         return MRMR_OK;
     walk->full = walk->full || walk->n >= HEAR_FOLDERS_MOST;
     if (walk->full)
-        return MRMR_OK;
+        return mrmr_fail(MRMR_CANCELLED, NULL); /* enough of this one */
     walk->n++;
     return mrmr_bytes_fmt(
         &walk->paths, "%s%s%s%c", walk->folder, *walk->folder ? "/" : "", name, 0);
@@ -185,21 +188,32 @@ static void unwatch(uint64_t key, void *arg)
     drv_watch_remove(((struct hear_drive *)arg)->watch, key);
 }
 
-static mrmr_err folder_add(struct hear_drive *d, const char *path)
+/* What is not seen any more makes room, and if it is there after all it is seen soon. */
+static mrmr_err folder_know(struct walk *walk, const char *path)
 {
-    {
-        mrmr_locked(&d->lock);
-        MRMR_TRY(hear_folders_add(&d->folders, path));
-    }
+    struct hear_drive *d = walk->drive;
+    mrmr_locked(&d->lock);
+    mrmr_err err = hear_folders_add(&d->folders, path);
+    if (err != MRMR_SPACE || !walk->all)
+        return err;
+    hear_folders_sweep(&d->folders, unwatch, d);
+    return hear_folders_add(&d->folders, path);
+}
+
+static mrmr_err folder_add(struct walk *walk, const char *path)
+{
+    struct hear_drive *d = walk->drive;
+    MRMR_TRY(folder_know(walk, path));
     mrmr_err err = drv_watch_add(d->watch, path, hear_folders_key(path));
     if (!err)
         return MRMR_OK;
+    walk->system = walk->system || err == MRMR_SPACE;
     mrmr_locked(&d->lock);
     hear_folders_remove(&d->folders, path, unwatch, d);
     return err;
 }
 
-static void say_full(struct hear_drive *d)
+static void say_full(struct hear_drive *d, bool system)
 {
     size_t n;
     {
@@ -212,47 +226,59 @@ static void say_full(struct hear_drive *d)
             "when it is looked through (mrmr get "
             "scan-interval): %s",
             d->name, n,
-            n >= HEAR_FOLDERS_MOST
-                ? "no more are followed"
-                : "the system has no more watches (fs.inotify.max_user_watches)");
+            system ? "the system has no more watches (fs.inotify.max_user_watches)"
+                   : "no more are followed");
     d->said_full = true;
 }
 
 static mrmr_err walk_folder(struct walk *walk, const char *path)
 {
     walk->folder = path;
-    mrmr_err err = folder_add(walk->drive, path);
-    walk->full = walk->full || err == MRMR_SPACE;
-    if (!err)
+    mrmr_err err = folder_add(walk, path);
+    walk->over = err == MRMR_SPACE;
+    if (!err && !walk->full)
         err = drv_list(walk->drive->drv, path, walk_entry, walk);
     return mrmr_ran_short(err) ? err : MRMR_OK; /* it went, or may not be read */
 }
 
-/* The folder, then those in it, level by level: where not all can be followed those at the top are. */
+/* The folder, then those in it, level by level: where not all can be followed those at the top are. Once that many are known
+ * no other is looked for. True: all of them are followed. */
+static bool walk_from(struct walk *walk, const char *top)
+{
+    mrmr_err err = mrmr_bytes_add(&walk->paths, top, strlen(top) + 1);
+    for (size_t at = 0; !err && !walk->over && at < walk->paths.size && !is_stopped(walk->drive);) {
+        mrmr_autofree char *path = strdup(walk->paths.data + at);
+        at += path ? strlen(path) + 1 : 0;
+        err = path ? walk_folder(walk, path) : mrmr_nomem();
+    }
+    mrmr_bytes_free(&walk->paths);
+    if (walk->full || walk->over)
+        say_full(walk->drive, walk->system);
+    if (err)
+        mrmr_log_story(MRMR_LOG_WARN, "not all folders of a drive are followed");
+    return !err && !walk->full && !walk->over && !is_stopped(walk->drive);
+}
+
 static void walk(struct hear_drive *d, const char *top)
 {
     struct walk walk = {.drive = d, .paths = MRMR_BYTES_INIT, .n = 1};
-    mrmr_err err = mrmr_bytes_add(&walk.paths, top, strlen(top) + 1);
-    for (size_t at = 0; !err && !walk.full && at < walk.paths.size && !is_stopped(d);) {
-        mrmr_autofree char *path = strdup(walk.paths.data + at);
-        at += path ? strlen(path) + 1 : 0;
-        err = path ? walk_folder(&walk, path) : mrmr_nomem();
-    }
-    mrmr_bytes_free(&walk.paths);
-    if (walk.full)
-        say_full(d);
-    if (err)
-        mrmr_log_story(MRMR_LOG_WARN, "not all folders of a drive are followed");
+    walk_from(&walk, top);
 }
 
 static void walk_all(struct hear_drive *d)
 {
+    struct walk walk = {.drive = d, .paths = MRMR_BYTES_INIT, .n = 1, .all = true};
     const int64_t begun = mrmr_clock_monotonic();
     {
         mrmr_locked(&d->lock);
         d->lost = false;
+        hear_folders_begin(&d->folders);
     }
-    walk(d, "");
+    if (walk_from(&walk, "")) {
+        mrmr_locked(&d->lock);
+        hear_folders_sweep(&d->folders, unwatch, d);
+        d->said_full = false;
+    }
     const int64_t now = mrmr_clock_monotonic();
     d->walk_again = now + REST_FACTOR * (now - begun);
 }

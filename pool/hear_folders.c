@@ -8,6 +8,7 @@ enum { BUCKETS = 8192 };
 struct hear_folder {
     struct hear_folder *next;
     uint64_t key;
+    unsigned round; /* in which it was added last */
     char path[];
 };
 
@@ -36,8 +37,11 @@ mrmr_err hear_folders_add(struct hear_folders *folders, const char *path)
         folders->bucket = calloc(BUCKETS, sizeof(struct hear_folder *));
     if (!folders->bucket)
         return mrmr_nomem();
-    if (*place_of(folders, key))
+    struct hear_folder *known = *place_of(folders, key);
+    if (known) {
+        known->round = folders->round;
         return MRMR_OK;
+    }
     if (folders->n >= HEAR_FOLDERS_MOST)
         return mrmr_fail(
             MRMR_SPACE, "no more than %d folders of a drive are followed", (int)HEAR_FOLDERS_MOST);
@@ -46,6 +50,7 @@ mrmr_err hear_folders_add(struct hear_folders *folders, const char *path)
         return mrmr_nomem();
     folder->next = NULL;
     folder->key = key;
+    folder->round = folders->round;
     memcpy(folder->path, path, size);
     *place_of(folders, key) = folder;
     folders->n++;
@@ -64,12 +69,19 @@ static bool is_at_or_below(const char *path, const char *top)
     return !n || (strncmp(path, top, n) == 0 && (!path[n] || path[n] == '/'));
 }
 
-static void drop(struct hear_folders *folders, const char *path,
-    void (*gone)(uint64_t key, void *arg), void *arg)
+/* top NULL: those of former rounds. */
+static bool is_dropped(
+    const struct hear_folders *folders, const struct hear_folder *folder, const char *top)
+{
+    return top ? is_at_or_below(folder->path, top) : folder->round != folders->round;
+}
+
+static void drop(
+    struct hear_folders *folders, const char *top, void (*gone)(uint64_t key, void *arg), void *arg)
 {
     for (size_t i = 0; i < BUCKETS; i++)
         for (struct hear_folder **at = &folders->bucket[i], *folder; (folder = *at);) {
-            if (!is_at_or_below(folder->path, path)) {
+            if (!is_dropped(folders, folder, top)) {
                 at = &folder->next;
                 continue;
             }
@@ -87,6 +99,18 @@ void hear_folders_remove(struct hear_folders *folders, const char *path,
 {
     if (hear_folders_path(folders, hear_folders_key(path)))
         drop(folders, path, gone, arg);
+}
+
+void hear_folders_begin(struct hear_folders *folders)
+{
+    folders->round++;
+}
+
+void hear_folders_sweep(
+    struct hear_folders *folders, void (*gone)(uint64_t key, void *arg), void *arg)
+{
+    if (folders->bucket)
+        drop(folders, NULL, gone, arg);
 }
 
 void hear_folders_clear(struct hear_folders *folders)

@@ -169,6 +169,31 @@ def test_no_more_watches(mrmr):
             assert hear.is_quiet() and len(hear.said()) == 2, hear.lines()
 
 
+def folders(top, n):
+    os.mkdir(top)
+    for i in range(n):
+        os.mkdir("%s/%d" % (top, i))
+
+
+def test_more_folders_than_are_followed(mrmr):
+    """100,000 of a drive are, and not fewer; and it is this bound that is told of."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts")
+    mrmr.build(("green", "blue"))
+    red = mrmr.folder / "red"
+    red.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", red], check=True)
+    try:
+        mrmr.run("add-drive", red)
+        folders(red / "a", 60_000)
+        folders(red / "b", 45_000)
+        with hearings(mrmr) as hear:
+            until(hear.said)
+            assert "in 100000 of its folders" in hear.said()[0] and "max_user_watches" not in hear.said()[0], hear.said()
+    finally:
+        subprocess.run(["umount", "-l", red], check=True)
+
+
 # --- drives that go, and come back ---
 
 

@@ -403,8 +403,9 @@ static void scrub_tell(const struct scrub *scrub)
     const bool look = r->lost || r->unreadable || r->rows_damaged > r->rows_repaired ||
                       (r->damaged && !scrub->options->repair);
     pool_tell(scrub->pool, NULL, look, "scrub-done", NULL,
-        "scrub: %llu of %llu stripes read (%s); damaged: %llu leaves of files, %llu parity rows; "
+        "scrub%s: %llu of %llu stripes read (%s); damaged: %llu leaves of files, %llu parity rows; "
         "repaired: %llu files, %llu rows; %llu files not repaired; %llu stripes not read in full",
+        scrub->options->done ? " (the last piece of one that was cut short)" : "",
         (unsigned long long)r->stripes, (unsigned long long)r->stripes_total,
         mrmr_text_print_size(r->bytes, size), (unsigned long long)r->damaged,
         (unsigned long long)r->rows_damaged, (unsigned long long)r->repaired,

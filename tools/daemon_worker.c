@@ -455,6 +455,7 @@ void daemon_worker_ended(struct daemon *d, int code)
         break;
     case TASK_REBUILD:
         auto_rebuild_ended(&d->rebuild, d->rebuilds, mrmr_clock_monotonic(), code == 0);
+        daemon_hear_stop(d); /* the drives are others now */
         d->look_due = true;
         break;
     default:

@@ -173,8 +173,9 @@ def test_a_scrub_that_gives_way_goes_on(mrmr):
     assert pid not in daemon.children()
     again = until(lambda: [words for words in daemon.children().values() if "scrub" in words])[0]
     assert 1 <= int(again[again.index("--done") + 1]) < part, again
-    until(lambda: [event for event in mrmr.json("events")["events"] if event["kind"] == "scrub-done"])
+    done = until(lambda: [event for event in mrmr.json("events")["events"] if event["kind"] == "scrub-done"])
     assert scrubbed() == part
+    assert "piece" in str(done[0]) # its figures are of that
     assert not [line for line in daemon.log.read_text().splitlines() if "stripes" in line]
 
 

@@ -95,9 +95,9 @@ static mrmr_err rebuild_look_again(const struct rebuild *rebuild)
     struct pool *pool = rebuild->pool;
     for (size_t i = 0; i < pool->ndrives; i++) {
         struct pool_drive *drive = pool->drives[i];
-        if (drive == rebuild->drive || !pool_drive_writable(drive))
+        if (drive == rebuild->drive || !pool_drive_present(drive))
             continue;
-        mrmr_err err = pool_drive_still_ours(pool, drive);
+        mrmr_err err = pool_drive_writable(drive) ? pool_drive_still_ours(pool, drive) : MRMR_OK;
         if (!err)
             err = rebuild_finds(drive);
         if (mrmr_ran_short(err))
@@ -270,13 +270,19 @@ static mrmr_err rebuild_is_not_back(struct rebuild *rebuild)
         "it first");
 }
 
-/* Writers stand still, and nothing happens any more but the transaction: rows that had to go elsewhere first may have taken
- * hours, in which drives go and come. fresh: what takes the place; or NULL. */
-static mrmr_err rebuild_look_last(struct rebuild *rebuild, struct pool_drive *fresh)
+struct rebuild_last {
+    struct rebuild *rebuild;
+    struct pool_drive *fresh; /* what takes the place; or NULL */
+};
+
+/* Nothing happens any more but the transaction: rows that had to go elsewhere first may have taken hours, in which drives go
+ * and come. Drives are opened for it, which may hang: nobody waits for that. */
+static mrmr_err rebuild_look_last(void *arg)
 {
-    MRMR_TRY(rebuild_is_not_back(rebuild));
-    MRMR_TRY(rebuild_may_give_up(rebuild));
-    return fresh ? pool_drive_still_ours(rebuild->pool, fresh) : MRMR_OK;
+    const struct rebuild_last *last = arg;
+    MRMR_TRY(rebuild_is_not_back(last->rebuild));
+    MRMR_TRY(rebuild_may_give_up(last->rebuild));
+    return last->fresh ? pool_drive_still_ours(last->rebuild->pool, last->fresh) : MRMR_OK;
 }
 
 /* --- Taking over --- */
@@ -471,10 +477,9 @@ static mrmr_err rebuild_among(struct rebuild *rebuild, struct pool_drive *fresh,
 {
     struct pool *pool = rebuild->pool;
     const int64_t id = fresh ? fresh->meta.id : 0;
-    MRMR_TRY(pool_stop_for(pool, rebuild->job, &id, fresh ? 1 : 0));
+    struct rebuild_last last = {rebuild, fresh};
+    MRMR_TRY(pool_stop_for_after(pool, rebuild->job, &id, fresh ? 1 : 0, rebuild_look_last, &last));
     mrmr_err err = fresh ? pool_direct_none_on(pool, fresh) : MRMR_OK;
-    if (!err)
-        err = rebuild_look_last(rebuild, fresh);
     if (!err)
         err = pool_writers_new_epoch(pool->writers);
     if (!err)

@@ -135,17 +135,39 @@ static bool is_of(const struct pool_moved *map, const struct moved_entry *entry,
            strcmp(map->text.data + entry->to, record->to) == 0;
 }
 
-static void map_undo_gone(struct pool_moved *map, const struct moved_record *record)
+static struct moved_gone *last_gone(const struct pool_moved *map, const struct moved_record *record)
 {
     for (size_t i = map->ngone; i-- > 0;) {
         struct moved_gone *gone = &map->gone[i];
-        if (gone->drive != record->drive || gone->inode[0] != record->inode[0] ||
-            gone->inode[1] != record->inode[1] ||
-            strcmp(map->text.data + gone->path, record->from) != 0)
-            continue;
-        gone->undone = true;
-        return;
+        if (gone->drive == record->drive && gone->inode[0] == record->inode[0] &&
+            gone->inode[1] == record->inode[1] &&
+            strcmp(map->text.data + gone->path, record->from) == 0)
+            return gone;
     }
+    return NULL;
+}
+
+static struct moved_entry *last_lives(
+    const struct pool_moved *map, const struct moved_record *record)
+{
+    for (size_t i = map->n; i-- > 0;) {
+        struct moved_entry *entry = &map->entry[i];
+        if (entry->lives && entry->drive == record->drive && entry->inode[0] == record->inode[0] &&
+            strcmp(map->text.data + entry->from, record->from) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+/* A name that went is there again: whatever was said of that last. */
+static void map_undo_gone(struct pool_moved *map, const struct moved_record *record)
+{
+    struct moved_gone *gone = last_gone(map, record);
+    struct moved_entry *lives = last_lives(map, record);
+    if (lives && (!gone || lives->record > gone->record))
+        lives->undone = true;
+    else if (gone)
+        gone->undone = true;
 }
 
 /* Mostly it is the last one: whoever renames takes it back at once. Both are dropped together, so that

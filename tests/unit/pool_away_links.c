@@ -82,6 +82,19 @@ static void test_it_shows_by_the_new_name(void **state)
     ends_well(&w);
 }
 
+/* The name that it lost is its again. */
+static void test_linked_again(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, SEED + 14);
+    follows(&w, "f0", "c");
+    links(&w, "c", "f0");
+    goes_away(&w);
+    reads_it(&w, "f0", "c");
+    ends_well(&w);
+}
+
 static void test_several_times(void **state)
 {
     struct world w;
@@ -424,6 +437,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_shows_by_the_new_name),
+        cmocka_unit_test(test_linked_again),
         cmocka_unit_test(test_several_times),
         cmocka_unit_test(test_renamed_meanwhile),
         cmocka_unit_test(test_all_names_go),

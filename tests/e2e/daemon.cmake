@@ -5,7 +5,7 @@ mrmr_pytest(e2e_units test_units.py)
 mrmr_pytest(e2e_release test_release.py)
 mrmr_pytest(e2e_daemon_worker test_daemon_worker.py LABELS sanitized address_long TIMEOUT 600)
 # It lowers limits of the whole system for moments.
-mrmr_pytest(e2e_daemon_hear test_daemon_hear.py LABELS sanitized TIMEOUT 300 SERIAL)
+mrmr_pytest(e2e_daemon_hear test_daemon_hear.py LABELS sanitized address_long TIMEOUT 300 SERIAL)
 set_property(TEST e2e_daemon_hear APPEND PROPERTY ENVIRONMENT "MRMR_FAULT_FS=$<TARGET_FILE:fault_fs>")
 mrmr_pytest(e2e_daemon_mount test_daemon_mount.py LABELS sanitized TIMEOUT 300)
 # Libraries that are loaded before all else, which under a sanitizer its own has to be.

@@ -250,6 +250,7 @@ def test_a_scrub_a_day(mrmr, daemon):
     """And not one after each start of a daemon."""
     mrmr.run("set", "settle", "0")
     until(lambda: scrubs(mrmr))
+    until(lambda: not mrmr.json("status", code=None)["daemon"]["does"]) # else it is not known to have ended
     for name in ("anew", "once more"):
         daemon.stop()
         put(mrmr, "red", name, 10_000)

@@ -301,14 +301,15 @@ static mrmr_err linked_unlink(const struct pool_drive *drive, struct linked *l)
     return err == MRMR_ABSENT || err == MRMR_IS_DIR ? MRMR_OK : err;
 }
 
-/* Nothing has changed of it but its names, and whatever changes it from now on gives it another time. */
+/* Nothing has changed of it but that one name went, and whatever changes it from now on gives it another time. */
 static bool linked_is_as_it_was(const struct pool_drive *drive, struct linked *l)
 {
     const struct drv_stat *was = &l->before;
     struct drv_stat now;
     return l->file && !pool_tick_wait(&drive->info, &l->after) && !drv_file_stat(l->file, &now) &&
            now.ctime == l->after.ctime && now.mtime == was->mtime && now.size == was->size &&
-           now.mode == was->mode && now.uid == was->uid && now.gid == was->gid;
+           now.mode == was->mode && now.uid == was->uid && now.gid == was->gid &&
+           l->after.nlink + 1 == was->nlink && now.nlink == l->after.nlink;
 }
 
 /* Where the catalog has the file as it was before its name here went, it has it as it is now. */
@@ -370,6 +371,7 @@ static void settle_saved(
     if (!pool_retained_settle_saved(pool, job, d->drive, name))
         return;
     mrmr_err_drive(mrmr_story_get()->err, d->drive->meta.name);
+    d->skipped = true;
     mrmr_log_story(MRMR_LOG_WARN, "what somebody saved stays where it is");
 }
 

@@ -158,16 +158,24 @@ static void write_past(void *arg, enum drv_fault_op op, const char *path)
     drv_file_close(file);
 }
 
-/* Somebody writes to it directly in that moment: that is no name that went. */
-static void test_release_beside_somebody_who_writes(void **state)
+static void link_past(void *arg, enum drv_fault_op op, const char *path)
 {
-    (void)state;
-    struct rig *rig = begin(RIG_LOCAL, 100);
+    struct writing *writing = arg;
+    (void)op;
+    (void)path;
+    writing->times++;
+    rig_ok(drv_link(writing->rig->drive[0].raw, "other", "third"));
+}
+
+/* Somebody changes it directly in that moment: that is no name that went. */
+static void beside_somebody(uint64_t seed, void (*hook)(void *, enum drv_fault_op, const char *))
+{
+    struct rig *rig = begin(RIG_LOCAL, seed);
     struct writing writing = {.rig = rig};
     const struct drv_fault_rule rule = {.ops = DRV_FAULT_UNLINK,
         .prefix = POOL_RETAINED_FILES,
         .action = DRV_FAULT_HOOK,
-        .hook = write_past,
+        .hook = hook,
         .arg = &writing};
     give_another_name(rig);
     rig_ok(drv_fault_add(rig->drive[0].fault, &rule, NULL));
@@ -176,6 +184,19 @@ static void test_release_beside_somebody_who_writes(void **state)
     assert_int_equal(writing.times, 1);
     assert_false(is_as_known(rig, "other"));
     rig_destroy(rig);
+}
+
+static void test_release_beside_somebody_who_writes(void **state)
+{
+    (void)state;
+    beside_somebody(100, write_past);
+}
+
+/* By the name that is new the catalog does not have it. */
+static void test_release_beside_somebody_who_links(void **state)
+{
+    (void)state;
+    beside_somebody(99, link_past);
 }
 
 static void chmod_past(void *arg, enum drv_fault_op op, const char *path)
@@ -386,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_release_looks_for_the_very_file),
         cmocka_unit_test(test_release_changes_no_file_that_has_a_name),
         cmocka_unit_test(test_release_beside_somebody_who_writes),
+        cmocka_unit_test(test_release_beside_somebody_who_links),
         cmocka_unit_test(test_release_beside_somebody_who_changes_attributes),
         cmocka_unit_test(test_release_of_many_that_have_a_name),
         cmocka_unit_test(test_release_in_the_dark),

@@ -262,7 +262,7 @@ static mrmr_err compare_open(struct compare *c, struct compare_file *f)
         MRMR_TRY(pool_moved_concerns(c->pool, f->node.drive, f->path, &renamed));
     if (renamed)
         return mrmr_fail(MRMR_CHANGED, "another file may be there by now");
-    MRMR_TRY(pool_tick_wait(&c->drive->info, &f->stat));
+    pool_tick_wait(&c->drive->info, &f->stat);
     uint64_t end = 1;
     for (size_t e = 0; e < f->n; e++) {
         const struct meta_extent *extent = &f->extent[e];

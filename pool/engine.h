@@ -269,10 +269,11 @@ bool pool_node_has_names(struct drv *drv, const struct meta_node *node,
     const struct pool_found_file *found, const struct mrmr_bytes *paths);
 void pool_node_from_stat(
     struct meta_node *node, const struct drv_stat *stat); /* all but id, drive, version, sequence */
-/* A change at this moment or later gives it another time than it has. */
+/* A change at this moment (real time) or later gives it another time than it has. False also where its time is one to come. */
 bool pool_tick_over(const struct drv_info *info, const struct drv_stat *stat, int64_t now);
-/* Wait (bounded) until a change of the file now could not hide behind the same time stamp (I4). */
-mrmr_err pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat);
+/* Returns when no change of the file can hide any more behind the times that it had when it was looked at, which was before this (I4):
+ * after two grains of its drive's clock at most. */
+void pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat);
 mrmr_err pool_compare(
     struct pool *pool, const struct pool_job *job, struct pool_sync_report *report);
 

@@ -153,7 +153,7 @@ static mrmr_err lane_file_begin(struct pool_lane *lane, const struct meta_extent
     MRMR_TRY(drv_file_open(lane->file_drive->drv, path, DRV_OPEN_READ, 0, &lane->file));
     struct drv_stat stat;
     MRMR_TRY(lane_file_same(lane, "it was changed since it was looked at", &stat));
-    MRMR_TRY(pool_tick_wait(&lane->file_drive->info, &stat));
+    pool_tick_wait(&lane->file_drive->info, &stat);
     drv_file_advise(lane->file, extent->first * META_LEAF, extent->bytes, false);
     return MRMR_OK;
 }

@@ -306,10 +306,13 @@ static bool linked_is_as_it_was(const struct pool_drive *drive, struct linked *l
 {
     const struct drv_stat *was = &l->before;
     struct drv_stat now;
-    return l->file && !pool_tick_wait(&drive->info, &l->after) && !drv_file_stat(l->file, &now) &&
-           now.ctime == l->after.ctime && now.mtime == was->mtime && now.size == was->size &&
-           now.mode == was->mode && now.uid == was->uid && now.gid == was->gid &&
-           l->after.nlink + 1 == was->nlink && now.nlink == l->after.nlink;
+    if (!l->file)
+        return false;
+    pool_tick_wait(&drive->info, &l->after);
+    return !drv_file_stat(l->file, &now) && now.ctime == l->after.ctime &&
+           now.mtime == was->mtime && now.size == was->size && now.mode == was->mode &&
+           now.uid == was->uid && now.gid == was->gid && l->after.nlink + 1 == was->nlink &&
+           now.nlink == l->after.nlink;
 }
 
 /* Where the catalog has the file as it was before its name here went, it has it as it is now. */

@@ -4,7 +4,9 @@
  */
 #include "pool/engine.h"
 
+#include <errno.h>
 #include <string.h>
+#include <time.h>
 
 /* A fact that the catalog or the drive does not have (0) says nothing. */
 static bool stat_fact_differs(uint32_t caps, uint32_t cap, uint64_t known, uint64_t seen)
@@ -41,15 +43,16 @@ void pool_node_from_stat(struct meta_node *node, const struct drv_stat *stat)
     node->btime = stat->btime;
 }
 
-/* How long until `now` is two grains past the last change; 0 also for times to come, which no
- * change now can hit. */
+/* For how long, after `now`, a change may leave the times that it has: until two grains past the last one. A time to
+ * come says nothing of when that was: the drive is another machine's, whose clock is ahead, or ours was set back; so it counts from
+ * now. */
 static int64_t tick_left(const struct drv_info *info, const struct drv_stat *stat, int64_t now)
 {
     int64_t last = (info->caps & DRV_CAP_STABLE_CTIME) && stat->ctime ? stat->ctime : stat->mtime;
     int64_t grains = 2 * info->time_grain, age;
-    if (__builtin_sub_overflow(now, last, &age) || age < 0 || age >= grains)
+    if (__builtin_sub_overflow(now, last, &age) || age >= grains)
         return 0;
-    return grains - age;
+    return age < 0 ? grains : grains - age;
 }
 
 bool pool_tick_over(const struct drv_info *info, const struct drv_stat *stat, int64_t now)
@@ -57,17 +60,12 @@ bool pool_tick_over(const struct drv_info *info, const struct drv_stat *stat, in
     return tick_left(info, stat, now) == 0;
 }
 
-mrmr_err pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat)
+/* By a clock that nobody sets. */
+void pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat)
 {
-    /* A clock that is set back again and again must not keep us here. */
-    for (int tries = 0; tries < 8; tries++) {
-        int64_t left = tick_left(info, stat, mrmr_clock_real());
-        if (!left)
-            return MRMR_OK;
-        struct timespec ts = mrmr_clock_to_timespec(left);
-        nanosleep(&ts, NULL);
-    }
-    return mrmr_fail(MRMR_CHANGED, "it was modified just now");
+    struct timespec left = mrmr_clock_to_timespec(tick_left(info, stat, mrmr_clock_real()));
+    while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
+        ;
 }
 
 bool pool_node_claims(const struct meta_node *node, const struct pool_found_file *found)

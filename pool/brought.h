@@ -6,7 +6,7 @@
  * before: what it finds of the copy is exposed from then on, and protected in the same sync if it is quiet.
  *
  * The pool's folder has a record for each (tree_pair.h), durable before the copy has a name: `bring-<16 hex>` while it is
- * brought, and `brought-<16 hex>` from when it is through. Both are looked at, so it does not matter which name a cut leaves. A
+ * brought, `bring-over-<16 hex>` where that it is over at its source is not recorded yet, and `brought-<16 hex>` from when it is through. All are looked at, so it does not matter which name a cut leaves. A
  * sync removes those that had ended before its scan, if the source's drive was there, and is not held; and those of drives that are none of the pool any more.
  *
  * Crash argument. No drive is written to. A record that a cut leaves behind keeps a release from letting go of one file until

@@ -3,7 +3,7 @@
  * A file is brought whole to another drive, because its own is full or away, and stays the node it
  * was: the same number, the same open descriptors.
  *
- * Changes of a node's file, its names and its attributes want it to stay where it is (tree_stay_begin);
+ * Changes of a node's file, its names and its attributes want it to stay where it is (tree_stay.c);
  * bringing waits for them, and they for it; but whoever changes its name does not wait for the copying: that
  * begins anew after him. Reading goes on meanwhile: both files have the same bytes.
  * A folder above it may be renamed while its bytes are copied, and not while it is looked at before that, nor from (2)
@@ -25,12 +25,11 @@
  * A copy that has its path by (3), or may get it yet, since its drive hangs in that, and is not wanted after all, is removed,
  * durably. Where its drive does not let it, as one that has just stopped answering, it is recorded as one that may come late
  * (gone_late.c) before (5), and before its writer is told: it does not show, also once the file itself is written, brought
- * elsewhere or removed, and goes when it can. Where that cannot be recorded, as in a pool's folder that is full, the record of (2)
- * gets a name by which whoever opens the tree next does it. A cut before that leaves the record of (2).
- *
- * Where (4) fails, and the file may be there still, since its drive has just stopped answering, the copy is the file from then on,
- * and what was copied is recorded in the same way, for the drive on which it is: it does not show beside the copy, which may be changed, when its drive
- * is back, and goes. If that cannot be recorded the record of (2) stays, and says nothing of the copy.
+ * elsewhere or removed, and goes when it can. Where (4) fails, and the file may be there still, since its drive has just stopped
+ * answering, the copy is the file from then on, and what was copied is recorded in the same way, for the drive on which it is: it does
+ * not show beside the copy, which may be changed, when its drive is back, and goes. Where the one or the other cannot be recorded, as
+ * in a pool's folder that is full, the record of (2) gets a name that says so, `late-<hex>` or `bring-over-<hex>`, for which there is always room,
+ * durably, and by it it is recorded before the drive is live again. A cut before that leaves the record of (2).
  *
  * A cut leaves the record of (2), and it is judged before any of the two drives shows what it has there (tree_bring_record.c), by what
  * they have: so nobody has changed one of the two copies through us by then, and it does not matter that they differ in
@@ -38,13 +37,15 @@
  * copy has its path, by its inode, and the drive of the file is away, the copy is the file from then on, and what its drive has is
  * recorded as removed, or late. Where the file is where it was, by its inode, and not recorded as removed, and the drive of
  * the copy is away, the file stays, and the copy is recorded as late. Of two that are both away it is done when the first one is
- * back, before it is live: then the other one is one that is away. Records that are judged once more, since a cut came before their end, find
- * what was recorded then. Where it cannot be recorded, as in a pool's folder that is full, the drive that comes back is not live yet, and
- * it is tried again (tree_gone.c); and of one that could not be recorded when the tree was opened it is tried when the copy's drive is
- * back: the file may have been changed through us by then, and is the one that shows. Where both drives are there, and the file was changed directly since while the copy is what it
+ * back, before it is live: then the other one is one that is away. So is one whose drive is there, and does not say what it
+ * has by that path, or whose name cannot be made durable: nobody waits for a bad place. Records that are judged once more, since a cut came before their end, find
+ * what was recorded then. Where it cannot be recorded the copy's drive is not live until it can, and
+ * it is tried again (tree_gone.c); the file may have been changed through us by then, where its drive is live, and is the one that shows. Where both drives are there, and the file was changed directly since while the copy is what it
  * was, it is the copy that is removed. That nobody has changed the file is by its change time, too: whoever edits it in place may set
  * its time back (I4). So it is on a drive that is away: what the catalog has of it is recorded as removed alone, and compared
- * when its change time is another one; what the catalog never had is late with its change time, and kept if that is another one.
+ * when its change time is another one; what the catalog never had, or has seen changed after it was copied, is late with its change time, and kept if that is another one.
+ * Where both were changed directly since, if only by their change times, both stay, and the log says so: their bytes are not compared, which
+ * would keep whoever opens the tree waiting.
  *
  * It is copied to the next drive only for what the one before said itself: where the record cannot be written, or the file
  * not be taken from where it is, no other drive is better. Whether there is room for a record is tried before anything is
@@ -63,61 +64,6 @@
 #include <string.h>
 #include <unistd.h>
 
-MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
-
-enum { BRING_PATH = sizeof TREE_BRING_FOLDER + 20 };
-
-/* --- who stays --- */
-
-static void stay_locked(struct pool_tree *tree, struct tree_node *node)
-{
-    while (node->leaving && !node->staying) /* one more of those that are waited for does no harm */
-        pthread_cond_wait(&tree->moved, &tree->lock);
-    node->staying++;
-}
-
-void tree_stay_begin(struct pool_tree *tree, struct tree_node *node)
-{
-    mrmr_locked(&tree->lock);
-    stay_locked(tree, node);
-}
-
-void tree_stay_begin_name(struct pool_tree *tree, struct tree_node *node)
-{
-    mrmr_locked(&tree->lock);
-    node->names_wait++;
-    stay_locked(tree, node);
-    node->names_wait--;
-}
-
-void tree_stay_end(struct pool_tree *tree, struct tree_node *node)
-{
-    mrmr_locked(&tree->lock);
-    if (--node->staying == 0)
-        pthread_cond_broadcast(&tree->moved);
-}
-
-/* False: it is not on that drive any more. */
-static bool leave_begin(struct pool_tree *tree, struct tree_node *node, size_t from)
-{
-    mrmr_locked(&tree->lock);
-    while (node->leaving || node->names_wait)
-        pthread_cond_wait(&tree->moved, &tree->lock);
-    if (!tree_set_has(&node->on, from))
-        return false;
-    node->leaving = true;
-    while (node->staying)
-        pthread_cond_wait(&tree->moved, &tree->lock);
-    return true;
-}
-
-static void leave_end(struct pool_tree *tree, struct tree_node *node)
-{
-    mrmr_locked(&tree->lock);
-    node->leaving = false;
-    pthread_cond_broadcast(&tree->moved);
-}
-
 /* What is written directly goes to the inode that the kernel has. Whoever begins to use it so waits
  * until nobody is bringing it. */
 static mrmr_err not_direct(struct pool_tree *tree, struct tree_node *node)
@@ -127,129 +73,14 @@ static mrmr_err not_direct(struct pool_tree *tree, struct tree_node *node)
                : MRMR_OK;
 }
 
-/* --- the bytes --- */
-
-struct bringing {
-    struct pool_tree *tree;
-    struct tree_node *node, *folder;
-    size_t from, to;
-    char name[META_NAME_MAX + 1];
-    struct mrmr_bytes path;
-    char temp[BRING_PATH];
-    bool live; /* the drive it comes from */
-    struct drv_stat stat;
-    struct meta_node known; /* if it is not live */
-    uint64_t generation;
-    uint64_t to_ino;      /* of the copy that has the file's number; 0: none has yet */
-    bool named;           /* the copy has the file's path, or may get it yet */
-    struct drv_stat copy; /* it is this; its ctime is 0 if that is not known */
-    bool to_failed;       /* what failed, failed on the drive it goes to */
-    bool gave_way;        /* to whoever changes its name: nothing was done */
-    bool stays;           /* it did so often enough: whoever waits for it has waited, too */
-};
-
-/* Whoever changes a name of it has its folder to himself, which may not be for as long as a copy takes. */
-static mrmr_err give_way(struct bringing *b)
-{
-    mrmr_locked(&b->tree->lock);
-    b->gave_way = !b->stays && b->node->names_wait > 0;
-    return b->gave_way ? mrmr_fail(MRMR_BUSY, "its name is changed") : MRMR_OK;
-}
-
-/* It is that drive's own word. */
-static mrmr_err to_said(struct bringing *b, mrmr_err err)
-{
-    b->to_failed = b->to_failed || err;
-    return mrmr_err_drive(err, b->tree->drive[b->to].drive->meta.name);
-}
-
-static mrmr_err copy_part(struct bringing *b, struct pool_tree_file *from, struct drv_file *to,
-    uint64_t offset, uint64_t end, uint8_t *buf)
-{
-    while (offset < end) {
-        size_t got, size = end - offset < META_LEAF ? (size_t)(end - offset) : META_LEAF;
-        MRMR_TRY(give_way(b));
-        mrmr_err err = b->live ? pool_tree_file_read(from, offset, buf, size, &got)
-                               : tree_file_read_known(from, offset, buf, size, &got);
-        MRMR_TRY(mrmr_err_drive(err, b->tree->drive[b->from].drive->meta.name));
-        if (!got)
-            return MRMR_OK;
-        MRMR_TRY(to_said(b, drv_file_write(to, offset, buf, got)));
-        offset += got;
-    }
-    return MRMR_OK;
-}
-
-/* Where the drive answers holes stay holes. Of one that is away it is the catalog's content that comes, all of it,
- * even if the drive is there for a moment, and what it has is another one by then. */
-static mrmr_err copy_bytes(struct bringing *b, struct pool_tree_file *from, struct drv_file *to)
-{
-    const uint64_t size = b->stat.size;
-    mrmr_autofree uint8_t *buf = malloc(META_LEAF);
-    uint64_t start = 0, end;
-    if (!buf)
-        return mrmr_nomem();
-    if (!b->live)
-        MRMR_TRY(copy_part(b, from, to, 0, size, buf));
-    while (b->live && start < size) {
-        mrmr_err err = pool_tree_file_seek(from, start, false, &start);
-        if (err == MRMR_ABSENT)
-            break;
-        MRMR_TRY(err);
-        MRMR_TRY(pool_tree_file_seek(from, start, true, &end));
-        MRMR_TRY(copy_part(b, from, to, start, end, buf));
-        start = end;
-    }
-    MRMR_TRY(to_said(b, drv_file_truncate(to, size)));
-    return to_said(b, drv_file_sync(to));
-}
-
-/* With the paths held: a folder above it may have been renamed while its bytes were copied. Its own name
- * nobody changes, as it is leaving. */
-static mrmr_err path_now(struct bringing *b)
-{
-    mrmr_autobytes struct mrmr_bytes folder = MRMR_BYTES_INIT;
-    MRMR_TRY(tree_path(b->tree, b->folder, &folder));
-    mrmr_bytes_clear(&b->path);
-    return tree_join(folder.data ? folder.data : "", b->name, &b->path);
-}
-
-static mrmr_err copy_attrs(struct bringing *b)
-{
-    struct tree_drive *to = &b->tree->drive[b->to];
-    tree_paths_held(b->tree, b->node, b->folder);
-    MRMR_TRY(path_now(b));
-    struct drv *from = b->tree->drive[b->from].drive->drv;
-    return to_said(b, b->live ? pool_copy_attrs_of(from, b->path.data, to->drive->drv, b->temp)
-                              : pool_copy_attrs(b->tree->pool, &b->known, to->drive, b->temp));
-}
-
-static mrmr_err copy_file(struct bringing *b)
-{
-    MRMR_AUTO(drv_file_close) struct drv_file *to = NULL;
-    struct drv *drv = b->tree->drive[b->to].drive->drv;
-    struct pool_tree_file *from;
-    bool same;
-    MRMR_TRY(pool_tree_file_open(b->tree, b->node->number, false, &from, &same));
-    mrmr_err err = to_said(b, drv_mkdirs(drv, TREE_BRING_FOLDER, 0700));
-    if (!err)
-        err = to_said(b, drv_file_open(drv, b->temp, DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &to));
-    if (!err)
-        err = copy_bytes(b, from, to);
-    pool_tree_file_close(from);
-    if (!err)
-        err = copy_attrs(b);
-    return err ? err : to_said(b, drv_file_sync(to)); /* its attributes, too */
-}
-
 /* --- the record --- */
 
-static struct tree_pair record_of(const struct bringing *b, bool copy_is_it)
+static struct tree_pair record_of(const struct bringing *b)
 {
     return (struct tree_pair){.from = b->from,
         .to = b->to,
         .path = b->path.data,
-        .knows = !copy_is_it,
+        .knows = true,
         .file = b->stat,
         .copy = b->copy};
 }
@@ -257,7 +88,7 @@ static struct tree_pair record_of(const struct bringing *b, bool copy_is_it)
 /* Each write to a drive that is full would copy the file for nothing, as long as the pool's folder is full, too. */
 static mrmr_err record_try(const struct bringing *b)
 {
-    const struct tree_pair record = record_of(b, false);
+    const struct tree_pair record = record_of(b);
     char name[TREE_PAIR_NAME];
     mrmr_err err = tree_pair_write(b->tree, &record, TREE_BRING_TRY, name);
     if (!err)
@@ -312,7 +143,7 @@ static mrmr_err source_seen(struct bringing *b)
 static mrmr_err source_look(struct bringing *b)
 {
     tree_paths_held(b->tree, b->node, b->folder);
-    MRMR_TRY(path_now(b));
+    MRMR_TRY(tree_bring_path_now(b));
     return source_seen(b);
 }
 
@@ -338,17 +169,17 @@ static mrmr_err name_it(struct bringing *b)
     struct drv_stat now;
     mrmr_err err = tree_place_folder(b->tree, b->folder, b->to, &folder);
     if (err) /* of the drive, if it is named */
-        return mrmr_story_get()->drive[0] ? to_said(b, err) : err;
+        return mrmr_story_get()->drive[0] ? tree_bring_to_said(b, err) : err;
     MRMR_TRY(tree_number_keep(b->tree, b->to, b->copy.ino, b->node->number, b->generation));
     b->to_ino = b->copy.ino;
     MRMR_TRY(tree_change_beside(b->tree));
     err = drv_rename(drv, b->temp, b->path.data, DRV_RENAME_NOREPLACE);
     tree_change_end(b->tree);
     b->named = !err || mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE;
-    MRMR_TRY(to_said(b, err));
+    MRMR_TRY(tree_bring_to_said(b, err));
     if (!drv_stat(drv, b->path.data, &now) && now.ino == b->copy.ino)
         b->copy.ctime = now.ctime;
-    return to_said(b, tree_place_sync(b->tree, b->to, folder.data ? folder.data : ""));
+    return tree_bring_to_said(b, tree_place_sync(b->tree, b->to, folder.data ? folder.data : ""));
 }
 
 /* It is where it was, and as it was copied, whatever the answer to taking it away was. */
@@ -465,7 +296,7 @@ static bool drop(struct bringing *b)
     return !err;
 }
 
-static mrmr_err bring_named(struct bringing *b, const char *record, bool *ret_unclear)
+static mrmr_err bring_named(struct bringing *b, bool *ret_unclear)
 {
     bool kept;
     mrmr_err err = remove_source(b, &kept, ret_unclear);
@@ -473,9 +304,6 @@ static mrmr_err bring_named(struct bringing *b, const char *record, bool *ret_un
         *ret_unclear = !drop(b);
         return err;
     }
-    const struct tree_pair it = record_of(b, true);
-    if (*ret_unclear && tree_pair_put(b->tree, &it, record))
-        mrmr_log_story(MRMR_LOG_WARN, "the record of a copy that a file was brought to");
     node_brought(b);
     return err;
 }
@@ -496,23 +324,19 @@ static void begun_remove(struct pool_tree *tree, const struct tree_bring_begun *
     *at = begun->next;
 }
 
-/* What the record says is not so, and the copy is there, or may come. */
-static void record_of_late(struct bringing *b, const char *record)
-{
-    char late[TREE_PAIR_NAME];
-    snprintf(late, sizeof late, TREE_BRING_LATE "%s", record + strlen(TREE_BRING_RECORD));
-    if (renameat(b->tree->pool->dirfd, record, b->tree->pool->dirfd, late) < 0)
-        mrmr_log(MRMR_LOG_WARN, "the record of a file that was not brought to another drive stays");
-}
-
+/* unclear: what is over is there, or may come, and nothing but this says so. */
 static void record_end(struct bringing *b, const char *record, bool unclear, mrmr_err err)
 {
-    if (unclear && err)
-        record_of_late(b, record);
-    else if (!unclear && !err)
-        tree_bring_ended(b->tree, record);
-    else if (!unclear)
-        unlinkat(b->tree->pool->dirfd, record, 0);
+    const int dir = b->tree->pool->dirfd;
+    if (err && !unclear) {
+        unlinkat(dir, record, 0);
+        return;
+    }
+    const char *over = err ? TREE_BRING_LATE : TREE_BRING_OVER;
+    tree_bring_record_is(b->tree, record, unclear ? over : POOL_BROUGHT_ENDED);
+    if (unclear && fsync(dir) < 0)
+        mrmr_log(MRMR_LOG_WARN,
+            "which of two copies is the file may be forgotten if the power goes now");
 }
 
 /* The copy takes the place of the file, at one path, which nobody changes meanwhile. */
@@ -520,13 +344,13 @@ static mrmr_err bring_begun(struct bringing *b, const char *record)
 {
     bool unclear = false, recorded = false;
     tree_paths_held(b->tree, b->node, b->folder);
-    mrmr_err err = path_now(b);
+    mrmr_err err = tree_bring_path_now(b);
     if (!err)
         err = source_same(b);
     if (!err)
-        err = to_said(b, drv_stat(b->tree->drive[b->to].drive->drv, b->temp, &b->copy));
+        err = tree_bring_to_said(b, drv_stat(b->tree->drive[b->to].drive->drv, b->temp, &b->copy));
     b->copy.ctime = 0; /* its rename gives it another */
-    const struct tree_pair is = record_of(b, false);
+    const struct tree_pair is = record_of(b);
     if (!err)
         err = tree_pair_put(b->tree, &is, record);
     recorded = !err;
@@ -535,7 +359,7 @@ static mrmr_err bring_begun(struct bringing *b, const char *record)
     if (err)
         unclear = !drop(b);
     else
-        err = bring_named(b, record, &unclear);
+        err = bring_named(b, &unclear);
     if (recorded)
         record_end(b, record, unclear, err);
     return err;
@@ -562,7 +386,7 @@ static mrmr_err bring_to(struct bringing *b)
     b->named = b->to_failed = false;
     MRMR_TRY(mrmr_random(&random, sizeof random));
     snprintf(b->temp, sizeof b->temp, TREE_BRING_FOLDER "/%016" PRIx64, random);
-    mrmr_err err = copy_file(b);
+    mrmr_err err = tree_bring_copy(b);
     if (!err)
         return bring_copied(b);
     drop(b);
@@ -615,13 +439,13 @@ static mrmr_err bring_once(struct pool_tree *tree, struct tree_node *node, size_
 {
     *ret_gave_way = false;
     struct bringing b = {.tree = tree, .node = node, .from = from, .stays = stays};
-    if (!leave_begin(tree, node, from))
+    if (!tree_leave_begin(tree, node, from))
         return MRMR_OK;
     mrmr_err err = not_direct(tree, node);
     if (!err)
         err = bring(&b, more);
     *ret_gave_way = err && b.gave_way;
-    leave_end(tree, node);
+    tree_leave_end(tree, node);
     tree_put(tree, b.folder);
     mrmr_err_path(err, b.path.data);
     mrmr_bytes_free(&b.path);

@@ -298,7 +298,7 @@ mrmr_err tree_take(struct pool_tree *tree, const struct pool_caller *caller,
 mrmr_err tree_name_unnamed(struct pool_tree *tree, const struct pool_caller *caller,
     struct tree_node *node, struct tree_node *folder, const char *name);
 
-/* --- tree_bring.c --- */
+/* --- tree_stay.c --- */
 
 /* Between these the node's file is not brought elsewhere. May nest. */
 void tree_stay_begin(struct pool_tree *tree, struct tree_node *node);
@@ -306,14 +306,18 @@ void tree_stay_begin(struct pool_tree *tree, struct tree_node *node);
  * anew after it. */
 void tree_stay_begin_name(struct pool_tree *tree, struct tree_node *node);
 void tree_stay_end(struct pool_tree *tree, struct tree_node *node);
+
+/* --- tree_bring.c, tree_bring_record.c --- */
+
 /* A regular file goes from a drive that is full or away to one with room for it and for `more`
  * bytes, and stays the same node, also to those who have it open. Fine if it is not on `from` any
  * more. MRMR_UNSUPPORTED: it has several names, or none. */
 mrmr_err tree_bring(struct pool_tree *tree, struct tree_node *node, size_t from, uint64_t more);
-/* What was brought and was not removed from where it came, when the tree was last closed. */
+/* What was brought and was not removed from where it came, when the tree was last closed, before anything shows. A drive of which
+ * that cannot be recorded is returning afterwards. */
 mrmr_err tree_brings_finish(struct pool_tree *tree);
 /* The same of what could not be told as long as this drive was away, which serves and is not live yet; after what is recorded
- * of it was applied: there may be more of that afterwards. False: some of it could not be told, or recorded: the drive must not show what it
+ * of it was applied: there may be more of that afterwards. False: some of it could not be recorded: the drive must not show what it
  * has yet. */
 bool tree_brings_return(struct pool_tree *tree, size_t drive);
 

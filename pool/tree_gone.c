@@ -305,7 +305,7 @@ static void try_again_later(struct tree_drive *drive)
     drive->told_waits = true;
 }
 
-/* opens: the tree does, and looks at what was brought once all drives are live that will be. */
+/* opens: the tree does, and looks at what was brought once all drives are live that can be (tree_bring_record.c). */
 static bool returns(struct tree_drive *drive, bool opens)
 {
     enum back back = BACK_AGAIN;

@@ -3,8 +3,7 @@
  * A file is brought to another drive, and that is cut, or the drive that it was on stops answering: it is on one drive
  * afterwards, and has what was set of it since, whichever drives are there when it is finished.
  */
-#include "tests/unit/pool_gone_world.h"
-#include "tests/unit/pool_tree_hang.h"
+#include "tests/unit/pool_tree_bring_world.h"
 
 #include "pool/tree_bring.h"
 #include "pool/tree_change.h"
@@ -18,98 +17,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* --- the process dies --- */
-
-static void tap_die(struct rig *rig, struct rig_drive *drive)
-{
-    (void)rig, (void)drive;
-    kill(getpid(), SIGKILL);
-}
-
-/* False: it was over before. */
-static bool dies(struct world *w, uint64_t n, bool late, void (*what)(struct world *w))
-{
-    int status;
-    rig_tap(w->rig, RIG_CUTS, n, late, tap_die);
-    fflush(stdout);
-    pid_t pid = fork();
-    if (pid == 0) {
-        what(w);
-        _exit(0);
-    }
-    assert_true(pid > 0);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    rig_untap(w->rig);
-    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-    return WIFSIGNALED(status);
-}
-
-/* A mode leaves size and time as they are. */
-static mrmr_err sets_mode(struct world *w, const char *name, unsigned mode)
-{
-    struct pool_attr attr;
-    const struct pool_attr set = {.mode = mode};
-    MRMR_TRY(look_at(w, name, &attr));
-    mrmr_err err = pool_tree_set(w->tree, NULL, attr.node, NULL, POOL_SET_MODE, &set, &attr);
-    pool_tree_forget(w->tree, attr.node, 1);
-    return err;
-}
-
-static unsigned mode_of(struct world *w, const char *name)
-{
-    struct pool_attr attr;
-    rig_ok(look_at(w, name, &attr));
-    pool_tree_forget(w->tree, attr.node, 1);
-    return attr.mode & 0777;
-}
-
-/* Bytes that it has already; its drive does not take them, so it goes to another one. */
-static void writes_the_same(struct world *w, const char *name)
-{
-    uint8_t bytes[4];
-    drive_is_full(w->rig, 0);
-    struct pool_tree_file *file = open_file(w, name);
-    rig_expected(rig_find(w->rig, name), 10, bytes, sizeof bytes);
-    pool_tree_file_write(file, 10, bytes, sizeof bytes);
-    pool_tree_file_close(file);
-}
-
-static void opens_and_changes(struct world *w)
-{
-    open_tree(w);
-    if (rig_present(w->rig, 0))
-        writes_the_same(w, "f0");
-    else
-        sets_mode(w, "f0", 0640);
-}
-
-/* The one drive that has it; DRIVES: none has. */
-static unsigned drive_of(struct world *w, const char *name)
-{
-    unsigned on = DRIVES;
-    for (unsigned d = 0; d < DRIVES; d++)
-        if (rig_holds(w->rig, d, name))
-            on = d;
-    return on;
-}
-
-/* It is on this one alone, which is not the first, and nothing waits. */
-static void is_on(struct world *w, const char *name, unsigned drive)
-{
-    assert_int_equal(drives_with(w->rig, name), 1);
-    assert_int_equal(drive_of(w, name), drive);
-    assert_int_equal(records(w, false), 0);
-    rig_find(w->rig, name)->drive = drive;
-}
-
-static unsigned elsewhere(struct world *w, const char *name)
-{
-    for (unsigned d = 1; d < DRIVES; d++)
-        if (rig_holds(w->rig, d, name))
-            return d;
-    return 0;
-}
 
 /* Its drive comes back while the copy's is away: neither is there twice, nor lost. */
 static void apart(struct world *w, unsigned on)
@@ -198,30 +105,16 @@ static void test_cut_and_its_drive_goes(void **state)
 
 /* --- its drive goes when it is to be removed from it --- */
 
-static void goes(void *arg, enum drv_fault_op op, const char *path)
-{
-    struct rig_drive *drive = arg;
-    const struct drv_fault_rule off = {.err = MRMR_OFFLINE};
-    (void)op, (void)path;
-    rig_ok(drv_fault_add(drive->fault, &off, NULL));
-}
-
 /* new: no scan has seen it as it is. */
 static void goes_at_the_end(uint64_t seed, bool new)
 {
     struct world w;
     begin(&w, RIG_MEM, seed);
-    const struct drv_fault_rule off = {.ops = DRV_FAULT_SYMLINK,
-        .prefix = ".mrmr/retained",
-        .times = 1,
-        .action = DRV_FAULT_HOOK,
-        .hook = goes,
-        .arg = &w.rig->drive[0]};
     if (new)
         overwrite(&w, "f0", 3000, 100);
     struct pool_tree_file *file = open_file(&w, "f0");
     drive_is_full(w.rig, 0);
-    rig_ok(drv_fault_add(w.rig->drive[0].fault, &off, NULL));
+    goes_when_taken(&w, 0);
     write_part(&w, file, "f0", 10, 4);
     pool_tree_file_close(file);
     assert_false(tree_live(&w.tree->drive[0]));
@@ -250,14 +143,8 @@ static void test_its_drive_goes_at_the_end(void **state)
 static void both_are_away(uint64_t seed, unsigned first, unsigned last)
 {
     struct world w;
-    begin_away(&w, seed);
-    close_tree(&w);
-    rig_close(w.rig);
-    for (uint64_t n = 0; !elsewhere(&w, "f0");
-         n++) /* it has its name on the copy's drive, and is cut there */
-        assert_true(dies(&w, n, true, opens_and_changes));
+    const unsigned on = begin_cut(&w, seed);
     rig_open(w.rig);
-    const unsigned on = elsewhere(&w, "f0");
     const unsigned back[] = {first ? on : 0, last ? on : 0};
     rig_take_away(w.rig, on);
     open_tree(&w);
@@ -280,29 +167,6 @@ static void test_both_drives_are_away(void **state)
 }
 
 /* --- it is edited on its own drive meanwhile --- */
-
-/* In place, and its time is set back, as keepers of containers do. */
-static void edits(struct rig *rig, unsigned drive, const char *path)
-{
-    struct drv *drv = rig->drive[drive].raw;
-    struct drv_stat stat;
-    struct drv_file *file;
-    rig_ok(drv_stat(drv, path, &stat));
-    rig_ok(drv_file_open(drv, path, DRV_OPEN_WRITE, 0, &file));
-    rig_ok(drv_file_write(file, 100, "EDIT", 4));
-    drv_file_close(file);
-    rig_ok(drv_set_attr(drv, path, DRV_ATTR_MTIME, &stat));
-}
-
-static void has_edit(struct rig *rig, unsigned drive, const char *path)
-{
-    struct drv_file *file;
-    char got[4];
-    rig_ok(drv_file_open(rig->drive[drive].raw, path, DRV_OPEN_READ, 0, &file));
-    rig_ok(drv_file_read_exact(file, 100, got, sizeof got));
-    drv_file_close(file);
-    assert_memory_equal(got, "EDIT", 4);
-}
 
 /* A cut before it: the copy has the name, and all is recorded but that it is through. */
 static void is_not_ended(struct world *w)
@@ -355,12 +219,7 @@ static void test_edited_while_it_was_away(void **state)
 static void edited_after_a_cut(uint64_t seed, bool edited)
 {
     struct world w;
-    begin_away(&w, seed);
-    close_tree(&w);
-    rig_close(w.rig);
-    for (uint64_t n = 0; !elsewhere(&w, "f0"); n++)
-        assert_true(dies(&w, n, true, opens_and_changes));
-    const unsigned on = elsewhere(&w, "f0");
+    const unsigned on = begin_cut(&w, seed);
     rig_bring_back(w.rig, 0);
     if (edited)
         edits(w.rig, 0, "f0");
@@ -388,16 +247,10 @@ static void test_edited_after_its_drive_went(void **state)
     struct world w;
     (void)state;
     begin(&w, RIG_MEM, 1211);
-    const struct drv_fault_rule off = {.ops = DRV_FAULT_SYMLINK,
-        .prefix = ".mrmr/retained",
-        .times = 1,
-        .action = DRV_FAULT_HOOK,
-        .hook = goes,
-        .arg = &w.rig->drive[0]};
     overwrite(&w, "f0", 3000, 100);
     struct pool_tree_file *file = open_file(&w, "f0");
     drive_is_full(w.rig, 0);
-    rig_ok(drv_fault_add(w.rig->drive[0].fault, &off, NULL));
+    goes_when_taken(&w, 0);
     write_part(&w, file, "f0", 10, 4);
     pool_tree_file_close(file);
     assert_int_not_equal(elsewhere(&w, "f0"), 0);
@@ -414,34 +267,16 @@ static void test_edited_after_its_drive_went(void **state)
 
 /* --- which one is the file cannot be recorded --- */
 
-static _Atomic bool no_late; /* as in a pool's folder that is full */
-
-mrmr_err __wrap_tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
-    const char *path, const struct drv_stat *stat);
-mrmr_err __real_tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
-    const char *path, const struct drv_stat *stat);
-mrmr_err __wrap_tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
-    const char *path, const struct drv_stat *stat)
-{
-    return no_late ? mrmr_fail_errno(ENOSPC, "write", "gone")
-                   : __real_tree_gone_late(tree, drive, what, path, stat);
-}
-
 /* The copy has its name, and the tree was opened without its drive while nothing could be recorded. */
 static unsigned begin_unrecorded(struct world *w, uint64_t seed)
 {
-    begin_away(w, seed);
-    close_tree(w);
-    rig_close(w->rig);
-    for (uint64_t n = 0; !elsewhere(w, "f0"); n++)
-        assert_true(dies(w, n, true, opens_and_changes));
-    const unsigned on = elsewhere(w, "f0");
+    const unsigned on = begin_cut(w, seed);
     rig_bring_back(w->rig, 0);
     rig_take_away(w->rig, on);
     rig_open(w->rig);
-    no_late = true;
+    nothing_recorded = true;
     open_tree(w);
-    no_late = false;
+    nothing_recorded = false;
     assert_int_equal(records(w, false), 0);
     return on;
 }
@@ -473,13 +308,13 @@ static void test_unrecorded_when_its_drive_returns(void **state)
     (void)state;
     const unsigned on = begin_unrecorded(&w, 1214);
     struct tree_drive *drive = &w.tree->drive[on];
-    no_late = true;
+    nothing_recorded = true;
     rig_bring_back(w.rig, on);
     for (unsigned i = 0; i < 3000 && !drive->told_waits; i++)
         moment();
     assert_true(drive->told_waits);
     assert_false(tree_live(drive));
-    no_late = false;
+    nothing_recorded = false;
     wait_live(&w, on);
     reads(&w, "f0");
     is_on(&w, "f0", 0);
@@ -494,18 +329,12 @@ static void unrecorded_at_the_end(uint64_t seed, bool edited)
     struct world w;
     struct tree_node *node;
     begin(&w, RIG_MEM, seed);
-    const struct drv_fault_rule off = {.ops = DRV_FAULT_SYMLINK,
-        .prefix = ".mrmr/retained",
-        .times = 1,
-        .action = DRV_FAULT_HOOK,
-        .hook = goes,
-        .arg = &w.rig->drive[0]};
     overwrite(&w, "f0", 3000, 100); /* no scan has seen it so */
     rig_ok(tree_node(w.tree, look(&w, POOL_ROOT, "f0").node, false, &node));
-    rig_ok(drv_fault_add(w.rig->drive[0].fault, &off, NULL));
-    no_late = true;
+    goes_when_taken(&w, 0);
+    nothing_recorded = true;
     rig_ok(tree_bring(w.tree, node, 0, 0));
-    no_late = false;
+    nothing_recorded = false;
     tree_put(w.tree, node);
     const unsigned on = elsewhere(&w, "f0");
     assert_int_not_equal(on, 0);

@@ -366,7 +366,7 @@ static void test_the_drive_goes(void **state)
 /* As one that was cut in (3): f1 went from drive 1 to drive 2. old: as it was written before. */
 static void cut_in_between(struct world *w, bool old)
 {
-    char text[200];
+    char text[300];
     uint8_t *buf = malloc(FILE_LEAVES * RIG_MIB);
     struct drv *to = w->rig->drive[2].raw;
     struct drv_stat a, b;
@@ -384,7 +384,9 @@ static void cut_in_between(struct world *w, bool old)
         (long long)w->rig->pool->drives[2]->meta.id);
     if (!old)
         n += snprintf(text + n, sizeof text - (size_t)n,
-            " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64, a.ino, b.ino, b.size, b.mtime);
+            " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %d %" PRIu64 " %" PRId64 " %" PRId64
+            " 0 %" PRId64,
+            a.ino, b.ino, b.size, b.mtime, (int)b.type, a.size, a.mtime, a.ctime, a.btime);
     memcpy(text + n, "\0f1", 4);
     rig_ok(mrmr_durable_replace(w->rig->pool->dirfd, RECORD, text, (size_t)n + 4, 0600));
 }
@@ -394,13 +396,28 @@ static bool is_recorded(struct world *w)
     return faccessat(w->rig->pool->dirfd, RECORD, F_OK, 0) == 0;
 }
 
+/* It does not say what they were: nothing goes. */
 static void test_a_record_of_before(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 720);
+    close_tree(&w);
+    cut_in_between(&w, true);
+    open_tree(&w);
+    assert_false(is_recorded(&w));
+    assert_int_equal(drives_with(w.rig, "f1"), 2);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+static void test_a_copy_that_is_it(void **state)
 {
     struct world w;
     (void)state;
     begin(&w, RIG_MEM, 721);
     close_tree(&w);
-    cut_in_between(&w, true);
+    cut_in_between(&w, false);
     open_tree(&w);
     assert_false(is_recorded(&w));
     assert_int_equal(drives_with(w.rig, "f1"), 1);
@@ -513,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_a_copy_is_named_late),
         cmocka_unit_test(test_the_drive_goes),
         cmocka_unit_test(test_a_record_of_before),
+        cmocka_unit_test(test_a_copy_that_is_it),
         cmocka_unit_test(test_a_copy_that_is_old),
         cmocka_unit_test(test_a_copy_on_a_drive_that_is_away),
         cmocka_unit_test(test_a_copy_that_was_changed),

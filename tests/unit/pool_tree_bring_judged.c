@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Which one of two copies is the file, where a bring was cut, is told before either could be changed; also where a drive does not say
+ * what it has, where it cannot be recorded, and where somebody changed the file on its drive meanwhile.
+ */
+#include "tests/unit/pool_tree_bring_world.h"
+
+#include "pool/tree_bring.h"
+#include "pool/tree_change.h"
+#include "pool/tree_node.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+
+static void fails(struct rig *rig, unsigned drive, uint32_t ops, mrmr_err err)
+{
+    const struct drv_fault_rule rule = {.ops = ops, .prefix = "f0", .err = err};
+    rig_ok(drv_fault_add(rig->drive[drive].fault, &rule, NULL));
+}
+
+/* What was asked of it is asked for, so that it is noticed. */
+static void leaves(struct world *w, unsigned drive)
+{
+    const int64_t until = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+    rig_take_away(w->rig, drive);
+    while (tree_live(&w->tree->drive[drive])) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", drive);
+        assert_true(mrmr_clock_monotonic() < until);
+        is_there(w, path);
+        is_there(w, "f0");
+        moment();
+    }
+}
+
+static void returns(struct world *w, unsigned drive)
+{
+    rig_bring_back(w->rig, drive);
+    wait_live(w, drive);
+}
+
+static void nothing_waits(struct world *w)
+{
+    const int64_t until = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+    while (records(w, false)) {
+        assert_true(mrmr_clock_monotonic() < until);
+        moment();
+    }
+}
+
+static void ends(struct world *w)
+{
+    close_tree(w);
+    rig_reopen(w->rig);
+    end_after(w);
+}
+
+/* Both are there, and the one that is over can neither be taken nor recorded: the copy does not show, and what is set is of the file. */
+static void test_the_copy_does_not_show_before_it_is_told(void **state)
+{
+    struct world w;
+    (void)state;
+    const unsigned on = begin_cut(&w, 1221);
+    rig_bring_back(w.rig, 0);
+    rig_open(w.rig);
+    fails(w.rig, 0, DRV_FAULT_RENAME, MRMR_DENIED);
+    nothing_recorded = true;
+    open_tree(&w);
+    assert_false(tree_live(&w.tree->drive[on]));
+    assert_true(tree_live(&w.tree->drive[0]));
+    rig_ok(sets_mode(&w, "f0", 0600));
+    nothing_recorded = false;
+    rig_clear_faults(w.rig);
+    wait_live(&w, on);
+    nothing_waits(&w);
+    assert_int_equal(mode_of(&w, "f0"), 0600);
+    reads(&w, "f0");
+    is_on(&w, "f0", 0);
+    ends(&w);
+}
+
+/* Its drive is away: the copy is the file as soon as that can be recorded, and not before; whichever of the two drives is there
+ * after that. */
+static void test_the_copy_shows_once_it_is_told(void **state)
+{
+    struct world w;
+    (void)state;
+    const unsigned on = begin_cut(&w, 1222);
+    rig_open(w.rig);
+    nothing_recorded = true;
+    open_tree(&w);
+    assert_false(tree_live(&w.tree->drive[on]));
+    reads(&w, "f0");
+    nothing_recorded = false;
+    wait_live(&w, on);
+    rig_ok(sets_mode(&w, "f0", 0600));
+    leaves(&w, on);
+    returns(&w, 0);
+    returns(&w, on);
+    nothing_waits(&w);
+    assert_int_equal(mode_of(&w, "f0"), 0600);
+    reads(&w, "f0");
+    is_on(&w, "f0", on);
+    ends(&w);
+}
+
+static unsigned count_named(struct world *w, const char *prefix)
+{
+    unsigned n = 0;
+    DIR *dir = opendir(w->rig->pool->dir);
+    assert_non_null(dir);
+    for (const struct dirent *e; (e = readdir(dir)) != NULL;)
+        n += strncmp(e->d_name, prefix, strlen(prefix)) == 0;
+    closedir(dir);
+    return n;
+}
+
+/* Its drive goes when it is to be taken from it, and that it is over cannot be recorded: the copy is the file, is changed, and stays, also
+ * where the file's drive is back while the copy's is away. */
+static void test_what_is_over_stays_so(void **state)
+{
+    struct world w;
+    struct tree_node *node;
+    (void)state;
+    begin(&w, RIG_MEM, 1223);
+    overwrite(&w, "f0", 3000, 100); /* no scan has seen it so */
+    rig_ok(tree_node(w.tree, look(&w, POOL_ROOT, "f0").node, false, &node));
+    goes_when_taken(&w, 0);
+    nothing_recorded = true;
+    rig_ok(tree_bring(w.tree, node, 0, 0));
+    tree_put(w.tree, node);
+    const unsigned on = elsewhere(&w, "f0");
+    assert_int_not_equal(on, 0);
+    assert_int_equal(count_named(&w, TREE_BRING_OVER), 1);
+    rig_ok(sets_mode(&w, "f0", 0600));
+    leaves(&w, on);
+    nothing_recorded = false;
+    rig_clear_faults(w.rig);
+    wait_live(&w, 0);
+    returns(&w, on);
+    nothing_waits(&w);
+    assert_int_equal(mode_of(&w, "f0"), 0600);
+    reads(&w, "f0");
+    is_on(&w, "f0", on);
+    close_tree(&w);
+    end_after(&w);
+}
+
+/* Nobody waits for a drive that never says what it has: the copy is the file, whose drive is there. */
+static void test_the_files_drive_does_not_say(void **state)
+{
+    struct world w;
+    (void)state;
+    const unsigned on = begin_cut(&w, 1224);
+    rig_bring_back(w.rig, 0);
+    rig_take_away(w.rig, on);
+    rig_open(w.rig);
+    fails(w.rig, 0, DRV_FAULT_STAT, MRMR_IO);
+    open_tree(&w);
+    returns(&w, on);
+    reads(&w, "f0");
+    rig_clear_faults(w.rig);
+    nothing_waits(&w);
+    reads(&w, "f0");
+    is_on(&w, "f0", on);
+    ends(&w);
+}
+
+/* Nobody else can tell: it is in service, and nothing goes. */
+static void test_the_copys_drive_does_not_say(void **state)
+{
+    struct world w;
+    (void)state;
+    const unsigned on = begin_cut(&w, 1225);
+    rig_take_away(w.rig, on);
+    rig_open(w.rig);
+    open_tree(&w);
+    fails(w.rig, on, DRV_FAULT_STAT, MRMR_IO);
+    returns(&w, on);
+    assert_int_equal(count_named(&w, TREE_BRING_RECORD), 0);
+    rig_clear_faults(w.rig);
+    returns(&w, 0);
+    assert_int_equal(records(&w, false), 0);
+    assert_int_equal(drives_with(w.rig, "f0"), 2);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* --- a scan has seen the file changed since --- */
+
+static void appends(struct rig *rig, unsigned drive, const char *path)
+{
+    struct drv_stat stat;
+    struct drv_file *file;
+    rig_ok(drv_stat(rig->drive[drive].raw, path, &stat));
+    rig_ok(drv_file_open(rig->drive[drive].raw, path, DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_write(file, stat.size, "more", 4));
+    drv_file_close(file);
+}
+
+/* It is somebody's, and kept on the drive that comes back, beside the copy. */
+static void seen_since(
+    uint64_t seed, void (*changes)(struct rig *rig, unsigned drive, const char *path))
+{
+    struct world w;
+    const unsigned on = begin_cut(&w, seed);
+    rig_bring_back(w.rig, 0);
+    rig_open(w.rig);
+    changes(w.rig, 0, "f0");
+    rig_sync(w.rig);
+    rig_close(w.rig);
+    rig_take_away(w.rig, 0);
+    rig_open(w.rig);
+    open_tree(&w);
+    assert_int_equal(records(&w, false), 1); /* it is asked for when its drive is back */
+    returns(&w, 0);
+    nothing_waits(&w);
+    assert_true(rig_holds(w.rig, 0, "f0"));
+    assert_true(rig_holds(w.rig, on, "f0"));
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+static void test_a_scan_saw_it_changed(void **state)
+{
+    (void)state;
+    seen_since(1226, edits);
+    seen_since(1227, appends);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_copy_does_not_show_before_it_is_told),
+        cmocka_unit_test(test_the_copy_shows_once_it_is_told),
+        cmocka_unit_test(test_what_is_over_stays_so),
+        cmocka_unit_test(test_the_files_drive_does_not_say),
+        cmocka_unit_test(test_the_copys_drive_does_not_say),
+        cmocka_unit_test(test_a_scan_saw_it_changed),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_tree_bring_judged", tests, NULL, NULL);
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/unit/pool_tree_bring_world.h"
+
+#include "pool/tree_change.h"
+#include "pool/tree_node.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+_Atomic bool nothing_recorded;
+
+mrmr_err __wrap_tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
+    const char *path, const struct drv_stat *stat);
+mrmr_err __real_tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
+    const char *path, const struct drv_stat *stat);
+mrmr_err __wrap_tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
+    const char *path, const struct drv_stat *stat)
+{
+    return nothing_recorded ? mrmr_fail_errno(ENOSPC, "write", "gone")
+                            : __real_tree_gone_late(tree, drive, what, path, stat);
+}
+
+mrmr_err __wrap_tree_gone_add(
+    struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *node);
+mrmr_err __real_tree_gone_add(
+    struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *node);
+mrmr_err __wrap_tree_gone_add(
+    struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *node)
+{
+    return nothing_recorded ? mrmr_fail_errno(ENOSPC, "write", "gone")
+                            : __real_tree_gone_add(tree, drive, path, node);
+}
+
+static void tap_die(struct rig *rig, struct rig_drive *drive)
+{
+    (void)rig, (void)drive;
+    kill(getpid(), SIGKILL);
+}
+
+/* False: it was over before. */
+bool dies(struct world *w, uint64_t n, bool late, void (*what)(struct world *w))
+{
+    int status;
+    rig_tap(w->rig, RIG_CUTS, n, late, tap_die);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        what(w);
+        _exit(0);
+    }
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    rig_untap(w->rig);
+    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+    return WIFSIGNALED(status);
+}
+
+/* A mode leaves size and time as they are. */
+mrmr_err sets_mode(struct world *w, const char *name, unsigned mode)
+{
+    struct pool_attr attr;
+    const struct pool_attr set = {.mode = mode};
+    MRMR_TRY(look_at(w, name, &attr));
+    mrmr_err err = pool_tree_set(w->tree, NULL, attr.node, NULL, POOL_SET_MODE, &set, &attr);
+    pool_tree_forget(w->tree, attr.node, 1);
+    return err;
+}
+
+unsigned mode_of(struct world *w, const char *name)
+{
+    struct pool_attr attr;
+    rig_ok(look_at(w, name, &attr));
+    pool_tree_forget(w->tree, attr.node, 1);
+    return attr.mode & 0777;
+}
+
+/* Bytes that it has already; its drive does not take them, so it goes to another one. */
+static void writes_the_same(struct world *w, const char *name)
+{
+    uint8_t bytes[4];
+    drive_is_full(w->rig, 0);
+    struct pool_tree_file *file = open_file(w, name);
+    rig_expected(rig_find(w->rig, name), 10, bytes, sizeof bytes);
+    pool_tree_file_write(file, 10, bytes, sizeof bytes);
+    pool_tree_file_close(file);
+}
+
+void opens_and_changes(struct world *w)
+{
+    open_tree(w);
+    if (rig_present(w->rig, 0))
+        writes_the_same(w, "f0");
+    else
+        sets_mode(w, "f0", 0640);
+}
+
+/* The one drive that has it; DRIVES: none has. */
+unsigned drive_of(struct world *w, const char *name)
+{
+    unsigned on = DRIVES;
+    for (unsigned d = 0; d < DRIVES; d++)
+        if (rig_holds(w->rig, d, name))
+            on = d;
+    return on;
+}
+
+/* It is on this one alone, which is not the first, and nothing waits. */
+void is_on(struct world *w, const char *name, unsigned drive)
+{
+    assert_int_equal(drives_with(w->rig, name), 1);
+    assert_int_equal(drive_of(w, name), drive);
+    assert_int_equal(records(w, false), 0);
+    rig_find(w->rig, name)->drive = drive;
+}
+
+unsigned elsewhere(struct world *w, const char *name)
+{
+    for (unsigned d = 1; d < DRIVES; d++)
+        if (rig_holds(w->rig, d, name))
+            return d;
+    return 0;
+}
+
+/* In place, and its time is set back, as keepers of containers do. */
+void edits(struct rig *rig, unsigned drive, const char *path)
+{
+    struct drv *drv = rig->drive[drive].raw;
+    struct drv_stat stat;
+    struct drv_file *file;
+    rig_ok(drv_stat(drv, path, &stat));
+    rig_ok(drv_file_open(drv, path, DRV_OPEN_WRITE, 0, &file));
+    rig_ok(drv_file_write(file, 100, "EDIT", 4));
+    drv_file_close(file);
+    rig_ok(drv_set_attr(drv, path, DRV_ATTR_MTIME, &stat));
+}
+
+void has_edit(struct rig *rig, unsigned drive, const char *path)
+{
+    struct drv_file *file;
+    char got[4];
+    rig_ok(drv_file_open(rig->drive[drive].raw, path, DRV_OPEN_READ, 0, &file));
+    rig_ok(drv_file_read_exact(file, 100, got, sizeof got));
+    drv_file_close(file);
+    assert_memory_equal(got, "EDIT", 4);
+}
+
+static void drive_goes(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct rig_drive *drive = arg;
+    const struct drv_fault_rule off = {.err = MRMR_OFFLINE};
+    (void)op, (void)path;
+    rig_ok(drv_fault_add(drive->fault, &off, NULL));
+}
+
+void goes_when_taken(struct world *w, unsigned drive)
+{
+    const struct drv_fault_rule off = {.ops = DRV_FAULT_SYMLINK,
+        .prefix = ".mrmr/retained",
+        .times = 1,
+        .action = DRV_FAULT_HOOK,
+        .hook = drive_goes,
+        .arg = &w->rig->drive[drive]};
+    rig_ok(drv_fault_add(w->rig->drive[drive].fault, &off, NULL));
+}
+
+unsigned begin_cut(struct world *w, uint64_t seed)
+{
+    begin_away(w, seed);
+    close_tree(w);
+    rig_close(w->rig);
+    for (uint64_t n = 0; !elsewhere(w, "f0"); n++)
+        assert_true(dies(w, n, true, opens_and_changes));
+    return elsewhere(w, "f0");
+}

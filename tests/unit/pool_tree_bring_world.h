@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A file that is brought to another drive, and that is cut.
+ */
+#ifndef MRMR_TESTS_POOL_TREE_BRING_WORLD_H
+#define MRMR_TESTS_POOL_TREE_BRING_WORLD_H
+
+#include "tests/unit/pool_gone_world.h"
+#include "tests/unit/pool_tree_hang.h"
+
+/* That something is to go from a drive cannot be recorded, as in a pool's folder that is full. */
+extern _Atomic bool nothing_recorded;
+
+/* A process of its own that is killed before the n-th call that changes a drive, or after it. False: it was over before. */
+bool dies(struct world *w, uint64_t n, bool late, void (*what)(struct world *w));
+/* f0 is brought from drive 0, which is full, or away. */
+void opens_and_changes(struct world *w);
+/* Drive 0 is away, and it was cut when the copy of f0 had its name, on the drive that is returned. The rig is closed. */
+unsigned begin_cut(struct world *w, uint64_t seed);
+/* The drive is away from when something is to be kept on it. */
+void goes_when_taken(struct world *w, unsigned drive);
+
+/* A mode leaves size and time as they are. */
+mrmr_err sets_mode(struct world *w, const char *name, unsigned mode);
+unsigned mode_of(struct world *w, const char *name);
+/* In place, and its time is set back, as keepers of containers do. */
+void edits(struct rig *rig, unsigned drive, const char *path);
+void has_edit(struct rig *rig, unsigned drive, const char *path);
+
+/* The one drive that has it; DRIVES: none has. */
+unsigned drive_of(struct world *w, const char *name);
+/* One that is not the first; 0: none. */
+unsigned elsewhere(struct world *w, const char *name);
+/* It is on this one alone, and nothing waits. */
+void is_on(struct world *w, const char *name, unsigned drive);
+
+#endif

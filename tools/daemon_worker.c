@@ -208,6 +208,7 @@ static struct worker_view view_now(const struct daemon *d, int64_t now)
     /* Without a look nothing is known but that somebody waits for room. */
     view.rests = !d->looked.is || d->looked.paused || is_quiet_hour(&d->looked);
     view.gone = d->looked.is ? view.gone : 0;
+    view.unsure = d->looked.is ? view.unsure : 0;
     view.settle = (int64_t)d->looked.settle * MRMR_NS_PER_S;
     view.scan_every = (int64_t)d->looked.scan_interval * MRMR_NS_PER_S;
     view.scrubs = d->looked.scrub_interval > 0;
@@ -232,7 +233,7 @@ static int64_t sync_at(const struct daemon *d)
         return INT64_MAX;
     struct worker_view view = view_now(d, d->task.begun);
     view.scrubs = view.waits_for_room = false;
-    view.gone = 0;
+    view.gone = view.unsure = 0;
     return worker_due(&view, &at) == WORKER_SYNC ? view.now : at;
 }
 
@@ -263,8 +264,8 @@ void daemon_worker_changed(struct daemon *d)
     d->changed_last = mrmr_clock_boot();
     if (!d->view.changed)
         d->view.changed = d->changed_last;
-    if (!d->nothing_kept)
-        daemon_worker_kept(d);
+    if (!d->nothing_kept && !d->view.unsure)
+        d->view.unsure = d->changed_last;
 }
 
 void daemon_worker_kept(struct daemon *d)
@@ -399,6 +400,7 @@ static void sync_ended(struct daemon *d, int64_t now)
     d->view.looking = d->task.looking ? d->task.looking : lasted(d);
     d->view.changed = since(d->changed_last, d);
     d->view.gone = since(d->gone_last, d);
+    d->view.unsure = d->view.changed;
     d->view.waits_for_room = since(d->short_last, d);
     d->room_stops = 0;
     d->look_due = d->synced_since_look = true;
@@ -408,8 +410,11 @@ static void sync_ended(struct daemon *d, int64_t now)
 static void release_ended(struct daemon *d, int code, int64_t now)
 {
     d->view.gone = since(d->gone_last, d);
+    d->view.unsure = since(d->changed_last, d);
+    d->view.released = now;
     d->nothing_kept =
         code == 0 && d->task.let_go; /* else some waits, as for a drive that is away */
+    d->view.left = d->nothing_kept ? 0 : d->view.left + 1;
     d->view.waits_for_room = since(d->short_last, d);
     d->view.release_again = now + lasted(d);
 }

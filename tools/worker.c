@@ -18,10 +18,11 @@ static int64_t sooner_of(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static int64_t left_waits(const struct worker_view *v)
+/* After so many that could do nothing about it. */
+static int64_t left_waits(const struct worker_view *v, unsigned idle)
 {
     int64_t waits = later_of(v->settle, least_wait);
-    for (unsigned i = 0; i < v->idle && waits < v->scan_every; i++)
+    for (unsigned i = 0; i < idle && waits < v->scan_every; i++)
         waits *= 2;
     return waits;
 }
@@ -35,7 +36,7 @@ static int64_t sync_at(const struct worker_view *v)
     if (v->changed)
         at = sooner_of(at, v->changed + v->settle);
     if (v->exposed && v->synced)
-        at = sooner_of(at, v->synced + left_waits(v));
+        at = sooner_of(at, v->synced + left_waits(v, v->idle));
     if (v->synced)
         at = later_of(at, v->synced + REST_FACTOR * v->looking);
     return later_of(at, v->again);
@@ -52,7 +53,16 @@ static int64_t release_at(const struct worker_view *v)
 {
     if (v->waits_for_room)
         return later_of(v->now, v->release_again);
-    return v->rests && v->gone ? later_of(v->gone + v->settle, v->release_again) : INT64_MAX;
+    if (!v->rests)
+        return INT64_MAX;
+    int64_t at = INT64_MAX;
+    if (v->unsure)
+        at = v->unsure + v->settle;
+    if (v->unsure && v->left)
+        at = later_of(at, v->released + left_waits(v, v->left - 1));
+    if (v->gone)
+        at = sooner_of(at, v->gone + v->settle);
+    return later_of(at, v->release_again);
 }
 
 enum worker_job worker_due(const struct worker_view *v, int64_t *ret_again)

@@ -9,7 +9,8 @@
  * quiet hours, neither is due.
  *
  * A release, which lets go of old bytes that are kept and protects nothing, never rests. It is due at once when somebody waits for room; and
- * where no sync does it on the way, since it rests, `settle` after a change by which something may be kept.
+ * where no sync does it on the way, since it rests, `settle` after a change by which something may be kept. What the last one had to leave, as on a drive
+ * that is away, may be let go of after any change, if that was the drive's return; mostly it was not, so that is tried again after twice as long each time.
  *
  * Times: ns, by a clock that does not jump, and goes on while the computer sleeps (mrmr_clock_boot).
  */
@@ -32,6 +33,9 @@ struct worker_view {
     bool scrubs;           /* `scrub-interval` is set */
     int64_t scrubbed;      /* the end of the last scrub; 0: none was */
     int64_t gone;          /* the first such change since the last release or sync began; 0: none */
+    int64_t unsure;        /* likewise, any change at all, if something may be left; 0: none */
+    int64_t released;      /* the end of the last release; 0: none was */
+    unsigned left;         /* so many in a row may have left something */
     bool waits_for_room;   /* somebody does */
     int64_t release_again; /* no release before this, since the last one failed */
 };

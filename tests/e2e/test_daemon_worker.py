@@ -53,6 +53,15 @@ def released(mrmr):
     return 0
 
 
+def change(mrmr, daemon, point, size):
+    """By which nothing is kept; the daemon has been told, and done what it does about it."""
+    told = (mrmr.dir / "changed").stat().st_mtime_ns
+    (point / "new").write_bytes(os.urandom(size))
+    until(lambda: (mrmr.dir / "changed").stat().st_mtime_ns > told)
+    mrmr.run("status", code=None) # the daemon has had its turn
+    until(lambda: not daemon.children())
+
+
 def test_nothing_to_let_go_of(mrmr, daemon):
     """A release has let go of all: what is made, or written to while nothing counts on it, asks for no other one, and what is deleted does."""
     need_fuse()
@@ -62,18 +71,11 @@ def test_nothing_to_let_go_of(mrmr, daemon):
         mrmr.run("set", "worker", "paused")
         os.unlink(point / "of-red" / "file 0.bin")
         until(lambda: not retained(mrmr) and not daemon.children())
-
-        def change(size):
-            told = (mrmr.dir / "changed").stat().st_mtime_ns
-            (point / "new").write_bytes(os.urandom(size))
-            until(lambda: (mrmr.dir / "changed").stat().st_mtime_ns > told)
-            mrmr.run("status", code=None) # the daemon has had its turn
-            until(lambda: not daemon.children())
-        change(100_000) # the daemon may have been told of the last one while it was at it
+        change(mrmr, daemon, point, 100_000) # the daemon may have been told of the last one while it was at it
         before = released(mrmr)
         assert before
-        change(200_000)
-        change(300_000)
+        change(mrmr, daemon, point, 200_000)
+        change(mrmr, daemon, point, 300_000)
         assert released(mrmr) == before
         with open(point / "of-red" / "file 1.bin", "r+b") as file:
             file.write(b"other")
@@ -116,6 +118,24 @@ def test_what_a_release_could_not_look_at(mrmr, daemon):
     os.rename(away, red)
     assert retained(mrmr)
     until(lambda: not retained(mrmr))
+
+
+def test_what_no_release_can_look_at(mrmr, daemon):
+    """On a drive that is away for good: not after each change it is tried again, but after twice as long each time."""
+    need_fuse()
+    mrmr.run("set", "worker", "paused")
+    os.rename(mrmr.drive("red"), mrmr.folder / "away")
+    mrmr.run("set", "settle", "0")
+    with mounts(mrmr, mrmr.folder) as mount:
+        point = mount("m").point
+        (point / "new").write_bytes(b"first")
+        until(lambda: released(mrmr) and (mrmr.dir / "changed").exists())
+        began = time.monotonic()
+        change(mrmr, daemon, point, 100_000) # the daemon may have been told of the mount's begin while it was at it
+        before = released(mrmr)
+        for size in (200_000, 300_000, 400_000):
+            change(mrmr, daemon, point, size)
+        assert 10 * (2 ** (released(mrmr) - before) - 1) <= time.monotonic() - began
 
 
 def short(mrmr):

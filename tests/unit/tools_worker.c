@@ -129,6 +129,36 @@ static void test_a_release(void **state)
     due(&v, WORKER_RELEASE, v.now);
 }
 
+/* What the last release had to leave, as on a drive that is away for good: any change may be its return, and mostly is not. */
+static void test_releases_that_leave_something(void **state)
+{
+    struct worker_view v = idle();
+    (void)state;
+    v.unsure = v.now - HOUR * S;
+    due(&v, WORKER_RESTS, v.synced + HOUR * S); /* a sync does it on the way */
+    v.rests = true;
+    due(&v, WORKER_RELEASE, v.now - HOUR * S + 60 * S); /* nothing is known of a release yet */
+    v.released = v.now;
+    v.left = 1;
+    due(&v, WORKER_RESTS, v.released + 60 * S);
+    v.left = 3;
+    due(&v, WORKER_RESTS, v.released + 240 * S);
+    v.left = 1000; /* and never less often than the drives are looked at */
+    due(&v, WORKER_RESTS, v.released + 3840 * S);
+    v.settle = 0;
+    v.left = 1;
+    due(&v, WORKER_RESTS, v.released + 10 * S);
+    v.unsure = v.now + 20 * S; /* it was long ago by then */
+    v.now += 20 * S;
+    due(&v, WORKER_RELEASE, v.unsure);
+    /* What is known to be kept does not wait for that. */
+    v.left = 1000;
+    v.gone = v.now;
+    due(&v, WORKER_RELEASE, v.now);
+    v.gone = v.unsure = 0;
+    due(&v, WORKER_RESTS, INT64_MAX);
+}
+
 static void test_after_a_failure(void **state)
 {
     struct worker_view v = idle();
@@ -162,6 +192,7 @@ int main(void)
         cmocka_unit_test(test_it_rests_most_of_the_time),
         cmocka_unit_test(test_paused),
         cmocka_unit_test(test_a_release),
+        cmocka_unit_test(test_releases_that_leave_something),
         cmocka_unit_test(test_after_a_failure),
         cmocka_unit_test(test_a_scrub_each_day),
     };

@@ -33,7 +33,7 @@ struct retained_drive {
     struct mrmr_bytes files;  /* struct retained_file */
     struct mrmr_bytes temps;  /* paths that were being made, each with its NUL */
     size_t pointers;          /* records that were there; of leaves, with inode 0 */
-    bool skipped;             /* some folder could not be read, or something not be put back */
+    bool skipped;             /* not all of it could be seen, put back, or let go of */
     uint64_t freed;           /* bytes, by the release */
 };
 

@@ -190,7 +190,10 @@ static mrmr_err let_go_pointers(struct letting_go *l)
     if (n == l->seen)
         return MRMR_OK;
     mrmr_err err = pool_pointers_replace(drv, (const struct pool_pointer *)(void *)l->left.data, n);
-    return err == MRMR_SPACE ? MRMR_OK : err; /* some more stay for now */
+    if (err != MRMR_SPACE)
+        return err;
+    l->d->skipped = true; /* some more stay for now */
+    return MRMR_OK;
 }
 
 static mrmr_err release_pointers(

@@ -114,6 +114,36 @@ static void test_let_go_of(void **state)
     rig_destroy(rig);
 }
 
+static struct pool_sync_report release(struct rig *rig)
+{
+    const struct pool_sync_options options = {.release = true};
+    struct pool_job job = rig_job(rig);
+    struct pool_sync_report report;
+    rig_ok(pool_sync(rig->pool, &job, &options, &report));
+    return report;
+}
+
+/* The file of those that are left could not be written: a release does not say that it let go of all. */
+static void test_no_room_to_let_go(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 304);
+    const struct drv_fault_rule full_up = {
+        .ops = DRV_FAULT_CREATE, .prefix = POOL_POINTERS, .err = MRMR_SPACE};
+    no_symlinks(rig);
+    rig_ok(keep(rig, "f0", POOL_RETAINED_MOVE));
+    rig_ok(keep(rig, "other", POOL_RETAINED_LINK)); /* and is not replaced after all */
+    rig_find(rig, "f0")->there = false;
+    rig_ok(drv_fault_add(rig->drive[0].fault, &full_up, NULL));
+    assert_true(release(rig).release_left_out);
+    assert_int_equal(pointers(rig), FILE_LEAVES + 1);
+    rig_clear_faults(rig);
+    assert_false(release(rig).release_left_out);
+    assert_int_equal(pointers(rig), FILE_LEAVES); /* of f0, which counts: no scan has missed it */
+    reads_all_but(rig, NULL, 0);
+    rig_destroy(rig);
+}
+
 /* What is free behind the pointers makes room for a name; and when there is none left, nothing has
  * happened. */
 static void test_no_room_for_a_name(void **state)
@@ -335,6 +365,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_symlinks),
         cmocka_unit_test(test_let_go_of),
+        cmocka_unit_test(test_no_room_to_let_go),
         cmocka_unit_test(test_no_room_for_a_name),
         cmocka_unit_test(test_not_believed),
         cmocka_unit_test(test_power_cuts),

@@ -462,14 +462,14 @@ mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_lo
 /* Before a drive takes the place of another one (`to`): where a stripe has something on that one, and a row on the drive,
  * the row is made on a third one, and dropped from the drive by the same commit, so nothing survives
  * fewer losses meanwhile; also one beyond the redundancy, on which something may depend. A stripe for which that cannot be is told of, and stays as it is: the catalog says whether there is
- * any. Blocks are left where they are. */
+ * any. Blocks are left where they are. ret_cause: why the first of them does; "": none was told of. */
+enum { POOL_MEND_CAUSE = 512 };
 mrmr_err pool_mend_leave(struct pool *pool, const struct pool_job *job, int64_t drive, int64_t to,
-    struct pool_sync_report *report);
+    struct pool_sync_report *report, char ret_cause[POOL_MEND_CAUSE]);
 /* A part of a release (release.c): what nobody wants and is retained on a drive that can be written is
  * taken out of its stripes, in the order of their ids, and nothing else is done to them. What cannot be now is logged, and waits:
  * a row of it is on a drive that is away, and there is room for one nowhere else; too much of it
  * cannot be read; or its bytes do not lie where a delta can get them, and a changed file in it waits to be compared. */
-enum { POOL_MEND_CAUSE = 512 };
 struct pool_mend_turn {
     int64_t until; /* monotonic: it ends with the stripe at which that has come; 0: with the last */
     int64_t at;    /* the last stripe that was looked at */

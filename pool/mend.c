@@ -209,14 +209,17 @@ struct mend_needs {
     size_t rows_bad;  /* lost, damaged, or of an index above one that there is none of */
 };
 
-/* I2, for what the margin does not tell: a row on a drive that is away counts again when that is back. */
+/* I2, for what the margin does not tell: a row on a drive that is away counts again when that is back. One beyond the redundancy, which may go
+ * to another drive beside them (mend_wants_over), stands in for none of these. */
 static mrmr_err mend_keeps_rows(
     const struct mend *m, const struct pool_change *change, const struct mend_needs *needs)
 {
-    size_t had = 0;
+    size_t had = 0, has = 0;
     for (size_t i = 0; i < change->old.rows; i++)
         had += change->old.row[i].state == META_ROW_OK && change->old.row[i].index < m->redundancy;
-    if (change->next.rows >= had || needs->gone)
+    for (size_t i = 0; i < change->next.rows; i++)
+        has += change->next.row[i].index < m->redundancy;
+    if (has >= had || needs->gone)
         return MRMR_OK;
     return mrmr_fail(MRMR_OFFLINE,
         "a row of it is on a drive that is away or cannot be written, and "
@@ -570,9 +573,9 @@ static mrmr_err mend_try(struct mend *m, int64_t id, struct pool_change *change)
 /* A release tells of what waits once, as a whole: it runs often. */
 static void mend_tell(struct mend *m, const struct pool_change *change, mrmr_err err)
 {
+    if (m->cause && !m->cause[0])
+        mrmr_story_print(mrmr_story_get(), m->cause, POOL_MEND_CAUSE);
     if (m->release) {
-        if (m->cause && !m->cause[0])
-            mrmr_story_print(mrmr_story_get(), m->cause, POOL_MEND_CAUSE);
         mrmr_log_story(MRMR_LOG_INFO, "what nobody wants of a stripe stays in it for now");
         return;
     }
@@ -637,16 +640,18 @@ mrmr_err pool_mend(struct pool *pool, const struct pool_job *job, bool accept_lo
 }
 
 mrmr_err pool_mend_leave(struct pool *pool, const struct pool_job *job, int64_t drive, int64_t to,
-    struct pool_sync_report *report)
+    struct pool_sync_report *report, char ret_cause[POOL_MEND_CAUSE])
 {
     struct mend m = {.pool = pool,
         .job = job,
         .report = report,
         .redundancy = pool_redundancy(pool),
         .leave = drive,
-        .leave_to = to};
+        .leave_to = to,
+        .cause = ret_cause};
     int64_t ids[MEND_BATCH], after = 0;
     size_t n;
+    ret_cause[0] = '\0';
     do {
         MRMR_TRY(meta_stripes_of_drive(pool->meta, drive, after, ids, MEND_BATCH, &n));
         for (size_t i = 0; i < n; i++) {

@@ -41,12 +41,14 @@ enum { REBUILD_BATCH = 256 };
 
 /* --- What is asked --- */
 
+/* why: it stays there. */
 static mrmr_err rebuild_onto_full(
-    const struct rebuild *rebuild, const struct pool_drive *onto, const char *what)
+    const struct rebuild *rebuild, const struct pool_drive *onto, const char *what, const char *why)
 {
     return mrmr_err_hint(
-        mrmr_fail(MRMR_CONFLICT, "drive '%s' holds %s already, so it cannot take the place of '%s'",
-            onto->meta.name, what, rebuild->drive->meta.name),
+        mrmr_fail(MRMR_CONFLICT,
+            "drive '%s' holds %s already, so it cannot take the place of '%s'%s%s", onto->meta.name,
+            what, rebuild->drive->meta.name, *why ? "; it stays there: " : "", why),
         "leave --onto out to rebuild into free space, which that drive's is, too; or add another "
         "empty drive");
 }
@@ -71,7 +73,7 @@ static mrmr_err rebuild_find_onto(struct rebuild *rebuild, struct pool_drive **r
         return mrmr_err_drive(mrmr_fail(MRMR_OFFLINE, "it cannot be written now"), name);
     MRMR_TRY(meta_totals(rebuild->pool->meta, onto->meta.id, &totals));
     if (totals.files || totals.extents)
-        return rebuild_onto_full(rebuild, onto, "files");
+        return rebuild_onto_full(rebuild, onto, "files", "");
     *ret_onto = onto;
     return MRMR_OK;
 }
@@ -370,6 +372,8 @@ static mrmr_err rebuild_clear_folder(struct meta *meta, int64_t folder, bool *re
 struct takeover {
     struct rebuild *rebuild;
     struct pool_drive *onto;
+    char cause
+        [POOL_MEND_CAUSE]; /* why a row on the fresh drive could not go elsewhere; "": not known */
 };
 
 /* A sync that ran since the fresh drive was added, as a daemon's does, may have put rows there: they are the
@@ -383,7 +387,8 @@ static mrmr_err takeover_row(const struct takeover *t, const struct meta_stripe_
     for (uint32_t j = 0; j < brief->rows; j++)
         meets = meets || brief->row[j].drive == lost->id;
     if (meets)
-        return rebuild_onto_full(t->rebuild, t->onto, "parity for which no other drive has room");
+        return rebuild_onto_full(
+            t->rebuild, t->onto, "parity", *t->cause ? t->cause : "no other drive has room for it");
     for (uint32_t j = 0; j < brief->rows; j++) {
         struct meta_row row = brief->row[j];
         if (row.drive != fresh->id)
@@ -399,7 +404,7 @@ static mrmr_err takeover_folders(const struct takeover *t)
 {
     bool empty;
     MRMR_TRY(rebuild_clear_folder(t->rebuild->pool->meta, t->onto->meta.root, &empty));
-    return empty ? MRMR_OK : rebuild_onto_full(t->rebuild, t->onto, "files");
+    return empty ? MRMR_OK : rebuild_onto_full(t->rebuild, t->onto, "files", "");
 }
 
 static mrmr_err takeover_rows(const struct takeover *t)
@@ -508,7 +513,7 @@ static mrmr_err rebuild_take_over(struct rebuild *rebuild)
     int64_t id = rebuild->drive->meta.id;
     MRMR_TRY(rebuild_find_onto(rebuild, &t.onto));
     MRMR_TRY(rebuild_may_give_up(rebuild));
-    MRMR_TRY(pool_mend_leave(pool, rebuild->job, t.onto->meta.id, id, &moved));
+    MRMR_TRY(pool_mend_leave(pool, rebuild->job, t.onto->meta.id, id, &moved, t.cause));
     rebuild->report->rows += moved.rows_made;
     MRMR_TRY(pool_drive_still_ours(pool, t.onto));
     MRMR_TRY(pool_drive_detach(pool, t.onto));

@@ -125,7 +125,7 @@ def test_parity_on_the_new_drive_of_what_the_lost_one_had(tmp_path):
             pool.run("sync", code=3)
         there = rows_on(new)
         assert there
-        pool.run("rebuild", "d1", "--onto", "new", code=1).says("'new'", "parity for which no other drive has room", "leave --onto out")
+        pool.run("rebuild", "d1", "--onto", "new", code=1).says("'new'", "parity already", "no other drive has room for a row of it", "leave --onto out")
         all_is_readable(pool, contents)
     pool.run("rebuild", "d1", "--onto", "new")
     assert set(there) - set(rows_on(new))

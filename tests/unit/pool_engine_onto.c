@@ -3,6 +3,8 @@
  * A fresh drive takes the place of a lost one, and has rows already that would meet something of it there: what happens
  * until they have gone elsewhere, and to what is left of them.
  */
+#include "pool/margin.h"
+#include "pool/retained.h"
 #include "tests/support/rig.h"
 
 #include <stdio.h>
@@ -291,6 +293,78 @@ static void test_rows_beyond_the_redundancy(void **state)
     assert_true(met > 0);
 }
 
+/* The file on that drive is removed through MRMR, and kept: nobody wants its bytes any more, and all can be read. */
+static void remove_and_keep(struct rig *rig, struct rig_file *file)
+{
+    struct pool_drive *drive = rig_pool_drive(rig, file->drive);
+    struct pool_retained_leaf *leaves;
+    struct meta_node node = rig_node(rig, file->path);
+    char kept[POOL_RETAINED_PATH];
+    size_t n;
+    bool known;
+    rig_ok(pool_retained_counted(rig->pool, drive, file->path, node.ino, &leaves, &n, &known));
+    rig_ok(pool_retained_point(drive->drv, leaves, n, kept));
+    free(leaves);
+    rig_ok(drv_rename(drive->drv, file->path, kept, DRV_RENAME_REPLACE));
+    file->there = false;
+}
+
+/* Of a stripe of LOST's that has a row below `redundancy` on the fresh drive: the drive of the other such row, and a file beside; the third row
+ * lies on a drive that is there. 0: there is none. */
+static unsigned other_row(
+    struct rig *rig, unsigned redundancy, int64_t *ret_stripe, struct rig_file **ret_file)
+{
+    for (size_t f = 0; f < rig->files; f++) {
+        if (!rig->file[f].there || rig->file[f].drive == LOST)
+            continue;
+        struct meta_stripe image = rig_stripe_of(rig, rig->file[f].path, 0);
+        unsigned other = 0, fresh = 0;
+        for (size_t i = 0; i < image.rows; i++) {
+            const unsigned drive = rig_row_drive(&image, image.row[i].index);
+            fresh += drive == FRESH && image.row[i].index < redundancy;
+            other = drive != FRESH && image.row[i].index < redundancy ? drive : other;
+        }
+        const bool is = image.rows == redundancy + 1 && fresh && other &&
+                        pool_image_block(&image, rig_pool_drive(rig, LOST)->meta.id);
+        *ret_stripe = image.id;
+        *ret_file = &rig->file[f];
+        meta_stripe_free(&image);
+        if (is)
+            return other;
+    }
+    return 0;
+}
+
+/* There is one drive for two rows: that on the fresh drive, and one that is away and counts again when it is back. A row beyond the redundancy stands in
+ * for none of them: all stay where they are. */
+static void test_a_row_that_is_away_counts_again(void **state)
+{
+    (void)state;
+    enum { REDUNDANCY = 2 };
+    struct rig *rig = begin(340);
+    struct pool_job job = rig_job(rig);
+    struct pool_sync_report scanned;
+    struct pool_rebuild_report report;
+    const struct pool_rebuild_options options = {.drive = "d0", .onto = "d5"};
+    struct rig_file *file = NULL;
+    struct meta_stripe_brief brief;
+    int64_t stripe = 0;
+    const unsigned other = other_row(rig, REDUNDANCY, &stripe, &file);
+    assert_true(other > 0);
+    rig_ok(pool_set_redundancy(rig->pool, REDUNDANCY));
+    remove_and_keep(rig, file);
+    rig_ok(pool_scan(rig->pool, &job, false, &scanned));
+    away_or_back(rig, other, true);
+    assert_int_equal(pool_rebuild(rig->pool, &job, &options, &report), MRMR_CONFLICT);
+    assert_non_null(strstr(mrmr_story_get()->text, "on a drive that is away"));
+    away_or_back(rig, other, false);
+    rig_ok(meta_stripe_brief_get(rig->pool->meta, stripe, &brief));
+    assert_int_equal(pool_brief_margin(rig->pool, &brief), REDUNDANCY);
+    rebuilt(rig);
+    is_well(rig);
+    rig_destroy(rig);
+}
+
 /* --- What waits, and what is told --- */
 
 static mrmr_err find_event(const struct pool_event *event, void *arg)
@@ -340,6 +414,7 @@ static void test_rows_beside_a_changed_file(void **state)
     }
     meta_stripe_free(&image);
     assert_int_equal(pool_rebuild(rig->pool, &job, &options, &report), MRMR_CONFLICT);
+    assert_non_null(strstr(mrmr_story_get()->text, "waits to be compared: mrmr sync"));
     rig_ok(pool_events(rig->pool, 0, 0, find_event, told));
     assert_int_equal(told[0], 0);
     assert_int_equal(told[1], 1);
@@ -365,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_it_answers_while_rows_move),
         cmocka_unit_test(test_rows_that_stay_for_a_while),
         cmocka_unit_test(test_rows_beyond_the_redundancy),
+        cmocka_unit_test(test_a_row_that_is_away_counts_again),
         cmocka_unit_test(test_rows_beside_a_changed_file),
         cmocka_unit_test(test_rows_that_went_elsewhere_are_counted),
     };

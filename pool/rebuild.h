@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Inside of a rebuild: rebuild.c decides what comes back, rebuild_gone.c what does not since it was
- * removed (with rebuild_moved.c and rebuild_went.c), rebuild_older.c tells what comes back as it was before, restore_choose.c where to and whether it is there already, restore.c puts nodes in place.
+ * Inside of a rebuild: rebuild_give_up.c says whether the drive may be given up, rebuild_take.c does that to the catalog, rebuild.c decides what comes back,
+ * rebuild_gone.c what does not since it was removed (with rebuild_moved.c and rebuild_went.c), rebuild_older.c tells what comes back as it was before, restore_choose.c where to and whether it is there already, restore.c puts nodes in place.
  */
 #ifndef MRMR_POOL_REBUILD_H
 #define MRMR_POOL_REBUILD_H
@@ -95,6 +95,22 @@ mrmr_err pool_rebuild_tell_older(struct rebuild *rebuild);
 /* It has left the catalog, and what of it is on other drives. */
 mrmr_err pool_rebuild_tell_gone(
     struct pool *pool, const struct pool_job *job, const struct pool_drive *drive);
+
+/* --- rebuild_give_up.c --- */
+
+/* *ret_begins false: it is to begin only if the drive is lost, and it is not; the report says so. */
+mrmr_err pool_rebuild_may_begin(struct rebuild *rebuild, bool *ret_begins);
+/* Stripes of it that cannot be decoded now, and might be later, keep it from being given up. Drives that do not answer are away from then on. */
+mrmr_err pool_rebuild_may_give_up(const struct rebuild *rebuild);
+/* It is looked at once more, which may hang. */
+mrmr_err pool_rebuild_is_not_back(struct rebuild *rebuild);
+
+/* --- rebuild_take.c --- */
+
+/* The fresh drive of the options takes the place of rebuild->drive, which is that from then on: all drives are others. */
+mrmr_err pool_rebuild_take_over(struct rebuild *rebuild);
+/* Nothing does; again where that is so already. */
+mrmr_err pool_rebuild_retire(struct rebuild *rebuild);
 
 /* --- What rebuild.c calls --- */
 

@@ -47,7 +47,7 @@ static void hear_free(struct hear *hear)
     free(hear);
 }
 
-/* Of one that hangs with its drive all that it uses is left to it. */
+/* All have the same time, since they end at once: one that hangs takes none from the others. Of such a one all that it uses is left to it. */
 static void drives_end(struct hearing *h)
 {
     const int64_t until = mrmr_clock_monotonic() + patience;

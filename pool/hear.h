@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Changes that are made directly on local drives are heard of while no mount is there, which would hear of them itself: hear.c
- * is the whole, hear_drive.c one drive, hear_folders.c the folders of it.
+ * is the whole, hear_drive.c one drive (with hear_event.c and hear_walk.c, see hear_drive.h), hear_folders.c the folders of it.
  *
  * Nothing on a drive is open, but while its folders are looked through: a drive that is not used can be unmounted. What is
  * heard is that something was changed, and not what: whoever protects looks the drives through.
@@ -33,7 +33,9 @@ const char *hear_folders_path(const struct hear_folders *folders, uint64_t key);
 void hear_folders_remove(struct hear_folders *folders, const char *path,
     void (*gone)(uint64_t key, void *arg), void *arg);
 void hear_folders_clear(struct hear_folders *folders);
-/* All are looked through anew; those that were not added since are none any more, if nothing hindered that. gone: as of remove. */
+/* As if it, and all below it, were added again; a path that was not added is nothing. */
+void hear_folders_keep(struct hear_folders *folders, const char *path);
+/* All are looked through anew; those that were neither added nor kept since are none any more. gone: as of remove. */
 void hear_folders_begin(struct hear_folders *folders);
 void hear_folders_sweep(
     struct hear_folders *folders, void (*gone)(uint64_t key, void *arg), void *arg);
@@ -52,7 +54,7 @@ mrmr_err hear_drive_start(
     struct hear *hear, const struct meta_drive *meta, struct hear_drive **ret_drive);
 /* Soon; waits for nothing. */
 void hear_drive_stop(struct hear_drive *drive);
-/* Waits for its end until then; monotonic. MRMR_TIMEOUT: it hangs with its drive, and goes on when that answers: it and hear are there for good. */
+/* Waits for its end until then; monotonic. One that has ended by now is destroyed also after that. MRMR_TIMEOUT: it hangs with its drive, and goes on when that answers: it and hear are there for good. */
 mrmr_err hear_drive_destroy(struct hear_drive *drive, int64_t until);
 
 #endif

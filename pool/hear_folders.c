@@ -101,6 +101,16 @@ void hear_folders_remove(struct hear_folders *folders, const char *path,
         drop(folders, path, gone, arg);
 }
 
+void hear_folders_keep(struct hear_folders *folders, const char *path)
+{
+    if (!hear_folders_path(folders, hear_folders_key(path)))
+        return;
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct hear_folder *folder = folders->bucket[i]; folder; folder = folder->next)
+            if (is_at_or_below(folder->path, path))
+                folder->round = folders->round;
+}
+
 void hear_folders_begin(struct hear_folders *folders)
 {
     folders->round++;

@@ -18,12 +18,10 @@
 #include "tests/support/rights.h"
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define assert_ok(expr) assert_int_equal(expr, MRMR_OK)
@@ -92,19 +90,6 @@ static void expect_nothing_of(struct world *w, const char *name)
 
 /* --- which source --- */
 
-/* The threads that this one starts have the same rights. */
-static void take_right(bool back)
-{
-    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-    assert_int_equal(syscall(SYS_capget, &head, data), 0);
-    if (back)
-        data[0].effective |= 1U << CAP_SYS_ADMIN;
-    else
-        data[0].effective &= ~(1U << CAP_SYS_ADMIN);
-    assert_int_equal(syscall(SYS_capset, &head, data), 0);
-}
-
 /* This process has a descriptor of this kind. */
 static bool has_descriptor(const char *kind)
 {
@@ -125,9 +110,9 @@ static bool has_descriptor(const char *kind)
 static void watch_with_the_source(struct world *w)
 {
     if (!with_fanotify && may_administer()) {
-        take_right(false);
+        assert_true(right_put(CAP_SYS_ADMIN, false));
         assert_ok(drv_watch_open(w->drv, on_event, w, &w->watch));
-        take_right(true);
+        assert_true(right_put(CAP_SYS_ADMIN, true));
     } else {
         assert_ok(drv_watch_open(w->drv, on_event, w, &w->watch));
     }

@@ -66,11 +66,33 @@ static void test_swept(void **state)
     hear_folders_clear(&folders);
 }
 
+static void test_kept_with_what_is_below(void **state)
+{
+    struct hear_folders folders = {.n = 0};
+    size_t gone = 0;
+    (void)state;
+    hear_folders_keep(&folders, "none");
+    assert_ok(hear_folders_add(&folders, ""));
+    assert_ok(hear_folders_add(&folders, "a"));
+    assert_ok(hear_folders_add(&folders, "a/b"));
+    assert_ok(hear_folders_add(&folders, "ab"));
+    hear_folders_begin(&folders);
+    assert_ok(hear_folders_add(&folders, ""));
+    hear_folders_keep(&folders, "a");
+    hear_folders_keep(&folders, "none");
+    hear_folders_sweep(&folders, count_gone, &gone);
+    assert_int_equal(gone, 1);
+    assert_true(has(&folders, "") && has(&folders, "a") && has(&folders, "a/b"));
+    assert_false(has(&folders, "ab") || has(&folders, "none"));
+    hear_folders_clear(&folders);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_removed_with_what_is_below),
         cmocka_unit_test(test_swept),
+        cmocka_unit_test(test_kept_with_what_is_below),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@ static const int64_t again_after = 60 * MRMR_NS_PER_S;   /* it ended by itself *
 static const int64_t failed_after = 600 * MRMR_NS_PER_S; /* it could not be begun */
 static const int64_t patience = 2 * MRMR_NS_PER_S;       /* with its end */
 static const int64_t killing = MRMR_NS_PER_S / 2;        /* likewise, once it was killed */
+static const int64_t silence = 3600 * MRMR_NS_PER_S;     /* once that it ended was said */
 
 /* --- whom it makes room for --- */
 
@@ -55,13 +56,15 @@ void daemon_hear_stop(struct daemon *d)
     kill(d->hear.pid, SIGTERM);
 }
 
+/* Where it ends again and again, once an hour. */
 static void say(struct daemon *d, const char *what)
 {
-    if (!d->hear_said)
-        mrmr_log(MRMR_LOG_WARN,
-            "%s: until it is begun anew, what is changed on the drives is found by scans alone",
-            what);
-    d->hear_said = true;
+    const int64_t now = mrmr_clock_boot();
+    if (d->hear_said && now < d->hear_said + silence)
+        return;
+    d->hear_said = now;
+    mrmr_log(MRMR_LOG_WARN,
+        "%s: until it is begun anew, what is changed on the drives is found by scans alone", what);
 }
 
 /* Those that have ended by now; a place for another one, or NULL. */

@@ -46,7 +46,7 @@ struct daemon {
     bool hear_killed;        /* it was not over by then */
     pid_t hear_late
         [4]; /* killed, and waited for no more: the kernel has them wait for a drive; 0: none */
-    bool hear_said; /* that it ended, or does not */
+    int64_t hear_said; /* when it was said that it ended, or does not; 0: never */
     struct daemon_looked looked;
     struct pool *pool; /* its catalog alone; NULL: it could not be opened yet */
     struct pool_follow *follow;

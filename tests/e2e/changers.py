@@ -12,8 +12,9 @@ What the model allows, of each call:
   beside the other one, or alone if that went meanwhile: nobody has removed it. A drive that is away does not lose a version that no sync has seen,
   either: it stays, and an event tells of it. So what is replaced or removed while something is the matter may come back (.ghosts), if no sync
   has seen it as it was, under that name.
-- a rename over a file of another drive that was cut off by the end of the mount's process may leave both files by that name, since the one goes after
-  the other has come (tree_move.c). Then either shows, since what no sync has seen is ordered by the times of the contents alone (.cut_off).
+- a rename over a file of another drive that was cut off by the end of the mount's process, or failed since the drive hung, and was made when that was
+  thawed, may leave both files by that name (tree_move.c, tree_move_over.c). Then either shows, since what no sync has seen is ordered by the times of the
+  contents alone, and the other is there when that one goes (.both).
 """
 import contextlib
 import errno
@@ -88,9 +89,9 @@ class Changer:
 
     def __init__(self, top, folder, seed, trouble):
         self.top, self.folder, self.rng, self.trouble = top, folder, Seeded(seed), trouble
-        self.names, self.open_ends, self.removed, self.ghosts, self.cut_off, self.came_back = {folder: Node()}, [], set(), {}, set(), 0
+        self.names, self.open_ends, self.removed, self.ghosts, self.came_back = {folder: Node()}, [], set(), {}, 0
+        self.both = {} # what a rename that failed may have left two files at: from where which file was to come there
         self.calls = self.failed = self.number = 0
-        self.was_cut_off = False # the call before
         self.wrong, self.log, self.stop, self.thread = None, [], threading.Event(), None
 
     def at(self, path):
@@ -127,16 +128,14 @@ class Changer:
         except Exception as error: # pylint: disable=broad-except; it is raised where it is waited for
             self.wrong = error
 
-    def attempt(self, what, call, may_fail=False):
+    def attempt(self, what, call, may_fail=False, tries=(1, 1, 2, 3)):
         """Makes the call; whether it was acknowledged. It is made again at times when it fails."""
-        self.was_cut_off = False
-        for _ in range(self.rng.choice((1, 1, 2, 3))):
+        for _ in range(self.rng.choice(tries)):
             calm = self.calm()
             try:
                 call()
             except OSError as error:
                 self.failed += 1
-                self.was_cut_off |= error.errno in (errno.ECONNABORTED, errno.ENOTCONN)
                 self.note("%s: %s" % (what, errno.errorcode[error.errno]))
                 if calm == self.trouble.times and not may_fail: # all was well, from its beginning to its end
                     raise Wrong("%s failed while nothing was the matter: %s" % (what, error)) from error
@@ -287,16 +286,12 @@ class Changer:
         path = self.pick()
         if path and self.names[path].is_sure:
             node, data = self.names[path], self.some_bytes(20_000)
-            fresh = [True]
 
-            def call(): # made once: another one would append twice
-                if not fresh[0]:
-                    raise OSError(errno.EIO, "not tried again")
-                fresh[0] = False
+            def call():
                 with self.opened(path, os.O_WRONLY | os.O_APPEND) as fd:
                     if os.write(fd, data) != len(data):
                         raise OSError(errno.EIO, "cut short")
-            done = self.attempt("append %s, %d" % (path, len(data)), call)
+            done = self.attempt("append %s, %d" % (path, len(data)), call, tries=(1,)) # another one would append twice
             self.changed(node, done, lambda old: old + data, lambda old: written_in_part(old, len(old), data))
 
     def cut(self):
@@ -334,9 +329,9 @@ class Changer:
             self.is_gone(to, other, calm)
         else:
             self.open_ends.append([{path: node, to: other}, {path: None, to: node}])
-            if other and self.was_cut_off:
+            if other:
                 self.open_ends[-1].append({path: None, to: other})
-                self.cut_off.add(to)
+                self.both[to] = (path, node)
 
     def calm(self):
         """Not None if all is well; the same again if nothing has been the matter since."""
@@ -381,7 +376,7 @@ class Changer:
             self.open_ends.append([{path: None}, {path: node}])
 
     def remove_folder(self):
-        used = {os.path.dirname(path) for path in set(self.names) | self.doubtful() | set(self.ghosts) | self.cut_off} | {self.folder}
+        used = {os.path.dirname(path) for path in set(self.names) | self.doubtful() | set(self.ghosts) | set(self.both)} | {self.folder}
         empty = [path for path in self.folders() if path not in used]
         if empty:
             path = self.rng.choice(empty)
@@ -437,8 +432,7 @@ class Changer:
             self.names.update({path: node for path, node in fit[0].items() if node})
             self.removed.update(path for path, node in fit[0].items() if not node)
         self.open_ends = []
-        self.clear(self.cut_off)
-        self.cut_off = set()
+        self.clear_both()
         there = set(everything_below(self.top, self.folder))
         missing, extra = sorted(set(self.names) - there), sorted(there - set(self.names))
         if missing or extra:
@@ -461,15 +455,28 @@ class Changer:
             paths |= {path for way in ways for path in way}
             self.open_ends.remove(ways)
         self.clear(paths)
+        self.both = {to: renamed for to, renamed in self.both.items() if to not in paths}
         self.ghosts = {}
 
     def clear(self, paths):
-        """Of all that has these names, one after another."""
+        """Of all that has these names, one after another; gives what it was."""
+        went = {path: [] for path in paths}
         for path in paths:
             while os.path.lexists(self.at(path)):
+                went[path].append(read(self.at(path)))
                 os.unlink(self.at(path))
             self.names.pop(path, None)
-        self.removed |= paths
+        self.removed |= set(paths)
+        return went
+
+    def clear_both(self):
+        """What was renamed is by the one name or by the other, whichever file shows there."""
+        made = {to: (path, node) for to, (path, node) in self.both.items() if path not in self.names}
+        went = self.clear(self.both)
+        for to, (path, node) in made.items():
+            if not any(got in node.contents for got in went[to]):
+                raise Wrong("what was %s is not there any more, and not at %s, where there were %s" % (path, to, [len(got) for got in went[to]]))
+        self.both = {}
 
     def may_be_at(self, path):
         return [way[path] for ways in self.open_ends for way in ways if way.get(path)]

@@ -151,11 +151,12 @@ class Taste:
 
 
 class Changer:
-    """.files: path → File, .folders: paths, of what is there for sure; .open_ends: what calls left that failed."""
+    """.files: path → File, .folders: paths, of what is there for sure; .open_ends: what calls left that failed. .left: names of folders that went while drives
+    were away: one that was made on such a drive after the last sync, for what has gone on from there since, shows when that is back, and is empty."""
 
     def __init__(self, top, folder, seed, trouble, taste):
         self.top, self.folder, self.rng, self.trouble, self.taste = top, folder, Seeded(seed), trouble, taste
-        self.files, self.folders, self.known, self.open_ends = {}, {folder}, {folder}, []
+        self.files, self.folders, self.known, self.open_ends, self.left = {}, {folder}, {folder}, [], set()
         self.number = self.calls = self.failed = 0
         self.degraded, self.wrong, self.log, self.thread, self.deadline, self.storing = False, None, [], None, None, Storing()
 
@@ -465,8 +466,13 @@ class Changer:
         if self.attempt("rmdir " + path, lambda: os.rmdir(self.at(path))):
             self.folders.discard(path)
             self.known.discard(path)
+            self.leaves(path)
         else:
             self.open_ends.append(Folder(self, path))
+
+    def leaves(self, path):
+        if self.degraded:
+            self.left.add(path)
 
     def rename_folder(self):
         path = self.a_folder()
@@ -479,13 +485,14 @@ class Changer:
         to = self.new_name(path)
         if self.attempt("rename folder %s to %s" % (path, to), lambda: os.rename(self.at(path), self.at(to))):
             self.folder_moved(path, to)
+            self.leaves(path)
         else:
             self.open_ends.append(FolderMove(self, path, to))
 
     def folder_moved(self, path, to):
         def moved(name):
             return to + name[len(path):] if name == path or name.startswith(path + "/") else name
-        self.folders, self.known = set(map(moved, self.folders)), set(map(moved, self.known))
+        self.folders, self.known, self.left = set(map(moved, self.folders)), set(map(moved, self.known)), set(map(moved, self.left))
         self.files = {moved(name): file for name, file in self.files.items()}
         for file in set(self.files.values()):
             file.names = set(map(moved, file.names))
@@ -505,7 +512,11 @@ class Changer:
 
     def settle(self):
         """What calls left that failed is one of what it may be."""
-        ends, self.open_ends = self.open_ends, []
+        for path in self.left:
+            for at, _, _ in os.walk(self.at(path), topdown=False):
+                with contextlib.suppress(OSError): # something is in it: it is told of as too many
+                    os.rmdir(at)
+        ends, self.open_ends, self.left = self.open_ends, [], set()
         for end in ends:
             end.settle()
         for path, file in self.files.items():

@@ -150,6 +150,37 @@ static void test_removed_from_a_folder_that_was_made(void **state)
     end_well(&w);
 }
 
+/* Of a folder that lies there since the last scan nobody knows while the drive is away, unless what the catalog knows lies in it. */
+static void test_where_it_had_none(void **state)
+{
+    struct world w;
+    (void)state;
+    for (unsigned remounted = 0; remounted < 2; remounted++) {
+        begin_folders(&w, RIG_MEM, 527 + remounted);
+        comes_back(&w, NULL);
+        renames(&w, "deep/in", "far/in", 0);
+        rig_take_away(w.rig, 0);
+        if (remounted)
+            remount(&w);
+        assert_int_equal(rename_at(&w, "far", "z", 0), MRMR_OFFLINE);
+        reads(&w, "far/in/it");
+        reads(&w, "far/away");
+        comes_back(&w, NULL);
+        renames(&w, "far/in", "deep/in", 0);
+        rig_take_away(w.rig, 0);
+        if (remounted)
+            remount(&w);
+        renames(&w, "far", "z", 0);
+        reads(&w, "z/away");
+        is_absent(&w, "far");
+        comes_back(&w, NULL);
+        reads(&w, "z/away");
+        reads(&w, "deep/in/it");
+        rig_ok(rmdir_at(&w, "far"));
+        end_well(&w);
+    }
+}
+
 /* The drive takes the first name, and not the second one yet: what was made for the first one is not left. */
 static void test_made_and_cut_short(void **state)
 {
@@ -491,6 +522,7 @@ int main(void)
         cmocka_unit_test(test_changes_below_a_new_name),
         cmocka_unit_test(test_through_a_folder_that_moves_on),
         cmocka_unit_test(test_removed_from_a_folder_that_was_made),
+        cmocka_unit_test(test_where_it_had_none),
         cmocka_unit_test(test_made_and_cut_short),
         cmocka_unit_test(test_renamed_then_removed),
         cmocka_unit_test(test_refused),

@@ -73,13 +73,17 @@
  * drive, and if it leads to the inode, it is recorded that what was at the one has the other now (POOL_MOVED_LIVES): for who
  * cannot look at the drive that is a rename. It is none for who looks for what stripes count on by another name (original.c):
  * the name may be lost in a power cut. The record is durable before the removal is answered: by the new name the file is
- * said to survive the loss of its drive from then on.
+ * said to survive the loss of its drive from then on. By a name that the catalog has, and of which no rename is recorded, it shows
+ * without that. Where the drive does not say whether a name leads there nothing is recorded: a name that went shows again then, rather
+ * than that the file has none; and one that was to be replaced is not.
  *
  * Crash argument of that. (1) The link is made; (2) it is recorded; then the caller is told. (3) A name goes, with (4) either
- * record of it, as above. A process that is killed after (1) leaves a name of which nobody was told: if the other one goes
+ * record of it, as above. Of a name that another file is renamed to it is recorded before that rename is, since by that the name leads
+ * to the other one; if the rename is not made after all it is taken back, as below. A cut before the rename leaves a file that shows by its new name
+ * alone while its drive is away, and is restored by that. A process that is killed after (1) leaves a name of which nobody was told: if the other one goes
  * before the next scan, the file does not show while its drive is away. After (3): it shows by the one that went, as above.
  * A name that is linked directly on the drive, and that nobody has seen, is as one after (1). The one that was found may be
- * renamed or removed before (4): it is looked at once more after that, and its going recorded.
+ * renamed or removed before (4): it is looked at once more after that, and if the drive says that it went, that is recorded.
  *
  * A name that its inode is given again, by a link, is no name that went: a record without a second path takes that back
  * (POOL_MOVED_UNDONE). It is added after the link was made; without it, as after a cut, the name does not show while the drive is away,

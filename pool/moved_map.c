@@ -135,12 +135,13 @@ static bool is_of(const struct pool_moved *map, const struct moved_entry *entry,
            strcmp(map->text.data + entry->to, record->to) == 0;
 }
 
+/* When it was born is not always known. */
 static struct moved_gone *last_gone(const struct pool_moved *map, const struct moved_record *record)
 {
     for (size_t i = map->ngone; i-- > 0;) {
         struct moved_gone *gone = &map->gone[i];
         if (gone->drive == record->drive && gone->inode[0] == record->inode[0] &&
-            gone->inode[1] == record->inode[1] &&
+            (!gone->inode[1] || !record->inode[1] || gone->inode[1] == record->inode[1]) &&
             strcmp(map->text.data + gone->path, record->from) == 0)
             return gone;
     }

@@ -8,7 +8,7 @@
  * failed, and records that are older than what the catalog knows, are on some of these ways. One that
  * was taken back is taken for not done first, and the way with it is put aside. How many steps are
  * taken is bounded, and so is how many ends are looked at. Names that went are no part of that. By which other name what
- * one led to lives on is, but for who counts on what it finds.
+ * one led to lives on is, but for who counts on what it finds; if that was taken back, for nobody.
  */
 #include "pool/moved_map.h"
 
@@ -87,7 +87,7 @@ static mrmr_err search_step(struct search *search)
     const struct moved_entry *entry =
         moved_map_next(search->map, search->drive, way.path, way.record);
     char *led = NULL;
-    const bool leads = entry && !(entry->lives && search->sure);
+    const bool leads = entry && !(entry->lives && (search->sure || entry->undone));
     mrmr_err err = leads ? search_lead(search, entry, way.path, &led) : MRMR_OK;
     if (err) {
         free(way.path);

@@ -73,24 +73,28 @@ void tree_keep_named(struct pool_tree *tree, struct tree_node *node, size_t driv
  * its drive goes, and the others went. Not among the writers. */
 void tree_keep_linked(
     struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat);
-/* What was recorded of names that went, or were made, is durable. */
-mrmr_err tree_keep_names_sync(struct pool_tree *tree);
+/* How many names that went could not be recorded so far; MRMR_IO: more than these. Else what is recorded of them is durable. */
+uint64_t tree_keep_names_lost(struct pool_tree *tree);
+mrmr_err tree_keep_names_sync(struct pool_tree *tree, uint64_t lost);
 /* A name went of which that may not have been recorded: once more. The stat is of what had it. */
 mrmr_err tree_keep_went(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch);
 /* Remove an empty folder: the scan takes it, with all that it held, for our doing. */
 mrmr_err tree_keep_rmdir(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
     const char *path, uint64_t epoch);
-/* Before another file takes the place of this one: it has a name where it is kept, ret_path, or ""
- * if nothing counts on it, or it is found by another name. *ret_known: the catalog has it; then tree_keep_replaced_by comes
- * after. Once the other file has its place, or will not have it, comes tree_keep_replaced_end: of a file that has several
- * names none is removed meanwhile. */
+/* Before another file takes the place of this one. Once it has that (made), or will not have it, comes tree_keep_replaced_end, which
+ * keeps the story and frees what this has: of a file that has several names none is removed meanwhile. */
 enum { TREE_KEPT_PATH = 128 };
+struct tree_replacing {
+    char kept
+        [TREE_KEPT_PATH]; /* its name where it is kept; "": nothing counts on it, or it is found by another name */
+    bool known;              /* the catalog has it */
+    struct mrmr_bytes other; /* where it is recorded to live on; "": nowhere */
+};
 mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
-    const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH], bool *ret_known);
-void tree_keep_replaced_end(struct pool_tree *tree, size_t drive, const struct drv_stat *stat);
-void tree_keep_replaced_by(struct pool_tree *tree, size_t drive, const char *path,
-    const struct drv_stat *stat, uint64_t epoch);
+    const struct drv_stat *stat, uint64_t epoch, struct tree_replacing *ret_replaced);
+void tree_keep_replaced_end(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch, struct tree_replacing *replaced, bool made);
 /* Before what has this stat is renamed (or exchanged for what has the other one; else NULL): whoever
  * needs its bytes finds them until the scan has seen it (moved.h). */
 mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,

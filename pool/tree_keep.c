@@ -139,7 +139,7 @@ mrmr_err tree_keep_removed(struct pool_tree *tree, const struct pool_caller *cal
     struct tree_counted counted = {.known = false};
     mrmr_err err = removed(tree, caller, drive, path, stat, epoch, &counted);
     if (!err && counted.in_catalog)
-        tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, epoch);
+        tree_keep_name_went(tree, drive, path, stat, epoch);
     tree_counted_clear(&counted);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
@@ -174,7 +174,7 @@ mrmr_err tree_keep_taken(struct pool_tree *tree, size_t drive, const char *path,
     if (!err)
         err = take(&tree->drive[drive], &counted, path, stat);
     if (!err && counted.in_catalog)
-        tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, epoch);
+        tree_keep_name_went(tree, drive, path, stat, epoch);
     tree_counted_clear(&counted);
     return mrmr_err_drive(err, tree->drive[drive].drive->meta.name);
 }
@@ -200,31 +200,66 @@ mrmr_err tree_keep_rmdir(struct pool_tree *tree, const struct pool_caller *calle
     }
     MRMR_TRY(remove_folder(tree, caller, &inode, path));
     if (known)
-        tree_keep_name_went(tree, drive, path, &stat, POOL_MOVED_REMOVED, epoch);
+        tree_keep_name_went(tree, drive, path, &stat, epoch);
     return MRMR_OK;
 }
 
+/* It keeps its name. */
+static void kept_drop(const struct tree_drive *drive, const struct tree_replacing *replaced)
+{
+    struct mrmr_story story;
+    if (!replaced->kept[0])
+        return;
+    mrmr_story_save(&story);
+    drv_unlink(drive->drive->drv, replaced->kept);
+    mrmr_story_restore(&story);
+}
+
+static mrmr_err replaced_locked(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch, struct tree_counted *counted,
+    struct tree_replacing *replaced)
+{
+    MRMR_TRY(counted_besides_locked(tree, drive, path, stat, counted));
+    if (counted->n)
+        MRMR_TRY(link_away_locked(&tree->drive[drive], counted, path, stat, replaced->kept));
+    replaced->known = counted->in_catalog;
+    return replaced->known ? tree_keep_name_goes(tree, drive, path, stat, epoch, &replaced->other)
+                           : MRMR_OK;
+}
+
 mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
-    const struct drv_stat *stat, uint64_t epoch, char ret_path[TREE_KEPT_PATH], bool *ret_known)
+    const struct drv_stat *stat, uint64_t epoch, struct tree_replacing *ret_replaced)
 {
     struct tree_drive *own = &tree->drive[drive];
     struct tree_counted counted = {.known = false};
-    ret_path[0] = '\0';
+    struct tree_replacing replaced = {.other = MRMR_BYTES_INIT};
     mrmr_err err = counted_whole(tree, drive, stat, epoch, &counted);
     pthread_mutex_lock(&own->keeping);
     if (!err)
-        err = counted_besides_locked(tree, drive, path, stat, &counted);
-    if (!err && counted.n)
-        err = link_away_locked(own, &counted, path, stat, ret_path);
+        err = replaced_locked(tree, drive, path, stat, epoch, &counted, &replaced);
     if (err || stat->nlink <= 1)
         pthread_mutex_unlock(&own->keeping);
-    *ret_known = !err && counted.in_catalog;
     tree_counted_clear(&counted);
+    if (!err) {
+        *ret_replaced = replaced;
+        return MRMR_OK;
+    }
+    kept_drop(own, &replaced);
+    mrmr_bytes_free(&replaced.other);
     return mrmr_err_drive(err, own->drive->meta.name);
 }
 
-void tree_keep_replaced_end(struct pool_tree *tree, size_t drive, const struct drv_stat *stat)
+void tree_keep_replaced_end(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch, struct tree_replacing *replaced, bool made)
 {
+    struct tree_drive *own = &tree->drive[drive];
     if (stat->nlink > 1)
-        pthread_mutex_unlock(&tree->drive[drive].keeping);
+        pthread_mutex_unlock(&own->keeping);
+    if (!made) {
+        tree_keep_name_stays(tree, drive, path, stat, &replaced->other, epoch);
+        kept_drop(own, replaced);
+    } else if (replaced->known) {
+        tree_keep_name_replaced(tree, drive, path, stat, &replaced->other, epoch);
+    }
+    mrmr_bytes_free(&replaced->other);
 }

@@ -68,8 +68,17 @@ mrmr_err tree_counted_touch(struct pool_tree *tree, const struct tree_inode *ino
 
 /* --- tree_keep_names.c --- */
 
-/* Of what the catalog has. */
+/* Of what the catalog has: a name of it went, as POOL_MOVED_REMOVED if it has no other that is known. */
 void tree_keep_name_went(struct pool_tree *tree, size_t drive, const char *path,
-    const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch);
+    const struct drv_stat *stat, uint64_t epoch);
+/* The same where another file is renamed to it. Before that is recorded, since by that the name leads to the other: where it lives
+ * on, if it does. *ret_other "": by no name that need be recorded. On failure it is not to be replaced. */
+mrmr_err tree_keep_name_goes(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch, struct mrmr_bytes *ret_other);
+/* After that: it was replaced, or was not. */
+void tree_keep_name_replaced(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, const struct mrmr_bytes *other, uint64_t epoch);
+void tree_keep_name_stays(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, const struct mrmr_bytes *other, uint64_t epoch);
 
 #endif

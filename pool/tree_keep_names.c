@@ -8,20 +8,62 @@
 #include "pool/tree_went.h"
 #include "pool/writers.h"
 
-/* Of what the catalog has. Where it lives on that name was looked at before it was recorded, and may have gone since. */
+/* Where it lives on was looked at before that was recorded, and may have gone since. A drive that does not answer has not said so. */
+static void look_again(struct pool_tree *tree, size_t drive, const char *other,
+    const struct drv_stat *stat, uint64_t epoch)
+{
+    bool leads;
+    if (!tree_went_leads(tree, drive, other, stat->ino, &leads) && !leads)
+        tree_record_went(tree->keeper->records, tree_keep_id(tree, drive), other, stat,
+            POOL_MOVED_REMOVED, NULL, epoch);
+}
+
 void tree_keep_name_went(struct pool_tree *tree, size_t drive, const char *path,
-    const struct drv_stat *stat, enum pool_moved_kind kind, uint64_t epoch)
+    const struct drv_stat *stat, uint64_t epoch)
 {
     mrmr_autobytes struct mrmr_bytes other = MRMR_BYTES_INIT;
     struct tree_records *records = tree->keeper->records;
     const int64_t id = tree_keep_id(tree, drive);
-    if (tree_went_other(tree, drive, path, stat, &other))
+    if (tree_went_other(tree, drive, path, stat, &other)) {
+        tree_record_not(records);
+    } else if (other.size) {
+        tree_record_went(records, id, path, stat, POOL_MOVED_LIVES, other.data, epoch);
+        look_again(tree, drive, other.data, stat, epoch);
+    } else {
+        tree_record_went(records, id, path, stat, POOL_MOVED_REMOVED, NULL, epoch);
+    }
+}
+
+mrmr_err tree_keep_name_goes(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch, struct mrmr_bytes *ret_other)
+{
+    MRMR_TRY(tree_went_other(tree, drive, path, stat, ret_other));
+    if (ret_other->size)
+        tree_record_went(tree->keeper->records, tree_keep_id(tree, drive), path, stat,
+            POOL_MOVED_LIVES, ret_other->data, epoch);
+    return MRMR_OK;
+}
+
+void tree_keep_name_replaced(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, const struct mrmr_bytes *other, uint64_t epoch)
+{
+    if (other->size)
+        look_again(tree, drive, other->data, stat, epoch);
+    else
+        tree_record_went(tree->keeper->records, tree_keep_id(tree, drive), path, stat,
+            POOL_MOVED_REPLACED, NULL, epoch);
+}
+
+void tree_keep_name_stays(struct pool_tree *tree, size_t drive, const char *path,
+    const struct drv_stat *stat, const struct mrmr_bytes *other, uint64_t epoch)
+{
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    if (other->size &&
+        tree_record_stays(tree->keeper->records, tree_keep_id(tree, drive), path, stat, epoch))
         mrmr_log_story(MRMR_LOG_WARN,
-            "a file that has another name is not listed if its drive goes before the next sync");
-    const bool lives = other.size;
-    tree_record_went(records, id, path, stat, kind, lives ? other.data : NULL, epoch);
-    if (lives && !tree_went_leads(tree, drive, other.data, stat->ino))
-        tree_record_went(records, id, other.data, stat, POOL_MOVED_REMOVED, NULL, epoch);
+            "a name that was not replaced is not listed if its drive goes before the next sync");
+    mrmr_story_restore(&story);
 }
 
 void tree_keep_named(struct pool_tree *tree, struct tree_node *node, size_t drive, const char *path,
@@ -36,13 +78,7 @@ void tree_keep_named(struct pool_tree *tree, struct tree_node *node, size_t driv
             counted->in_catalog || counted->inode.drive != drive || counted->inode.ino != stat->ino;
     }
     if (known)
-        tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REMOVED, epoch);
-}
-
-void tree_keep_replaced_by(struct pool_tree *tree, size_t drive, const char *path,
-    const struct drv_stat *stat, uint64_t epoch)
-{
-    tree_keep_name_went(tree, drive, path, stat, POOL_MOVED_REPLACED, epoch);
+        tree_keep_name_went(tree, drive, path, stat, epoch);
 }
 
 static mrmr_err linked(struct pool_tree *tree, size_t drive, const char *path,
@@ -56,10 +92,12 @@ static mrmr_err linked(struct pool_tree *tree, size_t drive, const char *path,
     if (!known)
         return MRMR_OK;
     mrmr_err err = meta_lookup_path(tree->pool->meta, own->root, path, &node);
-    const bool had = !err && node.ino == stat->ino;
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
         return err;
-    return tree_record_linked(tree->keeper->records, own->id, path, stat, had, epoch);
+    if (!err && node.ino == stat->ino)
+        MRMR_TRY(tree_record_stays(tree->keeper->records, own->id, path, stat, epoch));
+    tree_record_linked(tree->keeper->records, own->id, path, stat, epoch);
+    return MRMR_OK;
 }
 
 void tree_keep_linked(
@@ -90,12 +128,19 @@ mrmr_err tree_keep_went(struct pool_tree *tree, size_t drive, const char *path,
         return MRMR_OK;
     struct drv_stat had = *stat;
     had.nlink = UINT32_MAX; /* nobody knows any more */
-    tree_keep_name_went(tree, drive, path, &had, POOL_MOVED_REMOVED, epoch);
+    tree_keep_name_went(tree, drive, path, &had, epoch);
     return MRMR_OK;
 }
 
-mrmr_err tree_keep_names_sync(struct pool_tree *tree)
+uint64_t tree_keep_names_lost(struct pool_tree *tree)
 {
+    return tree_records_lost(tree->keeper->records);
+}
+
+mrmr_err tree_keep_names_sync(struct pool_tree *tree, uint64_t lost)
+{
+    if (tree_records_lost(tree->keeper->records) != lost)
+        return mrmr_fail(MRMR_IO, "that a name went could not be recorded");
     return tree_records_sync(tree->keeper->records);
 }
 

@@ -22,12 +22,12 @@ static struct tree_node *node_at(struct moving *m, size_t drive, const struct dr
 /* What another file takes the place of: what counts of it is kept, also against writes that are to
  * come. */
 static mrmr_err keep_replaced(struct moving *m, size_t drive, const struct drv_stat *stat,
-    struct tree_node *node, char kept[TREE_KEPT_PATH], bool *ret_known)
+    struct tree_node *node, struct tree_replacing *ret_replaced)
 {
     const struct tree_inode inode = {drive, stat->ino};
     if (node && stat->type == DRV_REG)
         MRMR_TRY(tree_keep_known(m->tree, node, &inode, stat->nlink <= 1, m->epoch));
-    return tree_keep_replaced(m->tree, drive, m->to_path.data, stat, m->epoch, kept, ret_known);
+    return tree_keep_replaced(m->tree, drive, m->to_path.data, stat, m->epoch, ret_replaced);
 }
 
 /* Its only name, to a drive that tells no upper case from lower: it is written another way. */
@@ -62,13 +62,11 @@ static mrmr_err rename_to_itself(struct moving *m, size_t drive, const struct dr
 static mrmr_err rename_over(
     struct moving *m, size_t drive, const struct drv_stat *from, const struct drv_stat *stat)
 {
-    struct drv *drv = m->tree->drive[drive].drive->drv;
     struct tree_node *node = node_at(m, drive, stat);
-    char kept[TREE_KEPT_PATH] = "";
+    struct tree_replacing replaced;
     bool goes = node && stat->nlink <= 1;
     bool parts = goes || (node && tree_node_parts(m->tree, node, m->to_folder, m->to_name));
-    bool known = false;
-    mrmr_err err = keep_replaced(m, drive, stat, node, kept, &known);
+    mrmr_err err = keep_replaced(m, drive, stat, node, &replaced);
     const bool keeps = !err;
     if (!err)
         err = moving_record(m, drive, from);
@@ -80,9 +78,7 @@ static mrmr_err rename_over(
     if (!err)
         err = moving_rename(m, drive, DRV_RENAME_REPLACE);
     if (keeps)
-        tree_keep_replaced_end(m->tree, drive, stat);
-    if (!err && known)
-        tree_keep_replaced_by(m->tree, drive, m->to_path.data, stat, m->epoch);
+        tree_keep_replaced_end(m->tree, drive, m->to_path.data, stat, m->epoch, &replaced, !err);
     if (err && goes)
         tree_node_stays(m->tree, node);
     else if (goes)
@@ -93,12 +89,6 @@ static mrmr_err rename_over(
         moving_node_removed(m, node);
     if (err && recorded)
         err = moving_not_made(m, drive, from);
-    if (err && kept[0]) {
-        struct mrmr_story story;
-        mrmr_story_save(&story);
-        drv_unlink(drv, kept);
-        err = mrmr_story_restore(&story);
-    }
     tree_put(m->tree, node);
     return err;
 }

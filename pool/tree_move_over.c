@@ -12,7 +12,7 @@
  * has, if that is what was recorded, and goes on at (5). A power cut may take (2) back until (3), and (4) until (5), and leaves
  * one of these. A record that comes to life after (6) finds nothing left to do. By (5) it is durable, too, that the catalog's
  * name on the other drive went (moved.h): else what it led to would show in the place of what was renamed when that drive goes. A
- * cut between the removal and that is seen to by whoever opens the tree next.
+ * cut between the removal and that is seen to by whoever opens the tree next; so is what could not be recorded.
  *
  * Where the other drive goes away before (4), or may have it still afterwards, it is recorded, after (3), as a copy that came
  * late (gone_late.c): so it does not show when its drive is back, and goes, if nobody has changed it, by its change time, too (I4). If that fails the record
@@ -32,6 +32,7 @@
 struct over {
     struct tree_pair pair; /* without its path */
     bool away;             /* the other drive was, before it was renamed */
+    uint64_t lost;         /* names that went without a record before that (tree_keep_names_sync) */
     char record[TREE_PAIR_NAME];
 };
 
@@ -58,7 +59,8 @@ static mrmr_err over_drive(
     struct moving *m, size_t shown, const struct drv_stat *from, size_t drive)
 {
     struct over over = {.pair = {.from = shown, .to = drive, .knows = true, .file = *from},
-        .away = !tree_live(&m->tree->drive[drive])};
+        .away = !tree_live(&m->tree->drive[drive]),
+        .lost = tree_keep_names_lost(m->tree)};
     struct drv_stat *copy = &over.pair.copy;
     if (other_stat(m, drive, copy) || copy->type == DRV_DIR || !copy->ino)
         return MRMR_OK; /* there is nothing, or it cannot be replaced; whoever replaces it is told that */
@@ -92,29 +94,28 @@ mrmr_err moving_over_begin(struct moving *m, size_t shown)
 
 /* --- after --- */
 
-static bool is_copy(const struct tree_pair *pair, const struct drv_stat *stat)
+/* And nobody has edited it since. */
+static bool is_copy(
+    const struct pool_tree *tree, const struct tree_pair *pair, const struct drv_stat *stat)
 {
     return stat->type == pair->copy.type && stat->ino == pair->copy.ino &&
-           stat->size == pair->copy.size && stat->mtime == pair->copy.mtime;
+           stat->size == pair->copy.size && stat->mtime == pair->copy.mtime &&
+           !tree_pair_touched(tree, pair->to, &pair->copy, stat);
 }
 
-static mrmr_err comes_late(struct pool_tree *tree, const struct tree_pair *pair)
-{
-    return tree_gone_late(tree, pair->to, POOL_GONE_LATE_COPY, pair->path, &pair->copy);
-}
-
-/* *ret_there: it lies there still. Else that it went is durable. */
-static mrmr_err copy_went(struct pool_tree *tree, const struct tree_pair *pair, bool *ret_there)
+/* *ret_there: it lies there still. Else that it went is durable, and recorded. */
+static mrmr_err copy_went(
+    struct pool_tree *tree, const struct tree_pair *pair, uint64_t lost, bool *ret_there)
 {
     struct drv_stat stat;
     mrmr_err err = drv_stat(tree->drive[pair->to].drive->drv, pair->path, &stat);
-    *ret_there = !err && is_copy(pair, &stat);
+    *ret_there = !err && is_copy(tree, pair, &stat);
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
         return err;
     err = *ret_there ? MRMR_OK : tree_place_sync_name(tree, pair->to, pair->path);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         err = MRMR_OK; /* the folder went, too */
-    return err || *ret_there ? err : tree_keep_names_sync(tree);
+    return err || *ret_there ? err : tree_keep_names_sync(tree, lost);
 }
 
 /* That it was removed is recorded, if it could be. */
@@ -127,19 +128,19 @@ static mrmr_err over_done_away(
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
 }
 
-static mrmr_err over_done(
-    struct pool_tree *tree, const struct tree_pair *pair, bool away, bool *ret_there)
+static mrmr_err over_done(struct pool_tree *tree, const struct over *over, bool *ret_there)
 {
+    const struct tree_pair *pair = &over->pair;
     struct tree_drive *own = &tree->drive[pair->to];
-    if (away && !tree_live(own))
+    if (over->away && !tree_live(own))
         return over_done_away(tree, pair, ret_there);
-    mrmr_err err = tree_live(own) ? copy_went(tree, pair, ret_there) : MRMR_OFFLINE;
+    mrmr_err err = tree_live(own) ? copy_went(tree, pair, over->lost, ret_there) : MRMR_OFFLINE;
     if (!err || !tree_drive_failed(own, err))
         return err;
     *ret_there = false;
     MRMR_TRY(
         tree_place_sync_name(tree, pair->from, pair->path)); /* it may be why nothing was removed */
-    return comes_late(tree, pair);
+    return tree_bring_goes_later(tree, pair->to, pair->path, &pair->copy);
 }
 
 void moving_over_end(struct moving *m, bool made)
@@ -151,7 +152,7 @@ void moving_over_end(struct moving *m, bool made)
         bool there = false;
         memcpy(&over, m->over.data + at, sizeof over);
         over.pair.path = m->to_path.data;
-        mrmr_err err = made ? over_done(m->tree, &over.pair, over.away, &there) : MRMR_OK;
+        mrmr_err err = made ? over_done(m->tree, &over, &there) : MRMR_OK;
         if (err)
             mrmr_log_story(MRMR_LOG_WARN, "a file that was replaced may not be gone for good yet");
         if (!err && !there)
@@ -173,7 +174,7 @@ static mrmr_err finish_removal(struct pool_tree *tree, const struct tree_pair *p
     const bool went = mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR;
     if (!went)
         MRMR_TRY(err);
-    if (!went && !is_copy(pair, &stat))
+    if (!went && !is_copy(tree, pair, &stat))
         return MRMR_OK; /* it was changed since: both are somebody's */
     MRMR_TRY(tree_change_begin(tree, &epoch));
     err = went ? tree_keep_went(tree, pair->to, pair->path, &pair->copy, epoch)
@@ -213,8 +214,9 @@ static mrmr_err finish_pair(struct pool_tree *tree, const struct tree_pair *pair
     MRMR_TRY(tree_place_sync_name(tree, pair->from, pair->path));
     if (!tree_live(&tree->drive[pair->to]))
         return finish_away(tree, pair);
+    const uint64_t lost = tree_keep_names_lost(tree);
     MRMR_TRY(finish_removal(tree, pair));
-    return copy_went(tree, pair, &there);
+    return copy_went(tree, pair, lost, &there);
 }
 
 static mrmr_err record_take_up(struct pool_tree *tree, const char *name, void *arg)

@@ -22,8 +22,10 @@ struct tree_records {
     int touched, moved; /* -1: not open */
     uint64_t epoch;     /* in which they were opened */
     struct undone *undone;
-    bool told;     /* that names which went could not be recorded */
-    bool told_out; /* that the pool's folder is full, and nothing spare is left */
+    uint64_t lost;    /* names that went, and could not be recorded */
+    bool told;        /* of the last of them */
+    bool told_linked; /* that names which were made could not be */
+    bool told_out;    /* that the pool's folder is full, and nothing spare is left */
 };
 
 /* --- life --- */
@@ -164,25 +166,48 @@ static mrmr_err went_locked(struct tree_records *records, int64_t drive, const c
     const struct drv_stat *stat, enum pool_moved_kind kind, const char *other, uint64_t epoch)
 {
     MRMR_TRY(moved_ready_locked(records, epoch));
-    return other ? pool_moved_add_lives(records->moved, drive, path, other, stat->ino)
-                 : pool_moved_add_gone(records->moved, drive, path, kind, stat->ino, stat->btime);
+    return kind == POOL_MOVED_LIVES
+               ? pool_moved_add_lives(records->moved, drive, path, other, stat->ino)
+               : pool_moved_add_gone(records->moved, drive, path, kind, stat->ino, stat->btime);
+}
+
+static void lost_locked(struct tree_records *records)
+{
+    records->lost++;
+    if (!records->told)
+        mrmr_log_story(MRMR_LOG_WARN,
+            "names that are removed now are listed again if their drive goes before the next sync");
+    records->told = true;
 }
 
 void tree_record_went(struct tree_records *records, int64_t drive, const char *path,
     const struct drv_stat *stat, enum pool_moved_kind kind, const char *other, uint64_t epoch)
 {
     mrmr_locked(&records->lock);
-    mrmr_err err = went_locked(records, drive, path, stat, kind, other, epoch);
-    if (err && !records->told)
-        mrmr_log_story(MRMR_LOG_WARN,
-            "names that are removed now are listed again if their drive goes before the next sync");
-    records->told = err;
+    if (went_locked(records, drive, path, stat, kind, other, epoch))
+        lost_locked(records);
+    else
+        records->told = false;
+}
+
+void tree_record_not(struct tree_records *records)
+{
+    mrmr_locked(&records->lock);
+    lost_locked(records);
+}
+
+uint64_t tree_records_lost(struct tree_records *records)
+{
+    mrmr_locked(&records->lock);
+    return records->lost;
 }
 
 mrmr_err tree_records_sync(struct tree_records *records)
 {
     mrmr_locked(&records->lock);
-    if (records->moved >= 0 && fdatasync(records->moved) < 0)
+    if (records->moved < 0) /* what was recorded in another epoch need not be durable for that */
+        MRMR_TRY(pool_moved_open(records->pool->dirfd, &records->moved));
+    if (fdatasync(records->moved) < 0)
         return mrmr_fail_errno(errno, "fdatasync", MOVED_NAME);
     return MRMR_OK;
 }
@@ -220,14 +245,30 @@ mrmr_err tree_record_undone(
     return moved_ready_locked(records, epoch);
 }
 
-mrmr_err tree_record_linked(struct tree_records *records, int64_t drive, const char *path,
-    const struct drv_stat *stat, bool had, uint64_t epoch)
+mrmr_err tree_record_stays(struct tree_records *records, int64_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch)
 {
     const struct tree_renamed again = {
         .drive = drive, .from = path, .to = "", .inode = {stat->ino, (uint64_t)stat->btime}};
     mrmr_locked(&records->lock);
     MRMR_TRY(moved_ready_locked(records, epoch));
-    if (had)
-        MRMR_TRY(moved_add_locked(records, &again, POOL_MOVED_UNDONE, false));
+    return moved_add_locked(records, &again, POOL_MOVED_UNDONE, false);
+}
+
+static mrmr_err linked_locked(struct tree_records *records, int64_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch)
+{
+    MRMR_TRY(moved_ready_locked(records, epoch));
     return pool_moved_add_linked(records->moved, drive, path, stat->ino);
+}
+
+void tree_record_linked(struct tree_records *records, int64_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch)
+{
+    mrmr_locked(&records->lock);
+    const bool failed = linked_locked(records, drive, path, stat, epoch);
+    if (failed && !records->told_linked)
+        mrmr_log_story(MRMR_LOG_WARN,
+            "names that are made now are not listed if their drive goes before the next sync");
+    records->told_linked = failed;
 }

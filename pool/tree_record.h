@@ -35,11 +35,15 @@ mrmr_err tree_records_settle(struct tree_records *records, uint64_t epoch);
 mrmr_err tree_record_touched(
     struct tree_records *records, int64_t drive, uint64_t ino, int64_t as, uint64_t epoch);
 /* A name of what the catalog has went (POOL_MOVED_REMOVED), or leads to another file
- * (POOL_MOVED_REPLACED); the stat is of before. other: what it led to has this name, too; NULL: none that is known.
+ * (POOL_MOVED_REPLACED), or what it led to has the name `other` (POOL_MOVED_LIVES; else NULL); the stat is of before.
  * If that cannot be recorded it may show again; it stays removed. */
 void tree_record_went(struct tree_records *records, int64_t drive, const char *path,
     const struct drv_stat *stat, enum pool_moved_kind kind, const char *other, uint64_t epoch);
-/* What is recorded of names is durable. */
+/* The same of one of which it could not be found out what is to be recorded, for the reason that the story has. */
+void tree_record_not(struct tree_records *records);
+/* How many names went so far without a record. */
+uint64_t tree_records_lost(struct tree_records *records);
+/* What is recorded of names is durable, in whichever epoch that was. */
 mrmr_err tree_records_sync(struct tree_records *records);
 /* Before it is made. */
 mrmr_err tree_record_renamed(
@@ -48,8 +52,11 @@ mrmr_err tree_record_renamed(
  * last one of its kind. */
 mrmr_err tree_record_undone(
     struct tree_records *records, const struct tree_renamed *renamed, uint64_t epoch);
-/* What the catalog has was given this name; had: it is the one, or one of those, that the catalog has for it. */
-mrmr_err tree_record_linked(struct tree_records *records, int64_t drive, const char *path,
-    const struct drv_stat *stat, bool had, uint64_t epoch);
+/* A name that went is its inode's again, or did not go after all. */
+mrmr_err tree_record_stays(struct tree_records *records, int64_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch);
+/* What the catalog has was given this name. If that cannot be recorded it may not show; it stays. */
+void tree_record_linked(struct tree_records *records, int64_t drive, const char *path,
+    const struct drv_stat *stat, uint64_t epoch);
 
 #endif

@@ -22,15 +22,15 @@ mrmr_err tree_went_names(struct pool *pool, int64_t node, size_t *names)
     return meta_names(pool->meta, node, count_name, names);
 }
 
-bool tree_went_leads(struct pool_tree *tree, size_t drive, const char *path, uint64_t ino)
+mrmr_err tree_went_leads(
+    struct pool_tree *tree, size_t drive, const char *path, uint64_t ino, bool *ret_leads)
 {
     struct drv_stat stat;
-    struct mrmr_story story;
-    mrmr_story_save(&story);
-    const bool leads = !drv_stat(tree->drive[drive].drive->drv, path, &stat) &&
-                       stat.type != DRV_DIR && stat.ino == ino;
-    mrmr_story_restore(&story);
-    return leads;
+    mrmr_err err = drv_stat(tree->drive[drive].drive->drv, path, &stat);
+    if (mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || mrmr_ran_short(err))
+        return err;
+    *ret_leads = !err && stat.type != DRV_DIR && stat.ino == ino;
+    return MRMR_OK;
 }
 
 /* What was asked for, and what it led to. */
@@ -39,28 +39,49 @@ struct wanted {
     size_t drive;
     const char *path;
     uint64_t ino;
+    bool shows; /* by a name that the catalog has */
 };
 
-static bool is_wanted(const struct wanted *wanted, const char *path)
+/* The catalog has it by this name, and it shows by that, or by another. */
+static mrmr_err is_known(struct wanted *wanted, const char *path, bool *ret_known)
 {
-    return strcmp(path, wanted->path) != 0 &&
-           tree_went_leads(wanted->tree, wanted->drive, path, wanted->ino);
+    struct pool *pool = wanted->tree->pool;
+    const struct meta_drive *own = &wanted->tree->drive[wanted->drive].drive->meta;
+    struct meta_node node;
+    bool renamed;
+    mrmr_err err = meta_lookup_path(pool->meta, own->root, path, &node);
+    *ret_known = !err && node.ino == wanted->ino;
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
+        return err;
+    if (!*ret_known || wanted->shows)
+        return MRMR_OK;
+    MRMR_TRY(pool_moved_concerns(pool, own->id, path, &renamed));
+    wanted->shows = *ret_known = !renamed;
+    return MRMR_OK;
+}
+
+static mrmr_err look_at(struct wanted *wanted, const char *path, struct mrmr_bytes *ret_other)
+{
+    bool known = strcmp(path, wanted->path) == 0, leads = false;
+    if (!known)
+        MRMR_TRY(is_known(wanted, path, &known));
+    if (!known)
+        MRMR_TRY(tree_went_leads(wanted->tree, wanted->drive, path, wanted->ino, &leads));
+    return leads ? mrmr_bytes_str(ret_other, path) : MRMR_OK;
 }
 
 /* By a name that was made through MRMR, or that this was renamed to since. */
-static mrmr_err look_for_made(
-    const struct wanted *wanted, const char *path, struct mrmr_bytes *ret_other)
+static mrmr_err look_for_made(struct wanted *wanted, const char *path, struct mrmr_bytes *ret_other)
 {
-    struct pool *pool = wanted->tree->pool;
+    const int64_t id = wanted->tree->drive[wanted->drive].drive->meta.id;
     struct pool_moved_paths moved = {.n = 0};
+    MRMR_TRY(look_at(wanted, path, ret_other));
+    if (ret_other->size)
+        return MRMR_OK;
+    MRMR_TRY(pool_moved_paths(wanted->tree->pool, id, path, &moved));
     mrmr_err err = MRMR_OK;
-    if (is_wanted(wanted, path))
-        return mrmr_bytes_str(ret_other, path);
-    MRMR_TRY(
-        pool_moved_paths(pool, wanted->tree->drive[wanted->drive].drive->meta.id, path, &moved));
     for (size_t i = 0; i < moved.n && !err && !ret_other->size; i++)
-        if (is_wanted(wanted, moved.path[i]))
-            err = mrmr_bytes_str(ret_other, moved.path[i]);
+        err = look_at(wanted, moved.path[i], ret_other);
     pool_moved_paths_free(&moved);
     return err;
 }
@@ -86,7 +107,7 @@ static mrmr_err seen(const struct wanted *wanted, struct mrmr_bytes *paths)
 mrmr_err tree_went_other(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, struct mrmr_bytes *ret_other)
 {
-    const struct wanted wanted = {tree, drive, path, stat->ino};
+    struct wanted wanted = {tree, drive, path, stat->ino, false};
     mrmr_autobytes struct mrmr_bytes made = MRMR_BYTES_INIT, known = MRMR_BYTES_INIT;
     mrmr_bytes_clear(ret_other);
     if (stat->type == DRV_DIR || stat->nlink <= 1 || !stat->ino)
@@ -98,7 +119,6 @@ mrmr_err tree_went_other(struct pool_tree *tree, size_t drive, const char *path,
         return MRMR_OK;
     MRMR_TRY(seen(&wanted, &known));
     for (size_t at = 0; at < known.size && !ret_other->size; at += strlen(known.data + at) + 1)
-        if (is_wanted(&wanted, known.data + at))
-            MRMR_TRY(mrmr_bytes_str(ret_other, known.data + at));
+        MRMR_TRY(look_at(&wanted, known.data + at, ret_other));
     return MRMR_OK;
 }

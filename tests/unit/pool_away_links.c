@@ -3,71 +3,18 @@
  * A protected file gets another name, and loses the one that the catalog has: while its drive is away it shows by the new one, and
  * by no other, whoever has that, in whichever process, and however often it was done. And what stripes count on is kept all the same.
  */
-#include "tests/unit/pool_tree_user.h"
+#include "tests/unit/pool_away_links_world.h"
 
-#include "tests/support/pause.h"
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 enum { SEED = 1021 };
-
-static void links(struct world *w, const char *from, const char *to)
-{
-    struct pool_attr attr, made;
-    const char *name;
-    const uint64_t folder = folder_of(w, to, &name);
-    rig_ok(look_at(w, from, &attr));
-    rig_ok(pool_tree_link(w->tree, NULL, attr.node, folder, name, &made));
-}
-
-static struct rig_file *file_of(struct world *w, const char *path)
-{
-    return rig_find(w->rig, path);
-}
 
 /* `ln from to`, `rm from` */
 static void follows(struct world *w, const char *from, const char *to)
 {
     links(w, from, to);
     rig_ok(unlink_at(w, from));
-}
-
-static void is_now(struct world *w, const char *was, const char *path)
-{
-    strcpy(file_of(w, was)->path, path);
-}
-
-static void destroy(struct world *w)
-{
-    if (w->tree)
-        close_tree(w);
-    rig_destroy(w->rig);
-}
-
-/* Without the first drive: in this process, and in whichever comes next. */
-static void reads_it(struct world *w, const char *path, const char *has_not)
-{
-    for (unsigned i = 0; i < 2; i++) {
-        reads(w, path);
-        lists(w, "", path, has_not);
-        close_tree(w);
-        open_tree(w);
-    }
-}
-
-/* And with it, and after a sync. */
-static void ends_well(struct world *w)
-{
-    comes_back(w, NULL);
-    close_tree(w);
-    rig_reopen(w->rig);
-    rig_sync(w->rig);
-    assert_int_equal(w->rig->report.held, 0);
-    rig_check_originals(w->rig);
-    rig_verify(w->rig, true);
-    destroy(w);
 }
 
 static void test_it_shows_by_the_new_name(void **state)
@@ -180,25 +127,6 @@ static void test_removed_while_away(void **state)
 
 /* --- another file has the name that went --- */
 
-/* A process of its own does it, and is killed. The pool is closed, before and after. */
-static void is_killed(struct world *w, void (*changes)(struct world *w))
-{
-    int status;
-    close_tree(w);
-    rig_close(w->rig);
-    fflush(stdout);
-    const pid_t pid = fork();
-    if (pid == 0) {
-        rig_open(w->rig);
-        open_tree(w);
-        changes(w);
-        kill(getpid(), SIGKILL);
-    }
-    assert_true(pid > 0);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-}
-
 /* f1 is on another drive, and older in the catalog than what shows of f0. */
 static void takes_its_name(struct world *w)
 {
@@ -212,19 +140,6 @@ static void took_its_name(struct world *w)
     if (file_of(w, "c")->drive != 0)
         fail();
     is_now(w, "f1", "f0");
-}
-
-/* The catalog saw f0's drive alone since f1 was there: by its sequence f0 is the newer one. */
-static void f0_is_newer(struct world *w)
-{
-    close_tree(w);
-    rig_take_away(w->rig, 1);
-    rig_edit(w->rig, "f0", 0, 1000);
-    rig_reopen(w->rig);
-    rig_sync(w->rig);
-    rig_bring_back(w->rig, 1);
-    rig_reopen(w->rig);
-    open_tree(w);
 }
 
 static void shows_what_took_it(struct world *w)
@@ -332,11 +247,7 @@ static void test_replaced(void **state)
     rig_ok(
         drv_file_open(w.rig->drive[0].raw, "new", DRV_OPEN_WRITE | DRV_OPEN_CREATE, 0600, &file));
     drv_file_close(file);
-    const int64_t end = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
-    while (is_there(&w, "new")) { /* until the event is here */
-        assert_true(mrmr_clock_monotonic() < end);
-        pause_a_while();
-    }
+    comes_to_be(&w, "new");
     rig_ok(rename_at(&w, "new", "f0", 0));
     goes_away(&w);
     reads_it(&w, "f0~", "f0 new");

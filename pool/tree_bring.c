@@ -77,12 +77,8 @@ static mrmr_err not_direct(struct pool_tree *tree, struct tree_node *node)
 
 static struct tree_pair record_of(const struct bringing *b)
 {
-    return (struct tree_pair){.from = b->from,
-        .to = b->to,
-        .path = b->path.data,
-        .knows = true,
-        .file = b->stat,
-        .copy = b->copy};
+    return (struct tree_pair){
+        .from = b->from, .to = b->to, .path = b->path.data, .file = b->stat, .copy = b->copy};
 }
 
 /* Each write to a drive that is full would copy the file for nothing, as long as the pool's folder is full, too. */

@@ -297,7 +297,7 @@ static bool is_begun(struct pool_tree *tree, const char *name)
     return false;
 }
 
-/* Of a drive that returns: the one that it is about, or what it has would show for the one that it is about. */
+/* What goes, or may go, lies on the drive that returns. */
 static bool is_about(const struct visit *visit, const struct tree_pair *record)
 {
     return visit->drive == SIZE_MAX ||
@@ -340,8 +340,8 @@ static mrmr_err record_visit(struct pool_tree *tree, const char *name, void *arg
     return err;
 }
 
-/* False: something could not be told, or recorded. */
-static bool records_visit(struct pool_tree *tree, size_t drive)
+/* *ret_unclear: something could not be recorded, which was logged. */
+static mrmr_err records_visit(struct pool_tree *tree, size_t drive, bool *ret_unclear)
 {
     struct visit visits[] = {
         {.drive = drive, .prefix = TREE_BRING_LATE, .verdict = COPY_GOES},
@@ -350,13 +350,11 @@ static bool records_visit(struct pool_tree *tree, size_t drive)
     };
     bool unclear = false;
     for (size_t i = 0; i < sizeof visits / sizeof *visits; i++) {
-        if (tree_records_each(tree, visits[i].prefix, record_visit, &visits[i])) {
-            mrmr_log_story(MRMR_LOG_WARN, "finishing what was brought to or from a drive");
-            unclear = true;
-        }
+        MRMR_TRY(tree_records_each(tree, visits[i].prefix, record_visit, &visits[i]));
         unclear = unclear || visits[i].unclear;
     }
-    return !unclear;
+    *ret_unclear = unclear;
+    return MRMR_OK;
 }
 
 static mrmr_err try_clear(struct pool_tree *tree, const char *name, void *arg)
@@ -374,8 +372,8 @@ mrmr_err tree_brings_finish(struct pool_tree *tree)
     for (size_t i = 0; i < tree->ndrives; i++)
         clear_drive(&tree->drive[i]);
     MRMR_TRY(tree_records_each(tree, TREE_BRING_TRY, try_clear, NULL));
-    records_visit(tree, SIZE_MAX);
-    return MRMR_OK;
+    bool unclear;
+    return records_visit(tree, SIZE_MAX, &unclear);
 }
 
 bool tree_brings_return(struct pool_tree *tree, size_t drive)
@@ -383,5 +381,9 @@ bool tree_brings_return(struct pool_tree *tree, size_t drive)
     if (!pool_tree_writable(tree))
         return true;
     mrmr_locked(&tree->brings_gate);
-    return records_visit(tree, drive);
+    bool unclear;
+    mrmr_err err = records_visit(tree, drive, &unclear);
+    if (err)
+        mrmr_log_story(MRMR_LOG_WARN, "finishing what was brought to or from a drive");
+    return !err && !unclear;
 }

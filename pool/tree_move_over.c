@@ -58,7 +58,7 @@ static mrmr_err other_stat(struct moving *m, size_t drive, struct drv_stat *ret_
 static mrmr_err over_drive(
     struct moving *m, size_t shown, const struct drv_stat *from, size_t drive)
 {
-    struct over over = {.pair = {.from = shown, .to = drive, .knows = true, .file = *from},
+    struct over over = {.pair = {.from = shown, .to = drive, .file = *from},
         .away = !tree_live(&m->tree->drive[drive]),
         .lost = tree_keep_names_lost(m->tree)};
     struct drv_stat *copy = &over.pair.copy;

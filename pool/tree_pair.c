@@ -11,7 +11,7 @@
 
 enum { RECORD_MOST = 64 << 10 };
 
-/* "<from> <to> <inode> <inode of the copy; 0: it may be any> <its size> <its time> <its type> <the file's size> <its time> <its
+/* "<from> <to> <inode> <inode of the copy> <its size> <its time> <its type> <the file's size> <its time> <its
  * change time> <the copy's> <the file's time of birth>"; the path; with a NUL behind each. Records of before have less. */
 mrmr_err tree_pair_put(struct pool_tree *tree, const struct tree_pair *pair, const char *name)
 {
@@ -20,9 +20,9 @@ mrmr_err tree_pair_put(struct pool_tree *tree, const struct tree_pair *pair, con
         "%lld %lld %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %d %" PRIu64 " %" PRId64
         " %" PRId64 " %" PRId64 " %" PRId64,
         (long long)tree->drive[pair->from].drive->meta.id,
-        (long long)tree->drive[pair->to].drive->meta.id, pair->file.ino,
-        pair->knows ? pair->copy.ino : 0, pair->copy.size, pair->copy.mtime, (int)pair->copy.type,
-        pair->file.size, pair->file.mtime, pair->file.ctime, pair->copy.ctime, pair->file.btime));
+        (long long)tree->drive[pair->to].drive->meta.id, pair->file.ino, pair->copy.ino,
+        pair->copy.size, pair->copy.mtime, (int)pair->copy.type, pair->file.size, pair->file.mtime,
+        pair->file.ctime, pair->copy.ctime, pair->file.btime));
     MRMR_TRY(mrmr_bytes_add(&text, "", 1));
     MRMR_TRY(mrmr_bytes_add(&text, pair->path, strlen(pair->path) + 1));
     return pool_spare_record(tree->pool->dirfd, tree->pool->dir, name, &text);

@@ -17,7 +17,7 @@ enum { TREE_PAIR_NAME = 32 };
 struct tree_pair {
     size_t from, to;  /* drives of the tree */
     const char *path; /* of the file on both; of whoever made it */
-    bool knows;       /* what the copy is; else it may be the file by now */
+    bool knows;       /* of one that was read: what both are, as all that are written now */
     struct drv_stat
         file; /* on `from`: inode, size and times; a change time or one of birth of 0 is not known */
     struct drv_stat copy; /* on `to`: type, inode, size and times; likewise */

@@ -5,13 +5,16 @@
  */
 #include "tests/unit/pool_tree_bring_world.h"
 
+#include "base/log.h"
 #include "pool/tree_bring.h"
 #include "pool/tree_change.h"
 #include "pool/tree_node.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void fails(struct rig *rig, unsigned drive, uint32_t ops, mrmr_err err)
 {
@@ -147,6 +150,55 @@ static void test_what_is_over_stays_so(void **state)
     end_after(&w);
 }
 
+/* The copy has the file's name, and is not wanted: its drive neither says that the name is durable nor takes it back, and that cannot be
+ * recorded. It is before that drive is in service again. */
+static void test_what_is_not_wanted_goes(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_MEM, 1228);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    drive_is_full(w.rig, 0);
+    for (unsigned d = 1; d < DRIVES; d++) {
+        const struct drv_fault_rule no_sync = {.ops = DRV_FAULT_DIR_SYNC, .err = MRMR_IO};
+        rig_ok(drv_fault_add(w.rig->drive[d].fault, &no_sync, NULL));
+        fails(w.rig, d, DRV_FAULT_UNLINK, MRMR_IO);
+    }
+    nothing_recorded = true;
+    assert_int_equal(pool_tree_file_write(file, 10, "lost", 4), MRMR_SPACE);
+    nothing_recorded = false;
+    pool_tree_file_close(file);
+    rig_clear_faults(w.rig);
+    const unsigned on = elsewhere(&w, "f0");
+    assert_int_not_equal(on, 0);
+    assert_int_equal(count_named(&w, TREE_BRING_LATE), 1);
+    leaves(&w, on);
+    rig_ok(sets_mode(&w, "f0", 0600));
+    returns(&w, on);
+    nothing_waits(&w);
+    assert_int_equal(mode_of(&w, "f0"), 0600);
+    reads(&w, "f0");
+    is_on(&w, "f0", 0);
+    close_tree(&w);
+    end_after(&w);
+}
+
+/* A record that says nothing keeps no drive away. */
+static void test_a_record_that_cannot_be_read(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_away(&w, 1229);
+    const int fd = openat(w.rig->pool->dirfd, TREE_BRING_RECORD "0123456789abcdef",
+        O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "nothing", 7), 7);
+    close(fd);
+    returns(&w, 0);
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
 /* Nobody waits for a drive that never says what it has: the copy is the file, whose drive is there. */
 static void test_the_files_drive_does_not_say(void **state)
 {
@@ -184,6 +236,36 @@ static void test_the_copys_drive_does_not_say(void **state)
     assert_int_equal(records(&w, false), 0);
     assert_int_equal(drives_with(w.rig, "f0"), 2);
     close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* --- both are somebody's --- */
+
+static atomic_uint told;
+
+static void hears(enum mrmr_log_level level, const char *line, void *arg)
+{
+    (void)arg;
+    told += level == MRMR_LOG_WARN && strstr(line, "both stay") != NULL;
+}
+
+/* Before whoever opens the tree next: the copy was touched last. */
+static void test_both_were_touched(void **state)
+{
+    struct world w;
+    (void)state;
+    const unsigned on = begin_cut(&w, 1230);
+    rig_bring_back(w.rig, 0);
+    edits(w.rig, 0, "f0");
+    edits(w.rig, on, "f0");
+    rig_open(w.rig);
+    told = 0;
+    mrmr_log_set(hears, NULL, MRMR_LOG_WARN);
+    open_tree(&w);
+    close_tree(&w);
+    mrmr_log_set(NULL, NULL, MRMR_LOG_ERROR);
+    assert_int_equal(told, 1);
+    assert_int_equal(drives_with(w.rig, "f0"), 2);
     rig_destroy(w.rig);
 }
 
@@ -235,8 +317,11 @@ int main(void)
         cmocka_unit_test(test_the_copy_does_not_show_before_it_is_told),
         cmocka_unit_test(test_the_copy_shows_once_it_is_told),
         cmocka_unit_test(test_what_is_over_stays_so),
+        cmocka_unit_test(test_what_is_not_wanted_goes),
+        cmocka_unit_test(test_a_record_that_cannot_be_read),
         cmocka_unit_test(test_the_files_drive_does_not_say),
         cmocka_unit_test(test_the_copys_drive_does_not_say),
+        cmocka_unit_test(test_both_were_touched),
         cmocka_unit_test(test_a_scan_saw_it_changed),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

@@ -14,8 +14,9 @@
  * The power cut. Names: every change of the name space (make, link, unlink, rename; each atomic)
  * waits in a log. dir_sync of a folder makes durable the changes in it, and with each all earlier
  * ones of the same file or folder and of the other folder of a rename; sync_all everything. A cut
- * keeps a prefix of what still waits. Files: bytes, size and attributes as of the last file_sync
- * are durable; of what came later, a cut keeps all, nothing, or a mixture, piece by piece (4 KiB, a
+ * keeps a prefix of what still waits; what lost a name by the rest has its change time of before,
+ * if nothing else has changed it. Files: bytes, size and attributes as of the last file_sync are
+ * durable; of what came later, a cut keeps all, nothing, or a mixture, piece by piece (4 KiB, a
  * piece itself torn at 512 bytes). A folder made durable by none of this takes its content with it.
  * The seed decides everything: the same history and seed give the same drive.
  *

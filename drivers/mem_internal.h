@@ -90,6 +90,7 @@ struct mem_change {
 struct mem_op {
     struct mem_change change[2];
     unsigned count;
+    int64_t ctime[2], ctime_was[2]; /* of each `before`: which this set, and until then */
 };
 
 struct mem_store {

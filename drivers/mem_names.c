@@ -150,8 +150,14 @@ mrmr_err mem_change_locked(
         struct mem_inode *left = change[i].before;
         if (!left)
             continue;
+        const int64_t was = left->now.ctime;
         left->now.ctime = mem_time_locked(store);
         left->dirty = store->tracked;
+        if (store->tracked) {
+            struct mem_op *op = &store->log[store->log_count - 1];
+            op->ctime[i] = left->now.ctime;
+            op->ctime_was[i] = was;
+        }
     }
     /* The two may be one inode (a rename): check it once only, it may go. */
     if (change[0].before)

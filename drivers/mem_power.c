@@ -199,6 +199,8 @@ static mrmr_err names_revert_locked(struct mem_store *store, size_t keep)
                 return mrmr_nomem();
             }
             mem_entry_set_locked(store, c->dir, name, c->before);
+            if (c->before && c->before->now.ctime == op->ctime[j])
+                c->before->now.ctime = op->ctime_was[j];
         }
     }
     return MRMR_OK;

@@ -14,9 +14,9 @@
  * name on the other drive went (moved.h): else what it led to would show in the place of what was renamed when that drive goes. A
  * cut between the removal and that is seen to by whoever opens the tree next; so is what could not be recorded.
  *
- * Where the other drive goes away before (4), or may have it still afterwards, it is recorded, after (3), as a copy that came
- * late (gone_late.c): so it does not show when its drive is back, and goes, if nobody has changed it, by its change time, too (I4). If that fails the record
- * stays. Of a drive that was away before (2) it is recorded by (4) as removed. Where the rename itself fails the record goes: should it be made late, on a drive that hangs, whoever asked was
+ * Where the other drive goes away before (4), or may have it still afterwards, it is recorded, after (3), as removed, or, if the catalog does
+ * not have it, as a copy that came late (gone_late.c): so it does not show while its drive is away, nor when that is back, and goes, if nobody
+ * has changed it, by its change time, too (I4). If that fails the record stays. Of a drive that was away before (2) it is recorded by (4) as removed. Where the rename itself fails the record goes: should it be made late, on a drive that hangs, whoever asked was
  * told that both are as they were, and may count on what he would have replaced.
  */
 #include "pool/tree_bring.h"
@@ -140,7 +140,10 @@ static mrmr_err over_done(struct pool_tree *tree, const struct over *over, bool 
     *ret_there = false;
     MRMR_TRY(
         tree_place_sync_name(tree, pair->from, pair->path)); /* it may be why nothing was removed */
-    return tree_bring_goes_later(tree, pair->to, pair->path, &pair->copy);
+    err = tree_bring_goes_later(tree, pair->to, pair->path, &pair->copy);
+    return err == MRMR_CHANGED /* it came back just now */
+               ? tree_bring_goes_later(tree, pair->to, pair->path, &pair->copy)
+               : err;
 }
 
 void moving_over_end(struct moving *m, bool made)

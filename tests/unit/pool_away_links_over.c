@@ -137,6 +137,7 @@ static void test_not_replaced(void **state)
 
 static void test_the_other_is_known(void **state)
 {
+    struct pool_attr attr;
     struct world w;
     (void)state;
     begin(&w, RIG_LOCAL, SEED + 3);
@@ -144,7 +145,8 @@ static void test_the_other_is_known(void **state)
     close_tree(&w);
     rig_sync(w.rig);
     open_tree(&w);
-    rig_ok(is_there(&w, "c"));
+    rig_ok(look_at(&w, "f0", &attr));
+    rig_ok(look_at(&w, "c", &attr)); /* and is held, as by whoever has looked */
     syncs = 0;
     rig_ok(unlink_at(&w, "f0"));
     assert_int_equal(syncs, 0);
@@ -342,6 +344,29 @@ static void test_not_recorded(void **state)
     destroy(&w);
 }
 
+static void goes(struct rig *rig, struct rig_drive *drive)
+{
+    assert_ptr_equal(drive, &rig->drive[0]);
+    rig_take_away(rig, 0);
+}
+
+/* Its drive goes when it was removed, and does not say any more by which name it lives on. */
+static void test_it_dies_with_the_other(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, SEED + 15);
+    f0_is_newer(&w);
+    links(&w, "f0", "c");
+    is_now(&w, "f0", "c");
+    rig_tap(w.rig, DRV_FAULT_RENAME, 1, true, goes); /* f1's own, then f0's to where it is kept */
+    rig_ok(rename_at(&w, "f1", "f0", 0));
+    assert_false(rig_present(w.rig, 0));
+    reads_it(&w, "f0", "f1");
+    rig_untap(w.rig);
+    ends_well(&w);
+}
+
 /* What was recorded in another epoch is synced, too. */
 static void test_durable(void **state)
 {
@@ -422,6 +447,7 @@ int main(void)
         cmocka_unit_test(test_edited_after_a_cut),
         cmocka_unit_test(test_not_edited_after_a_cut),
         cmocka_unit_test(test_not_recorded),
+        cmocka_unit_test(test_it_dies_with_the_other),
         cmocka_unit_test(test_durable),
         cmocka_unit_test(test_given_again_after_a_cut),
         cmocka_unit_test(test_it_is_told_once),

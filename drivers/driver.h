@@ -371,6 +371,10 @@ unsigned drv_error_seconds(const struct drv *drv);
 mrmr_err drv_open(const char *uri, struct drv **ret_drv);
 void drv_close(struct drv *drv); /* NULL-safe */
 
+/* Nothing is mounted where this place of the computer is, a canonical absolute path, but the system would mount something for whoever looks (autofs(5)).
+ * No file system is asked. Where it cannot be known it is none. */
+bool drv_is_automount(const char *root);
+
 /* MRMR_INVALID (or NAME_TOO_LONG) if the path breaks the rules at the top of this file. */
 mrmr_err drv_path_check(const char *path);
 

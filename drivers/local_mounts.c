@@ -35,15 +35,27 @@ static void unescape(char *text)
     *to = '\0';
 }
 
-/* The fifth word of a line. */
-static char *mount_point(char *line)
+/* A line of mountinfo. */
+struct mounted {
+    uint64_t id, on; /* on: that of the one that it is mounted on */
+    char *point;
+    bool automount; /* nothing is mounted there, but will be for whoever looks: see autofs(5) */
+};
+
+static bool parse(char *line, struct mounted *ret_mounted)
 {
-    char *word = NULL;
+    char *word[5];
     for (int i = 0; i < 5; i++)
-        word = strsep(&line, " ");
-    if (word)
-        unescape(word);
-    return word;
+        word[i] = strsep(&line, " ");
+    if (!word[4])
+        return false;
+    unescape(word[4]);
+    const char *kind = line ? strstr(line, " - ") : NULL;
+    *ret_mounted = (struct mounted){.id = strtoull(word[0], NULL, 10),
+        .on = strtoull(word[1], NULL, 10),
+        .point = word[4],
+        .automount = kind && strncmp(kind, " - autofs ", 10) == 0};
+    return true;
 }
 
 static size_t length(const char *path)
@@ -83,27 +95,76 @@ static mrmr_err read_all(int fd, struct mrmr_bytes *text)
     }
 }
 
-/* Below: each with its NUL, in the order in which they were mounted. The root lies on the nearest above it, and of
- * several at one place on the last. */
-static mrmr_err list(
-    const struct local_mounts *mounts, struct mrmr_bytes *below, uint64_t *ret_over)
+/* At the root or above, hidden ones, too. */
+struct over {
+    const struct mounted *mounted;
+    size_t n;
+};
+
+static bool is_outermost(const struct over *over, const struct mounted *mounted)
 {
-    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-    size_t nearest = 0;
-    MRMR_TRY(read_all(mounts->fd, &text));
-    *ret_over = 0;
+    for (size_t i = 0; i < over->n; i++)
+        if (over->mounted[i].id == mounted->on && &over->mounted[i] != mounted)
+            return false;
+    return true;
+}
+
+/* Of those on this one (NULL: on none of these) that which a path comes to first: what is mounted there below that is hidden by it. */
+static const struct mounted *next_on(const struct over *over, const struct mounted *on)
+{
+    const struct mounted *first = NULL;
+    for (size_t i = 0; i < over->n; i++) {
+        const struct mounted *one = &over->mounted[i];
+        const bool is_on = on ? one->on == on->id && one != on : is_outermost(over, one);
+        if (is_on && (!first || length(one->point) < length(first->point)))
+            first = one;
+    }
+    return first;
+}
+
+/* That on which the root lies. */
+static struct mounted lies_on(const struct over *over)
+{
+    const struct mounted *at = NULL;
+    for (size_t i = 0; i < over->n; i++) {
+        const struct mounted *next = next_on(over, at);
+        if (!next)
+            break;
+        at = next;
+    }
+    return at ? *at : (struct mounted){.id = 0};
+}
+
+/* Below: each with its NUL, in the order in which they were mounted. */
+static mrmr_err list(
+    int fd, const char *root, struct mrmr_bytes *below, uint64_t *ret_over, bool *ret_automount)
+{
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT, over = MRMR_BYTES_INIT;
+    struct mounted mounted;
+    MRMR_TRY(read_all(fd, &text));
     char *rest = text.data;
     for (char *line; (line = strsep(&rest, "\n"));) {
-        const uint64_t id = strtoull(line, NULL, 10);
-        const char *point = mount_point(line);
-        if (point && is_below(point, mounts->root))
-            MRMR_TRY(mrmr_bytes_add(below, point, strlen(point) + 1));
-        if (!point || !is_over(point, mounts->root) || length(point) < nearest)
+        if (!parse(line, &mounted))
             continue;
-        nearest = length(point);
-        *ret_over = id;
+        if (is_below(mounted.point, root))
+            MRMR_TRY(mrmr_bytes_add(below, mounted.point, strlen(mounted.point) + 1));
+        if (is_over(mounted.point, root))
+            MRMR_TRY(mrmr_bytes_add(&over, &mounted, sizeof mounted));
     }
+    mounted = lies_on(&(struct over){
+        (const struct mounted *)(const void *)over.data, over.size / sizeof mounted});
+    *ret_over = mounted.id;
+    *ret_automount = mounted.automount;
     return MRMR_OK;
+}
+
+bool drv_is_automount(const char *root)
+{
+    mrmr_autobytes struct mrmr_bytes below = MRMR_BYTES_INIT;
+    mrmr_autoclose int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+    uint64_t over;
+    bool automount = false;
+    return fd >= 0 && !list(fd, root, &below, &over, &automount) && automount;
 }
 
 /* The mount through which something is open; 0: not known. */
@@ -127,13 +188,14 @@ static bool is_open(const char *root, uint64_t open_mount)
     return now >= 0 && mount_of(now) == open_mount;
 }
 
-/* The nearest need not be it: something may be mounted over a folder above, and hide that. */
+/* What is mounted where a process sees little of it need not tell: then what is there does. */
 void local_mounts_open(struct local_mounts *mounts, const char *root, int root_fd)
 {
     const uint64_t over = mount_of(root_fd);
     *mounts = (struct local_mounts){.root = root, .below = MRMR_BYTES_INIT};
+    bool automount;
     mounts->fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-    if (mounts->fd < 0 || list(mounts, &mounts->below, &mounts->over))
+    if (mounts->fd < 0 || list(mounts->fd, root, &mounts->below, &mounts->over, &automount))
         mrmr_log(MRMR_LOG_INFO, "%s: what is mounted below it is not followed", root);
     if (mounts->over != over && !is_open(root, over))
         mounts->over = over;
@@ -154,7 +216,8 @@ enum local_mounts_change local_mounts_changed(struct local_mounts *mounts)
 {
     mrmr_autobytes struct mrmr_bytes below = MRMR_BYTES_INIT;
     uint64_t over;
-    if (list(mounts, &below, &over))
+    bool automount;
+    if (list(mounts->fd, mounts->root, &below, &over, &automount))
         return LOCAL_MOUNTS_BELOW;
     const bool root = over != mounts->over, changed = below_changed(mounts, &below);
     mounts->over = over;

@@ -7,7 +7,7 @@
  * it tells again after that.
  *
  * A drive that is away, or is not to be used, is looked for every few seconds, by its identity file and without opening
- * anything. Once it is there again, all of it is looked through.
+ * anything, or having it mounted. Once it is there again, all of it is looked through.
  */
 #include "pool/hear_drive.h"
 #include "pool/detached.h"
@@ -108,12 +108,13 @@ static bool is_detached(struct hear_drive *d)
     return true;
 }
 
-/* Nothing is opened for that. */
+/* Nothing is opened for that, nor mounted: what the system unmounts where nobody uses it stays that, and nothing is changed on it. */
 static bool is_there(struct hear_drive *d)
 {
     bool gone = true;
     uint64_t dev;
-    return !is_detached(d) && pool_failing_get(d->hear->pool, &d->uuid) != POOL_FAILING_HERE &&
+    return !drv_is_automount(d->uri) && !is_detached(d) &&
+           pool_failing_get(d->hear->pool, &d->uuid) != POOL_FAILING_HERE &&
            !pool_detached_look(d->uri, NULL, &gone, &dev) && !gone;
 }
 
@@ -185,9 +186,10 @@ static void *run(void *arg)
             follow(d);
         }
         end(d);
+        const bool went = begun && !drv_is_automount(d->uri);
         mrmr_locked(&d->lock);
         stop = d->stop;
-        if (begun && !stop) /* it went */
+        if (went && !stop)
             hear_tell(d);
         d->gone = false;
         wait_locked(d, begun ? mrmr_clock_monotonic() + away_wait : again, false);

@@ -116,7 +116,8 @@ void hear_event(enum drv_event what, enum drv_who who, uint64_t key, const char 
     (void)who; /* whoever protects is another process */
     {
         mrmr_locked(&d->lock);
-        changed = event_locked(d, what, hear_folders_path(&d->folders, key), name);
+        changed = event_locked(d, what, hear_folders_path(&d->folders, key), name) &&
+                  !d->gone; /* its thread tells of that */
     }
     if (changed)
         hear_tell(d);

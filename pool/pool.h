@@ -349,7 +349,8 @@ int64_t pool_follow_id(const struct pool_follow *follow);
  * the system's limit of watches or past 100,000 of a drive, and not of writes through a mapping until the file is closed; that is said once
  * in the log, and found by the next scan.
  * The drives are those that the catalog has at the beginning, and so is the setting `exclude`. None is held: each can be unmounted but
- * for the moments in which its folders are looked through. One that goes is looked for every few seconds. One that hangs
+ * for the moments in which its folders are looked through. One that goes is looked for every few seconds; not where
+ * the system would mount something for that (autofs), and such a one that it has unmounted has not changed. One that hangs
  * holds up nothing else. *ret_hangs: threads are left that wait for one, and use the pool still, which is never to be closed then. The pool: POOL_CATALOG. */
 mrmr_err pool_hear(
     struct pool *pool, int until, void (*changed)(void *arg), void *arg, bool *ret_hangs);

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import select
 import shutil
 import subprocess
 import time
@@ -51,11 +52,11 @@ class Heard:
 class Hearing(Heard):
     """`mrmr daemon-hear`, as the daemon runs it."""
 
-    def __init__(self, mrmr, log):
+    def __init__(self, mrmr, log, **how):
         super().__init__(self)
         self.log = pathlib.Path(log)
         with open(log, "wb") as file:
-            self.process = mrmr.start("daemon-hear", stderr=file)
+            self.process = mrmr.start("daemon-hear", stderr=file, **how)
 
     def lines(self):
         return self.log.read_text(errors="replace").splitlines()
@@ -231,6 +232,24 @@ def test_above_what_is_hidden(mrmr):
             subprocess.run(["mount", "-t", "tmpfs", "none", above / "red"], check=True)
             until(hear.is_quiet)
             hear.hears(lambda: subprocess.run(["umount", above / "red"], check=True))
+            hear.hears(lambda: subprocess.run(["umount", above], check=True)) # what was hidden is there now
+            subprocess.run(["mount", "-t", "tmpfs", "none", above], check=True)
+
+
+@contextlib.contextmanager
+def automount(point):
+    """Gives what can be read when somebody looks there while nothing is mounted, but for us and what we start: we are who would mount it. Whoever looks waits until this ends."""
+    asked, tell = os.pipe()
+    try:
+        options = "fd=%d,pgrp=%d,minproto=5,maxproto=5,direct" % (tell, os.getpgrp())
+        subprocess.run(["mount", "-i", "-t", "autofs", "-o", options, "none", point], check=True, pass_fds=[tell])
+        try:
+            yield asked
+        finally:
+            subprocess.run(["umount", "-l", point], check=True)
+    finally:
+        os.close(asked)
+        os.close(tell)
 
 
 @pytest.fixture(name="lying")
@@ -238,6 +257,34 @@ def make_lying(tmp_path):
     need_loops()
     with loops(tmp_path) as make:
         yield make
+
+
+def test_an_automount(mrmr, lying, source):
+    """What the system unmounted, since nobody used it, is not mounted for us: it is no change, and what is there is followed once somebody else has it mounted."""
+    if "autofs" not in pathlib.Path("/proc/filesystems").read_text():
+        pytest.skip("the kernel has no autofs")
+    red = lying("red", "ext4", 64)
+    mrmr.run("add-drive", red.root)
+    mrmr.build(("green", "blue"))
+    red.umount()
+    with contextlib.ExitStack() as stack:
+        asked = stack.enter_context(automount(red.root))
+        red.mount()
+        stack.callback(red.umount)
+        with limit("fanotify/max_user_groups", 0) if source == "inotify" else contextlib.nullcontext():
+            hear = Hearing(mrmr, mrmr.folder / "hear.log", start_new_session=True)
+            stack.callback(hear.process.wait, 60)
+            stack.callback(hear.process.kill)
+            until(hear.count)
+            until(hear.is_quiet)
+            hear.hears(lambda: (pathlib.Path(red.root) / "new").write_bytes(b"there"))
+            before = hear.count()
+            red.umount()
+            assert not select.select([asked], [], [], 5)[0] # longer than a drive that went is waited for
+            assert hear.count() == before
+            hear.hears(red.mount)
+            hear.hears(lambda: (pathlib.Path(red.root) / "newer").write_bytes(b"back"))
+        hear.stop()
 
 
 def test_an_unmounted_drive(mrmr, lying, source):

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Inside of a rebuild: rebuild_give_up.c says whether the drive may be given up, rebuild_take.c does that to the catalog, rebuild.c decides what comes back,
- * rebuild_gone.c what does not since it was removed (with rebuild_moved.c and rebuild_went.c), rebuild_older.c tells what comes back as it was before, restore_choose.c where to and whether it is there already, restore.c puts nodes in place.
+ * rebuild_gone.c what does not since it was removed (with rebuild_moved.c and rebuild_went.c), rebuild_older.c tells what comes back as it was before, restore_choose.c where to and whether it is there already, restore.c puts nodes in place
+ * (with restore_folders.c), restore_record.c says so in the catalog.
  */
 #ifndef MRMR_POOL_REBUILD_H
 #define MRMR_POOL_REBUILD_H
@@ -34,7 +35,7 @@ struct rebuild {
     size_t nfolders, folders_room;
 };
 
-/* --- One node on its way: restore.c and restore_choose.c only --- */
+/* --- One node on its way: the files restore*.c only --- */
 
 enum restore_state {
     RESTORE_NONE,
@@ -73,6 +74,21 @@ struct restore_name {
 /* fn for each name of the node. */
 typedef mrmr_err (*restore_name_fn)(struct restore *item, const struct restore_name *name);
 mrmr_err pool_restore_names(struct restore *item, restore_name_fn fn);
+
+/* As it is now on its target; and whether that is what was placed, or found right. */
+mrmr_err pool_restore_stat(struct restore *item, struct drv_stat *ret_stat);
+bool pool_restore_is_there(const struct restore *item, const struct drv_stat *stat);
+
+/* The folder at the first `size` bytes of path, and its parents; what was not there is noted: restore_folders.c. */
+mrmr_err pool_restore_make_folder(struct restore *item, const char *path, size_t size);
+
+struct restore_set {
+    struct restore *items;
+    size_t n;
+};
+
+/* Inside a transaction, while writers stand still, of a struct restore_set: where all of them are now, and that they are no longer to do: restore_record.c. */
+mrmr_err pool_restore_record(struct meta *meta, void *arg);
 
 /* --- rebuild_gone.c --- */
 

@@ -89,72 +89,10 @@ static mrmr_err restore_copies(struct restore *items, size_t n)
 
 /* --- Names --- */
 
-static mrmr_err restore_note_folder(
-    struct rebuild *rebuild, struct pool_drive *on, const char *path, size_t size)
-{
-    if (rebuild->nfolders == rebuild->folders_room) {
-        size_t room = rebuild->folders_room ? 2 * rebuild->folders_room : 64;
-        struct rebuild_folder *grown = realloc(rebuild->folders, room * sizeof *grown);
-        if (!grown)
-            return mrmr_nomem();
-        rebuild->folders = grown;
-        rebuild->folders_room = room;
-    }
-    char *copy = strndup(path, size);
-    if (!copy)
-        return mrmr_nomem();
-    rebuild->folders[rebuild->nfolders++] = (struct rebuild_folder){on, copy};
-    return MRMR_OK;
-}
-
-static mrmr_err restore_folder_node_at(
-    struct rebuild *rebuild, const char *path, struct meta_node *ret_node)
-{
-    return rebuild->names
-               ? pool_names_lookup(rebuild->names, path, ret_node)
-               : meta_lookup_path(rebuild->pool->meta, rebuild->drive->meta.root, path, ret_node);
-}
-
-/* A folder that was just made: its attributes as far as they do not hinder the filling, so that
- * little is missing should this run not reach its end, where they are set in full (and a failure is
- * told). */
-static void restore_folder_early(struct restore *item, const char *path)
-{
-    struct meta_node node;
-    if (restore_folder_node_at(item->rebuild, path, &node))
-        return;
-    node.mode |= 0700;
-    (void)pool_copy_attrs(item->rebuild->pool, &node, item->target, path);
-}
-
-/* Make the folder at the first `size` bytes of path, and its parents; what was not there is noted.
- */
-static mrmr_err restore_make_folder(struct restore *item, const char *path, size_t size)
-{
-    mrmr_autofree char *folder = strndup(path, size);
-    if (!folder)
-        return mrmr_nomem();
-    for (size_t end = 0; end <= size; end++) {
-        if (end < size && folder[end] != '/')
-            continue;
-        char saved = folder[end];
-        folder[end] = '\0';
-        mrmr_err err = drv_mkdir(item->target->drv, folder, 0700);
-        if (!err) {
-            restore_folder_early(item, folder);
-            err = restore_note_folder(item->rebuild, item->target, folder, end);
-        }
-        if (err && err != MRMR_EXISTS)
-            return mrmr_err_drive(err, item->target->meta.name);
-        folder[end] = saved;
-    }
-    return MRMR_OK;
-}
-
 static mrmr_err restore_parents(struct restore *item, const char *path)
 {
     const char *slash = strrchr(path, '/');
-    return slash ? restore_make_folder(item, path, (size_t)(slash - path)) : MRMR_OK;
+    return slash ? pool_restore_make_folder(item, path, (size_t)(slash - path)) : MRMR_OK;
 }
 
 static mrmr_err restore_name_free(struct pool_drive *target, const char *from, const char *to)
@@ -235,13 +173,13 @@ static mrmr_err restore_link(struct restore *item, const struct restore_name *na
     return MRMR_OK;
 }
 
-static mrmr_err restore_stat(struct restore *item, struct drv_stat *ret_stat)
+mrmr_err pool_restore_stat(struct restore *item, struct drv_stat *ret_stat)
 {
     return mrmr_err_drive(
         drv_stat(item->target->drv, item->path.data, ret_stat), item->target->meta.name);
 }
 
-static bool restore_is_there(const struct restore *item, const struct drv_stat *stat)
+bool pool_restore_is_there(const struct restore *item, const struct drv_stat *stat)
 {
     struct meta_node there;
     pool_node_from_stat(&there, &item->there);
@@ -258,13 +196,13 @@ static mrmr_err restore_names_locked(struct restore *item, bool due)
             restore_name_free(item->target, item->work, item->path.data), item->target->meta.name));
         item->state = RESTORE_PLACED;
     } else {
-        MRMR_TRY(restore_stat(item, &stat));
-        if (!restore_is_there(item, &stat))
+        MRMR_TRY(pool_restore_stat(item, &stat));
+        if (!pool_restore_is_there(item, &stat))
             return mrmr_fail(MRMR_CHANGED, "it was saved while its other names were looked for");
     }
     if (item->node.nlink > 1)
         MRMR_TRY(pool_restore_names(item, restore_link));
-    return restore_stat(item, &item->there);
+    return pool_restore_stat(item, &item->there);
 }
 
 /* due: the copy gets its name; else only its further names are made. */
@@ -285,7 +223,7 @@ static mrmr_err restore_place(struct restore *item)
         return MRMR_OK;
     }
     if (item->node.type == META_DIR) {
-        MRMR_TRY(restore_make_folder(item, item->path.data, item->path.size));
+        MRMR_TRY(pool_restore_make_folder(item, item->path.data, item->path.size));
         item->state = RESTORE_PLACED;
         return MRMR_OK;
     }
@@ -328,201 +266,6 @@ static mrmr_err restore_sync(struct restore *items, size_t n)
         if (restore_is_first_on(items, i))
             MRMR_TRY(
                 mrmr_err_drive(drv_sync_all(items[i].target->drv), items[i].target->meta.name));
-    return MRMR_OK;
-}
-
-/* --- The catalog --- */
-
-static mrmr_err restore_target_names(struct restore *item, struct pool_names **ret_names)
-{
-    struct rebuild *rebuild = item->rebuild;
-    for (size_t i = 0; i < rebuild->pool->ndrives; i++) {
-        if (rebuild->pool->drives[i] != item->target)
-            continue;
-        if (!rebuild->target_names[i])
-            MRMR_TRY(pool_names_create(
-                rebuild->pool, &item->target->meta, NULL, &rebuild->target_names[i]));
-        *ret_names = rebuild->target_names[i];
-        return MRMR_OK;
-    }
-    return mrmr_fail(MRMR_NO_DRIVE, NULL);
-}
-
-/* What the target's catalog has of this folder, which may have been renamed there since its last scan, or
- * of that name below the folder above; else it is made. *node: the folder above, then this. */
-static mrmr_err restore_folder_step(struct restore *item, struct pool_names *names,
-    const char *path, const char *name, struct meta_node *node)
-{
-    struct meta *meta = item->rebuild->pool->meta;
-    const int64_t above = node->id;
-    struct drv_stat stat;
-    mrmr_err err = pool_names_lookup(names, path, node);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR || (!err && !node->id))
-        err = meta_lookup(meta, above, name, node);
-    if (mrmr_class_of(err) != MRMR_CLASS_ABSENT)
-        return err;
-    MRMR_TRY(drv_stat(item->target->drv, path, &stat));
-    pool_node_from_stat(node, &stat);
-    node->id = 0;
-    node->drive = item->target->meta.id;
-    node->version = 1;
-    return meta_node_add(meta, node, above, name);
-}
-
-/* The target's folder node for a folder of the lost drive (the first `size` bytes of its path); made
- * where the catalog has none. */
-static mrmr_err restore_folder_node(
-    struct restore *item, const char *folder, size_t size, int64_t *ret_node)
-{
-    mrmr_autofree char *path = strndup(folder, size);
-    struct meta_node node = {.id = item->target->meta.root};
-    struct pool_names *names;
-    if (!path)
-        return mrmr_nomem();
-    MRMR_TRY(restore_target_names(item, &names));
-    for (size_t at = 0; at < size;) {
-        char *name = path + at;
-        at += strcspn(name, "/");
-        bool last = path[at] == '\0';
-        path[at] = '\0';
-        MRMR_TRY(restore_folder_step(item, names, path, name, &node));
-        if (!last)
-            path[at] = '/';
-        at++;
-    }
-    *ret_node = node.id;
-    return MRMR_OK;
-}
-
-static mrmr_err restore_move_name(struct restore *item, const struct restore_name *name)
-{
-    struct meta *meta = item->rebuild->pool->meta;
-    int64_t to;
-    if (pool_restore_is_gone(item, name))
-        return meta_name_remove(meta, name->parent, name->name);
-    const char *slash = strrchr(name->path, '/');
-    MRMR_TRY(restore_folder_node(item, name->path, slash ? (size_t)(slash - name->path) : 0, &to));
-    mrmr_err err =
-        meta_name_move(meta, name->parent, name->name, to, slash ? slash + 1 : name->path);
-    /* Another file has it there: the file keeps those of its names that it could get. */
-    return err == MRMR_EXISTS ? meta_name_remove(meta, name->parent, name->name) : err;
-}
-
-/* A file that moved to another drive: there it is exposed, and its old extents stand in for it
- * until it is protected (I6). */
-static mrmr_err restore_expose_moved(struct restore *item)
-{
-    struct meta *meta = item->rebuild->pool->meta;
-    mrmr_autofree struct meta_extent *extents = NULL;
-    mrmr_autofree struct meta_exposed *ranges = NULL;
-    size_t n, nranges;
-    MRMR_TRY(meta_extents_of(meta, item->node.id, &extents, &n));
-    MRMR_TRY(meta_exposed_of(meta, item->node.id, &ranges, &nranges));
-    MRMR_TRY(meta_extents_mark(meta, item->node.id, META_LIVE, META_STALE));
-    MRMR_TRY(meta_extents_mark(meta, item->node.id, META_MISSING, META_STALE));
-    MRMR_TRY(meta_extents_mark(meta, item->node.id, META_SUSPECT, META_STALE));
-    for (size_t i = 0; i < nranges; i++) {
-        MRMR_TRY(meta_unexpose(meta, item->node.id, ranges[i].first, ranges[i].leaves));
-        ranges[i].drive = item->target->meta.id;
-        MRMR_TRY(meta_expose(meta, &ranges[i]));
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (!pool_extent_wanted(&extents[i]))
-            continue;
-        struct meta_exposed range = {.drive = item->target->meta.id,
-            .node = item->node.id,
-            .first = extents[i].first,
-            .leaves = extents[i].leaves,
-            .bytes = extents[i].bytes,
-            .since = mrmr_clock_real()};
-        MRMR_TRY(meta_expose(meta, &range));
-    }
-    return MRMR_OK;
-}
-
-/* On a drive that has the lost one's place the next scan judges that, by the inode that it had: it may have been
- * renamed, or was removed through MRMR. Nothing is claimed of its bytes. Elsewhere nothing came of it: it is on the lost
- * drive yet. */
-static mrmr_err restore_record_went(struct restore *item)
-{
-    const bool placed = item->node.type != META_DIR;
-    item->state = RESTORE_WENT;
-    if (item->rebuild->away || !placed)
-        return MRMR_OK;
-    item->node.ino = item->there.ino;
-    item->node.ctime = item->there.ctime;
-    item->node.btime = item->there.btime;
-    item->node.nlink = item->there.nlink;
-    return meta_node_store(item->rebuild->pool->meta, &item->node);
-}
-
-static mrmr_err restore_record_node(struct restore *item)
-{
-    struct meta *meta = item->rebuild->pool->meta;
-    struct drv_stat stat;
-    if (item->held)
-        return MRMR_OK; /* repair recorded it */
-    mrmr_err err = restore_stat(item, &stat);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
-        return restore_record_went(item);
-    MRMR_TRY(err);
-    /* A user saved it: the next scan takes that in. What went to another drive claims nothing. */
-    if (!item->rebuild->away && item->node.type == META_REG && !restore_is_there(item, &stat)) {
-        item->state = RESTORE_ENDED;
-        return MRMR_OK;
-    }
-    /* What the drive or this user cannot hold stays as the catalog had it. */
-    item->node.ino = stat.ino;
-    item->node.ctime = stat.ctime;
-    item->node.btime = stat.btime;
-    item->node.nlink = stat.nlink;
-    if (!item->rebuild->away) {
-        MRMR_TRY(meta_node_store(meta, &item->node));
-        return meta_extents_mark(meta, item->node.id, META_MISSING, META_LIVE);
-    }
-    if (item->node.type == META_DIR) {
-        int64_t folder;
-        return restore_folder_node(item, item->path.data, item->path.size, &folder);
-    }
-    item->node.drive = item->target->meta.id;
-    MRMR_TRY(pool_restore_names(item, restore_move_name));
-    MRMR_TRY(meta_node_store(meta, &item->node));
-    return restore_expose_moved(item);
-}
-
-/* The next scan must not take the other file for an edit, and let go of what is protected. */
-static mrmr_err restore_hold(struct restore *item)
-{
-    struct meta_change held = {
-        .drive = item->node.drive, .kind = META_CHANGE_HELD, .node = item->node.id};
-    pool_node_from_stat(&held.now, &item->other);
-    return meta_change_add(item->rebuild->pool->meta, &held);
-}
-
-struct restore_set {
-    struct restore *items;
-    size_t n;
-};
-
-/* All its names were removed: the end of the run takes it out of the catalog. */
-static bool restore_is_late(const struct restore *item)
-{
-    return item->state == RESTORE_ENDED && item->late && !item->alive;
-}
-
-static mrmr_err restore_record(struct meta *meta, void *arg)
-{
-    const struct restore_set *set = arg;
-    for (size_t i = 0; i < set->n; i++) {
-        struct restore *item = &set->items[i];
-        if (item->state == RESTORE_PLACED || item->state == RESTORE_KEPT)
-            MRMR_TRY(restore_record_node(item));
-        if (item->conflict)
-            MRMR_TRY(restore_hold(item));
-        if ((item->state != RESTORE_FAILED && !restore_is_late(item)) ||
-            item->rebuild->drive->meta.state != META_DRIVE_REBUILDING)
-            MRMR_TRY(meta_todo_done(meta, POOL_REBUILD_JOB, item->node.id));
-    }
     return MRMR_OK;
 }
 
@@ -625,7 +368,7 @@ static mrmr_err restore_commit(struct rebuild *rebuild, struct restore_set *set)
     for (size_t i = 0; i < set->n && !err; i++)
         err = pool_restore_late(&set->items[i]);
     if (!err)
-        err = meta_atomically(rebuild->pool->meta, restore_record, set);
+        err = meta_atomically(rebuild->pool->meta, pool_restore_record, set);
     pool_writers_go(writers);
     return err;
 }
@@ -656,77 +399,4 @@ mrmr_err pool_restore_batch(struct rebuild *rebuild, const int64_t nodes[], size
         mrmr_bytes_free(&items[i].path);
     pool_views_forget(rebuild->pool, 0);
     return err;
-}
-
-/* --- Folders at the end --- */
-
-static size_t path_depth(const char *path)
-{
-    size_t depth = 0;
-    for (; *path; path++)
-        depth += *path == '/';
-    return depth;
-}
-
-static int deepest_first(const void *a, const void *b)
-{
-    size_t x = path_depth(((const struct rebuild_folder *)a)->path);
-    size_t y = path_depth(((const struct rebuild_folder *)b)->path);
-    return x > y ? -1 : x < y;
-}
-
-static mrmr_err restore_folder_attrs(struct rebuild *rebuild, const struct rebuild_folder *folder)
-{
-    struct meta_node node;
-    MRMR_TRY(restore_folder_node_at(rebuild, folder->path, &node));
-    mrmr_err err = pool_copy_attrs(rebuild->pool, &node, folder->on, folder->path);
-    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err; /* a user removed it since */
-}
-
-static void restore_forget_folders(struct rebuild *rebuild)
-{
-    for (size_t i = 0; i < rebuild->nfolders; i++)
-        free(rebuild->folders[i].path);
-    rebuild->nfolders = 0;
-}
-
-mrmr_err pool_restore_note_all(struct rebuild *rebuild)
-{
-    enum { NOTE_BATCH = 256 };
-    mrmr_autofree struct meta_node *nodes = calloc(NOTE_BATCH, sizeof *nodes);
-    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
-    int64_t after = 0;
-    size_t n;
-    if (!nodes)
-        return mrmr_nomem();
-    restore_forget_folders(rebuild);
-    do {
-        MRMR_TRY(meta_nodes_after(
-            rebuild->pool->meta, rebuild->drive->meta.id, after, nodes, NOTE_BATCH, &n));
-        for (size_t i = 0; i < n; i++) {
-            after = nodes[i].id;
-            if (nodes[i].type != META_DIR || after == rebuild->drive->meta.root)
-                continue;
-            mrmr_bytes_clear(&path);
-            MRMR_TRY(meta_path(rebuild->pool->meta, after, &path));
-            MRMR_TRY(restore_note_folder(rebuild, rebuild->drive, path.data, path.size));
-        }
-    } while (n);
-    return MRMR_OK;
-}
-
-mrmr_err pool_restore_folders(struct rebuild *rebuild)
-{
-    if (rebuild->nfolders)
-        qsort(rebuild->folders, rebuild->nfolders, sizeof *rebuild->folders, deepest_first);
-    for (size_t i = 0; i < rebuild->nfolders; i++) {
-        if (restore_folder_attrs(rebuild, &rebuild->folders[i]))
-            pool_tell_story(rebuild->pool, rebuild->job, true, "restore-failed", rebuild->drive,
-                "a folder's attributes could not be set");
-    }
-    restore_forget_folders(rebuild);
-    free(rebuild->folders);
-    rebuild->folders = NULL;
-    rebuild->folders_room = 0;
-    return MRMR_OK;
 }

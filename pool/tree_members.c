@@ -14,7 +14,7 @@
  * Crash argument (I3). What a change keeps is asked of the catalog by the drive's id and the inode. On a
  * medium that serves under an id which is not its own any more nothing would be found, and what stripes
  * count on would be written over. Whoever gives a medium another id does it in one transaction of the
- * catalog, while the writers stand still, and begins a new epoch (rebuild.c). So a change either has ended
+ * catalog, while the writers stand still, and begins a new epoch (rebuild_take.c). So a change either has ended
  * before, or is of the new epoch; then it compares before anything else, and cuts off what is not what
  * the catalog has: nothing reaches the medium under its old id. A drive that is put into service at that
  * moment is compared once more after it serves (tree_drive_is_member): it was seen serving by the

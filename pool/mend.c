@@ -21,132 +21,15 @@
  *     intents in one step; their files are removed after it, by settling. Before: all still counts.
  *     After: nothing counts on the files, and the intents name them until they are gone.
  *  2  blocks leave a full stripe: mend_evict.c.
- *  3  leaves are given up on the user's word: the verdict and what it exposes are one step.
+ *  3  leaves are given up on the user's word: mend_give_up.c.
  */
 #include "pool/mend.h"
-#include "pool/drive.h"
 #include "pool/retained.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { MEND_BATCH = 64 };
-
-/* --- Where rows go --- */
-
-static bool image_has_drive(const struct pool_image *image, int64_t drive)
-{
-    for (size_t i = 0; i < image->head.extents; i++)
-        if (image->extent[i].drive == drive)
-            return true;
-    for (size_t i = 0; i < image->head.rows; i++)
-        if (image->row[i].drive == drive)
-            return true;
-    return false;
-}
-
-static bool image_has_domain(struct pool *pool, const struct pool_image *image, const char *domain)
-{
-    for (size_t i = 0; i < pool->ndrives; i++)
-        if (!strcmp(pool->drives[i]->meta.domain, domain) &&
-            image_has_drive(image, pool->drives[i]->meta.id))
-            return true;
-    return false;
-}
-
-/* Rows lie there, or may be put there. */
-static bool mend_may_have_rows(const struct mend *m, const struct pool_drive *drive)
-{
-    return pool_drive_writable(drive) && drive->meta.id != m->leave;
-}
-
-static bool mend_has_member(const struct meta_stripe *stripe, int64_t drive)
-{
-    for (size_t i = 0; i < stripe->rows; i++)
-        if (stripe->row[i].drive == drive)
-            return true;
-    return pool_image_block(stripe, drive) != NULL;
-}
-
-/* Has a row of the stripe that stays where it is, although the image is without it. */
-static bool mend_keeps_row(const struct meta_stripe *staying, int64_t drive)
-{
-    for (size_t i = 0; staying && i < staying->rows; i++)
-        if (staying->row[i].drive == drive)
-            return true;
-    return false;
-}
-
-/* The least-used drive that may take a row beside what the image has, one of a new domain if there
- * is any (I6); NULL if there is none. */
-static struct pool_drive *mend_row_drive(const struct mend *m, const struct pool_image *image,
-    const struct meta_stripe *staying, uint64_t length)
-{
-    struct pool *pool = m->pool;
-    struct pool_drive *best = NULL;
-    uint64_t best_used = 0;
-    bool best_apart = false;
-    for (size_t i = 0; i < pool->ndrives; i++) {
-        struct pool_drive *drive = pool->drives[i];
-        uint64_t room;
-        struct drv_space space;
-        if (!mend_may_have_rows(m, drive) || image_has_drive(image, drive->meta.id) ||
-            mend_keeps_row(staying, drive->meta.id) || pool_drive_room(pool, drive, &room) ||
-            room < pool_row_bound(length) || drv_space(drive->drv, &space))
-            continue;
-        bool apart = !image_has_domain(pool, image, drive->meta.domain);
-        uint64_t used = space.total - space.avail;
-        if (!best || (apart && !best_apart) || (apart == best_apart && used < best_used)) {
-            best = drive;
-            best_used = used;
-            best_apart = apart;
-        }
-    }
-    return best;
-}
-
-/* A row beyond the redundancy that something may depend on, where a drive is left: it goes from there to another one, too, and the
- * others of the kind stay. Anywhere else whether it is wanted is asked by itself (mend_may_drop). */
-static bool mend_wants_over(const struct mend *m, const struct meta_row *row)
-{
-    return m->leave && (row->drive == m->leave ||
-                           (row->state == META_ROW_OK &&
-                               mend_may_have_rows(m, pool_drive_by_id(m->pool, row->drive))));
-}
-
-/* Rows for an image: those it has stay on their drives where these can be written; the others get
- * new ones. Ends with fewer than wanted where there is no drive for them. staying: the stripe whose
- * rows beyond the redundancy stay beside the image's for now; NULL if the image replaces all. */
-static mrmr_err mend_place_rows(
-    struct mend *m, struct pool_image *image, const struct meta_stripe *staying, uint64_t length)
-{
-    struct meta_row had[META_ROWS_MAX];
-    bool wanted[META_ROWS_MAX];
-    size_t n = image->head.rows;
-    memcpy(had, image->row, sizeof had);
-    image->head.rows = 0;
-    for (unsigned index = 0; index < META_ROWS_MAX; index++)
-        wanted[index] = index < m->redundancy;
-    for (size_t i = 0; i < n; i++) {
-        wanted[had[i].index] = wanted[had[i].index] || mend_wants_over(m, &had[i]);
-        if (wanted[had[i].index] &&
-            mend_may_have_rows(m, pool_drive_by_id(m->pool, had[i].drive)) &&
-            !image_has_drive(image, had[i].drive))
-            image->row[image->head.rows++] = had[i];
-    }
-    for (unsigned index = 0; index < META_ROWS_MAX; index++) {
-        bool there = !wanted[index];
-        for (size_t i = 0; i < image->head.rows; i++)
-            there = there || image->row[i].index == index;
-        if (there)
-            continue;
-        struct pool_drive *drive = mend_row_drive(m, image, staying, length);
-        if (!drive)
-            break;
-        MRMR_TRY(pool_image_add_row(image, index, drive->meta.id));
-    }
-    return MRMR_OK;
-}
 
 /* --- The cases --- */
 
@@ -236,7 +119,7 @@ static mrmr_err mend_encode_anew(
     image.head.generation++;
     image.head.made = mrmr_clock_real();
     if (!err)
-        err = mend_place_rows(m, &image, NULL, change->old.length);
+        err = pool_mend_place_rows(m, &image, NULL, change->old.length);
     if (!err && !image.head.rows)
         err = mrmr_fail(MRMR_SPACE, "no drive has room for a row of it");
     if (!err)
@@ -331,7 +214,7 @@ static mrmr_err mend_rows(struct mend *m, struct pool_change *change)
     change->rows_only = true;
     mrmr_err err = pool_image_start_from(m->pool, &image, &change->old);
     if (!err)
-        err = mend_place_rows(m, &image, &change->old, change->old.length);
+        err = pool_mend_place_rows(m, &image, &change->old, change->old.length);
     if (!err)
         err = pool_image_finish(m->pool, &image, false, &change->next);
     pool_image_free(&image);
@@ -420,6 +303,14 @@ static mrmr_err mend_release(struct mend *m, struct pool_change *change)
     return mend_take_out(m, change, &needs);
 }
 
+static bool mend_has_member(const struct meta_stripe *stripe, int64_t drive)
+{
+    for (size_t i = 0; i < stripe->rows; i++)
+        if (stripe->row[i].drive == drive)
+            return true;
+    return pool_image_block(stripe, drive) != NULL;
+}
+
 /* A row on the drive that is left goes to another one, if the stripe has something on the drive whose
  * place that one takes. */
 static mrmr_err mend_leave(struct mend *m, struct pool_change *change)
@@ -455,95 +346,6 @@ static mrmr_err mend_stripe(struct mend *m, struct pool_change *change)
         return mend_take_out(m, change, &needs);
     return needs.rows_bad || needs.rows_over ? mend_rows(m, change)
                                              : pool_mend_deepen(m, &change->old);
-}
-
-struct mend_give_up {
-    const struct meta_extent *extent;
-    const struct meta_verdict *verdict; /* one a leaf */
-};
-
-/* The verdict and what it exposes are one step: a leaf that is in no extent and not exposed would
- * be a hole. */
-static mrmr_err mend_give_up_in(struct meta *meta, void *arg)
-{
-    const struct mend_give_up *g = arg;
-    const struct meta_extent *extent = g->extent;
-    struct meta_node node;
-    MRMR_TRY(meta_extent_judge(meta, extent->id, g->verdict, extent->leaves));
-    if (!extent->node)
-        return MRMR_OK;
-    MRMR_TRY(meta_node_get(meta, extent->node, &node));
-    for (uint64_t i = 0; i < extent->leaves; i++) {
-        struct meta_exposed range = {.drive = node.drive,
-            .node = extent->node,
-            .first = extent->first + i,
-            .leaves = 1,
-            .bytes = pool_leaf_size(extent, i),
-            .since = mrmr_clock_real()};
-        if (g->verdict[i].state == META_GONE)
-            MRMR_TRY(meta_expose(meta, &range));
-    }
-    return MRMR_OK;
-}
-
-bool pool_stripe_answers(struct pool *pool, const struct meta_stripe *stripe)
-{
-    for (size_t i = 0; i < stripe->blocks + stripe->rows; i++) {
-        struct pool_drive *drive = pool_drive_by_id(pool,
-            i < stripe->blocks ? stripe->block[i].drive : stripe->row[i - stripe->blocks].drive);
-        struct drv_space space;
-        if (i >= stripe->blocks && stripe->row[i - stripe->blocks].state == META_ROW_LOST)
-            continue;
-        if (!pool_drive_present(drive) || drv_space(drive->drv, &space) ||
-            (pool_drive_writable(drive) && pool_drive_still_ours(pool, drive)))
-            return false;
-    }
-    return true;
-}
-
-/* The user's word was given: leaves of an extent that nothing can give back are not waited for any
- * longer. */
-static mrmr_err mend_give_up_extent(
-    struct mend *m, struct pool_view *view, const struct meta_extent *extent)
-{
-    mrmr_autofree struct meta_verdict *verdict = calloc(extent->leaves, sizeof *verdict);
-    mrmr_autofree void *buf = malloc(META_LEAF);
-    if (!verdict || !buf)
-        return mrmr_nomem();
-    uint64_t lost = 0;
-    for (uint64_t i = 0; i < extent->leaves; i++) {
-        mrmr_err err = pool_leaf_read(m->pool, view, extent, i, POOL_LEAF_ANY, buf, NULL);
-        if (err && err != MRMR_LOST)
-            return err;
-        lost += err == MRMR_LOST;
-        verdict[i] = (struct meta_verdict){1, err ? META_GONE : extent->state, false};
-    }
-    if (!lost)
-        return MRMR_OK;
-    /* Looked at again after the reading: a drive that went meanwhile makes anything look lost. */
-    if (!pool_stripe_answers(m->pool, pool_view_image(view)))
-        return mrmr_fail(MRMR_LOST, "bytes of it can be read again when its drives are back");
-    struct mend_give_up give_up = {extent, verdict};
-    MRMR_TRY(meta_atomically(m->pool->meta, mend_give_up_in, &give_up));
-    m->report->lost_bytes += lost * META_LEAF;
-    return MRMR_OK;
-}
-
-/* Only when every drive of the stripe is there: one that is away may still bring the bytes back. */
-static mrmr_err mend_give_up(struct mend *m, const struct meta_stripe *stripe)
-{
-    if (!pool_stripe_answers(m->pool, stripe))
-        return mrmr_fail(MRMR_LOST, "bytes of it can be read again when its drives are back");
-    struct pool_view *view = NULL;
-    MRMR_TRY(pool_view_get(m->pool, stripe->id, &view));
-    const struct meta_stripe *image = pool_view_image(view);
-    mrmr_err err = MRMR_OK;
-    for (size_t i = 0; !err && i < image->extents; i++)
-        if (pool_extent_wanted(&image->extent[i]))
-            err = mend_give_up_extent(m, view, &image->extent[i]);
-    pool_view_put(m->pool, view);
-    pool_views_forget(m->pool, stripe->id);
-    return err;
 }
 
 static bool mend_has_rows_over(struct mend *m, const struct meta_stripe *stripe)
@@ -592,7 +394,7 @@ static mrmr_err mend_one(struct mend *m, int64_t id)
     struct pool_change change = {0};
     mrmr_err err = mend_try(m, id, &change);
     if (err == MRMR_LOST && m->accept) {
-        err = mend_give_up(m, &change.old);
+        err = pool_mend_give_up(m, &change.old);
         pool_change_free(&change);
         change = (struct pool_change){0};
         if (!err)

@@ -258,7 +258,7 @@ def make_clock(tmp_path):
     """Of a daemon, and all that it runs by itself: sets how many seconds it is ahead."""
     library = os.environ["MRMR_OTHER_CLOCK"]
     if not os.path.exists(library):
-        pytest.skip("what has to be loaded before all else is not, under a sanitizer")
+        pytest.skip("not on this system: under a sanitizer, whose own library has to be loaded before all else")
     def setter(file):
         def ahead(seconds):
             fresh = file.with_suffix(".new")

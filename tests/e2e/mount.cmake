@@ -43,11 +43,11 @@ set_property(TEST e2e_mount_dying_long APPEND PROPERTY ENVIRONMENT "MRMR_ROUNDS=
 add_executable(mount_model ${CMAKE_CURRENT_LIST_DIR}/mount_model.c)
 mrmr_pytest(e2e_mount_model test_mount_model.py TIMEOUT 600)
 set_property(TEST e2e_mount_model APPEND PROPERTY ENVIRONMENT "MRMR_MOUNT_MODEL=$<TARGET_FILE:mount_model>")
-# 2,000,000 operations in all, in two pools side by side.
+# 1,000,000 operations in all, in two pools side by side.
 foreach(pool a b)
   mrmr_pytest(e2e_mount_model_long_${pool} test_mount_model.py LABELS long TIMEOUT 9000)
   set_property(TEST e2e_mount_model_long_${pool} APPEND PROPERTY ENVIRONMENT
-    "MRMR_MOUNT_MODEL=$<TARGET_FILE:mount_model>" "MRMR_OPS=250000" "MRMR_ROUNDS=4")
+    "MRMR_MOUNT_MODEL=$<TARGET_FILE:mount_model>" "MRMR_OPS=250000" "MRMR_ROUNDS=2")
 endforeach()
 mrmr_pytest(e2e_detach test_detach.py LABELS sanitized address_long TIMEOUT 600)
 mrmr_pytest(e2e_auto_rebuild test_auto_rebuild.py LABELS sanitized address_long TIMEOUT 600)

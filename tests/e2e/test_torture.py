@@ -17,7 +17,7 @@ import pytest
 from places import places
 from torture_world import Torture
 
-SECONDS = float(os.environ.get("MRMR_TORTURE_SECONDS") or 200)
+SECONDS = float(os.environ.get("MRMR_TORTURE_SECONDS") or 300)
 
 
 @pytest.fixture(name="torture")

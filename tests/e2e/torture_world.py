@@ -83,7 +83,7 @@ class Torture:
         return self.place.at(path)
 
     def note(self, what):
-        print("%7.1f %s" % (time.monotonic() % 100000, what), flush=True)
+        print("[%.1f] %s" % (time.monotonic() % 100000, what), flush=True) # no figure for the end of tools/test
         for changer in self.changers:
             changer.note("--- " + what)
 

@@ -3,7 +3,7 @@
  * What has been exposed for too long. The text has no figures: it is the same each time, so that it is told once a day (told.h),
  * whatever else becomes as old meanwhile.
  */
-#include "pool/drive.h"
+#include "pool/drive/drive.h"
 
 #include "base/text.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/catalog_format.h"
-#include "pool/gzip.h"
+#include "pool/stripe/gzip.h"
 
 #define CHECK_PIECE (256 << 10)
 

@@ -8,8 +8,8 @@
  * durable; nothing else in the pool's folder is touched.
  */
 #include "pool/catalog_format.h"
-#include "pool/drive.h"
-#include "pool/gzip.h"
+#include "pool/drive/drive.h"
+#include "pool/stripe/gzip.h"
 
 #include "base/text.h"
 #include <fcntl.h>

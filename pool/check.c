@@ -7,7 +7,7 @@
  * Memory: one stripe's image, one file's extents, one folder's listing at a time.
  */
 #include "pool/check.h"
-#include "pool/drive.h"
+#include "pool/drive/drive.h"
 
 #include "base/text.h"
 #include <stdarg.h>

@@ -4,8 +4,8 @@
  * against blocks, and the decoding of every choice of members that its margin lets go.
  */
 #include "pool/check.h"
-#include "pool/lane.h"
-#include "pool/manifest.h"
+#include "pool/stripe/lane.h"
+#include "pool/stripe/manifest.h"
 
 #include "parity/code.h"
 #include <string.h>

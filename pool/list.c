@@ -12,11 +12,11 @@
  * Memory: one folder of each drive. What is shown is read in several steps: beside a writer two
  * lines may be of two moments.
  */
-#include "pool/gone.h"
 #include "pool/margin.h"
 #include "pool/merge.h"
-#include "pool/names.h"
-#include "pool/scan.h"
+#include "pool/records/gone.h"
+#include "pool/records/names.h"
+#include "pool/scan/scan.h"
 
 #include <string.h>
 

@@ -9,11 +9,11 @@
  * Crash argument of create. The catalog is made, then its uuid is set in one transaction. A catalog
  * without a uuid is an interrupted create: open refuses it, the next create finishes it.
  */
-#include "pool/drive.h"
+#include "pool/drive/drive.h"
 #include "pool/engine.h"
-#include "pool/moved.h"
-#include "pool/noted.h"
-#include "pool/told.h"
+#include "pool/records/moved.h"
+#include "pool/records/noted.h"
+#include "pool/records/told.h"
 #include "pool/writers.h"
 
 #include "base/durable.h"

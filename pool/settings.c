@@ -4,7 +4,7 @@
  * as text in one canonical form (numbers and sizes in decimal), so that whoever reads one may parse
  * it simply. Drive settings live in the drive's catalog entry.
  */
-#include "pool/drive.h"
+#include "pool/drive/drive.h"
 
 #include "base/text.h"
 #include "drivers/pace.h"

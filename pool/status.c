@@ -8,11 +8,11 @@
  */
 #include "parity/planner.h"
 #include "pool/conflict.h"
-#include "pool/direct.h"
-#include "pool/drive.h"
+#include "pool/drive/drive.h"
 #include "pool/margin.h"
-#include "pool/noted.h"
-#include "pool/touched.h"
+#include "pool/records/direct.h"
+#include "pool/records/noted.h"
+#include "pool/records/touched.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pool/gzip.h"
-#include "pool/manifest.h"
+#include "pool/stripe/gzip.h"
+#include "pool/stripe/manifest.h"
 
 /* --- A drive of one file in memory --- */
 

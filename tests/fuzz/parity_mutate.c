@@ -17,8 +17,8 @@
 #include "base/clock.h"
 #include "drivers/driver.h"
 #include "parity_fuzz.h"
-#include "pool/gzip.h"
-#include "pool/parity_format.h"
+#include "pool/stripe/gzip.h"
+#include "pool/stripe/parity_format.h"
 
 #define MOST 20000 /* larger golden files are run as they are only */
 

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "drivers/mem.h"
-#include "pool/manifest.h"
+#include "pool/stripe/manifest.h"
 
 static struct mrmr_uuid stripe;
 static unsigned wrong;

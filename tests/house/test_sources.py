@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every source carries its licence, is formatted, and lives in a folder that explains itself."""
+import fnmatch
 import os
 import pathlib
 import re
@@ -63,10 +64,42 @@ def test_a_missing_licence_is_found(tmp_path, name, text):
     assert unlicensed(tmp_path) == []
 
 
-def test_every_folder_explains_itself():
-    folders = [name for name in [*floors.FLOORS, "tests"] if (SOURCE / name).is_dir()]
-    assert {"base", "parity", "drivers", "meta", "pool", "tools", "tests"} <= set(folders)
-    assert [name for name in folders if not (SOURCE / name / "README.md").is_file()] == []
+def rooms(root):
+    """The folders of the house, and what they are parted into."""
+    tops = [pathlib.Path(root) / name for name in floors.FLOORS]
+    return [room for top in tops if top.is_dir() for room in (top, *sorted(top.glob("*/"))) if any(room.glob("*.[ch]"))]
+
+
+def unexplained(root):
+    """Folders without a README, and C files that theirs does not name, by a pattern, or by their header."""
+    found = []
+    everywhere = {pathlib.Path(path).stem for path in floors.sources(root, (".c", ".h"))}
+    for room in rooms(root):
+        if not (room / "README.md").is_file():
+            found.append(f"{room.relative_to(root)}: no README.md")
+            continue
+        named = re.findall(r"`([\w*]+)\.[ch]`", (room / "README.md").read_text(encoding="utf-8"))
+        found += [f"{path.relative_to(root)}: not in its README.md" for path in sorted(room.glob("*.c"))
+                  if not any(fnmatch.fnmatch(path.stem, name) for name in named)]
+        found += [f"{room.relative_to(root)}/README.md: there is no {name}" for name in named
+                  if not fnmatch.filter(everywhere, name)]
+    return found
+
+
+def test_every_folder_explains_itself_and_its_files():
+    assert {"base", "parity", "drivers", "meta", "pool", "tools"} <= {room.name for room in rooms(SOURCE)}
+    assert (SOURCE / "tests/README.md").is_file()
+    assert unexplained(SOURCE) == []
+
+
+def test_what_is_not_explained_is_found(tmp_path):
+    room = tmp_path / "pool/tree"
+    room.mkdir(parents=True)
+    for name in ("tree.c", "tree_a.c", "b.c"):
+        (room / name).touch()
+    assert unexplained(tmp_path) == ["pool/tree: no README.md"]
+    (room / "README.md").write_text("`tree*.c`, `other.c`\n")
+    assert unexplained(tmp_path) == ["pool/tree/b.c: not in its README.md", "pool/tree/README.md: there is no other"]
 
 
 def formatter():

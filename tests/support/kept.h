@@ -6,7 +6,7 @@
 #ifndef MRMR_TESTS_SUPPORT_KEPT_H
 #define MRMR_TESTS_SUPPORT_KEPT_H
 
-#include "pool/retained.h"
+#include "pool/retained/retained.h"
 #include "tests/support/rig.h"
 
 /* Files and symlinks that are retained on a drive. */

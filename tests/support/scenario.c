@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/support/scenario.h"
-#include "pool/touched.h"
+#include "pool/records/touched.h"
 #include "tests/support/kept.h"
 
 #include <stdio.h>

@@ -3,8 +3,8 @@
  * A drive that is away for good, or comes back as it was: what was removed meanwhile stays removed, what was
  * renamed has its new name, wherever it is read from or restored to.
  */
-#include "pool/gone.h"
-#include "pool/moved.h"
+#include "pool/records/gone.h"
+#include "pool/records/moved.h"
 #include "tests/unit/pool_away_world.h"
 
 #include "base/cleanup.h"

@@ -3,7 +3,7 @@
  * The drive of folders that were changed while it was away is back, and cannot take what was asked of it:
  * for now, or at all; or only in another order.
  */
-#include "pool/later.h"
+#include "pool/records/later.h"
 #include "tests/unit/pool_away_folders_world.h"
 
 #include "base/cleanup.h"

@@ -5,7 +5,7 @@
  */
 #include "tests/unit/pool_away_links_world.h"
 
-#include "pool/tree_record.h"
+#include "pool/change/tree_record.h"
 #include <dirent.h>
 #include <signal.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  * the drive goes before a scan has seen it; what was not removed after all, and what has another name,
  * shows and is read.
  */
-#include "pool/moved.h"
+#include "pool/records/moved.h"
 #include "tests/unit/pool_tree_user.h"
 
 #include "base/cleanup.h"

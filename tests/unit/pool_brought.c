@@ -3,7 +3,7 @@
  * What was brought to another drive, since its own is full: a release does not take it for what nobody wants (I6), until a scan has
  * met the copy.
  */
-#include "pool/brought.h"
+#include "pool/records/brought.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include <stdio.h>

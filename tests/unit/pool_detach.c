@@ -7,9 +7,9 @@
 
 #include "drivers/fault.h"
 #include "drivers/mem.h"
-#include "pool/detached.h"
-#include "pool/drive.h"
-#include "pool/failing.h"
+#include "pool/drive/detached.h"
+#include "pool/drive/drive.h"
+#include "pool/drive/failing.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

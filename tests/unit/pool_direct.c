@@ -5,7 +5,7 @@
  * sees, and what a mount that is killed leaves behind. The kernel's part is played by the test: it
  * opens what it is given anew, and closes its own when it likes.
  */
-#include "pool/direct.h"
+#include "pool/records/direct.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"

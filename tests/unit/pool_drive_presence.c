@@ -3,7 +3,7 @@
  * What is at a root (I5): away, foreign, diverged, failed; and that nothing on such a drive is
  * written.
  */
-#include "pool/drive.h"
+#include "pool/drive/drive.h"
 #include "tests/unit/pool_drive_world.h"
 
 #include <stdio.h>

@@ -7,8 +7,8 @@
 
 #include "drivers/fault.h"
 #include "drivers/mem.h"
-#include "pool/drive.h"
-#include "pool/pointers.h"
+#include "pool/drive/drive.h"
+#include "pool/retained/pointers.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>

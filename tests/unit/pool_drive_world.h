@@ -6,8 +6,8 @@
 #ifndef MRMR_TESTS_POOL_DRIVE_WORLD_H
 #define MRMR_TESTS_POOL_DRIVE_WORLD_H
 
+#include "pool/drive/identity.h"
 #include "pool/engine.h"
-#include "pool/identity.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -4,7 +4,7 @@
  * until they have gone elsewhere, and to what is left of them.
  */
 #include "pool/margin.h"
-#include "pool/retained.h"
+#include "pool/retained/retained.h"
 #include "tests/support/rig.h"
 
 #include <stdio.h>

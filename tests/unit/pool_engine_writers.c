@@ -5,10 +5,10 @@
  * when they go on.
  */
 #include "drivers/hold.h"
-#include "pool/hung.h"
-#include "pool/identity.h"
-#include "pool/moved.h"
-#include "pool/view.h"
+#include "pool/drive/hung.h"
+#include "pool/drive/identity.h"
+#include "pool/records/moved.h"
+#include "pool/stripe/view.h"
 #include "tests/support/rig.h"
 
 #include <stdatomic.h>

@@ -3,8 +3,8 @@
  * Attributes are set on a drive that is back while another process writes the journal anew, and the
  * one that sets them is killed in between: the last word counts all the same.
  */
-#include "pool/gone.h"
-#include "pool/later.h"
+#include "pool/records/gone.h"
+#include "pool/records/later.h"
 #include "tests/support/rig.h"
 
 #include <signal.h>

@@ -3,9 +3,9 @@
  * The journal of what was asked of drives that are away: how long it becomes, how often it is written, and
  * that nothing is lost by that. Bytes and files are counted, not time.
  */
-#include "pool/gone_format.h"
-#include "pool/gone_journal.h"
-#include "pool/later.h"
+#include "pool/records/gone_format.h"
+#include "pool/records/gone_journal.h"
+#include "pool/records/later.h"
 #include "tests/support/rig.h"
 
 #include "base/cleanup.h"

@@ -3,9 +3,9 @@
  * A scan gives what is recorded for a drive the paths that the catalog has then: also what is recorded
  * while the scan looks, by a mount to which the drive is away; and whatever the paths are.
  */
-#include "pool/gone.h"
-#include "pool/later.h"
-#include "pool/moved.h"
+#include "pool/records/gone.h"
+#include "pool/records/later.h"
+#include "pool/records/moved.h"
 #include "tests/support/rig.h"
 
 #include <stdio.h>

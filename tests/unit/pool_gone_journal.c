@@ -3,8 +3,8 @@
  * The journal of what was removed while its drive was away: whatever happens to it, and whenever the
  * process dies that applies it.
  */
-#include "pool/gone_format.h"
-#include "pool/later.h"
+#include "pool/records/gone_format.h"
+#include "pool/records/later.h"
 #include "tests/unit/pool_gone_world.h"
 
 #include "base/cleanup.h"

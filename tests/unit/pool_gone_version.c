@@ -4,7 +4,7 @@
  * place that kept the size and set the time back stays, whatever is known of it, and an event tells of
  * it (I4); what only has another change time, and the same bytes, goes.
  */
-#include "pool/gone.h"
+#include "pool/records/gone.h"
 #include "tests/support/rig.h"
 
 #include <string.h>

@@ -5,7 +5,7 @@
 #ifndef MRMR_TESTS_POOL_GONE_WORLD_H
 #define MRMR_TESTS_POOL_GONE_WORLD_H
 
-#include "pool/gone.h"
+#include "pool/records/gone.h"
 #include "tests/unit/pool_tree_user.h"
 
 /* As begin, and with folders, on two drives; the first one is away when it is left. */

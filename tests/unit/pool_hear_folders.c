@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "pool/hear.h"
+#include "pool/drive/hear.h"
 #include <stdio.h>
 #include <string.h>
 

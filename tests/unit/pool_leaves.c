@@ -3,7 +3,7 @@
  * Leaves that are made for readers: each once for all who read parts of it, the next ones ahead of
  * who goes on, and no more kept than was said.
  */
-#include "pool/leaf_cache.h"
+#include "pool/stripe/leaf_cache.h"
 #include "tests/support/rig.h"
 
 #include <sched.h>

@@ -3,8 +3,8 @@
  * Which drives count as lost, so that they may be given up by themselves, and which never do; that whoever gives one up looks
  * once more; and that what goes with it is said.
  */
-#include "pool/failing.h"
-#include "pool/touched.h"
+#include "pool/drive/failing.h"
+#include "pool/records/touched.h"
 #include "tests/support/rig.h"
 
 #include <string.h>

@@ -11,9 +11,9 @@
 #include <cmocka.h>
 
 #include "base/text.h"
-#include "pool/drive_text.h"
-#include "pool/gzip.h"
-#include "pool/manifest.h"
+#include "pool/drive/drive_text.h"
+#include "pool/stripe/gzip.h"
+#include "pool/stripe/manifest.h"
 
 /* A pool with a catalog and two drives that nobody ever opens. */
 struct fixture {

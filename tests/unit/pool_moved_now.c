@@ -3,7 +3,7 @@
  * What lies below a folder after many renames: the right names, each once, and no more work than to
  * sort them.
  */
-#include "pool/moved.h"
+#include "pool/records/moved.h"
 #include "tests/support/rig.h"
 
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/pool_moved_world.h"
 
-#include "pool/leaf_cache.h"
-#include "pool/tree.h"
+#include "pool/stripe/leaf_cache.h"
+#include "pool/tree/tree.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A pool, and a mount that renames on its first drive: for tests of the file of renames (pool/moved.h).
+ * A pool, and a mount that renames on its first drive: for tests of the file of renames (pool/records/moved.h).
  */
 #ifndef MRMR_TESTS_POOL_MOVED_WORLD_H
 #define MRMR_TESTS_POOL_MOVED_WORLD_H
 
-#include "pool/moved.h"
+#include "pool/records/moved.h"
 #include "pool/writers.h"
 #include "tests/support/kept.h"
 

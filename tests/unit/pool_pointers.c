@@ -4,8 +4,8 @@
  * its bytes are found all the same, also when the power goes at any moment, and are let go of when no
  * stripe counts on them any more. What lies in the file of pointers is not believed.
  */
-#include "pool/pointers.h"
-#include "pool/pointers_format.h"
+#include "pool/retained/pointers.h"
+#include "pool/retained/pointers_format.h"
 #include "tests/support/kept.h"
 
 #include <inttypes.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * A pool of protected files, and a user who overwrites and deletes with the saving that I3 asks for:
- * for tests of what is retained (pool/retained.h).
+ * for tests of what is retained (pool/retained/retained.h).
  */
 #ifndef MRMR_TESTS_POOL_RETAINED_WORLD_H
 #define MRMR_TESTS_POOL_RETAINED_WORLD_H
 
-#include "pool/touched.h"
+#include "pool/records/touched.h"
 #include "pool/writers.h"
 #include "tests/support/kept.h"
 

@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "drivers/mem.h"
-#include "pool/gzip.h"
-#include "pool/manifest.h"
+#include "pool/stripe/gzip.h"
+#include "pool/stripe/manifest.h"
 
 #define LEAF ((size_t)META_LEAF)
 

@@ -5,7 +5,7 @@
  */
 #include "pool_scan_world.h"
 
-#include "pool/supply.h"
+#include "pool/stripe/supply.h"
 
 #include <stdio.h>
 

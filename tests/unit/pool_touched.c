@@ -2,7 +2,7 @@
  *
  * The record of what was touched: set aside by scans, bounded, and nothing of it lost at any cut.
  */
-#include "pool/touched.h"
+#include "pool/records/touched.h"
 #include "tests/support/rig.h"
 
 #include <fcntl.h>

@@ -8,7 +8,7 @@
 #include "tests/support/rig.h"
 
 #include "base/cleanup.h"
-#include "pool/tree.h"
+#include "pool/tree/tree.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>

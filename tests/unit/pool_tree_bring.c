@@ -3,14 +3,14 @@
  * When a file leaves its drive for want of room, and when it stays: it leaves only if that drive has no room for
  * bytes, and it is copied once.
  */
-#include "pool/tree_change.h"
+#include "pool/change/tree_change.h"
 #include "tests/unit/pool_gone_world.h"
 
 #include "base/cleanup.h"
-#include "pool/spare.h"
-#include "pool/tree_node.h"
-#include "pool/tree_number.h"
-#include "pool/tree_record.h"
+#include "pool/change/tree_record.h"
+#include "pool/records/spare.h"
+#include "pool/tree/tree_node.h"
+#include "pool/tree/tree_number.h"
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>

@@ -6,9 +6,9 @@
 #include "tests/unit/pool_tree_bring_world.h"
 
 #include "base/log.h"
-#include "pool/tree_bring.h"
-#include "pool/tree_change.h"
-#include "pool/tree_node.h"
+#include "pool/change/tree_bring.h"
+#include "pool/change/tree_change.h"
+#include "pool/tree/tree_node.h"
 
 #include <dirent.h>
 #include <fcntl.h>

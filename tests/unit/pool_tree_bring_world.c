@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/pool_tree_bring_world.h"
 
-#include "pool/tree_change.h"
-#include "pool/tree_node.h"
+#include "pool/change/tree_change.h"
+#include "pool/tree/tree_node.h"
 
 #include <errno.h>
 #include <signal.h>

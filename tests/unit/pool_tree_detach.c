@@ -4,14 +4,14 @@
  * and changed meanwhile as those of a drive that is away; and it comes back by the user's word, by itself, or since whoever
  * asked was killed.
  */
-#include "pool/tree_detach.h"
+#include "pool/tree/tree_detach.h"
 #include "tests/unit/pool_tree_hang.h"
 #include "tests/unit/pool_tree_user.h"
 
 #include "drivers/guard.h"
-#include "pool/detach_ask.h"
-#include "pool/detached.h"
-#include "pool/mounted.h"
+#include "pool/drive/detach_ask.h"
+#include "pool/drive/detached.h"
+#include "pool/records/mounted.h"
 #include "tests/support/pause.h"
 #include <stdio.h>
 #include <string.h>

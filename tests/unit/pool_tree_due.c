@@ -5,7 +5,7 @@
  */
 #include "tests/unit/pool_drive_world.h"
 
-#include "pool/tree.h"
+#include "pool/tree/tree.h"
 #include "tests/support/pause.h"
 #include "tests/support/rights.h"
 #include "tests/support/skip.h"

@@ -6,7 +6,7 @@
 #include "tests/unit/pool_tree_user.h"
 
 #include "drivers/guard.h"
-#include "pool/failing.h"
+#include "pool/drive/failing.h"
 #include "tests/support/pause.h"
 #include <string.h>
 

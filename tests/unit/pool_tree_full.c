@@ -5,7 +5,7 @@
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
-#include "pool/touched.h"
+#include "pool/records/touched.h"
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>

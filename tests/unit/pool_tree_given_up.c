@@ -3,10 +3,10 @@
  * What was asked of a drive that hangs, was given up, and comes late: it never hides what was made elsewhere meanwhile,
  * or changed, and goes (gone_late.c). As nobody takes it back when the process is killed, nobody does here.
  */
-#include "pool/gone.h"
-#include "pool/hung.h"
-#include "pool/tree_change.h"
-#include "pool/tree_file.h"
+#include "pool/change/tree_change.h"
+#include "pool/drive/hung.h"
+#include "pool/records/gone.h"
+#include "pool/tree/tree_file.h"
 #include "tests/unit/pool_tree_hang.h"
 #include "tests/unit/pool_tree_user.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/pool_tree_hang.h"
-#include "pool/hung.h"
+#include "pool/drive/hung.h"
 
 #include <time.h>
 

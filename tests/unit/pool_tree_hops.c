@@ -7,7 +7,7 @@
 #include "tests/unit/pool_drive_world.h"
 
 #include "drivers/guard_internal.h"
-#include "pool/tree.h"
+#include "pool/tree/tree.h"
 #include "tests/support/elsewhere.h"
 #include <fcntl.h>
 #include <sched.h>

@@ -6,8 +6,8 @@
  */
 #include "tests/unit/pool_drive_world.h"
 
-#include "pool/tree.h"
-#include "pool/tree_load.h"
+#include "pool/tree/tree.h"
+#include "pool/tree/tree_load.h"
 #include "tests/support/elsewhere.h"
 #include "tests/support/pause.h"
 #include <fcntl.h>

@@ -7,7 +7,7 @@
 #include "tests/unit/pool_drive_world.h"
 
 #include "drivers/guard.h"
-#include "pool/tree_change.h"
+#include "pool/change/tree_change.h"
 #include "tests/support/elsewhere.h"
 #include "tests/support/pause.h"
 #include "tests/support/rights.h"

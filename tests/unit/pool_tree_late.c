@@ -2,8 +2,8 @@
  *
  * What a drive's guard gave up, and what happens yet: nothing is claimed of the file until it has.
  */
-#include "pool/hung.h"
-#include "pool/tree_file.h"
+#include "pool/drive/hung.h"
+#include "pool/tree/tree_file.h"
 #include "tests/unit/pool_tree_hang.h"
 
 #include "base/cleanup.h"

@@ -2,7 +2,7 @@
  *
  * How many names a file has that lost some while stripes counted on its bytes: what keeps those is no name of it.
  */
-#include "pool/moved.h"
+#include "pool/records/moved.h"
 #include "tests/support/pause.h"
 #include "tests/unit/pool_tree_user.h"
 

@@ -4,8 +4,8 @@
  * place, a drive leaves the pool, one is looked for elsewhere. The tree follows, and what is changed
  * through it lowers nobody's protection meanwhile.
  */
-#include "pool/tree_file.h"
-#include "pool/tree_watch.h"
+#include "pool/tree/tree_file.h"
+#include "pool/tree/tree_watch.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"

@@ -3,7 +3,7 @@
  * Renames that meet what is rare: a drive that takes two names for one, or that fails in the middle, and somebody
  * who waits for them.
  */
-#include "pool/tree_change.h"
+#include "pool/change/tree_change.h"
 #include "tests/support/pause.h"
 #include "tests/unit/pool_tree_world.h"
 

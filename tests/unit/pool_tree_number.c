@@ -3,7 +3,7 @@
  * Numbers of files that were brought to other drives, and of what has their inodes by then: no two files have the same one, or each
  * shows, and takes, the bytes of the other.
  */
-#include "pool/tree_number.h"
+#include "pool/tree/tree_number.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * The live tree and files without a name: those that lost it while somebody held them, and those that
  * never had one.
  */
-#include "pool/tree_file.h"
+#include "pool/tree/tree_file.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include <string.h>

@@ -3,7 +3,7 @@
  * Folders that get another name while something below them is changed: the change is made where it was asked
  * for, whether the folder was renamed through the tree, which waits for it, or directly on the drive.
  */
-#include "pool/tree_change.h"
+#include "pool/change/tree_change.h"
 #include "tests/support/pause.h"
 #include "tests/unit/pool_tree_world.h"
 

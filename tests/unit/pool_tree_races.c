@@ -4,8 +4,8 @@
  * who opens, saves or asks at the wrong moment, a removal that fails: each of these once lost, or
  * showed, something. And several threads at once, with the owner's sync beside them.
  */
-#include "pool/tree_change.h"
-#include "pool/tree_file.h"
+#include "pool/change/tree_change.h"
+#include "pool/tree/tree_file.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"

@@ -5,7 +5,7 @@
  */
 #include "tests/unit/pool_tree_world.h"
 
-#include "pool/tree_change.h"
+#include "pool/change/tree_change.h"
 #include "tests/support/pause.h"
 #include <string.h>
 

@@ -3,7 +3,7 @@
  * A change for which there is no room is tried again when a release gave some; who was short of more than that does not
  * keep others from asking.
  */
-#include "pool/short.h"
+#include "pool/records/short.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include <fcntl.h>

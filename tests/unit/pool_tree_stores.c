@@ -6,7 +6,7 @@
  */
 #include "tests/unit/pool_drive_world.h"
 
-#include "pool/tree.h"
+#include "pool/tree/tree.h"
 #include "tests/support/pause.h"
 #include <fcntl.h>
 #include <stdio.h>

@@ -4,8 +4,8 @@
  * else is. And what else is remembered of a drive does not outlast its being out of service.
  */
 #include "drivers/guard.h"
-#include "pool/pointers.h"
-#include "pool/tree_file.h"
+#include "pool/retained/pointers.h"
+#include "pool/tree/tree_file.h"
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/pool_tree_user.h"
 
-#include "pool/gone.h"
+#include "pool/records/gone.h"
 
 #include "base/cleanup.h"
 #include "tests/support/pause.h"

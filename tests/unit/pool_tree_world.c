@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/pool_tree_world.h"
-#include "pool/tree_watch.h"
+#include "pool/tree/tree_watch.h"
 
 #include "base/cleanup.h"
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #ifndef MRMR_TESTS_POOL_TREE_WORLD_H
 #define MRMR_TESTS_POOL_TREE_WORLD_H
 
-#include "pool/tree.h"
+#include "pool/tree/tree.h"
 #include "tests/support/kept.h"
 #include <semaphore.h>
 

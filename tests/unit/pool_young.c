@@ -5,7 +5,7 @@
  */
 #include "tests/support/rig.h"
 
-#include "pool/young.h"
+#include "pool/jobs/young.h"
 
 #include <stdatomic.h>
 #include <stdio.h>

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What is done with the record of a file that was being brought to another drive (tree_pair.h), left by a cut, or since it could
+ * not be recorded what is over (tree_bring.c has the crash argument): by whoever opens the tree next, and before a drive is
+ * live again.
+ *
+ * Both drives are asked, as far as they serve; one that serves and does not say what it has there, as one with a bad place, counts as
+ * one that is away. Where the copy's alone is there, and says nothing, nobody will ever know before it shows: both stay.
+ * What cannot be recorded keeps the drive whose file or copy would show from being live, until it can be.
+ */
+#include "pool/change/tree_bring.h"
+#include "pool/change/tree_change.h"
+#include "pool/tree/tree_look.h"
+#include "pool/tree/tree_number.h"
+
+#include "drivers/guard.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static mrmr_err clear_entry(const char *name, const struct drv_stat *stat, mrmr_err err, void *arg)
+{
+    (void)stat;
+    (void)err;
+    return mrmr_bytes_add(arg, name, strlen(name) + 1);
+}
+
+/* It may have a file's number already (tree_bring.c), which what is made with its inode must not have. */
+static mrmr_err clear_copy(struct tree_drive *drive, const char *path)
+{
+    struct pool_tree *tree = drive->tree;
+    struct drv_stat stat;
+    MRMR_TRY(drv_stat(drive->drive->drv, path, &stat));
+    tree_number_forget(tree, (size_t)(drive - tree->drive), stat.ino);
+    return drv_unlink(drive->drive->drv, path);
+}
+
+/* What lies under .mrmr/moving has no name that anyone knows. */
+static void clear_drive(struct tree_drive *drive)
+{
+    mrmr_autobytes struct mrmr_bytes names = MRMR_BYTES_INIT;
+    struct drv *drv = drive->drive->drv;
+    if (!tree_live(drive) || drv_list(drv, TREE_BRING_FOLDER, clear_entry, &names))
+        return;
+    for (size_t at = 0; at < names.size; at += strlen(names.data + at) + 1) {
+        mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+        if (mrmr_bytes_fmt(&path, TREE_BRING_FOLDER "/%s", names.data + at) ||
+            clear_copy(drive, path.data))
+            mrmr_log_story(MRMR_LOG_INFO, "clearing away a copy that was not finished");
+    }
+}
+
+/* --- what goes --- */
+
+static bool is_file(const struct drv_stat *stat, uint64_t ino)
+{
+    return stat->type == DRV_REG && stat->ino == ino;
+}
+
+static bool is_none(mrmr_err err)
+{
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR;
+}
+
+static bool is_as_recorded(struct pool_tree *tree, size_t drive, const struct drv_stat *recorded,
+    const struct drv_stat *now)
+{
+    return is_file(now, recorded->ino) && now->size == recorded->size &&
+           now->mtime == recorded->mtime && !tree_pair_touched(tree, drive, recorded, now);
+}
+
+/* The drive is away. What the catalog has of it is recorded as removed, by which it is compared if it may have been edited since
+ * (gone_version.c); what the catalog never had is recorded as late. So is what a scan has seen changed since, and that alone: it is
+ * somebody's, is kept, and told of. One that was recorded before a cut is not the other besides, nor anew when it was applied
+ * already. */
+static mrmr_err goes_when_back(
+    struct pool_tree *tree, size_t from, const char *path, const struct drv_stat *file)
+{
+    struct meta_node known;
+    mrmr_err err = tree_catalog_without(tree, from, path, &known);
+    if (err && !is_none(err))
+        return err;
+    const bool is = !err && (int)known.type == (int)file->type && known.ino == file->ino &&
+                    !(file->ctime && known.ctime > file->ctime);
+    const bool seen = is && known.size == file->size && known.mtime == file->mtime;
+    tree_gone_refresh(tree);
+    if (seen && tree_gone_hides_node(tree, from, "", path, &known))
+        return MRMR_OK;
+    if (!seen)
+        MRMR_TRY(tree_gone_late(tree, from, POOL_GONE_LATE_COPY, path, file));
+    return is ? tree_gone_add(tree, from, path, &known) : MRMR_OK;
+}
+
+mrmr_err tree_bring_goes_later(
+    struct pool_tree *tree, size_t from, const char *path, const struct drv_stat *file)
+{
+    return tree_live(&tree->drive[from])
+               ? tree_gone_late(tree, from, POOL_GONE_LATE_COPY, path, file)
+               : goes_when_back(tree, from, path, file);
+}
+
+/* At once, if it is there and what was recorded; else, or where that fails, when it can. */
+static mrmr_err goes_among(
+    struct pool_tree *tree, size_t drive, const struct tree_pair *record, bool copy, uint64_t epoch)
+{
+    const struct drv_stat *recorded = copy ? &record->copy : &record->file;
+    struct drv_stat now;
+    if (tree_live(&tree->drive[drive]) &&
+        !drv_stat(tree->drive[drive].drive->drv, record->path, &now) &&
+        is_as_recorded(tree, drive, recorded, &now)) {
+        if (copy) /* it has the file's number */
+            tree_number_forget(tree, drive, now.ino);
+        if (!tree_keep_taken(tree, drive, record->path, &now, epoch) &&
+            !tree_place_sync_name(tree, drive, record->path))
+            return MRMR_OK;
+        mrmr_log_story(MRMR_LOG_WARN, "one of two copies of a file cannot be removed for good yet");
+    }
+    return tree_bring_goes_later(tree, drive, record->path, recorded);
+}
+
+static mrmr_err goes(struct pool_tree *tree, const struct tree_pair *record, bool copy)
+{
+    uint64_t epoch;
+    MRMR_TRY(tree_change_begin(tree, &epoch));
+    mrmr_err err = goes_among(tree, copy ? record->to : record->from, record, copy, epoch);
+    tree_change_end(tree);
+    return err;
+}
+
+/* --- what its drives say --- */
+
+enum says { SAYS_NOTHING, SAYS_IT_IS, SAYS_IT_IS_NOT };
+
+struct answer {
+    enum says says;
+    struct drv_stat stat;
+};
+
+static bool serves(const struct tree_drive *drive)
+{
+    return drive->drive->presence == POOL_PRESENT && drv_guard_serves(drive->drive->drv);
+}
+
+/* What the drive has there is recorded as removed, or late: the other one is the file. */
+static bool is_over(
+    struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat)
+{
+    tree_gone_refresh(tree);
+    return tree_gone_hides_stat(tree, drive, "", path, stat);
+}
+
+/* It does not say it, or what it says may be gone with the next cut. */
+static mrmr_err refuses(const struct pool_drive *drive, const char *path, mrmr_err err)
+{
+    if (mrmr_ran_short(err))
+        return err;
+    mrmr_err_path(mrmr_err_drive(err, drive->meta.name), path);
+    mrmr_log_story(MRMR_LOG_WARN,
+        "a drive does not say what it has of a file that was being brought to another one");
+    return MRMR_OK;
+}
+
+static mrmr_err ask(
+    struct pool_tree *tree, size_t drive, const char *path, uint64_t ino, struct answer *ret_answer)
+{
+    const struct pool_drive *own = tree->drive[drive].drive;
+    *ret_answer = (struct answer){.says = SAYS_NOTHING};
+    if (!serves(&tree->drive[drive]))
+        return MRMR_OK;
+    mrmr_err err = drv_stat(own->drv, path, &ret_answer->stat);
+    if (err && !is_none(err))
+        return refuses(own, path, err);
+    const bool is =
+        !err && is_file(&ret_answer->stat, ino) && !is_over(tree, drive, path, &ret_answer->stat);
+    ret_answer->says = is ? SAYS_IT_IS : SAYS_IT_IS_NOT;
+    return MRMR_OK;
+}
+
+/* Nothing else goes for it unless its name is durable. */
+static mrmr_err ask_copy(
+    struct pool_tree *tree, const struct tree_pair *record, struct answer *ret_answer)
+{
+    MRMR_TRY(ask(tree, record->to, record->path, record->copy.ino, ret_answer));
+    if (ret_answer->says != SAYS_IT_IS)
+        return MRMR_OK;
+    mrmr_err err = tree_place_sync_name(tree, record->to, record->path);
+    if (!err)
+        return MRMR_OK;
+    ret_answer->says = SAYS_NOTHING;
+    return refuses(tree->drive[record->to].drive, record->path, err);
+}
+
+/* --- what becomes of it --- */
+
+enum verdict { NOT_YET, BOTH_STAY, FILE_GOES, COPY_GOES };
+
+/* Nobody has changed the file since it was copied, also not with its time set back. */
+static bool file_is_over(struct pool_tree *tree, const struct tree_pair *record,
+    const struct drv_stat *file, const struct drv_stat *copy)
+{
+    return !tree_pair_touched(tree, record->from, &record->file, file) &&
+           file->size == copy->size && file->mtime == copy->mtime;
+}
+
+/* Somebody has changed the file where it was, and nobody the copy, as far as that can be told: where size and time do not, it was not
+ * changed after the file. */
+static bool copy_is_old(struct pool_tree *tree, const struct tree_pair *record,
+    const struct drv_stat *file, const struct drv_stat *copy)
+{
+    return copy->size == record->copy.size && copy->mtime == record->copy.mtime &&
+           (!tree_pair_touched(tree, record->from, &record->file, file) ||
+               file->ctime > copy->ctime);
+}
+
+/* Both are there, and the tree is opened: nobody has seen either. */
+static enum verdict judge_both(struct pool_tree *tree, const struct tree_pair *record,
+    const struct drv_stat *file, const struct drv_stat *copy)
+{
+    if (file_is_over(tree, record, file, copy))
+        return FILE_GOES;
+    if (copy_is_old(tree, record, file, copy))
+        return COPY_GOES;
+    mrmr_log(MRMR_LOG_WARN,
+        "'%s' was being brought from drive %s to drive %s when that was cut, and somebody changed "
+        "both there since: both stay; mrmr where lists them",
+        record->path, tree->drive[record->from].drive->meta.name,
+        tree->drive[record->to].drive->meta.name);
+    return BOTH_STAY;
+}
+
+/* Where the file's drive is live it is the file that shows, and may have been changed by now; the copy shows nowhere
+ * before this. Else the copy counts, if it is there. */
+static enum verdict judge(struct pool_tree *tree, const struct tree_pair *record,
+    const struct answer *file, const struct answer *copy)
+{
+    const bool shows = tree_live(&tree->drive[record->from]);
+    if (file->says == SAYS_NOTHING && copy->says == SAYS_NOTHING)
+        return serves(&tree->drive[record->to]) ? BOTH_STAY : NOT_YET;
+    if (file->says == SAYS_IT_IS_NOT || copy->says == SAYS_IT_IS_NOT)
+        return BOTH_STAY; /* there is one at most */
+    if (file->says == copy->says && shows && tree_live(&tree->drive[record->to]))
+        return judge_both(tree, record, &file->stat, &copy->stat);
+    return file->says == SAYS_IT_IS && (shows || copy->says == SAYS_NOTHING) ? COPY_GOES
+                                                                             : FILE_GOES;
+}
+
+static mrmr_err find_verdict(
+    struct pool_tree *tree, const struct tree_pair *record, enum verdict *ret_verdict)
+{
+    struct answer file, copy;
+    MRMR_TRY(ask(tree, record->from, record->path, record->file.ino, &file));
+    MRMR_TRY(ask_copy(tree, record, &copy));
+    *ret_verdict = record->knows ? judge(tree, record, &file, &copy) : BOTH_STAY; /* of before */
+    return MRMR_OK;
+}
+
+/* --- records --- */
+
+void tree_bring_record_is(struct pool_tree *tree, const char *record, const char *prefix)
+{
+    char name[TREE_PAIR_NAME];
+    const int dir = tree->pool->dirfd;
+    snprintf(name, sizeof name, "%s%s", prefix, strrchr(record, '-') + 1);
+    if (renameat(dir, record, dir, name) < 0)
+        mrmr_log(MRMR_LOG_WARN, "the record of a file that was brought to another drive stays");
+}
+
+struct visit {
+    size_t drive; /* that returns; SIZE_MAX: the tree is opened */
+    const char *prefix;
+    enum verdict verdict; /* that is known of records with it; else it is found out */
+    bool unclear;         /* something could not be recorded */
+};
+
+static mrmr_err record_carry_out(
+    struct pool_tree *tree, const char *name, const struct tree_pair *record, enum verdict verdict)
+{
+    if (verdict == NOT_YET)
+        MRMR_TRY(find_verdict(tree, record, &verdict));
+    if (verdict == NOT_YET)
+        return MRMR_OK;
+    if (verdict != BOTH_STAY)
+        MRMR_TRY(goes(tree, record, verdict == COPY_GOES));
+    if (verdict == COPY_GOES)
+        unlinkat(tree->pool->dirfd, name, 0);
+    else
+        tree_bring_record_is(tree, name, POOL_BROUGHT_ENDED);
+    return MRMR_OK;
+}
+
+static bool is_begun(struct pool_tree *tree, const char *name)
+{
+    mrmr_locked(&tree->lock);
+    for (const struct tree_bring_begun *at = tree->begun; at; at = at->next)
+        if (strcmp(at->record, name) == 0)
+            return true;
+    return false;
+}
+
+/* What goes, or may go, lies on the drive that returns. */
+static bool is_about(const struct visit *visit, const struct tree_pair *record)
+{
+    return visit->drive == SIZE_MAX ||
+           (visit->drive == record->from && visit->verdict != COPY_GOES) ||
+           (visit->drive == record->to && visit->verdict != FILE_GOES);
+}
+
+/* Nothing shows of the tree yet: the drive returns once more, and is not live before this is done. */
+static void hold_back(
+    struct pool_tree *tree, const struct visit *visit, const struct tree_pair *record)
+{
+    if (visit->drive == SIZE_MAX)
+        tree->drive[visit->verdict == FILE_GOES ? record->from : record->to].returning = true;
+}
+
+static mrmr_err record_visit(struct pool_tree *tree, const char *name, void *arg)
+{
+    struct visit *visit = arg;
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    struct tree_pair record;
+    bool ours;
+    if (is_begun(tree, name))
+        return MRMR_OK;
+    mrmr_err err = tree_pair_read(tree, name, &text, &record, &ours);
+    if (err) {
+        visit->unclear = visit->unclear || mrmr_class_of(err) != MRMR_CLASS_CORRUPT;
+        return err;
+    }
+    if (!ours) {
+        mrmr_log(MRMR_LOG_INFO, "the pool has lost a drive that a copy of %s was made on, or from",
+            record.path);
+        unlinkat(tree->pool->dirfd, name, 0);
+        return MRMR_OK;
+    }
+    err =
+        is_about(visit, &record) ? record_carry_out(tree, name, &record, visit->verdict) : MRMR_OK;
+    if (err)
+        hold_back(tree, visit, &record);
+    visit->unclear = visit->unclear || err;
+    return err;
+}
+
+/* *ret_unclear: something could not be recorded, which was logged. */
+static mrmr_err records_visit(struct pool_tree *tree, size_t drive, bool *ret_unclear)
+{
+    struct visit visits[] = {
+        {.drive = drive, .prefix = TREE_BRING_LATE, .verdict = COPY_GOES},
+        {.drive = drive, .prefix = TREE_BRING_OVER, .verdict = FILE_GOES},
+        {.drive = drive, .prefix = TREE_BRING_RECORD, .verdict = NOT_YET},
+    };
+    bool unclear = false;
+    for (size_t i = 0; i < sizeof visits / sizeof *visits; i++) {
+        MRMR_TRY(tree_records_each(tree, visits[i].prefix, record_visit, &visits[i]));
+        unclear = unclear || visits[i].unclear;
+    }
+    *ret_unclear = unclear;
+    return MRMR_OK;
+}
+
+static mrmr_err try_clear(struct pool_tree *tree, const char *name, void *arg)
+{
+    (void)arg;
+    unlinkat(tree->pool->dirfd, name, 0);
+    return MRMR_OK;
+}
+
+mrmr_err tree_brings_finish(struct pool_tree *tree)
+{
+    if (!pool_tree_writable(tree))
+        return MRMR_OK;
+    mrmr_locked(&tree->brings_gate);
+    for (size_t i = 0; i < tree->ndrives; i++)
+        clear_drive(&tree->drive[i]);
+    MRMR_TRY(tree_records_each(tree, TREE_BRING_TRY, try_clear, NULL));
+    bool unclear;
+    return records_visit(tree, SIZE_MAX, &unclear);
+}
+
+bool tree_brings_return(struct pool_tree *tree, size_t drive)
+{
+    if (!pool_tree_writable(tree))
+        return true;
+    mrmr_locked(&tree->brings_gate);
+    bool unclear;
+    mrmr_err err = records_visit(tree, drive, &unclear);
+    if (err)
+        mrmr_log_story(MRMR_LOG_WARN, "finishing what was brought to or from a drive");
+    return !err && !unclear;
+}

@@ -337,8 +337,8 @@ struct drv_ops {
      * MRMR_UNSUPPORTED where that cannot be had of this root at all. What happens after
      * watch_add has returned is told; a write through a shared mapping only when the file is closed,
      * one through a name of the file in another folder not at all. One key a folder; a folder that
-     * is watched already gets the new key. MRMR_SPACE: the system has no more watches. Closing waits
-     * for a running fn. */
+     * is watched already gets the new key. MRMR_SPACE: the system has no more watches, or this
+     * process half of those that a user may have. Closing waits for a running fn. */
     mrmr_err (*watch_open)(
         struct drv *drv, drv_event_fn fn, void *arg, struct drv_watch **ret_watch);
     void (*watch_close)(struct drv_watch *watch);

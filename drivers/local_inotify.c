@@ -8,6 +8,7 @@
  */
 #include "drivers/local_watch_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
 
@@ -22,12 +23,24 @@ static struct watch_id id_of(int wd)
     return id;
 }
 
+/* Half of what a user may have is left to his other programs. Where it cannot be known the kernel bounds it alone. */
+static size_t watches_most(void)
+{
+    unsigned long most = 0;
+    FILE *limit = fopen("/proc/sys/fs/inotify/max_user_watches", "re");
+    const bool known = limit && fscanf(limit, "%lu", &most) == 1;
+    if (limit)
+        fclose(limit);
+    return known && most > 1 ? most / 2 : 0;
+}
+
 static mrmr_err inotify_source_open(struct local_watch *w)
 {
     w->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (w->fd < 0)
         return mrmr_err_hint(mrmr_fail_errno(errno, "watch", ""),
             "the system's limit is fs.inotify.max_user_instances");
+    w->most = watches_most();
     return MRMR_OK;
 }
 

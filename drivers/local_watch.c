@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include <poll.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -24,6 +25,9 @@ struct watched { /* a folder */
     uint64_t key;
     struct watch_id id;
 };
+
+/* By all watches of this process that have a most. */
+static atomic_size_t taken;
 
 /* --- the tables --- */
 
@@ -89,6 +93,8 @@ static void forget_locked(struct local_watch *w, struct watched *folder)
 {
     unlink_locked(w, folder);
     free(folder);
+    if (w->most)
+        atomic_fetch_sub(&taken, 1);
 }
 
 /* Twice the buckets; as they are if there is no memory. */
@@ -167,6 +173,8 @@ static void *watch_run(void *arg)
 
 static void watch_free(struct local_watch *w)
 {
+    if (w->most)
+        atomic_fetch_sub(&taken, w->n);
     for (size_t i = 0; w->by_id && i < w->buckets; i++)
         for (struct watched *at = w->by_id[i], *next; at; at = next) {
             next = at->next_id;
@@ -249,6 +257,19 @@ void local_watch_close(struct drv_watch *watch)
     watch_free(w);
 }
 
+/* Makes it one of the folders. False: there are as many as may be. */
+static bool link_new_locked(struct local_watch *w, struct watched *folder)
+{
+    if (w->most && atomic_fetch_add(&taken, 1) >= w->most) {
+        atomic_fetch_sub(&taken, 1);
+        return false;
+    }
+    link_locked(w, folder);
+    if (w->n > w->buckets)
+        grow_locked(w);
+    return true;
+}
+
 mrmr_err local_watch_add(struct drv_watch *watch, const char *path, uint64_t key)
 {
     struct local_watch *w = (struct local_watch *)watch;
@@ -272,10 +293,11 @@ mrmr_err local_watch_add(struct drv_watch *watch, const char *path, uint64_t key
     old = find_id_locked(w, &folder->id);
     if (old)
         forget_locked(w, old);
-    link_locked(w, folder);
+    if (!link_new_locked(w, folder)) {
+        w->source->drop(w, &folder->id);
+        return local_fail(local, ENOSPC, "watch", path);
+    }
     folder = NULL;
-    if (w->n > w->buckets)
-        grow_locked(w);
     return MRMR_OK;
 }
 

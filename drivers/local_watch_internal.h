@@ -48,6 +48,7 @@ struct local_watch {
     drv_event_fn fn;
     void *arg;
     int fd, stop_fd; /* fd: the source's events are read from it */
+    size_t most;     /* of the system's watches, for all of this process; 0: it takes none */
     struct local_mounts mounts;
     pid_t self; /* this process, as the kernel names it to the source */
     pthread_t thread;
@@ -59,7 +60,7 @@ struct local_watch {
 };
 
 struct watch_source {
-    /* Sets w->fd. Whatever the error, the other source may be tried. */
+    /* Sets w->fd, and w->most where each folder takes one of the system's watches. Whatever the error, the other source may be tried. */
     mrmr_err (*open)(struct local_watch *w);
     /* From now on events of this folder are told, by this id. Returns 0 or an errno. */
     int (*add)(struct local_watch *w, int folder_fd, struct watch_id *ret_id);

@@ -157,7 +157,8 @@ static void say_full(struct hear_drive *d, bool system)
             "when it is looked through (mrmr get "
             "scan-interval): %s",
             d->name, n,
-            system ? "the system has no more watches (fs.inotify.max_user_watches)"
+            system ? "half of the system's watches, or all that are free, are taken "
+                     "(fs.inotify.max_user_watches)"
                    : "no more are followed");
     d->said_full = true;
 }

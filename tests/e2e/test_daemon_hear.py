@@ -176,6 +176,32 @@ def folders(top, n):
         os.mkdir("%s/%d" % (top, i))
 
 
+def watches(process):
+    """That it has of the system's, by inotify."""
+    texts = [path.read_text() for path in pathlib.Path("/proc/%d/fdinfo" % process.pid).iterdir()]
+    return sum(text.count("inotify wd:") for text in texts)
+
+
+def test_half_of_the_watches(mrmr):
+    """Are left to others, whichever drives the folders are on; those that are watched already are so again when all is looked through."""
+    if os.geteuid() != 0:
+        pytest.skip("the system's limits are root's")
+    mrmr.build(("red", "green"))
+    for name in ("red", "green"):
+        folders(mrmr.drive(name) / "a", 700)
+    with limit("fanotify/max_user_groups", 0), limit("inotify/max_user_watches", 2000):
+        with hearings(mrmr) as hear:
+            until(hear.said)
+            until(lambda: watches(hear.process) >= 1000)
+            until(hear.is_quiet)
+            assert watches(hear.process) in (1000, 1001, 1002), hear.lines() # some of the pool's folder
+            assert "fs.inotify.max_user_watches" in hear.said()[0], hear.lines()
+            shutil.rmtree(mrmr.drive("red") / "a")
+            until(lambda: watches(hear.process) < 800)
+            hear.hears(lambda: folders(mrmr.drive("green") / "b", 100))
+            hear.hears(lambda: (mrmr.drive("green") / "b/99/new").write_bytes(b"there is room for it"))
+
+
 def test_more_folders_than_are_followed(mrmr):
     """100,000 of a drive are, and not fewer; and it is this bound that is told of."""
     if os.geteuid() != 0:

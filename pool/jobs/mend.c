@@ -31,6 +31,8 @@
 
 enum { MEND_BATCH = 64 };
 
+static const char mend_no_room[] = "no other drive has room for a row of it";
+
 /* --- The cases --- */
 
 struct mend_drop {
@@ -97,13 +99,21 @@ struct mend_needs {
 static mrmr_err mend_keeps_rows(
     const struct mend *m, const struct pool_change *change, const struct mend_needs *needs)
 {
-    size_t had = 0, has = 0;
-    for (size_t i = 0; i < change->old.rows; i++)
-        had += change->old.row[i].state == META_ROW_OK && change->old.row[i].index < m->redundancy;
+    size_t had = 0, has = 0, away = 0;
+    for (size_t i = 0; i < change->old.rows; i++) {
+        const struct meta_row *row = &change->old.row[i];
+        if (row->state != META_ROW_OK || row->index >= m->redundancy)
+            continue;
+        had++;
+        away +=
+            row->drive != m->leave && !pool_drive_writable(pool_drive_by_id(m->pool, row->drive));
+    }
     for (size_t i = 0; i < change->next.rows; i++)
         has += change->next.row[i].index < m->redundancy;
     if (has >= had || needs->gone)
         return MRMR_OK;
+    if (!away)
+        return mrmr_fail(MRMR_SPACE, mend_no_room);
     return mrmr_fail(MRMR_OFFLINE,
         "a row of it is on a drive that is away or cannot be written, and "
         "no other drive has room for it");
@@ -225,7 +235,7 @@ static mrmr_err mend_rows(struct mend *m, struct pool_change *change)
         made += !old || old->state != META_ROW_OK || old->drive != change->next.row[i].drive;
     }
     if (!made && m->leave)
-        return mrmr_fail(MRMR_SPACE, "no other drive has room for a row of it");
+        return mrmr_fail(MRMR_SPACE, mend_no_room);
     if (!made)
         return pool_mend_deepen(m, &change->old);
     MRMR_TRY(pool_change_run(m->pool, m->job, change));

@@ -365,6 +365,32 @@ static void test_a_row_that_is_away_counts_again(void **state)
     rig_destroy(rig);
 }
 
+/* All drives but the lost one are there, and none has room for the row on the fresh one: no drive is said to be away that would have to come back. */
+static void test_no_room_for_the_row(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(340);
+    const struct drv_fault_rule no_room = {.ops = DRV_FAULT_SPACE, .err = MRMR_IO};
+    struct pool_job job = rig_job(rig);
+    struct pool_sync_report scanned;
+    struct pool_rebuild_report report;
+    const struct pool_rebuild_options options = {.drive = "d0", .onto = "d5"};
+    struct rig_file *file = NULL;
+    int64_t stripe = 0;
+    assert_true(other_row(rig, 2, &stripe, &file) > 0);
+    remove_and_keep(rig, file);
+    rig_ok(pool_scan(rig->pool, &job, false, &scanned));
+    for (unsigned d = 1; d < 5; d++)
+        rig_ok(drv_fault_add(rig->drive[d].fault, &no_room, NULL));
+    assert_int_equal(pool_rebuild(rig->pool, &job, &options, &report), MRMR_CONFLICT);
+    assert_non_null(strstr(mrmr_story_get()->text, "no other drive has room for a row of it"));
+    assert_null(strstr(mrmr_story_get()->text, "is away"));
+    rig_clear_faults(rig);
+    rebuilt(rig);
+    is_well(rig);
+    rig_destroy(rig);
+}
+
 /* --- What waits, and what is told --- */
 
 static mrmr_err find_event(const struct pool_event *event, void *arg)
@@ -441,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_rows_that_stay_for_a_while),
         cmocka_unit_test(test_rows_beyond_the_redundancy),
         cmocka_unit_test(test_a_row_that_is_away_counts_again),
+        cmocka_unit_test(test_no_room_for_the_row),
         cmocka_unit_test(test_rows_beside_a_changed_file),
         cmocka_unit_test(test_rows_that_went_elsewhere_are_counted),
     };

@@ -54,8 +54,7 @@ def protect(t, plan):
         t.edit(name, plan.edits)
     if plan.edits or plan.protect == "sync":
         t.sync()
-        for changer in t.changers:
-            changer.known = set(changer.folders)
+        t.synced()
     elif plan.protect == "daemon":
         t.by_itself()
     t.note("protected by: %s" % ("sync" if plan.edits else plan.protect))

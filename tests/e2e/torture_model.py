@@ -143,7 +143,7 @@ class Storing:
 class Taste:
     """What a changer likes: how often it makes which call; of how many files; and sizes: in so many of twenty, in all, up to so many bytes."""
     KINDS = {"write": 5, "append": 3, "create": 5, "save": 2, "read_one": 2, "rename": 2, "remove": 2, "set_mode": 1, "set_tag": 1, "cut": 1, "grow": 1, "punch": 1, "store": 2,
-             "replace": 1, "link": 1, "make_folder": 1, "remove_folder": 1, "rename_folder": 1, "flush": 1, "list_one": 1}
+             "replace": 1, "link": 1, "make_folder": 2, "remove_folder": 2, "rename_folder": 1, "flush": 1, "list_one": 1}
     SIZES = ((6, 300), (16, 20_000), (19, 200_000), (20, 1_500_000))
 
     def __init__(self, kinds=None, most_files=80, sizes=SIZES):
@@ -151,12 +151,14 @@ class Taste:
 
 
 class Changer:
-    """.files: path → File, .folders: paths, of what is there for sure; .open_ends: what calls left that failed. .left: names of folders that went while drives
-    were away: one that was made on such a drive after the last sync, for what has gone on from there since, shows when that is back, and is empty."""
+    """.files: path → File, .folders: paths, of what is there for sure; .open_ends: what calls left that failed. .on: drive → folders that the last
+    sync has seen on it; .unsure: those that a drive which is away got since, for something new in them, and those above. .left: of these what went: it shows when
+    the drive is back, and is empty. .away: folders on the drives that are away."""
 
     def __init__(self, top, folder, seed, trouble, taste):
         self.top, self.folder, self.rng, self.trouble, self.taste = top, folder, Seeded(seed), trouble, taste
-        self.files, self.folders, self.known, self.open_ends, self.left = {}, {folder}, {folder}, [], set()
+        self.files, self.folders, self.known, self.open_ends = {}, {folder}, {folder}, []
+        self.on, self.unsure, self.left, self.away = {}, set(), set(), set()
         self.number = self.calls = self.failed = 0
         self.degraded, self.wrong, self.log, self.thread, self.deadline, self.storing = False, None, [], None, None, Storing()
 
@@ -277,6 +279,25 @@ class Changer:
             if error.errno != errno.EIO or not self.files[path].owed:
                 raise
         self.files[path].owed = False
+
+    def synced(self, roots):
+        """All drives were there, and what is on them is known. roots: drive → path."""
+        self.known, self.on = set(self.folders), {name: self.folders_on(root) for name, root in roots.items()}
+
+    def folders_on(self, root):
+        return {os.path.relpath(at, root) for at, _, _ in os.walk(os.path.join(root, self.folder))}
+
+    def loses(self, roots):
+        """These drives go now, and are still there."""
+        if not self.degraded:
+            self.unsure, self.away = set(), set()
+        for name, root in roots.items():
+            has = self.folders_on(root)
+            self.away |= has
+            for path in has - self.on.get(name, set()):
+                while path:
+                    self.unsure.add(path)
+                    path = os.path.dirname(path)
 
     def a_drive_went(self):
         for file in self.files.values():
@@ -440,10 +461,15 @@ class Changer:
     def remove(self):
         path = self.pick()
         if path:
-            if self.attempt("remove " + path, lambda: os.unlink(self.at(path))):
-                self.take_away(path)
-            else:
-                self.open_ends.append(Names(self, {path: self.files[path]}))
+            self.remove_one(path)
+
+    def remove_one(self, path):
+        done = self.attempt("remove " + path, lambda: os.unlink(self.at(path)))
+        if done:
+            self.take_away(path)
+        else:
+            self.open_ends.append(Names(self, {path: self.files[path]}))
+        return done
 
     # --- folders ---
 
@@ -459,20 +485,27 @@ class Changer:
             self.open_ends.append(Folder(self, path))
 
     def remove_folder(self):
-        path = self.a_folder()
-        empty = not any(other.startswith(path + "/") for other in [*self.files, *self.folders])
-        if not empty or path == self.folder or self.is_left_alone(path):
-            return
+        """The few files that may be in it go first. Rather one that a drive which is away has."""
+        paths, usable = sorted((self.known if self.degraded else self.folders) - {self.folder}), set(self.usable())
+        below = {path: [name for name in [*self.files, *self.folders] if name.startswith(path + "/")] for path in paths}
+        paths = [path for path in paths if not self.is_left_alone(path) and len(below[path]) <= 5 and usable.issuperset(below[path])]
+        paths = [path for path in paths if self.degraded and path in self.away] or paths
+        path = self.rng.choice(paths) if paths else None
+        if path and all(self.remove_one(name) for name in below[path]):
+            self.remove_empty(path)
+
+    def remove_empty(self, path):
         if self.attempt("rmdir " + path, lambda: os.rmdir(self.at(path))):
             self.folders.discard(path)
             self.known.discard(path)
-            self.leaves(path)
+            if self.may_leave(path):
+                self.left.add(path)
         else:
             self.open_ends.append(Folder(self, path))
 
-    def leaves(self, path):
-        if self.degraded:
-            self.left.add(path)
+    def may_leave(self, path):
+        """Nobody knows that a drive which is away has it."""
+        return self.degraded and path in self.unsure
 
     def rename_folder(self):
         path = self.a_folder()
@@ -482,17 +515,20 @@ class Changer:
             return
         if self.degraded and (new or not all(file.sure for file in below)):
             return
-        to = self.new_name(path)
+        to, may_leave = self.new_name(path), self.may_leave(path)
         if self.attempt("rename folder %s to %s" % (path, to), lambda: os.rename(self.at(path), self.at(to))):
             self.folder_moved(path, to)
-            self.leaves(path)
+            if may_leave:
+                self.left.add(path)
         else:
-            self.open_ends.append(FolderMove(self, path, to))
+            self.open_ends.append(FolderMove(self, path, to, may_leave))
 
     def folder_moved(self, path, to):
         def moved(name):
             return to + name[len(path):] if name == path or name.startswith(path + "/") else name
-        self.folders, self.known, self.left = set(map(moved, self.folders)), set(map(moved, self.known)), set(map(moved, self.left))
+        self.folders, self.known = set(map(moved, self.folders)), set(map(moved, self.known))
+        self.unsure, self.left, self.away = set(map(moved, self.unsure)), set(map(moved, self.left)), set(map(moved, self.away))
+        self.on = {name: set(map(moved, names)) for name, names in self.on.items()}
         self.files = {moved(name): file for name, file in self.files.items()}
         for file in set(self.files.values()):
             file.names = set(map(moved, file.names))
@@ -512,19 +548,25 @@ class Changer:
 
     def settle(self):
         """What calls left that failed is one of what it may be."""
-        for path in self.left:
-            for at, _, _ in os.walk(self.at(path), topdown=False):
-                with contextlib.suppress(OSError): # something is in it: it is told of as too many
-                    os.rmdir(at)
-        ends, self.open_ends, self.left = self.open_ends, [], set()
+        self.clear(self.left)
+        ends, self.open_ends = self.open_ends, []
         for end in ends:
             end.settle()
+        self.clear(self.left) # in a folder of which nobody knew which name it has
+        self.left = set()
         for path, file in self.files.items():
             if file.old is not None:
                 got = read(self.at(path))
                 if not file.take(got):
                     raise Wrong("%s is neither what it was nor what was written: %s; %s; its calls: %s" % (
                         path, how_it_differs(got, file.old), how_it_differs(got, file.data), self.told()))
+
+    def clear(self, paths):
+        """Empty folders go."""
+        for path in paths:
+            for at, _, _ in os.walk(self.at(path), topdown=False):
+                with contextlib.suppress(OSError): # something is in it: it is told of as too many
+                    os.rmdir(at)
 
     def compare_all(self):
         """Every byte and every name; how many bytes."""
@@ -589,11 +631,14 @@ class Folder:
 
 
 class FolderMove:
-    def __init__(self, changer, path, to):
-        self.changer, self.path, self.to, self.paths = changer, path, to, {path, to}
+    def __init__(self, changer, path, to, may_leave):
+        self.changer, self.path, self.to, self.paths, self.may_leave = changer, path, to, {path, to}, may_leave
 
     def settle(self):
-        changer, there = self.changer, [os.path.lexists(self.changer.at(path)) for path in (self.path, self.to)]
+        changer = self.changer
+        if self.may_leave and os.path.lexists(changer.at(self.to)):
+            changer.clear([self.path])
+        there = [os.path.lexists(changer.at(path)) for path in (self.path, self.to)]
         if there[0] == there[1]:
             raise Wrong("of the folder's names %s and %s %s is there; its calls: %s" % (self.path, self.to, "each" if there[0] else "none", changer.told()))
         if there[1]:

@@ -11,7 +11,7 @@ MIXED = (("red", "ext4"), ("green", "xfs"), ("blue", "ext4"), ("white", "ext4"),
 FOLDERS = (("red", "folder"), ("green", "folder"), ("blue", "folder"), ("grey", "folder"))
 NAMES = Taste(most_files=60, sizes=((10, 300), (19, 20_000), (20, 200_000)), kinds={
     "write": 2, "append": 1, "create": 4, "save": 4, "rename": 4, "remove": 2, "set_mode": 3, "set_tag": 3, "cut": 1, "grow": 1, "store": 1, "replace": 3, "link": 4,
-    "make_folder": 2, "remove_folder": 1, "rename_folder": 3, "flush": 1, "list_one": 1})
+    "make_folder": 3, "remove_folder": 2, "rename_folder": 3, "flush": 1, "list_one": 1})
 
 
 class Plan:
@@ -46,7 +46,7 @@ class Quick:
         self.protect = rng.choice(("sync", "nothing", "nothing", "nothing", "nothing"))
         self.lost = rng.randrange(1, t.redundancy + 1)
         self.how = rng.choice((t.unplug, t.unplug, t.unplug_killed, t.unplug_killed, t.detach))
-        self.degraded_calls = rng.choice((0, 0, 0, 30))
+        self.degraded_calls = rng.choice((0, 0, 30, 60))
         self.degraded_beside = []
         self.degraded_sync = rng.random() < 0.6
         self.back = rng.choice((t.give_back, t.give_back, t.back_one_by_one))

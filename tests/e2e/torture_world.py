@@ -199,6 +199,14 @@ class Torture:
         self.counts.syncs += 1
         return self.command("sync", code=code)
 
+    def synced(self):
+        """With all drives there, and nothing has changed since."""
+        for changer in self.changers:
+            changer.synced(self.roots(self.drives))
+
+    def roots(self, names):
+        return {name: self.drives[name].root for name in names}
+
     # --- what it claims ---
 
     def of_file(self, path, what):
@@ -282,6 +290,8 @@ class Torture:
 
     def lose(self, how, names):
         subprocess.run(["sync"], check=True)
+        for changer in self.changers:
+            changer.loses(self.roots(names))
         self.trouble.begin("away", AWAY)
         how(names)
         self.away.update(dict.fromkeys(names, how))
@@ -396,8 +406,7 @@ class Torture:
         """A sync is through, and nothing needs a look."""
         for args in (("sync",), ("scrub",), ("check",), ("status",)):
             self.command(*args)
-        for changer in self.changers:
-            changer.known = set(changer.folders)
+        self.synced()
 
     # --- what is done to drives ---
 

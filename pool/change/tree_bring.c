@@ -38,9 +38,21 @@
  * recorded as removed, or late. Where the file is where it was, by its inode, and not recorded as removed, and the drive of
  * the copy is away, the file stays, and the copy is recorded as late. Of two that are both away it is done when the first one is
  * back, before it is live: then the other one is one that is away. So is one whose drive is there, and does not say what it
- * has by that path, or whose name cannot be made durable: nobody waits for a bad place. Records that are judged once more, since a cut came before their end, find
- * what was recorded then. Where it cannot be recorded the copy's drive is not live until it can, and
- * it is tried again (tree_gone.c); the file may have been changed through us by then, where its drive is live, and is the one that shows. Where both drives are there, and the file was changed directly since while the copy is what it
+ * has by that path, or whose name cannot be made durable: nobody waits for a bad place. Where the copy's is such a one, and the file's
+ * is away, it is done when that is back; if the copy's does not say it then either, it may have been changed through us, and both stay.
+ *
+ * What was judged is durable, as another name of the record, before anything is done for it, and before any of the two drives
+ * shows what it has: `late-<hex>`, the copy goes, or `bring-over-<hex>`, the file does. So it is never judged anew by what the one that shows has
+ * become since: it may be changed, renamed or removed through us. A cut, or a full folder, leaves that name, by which whoever opens the tree next,
+ * and each return of one of the two drives, goes on; what goes is hidden until it can be recorded, since its drive is not live until then.
+ *
+ * Of two that are both away what the catalog has of the file shows, and may be removed, or brought once more: that is recorded as removed
+ * first (gone.h), then the record of (2) becomes `late-<hex>`, durably, and then it is acknowledged; so the copy does not bring back what was removed.
+ * The copy has the bytes of what was removed, whether the cut was before (4) or after it, if what the catalog has is, by inode, size and times, what was copied: else
+ * it is another version, and is kept, as it would be on the drive that it came from. A cut in between leaves a removal that nobody was told of,
+ * and the copy is the file.
+ *
+ * Where both drives are there, and the file was changed directly since while the copy is what it
  * was, it is the copy that is removed. That nobody has changed the file is by its change time, too: whoever edits it in place may set
  * its time back (I4). So it is on a drive that is away: what the catalog has of it is recorded as removed alone, and compared
  * when its change time is another one; what the catalog never had, or has seen changed after it was copied, is late with its change time, and kept if that is another one.
@@ -208,7 +220,7 @@ static mrmr_err remove_source(struct bringing *b, bool *ret_kept, bool *ret_uncl
         /* Among the writers: a rebuild of that drive brings it back, or sees the record. */
         mrmr_err err = tree_change_begin(b->tree, &epoch);
         if (!err) {
-            err = tree_gone_add(b->tree, b->from, b->path.data, &b->known);
+            err = tree_bring_removed(b->tree, b->from, b->path.data, &b->known);
             tree_change_end(b->tree);
         }
         *ret_kept = err == MRMR_CHANGED; /* it is back, and nothing was recorded */

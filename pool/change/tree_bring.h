@@ -12,7 +12,7 @@
 #define TREE_BRING_FOLDER POOL_DOT "/moving"
 #define TREE_BRING_RECORD POOL_BROUGHT_BEGUN
 #define TREE_BRING_TRY "try-b-" /* of what says nothing */
-/* Of which nothing else says so: a copy that is not wanted, and a file that is over, since its copy is it. */
+/* Of which nothing else may say so: a copy that is not wanted, and a file that is over, since its copy is it. */
 #define TREE_BRING_LATE "late-"
 #define TREE_BRING_OVER POOL_BROUGHT_BEGUN "over-"
 

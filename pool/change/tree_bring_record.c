@@ -5,8 +5,8 @@
  * live again.
  *
  * Both drives are asked, as far as they serve; one that serves and does not say what it has there, as one with a bad place, counts as
- * one that is away. Where the copy's alone is there, and says nothing, nobody will ever know before it shows: both stay.
- * What cannot be recorded keeps the drive whose file or copy would show from being live, until it can be.
+ * one that is away. What was judged is named first, then carried out: who comes later goes on by the name.
+ * What cannot be recorded keeps the drive whose file or copy goes from being live, until it can be.
  */
 #include "pool/change/tree_bring.h"
 #include "pool/change/tree_change.h"
@@ -14,6 +14,7 @@
 #include "pool/tree/tree_number.h"
 
 #include "drivers/guard.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -86,9 +87,9 @@ static mrmr_err goes_when_back(
     tree_gone_refresh(tree);
     if (seen && tree_gone_hides_node(tree, from, "", path, &known))
         return MRMR_OK;
-    if (!seen)
-        MRMR_TRY(tree_gone_late(tree, from, POOL_GONE_LATE_COPY, path, file));
-    return is ? tree_gone_add(tree, from, path, &known) : MRMR_OK;
+    if (is) /* first: it is recorded once, however often the other fails */
+        MRMR_TRY(tree_gone_add(tree, from, path, &known));
+    return seen ? MRMR_OK : tree_gone_late(tree, from, POOL_GONE_LATE_COPY, path, file);
 }
 
 mrmr_err tree_bring_goes_later(
@@ -228,17 +229,20 @@ static enum verdict judge_both(struct pool_tree *tree, const struct tree_pair *r
     return BOTH_STAY;
 }
 
-/* Where the file's drive is live it is the file that shows, and may have been changed by now; the copy shows nowhere
- * before this. Else the copy counts, if it is there. */
+/* Where the file's drive alone is live it is the file that shows, and may have been changed by now. Else the copy counts, if it is
+ * there; where its drive is live, and did not say so, nobody knows. */
 static enum verdict judge(struct pool_tree *tree, const struct tree_pair *record,
     const struct answer *file, const struct answer *copy)
 {
     const bool shows = tree_live(&tree->drive[record->from]);
+    const bool copy_shows = tree_live(&tree->drive[record->to]);
     if (file->says == SAYS_NOTHING && copy->says == SAYS_NOTHING)
-        return serves(&tree->drive[record->to]) ? BOTH_STAY : NOT_YET;
+        return shows && serves(&tree->drive[record->to]) ? BOTH_STAY : NOT_YET;
     if (file->says == SAYS_IT_IS_NOT || copy->says == SAYS_IT_IS_NOT)
         return BOTH_STAY; /* there is one at most */
-    if (file->says == copy->says && shows && tree_live(&tree->drive[record->to]))
+    if (copy->says == SAYS_NOTHING && copy_shows && !shows)
+        return BOTH_STAY;
+    if (file->says == copy->says && shows && copy_shows)
         return judge_both(tree, record, &file->stat, &copy->stat);
     return file->says == SAYS_IT_IS && (shows || copy->says == SAYS_NOTHING) ? COPY_GOES
                                                                              : FILE_GOES;
@@ -256,13 +260,21 @@ static mrmr_err find_verdict(
 
 /* --- records --- */
 
+static mrmr_err record_name(
+    struct pool_tree *tree, const char *record, const char *prefix, char ret_name[TREE_PAIR_NAME])
+{
+    const int dir = tree->pool->dirfd;
+    snprintf(ret_name, TREE_PAIR_NAME, "%s%s", prefix, strrchr(record, '-') + 1);
+    return renameat(dir, record, dir, ret_name) < 0 ? mrmr_fail_errno(errno, "rename", record)
+                                                    : MRMR_OK;
+}
+
 void tree_bring_record_is(struct pool_tree *tree, const char *record, const char *prefix)
 {
     char name[TREE_PAIR_NAME];
-    const int dir = tree->pool->dirfd;
-    snprintf(name, sizeof name, "%s%s", prefix, strrchr(record, '-') + 1);
-    if (renameat(dir, record, dir, name) < 0)
-        mrmr_log(MRMR_LOG_WARN, "the record of a file that was brought to another drive stays");
+    if (record_name(tree, record, prefix, name))
+        mrmr_log_story(
+            MRMR_LOG_WARN, "the record of a file that was brought to another drive stays");
 }
 
 struct visit {
@@ -270,13 +282,31 @@ struct visit {
     const char *prefix;
     enum verdict verdict; /* that is known of records with it; else it is found out */
     bool unclear;         /* something could not be recorded */
+    mrmr_err err;         /* that one could not be read */
 };
+
+/* The verdict is durable, as the record's name, on return. What somebody else has named meanwhile is not named: it is another one. */
+static mrmr_err record_judge(struct pool_tree *tree, char name[TREE_PAIR_NAME],
+    const struct tree_pair *record, enum verdict *ret_verdict)
+{
+    char named[TREE_PAIR_NAME];
+    enum verdict verdict;
+    atomic_store(&tree->brings_left, true);
+    MRMR_TRY(find_verdict(tree, record, &verdict));
+    if (verdict == FILE_GOES || verdict == COPY_GOES) {
+        MRMR_TRY(record_name(
+            tree, name, verdict == COPY_GOES ? TREE_BRING_LATE : TREE_BRING_OVER, named));
+        memcpy(name, named, sizeof named);
+        if (fsync(tree->pool->dirfd) < 0)
+            return mrmr_fail_errno(errno, "sync", tree->pool->dir);
+    }
+    *ret_verdict = verdict;
+    return MRMR_OK;
+}
 
 static mrmr_err record_carry_out(
     struct pool_tree *tree, const char *name, const struct tree_pair *record, enum verdict verdict)
 {
-    if (verdict == NOT_YET)
-        MRMR_TRY(find_verdict(tree, record, &verdict));
     if (verdict == NOT_YET)
         return MRMR_OK;
     if (verdict != BOTH_STAY)
@@ -297,47 +327,66 @@ static bool is_begun(struct pool_tree *tree, const char *name)
     return false;
 }
 
-/* What goes, or may go, lies on the drive that returns. */
+/* What goes, or may go, or would show beside that, lies on the drive that returns. */
 static bool is_about(const struct visit *visit, const struct tree_pair *record)
 {
-    return visit->drive == SIZE_MAX ||
-           (visit->drive == record->from && visit->verdict != COPY_GOES) ||
-           (visit->drive == record->to && visit->verdict != FILE_GOES);
+    return visit->drive == SIZE_MAX || visit->drive == record->to ||
+           (visit->drive == record->from && visit->verdict != COPY_GOES);
 }
 
-/* Nothing shows of the tree yet: the drive returns once more, and is not live before this is done. */
-static void hold_back(
-    struct pool_tree *tree, const struct visit *visit, const struct tree_pair *record)
+/* Where what goes cannot be recorded its drive returns once more, and is not live before it is; of one that is live already the
+ * other waits. So does the one at hand while it is not known what goes. */
+static void hold_back(struct pool_tree *tree, struct visit *visit, const struct tree_pair *record,
+    enum verdict verdict)
 {
+    struct tree_drive *own = &tree->drive[verdict == FILE_GOES ? record->from : record->to];
     if (visit->drive == SIZE_MAX)
-        tree->drive[visit->verdict == FILE_GOES ? record->from : record->to].returning = true;
+        own->returning = true; /* nothing shows of the tree yet */
+    else if (verdict == NOT_YET || own == &tree->drive[visit->drive] || tree_live(own))
+        visit->unclear = true;
 }
 
-static mrmr_err record_visit(struct pool_tree *tree, const char *name, void *arg)
+static mrmr_err record_finish(struct pool_tree *tree, struct visit *visit,
+    char name[TREE_PAIR_NAME], const struct tree_pair *record)
+{
+    enum verdict verdict = visit->verdict;
+    mrmr_err err = verdict == NOT_YET ? record_judge(tree, name, record, &verdict) : MRMR_OK;
+    if (!err)
+        err = record_carry_out(tree, name, record, verdict);
+    if (err)
+        hold_back(tree, visit, record, verdict);
+    return err;
+}
+
+/* What cannot be read now may be of any drive; of what is none, or has gone meanwhile, there is nothing to do. */
+static mrmr_err record_read(struct pool_tree *tree, struct visit *visit, const char *name,
+    struct mrmr_bytes *text, struct tree_pair *ret_record, bool *ret_ours)
+{
+    mrmr_err err = tree_pair_read(tree, name, text, ret_record, ret_ours);
+    const enum mrmr_class class = mrmr_class_of(err);
+    if (err && class != MRMR_CLASS_CORRUPT && class != MRMR_CLASS_ABSENT)
+        visit->err = err;
+    return err;
+}
+
+static mrmr_err record_visit(struct pool_tree *tree, const char *entry, void *arg)
 {
     struct visit *visit = arg;
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
     struct tree_pair record;
+    char name[TREE_PAIR_NAME];
     bool ours;
+    snprintf(name, sizeof name, "%s", entry);
     if (is_begun(tree, name))
         return MRMR_OK;
-    mrmr_err err = tree_pair_read(tree, name, &text, &record, &ours);
-    if (err) {
-        visit->unclear = visit->unclear || mrmr_class_of(err) != MRMR_CLASS_CORRUPT;
-        return err;
-    }
+    MRMR_TRY(record_read(tree, visit, name, &text, &record, &ours));
     if (!ours) {
         mrmr_log(MRMR_LOG_INFO, "the pool has lost a drive that a copy of %s was made on, or from",
             record.path);
         unlinkat(tree->pool->dirfd, name, 0);
         return MRMR_OK;
     }
-    err =
-        is_about(visit, &record) ? record_carry_out(tree, name, &record, visit->verdict) : MRMR_OK;
-    if (err)
-        hold_back(tree, visit, &record);
-    visit->unclear = visit->unclear || err;
-    return err;
+    return is_about(visit, &record) ? record_finish(tree, visit, name, &record) : MRMR_OK;
 }
 
 /* *ret_unclear: something could not be recorded, which was logged. */
@@ -351,10 +400,54 @@ static mrmr_err records_visit(struct pool_tree *tree, size_t drive, bool *ret_un
     bool unclear = false;
     for (size_t i = 0; i < sizeof visits / sizeof *visits; i++) {
         MRMR_TRY(tree_records_each(tree, visits[i].prefix, record_visit, &visits[i]));
+        MRMR_TRY(visits[i].err);
         unclear = unclear || visits[i].unclear;
     }
     *ret_unclear = unclear;
     return MRMR_OK;
+}
+
+/* --- what was removed of two that are away --- */
+
+struct removed {
+    size_t drive;
+    const char *path;
+    const struct meta_node *known;
+};
+
+static bool is_removed(const struct tree_pair *record, const struct removed *removed)
+{
+    const struct meta_node *known = removed->known;
+    const struct drv_stat *file = &record->file;
+    return record->knows && record->from == removed->drive &&
+           strcmp(record->path, removed->path) == 0 && known->type == META_REG &&
+           known->ino == file->ino && known->size == file->size && known->mtime == file->mtime &&
+           (!file->ctime || known->ctime == file->ctime);
+}
+
+static mrmr_err removed_visit(struct pool_tree *tree, const char *name, void *arg)
+{
+    mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
+    char named[TREE_PAIR_NAME];
+    struct tree_pair record;
+    bool ours;
+    if (is_begun(tree, name))
+        return MRMR_OK;
+    MRMR_TRY(tree_pair_read(tree, name, &text, &record, &ours));
+    if (!ours || !is_removed(&record, arg))
+        return MRMR_OK;
+    MRMR_TRY(record_name(tree, name, TREE_BRING_LATE, named));
+    return fsync(tree->pool->dirfd) < 0 ? mrmr_fail_errno(errno, "sync", tree->pool->dir) : MRMR_OK;
+}
+
+mrmr_err tree_bring_removed(
+    struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *known)
+{
+    struct removed removed = {drive, path, known};
+    MRMR_TRY(tree_gone_add(tree, drive, path, known));
+    return atomic_load(&tree->brings_left)
+               ? tree_records_each(tree, TREE_BRING_RECORD, removed_visit, &removed)
+               : MRMR_OK;
 }
 
 static mrmr_err try_clear(struct pool_tree *tree, const char *name, void *arg)

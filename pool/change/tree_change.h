@@ -318,12 +318,16 @@ void tree_stay_end(struct pool_tree *tree, struct tree_node *node);
  * more. MRMR_UNSUPPORTED: it has several names, or none. */
 mrmr_err tree_bring(struct pool_tree *tree, struct tree_node *node, size_t from, uint64_t more);
 /* What was brought and was not removed from where it came, when the tree was last closed, before anything shows. A drive of which
- * that cannot be recorded is returning afterwards. */
+ * that cannot be recorded is returning afterwards. Errors of the pool's folder: it is not known what was brought. */
 mrmr_err tree_brings_finish(struct pool_tree *tree);
 /* The same of what could not be told as long as this drive was away, which serves and is not live yet; after what is recorded
  * of it was applied: there may be more of that afterwards. False: some of it could not be recorded: the drive must not show what it
  * has yet. */
 bool tree_brings_return(struct pool_tree *tree, size_t drive);
+/* As tree_gone_add, of a file: a copy of just that, of which nobody has told yet whether it is the file, is removed with it. Among the
+ * writers. */
+mrmr_err tree_bring_removed(
+    struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *known);
 
 /* --- tree_move.c --- */
 

@@ -377,20 +377,23 @@ mrmr_err tree_records_each(struct pool_tree *tree, const char *prefix,
 {
     int fd = openat(tree->pool->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    mrmr_err err = MRMR_OK;
     if (!dir) {
-        mrmr_err err = mrmr_fail_errno(errno, "list", tree->pool->dir);
+        err = mrmr_fail_errno(errno, "list", tree->pool->dir);
         if (fd >= 0)
             close(fd);
         return err;
     }
-    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+    for (const struct dirent *entry; errno = 0, (entry = readdir(dir)) != NULL;)
         if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
             strlen(entry->d_name) ==
                 TREE_RECORD_NAME - strlen(RECORD_PREFIX) - 1 + strlen(prefix) &&
             fn(tree, entry->d_name, arg))
             mrmr_log_story(MRMR_LOG_WARN, "finishing what was under way");
+    if (errno)
+        err = mrmr_fail_errno(errno, "list", tree->pool->dir);
     closedir(dir);
-    return MRMR_OK;
+    return err;
 }
 
 mrmr_err tree_moves_finish(struct pool_tree *tree)

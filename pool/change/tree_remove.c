@@ -159,7 +159,7 @@ static mrmr_err remove_later(const struct removing *r)
     MRMR_TRY(tree_gone_known(tree, r->drive, r->path, &known));
     if (known.type == META_DIR)
         return mrmr_fail(MRMR_IS_DIR, NULL);
-    MRMR_TRY(tree_gone_add(tree, r->drive, r->path, &known));
+    MRMR_TRY(tree_bring_removed(tree, r->drive, r->path, &known));
     const struct drv_stat stat = {.ino = known.ino, .nlink = known.nlink};
     struct tree_node *node = node_of(tree, r->drive, &stat, r->name);
     removed(tree, node, r->folder, r->name, &stat);

@@ -84,8 +84,9 @@ struct pool_tree {
 
     struct mrmr_cancel leaving; /* with stop: of what a drive that comes back is told to do */
     atomic_bool records_left;   /* of renames: tree_move_record.c */
-    atomic_bool changed; /* something was, and the daemon was not told so yet (tree_watch.c) */
-    atomic_bool kept;    /* something is kept that was not, or may be let go of now; likewise */
+    atomic_bool brings_left; /* there may be some that could not be judged: tree_bring_record.c */
+    atomic_bool changed;     /* something was, and the daemon was not told so yet (tree_watch.c) */
+    atomic_bool kept;        /* something is kept that was not, or may be let go of now; likewise */
 
     pthread_mutex_t lock;
     /* Guarded by lock. */

@@ -40,10 +40,11 @@ mrmr_cmocka(pool_tree_flaps pool_tree_flaps.c pool_tree_user.c pool_tree_world.c
 mrmr_cmocka(pool_tree_bring pool_tree_bring.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long)
 target_link_options(test_pool_tree_bring PRIVATE -Wl,--wrap=tree_record_touched -Wl,--wrap=pool_spare_record
   -Wl,--wrap=tree_number_keep -Wl,--wrap=tree_stay_begin)
-foreach(part cuts judged)
+foreach(part cuts judged after)
   mrmr_cmocka(pool_tree_bring_${part} pool_tree_bring_${part}.c pool_tree_bring_world.c pool_tree_hang.c pool_gone_world.c
     pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
-  target_link_options(test_pool_tree_bring_${part} PRIVATE -Wl,--wrap=tree_gone_late -Wl,--wrap=tree_gone_add)
+  target_link_options(test_pool_tree_bring_${part} PRIVATE -Wl,--wrap=tree_gone_late -Wl,--wrap=tree_gone_add
+    -Wl,--wrap=tree_pair_read)
 endforeach()
 mrmr_cmocka(pool_tree_number pool_tree_number.c pool_tree_world.c LIBS mrmr_rig LABELS address_long)
 mrmr_cmocka(pool_gone_name pool_gone_name.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long)

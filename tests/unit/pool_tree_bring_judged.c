@@ -10,57 +10,13 @@
 #include "pool/change/tree_change.h"
 #include "pool/tree/tree_node.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-static void fails(struct rig *rig, unsigned drive, uint32_t ops, mrmr_err err)
-{
-    const struct drv_fault_rule rule = {.ops = ops, .prefix = "f0", .err = err};
-    rig_ok(drv_fault_add(rig->drive[drive].fault, &rule, NULL));
-}
-
-/* What was asked of it is asked for, so that it is noticed. */
-static void leaves(struct world *w, unsigned drive)
-{
-    const int64_t until = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
-    rig_take_away(w->rig, drive);
-    while (tree_live(&w->tree->drive[drive])) {
-        char path[32];
-        snprintf(path, sizeof path, "f%u", drive);
-        assert_true(mrmr_clock_monotonic() < until);
-        is_there(w, path);
-        is_there(w, "f0");
-        moment();
-    }
-}
-
-static void returns(struct world *w, unsigned drive)
-{
-    rig_bring_back(w->rig, drive);
-    wait_live(w, drive);
-}
-
-static void nothing_waits(struct world *w)
-{
-    const int64_t until = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
-    while (records(w, false)) {
-        assert_true(mrmr_clock_monotonic() < until);
-        moment();
-    }
-}
-
-static void ends(struct world *w)
-{
-    close_tree(w);
-    rig_reopen(w->rig);
-    end_after(w);
-}
-
-/* Both are there, and the one that is over can neither be taken nor recorded: the copy does not show, and what is set is of the file. */
-static void test_the_copy_does_not_show_before_it_is_told(void **state)
+/* Both are there, and the one that is over can neither be taken nor recorded: it does not show before it is, and the copy is changed. */
+static void test_what_goes_does_not_show(void **state)
 {
     struct world w;
     (void)state;
@@ -70,21 +26,22 @@ static void test_the_copy_does_not_show_before_it_is_told(void **state)
     fails(w.rig, 0, DRV_FAULT_RENAME, MRMR_DENIED);
     nothing_recorded = true;
     open_tree(&w);
-    assert_false(tree_live(&w.tree->drive[on]));
-    assert_true(tree_live(&w.tree->drive[0]));
+    assert_false(tree_live(&w.tree->drive[0]));
+    assert_true(tree_live(&w.tree->drive[on]));
+    assert_int_equal(count_named(&w, TREE_BRING_OVER), 1);
     rig_ok(sets_mode(&w, "f0", 0600));
     nothing_recorded = false;
     rig_clear_faults(w.rig);
-    wait_live(&w, on);
+    wait_live(&w, 0);
     nothing_waits(&w);
     assert_int_equal(mode_of(&w, "f0"), 0600);
     reads(&w, "f0");
-    is_on(&w, "f0", 0);
+    is_on(&w, "f0", on);
     ends(&w);
 }
 
-/* Its drive is away: the copy is the file as soon as that can be recorded, and not before; whichever of the two drives is there
- * after that. */
+/* The file's drive is away: the copy is the file, also while that cannot be recorded, and whichever of the two drives is there after
+ * that. */
 static void test_the_copy_shows_once_it_is_told(void **state)
 {
     struct world w;
@@ -93,12 +50,12 @@ static void test_the_copy_shows_once_it_is_told(void **state)
     rig_open(w.rig);
     nothing_recorded = true;
     open_tree(&w);
-    assert_false(tree_live(&w.tree->drive[on]));
+    assert_true(tree_live(&w.tree->drive[on]));
+    assert_int_equal(count_named(&w, TREE_BRING_OVER), 1);
     reads(&w, "f0");
-    nothing_recorded = false;
-    wait_live(&w, on);
     rig_ok(sets_mode(&w, "f0", 0600));
     leaves(&w, on);
+    nothing_recorded = false;
     returns(&w, 0);
     returns(&w, on);
     nothing_waits(&w);
@@ -106,17 +63,6 @@ static void test_the_copy_shows_once_it_is_told(void **state)
     reads(&w, "f0");
     is_on(&w, "f0", on);
     ends(&w);
-}
-
-static unsigned count_named(struct world *w, const char *prefix)
-{
-    unsigned n = 0;
-    DIR *dir = opendir(w->rig->pool->dir);
-    assert_non_null(dir);
-    for (const struct dirent *e; (e = readdir(dir)) != NULL;)
-        n += strncmp(e->d_name, prefix, strlen(prefix)) == 0;
-    closedir(dir);
-    return n;
 }
 
 /* Its drive goes when it is to be taken from it, and that it is over cannot be recorded: the copy is the file, is changed, and stays, also
@@ -219,7 +165,7 @@ static void test_the_files_drive_does_not_say(void **state)
     ends(&w);
 }
 
-/* Nobody else can tell: it is in service, and nothing goes. */
+/* Nobody else can tell: it is in service, and nothing goes, also where it does not say it when the file's drive is back. */
 static void test_the_copys_drive_does_not_say(void **state)
 {
     struct world w;
@@ -230,9 +176,10 @@ static void test_the_copys_drive_does_not_say(void **state)
     open_tree(&w);
     fails(w.rig, on, DRV_FAULT_STAT, MRMR_IO);
     returns(&w, on);
+    assert_int_equal(count_named(&w, TREE_BRING_RECORD), 1);
+    returns(&w, 0);
     assert_int_equal(count_named(&w, TREE_BRING_RECORD), 0);
     rig_clear_faults(w.rig);
-    returns(&w, 0);
     assert_int_equal(records(&w, false), 0);
     assert_int_equal(drives_with(w.rig, "f0"), 2);
     close_tree(&w);
@@ -314,7 +261,7 @@ static void test_a_scan_saw_it_changed(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_copy_does_not_show_before_it_is_told),
+        cmocka_unit_test(test_what_goes_does_not_show),
         cmocka_unit_test(test_the_copy_shows_once_it_is_told),
         cmocka_unit_test(test_what_is_over_stays_so),
         cmocka_unit_test(test_what_is_not_wanted_goes),

@@ -2,8 +2,10 @@
 #include "tests/unit/pool_tree_bring_world.h"
 
 #include "pool/change/tree_change.h"
+#include "pool/change/tree_pair.h"
 #include "pool/tree/tree_node.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-_Atomic bool nothing_recorded;
+_Atomic bool nothing_recorded, nothing_removed, nothing_read;
 
 mrmr_err __wrap_tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
     const char *path, const struct drv_stat *stat);
@@ -31,8 +33,19 @@ mrmr_err __real_tree_gone_add(
 mrmr_err __wrap_tree_gone_add(
     struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *node)
 {
-    return nothing_recorded ? mrmr_fail_errno(ENOSPC, "write", "gone")
-                            : __real_tree_gone_add(tree, drive, path, node);
+    return nothing_recorded || nothing_removed ? mrmr_fail_errno(ENOSPC, "write", "gone")
+                                               : __real_tree_gone_add(tree, drive, path, node);
+}
+
+mrmr_err __wrap_tree_pair_read(struct pool_tree *tree, const char *name, struct mrmr_bytes *text,
+    struct tree_pair *ret_pair, bool *ret_ours);
+mrmr_err __real_tree_pair_read(struct pool_tree *tree, const char *name, struct mrmr_bytes *text,
+    struct tree_pair *ret_pair, bool *ret_ours);
+mrmr_err __wrap_tree_pair_read(struct pool_tree *tree, const char *name, struct mrmr_bytes *text,
+    struct tree_pair *ret_pair, bool *ret_ours)
+{
+    return nothing_read ? mrmr_fail_errno(EIO, "read", name)
+                        : __real_tree_pair_read(tree, name, text, ret_pair, ret_ours);
 }
 
 static void tap_die(struct rig *rig, struct rig_drive *drive)
@@ -175,4 +188,57 @@ unsigned begin_cut(struct world *w, uint64_t seed)
     for (uint64_t n = 0; !elsewhere(w, "f0"); n++)
         assert_true(dies(w, n, true, opens_and_changes));
     return elsewhere(w, "f0");
+}
+
+void fails(struct rig *rig, unsigned drive, uint32_t ops, mrmr_err err)
+{
+    const struct drv_fault_rule rule = {.ops = ops, .prefix = "f0", .err = err};
+    rig_ok(drv_fault_add(rig->drive[drive].fault, &rule, NULL));
+}
+
+void leaves(struct world *w, unsigned drive)
+{
+    const int64_t until = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+    rig_take_away(w->rig, drive);
+    while (tree_live(&w->tree->drive[drive])) {
+        char path[32];
+        snprintf(path, sizeof path, "f%u", drive);
+        assert_true(mrmr_clock_monotonic() < until);
+        is_there(w, path);
+        is_there(w, "f0");
+        moment();
+    }
+}
+
+void returns(struct world *w, unsigned drive)
+{
+    rig_bring_back(w->rig, drive);
+    wait_live(w, drive);
+}
+
+void nothing_waits(struct world *w)
+{
+    const int64_t until = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+    while (records(w, false)) {
+        assert_true(mrmr_clock_monotonic() < until);
+        moment();
+    }
+}
+
+void ends(struct world *w)
+{
+    close_tree(w);
+    rig_reopen(w->rig);
+    end_after(w);
+}
+
+unsigned count_named(struct world *w, const char *prefix)
+{
+    unsigned n = 0;
+    DIR *dir = opendir(w->rig->pool->dir);
+    assert_non_null(dir);
+    for (const struct dirent *e; (e = readdir(dir)) != NULL;)
+        n += strncmp(e->d_name, prefix, strlen(prefix)) == 0;
+    closedir(dir);
+    return n;
 }

@@ -10,6 +10,8 @@
 
 /* That something is to go from a drive cannot be recorded, as in a pool's folder that is full. */
 extern _Atomic bool nothing_recorded;
+/* The same of what is recorded as removed alone; and no record of two copies can be read. */
+extern _Atomic bool nothing_removed, nothing_read;
 
 /* A process of its own that is killed before the n-th call that changes a drive, or after it. False: it was over before. */
 bool dies(struct world *w, uint64_t n, bool late, void (*what)(struct world *w));
@@ -33,5 +35,15 @@ unsigned drive_of(struct world *w, const char *name);
 unsigned elsewhere(struct world *w, const char *name);
 /* It is on this one alone, and nothing waits. */
 void is_on(struct world *w, const char *name, unsigned drive);
+
+/* Of f0 alone. */
+void fails(struct rig *rig, unsigned drive, uint32_t ops, mrmr_err err);
+/* What was asked of it is asked for, so that it is noticed. */
+void leaves(struct world *w, unsigned drive);
+void returns(struct world *w, unsigned drive);
+void nothing_waits(struct world *w);
+void ends(struct world *w);
+/* Files of the pool's folder. */
+unsigned count_named(struct world *w, const char *prefix);
 
 #endif

@@ -27,7 +27,7 @@ mrmr_err tree_went_leads(
 {
     struct drv_stat stat;
     mrmr_err err = drv_stat(tree->drive[drive].drive->drv, path, &stat);
-    if (mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || mrmr_ran_short(err))
+    if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
         return err;
     *ret_leads = !err && stat.type != DRV_DIR && stat.ino == ino;
     return MRMR_OK;
@@ -39,7 +39,9 @@ struct wanted {
     size_t drive;
     const char *path;
     uint64_t ino;
-    bool shows; /* by a name that the catalog has */
+    struct mrmr_bytes *other;
+    bool shows;             /* by a name that the catalog has */
+    struct mrmr_story dark; /* of the first name of which nothing is known, if there is one */
 };
 
 /* The catalog has it by this name, and it shows by that, or by another. */
@@ -60,30 +62,35 @@ static mrmr_err is_known(struct wanted *wanted, const char *path, bool *ret_know
     return MRMR_OK;
 }
 
-static mrmr_err look_at(struct wanted *wanted, const char *path, struct mrmr_bytes *ret_other)
+static mrmr_err ask_for(struct wanted *wanted, const char *path)
 {
     bool known = strcmp(path, wanted->path) == 0, leads = false;
     if (!known)
         MRMR_TRY(is_known(wanted, path, &known));
     if (!known)
         MRMR_TRY(tree_went_leads(wanted->tree, wanted->drive, path, wanted->ino, &leads));
-    return leads ? mrmr_bytes_str(ret_other, path) : MRMR_OK;
+    return leads ? mrmr_bytes_str(wanted->other, path) : MRMR_OK;
+}
+
+/* One name that does not answer says nothing of the others. */
+static void keep_dark(struct wanted *wanted, mrmr_err err)
+{
+    if (err && !wanted->dark.err)
+        mrmr_story_save(&wanted->dark);
 }
 
 /* By a name that was made through MRMR, or that this was renamed to since. */
-static mrmr_err look_for_made(struct wanted *wanted, const char *path, struct mrmr_bytes *ret_other)
+static void look_for_made(struct wanted *wanted, const char *path)
 {
     const int64_t id = wanted->tree->drive[wanted->drive].drive->meta.id;
     struct pool_moved_paths moved = {.n = 0};
-    MRMR_TRY(look_at(wanted, path, ret_other));
-    if (ret_other->size)
-        return MRMR_OK;
-    MRMR_TRY(pool_moved_paths(wanted->tree->pool, id, path, &moved));
-    mrmr_err err = MRMR_OK;
-    for (size_t i = 0; i < moved.n && !err && !ret_other->size; i++)
-        err = look_at(wanted, moved.path[i], ret_other);
+    keep_dark(wanted, ask_for(wanted, path));
+    if (wanted->other->size)
+        return;
+    keep_dark(wanted, pool_moved_paths(wanted->tree->pool, id, path, &moved));
+    for (size_t i = 0; i < moved.n && !wanted->other->size; i++)
+        keep_dark(wanted, ask_for(wanted, moved.path[i]));
     pool_moved_paths_free(&moved);
-    return err;
 }
 
 /* All that the tree has seen, each with its NUL. */
@@ -107,18 +114,18 @@ static mrmr_err seen(const struct wanted *wanted, struct mrmr_bytes *paths)
 mrmr_err tree_went_other(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, struct mrmr_bytes *ret_other)
 {
-    struct wanted wanted = {tree, drive, path, stat->ino, false};
+    struct wanted wanted = {tree, drive, path, stat->ino, ret_other, false, {.err = MRMR_OK}};
     mrmr_autobytes struct mrmr_bytes made = MRMR_BYTES_INIT, known = MRMR_BYTES_INIT;
     mrmr_bytes_clear(ret_other);
     if (stat->type == DRV_DIR || stat->nlink <= 1 || !stat->ino)
         return MRMR_OK;
     MRMR_TRY(pool_moved_linked(tree->pool, tree->drive[drive].drive->meta.id, stat->ino, &made));
     for (size_t at = 0; at < made.size && !ret_other->size; at += strlen(made.data + at) + 1)
-        MRMR_TRY(look_for_made(&wanted, made.data + at, ret_other));
+        look_for_made(&wanted, made.data + at);
     if (ret_other->size)
         return MRMR_OK;
     MRMR_TRY(seen(&wanted, &known));
     for (size_t at = 0; at < known.size && !ret_other->size; at += strlen(known.data + at) + 1)
-        MRMR_TRY(look_at(&wanted, known.data + at, ret_other));
-    return MRMR_OK;
+        keep_dark(&wanted, ask_for(&wanted, known.data + at));
+    return ret_other->size || !wanted.dark.err ? MRMR_OK : mrmr_story_restore(&wanted.dark);
 }

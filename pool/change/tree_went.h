@@ -17,11 +17,12 @@
 /* Adds how many names of a node the catalog has. Needs no lock. */
 mrmr_err tree_went_names(struct pool *pool, int64_t node, size_t *names);
 /* The name at this path goes, or went, or another file has it: another one of what has this stat, of before that.
- * *ret_other "": there is none that is known, and need be recorded. Errors: of the drive that it did not answer; then there
- * may be one. */
+ * *ret_other "": there is none that is known, and need be recorded. Errors: none was found, and of one that may lead there the drive
+ * did not say whether it does. */
 mrmr_err tree_went_other(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, struct mrmr_bytes *ret_other);
-/* Whether the name leads to this inode. An error: the drive did not answer, or we ran short; nothing is known then. */
+/* Whether the name leads to this inode. An error: the drive did not say, as when it does not answer, or somebody's folder may not be
+ * looked into; nothing is known then. */
 mrmr_err tree_went_leads(
     struct pool_tree *tree, size_t drive, const char *path, uint64_t ino, bool *ret_leads);
 

@@ -200,11 +200,11 @@ static void test_the_wrong_name_stays(void **state)
 
 /* --- the drive dies --- */
 
-/* At the look number `after` at the name c. */
+/* From the look number `after` on at the name c. */
 static void does_not_answer(struct world *w, uint64_t after, mrmr_err err)
 {
     const struct drv_fault_rule rule = {
-        .ops = DRV_FAULT_STAT, .prefix = "c", .after = after, .times = 1, .err = err};
+        .ops = DRV_FAULT_STAT, .prefix = "c", .after = after, .err = err};
     rig_ok(drv_fault_add(w->rig->drive[0].fault, &rule, NULL));
 }
 
@@ -267,6 +267,56 @@ static void test_it_dies_before_a_rename(void **state)
     without_the_drive(&w, &held);
     read_both(&w, "f0", "other", "c");
     ends_well(&w);
+}
+
+/* Nor does what may not be asked for: it is not given up for gone, and is rebuilt. */
+static void test_what_may_not_be_looked_at(void **state)
+{
+    const struct pool_rebuild_options options = {.drive = "d0"};
+    struct pool_rebuild_report report;
+    struct world w;
+    struct held held;
+    (void)state;
+    begin_held(&w, &held, SEED + 16);
+    does_not_answer(&w, 0, MRMR_DENIED);
+    rig_ok(unlink_at(&w, "f0"));
+    without_the_drive(&w, &held);
+    reads(&w, "f0");
+    close_tree(&w);
+    rig_reopen(w.rig);
+    struct pool_job job = rig_job(w.rig);
+    rig_ok(pool_rebuild(w.rig->pool, &job, &options, &report));
+    unsigned found = 0;
+    for (unsigned d = 1; d < w.rig->n; d++)
+        found += rig_holds(w.rig, d, "f0") && rig_original_is_right(w.rig, d, file_of(&w, "f0"));
+    assert_int_equal(found, 1);
+    destroy(&w);
+}
+
+/* One that does not answer decides for no other: neither whether there is one, nor whether what is asked for may be done. */
+static void by_the_name_that_answers(uint64_t seed, mrmr_err err, bool replace)
+{
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_STAT, .prefix = "c", .err = err};
+    struct world w;
+    struct held held;
+    begin_held(&w, &held, seed);
+    links(&w, "f0", "d");
+    links(&w, "f0", "c2"); /* the last one made is asked for first */
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &rule, NULL));
+    is_now(&w, "f0", "d");
+    rig_ok(replace ? rename_at(&w, "other", "f0", 0) : unlink_at(&w, "f0"));
+    without_the_drive(&w, &held);
+    reads(&w, "d");
+    lists(&w, "", "d", replace ? "c c2 other" : "c c2 f0");
+    destroy(&w);
+}
+
+static void test_one_that_does_not_answer(void **state)
+{
+    (void)state;
+    by_the_name_that_answers(SEED + 17, MRMR_IO, false);
+    by_the_name_that_answers(SEED + 18, MRMR_DENIED, false);
+    by_the_name_that_answers(SEED + 19, MRMR_IO, true);
 }
 
 /* --- over another drive's file --- */
@@ -444,6 +494,8 @@ int main(void)
         cmocka_unit_test(test_it_dies_after_the_record),
         cmocka_unit_test(test_it_dies_before_the_record),
         cmocka_unit_test(test_it_dies_before_a_rename),
+        cmocka_unit_test(test_what_may_not_be_looked_at),
+        cmocka_unit_test(test_one_that_does_not_answer),
         cmocka_unit_test(test_edited_after_a_cut),
         cmocka_unit_test(test_not_edited_after_a_cut),
         cmocka_unit_test(test_not_recorded),

@@ -79,6 +79,8 @@ enum drv_cap {
     DRV_CAP_DURABLE_NAMES = 1 << 15,
     DRV_CAP_CASE_SENSITIVE = 1 << 16,
     DRV_CAP_WRITABLE = 1 << 17,
+    /* Changes are stamped with this machine's time; else with another one's, whatever that is. */
+    DRV_CAP_OUR_CLOCK = 1 << 18,
 };
 
 /* Atomic is what whoever keeps it of a drive that comes and goes may put right while others look. */

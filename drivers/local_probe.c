@@ -252,6 +252,7 @@ mrmr_err local_probe(struct local *local)
     const int64_t tick = clock_grain();
     info->caps =
         find_caps(local, kind, &fs, &kept) | (sx.stx_mask & STATX_BTIME ? DRV_CAP_BTIME : 0);
+    info->caps |= local->shared ? 0 : DRV_CAP_OUR_CLOCK;
     info->time_grain = kept > tick ? kept : tick;
     info->is_mountpoint = sx.stx_attributes & STATX_ATTR_MOUNT_ROOT;
     identify(local, &fs, sx.stx_ino);

@@ -97,12 +97,12 @@ static void mem_close(struct drv *drv)
 
 static mrmr_err mem_info(struct drv *drv, struct drv_info *ret_info)
 {
-    static const uint32_t all = DRV_CAP_STABLE_INO | DRV_CAP_STABLE_CTIME | DRV_CAP_BTIME |
-                                DRV_CAP_NS_TIMES | DRV_CAP_OWNER | DRV_CAP_MODE | DRV_CAP_XATTR |
-                                DRV_CAP_HARDLINK | DRV_CAP_SYMLINK | DRV_CAP_SPECIAL |
-                                DRV_CAP_SPARSE | DRV_CAP_REFLINK | DRV_CAP_RENAME_NOREPLACE |
-                                DRV_CAP_RENAME_EXCHANGE | DRV_CAP_DURABLE_FILES |
-                                DRV_CAP_DURABLE_NAMES | DRV_CAP_CASE_SENSITIVE | DRV_CAP_WRITABLE;
+    static const uint32_t all =
+        DRV_CAP_STABLE_INO | DRV_CAP_STABLE_CTIME | DRV_CAP_BTIME | DRV_CAP_NS_TIMES |
+        DRV_CAP_OWNER | DRV_CAP_MODE | DRV_CAP_XATTR | DRV_CAP_HARDLINK | DRV_CAP_SYMLINK |
+        DRV_CAP_SPECIAL | DRV_CAP_SPARSE | DRV_CAP_REFLINK | DRV_CAP_RENAME_NOREPLACE |
+        DRV_CAP_RENAME_EXCHANGE | DRV_CAP_DURABLE_FILES | DRV_CAP_DURABLE_NAMES |
+        DRV_CAP_CASE_SENSITIVE | DRV_CAP_WRITABLE | DRV_CAP_OUR_CLOCK;
     struct drv_info info = {.caps = all, .time_grain = 1, .fs_name = "mem", .is_mountpoint = true};
     mrmr_autobytes struct mrmr_bytes id = MRMR_BYTES_INIT;
     MRMR_TRY(mrmr_bytes_fmt(&id, "mem-%s", ((struct mem *)drv)->store->name));

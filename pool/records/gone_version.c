@@ -150,7 +150,7 @@ static mrmr_err compare(struct comparing *c, bool *ret_same)
     *ret_same = pool_gone_is(c->record, c->info, &c->stat);
     if (!*ret_same)
         return MRMR_OK;
-    pool_tick_wait(c->info, &c->stat);
+    pool_tick_wait(c->info, &c->stat, mrmr_clock_monotonic());
     c->buf = malloc(META_LEAF);
     if (!c->buf)
         return mrmr_nomem();

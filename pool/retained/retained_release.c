@@ -287,34 +287,49 @@ struct linked_batch {
     struct linked linked[RELEASE_BATCH];
 };
 
-/* Nobody stands still for longer than that. */
+/* Writers stand still for four of them at most. */
 static const int64_t longest_tick = MRMR_NS_PER_S / 20;
 
-/* Writers stand still; who writes past them gives it another time, if its last change is long enough ago. */
-static mrmr_err linked_unlink(const struct pool_drive *drive, struct linked *l)
+static bool linked_tells(const struct drv_stat *a, const struct drv_stat *b)
+{
+    return a->mtime == b->mtime && a->size == b->size && a->mode == b->mode && a->uid == b->uid &&
+           a->gid == b->gid;
+}
+
+/* Writers stand still. */
+static void linked_look(const struct pool_drive *drive, struct linked *l)
 {
     mrmr_err err = drv_file_open(drive->drv, l->path, DRV_OPEN_READ, 0, &l->file);
     if (!err)
         err = drv_file_stat(l->file, &l->before);
-    const bool tells = !err && l->before.ino && drive->info.time_grain <= longest_tick &&
-                       pool_tick_over(&drive->info, &l->before, mrmr_clock_real());
-    err = drv_unlink(drive->drv, l->path);
+    if (err || !l->before.ino || drive->info.time_grain > longest_tick)
+        drv_file_close(mrmr_steal(l->file));
+}
+
+/* Who writes past those that stand still gives it another time, for its last change is long enough ago. */
+static mrmr_err linked_unlink(const struct pool_drive *drive, struct linked *l, int64_t seen)
+{
+    struct drv_stat now;
+    if (l->file)
+        pool_tick_wait(&drive->info, &l->before, seen);
+    const bool tells = l->file && !drv_file_stat(l->file, &now) && linked_tells(&now, &l->before) &&
+                       now.ctime == l->before.ctime && now.nlink == l->before.nlink;
+    mrmr_err err = drv_unlink(drive->drv, l->path);
     if (err || !tells || drv_file_stat(l->file, &l->after))
         drv_file_close(mrmr_steal(l->file));
     return err == MRMR_ABSENT || err == MRMR_IS_DIR ? MRMR_OK : err;
 }
 
 /* Nothing has changed of it but that one name went, and whatever changes it from now on gives it another time. */
-static bool linked_is_as_it_was(const struct pool_drive *drive, struct linked *l)
+static bool linked_is_as_it_was(const struct pool_drive *drive, struct linked *l, int64_t seen)
 {
     const struct drv_stat *was = &l->before;
     struct drv_stat now;
     if (!l->file)
         return false;
-    pool_tick_wait(&drive->info, &l->after);
+    pool_tick_wait(&drive->info, &l->after, seen);
     return !drv_file_stat(l->file, &now) && now.ctime == l->after.ctime &&
-           now.mtime == was->mtime && now.size == was->size && now.mode == was->mode &&
-           now.uid == was->uid && now.gid == was->gid && l->after.nlink + 1 == was->nlink &&
+           linked_tells(&now, was) && l->after.nlink + 1 == was->nlink &&
            now.nlink == l->after.nlink;
 }
 
@@ -342,13 +357,17 @@ static mrmr_err linked_note_in(struct meta *meta, void *arg)
     return MRMR_OK;
 }
 
-/* Writers stand still. */
+/* Writers stand still; a tick is waited for once for all, before and after. */
 static mrmr_err linked_unlink_all(struct linked_batch *batch)
 {
     for (size_t i = 0; i < batch->n; i++)
-        MRMR_TRY(linked_unlink(batch->drive, &batch->linked[i]));
+        linked_look(batch->drive, &batch->linked[i]);
+    int64_t seen = mrmr_clock_monotonic();
     for (size_t i = 0; i < batch->n; i++)
-        if (!linked_is_as_it_was(batch->drive, &batch->linked[i]))
+        MRMR_TRY(linked_unlink(batch->drive, &batch->linked[i], seen));
+    seen = mrmr_clock_monotonic();
+    for (size_t i = 0; i < batch->n; i++)
+        if (!linked_is_as_it_was(batch->drive, &batch->linked[i], seen))
             drv_file_close(mrmr_steal(batch->linked[i].file));
     return meta_atomically(batch->pool->meta, linked_note_in, batch);
 }

@@ -52,6 +52,7 @@ struct compare {
     struct pool_scan_held held;
     struct pool_paths paths;
     uint8_t *buffer; /* COMPARE_BATCH leaves */
+    int64_t begun;   /* monotonic: the scan is over, and stored each time that it saw */
     uint64_t skipped, held_files;
 };
 
@@ -262,7 +263,7 @@ static mrmr_err compare_open(struct compare *c, struct compare_file *f)
         MRMR_TRY(pool_moved_concerns(c->pool, f->node.drive, f->path, &renamed));
     if (renamed)
         return mrmr_fail(MRMR_CHANGED, "another file may be there by now");
-    pool_tick_wait(&c->drive->info, &f->stat);
+    pool_tick_wait(&c->drive->info, &f->stat, c->begun);
     uint64_t end = 1;
     for (size_t e = 0; e < f->n; e++) {
         const struct meta_extent *extent = &f->extent[e];
@@ -403,6 +404,7 @@ static mrmr_err compare_work(struct pool_scan_worker *worker)
 static mrmr_err compare_begin(
     struct pool *pool, struct compare compares[], struct pool_scan_worker workers[], size_t *ret_n)
 {
+    const int64_t begun = mrmr_clock_monotonic();
     *ret_n = 0;
     for (size_t i = 0; i < pool->ndrives; i++) {
         struct pool_drive *drive = pool->drives[i];
@@ -414,7 +416,7 @@ static mrmr_err compare_begin(
         if (!any)
             continue;
         struct compare *c = &compares[*ret_n];
-        *c = (struct compare){.pool = pool, .drive = drive};
+        *c = (struct compare){.pool = pool, .drive = drive, .begun = begun};
         workers[*ret_n] = (struct pool_scan_worker){.drive = drive, .arg = c};
         ++*ret_n;
         MRMR_TRY(pool_scan_held_load(pool->meta, drive->meta.id, &c->held));

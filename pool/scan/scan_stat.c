@@ -43,27 +43,29 @@ void pool_node_from_stat(struct meta_node *node, const struct drv_stat *stat)
     node->btime = stat->btime;
 }
 
-/* For how long, after `now`, a change may leave the times that it has: until two grains past the last one. A time to
- * come says nothing of when that was: the drive is another machine's, whose clock is ahead, or ours was set back; so it counts from
- * now. */
+/* For how long, after `now`, a change may leave the times that it has: until two grains past the last one. None can leave a time to
+ * come. */
 static int64_t tick_left(const struct drv_info *info, const struct drv_stat *stat, int64_t now)
 {
     int64_t last = (info->caps & DRV_CAP_STABLE_CTIME) && stat->ctime ? stat->ctime : stat->mtime;
     int64_t grains = 2 * info->time_grain, age;
-    if (__builtin_sub_overflow(now, last, &age) || age >= grains)
+    if (__builtin_sub_overflow(now, last, &age) || age < 0 || age >= grains)
         return 0;
-    return age < 0 ? grains : grains - age;
+    return grains - age;
 }
 
 bool pool_tick_over(const struct drv_info *info, const struct drv_stat *stat, int64_t now)
 {
-    return tick_left(info, stat, now) == 0;
+    return (info->caps & DRV_CAP_OUR_CLOCK) && tick_left(info, stat, now) == 0;
 }
 
-/* By a clock that nobody sets. */
-void pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat)
+/* By a clock that nobody sets. Another machine's stamps say nothing of when that was by ours; it was before they were seen. */
+void pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat, int64_t seen)
 {
-    struct timespec left = mrmr_clock_to_timespec(tick_left(info, stat, mrmr_clock_real()));
+    const int64_t ns = info->caps & DRV_CAP_OUR_CLOCK
+                           ? tick_left(info, stat, mrmr_clock_real())
+                           : seen + 2 * info->time_grain - mrmr_clock_monotonic();
+    struct timespec left = mrmr_clock_to_timespec(ns > 0 ? ns : 0);
     while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
         ;
 }

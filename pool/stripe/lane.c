@@ -2,7 +2,8 @@
  *
  * What is claimed was read (I4): a new extent's file must be as the catalog knows it when it is
  * opened and still so after its last byte was read, and it must not have been modified within the
- * clock tick before; the digests are of the very bytes that go into the ring. Where an older extent
+ * clock tick before. The catalog knew its times before the lane began: what is stored while lanes run is of a release, which waits
+ * for itself. The digests are of the very bytes that go into the ring. Where an older extent
  * stands in for what is exposed, its digests are those of this version, too: bytes that differ were
  * read wrong, or have rotted since, and are not claimed in its place.
  */
@@ -153,7 +154,7 @@ static mrmr_err lane_file_begin(struct pool_lane *lane, const struct meta_extent
     MRMR_TRY(drv_file_open(lane->file_drive->drv, path, DRV_OPEN_READ, 0, &lane->file));
     struct drv_stat stat;
     MRMR_TRY(lane_file_same(lane, "it was changed since it was looked at", &stat));
-    pool_tick_wait(&lane->file_drive->info, &stat);
+    pool_tick_wait(&lane->file_drive->info, &stat, lane->begun);
     drv_file_advise(lane->file, extent->first * META_LEAF, extent->bytes, false);
     return MRMR_OK;
 }
@@ -347,6 +348,7 @@ mrmr_err pool_lane_start(struct pool_lane *lane)
     MRMR_TRY(pool_ring_init(&lane->ring, lane->pool->buffers, lane->window));
     if (!lane->is_row && !(lane->carry = pool_buffers_get(lane->pool->buffers, META_LEAF)))
         return mrmr_nomem();
+    lane->begun = mrmr_clock_monotonic();
     int posix = pthread_create(&lane->thread, NULL, lane_thread, lane);
     if (posix)
         return mrmr_fail_errno(posix, "start a thread", NULL);

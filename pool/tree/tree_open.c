@@ -115,7 +115,7 @@ static bool opened_written(const struct opening *opening)
 }
 
 /* Whoever changes it from now on gives it other times than it has. Of a drive that tells nothing, as
- * one of another machine, nobody knows how its clock goes. */
+ * one of another machine, nobody knows how its clock goes: there an open is as good as remote-ttl, and nothing is claimed. */
 static bool opened_late(const struct opening *opening)
 {
     const struct tree_drive *drive = &opening->file->tree->drive[opening->drive];

@@ -158,11 +158,12 @@ static void info_names_the_file_system(void **state)
         return;
     assert_string_equal(c->info.fs_name, c->kind);
     assert_true(c->info.fs_id[0]);
-    const uint32_t all =
-        DRV_CAP_STABLE_INO | DRV_CAP_STABLE_CTIME | DRV_CAP_BTIME | DRV_CAP_NS_TIMES |
-        DRV_CAP_OWNER | DRV_CAP_MODE | DRV_CAP_XATTR | DRV_CAP_HARDLINK | DRV_CAP_SYMLINK |
-        DRV_CAP_SPECIAL | DRV_CAP_SPARSE | DRV_CAP_RENAME_NOREPLACE | DRV_CAP_RENAME_EXCHANGE |
-        DRV_CAP_DURABLE_FILES | DRV_CAP_DURABLE_NAMES | DRV_CAP_CASE_SENSITIVE | DRV_CAP_WRITABLE;
+    const uint32_t all = DRV_CAP_STABLE_INO | DRV_CAP_STABLE_CTIME | DRV_CAP_BTIME |
+                         DRV_CAP_NS_TIMES | DRV_CAP_OWNER | DRV_CAP_MODE | DRV_CAP_XATTR |
+                         DRV_CAP_HARDLINK | DRV_CAP_SYMLINK | DRV_CAP_SPECIAL | DRV_CAP_SPARSE |
+                         DRV_CAP_RENAME_NOREPLACE | DRV_CAP_RENAME_EXCHANGE |
+                         DRV_CAP_DURABLE_FILES | DRV_CAP_DURABLE_NAMES | DRV_CAP_CASE_SENSITIVE |
+                         DRV_CAP_WRITABLE | DRV_CAP_OUR_CLOCK;
     bool reflink = strcmp(c->kind, "ext4") != 0;
     assert_int_equal(c->info.caps, all | (reflink ? DRV_CAP_REFLINK : 0));
     char mount[512];

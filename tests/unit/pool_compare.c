@@ -297,32 +297,59 @@ static void a_hole_punched_is_an_erasure_and_not_exposed(void **state)
 
 /* --- The clock --- */
 
+static const int64_t grain = 30 * 1000 * 1000;
+
+static int64_t waited_for(const struct drv_info *info, const struct drv_stat *stat, int64_t seen)
+{
+    const int64_t start = mrmr_clock_monotonic();
+    pool_tick_wait(info, stat, seen);
+    return mrmr_clock_monotonic() - start;
+}
+
 static void a_fresh_file_is_waited_for(void **state)
 {
     (void)state;
-    const int64_t grain = 30 * 1000 * 1000;
-    const struct drv_info info = {.time_grain = grain, .caps = DRV_CAP_STABLE_CTIME};
+    const struct drv_info info = {
+        .time_grain = grain, .caps = DRV_CAP_STABLE_CTIME | DRV_CAP_OUR_CLOCK};
     struct drv_stat stat = {.mtime = 1, .ctime = mrmr_clock_real()};
-    pool_tick_wait(&info, &stat);
+    assert_false(pool_tick_over(&info, &stat, stat.ctime));
+    pool_tick_wait(&info, &stat, mrmr_clock_monotonic());
     assert_true(mrmr_clock_real() - stat.ctime >= 2 * grain);
-    int64_t start = mrmr_clock_monotonic();
-    pool_tick_wait(&info, &stat);
-    assert_true(mrmr_clock_monotonic() - start < grain);
+    assert_true(pool_tick_over(&info, &stat, mrmr_clock_real()));
+    stat.ctime -= 3600 * MRMR_NS_PER_S;
+    const struct drv_info coarse = {.time_grain = 1000 * MRMR_NS_PER_S, .caps = info.caps};
+    assert_true(waited_for(&coarse, &stat, mrmr_clock_monotonic()) < grain * 30);
 }
 
-/* As of a server whose clock is ahead: a change that it gets in the same tick would not be seen. */
-static void what_is_of_another_clock_is_waited_for(void **state)
+/* As of a camera whose clock is wrong: no change now gets that time. */
+static void a_time_to_come_costs_no_wait(void **state)
 {
     (void)state;
-    const int64_t grain = 30 * 1000 * 1000, now = mrmr_clock_real();
+    const int64_t long_grain = 10 * MRMR_NS_PER_S, now = mrmr_clock_real();
+    const struct drv_info info = {.time_grain = long_grain, .caps = DRV_CAP_OUR_CLOCK};
+    const struct drv_stat stat = {.mtime = now + 9 * 365 * 86400 * MRMR_NS_PER_S};
+    assert_true(pool_tick_over(&info, &stat, now));
+    assert_true(waited_for(&info, &stat, mrmr_clock_monotonic()) < long_grain);
+}
+
+/* Its clock may be ahead or behind: the times say nothing, but when they were seen does. */
+static void what_another_machine_stamps_is_waited_for(void **state)
+{
+    (void)state;
     const struct drv_info info = {.time_grain = grain, .caps = DRV_CAP_STABLE_CTIME};
-    const struct drv_stat stat = {.mtime = 1, .ctime = now + 3600 * MRMR_NS_PER_S};
-    assert_false(pool_tick_over(&info, &stat, now));
-    const int64_t start = mrmr_clock_monotonic();
-    pool_tick_wait(&info, &stat);
-    const int64_t took = mrmr_clock_monotonic() - start;
-    assert_true(took >= 2 * grain);
-    assert_true(took < 3600 * MRMR_NS_PER_S / 2); /* and not until our clock says so */
+    const struct drv_info coarse = {
+        .time_grain = 3600 * MRMR_NS_PER_S, .caps = DRV_CAP_STABLE_CTIME};
+    const int64_t hours[] = {-24, -1, 0, 1, 24};
+    for (size_t i = 0; i < sizeof hours / sizeof *hours; i++) {
+        const int64_t now = mrmr_clock_real();
+        const struct drv_stat stat = {.mtime = 1, .ctime = now + hours[i] * 3600 * MRMR_NS_PER_S};
+        assert_false(pool_tick_over(&info, &stat, now));
+        const int64_t seen = mrmr_clock_monotonic(), took = waited_for(&info, &stat, seen);
+        assert_true(mrmr_clock_monotonic() - seen >= 2 * grain);
+        assert_true(took < 3600 * MRMR_NS_PER_S / 2); /* and not until our clock says so */
+        /* Once for all that were seen then. */
+        assert_true(waited_for(&coarse, &stat, seen - 2 * coarse.time_grain) < MRMR_NS_PER_S);
+    }
 }
 
 static void what_is_unchanged_depends_on_the_drive(void **state)
@@ -375,7 +402,8 @@ int main(void)
         BOTH(a_file_that_may_not_be_opened_is_told),
         BOTH(a_hole_punched_is_an_erasure_and_not_exposed),
         cmocka_unit_test(a_fresh_file_is_waited_for),
-        cmocka_unit_test(what_is_of_another_clock_is_waited_for),
+        cmocka_unit_test(a_time_to_come_costs_no_wait),
+        cmocka_unit_test(what_another_machine_stamps_is_waited_for),
         cmocka_unit_test(what_is_unchanged_depends_on_the_drive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

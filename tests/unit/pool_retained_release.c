@@ -114,7 +114,7 @@ static void give_another_name(struct rig *rig)
     rig_find(rig, "f0")->there = false;
     rig_ok(drv_stat(drv, "other", &stat));
     assert_int_equal(stat.nlink, 2);
-    pool_tick_wait(&rig_pool_drive(rig, 0)->info, &stat);
+    pool_tick_wait(&rig_pool_drive(rig, 0)->info, &stat, mrmr_clock_monotonic());
 }
 
 static bool is_as_known(struct rig *rig, const char *path)
@@ -239,15 +239,13 @@ static void test_release_beside_somebody_who_changes_attributes(void **state)
     is_seen_by_a_scan(101, DRV_FAULT_UNLINK, 0);
     /* Right after its name went, and after the last look: a tick later, so that it has another change time (where the kernel's clock is fine, as of 6.13, it would at once). */
     for (unsigned i = 0; i < 6; i++)
-        is_seen_by_a_scan(102 + i, DRV_FAULT_FILE_STAT, 1 + i % 2);
+        is_seen_by_a_scan(102 + i, DRV_FAULT_FILE_STAT, 2 + i % 2);
 }
 
 enum { MANY = 150 }; /* more than two batches */
 
-static void test_release_of_many_that_have_a_name(void **state)
+static void release_many(struct rig *rig)
 {
-    (void)state;
-    struct rig *rig = begin(RIG_LOCAL, 108);
     struct drv *drv = rig->drive[0].raw;
     char path[32], kept[POOL_RETAINED_PATH];
     struct drv_stat stat;
@@ -271,6 +269,25 @@ static void test_release_of_many_that_have_a_name(void **state)
         assert_true(is_as_known(rig, path));
     }
     rig_destroy(rig);
+}
+
+static void test_release_of_many_that_have_a_name(void **state)
+{
+    (void)state;
+    release_many(begin(RIG_LOCAL, 108));
+}
+
+/* Another machine stamps: a tick is waited for where files are read, and before and after names go, but for many at once. */
+static void test_release_of_many_on_another_machine(void **state)
+{
+    (void)state;
+    struct rig *rig = begin(RIG_LOCAL, 109);
+    struct drv_info *info = &rig_pool_drive(rig, 0)->info;
+    const int64_t begun = mrmr_clock_monotonic(), grain = MRMR_NS_PER_S / 20;
+    info->caps &= ~(unsigned)DRV_CAP_OUR_CLOCK;
+    info->time_grain = grain;
+    release_many(rig);
+    assert_true(mrmr_clock_monotonic() - begun < MANY * 2 * grain);
 }
 
 /* Not to know where a symlink leads is not to know that it leads nowhere. */
@@ -410,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_release_beside_somebody_who_links),
         cmocka_unit_test(test_release_beside_somebody_who_changes_attributes),
         cmocka_unit_test(test_release_of_many_that_have_a_name),
+        cmocka_unit_test(test_release_of_many_on_another_machine),
         cmocka_unit_test(test_release_in_the_dark),
         cmocka_unit_test(test_release_beside_a_dark_folder),
         cmocka_unit_test(test_release_does_not_guess_what_leads_to_a_file),

@@ -278,6 +278,7 @@ void daemon_worker_kept(struct daemon *d)
 void daemon_worker_unsure(struct daemon *d)
 {
     d->nothing_kept = false;
+    d->view.left = 0;
 }
 
 void daemon_worker_short(struct daemon *d)
@@ -409,12 +410,14 @@ static void sync_ended(struct daemon *d, int64_t now)
 /* It is under way half of the time at most, however often somebody is short of room. */
 static void release_ended(struct daemon *d, int code, int64_t now)
 {
-    d->view.gone = since(d->gone_last, d);
-    d->view.unsure = since(d->changed_last, d);
-    d->view.released = now;
+    const bool knew = d->nothing_kept;
     d->nothing_kept =
         code == 0 && d->task.let_go; /* else some waits, as for a drive that is away */
-    d->view.left = d->nothing_kept ? 0 : d->view.left + 1;
+    d->view.gone = since(d->gone_last, d);
+    /* Where nothing was kept before, either, a change meanwhile was no drive's return. */
+    d->view.unsure = knew && d->nothing_kept ? 0 : since(d->changed_last, d);
+    d->view.released = now;
+    d->view.left = d->nothing_kept ? 0 : d->view.left + !d->view.waits_for_room;
     d->view.waits_for_room = since(d->short_last, d);
     d->view.release_again = now + lasted(d);
 }

@@ -18,13 +18,13 @@ static int64_t sooner_of(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* After so many that could do nothing about it. */
+/* After so many that could do nothing about it; never longer than the drives are not looked at. */
 static int64_t left_waits(const struct worker_view *v, unsigned idle)
 {
     int64_t waits = later_of(v->settle, least_wait);
     for (unsigned i = 0; i < idle && waits < v->scan_every; i++)
         waits *= 2;
-    return waits;
+    return sooner_of(waits, v->scan_every);
 }
 
 /* These three: INT64_MAX: never. */

@@ -6,3 +6,5 @@ mrmr_cmocka(tools_daemon_task tools_daemon_task.c ../../tools/daemon_task.c LIBS
 target_link_options(test_tools_daemon_task PRIVATE -Wl,--wrap=mrmr_clock_boot)
 mrmr_cmocka(tools_daemon_hear tools_daemon_hear.c ../../tools/daemon_hear.c ../../tools/daemon_task.c LIBS mrmr_base)
 target_link_options(test_tools_daemon_hear PRIVATE -Wl,--wrap=mrmr_clock_boot)
+mrmr_cmocka(tools_daemon_worker tools_daemon_worker.c ../../tools/daemon_worker.c ../../tools/worker.c ../../tools/auto_rebuild.c LIBS mrmr_base)
+target_link_options(test_tools_daemon_worker PRIVATE -Wl,--wrap=mrmr_clock_boot -Wl,--wrap=mrmr_clock_monotonic)

@@ -144,7 +144,7 @@ static void test_releases_that_leave_something(void **state)
     v.left = 3;
     due(&v, WORKER_RESTS, v.released + 240 * S);
     v.left = 1000; /* and never less often than the drives are looked at */
-    due(&v, WORKER_RESTS, v.released + 3840 * S);
+    due(&v, WORKER_RESTS, v.released + HOUR * S);
     v.settle = 0;
     v.left = 1;
     due(&v, WORKER_RESTS, v.released + 10 * S);

@@ -61,13 +61,6 @@ static bool todo_wait(struct hear_drive *d)
     return d->lost;
 }
 
-static void look_at(struct hear_drive *d, struct hear_todo *todo)
-{
-    for (const struct hear_todo *one = todo; one && !hear_is_stopped(d); one = one->next)
-        hear_look_at(d, one);
-    hear_todo_free(todo);
-}
-
 /* It is there, and looked through. To the end of that. */
 static void follow(struct hear_drive *d)
 {
@@ -81,8 +74,8 @@ static void follow(struct hear_drive *d)
             hear_walk_all(d);
             hear_tell(d);
         } else {
-            look_at(d, todo);
-            look_at(d, hear_hindered_take(d));
+            hear_look_at_each(d, todo);
+            hear_hindered_look(d);
         }
         drv_let_go(d->drv);
     }

@@ -35,9 +35,10 @@ struct hear_drive {
         dev; /* of the root: others are mounted there, or btrfs subvolumes, which are none of the drive */
     struct hear_todo *hindered; /* what could not be looked at */
     size_t nhindered;
+    bool hindered_more;                    /* there were more, which are not in it */
     int64_t hindered_again, hindered_wait; /* looked at again then (monotonic), after so long */
     int64_t walk_again; /* monotonic: not looked through as a whole before this */
-    bool said_full, said_failed;
+    bool said_full, said_failed, said_hindered;
 
     pthread_mutex_t lock;
     /* Guarded by lock. */
@@ -70,10 +71,10 @@ void hear_todo_free(struct hear_todo *todo);
 bool hear_walk(struct hear_drive *drive, const char *top);
 /* All of the drive; folders that are not seen any more are none. */
 void hear_walk_all(struct hear_drive *drive);
-/* One place: a folder is walked, and what is none any more forgotten; told of as far as that was not. */
-void hear_look_at(struct hear_drive *drive, const struct hear_todo *todo);
-/* Those that were hindered, and are to be looked at again by now; NULL: none. The caller's. */
-struct hear_todo *hear_hindered_take(struct hear_drive *drive);
+/* Each of them: a folder is walked, and what is none any more forgotten; told of as far as that was not. They are freed. */
+void hear_look_at_each(struct hear_drive *drive, struct hear_todo *todo);
+/* Likewise those that were hindered, if they are to be looked at again by now. */
+void hear_hindered_look(struct hear_drive *drive);
 void hear_hindered_clear(struct hear_drive *drive);
 
 #endif

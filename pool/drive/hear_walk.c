@@ -2,7 +2,8 @@
  *
  * The folders of a drive that is followed (hear.h) are put into its watch. What cannot be looked at keeps what is known of it and below it, and
  * is looked at again after a second, and then less and less often: a folder may not be read for as long as a drive answers
- * errors, or for good.
+ * errors, or for good. Of very many some are not tried again by themselves: all is looked through once the others can be looked at, and until then all
+ * that is known is kept.
  */
 #include "pool/drive/hear_drive.h"
 
@@ -21,10 +22,11 @@ static bool is_gone(mrmr_err err)
            err == MRMR_CROSS_DEVICE;
 }
 
-/* Where there are too many all is looked through again, and not soon. */
+/* All is looked through again, and not soon. */
 static void all_again(struct hear_drive *d)
 {
-    d->walk_again = mrmr_clock_monotonic() + all_again_wait;
+    const int64_t again = mrmr_clock_monotonic() + all_again_wait;
+    d->walk_again = d->walk_again > again ? d->walk_again : again;
     mrmr_locked(&d->lock);
     d->lost = true;
 }
@@ -38,21 +40,32 @@ static void again_at(struct hear_drive *d)
     d->hindered_again = mrmr_clock_monotonic() + d->hindered_wait;
 }
 
+static void hindered_too_many(struct hear_drive *d)
+{
+    d->hindered_more = true;
+    if (!d->said_hindered)
+        mrmr_log(MRMR_LOG_WARN,
+            "drive %s: more than %d of its folders cannot be read; what is changed in "
+            "the others meanwhile may be found only when it is looked through (mrmr get "
+            "scan-interval)",
+            d->name, (int)HEAR_TODO_MOST);
+    d->said_hindered = true;
+}
+
 /* In the folder; name "": the folder itself. */
 static void hindered(struct hear_drive *d, const char *folder, const char *name, mrmr_err err)
 {
-    struct hear_todo *todo =
-        d->nhindered < HEAR_TODO_MOST ? hear_todo_new(folder, name, false) : NULL;
+    if (d->nhindered >= HEAR_TODO_MOST) {
+        hindered_too_many(d);
+        return;
+    }
+    struct hear_todo *todo = hear_todo_new(folder, name, false);
     if (!todo) {
         all_again(d);
         return;
     }
     mrmr_err_path(mrmr_err_drive(mrmr_fail(err, NULL), d->name), todo->path);
     mrmr_log_story(MRMR_LOG_INFO, "changes there are not all heard of for now");
-    {
-        mrmr_locked(&d->lock);
-        hear_folders_keep(&d->folders, todo->path);
-    }
     if (!d->hindered)
         again_at(d);
     todo->next = d->hindered;
@@ -60,23 +73,31 @@ static void hindered(struct hear_drive *d, const char *folder, const char *name,
     d->nhindered++;
 }
 
-struct hear_todo *hear_hindered_take(struct hear_drive *d)
+static struct hear_todo *hindered_take(struct hear_drive *d)
 {
     struct hear_todo *todo = d->hindered;
-    if (!todo)
-        d->hindered_wait = 0;
-    if (!todo || mrmr_clock_monotonic() < d->hindered_again)
-        return NULL;
     d->hindered = NULL;
     d->nhindered = 0;
     return todo;
 }
 
+void hear_hindered_look(struct hear_drive *d)
+{
+    if (!d->hindered || mrmr_clock_monotonic() < d->hindered_again)
+        return;
+    hear_look_at_each(d, hindered_take(d));
+    if (d->hindered || hear_is_stopped(d))
+        return;
+    d->hindered_wait = 0;
+    mrmr_locked(&d->lock);
+    d->lost = d->lost || d->hindered_more;
+}
+
 void hear_hindered_clear(struct hear_drive *d)
 {
-    hear_todo_free(d->hindered);
-    d->hindered = NULL;
-    d->nhindered = 0;
+    hear_todo_free(hindered_take(d));
+    d->hindered_wait = 0;
+    d->hindered_more = false;
 }
 
 /* --- looking through --- */
@@ -87,7 +108,7 @@ struct walk {
     struct mrmr_bytes paths; /* each with its NUL */
     size_t n;                /* of them */
     bool all;                /* of the drive: what is not seen is none of it any more */
-    bool looked;             /* into one of them at least */
+    bool looked;             /* into the first of them */
     bool full;               /* no more are collected */
     bool over;               /* nor followed, */
     bool system;             /* since the system has no more watches */
@@ -117,6 +138,16 @@ static void unwatch(uint64_t key, void *arg)
     drv_watch_remove(((struct hear_drive *)arg)->watch, key);
 }
 
+/* Of what could not be looked at nothing is known to have gone. */
+static void sweep_locked(struct hear_drive *d)
+{
+    if (d->hindered_more)
+        return;
+    for (const struct hear_todo *todo = d->hindered; todo; todo = todo->next)
+        hear_folders_keep(&d->folders, todo->path);
+    hear_folders_sweep(&d->folders, unwatch, d);
+}
+
 /* What is not seen any more makes room, and if it is there after all it is seen soon. */
 static mrmr_err folder_know(struct walk *walk, const char *path)
 {
@@ -125,7 +156,7 @@ static mrmr_err folder_know(struct walk *walk, const char *path)
     mrmr_err err = hear_folders_add(&d->folders, path);
     if (err != MRMR_SPACE || !walk->all)
         return err;
-    hear_folders_sweep(&d->folders, unwatch, d);
+    sweep_locked(d);
     return hear_folders_add(&d->folders, path);
 }
 
@@ -163,7 +194,7 @@ static void say_full(struct hear_drive *d, bool system)
     d->said_full = true;
 }
 
-static mrmr_err walk_folder(struct walk *walk, const char *path)
+static mrmr_err walk_folder(struct walk *walk, const char *path, bool top)
 {
     walk->folder = path;
     mrmr_err err = folder_add(walk, path);
@@ -173,7 +204,7 @@ static mrmr_err walk_folder(struct walk *walk, const char *path)
     if (mrmr_ran_short(err))
         return err;
     if (!err || err == MRMR_CANCELLED)
-        walk->looked = true;
+        walk->looked = walk->looked || top;
     else if (!walk->over && !is_gone(err))
         hindered(walk->drive, path, "", err);
     return MRMR_OK;
@@ -187,8 +218,8 @@ static bool walk_from(struct walk *walk, const char *top)
     for (size_t at = 0;
          !err && !walk->over && at < walk->paths.size && !hear_is_stopped(walk->drive);) {
         mrmr_autofree char *path = strdup(walk->paths.data + at);
+        err = path ? walk_folder(walk, path, !at) : mrmr_nomem();
         at += path ? strlen(path) + 1 : 0;
-        err = path ? walk_folder(walk, path) : mrmr_nomem();
     }
     mrmr_bytes_free(&walk->paths);
     if (walk->full || walk->over)
@@ -219,14 +250,15 @@ void hear_walk_all(struct hear_drive *d)
     }
     if (walk_from(&walk, "")) {
         mrmr_locked(&d->lock);
-        hear_folders_sweep(&d->folders, unwatch, d);
+        sweep_locked(d);
         d->said_full = false;
     }
     const int64_t now = mrmr_clock_monotonic(), rested = now + REST_FACTOR * (now - begun);
     d->walk_again = d->walk_again > rested ? d->walk_again : rested;
 }
 
-void hear_look_at(struct hear_drive *d, const struct hear_todo *todo)
+/* A folder is walked, and what is none any more forgotten; told of as far as that was not. */
+static void look_at(struct hear_drive *d, const struct hear_todo *todo)
 {
     struct drv_stat stat;
     const mrmr_err err = drv_stat(d->drv, todo->path, &stat);
@@ -243,4 +275,11 @@ void hear_look_at(struct hear_drive *d, const struct hear_todo *todo)
         hear_tell(d);
     mrmr_locked(&d->lock);
     hear_folders_remove(&d->folders, todo->path, unwatch, d);
+}
+
+void hear_look_at_each(struct hear_drive *d, struct hear_todo *todo)
+{
+    for (const struct hear_todo *one = todo; one && !hear_is_stopped(d); one = one->next)
+        look_at(d, one);
+    hear_todo_free(todo);
 }

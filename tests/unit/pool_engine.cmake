@@ -28,6 +28,7 @@ mrmr_cmocka(pool_touched pool_touched.c LIBS mrmr_rig LABELS address_long TIMEOU
 mrmr_cmocka(pool_lost pool_lost.c LIBS mrmr_rig LABELS address_long TIMEOUT 180)
 mrmr_cmocka(pool_moved_now pool_moved_now.c LIBS mrmr_rig TIMEOUT 300)
 mrmr_cmocka(pool_hear pool_hear.c pool_drive_world.c LIBS mrmr_pool mrmr_meta mrmr_drivers mrmr_base LABELS threads)
+mrmr_cmocka(pool_hear_walk pool_hear_walk.c pool_drive_world.c LIBS mrmr_pool mrmr_meta mrmr_drivers mrmr_base LABELS threads)
 mrmr_cmocka(pool_hear_folders pool_hear_folders.c LIBS mrmr_pool mrmr_base)
 mrmr_cmocka(pool_young pool_young.c LIBS mrmr_rig LABELS address_long TIMEOUT 180)
 target_link_options(test_pool_young PRIVATE -Wl,--wrap=mrmr_clock_real)

@@ -7,6 +7,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,19 +26,50 @@ from test_mount import World
 HERE = pathlib.Path(__file__).parent
 
 
+LIMIT = """
+trap "" HUP INT TERM
+exec 9< "$1" && flock 9 && before=$(cat "$1") && echo "$2" > "$1" && echo lowered
+cat > /dev/null
+test -n "$before" && echo "$before" > "$1"
+"""
+
+
 @contextlib.contextmanager
 def limit(name, value):
-    """A limit of the system's, lowered for as long as this lasts. Other tests that do so wait."""
-    with open("/proc/sys/fs/" + name, "r+", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        before = file.read()
+    """A limit of the system's, lowered for as long as this lasts. Other tests that do so wait. A process of its own puts it back when nobody holds
+    its pipe any more, however we end."""
+    keeper = subprocess.Popen(["sh", "-c", LIMIT, "sh", "/proc/sys/fs/" + name, str(value)], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert keeper.stdout.readline() == b"lowered\n"
+        yield
+    finally:
+        keeper.stdin.close()
+        keeper.stdout.close()
+        assert keeper.wait(60) == 0
+
+
+def test_a_limit_is_put_back():
+    """Also where who lowered it is killed."""
+    if os.geteuid() != 0:
+        pytest.skip("the system's limits are root's")
+    at = pathlib.Path("/proc/sys/fs/inotify/max_queued_events")
+    with open(at, encoding="ascii") as ours:
+        fcntl.flock(ours, fcntl.LOCK_SH) # no other test has it lowered
+        before = int(at.read_text())
+    child = os.fork()
+    if not child:
         try:
-            with open("/proc/sys/fs/" + name, "w", encoding="ascii") as again:
-                again.write("%d\n" % value)
-            yield
+            with limit("inotify/max_queued_events", before - 1):
+                signal.pause()
         finally:
-            with open("/proc/sys/fs/" + name, "w", encoding="ascii") as again:
-                again.write(before)
+            os._exit(1)
+    try:
+        until(lambda: int(at.read_text()) == before - 1)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        until(lambda: int(at.read_text()) == before)
 
 
 class Watching(World):

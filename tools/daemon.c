@@ -48,17 +48,9 @@ static void events_open(struct daemon *d)
     events_close(d);
 }
 
-static mrmr_err event_came(const struct pool_event *event, void *arg)
-{
-    struct daemon *d = arg;
-    if (strcmp(event->kind, "drive-returned") == 0)
-        daemon_worker_unsure(d);
-    return hook_event(event, d->hook);
-}
-
 static void events_tell(struct daemon *d)
 {
-    mrmr_err err = d->follow ? pool_follow_look(d->follow, event_came, d) : MRMR_OK;
+    mrmr_err err = d->follow ? pool_follow_look(d->follow, hook_event, d->hook) : MRMR_OK;
     if (err == MRMR_CHANGED) { /* the catalog was replaced */
         daemon_hear_stop(d);
         events_close(d);

@@ -109,7 +109,7 @@ const char *daemon_worker_rests(const struct daemon *d);
 void daemon_worker_changed(struct daemon *d);
 void daemon_worker_kept(struct daemon *d);
 void daemon_worker_short(struct daemon *d);
-/* Something ended, or was cut, that may have left something kept, as a sync does what is not quiet yet; or a drive is back: the next change asks for a release,
+/* Something ended, or was cut, that may have left something kept, as a sync does what is not quiet yet: the next change asks for a release,
  * however many left something before. */
 void daemon_worker_unsure(struct daemon *d);
 /* What it left for the next daemon, in the file of its lock. */

@@ -11,7 +11,7 @@
  * A release, which lets go of old bytes that are kept and protects nothing, never rests. It is due at once when somebody waits for room; and
  * where no sync does it on the way, since it rests, `settle` after a change by which something may be kept. What the last one had to leave, as on a drive
  * that is away, may be let go of after any change, if that was the drive's return; mostly it was not, so that is tried again after twice as long each time, up to `scan-interval`;
- * and soon once a drive is told to be back, or a command has ended.
+ * and soon once a command has ended, or a mount says that something is kept, as it does of a drive that is back.
  *
  * Times: ns, by a clock that does not jump, and goes on while the computer sleeps (mrmr_clock_boot).
  */

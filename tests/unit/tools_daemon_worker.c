@@ -124,7 +124,7 @@ static void test_something_is_left(void **state)
     while (releases == before)
         goes_on(&d, 1, true, false);
     goes_on(&d, LASTS, true, false);
-    daemon_worker_unsure(&d); /* it returned, or whoever called has ended */
+    daemon_worker_unsure(&d); /* whoever called has ended, as with an attach */
     goes_on(&d, 2 * SETTLE, true, true);
     assert_int_equal(releases, before + 2);
 }

@@ -395,6 +395,17 @@ static mrmr_err judge_again(struct pool_scan_drive *scan, const struct meta_node
     return MRMR_OK;
 }
 
+/* It was renamed under the walk, and what was seen by its name is, or may be, another file. What was seen of the file
+ * itself counts, before that or after. */
+static bool judge_is_elsewhere(
+    const struct pool_scan_drive *scan, const struct meta_node *node, const struct meta_node *seen)
+{
+    const struct drv_info *info = &scan->drive->info;
+    const bool itself = (info->caps & DRV_CAP_STABLE_INO) && node->ino && node->ino == seen->ino &&
+                        !pool_scan_is_other(info, node, seen);
+    return !itself && pool_scan_ids_has(&scan->escaped, node->id);
+}
+
 static mrmr_err judge_change(struct pool_scan_drive *scan, const struct meta_change *staged)
 {
     struct meta_node node;
@@ -403,7 +414,7 @@ static mrmr_err judge_change(struct pool_scan_drive *scan, const struct meta_cha
     const struct meta_node *now = &seen.now;
     bool covered, expected, stale = false;
     MRMR_TRY(judge_node(scan, change, &node));
-    if (!node.id || pool_scan_ids_has(&scan->escaped, node.id))
+    if (!node.id || judge_is_elsewhere(scan, &node, &change->now))
         return MRMR_OK;
     MRMR_TRY(pool_scan_extents_in(scan->pool->meta, node.id, POOL_SCAN_WANTED, &covered));
     if (scan->accept || !covered || (!scan->hold && pool_scan_is_touched(scan, &node)))
@@ -439,7 +450,7 @@ static mrmr_err judge_recheck(struct pool_scan_drive *scan, const struct meta_ch
     struct meta_node node;
     bool covered = false;
     MRMR_TRY(judge_node(scan, change, &node));
-    if (!node.id || pool_scan_ids_has(&scan->escaped, node.id))
+    if (!node.id || judge_is_elsewhere(scan, &node, &change->now))
         return MRMR_OK;
     if (scan->accept)
         MRMR_TRY(pool_scan_extents_in(scan->pool->meta, node.id, POOL_SCAN_WANTED, &covered));

@@ -100,25 +100,26 @@ static mrmr_err escape_unknown(struct escape *escape, const struct meta_node *no
     return pool_scan_ids_add(&scan->escaped, node->id);
 }
 
-/* The folder that is there is known by that path already: it is known twice, and by the other one it is nowhere. */
+/* What is there is known by that path already. A folder is known twice then, and a file by two names, and by the other one it is
+ * nowhere. */
 static mrmr_err escape_is_known(const struct pool_scan_drive *scan, const struct meta_node *node,
     const char *path, bool *ret_known)
 {
     struct meta_node known;
-    if (node->type != META_DIR || !(scan->drive->info.caps & DRV_CAP_STABLE_INO) || !node->ino)
+    if (!(scan->drive->info.caps & DRV_CAP_STABLE_INO) || !node->ino)
         return MRMR_OK;
     mrmr_err err = meta_lookup_path(scan->pool->meta, scan->drive->meta.root, path, &known);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
         return MRMR_OK;
     MRMR_TRY(err);
-    *ret_known = known.type == META_DIR && known.ino == node->ino &&
+    *ret_known = known.type == node->type && known.ino == node->ino &&
                  !pool_scan_is_other(&scan->drive->info, node, &known);
     return MRMR_OK;
 }
 
 /* At one of the places that the records name. */
 static mrmr_err escape_look_at(struct escape *escape, const struct meta_node *node,
-    const struct pool_moved_paths *moved, bool *ret_there)
+    const char *from, const struct pool_moved_paths *moved, bool *ret_there)
 {
     struct pool_scan_drive *scan = escape->scan;
     for (size_t i = 0; i < moved->n; i++) {
@@ -130,7 +131,7 @@ static mrmr_err escape_look_at(struct escape *escape, const struct meta_node *no
             (!err && !pool_node_is(&scan->drive->info, node, &stat)))
             continue;
         bool known = false;
-        if (!err)
+        if (!err && strcmp(path, from) != 0)
             MRMR_TRY(escape_is_known(scan, node, path, &known));
         if (known)
             continue;
@@ -156,7 +157,7 @@ static mrmr_err escape_look(
         MRMR_TRY(pool_moved_paths(scan->pool, node->drive, path, &moved));
         bool known = i && moved.stamp == before;
         before = moved.stamp;
-        mrmr_err err = known ? MRMR_OK : escape_look_at(escape, node, &moved, ret_there);
+        mrmr_err err = known ? MRMR_OK : escape_look_at(escape, node, path, &moved, ret_there);
         known = known || !moved.n;
         pool_moved_paths_free(&moved);
         if (err || known)

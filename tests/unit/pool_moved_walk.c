@@ -202,27 +202,50 @@ static void test_a_folder_met_twice(void **state)
     under_the_walk(31, early_met, late_again);
 }
 
-/* As a catalog has it in which an earlier scan met a folder twice: that is over with the next one. */
-static void test_a_folder_known_twice(void **state)
+/* As a catalog has it in which an earlier scan met a folder twice, or gave what is in it a second name there: that is over with the next
+ * one, and what was changed of the file is known by then. */
+static void known_twice(uint64_t seed, bool also_below)
 {
-    (void)state;
-    struct mount *m = begin(32);
+    struct mount *m = begin(seed);
     struct meta *meta = m->rig->pool->meta;
+    struct drv *drv = rig_pool_drive(m->rig, 0)->drv;
     const int64_t root = rig_pool_drive(m->rig, 0)->meta.root;
-    struct meta_node old, folder, again;
+    struct meta_node old, folder, again, file;
     rig_put(m->rig, 0, "a/keep", 4000);
     rig_put(m->rig, 0, "z/sub/h", RIG_MIB);
     rig_protect_all(m->rig);
     mount_note(m);
     rig_ok(meta_lookup_path(meta, root, "z/sub", &old));
+    rig_ok(meta_lookup_path(meta, root, "z/sub/h", &file));
     rig_ok(meta_lookup_path(meta, root, "a", &folder));
     move(m, "z/sub", "a/sub");
     again = old;
     rig_ok(meta_node_add(meta, &again, folder.id, "sub"));
+    if (also_below) {
+        const struct drv_stat attr = {.mode = 0604};
+        rig_ok(meta_name_add(meta, again.id, "h", file.id));
+        rig_ok(drv_set_attr(drv, "a/sub/h", DRV_ATTR_MODE, &attr));
+    }
     rig_sync(m->rig);
     assert_int_not_equal(meta_lookup_path(meta, root, "z/sub", &old), MRMR_OK);
+    rig_ok(meta_node_get(meta, file.id, &file));
+    if (also_below)
+        assert_int_equal(file.mode & 0777, 0604);
+    assert_int_equal(m->rig->report.skipped, 0);
     mount_note(m);
     renames_harm_nobody(m);
+}
+
+static void test_a_folder_known_twice(void **state)
+{
+    (void)state;
+    known_twice(32, false);
+}
+
+static void test_a_file_known_twice(void **state)
+{
+    (void)state;
+    known_twice(33, true);
 }
 
 /* Another file comes in its place. */
@@ -314,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_an_exchange_under_the_walk),
         cmocka_unit_test(test_a_folder_met_twice),
         cmocka_unit_test(test_a_folder_known_twice),
+        cmocka_unit_test(test_a_file_known_twice),
         cmocka_unit_test(test_replaced_under_the_walk),
         cmocka_unit_test(test_no_hold_under_the_walk),
         cmocka_unit_test(test_a_scan_begins_after_it),

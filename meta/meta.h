@@ -177,6 +177,8 @@ mrmr_err meta_sequence_shared(struct meta *meta, bool through);
 /* Only the time of its last change and its number of names, which say nothing of what it is: its place in the order of
  * changes stays. */
 mrmr_err meta_node_retime(struct meta *meta, int64_t node, int64_t ctime, uint32_t nlink);
+/* By the monotonic clock: no times that a node has were seen later, whoever stored them. */
+int64_t meta_nodes_stored(struct meta *meta);
 /* As store, of what got its name since the last look: it is newer than what else this one finds. */
 mrmr_err meta_node_store_came(struct meta *meta, const struct meta_node *node);
 /* The nodes of a drive with this inode number, at most `most`. */

@@ -2,6 +2,7 @@
 #include "meta/node.h"
 #include "meta/transaction.h"
 
+#include "base/clock.h"
 #include <string.h>
 
 void meta_node_read_stat(struct meta_query *q, int col, struct meta_node *node)
@@ -84,6 +85,7 @@ mrmr_err meta_node_add(struct meta *meta, struct meta_node *node, int64_t parent
     int64_t id = 0, sequence = 0;
     MRMR_TRY(meta_write_begin(meta));
     MRMR_TRY(meta_write_end(meta, node_add_locked(meta, node, parent, name, &id, &sequence)));
+    meta->stored = mrmr_clock_monotonic();
     node->id = id;
     node->sequence = sequence;
     return MRMR_OK;
@@ -91,6 +93,7 @@ mrmr_err meta_node_add(struct meta *meta, struct meta_node *node, int64_t parent
 
 static mrmr_err node_store_locked(struct meta *meta, const struct meta_node *node, bool came)
 {
+    meta->stored = mrmr_clock_monotonic();
     MRMR_TRY(meta_node_sane(node));
     struct meta_node old;
     MRMR_TRY(meta_node_get(meta, node->id, &old));
@@ -122,9 +125,16 @@ mrmr_err meta_node_store_came(struct meta *meta, const struct meta_node *node)
     return meta_write_end(meta, node_store_locked(meta, node, true));
 }
 
+int64_t meta_nodes_stored(struct meta *meta)
+{
+    mrmr_locked(&meta->lock);
+    return meta->stored;
+}
+
 mrmr_err meta_node_retime(struct meta *meta, int64_t node, int64_t ctime, uint32_t nlink)
 {
     mrmr_locked(&meta->lock);
+    meta->stored = mrmr_clock_monotonic();
     MRMR_TRY(meta_write_begin(meta));
     return meta_write_end(meta, meta_run(meta, "UPDATE node SET ctime = ?, nlink = ? WHERE id = ?",
                                     META_ARGS(META_INT(ctime), META_INT(nlink), META_INT(node))));

@@ -11,6 +11,7 @@
 #include "meta/schema.h"
 #include "meta/transaction.h"
 
+#include "base/clock.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -249,6 +250,7 @@ static mrmr_err meta_make(const char *path, unsigned flags, struct meta **ret_me
     pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&meta->lock, &attr);
     pthread_mutexattr_destroy(&attr);
+    meta->stored = mrmr_clock_monotonic();
     *ret_meta = meta;
     return MRMR_OK;
 }

@@ -56,6 +56,7 @@ struct meta {
     bool shares;                  /* all changes have one value now: */
     int64_t shared;               /* this one; 0: none was given yet */
     struct meta_journal *journal; /* NULL: none runs (journal.c) */
+    int64_t stored;               /* monotonic: when a node was stored last */
 };
 
 enum meta_arg_kind { META_ARG_END, META_ARG_INT, META_ARG_ID, META_ARG_TEXT, META_ARG_BLOB };

@@ -270,12 +270,12 @@ bool pool_node_has_names(struct drv *drv, const struct meta_node *node,
 void pool_node_from_stat(
     struct meta_node *node, const struct drv_stat *stat); /* all but id, drive, version, sequence */
 /* A change at this moment (real time) or later gives it another time than it has. False also where another machine's clock stamps
- * (no DRV_CAP_OUR_CLOCK), for that may go any way. Of a time to come it is true on a drive of ours: no change now gets it. */
+ * (no DRV_CAP_OUR_CLOCK), for that may go any way, and of a time to come, which a clock that was set back may come to once more. */
 bool pool_tick_over(const struct drv_info *info, const struct drv_stat *stat, int64_t now);
 /* Returns when no change of the file can hide any more behind the times that it has in `stat` (I4): after two grains of its drive at most.
  * seen: monotonic; when it was seen to have them, at the latest, by whomever. That counts where another machine stamps, whatever its
- * clock says; elsewhere the times themselves do. Not guaranteed: a drive that sets times more coarsely than its time_grain; a file
- * without a stable ctime whose mtime somebody sets back; our own clock set to where it was. */
+ * clock says, and of times to come; elsewhere the times themselves do. Not guaranteed: a drive that sets times more coarsely than its
+ * time_grain; a file without a stable ctime whose mtime somebody sets back; our own clock set to where it was once more after this. */
 void pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat, int64_t seen);
 mrmr_err pool_compare(
     struct pool *pool, const struct pool_job *job, struct pool_sync_report *report);

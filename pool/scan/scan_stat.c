@@ -43,28 +43,29 @@ void pool_node_from_stat(struct meta_node *node, const struct drv_stat *stat)
     node->btime = stat->btime;
 }
 
-/* For how long, after `now`, a change may leave the times that it has: until two grains past the last one. None can leave a time to
- * come. */
-static int64_t tick_left(const struct drv_info *info, const struct drv_stat *stat, int64_t now)
+/* How old its times are by our clock; less than 0: that says nothing, since another machine stamps them, or they are to come: ours was set back, or somebody
+ * set them. */
+static int64_t tick_age(const struct drv_info *info, const struct drv_stat *stat, int64_t now)
 {
     int64_t last = (info->caps & DRV_CAP_STABLE_CTIME) && stat->ctime ? stat->ctime : stat->mtime;
-    int64_t grains = 2 * info->time_grain, age;
-    if (__builtin_sub_overflow(now, last, &age) || age < 0 || age >= grains)
-        return 0;
-    return grains - age;
+    int64_t age;
+    if (!(info->caps & DRV_CAP_OUR_CLOCK))
+        return -1;
+    return __builtin_sub_overflow(now, last, &age) ? (last > now ? -1 : INT64_MAX) : age;
 }
 
 bool pool_tick_over(const struct drv_info *info, const struct drv_stat *stat, int64_t now)
 {
-    return (info->caps & DRV_CAP_OUR_CLOCK) && tick_left(info, stat, now) == 0;
+    return tick_age(info, stat, now) >= 2 * info->time_grain;
 }
 
-/* By a clock that nobody sets. Another machine's stamps say nothing of when that was by ours; it was before they were seen. */
+/* By a clock that nobody sets. What nobody can tell the age of was there when it was seen. */
 void pool_tick_wait(const struct drv_info *info, const struct drv_stat *stat, int64_t seen)
 {
-    const int64_t ns = info->caps & DRV_CAP_OUR_CLOCK
-                           ? tick_left(info, stat, mrmr_clock_real())
-                           : seen + 2 * info->time_grain - mrmr_clock_monotonic();
+    int64_t age = tick_age(info, stat, mrmr_clock_real());
+    if (age < 0)
+        age = mrmr_clock_monotonic() - seen;
+    const int64_t ns = 2 * info->time_grain - age;
     struct timespec left = mrmr_clock_to_timespec(ns > 0 ? ns : 0);
     while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
         ;

@@ -154,7 +154,7 @@ static mrmr_err lane_file_begin(struct pool_lane *lane, const struct meta_extent
     MRMR_TRY(drv_file_open(lane->file_drive->drv, path, DRV_OPEN_READ, 0, &lane->file));
     struct drv_stat stat;
     MRMR_TRY(lane_file_same(lane, "it was changed since it was looked at", &stat));
-    pool_tick_wait(&lane->file_drive->info, &stat, lane->begun);
+    pool_tick_wait(&lane->file_drive->info, &stat, meta_nodes_stored(lane->pool->meta));
     drv_file_advise(lane->file, extent->first * META_LEAF, extent->bytes, false);
     return MRMR_OK;
 }
@@ -348,7 +348,6 @@ mrmr_err pool_lane_start(struct pool_lane *lane)
     MRMR_TRY(pool_ring_init(&lane->ring, lane->pool->buffers, lane->window));
     if (!lane->is_row && !(lane->carry = pool_buffers_get(lane->pool->buffers, META_LEAF)))
         return mrmr_nomem();
-    lane->begun = mrmr_clock_monotonic();
     int posix = pthread_create(&lane->thread, NULL, lane_thread, lane);
     if (posix)
         return mrmr_fail_errno(posix, "start a thread", NULL);

@@ -33,7 +33,6 @@ struct pool_lane {
     size_t window;   /* bytes; a multiple of META_LEAF */
     struct pool_drive *turn_on; /* waits for its turn to read this drive; NULL: does not */
     uint64_t turn;
-    int64_t begun; /* monotonic; by start */
 
     struct pool_ring ring;
     pthread_t thread;

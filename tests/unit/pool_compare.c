@@ -321,15 +321,20 @@ static void a_fresh_file_is_waited_for(void **state)
     assert_true(waited_for(&coarse, &stat, mrmr_clock_monotonic()) < grain * 30);
 }
 
-/* As of a camera whose clock is wrong: no change now gets that time. */
-static void a_time_to_come_costs_no_wait(void **state)
+/* As of a camera whose clock is wrong, or of ours before it was set back, when that may come to be once more: once for all that were seen at
+ * the same time. */
+static void a_time_to_come_is_waited_for_once(void **state)
 {
     (void)state;
-    const int64_t long_grain = 10 * MRMR_NS_PER_S, now = mrmr_clock_real();
-    const struct drv_info info = {.time_grain = long_grain, .caps = DRV_CAP_OUR_CLOCK};
+    const int64_t now = mrmr_clock_real();
+    const struct drv_info info = {.time_grain = grain, .caps = DRV_CAP_OUR_CLOCK};
     const struct drv_stat stat = {.mtime = now + 9 * 365 * 86400 * MRMR_NS_PER_S};
-    assert_true(pool_tick_over(&info, &stat, now));
-    assert_true(waited_for(&info, &stat, mrmr_clock_monotonic()) < long_grain);
+    assert_false(pool_tick_over(&info, &stat, now));
+    const int64_t seen = mrmr_clock_monotonic();
+    assert_true(waited_for(&info, &stat, seen) >= grain);
+    assert_true(mrmr_clock_monotonic() - seen >= 2 * grain);
+    const struct drv_info coarse = {.time_grain = 3600 * MRMR_NS_PER_S, .caps = DRV_CAP_OUR_CLOCK};
+    assert_true(waited_for(&coarse, &stat, seen - 2 * coarse.time_grain) < MRMR_NS_PER_S);
 }
 
 /* Its clock may be ahead or behind: the times say nothing, but when they were seen does. */
@@ -402,7 +407,7 @@ int main(void)
         BOTH(a_file_that_may_not_be_opened_is_told),
         BOTH(a_hole_punched_is_an_erasure_and_not_exposed),
         cmocka_unit_test(a_fresh_file_is_waited_for),
-        cmocka_unit_test(a_time_to_come_costs_no_wait),
+        cmocka_unit_test(a_time_to_come_is_waited_for_once),
         cmocka_unit_test(what_another_machine_stamps_is_waited_for),
         cmocka_unit_test(what_is_unchanged_depends_on_the_drive),
     };

@@ -15,6 +15,7 @@ What the model allows, of each call:
 - a rename over a file of another drive that was cut off by the end of the mount's process, or failed since the drive hung, and was made when that was
   thawed, may leave both files by that name (tree_move.c, tree_move_over.c). Then either shows, since what no sync has seen is ordered by the times of the
   contents alone, and the other is there when that one goes (.both).
+- a folder that is removed while something is the matter may be there again, empty, where the drive that was missing had got it after the last sync (.left).
 """
 import contextlib
 import errno
@@ -90,6 +91,7 @@ class Changer:
     def __init__(self, top, folder, seed, trouble):
         self.top, self.folder, self.rng, self.trouble = top, folder, Seeded(seed), trouble
         self.names, self.open_ends, self.removed, self.ghosts, self.came_back = {folder: Node()}, [], set(), {}, 0
+        self.left = set() # folders that were removed while something was the matter
         self.both = {} # what a rename that failed may have left two files at: from where which file was to come there
         self.calls = self.failed = self.number = 0
         self.wrong, self.log, self.stop, self.thread = None, [], threading.Event(), None
@@ -380,9 +382,11 @@ class Changer:
         empty = [path for path in self.folders() if path not in used]
         if empty:
             path = self.rng.choice(empty)
-            node = self.names.pop(path)
+            node, calm = self.names.pop(path), self.calm()
             if self.attempt("rmdir " + path, lambda: os.rmdir(self.at(path))):
                 self.removed.add(path)
+                if calm is None or calm != self.trouble.times:
+                    self.left.add(path)
             else:
                 self.open_ends.append([{path: node}, {path: None}])
 
@@ -433,6 +437,7 @@ class Changer:
             self.removed.update(path for path, node in fit[0].items() if not node)
         self.open_ends = []
         self.clear_both()
+        self.clear_left()
         there = set(everything_below(self.top, self.folder))
         missing, extra = sorted(set(self.names) - there), sorted(there - set(self.names))
         if missing or extra:
@@ -440,6 +445,14 @@ class Changer:
         for path, node in self.names.items():
             if not node.is_folder:
                 self.settle_file(path, node)
+
+    def clear_left(self):
+        """A folder that a missing drive got after the last sync, for something new in it, is there again, and is empty (README)."""
+        for path in sorted(self.left - set(self.names), reverse=True):
+            if os.path.isdir(self.at(path)):
+                os.rmdir(self.at(path)) # ENOTEMPTY: what is in it has come back
+                self.came_back += 1
+        self.left = set()
 
     def lay_ghosts(self):
         """What nobody knew of is back, and shows by its name, or is hidden by what has that now. All of that goes, and whatever was to have

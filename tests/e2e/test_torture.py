@@ -17,7 +17,8 @@ import pytest
 from places import places
 from torture_world import Torture
 
-SECONDS = float(os.environ.get("MRMR_TORTURE_SECONDS") or 300)
+LONG = float(os.environ.get("MRMR_HOURS") or 0.5) * 3600
+SECONDS = float(os.environ.get("MRMR_TORTURE_SECONDS") or (LONG if os.environ.get("MRMR_TORTURE_LONG") else 300))
 
 
 @pytest.fixture(name="torture")

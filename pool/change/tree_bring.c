@@ -45,12 +45,23 @@
  * shows what it has: `late-<hex>`, the copy goes, or `bring-over-<hex>`, the file does. So it is never judged anew by what the one that shows has
  * become since: it may be changed, renamed or removed through us. A cut, or a full folder, leaves that name, by which whoever opens the tree next,
  * and each return of one of the two drives, goes on; what goes is hidden until it can be recorded, since its drive is not live until then.
+ * What was judged says nothing of how long the copy's drive is there: the file is neither taken nor recorded as what goes unless that drive
+ * answers at that moment (I6). Where it is away by then, the file's drive, if it is back, is not live, and shows by the catalog, as where both
+ * are away: so neither what was changed through us of the copy since is hidden by an older file, nor does the only one that there may be
+ * go. That ends when the copy's drive is back, or when the pool has lost it: then the file is the file. Where that drive is there, and does not say
+ * what it has, both stay.
  *
  * Of two that are both away what the catalog has of the file shows, and may be removed, or brought once more: that is recorded as removed
- * first (gone.h), then the record of (2) becomes `late-<hex>`, durably, and then it is acknowledged; so the copy does not bring back what was removed.
+ * first (gone.h), then the copy as what is late, likewise, and then it is acknowledged; so the copy does not bring back what was removed. Both lie in the
+ * one journal, by which no drive is live before it has what is recorded for it: so it does not matter whether somebody judges meanwhile, or has just judged
+ * that the copy is the file. The records of the copies are read before anything is recorded; where one cannot be read, or the copy not be
+ * recorded, what was recorded is taken back, and whoever removes is told that it failed.
  * The copy has the bytes of what was removed, whether the cut was before (4) or after it, if what the catalog has is, by inode, size and times, what was copied: else
  * it is another version, and is kept, as it would be on the drive that it came from. A cut in between leaves a removal that nobody was told of,
  * and the copy is the file.
+ *
+ * The limit: a folder above may be renamed while both are away. The record has the path of before: nothing is found by that when they are back, both
+ * stay, and what was removed under the new name meanwhile is back with the copy.
  *
  * Where both drives are there, and the file was changed directly since while the copy is what it
  * was, it is the copy that is removed. That nobody has changed the file is by its change time, too: whoever edits it in place may set
@@ -223,7 +234,8 @@ static mrmr_err remove_source(struct bringing *b, bool *ret_kept, bool *ret_uncl
             err = tree_bring_removed(b->tree, b->from, b->path.data, &b->known);
             tree_change_end(b->tree);
         }
-        *ret_kept = err == MRMR_CHANGED; /* it is back, and nothing was recorded */
+        /* It is back, or was brought elsewhere, and nothing was recorded. */
+        *ret_kept = err == MRMR_CHANGED || mrmr_class_of(err) == MRMR_CLASS_ABSENT;
         *ret_unclear = err && !*ret_kept;
         return *ret_kept ? err : MRMR_OK;
     }

@@ -10,6 +10,7 @@
  */
 #include "pool/change/tree_bring.h"
 #include "pool/change/tree_change.h"
+#include "pool/records/spare.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_number.h"
 
@@ -213,7 +214,7 @@ static bool copy_is_old(struct pool_tree *tree, const struct tree_pair *record,
                file->ctime > copy->ctime);
 }
 
-/* Both are there, and the tree is opened: nobody has seen either. */
+/* Both are there, and nobody has seen either: the tree is opened, or neither is live yet. */
 static enum verdict judge_both(struct pool_tree *tree, const struct tree_pair *record,
     const struct drv_stat *file, const struct drv_stat *copy)
 {
@@ -242,7 +243,7 @@ static enum verdict judge(struct pool_tree *tree, const struct tree_pair *record
         return BOTH_STAY; /* there is one at most */
     if (copy->says == SAYS_NOTHING && copy_shows && !shows)
         return BOTH_STAY;
-    if (file->says == copy->says && shows && copy_shows)
+    if (file->says == copy->says && shows == copy_shows)
         return judge_both(tree, record, &file->stat, &copy->stat);
     return file->says == SAYS_IT_IS && (shows || copy->says == SAYS_NOTHING) ? COPY_GOES
                                                                              : FILE_GOES;
@@ -264,9 +265,13 @@ static mrmr_err record_name(
     struct pool_tree *tree, const char *record, const char *prefix, char ret_name[TREE_PAIR_NAME])
 {
     const int dir = tree->pool->dirfd;
+    mrmr_err err;
     snprintf(ret_name, TREE_PAIR_NAME, "%s%s", prefix, strrchr(record, '-') + 1);
-    return renameat(dir, record, dir, ret_name) < 0 ? mrmr_fail_errno(errno, "rename", record)
-                                                    : MRMR_OK;
+    do
+        err = renameat(dir, record, dir, ret_name) < 0 ? mrmr_fail_errno(errno, "rename", record)
+                                                       : MRMR_OK;
+    while (pool_spare_gives(dir, tree->pool->dir, err));
+    return err;
 }
 
 void tree_bring_record_is(struct pool_tree *tree, const char *record, const char *prefix)
@@ -291,7 +296,6 @@ static mrmr_err record_judge(struct pool_tree *tree, char name[TREE_PAIR_NAME],
 {
     char named[TREE_PAIR_NAME];
     enum verdict verdict;
-    atomic_store(&tree->brings_left, true);
     MRMR_TRY(find_verdict(tree, record, &verdict));
     if (verdict == FILE_GOES || verdict == COPY_GOES) {
         MRMR_TRY(record_name(
@@ -304,17 +308,51 @@ static mrmr_err record_judge(struct pool_tree *tree, char name[TREE_PAIR_NAME],
     return MRMR_OK;
 }
 
+/* It was judged, and the drive of its copy may have gone since: what the other one has is not taken from it unless the copy's drive
+ * answers. Told once. */
+static void file_waits(
+    const struct tree_drive *from, const struct tree_drive *to, const struct tree_pair *record)
+{
+    if (!from->told_waits)
+        mrmr_log(MRMR_LOG_WARN,
+            "'%s' was brought from drive %s to drive %s, which is away: what drive %s has of it "
+            "stays, and of that drive what the catalog has shows, until drive %s is back, or is "
+            "none of the pool any more",
+            record->path, from->drive->meta.name, to->drive->meta.name, from->drive->meta.name,
+            to->drive->meta.name);
+}
+
+/* *verdict: that the file goes was told. Not before its copy's drive is back (NOT_YET); not at all where there is nothing to go, where
+ * that drive is there and does not say it, or where the pool has lost it. */
+static mrmr_err ask_whether_it_goes(
+    struct pool_tree *tree, const struct tree_pair *record, enum verdict *verdict)
+{
+    struct tree_drive *to = &tree->drive[record->to];
+    struct answer file, copy;
+    MRMR_TRY(ask(tree, record->from, record->path, record->file.ino, &file));
+    if (file.says == SAYS_IT_IS_NOT) {
+        *verdict = BOTH_STAY;
+        return MRMR_OK;
+    }
+    MRMR_TRY(ask_copy(tree, record, &copy));
+    if (copy.says == SAYS_NOTHING)
+        *verdict = serves(to) || !tree_drive_is_member(to) ? BOTH_STAY : NOT_YET;
+    if (*verdict == NOT_YET)
+        file_waits(&tree->drive[record->from], to, record);
+    return MRMR_OK;
+}
+
 static mrmr_err record_carry_out(
     struct pool_tree *tree, const char *name, const struct tree_pair *record, enum verdict verdict)
 {
+    char named[TREE_PAIR_NAME];
     if (verdict == NOT_YET)
         return MRMR_OK;
     if (verdict != BOTH_STAY)
         MRMR_TRY(goes(tree, record, verdict == COPY_GOES));
-    if (verdict == COPY_GOES)
-        unlinkat(tree->pool->dirfd, name, 0);
-    else
-        tree_bring_record_is(tree, name, POOL_BROUGHT_ENDED);
+    if (verdict != COPY_GOES)
+        return record_name(tree, name, POOL_BROUGHT_ENDED, named);
+    unlinkat(tree->pool->dirfd, name, 0);
     return MRMR_OK;
 }
 
@@ -335,11 +373,13 @@ static bool is_about(const struct visit *visit, const struct tree_pair *record)
 }
 
 /* Where what goes cannot be recorded its drive returns once more, and is not live before it is; of one that is live already the
- * other waits. So does the one at hand while it is not known what goes. */
+ * other waits. So does the one at hand while it is not known what goes; when the tree is opened, both. */
 static void hold_back(struct pool_tree *tree, struct visit *visit, const struct tree_pair *record,
     enum verdict verdict)
 {
     struct tree_drive *own = &tree->drive[verdict == FILE_GOES ? record->from : record->to];
+    if (visit->drive == SIZE_MAX && verdict == NOT_YET)
+        tree->drive[record->from].returning = true;
     if (visit->drive == SIZE_MAX)
         own->returning = true; /* nothing shows of the tree yet */
     else if (verdict == NOT_YET || own == &tree->drive[visit->drive] || tree_live(own))
@@ -350,10 +390,14 @@ static mrmr_err record_finish(struct pool_tree *tree, struct visit *visit,
     char name[TREE_PAIR_NAME], const struct tree_pair *record)
 {
     enum verdict verdict = visit->verdict;
+    atomic_store(&tree->brings_left, true);
     mrmr_err err = verdict == NOT_YET ? record_judge(tree, name, record, &verdict) : MRMR_OK;
+    enum verdict now = verdict;
+    if (!err && verdict == FILE_GOES)
+        err = ask_whether_it_goes(tree, record, &now);
     if (!err)
-        err = record_carry_out(tree, name, record, verdict);
-    if (err)
+        err = record_carry_out(tree, name, record, now);
+    if (err || (verdict == FILE_GOES && now == NOT_YET))
         hold_back(tree, visit, record, verdict);
     return err;
 }
@@ -409,10 +453,19 @@ static mrmr_err records_visit(struct pool_tree *tree, size_t drive, bool *ret_un
 
 /* --- what was removed of two that are away --- */
 
+/* What goes with it is found first: what cannot be found or recorded is not acknowledged. */
 struct removed {
     size_t drive;
     const char *path;
     const struct meta_node *known;
+    bool over;                /* it was judged that the copy is the file */
+    struct mrmr_bytes copies; /* struct copy */
+    mrmr_err err;
+};
+
+struct copy {
+    size_t drive;
+    struct drv_stat stat;
 };
 
 static bool is_removed(const struct tree_pair *record, const struct removed *removed)
@@ -425,29 +478,90 @@ static bool is_removed(const struct tree_pair *record, const struct removed *rem
            (!file->ctime || known->ctime == file->ctime);
 }
 
+/* One that has another name by now was judged: it is found by that. Where the copy was judged to be the file, and shows, it is removed
+ * as what it is. */
 static mrmr_err removed_visit(struct pool_tree *tree, const char *name, void *arg)
 {
+    struct removed *removed = arg;
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
-    char named[TREE_PAIR_NAME];
     struct tree_pair record;
     bool ours;
-    if (is_begun(tree, name))
+    if (removed->err || is_begun(tree, name))
         return MRMR_OK;
-    MRMR_TRY(tree_pair_read(tree, name, &text, &record, &ours));
-    if (!ours || !is_removed(&record, arg))
+    mrmr_err err = tree_pair_read(tree, name, &text, &record, &ours);
+    const enum mrmr_class class = mrmr_class_of(err);
+    if (class == MRMR_CLASS_CORRUPT || class == MRMR_CLASS_ABSENT)
         return MRMR_OK;
-    MRMR_TRY(record_name(tree, name, TREE_BRING_LATE, named));
-    return fsync(tree->pool->dirfd) < 0 ? mrmr_fail_errno(errno, "sync", tree->pool->dir) : MRMR_OK;
+    if (!err && ours && is_removed(&record, removed) &&
+        !(removed->over && tree_live(&tree->drive[record.to]))) {
+        const struct copy copy = {record.to, record.copy};
+        err = mrmr_bytes_add(&removed->copies, &copy, sizeof copy);
+    }
+    removed->err = err;
+    return MRMR_OK; /* it is told by whoever removes */
+}
+
+static mrmr_err add_id(const struct pool_gone_record *record, void *arg)
+{
+    return record->over ? MRMR_OK : mrmr_bytes_add(arg, &record->id, sizeof record->id);
+}
+
+/* Nobody was told of it. */
+static mrmr_err removed_back(
+    struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *known)
+{
+    mrmr_autobytes struct mrmr_bytes at = MRMR_BYTES_INIT, ids = MRMR_BYTES_INIT;
+    MRMR_TRY(tree_catalog_path(tree, drive, path, &at));
+    MRMR_TRY(pool_gone_each(tree->gone, POOL_GONE_REMOVED, at.data, known, add_id, &ids));
+    return pool_gone_settle(
+        tree->gone, (uint64_t *)(void *)ids.data, ids.size / sizeof(uint64_t), true);
+}
+
+static mrmr_err copies_go(struct pool_tree *tree, const struct removed *removed)
+{
+    for (size_t at = 0; at < removed->copies.size; at += sizeof(struct copy)) {
+        struct copy copy;
+        memcpy(&copy, removed->copies.data + at, sizeof copy);
+        mrmr_err err = tree_bring_goes_later(tree, copy.drive, removed->path, &copy.stat);
+        if (err == MRMR_CHANGED) /* it came back just now */
+            err = tree_bring_goes_later(tree, copy.drive, removed->path, &copy.stat);
+        MRMR_TRY(err);
+    }
+    return MRMR_OK;
+}
+
+static mrmr_err removed_with(struct pool_tree *tree, const struct removed *removed)
+{
+    struct mrmr_story story;
+    tree_gone_refresh(tree);
+    if (tree_gone_hides_node(tree, removed->drive, "", removed->path, removed->known))
+        return mrmr_fail(MRMR_ABSENT, "it was brought to another drive just now");
+    MRMR_TRY(tree_gone_add(tree, removed->drive, removed->path, removed->known));
+    mrmr_err err = copies_go(tree, removed);
+    if (!err)
+        return MRMR_OK;
+    mrmr_story_save(&story);
+    if (removed_back(tree, removed->drive, removed->path, removed->known))
+        mrmr_log_story(MRMR_LOG_WARN, "a removal that failed may be done when its drive is back");
+    return mrmr_story_restore(&story);
 }
 
 mrmr_err tree_bring_removed(
     struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *known)
 {
-    struct removed removed = {drive, path, known};
-    MRMR_TRY(tree_gone_add(tree, drive, path, known));
-    return atomic_load(&tree->brings_left)
-               ? tree_records_each(tree, TREE_BRING_RECORD, removed_visit, &removed)
-               : MRMR_OK;
+    struct removed removed = {.drive = drive, .path = path, .known = known};
+    if (!atomic_load(&tree->brings_left))
+        return tree_gone_add(tree, drive, path, known);
+    mrmr_err err = tree_records_each(tree, TREE_BRING_RECORD, removed_visit, &removed);
+    removed.over = true;
+    if (!err)
+        err = tree_records_each(tree, TREE_BRING_OVER, removed_visit, &removed);
+    if (!err)
+        err = removed.err;
+    if (!err)
+        err = removed_with(tree, &removed);
+    mrmr_bytes_free(&removed.copies);
+    return err;
 }
 
 static mrmr_err try_clear(struct pool_tree *tree, const char *name, void *arg)

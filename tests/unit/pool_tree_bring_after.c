@@ -165,6 +165,87 @@ static void test_it_is_removed_while_both_are_away(void **state)
     }
 }
 
+static sem_t judges, judged;
+
+static void judge_stops(void)
+{
+    sem_post(&judges);
+    while (sem_wait(&judged))
+        ;
+}
+
+/* The copy's drive returns, and it was told that the copy is the file when the file is removed, as one that is away. */
+static void test_it_is_removed_while_it_is_judged(void **state)
+{
+    struct world w;
+    (void)state;
+    const unsigned on = begin_both_away(&w, 1346);
+    sem_init(&judges, 0, 0);
+    sem_init(&judged, 0, 0);
+    atomic_store(&before_removed, judge_stops);
+    rig_bring_back(w.rig, on);
+    while (sem_wait(&judges))
+        ;
+    assert_int_equal(count_named(&w, TREE_BRING_OVER), 1);
+    const mrmr_err err = unlink_at(&w, "f0");
+    sem_post(&judged);
+    rig_ok(err);
+    wait_live(&w, on);
+    returns(&w, 0);
+    nothing_waits(&w);
+    sem_destroy(&judges);
+    sem_destroy(&judged);
+    gone_for_good(&w, "f0");
+}
+
+/* Nor that the copy goes, or what there is of it, can be recorded, or read: whoever removes it is told so, and it is there. */
+static void removal_fails(uint64_t seed, _Atomic bool *fails_now)
+{
+    struct world w;
+    const unsigned on = begin_both_away(&w, seed);
+    *fails_now = true;
+    const mrmr_err err = unlink_at(&w, "f0");
+    *fails_now = false;
+    assert_true(err != MRMR_OK);
+    assert_int_equal(records(&w, false), 0);
+    reads(&w, "f0");
+    both_return(&w, on, 0);
+    reads(&w, "f0");
+    is_on(&w, "f0", on);
+    ends(&w);
+}
+
+static void test_its_removal_cannot_be_recorded(void **state)
+{
+    (void)state;
+    removal_fails(1347, &nothing_late);
+    removal_fails(1348, &nothing_read);
+}
+
+/* The copy's drive is live, and did not say what it has when it became that. */
+static void test_it_is_removed_beside_its_copy(void **state)
+{
+    struct world w;
+    struct meta_node known;
+    uint64_t epoch;
+    (void)state;
+    const unsigned on = begin_both_away(&w, 1349);
+    fails(w.rig, on, DRV_FAULT_STAT, MRMR_IO);
+    returns(&w, on);
+    assert_int_equal(count_named(&w, TREE_BRING_RECORD), 1);
+    rig_ok(tree_gone_known(w.tree, 0, "f0", &known));
+    rig_ok(tree_change_begin(w.tree, &epoch));
+    const mrmr_err err = tree_bring_removed(w.tree, 0, "f0", &known);
+    tree_change_end(w.tree);
+    rig_ok(err);
+    rig_clear_faults(w.rig);
+    assert_int_equal(is_there(&w, "f0"), MRMR_ABSENT);
+    returns(&w, 0);
+    close_tree(&w);
+    open_tree(&w);
+    gone_for_good(&w, "f0");
+}
+
 /* It goes to a third drive for that. */
 static void test_it_is_changed_while_both_are_away(void **state)
 {
@@ -283,6 +364,9 @@ int main(void)
         cmocka_unit_test(test_the_copy_is_removed),
         cmocka_unit_test(test_its_drive_fails_once),
         cmocka_unit_test(test_it_is_removed_while_both_are_away),
+        cmocka_unit_test(test_it_is_removed_while_it_is_judged),
+        cmocka_unit_test(test_its_removal_cannot_be_recorded),
+        cmocka_unit_test(test_it_is_removed_beside_its_copy),
         cmocka_unit_test(test_it_is_changed_while_both_are_away),
         cmocka_unit_test(test_it_is_renamed_while_both_are_away),
         cmocka_unit_test(test_a_later_version_is_kept),

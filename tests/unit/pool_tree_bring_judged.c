@@ -56,8 +56,10 @@ static void test_the_copy_shows_once_it_is_told(void **state)
     rig_ok(sets_mode(&w, "f0", 0600));
     leaves(&w, on);
     nothing_recorded = false;
-    returns(&w, 0);
+    rig_bring_back(w.rig, 0);
+    waits(&w, 0);
     returns(&w, on);
+    wait_live(&w, 0);
     nothing_waits(&w);
     assert_int_equal(mode_of(&w, "f0"), 0600);
     reads(&w, "f0");
@@ -86,8 +88,9 @@ static void test_what_is_over_stays_so(void **state)
     leaves(&w, on);
     nothing_recorded = false;
     rig_clear_faults(w.rig);
-    wait_live(&w, 0);
+    waits(&w, 0);
     returns(&w, on);
+    wait_live(&w, 0);
     nothing_waits(&w);
     assert_int_equal(mode_of(&w, "f0"), 0600);
     reads(&w, "f0");
@@ -186,6 +189,86 @@ static void test_the_copys_drive_does_not_say(void **state)
     rig_destroy(w.rig);
 }
 
+/* --- it was told that the copy is the file, and its drive is away --- */
+
+/* The file is where it was, and nobody takes it. */
+static void file_waits(struct world *w)
+{
+    assert_true(rig_holds(w->rig, 0, "f0"));
+    assert_int_equal(count_named(w, TREE_BRING_OVER), 1);
+    assert_int_equal(records(w, false), 0);
+    reads(w, "f0");
+}
+
+static unsigned begin_told(struct world *w, uint64_t seed, bool both)
+{
+    const unsigned on = begin_cut(w, seed);
+    rig_take_away(w->rig, on);
+    if (!both)
+        rig_bring_back(w->rig, 0);
+    rig_open(w->rig);
+    is_over(w);
+    open_tree(w);
+    if (both)
+        rig_bring_back(w->rig, 0);
+    waits(w, 0);
+    file_waits(w);
+    return on;
+}
+
+static void test_the_file_waits_for_its_copy(void **state)
+{
+    (void)state;
+    for (unsigned both = 0; both < 2; both++) {
+        struct world w;
+        const unsigned on = begin_told(&w, 1351 + both, both);
+        returns(&w, on);
+        wait_live(&w, 0);
+        nothing_waits(&w);
+        reads(&w, "f0");
+        is_on(&w, "f0", on);
+        ends(&w);
+    }
+}
+
+/* It never comes back: the file is the one that there is. */
+static void test_its_copy_is_lost(void **state)
+{
+    struct world w;
+    (void)state;
+    const unsigned on = begin_told(&w, 1353, false);
+    struct meta_drive meta = rig_pool_drive(w.rig, on)->meta;
+    meta.state = META_DRIVE_RETIRED;
+    rig_ok(meta_drive_store(w.rig->pool->meta, &meta));
+    wait_live(&w, 0);
+    assert_true(rig_holds(w.rig, 0, "f0"));
+    reads(&w, "f0");
+    close_tree(&w);
+    rig_destroy(w.rig);
+}
+
+/* Whoever opens the tree runs short while he asks: neither shows before it is told. */
+static void test_it_cannot_be_told(void **state)
+{
+    struct world w;
+    (void)state;
+    const unsigned on = begin_cut(&w, 1354);
+    rig_bring_back(w.rig, 0);
+    rig_open(w.rig);
+    fails(w.rig, 0, DRV_FAULT_STAT, MRMR_NOMEM);
+    open_tree(&w);
+    assert_false(tree_live(&w.tree->drive[0]));
+    assert_false(tree_live(&w.tree->drive[on]));
+    assert_int_equal(count_named(&w, TREE_BRING_RECORD), 1);
+    rig_clear_faults(w.rig);
+    wait_live(&w, 0);
+    wait_live(&w, on);
+    nothing_waits(&w);
+    reads(&w, "f0");
+    is_on(&w, "f0", on);
+    ends(&w);
+}
+
 /* --- both are somebody's --- */
 
 static atomic_uint told;
@@ -268,6 +351,9 @@ int main(void)
         cmocka_unit_test(test_a_record_that_cannot_be_read),
         cmocka_unit_test(test_the_files_drive_does_not_say),
         cmocka_unit_test(test_the_copys_drive_does_not_say),
+        cmocka_unit_test(test_the_file_waits_for_its_copy),
+        cmocka_unit_test(test_its_copy_is_lost),
+        cmocka_unit_test(test_it_cannot_be_told),
         cmocka_unit_test(test_both_were_touched),
         cmocka_unit_test(test_a_scan_saw_it_changed),
     };

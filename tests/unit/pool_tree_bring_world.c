@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/pool_tree_bring_world.h"
 
+#include "pool/change/tree_bring.h"
 #include "pool/change/tree_change.h"
-#include "pool/change/tree_pair.h"
 #include "pool/tree/tree_node.h"
 
 #include <dirent.h>
@@ -13,7 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-_Atomic bool nothing_recorded, nothing_removed, nothing_read;
+_Atomic bool nothing_recorded, nothing_removed, nothing_read, nothing_late;
+void (*_Atomic before_removed)(void);
 
 mrmr_err __wrap_tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
     const char *path, const struct drv_stat *stat);
@@ -22,8 +23,8 @@ mrmr_err __real_tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_g
 mrmr_err __wrap_tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_late what,
     const char *path, const struct drv_stat *stat)
 {
-    return nothing_recorded ? mrmr_fail_errno(ENOSPC, "write", "gone")
-                            : __real_tree_gone_late(tree, drive, what, path, stat);
+    return nothing_recorded || nothing_late ? mrmr_fail_errno(ENOSPC, "write", "gone")
+                                            : __real_tree_gone_late(tree, drive, what, path, stat);
 }
 
 mrmr_err __wrap_tree_gone_add(
@@ -33,6 +34,9 @@ mrmr_err __real_tree_gone_add(
 mrmr_err __wrap_tree_gone_add(
     struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *node)
 {
+    void (*before)(void) = atomic_exchange(&before_removed, NULL);
+    if (before)
+        before();
     return nothing_recorded || nothing_removed ? mrmr_fail_errno(ENOSPC, "write", "gone")
                                                : __real_tree_gone_add(tree, drive, path, node);
 }
@@ -188,6 +192,35 @@ unsigned begin_cut(struct world *w, uint64_t seed)
     for (uint64_t n = 0; !elsewhere(w, "f0"); n++)
         assert_true(dies(w, n, true, opens_and_changes));
     return elsewhere(w, "f0");
+}
+
+void is_over(struct world *w)
+{
+    char from[700], to[700];
+    const char *dir = w->rig->pool->dir;
+    const size_t prefix = strlen(TREE_BRING_RECORD);
+    unsigned n = 0;
+    DIR *entries = opendir(dir);
+    assert_non_null(entries);
+    for (const struct dirent *e; (e = readdir(entries)) != NULL;)
+        if (strncmp(e->d_name, TREE_BRING_RECORD, prefix) == 0) {
+            snprintf(from, sizeof from, "%s/%s", dir, e->d_name);
+            snprintf(to, sizeof to, "%s/" TREE_BRING_OVER "%s", dir, e->d_name + prefix);
+            n++;
+        }
+    closedir(entries);
+    assert_int_equal(n, 1);
+    assert_int_equal(rename(from, to), 0);
+}
+
+void waits(struct world *w, unsigned drive)
+{
+    const int64_t until = mrmr_clock_monotonic() + 60 * MRMR_NS_PER_S;
+    while (!w->tree->drive[drive].told_waits) {
+        assert_true(mrmr_clock_monotonic() < until);
+        moment();
+    }
+    assert_false(tree_live(&w->tree->drive[drive]));
 }
 
 void fails(struct rig *rig, unsigned drive, uint32_t ops, mrmr_err err)

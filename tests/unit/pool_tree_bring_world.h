@@ -12,6 +12,10 @@
 extern _Atomic bool nothing_recorded;
 /* The same of what is recorded as removed alone; and no record of two copies can be read. */
 extern _Atomic bool nothing_removed, nothing_read;
+/* The same of what is late alone. */
+extern _Atomic bool nothing_late;
+/* Called once, by whoever records next that something was removed, before he does. */
+extern void (*_Atomic before_removed)(void);
 
 /* A process of its own that is killed before the n-th call that changes a drive, or after it. False: it was over before. */
 bool dies(struct world *w, uint64_t n, bool late, void (*what)(struct world *w));
@@ -19,6 +23,10 @@ bool dies(struct world *w, uint64_t n, bool late, void (*what)(struct world *w))
 void opens_and_changes(struct world *w);
 /* Drive 0 is away, and it was cut when the copy of f0 had its name, on the drive that is returned. The rig is closed. */
 unsigned begin_cut(struct world *w, uint64_t seed);
+/* The one record of a file that is being brought says that its copy is it, as where whoever judged that is killed then. */
+void is_over(struct world *w);
+/* The drive serves, and waits for what cannot be done. */
+void waits(struct world *w, unsigned drive);
 /* The drive is away from when something is to be kept on it. */
 void goes_when_taken(struct world *w, unsigned drive);
 

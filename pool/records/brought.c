@@ -13,7 +13,7 @@
 enum { RECORD_MOST = 64 << 10 };
 
 struct pool_brought_file {
-    int64_t drive;
+    int64_t drive, to;
     uint64_t ino;              /* 0: it is not known */
     char name[TREE_PAIR_NAME]; /* of the record */
 };
@@ -45,6 +45,7 @@ static mrmr_err record_add(struct pool *pool, const char *name, struct mrmr_byte
     if (!tree_pair_parse(&text, &ids))
         return MRMR_OK;
     file.drive = ids.from;
+    file.to = ids.to;
     file.ino = ids.knows ? ids.file.ino : 0;
     memcpy(file.name, name, strlen(name) + 1);
     return mrmr_bytes_add(list, &file, sizeof file);
@@ -111,17 +112,42 @@ bool pool_brought_has(const struct pool_brought *brought, int64_t drive, uint64_
     return has(brought, drive, ino) || has(brought, drive, 0);
 }
 
-/* Where a drive is held, or is not there, the catalog has the source yet. One that is none of the pool any more has none. */
+static bool is_lost(const struct pool_drive *drive)
+{
+    return !drive || drive->meta.state == META_DRIVE_RETIRED;
+}
+
+/* Where the source's drive is held, or is not there, the catalog has it yet; where the copy's is, nobody has met that. */
 static bool is_judged(const struct pool_drive *drive)
 {
-    return !drive || (pool_drive_readable(drive) && !drive->meta.hold[0]);
+    return is_lost(drive) || (pool_drive_readable(drive) && !drive->meta.hold[0]);
+}
+
+enum pool_brought_source pool_brought_source(
+    struct pool *pool, const struct pool_brought *brought, int64_t drive, uint64_t ino)
+{
+    enum pool_brought_source source = POOL_BROUGHT_MET;
+    if (!has(brought, drive, ino))
+        return POOL_BROUGHT_NOT;
+    for (size_t i = 0; i < brought->n; i++) {
+        const struct pool_brought_file *file = &brought->file[i];
+        const struct pool_drive *to = pool_drive_by_id(pool, file->to);
+        if (file->drive != drive || file->ino != ino)
+            continue;
+        if (is_lost(to))
+            source = POOL_BROUGHT_LOST;
+        else if (!is_judged(to))
+            return POOL_BROUGHT_WAITS;
+    }
+    return source;
 }
 
 void pool_brought_forget(struct pool *pool, const struct pool_brought *brought)
 {
     for (size_t i = 0; i < brought->n; i++) {
         const struct pool_brought_file *file = &brought->file[i];
-        if (has_ended(file) && is_judged(pool_drive_by_id(pool, file->drive)))
+        if (has_ended(file) && is_judged(pool_drive_by_id(pool, file->drive)) &&
+            is_judged(pool_drive_by_id(pool, file->to)))
             unlinkat(pool->dirfd, file->name, 0);
     }
 }

@@ -22,6 +22,7 @@
  */
 #include "pool/scan/scan.h"
 #include "pool/drive/drive.h"
+#include "pool/records/brought.h"
 #include "pool/records/gone.h"
 #include "pool/records/moved.h"
 
@@ -37,7 +38,8 @@ struct scan {
     struct pool_sync_report *report;
     struct pool_scan_excludes excludes;
     struct pool_touched touched, touched_first;
-    uint64_t moved_before; /* bytes of what was renamed, when the scan began */
+    uint64_t moved_before;       /* bytes of what was renamed, when the scan began */
+    struct pool_brought brought; /* when it began */
     struct pool_gone *gone;
     struct pool_gone_list over; /* what had been applied when the scan began */
     uint64_t followed; /* stamp of what was recorded, as it was given the catalog's paths last */
@@ -70,6 +72,7 @@ static mrmr_err scan_begin_drive(
         .excludes = &s->excludes,
         .touched = &s->touched,
         .touched_before = &s->touched_first,
+        .brought = &s->brought,
         .gone = s->gone,
         .was_held = drive->meta.hold[0] != '\0',
         .accept = accept,
@@ -118,6 +121,7 @@ static mrmr_err scan_begin(struct scan *s, bool accept)
     MRMR_TRY(scan_apply_gone(s));
     MRMR_TRY(pool_touched_begin(s->pool, s->job));
     MRMR_TRY(pool_touched_load(s->pool, &s->touched_first));
+    MRMR_TRY(pool_brought_load(s->pool, &s->brought));
     MRMR_TRY(pool_moved_size(s->pool, s->job, &s->moved_before));
     for (size_t i = 0; i < s->pool->ndrives; i++) {
         struct pool_drive *drive = s->pool->drives[i];
@@ -145,6 +149,7 @@ static void scan_free(struct scan *s)
     pool_scan_excludes_free(&s->excludes);
     pool_touched_free(&s->touched);
     pool_touched_free(&s->touched_first);
+    pool_brought_free(&s->brought);
     pool_gone_list_free(&s->over);
     pool_gone_close(s->gone);
 }

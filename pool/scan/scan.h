@@ -12,6 +12,7 @@
 #define MRMR_POOL_SCAN_H
 
 #include "pool/engine.h"
+#include "pool/records/brought.h"
 #include "pool/records/touched.h"
 #include "pool/retained/retained.h"
 
@@ -151,6 +152,7 @@ struct pool_scan_drive {
     const struct pool_scan_excludes *excludes;
     const struct pool_touched *touched;        /* from the judgement on */
     const struct pool_touched *touched_before; /* when the scan began */
+    const struct pool_brought *brought;        /* likewise */
     struct pool_gone *gone;                    /* of what has no inode number */
     bool was_held;                             /* then */
     struct pool_scan_worker *worker;
@@ -213,6 +215,9 @@ bool pool_scan_is_other(
 bool pool_scan_is_touched(const struct pool_scan_drive *scan, const struct meta_node *node);
 /* The same, of its bytes. */
 bool pool_scan_is_written(const struct pool_scan_drive *scan, const struct meta_node *node);
+/* Its drive does not have it any more: whether it was brought to another one, and a scan meets the copy. */
+enum pool_brought_source pool_scan_brought(
+    const struct pool_scan_drive *scan, const struct meta_node *node);
 /* What was seen becomes what the node is: everything but identity, version and flags. */
 void pool_scan_node_take(struct meta_node *node, const struct meta_node *now);
 /* Extents in one of the states (a bit each) become SUSPECT. */

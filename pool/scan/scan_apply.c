@@ -7,6 +7,7 @@
 #include "pool/records/gone.h"
 #include "pool/scan/scan.h"
 
+#include "base/text.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -274,6 +275,13 @@ bool pool_scan_is_written(const struct pool_scan_drive *scan, const struct meta_
            pool_touched_has_bytes(scan->touched, node->drive, node->ino);
 }
 
+enum pool_brought_source pool_scan_brought(
+    const struct pool_scan_drive *scan, const struct meta_node *node)
+{
+    return node->ino ? pool_brought_source(scan->pool, scan->brought, node->drive, node->ino)
+                     : POOL_BROUGHT_NOT;
+}
+
 /* Files that one change of the user's does not give up. */
 static mrmr_err apply_is_kept(struct pool_scan_drive *scan, const struct meta_node *node,
     enum pool_scan_absence absence, bool *ret_kept)
@@ -283,7 +291,10 @@ static mrmr_err apply_is_kept(struct pool_scan_drive *scan, const struct meta_no
         return pool_scan_extents_in(scan->pool->meta, node->id, POOL_SCAN_WANTED, ret_kept);
     if (scan->accept || node->type != META_REG)
         return MRMR_OK;
-    bool unsure = scan->unclean && !pool_scan_is_touched(scan, node);
+    const enum pool_brought_source source = pool_scan_brought(scan, node);
+    if (source == POOL_BROUGHT_WAITS || source == POOL_BROUGHT_LOST)
+        return pool_scan_extents_in(scan->pool->meta, node->id, POOL_SCAN_WANTED, ret_kept);
+    bool unsure = scan->unclean && source == POOL_BROUGHT_NOT && !pool_scan_is_touched(scan, node);
     if (absence == POOL_SCAN_GONE && !unsure && !pool_scan_held_find(&scan->held, node->id))
         return MRMR_OK;
     return pool_scan_extents_in(scan->pool->meta, node->id, POOL_SCAN_WANTED, ret_kept);
@@ -468,11 +479,32 @@ static void vanish_pop(struct vanish **top)
     free(frame);
 }
 
+static mrmr_err tell_copy_lost(struct pool_scan_drive *scan, const struct meta_node *node)
+{
+    mrmr_autobytes struct mrmr_bytes name = MRMR_BYTES_INIT;
+    const char *path, *drive = scan->drive->meta.name;
+    if (pool_scan_held_find(&scan->held, node->id))
+        return MRMR_OK;
+    MRMR_TRY(pool_paths_get(scan->pool, &scan->paths, node->id, &path));
+    MRMR_TRY(mrmr_text_print(&name, path, strlen(path)));
+    pool_tell(scan->pool, scan->job, true, "held", scan->drive,
+        "'%.600s' was brought from drive %s to one that the pool has lost since: its protected "
+        "content is held. mrmr rebuild %s gives it back; if it is not wanted: mrmr sync "
+        "--accept-changes",
+        name.data, drive, drive);
+    return MRMR_OK;
+}
+
 static mrmr_err vanish_keep(struct pool_scan_drive *scan, struct vanish *frame)
 {
     frame->kept = true;
     if (frame->node.type != META_REG)
         return MRMR_OK;
+    const enum pool_brought_source source = pool_scan_brought(scan, &frame->node);
+    if (source == POOL_BROUGHT_WAITS && !scan->hold)
+        return MRMR_OK; /* what is retained of it is what it was */
+    if (source == POOL_BROUGHT_LOST && !scan->hold)
+        MRMR_TRY(tell_copy_lost(scan, &frame->node));
     struct meta_change change = {
         .drive = frame->node.drive, .node = frame->node.id, .parent = frame->parent};
     snprintf(change.name, sizeof change.name, "%s", frame->name);
@@ -540,7 +572,7 @@ static mrmr_err vanish_keeps(
     struct pool_scan_drive *scan, const struct meta_node *node, bool *ret_keeps)
 {
     struct vanish *top = NULL;
-    bool keeps = false, look = scan->unclean || scan->held.n || scan->escaped.n;
+    bool keeps = false, look = scan->unclean || scan->held.n || scan->escaped.n || scan->brought->n;
     mrmr_err err = look ? vanish_push(scan, &top, 1, "", node) : MRMR_OK;
     while (top && !err && !keeps) {
         struct vanish *frame = top;

@@ -254,7 +254,9 @@ static mrmr_err judge_set_aside(struct pool_scan_drive *scan, const struct meta_
 {
     struct meta_node node;
     mrmr_err err = meta_node_get(scan->pool->meta, change->node, &node);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || (!err && !pool_scan_is_touched(scan, &node)))
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT ||
+        (!err && !pool_scan_is_touched(scan, &node) &&
+            pool_scan_brought(scan, &node) == POOL_BROUGHT_NOT))
         return MRMR_OK;
     MRMR_TRY(err);
     MRMR_TRY(mrmr_bytes_add(&scan->aside, change, sizeof *change));
@@ -267,7 +269,7 @@ static mrmr_err judge_losses(
     struct pool_scan_drive *scan, struct meta_loss *ret_all, struct judge_limits *limits)
 {
     struct meta *meta = scan->pool->meta;
-    if (scan->touched->n || pool_gone_any(scan->gone)) {
+    if (scan->touched->n || scan->brought->n || pool_gone_any(scan->gone)) {
         MRMR_TRY(judge_each(scan, META_CHANGE_VANISHED, judge_set_aside));
         MRMR_TRY(judge_each(scan, META_CHANGE_CHANGED, judge_set_aside));
     }

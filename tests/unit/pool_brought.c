@@ -35,21 +35,26 @@ static size_t records(struct rig *rig)
     return n;
 }
 
-/* f0 leaves drive 0, which is full, for room to append to it. Where it is now. */
-static unsigned bring(struct world *w)
+/* The file leaves its drive, which is full, for room to append to it. Where it is now. */
+static unsigned bring_from(struct world *w, unsigned from, const char *name)
 {
-    struct rig_file *file = rig_find(w->rig, "f0");
+    struct rig_file *file = rig_find(w->rig, name);
     unsigned to = 0;
-    drive_is_full(w->rig, 0);
-    overwrite(w, "f0", file->size, RIG_MIB + 100);
+    drive_is_full(w->rig, from);
+    overwrite(w, name, file->size, RIG_MIB + 100);
     rig_clear_faults(w->rig);
-    assert_int_equal(drives_with(w->rig, "f0"), 1);
-    while (!rig_holds(w->rig, to, "f0"))
+    assert_int_equal(drives_with(w->rig, name), 1);
+    while (!rig_holds(w->rig, to, name))
         to++;
-    assert_true(to > 0);
+    assert_true(to != from);
     file->drive = to;
     assert_int_equal(records(w->rig), 1);
     return to;
+}
+
+static unsigned bring(struct world *w)
+{
+    return bring_from(w, 0, "f0");
 }
 
 static void test_a_release_leaves_it(void **state)
@@ -104,12 +109,73 @@ static void test_it_is_not_forgotten_while_its_drive_is_away(void **state)
     end_after(&w);
 }
 
+/* The copy's drive was not there: what the source's has kept counts as before, however often a scan runs; and that it has vanished, as all that
+ * the drive had, holds nothing. */
+static unsigned begin_unmet(struct world *w, uint64_t seed)
+{
+    begin(w, RIG_LOCAL, seed);
+    const unsigned to = bring_from(w, 1, "f1"), n = count_retained(w->rig, 1);
+    assert_true(n > FILE_LEAVES);
+    close_tree(w);
+    rig_take_away(w->rig, to);
+    rig_reopen(w->rig);
+    for (unsigned i = 0; i < 2; i++) {
+        sync_with(w->rig, NULL);
+        assert_int_equal(records(w->rig), 1);
+        assert_true(is_known(w->rig, 1, "f1"));
+        assert_int_equal(count_retained(w->rig, 1), n);
+        assert_false(rig_pool_drive(w->rig, 1)->meta.hold[0]);
+    }
+    return to;
+}
+
+static void test_a_scan_that_has_not_met_the_copy(void **state)
+{
+    (void)state;
+    struct world w;
+    const unsigned to = begin_unmet(&w, 404);
+    rig_bring_back(w.rig, to);
+    rig_reopen(w.rig);
+    sync_with(w.rig, NULL);
+    assert_int_equal(records(w.rig), 0);
+    assert_false(is_known(w.rig, 1, "f1"));
+    assert_int_equal(count_retained(w.rig, 1), 0);
+    rig_check(w.rig);
+    rig_verify(w.rig, true);
+    rig_destroy(w.rig);
+}
+
+/* It never comes back: what was brought is where it was. */
+static void test_the_copy_is_lost(void **state)
+{
+    (void)state;
+    struct world w;
+    const unsigned to = begin_unmet(&w, 405);
+    struct pool_rebuild_report report;
+    struct pool_job job = rig_job(w.rig);
+    const struct pool_rebuild_options options = {
+        .drive = w.rig->drive[to].name, .accept_losses = true};
+    rig_ok(pool_rebuild(w.rig->pool, &job, &options, &report));
+    sync_with(w.rig, NULL);
+    sync_with(w.rig, NULL);
+    assert_int_equal(records(w.rig), 0);
+    assert_true(is_known(w.rig, 1, "f1"));
+    const struct pool_rebuild_options back = {.drive = w.rig->drive[1].name, .path = "f1"};
+    rig_ok(pool_rebuild(w.rig->pool, &job, &back, &report));
+    assert_int_equal(report.files, 1);
+    rig_find(w.rig, "f1")->drive = 1;
+    assert_true(rig_holds(w.rig, 1, "f1"));
+    rig_destroy(w.rig);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_release_leaves_it),
         cmocka_unit_test(test_a_sync_ends_it),
         cmocka_unit_test(test_it_is_not_forgotten_while_its_drive_is_away),
+        cmocka_unit_test(test_a_scan_that_has_not_met_the_copy),
+        cmocka_unit_test(test_the_copy_is_lost),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_brought", tests, NULL, NULL);

@@ -324,7 +324,8 @@ mrmr_err tree_brings_finish(struct pool_tree *tree);
  * of it was applied: there may be more of that afterwards. False: some of it could not be recorded: the drive must not show what it
  * has yet. */
 bool tree_brings_return(struct pool_tree *tree, size_t drive);
-/* As tree_gone_add, of a file: a copy of just that, of which nobody has told yet whether it is the file, is removed with it. Among the
+/* As tree_gone_add, of a file: a copy of just that, of which nobody has told yet whether it is the file, or which does not show yet, is
+ * removed with it. Where that cannot be recorded nothing is removed. MRMR_ABSENT: nor where it was brought elsewhere just now. Among the
  * writers. */
 mrmr_err tree_bring_removed(
     struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *known);

@@ -144,7 +144,7 @@ def test_the_man_page_has_every_kind_of_event():
     """Those that the sources name where they tell."""
     call = re.compile(r'(?:pool_tell|pool_tell_story|pool_scan_note|pool_scan_note_story)\(([^;]*?)"([a-z-]+)"(?: : "([a-z-]+)")?[,)]')
     kinds = {"damage-found"}
-    for source in (SOURCE / "pool").glob("*.c"):
+    for source in (SOURCE / "pool").rglob("*.c"):
         kinds.update(kind for found in call.findall(source.read_text()) for kind in found[1:] if kind)
     assert {"drive-lost", "drive-returned", "scrub-done", "rebuild-done", "hold", "stripe-waits", "unreadable"} <= kinds
     page = (SOURCE / "docs/mrmr.1").read_text()

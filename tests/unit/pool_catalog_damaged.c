@@ -37,6 +37,15 @@ static void keep(struct world *w, const char *name)
     catalog_run(command);
 }
 
+/* By another reader of gzip. */
+static bool says_the_same(const char *good, const char *damaged)
+{
+    char command[9000];
+    snprintf(command, sizeof command,
+        "bash -c \"cmp -s <(zcat < '%s') <(zcat < '%s' 2>/dev/null)\"", good, damaged);
+    return system(command) == 0;
+}
+
 /* Each byte of a log flipped, and it cut at each length: it is used whole or not at all, and what
  * is left is the state before it. Never a crash, never half of it. */
 static void damaged_logs(void **state)
@@ -62,8 +71,7 @@ static void damaged_logs(void **state)
             assert_int_equal(truncate(h.log_path, at - size), 0);
         mrmr_err err = catalog_restore(w, world_path(w, "a"));
         assert_ok(err);
-        /* A flip in the gzip header (time, system), or of bits behind the last code, is no damage.
-         */
+        /* A flip in the gzip header (time, system), or of bits behind the last code of a part, is no damage. */
         if (!catalog_same(catalog_path(w), catalog_again(w))) {
             const char *event = catalog_event(w);
             if (!strstr(event, "catalog-restored") || !strstr(event, "log-"))
@@ -76,9 +84,8 @@ static void damaged_logs(void **state)
                 catalog_again(w));
             catalog_run(command);
             catalog_assert_same(world_path(w, "before.sqlite"), catalog_again(w));
-        } else {
-            if ((at < 1 || at > 9) && at != size - 9)
-                fail_msg("the damage at %ld of %ld was not found", (long)at, (long)size);
+        } else if (!says_the_same(good, h.log_path)) {
+            fail_msg("the damage at %ld of %ld was not found", (long)at, (long)size);
         }
         unlink(h.log_path);
         world_copy(good, h.log_path);

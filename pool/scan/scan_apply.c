@@ -289,11 +289,14 @@ static mrmr_err apply_is_kept(struct pool_scan_drive *scan, const struct meta_no
     *ret_kept = false;
     if (pool_scan_ids_has(&scan->escaped, node->id))
         return pool_scan_extents_in(scan->pool->meta, node->id, POOL_SCAN_WANTED, ret_kept);
-    if (scan->accept || node->type != META_REG)
+    if (node->type != META_REG)
         return MRMR_OK;
+    /* That the user takes what is there for right says nothing of a copy that nobody has met. */
     const enum pool_brought_source source = pool_scan_brought(scan, node);
-    if (source == POOL_BROUGHT_WAITS || source == POOL_BROUGHT_LOST)
+    if (source == POOL_BROUGHT_WAITS || (source == POOL_BROUGHT_LOST && !scan->accept))
         return pool_scan_extents_in(scan->pool->meta, node->id, POOL_SCAN_WANTED, ret_kept);
+    if (scan->accept)
+        return MRMR_OK;
     bool unsure = scan->unclean && source == POOL_BROUGHT_NOT && !pool_scan_is_touched(scan, node);
     if (absence == POOL_SCAN_GONE && !unsure && !pool_scan_held_find(&scan->held, node->id))
         return MRMR_OK;

@@ -15,6 +15,7 @@ enum { ESCAPE_TRIES = 8 };
 struct escape {
     struct pool_scan_drive *scan;
     struct pool_scan_ids seen;   /* nodes that the walk found elsewhere, and that wait for a name */
+    struct pool_scan_ids gone;   /* nodes of which it did not find a name */
     struct pool_scan_ids looked; /* folders that are to be looked at again */
 };
 typedef mrmr_err (*escape_fn)(struct escape *escape, const struct meta_change *change);
@@ -101,11 +102,14 @@ static mrmr_err escape_unknown(struct escape *escape, const struct meta_node *no
 }
 
 /* What is there is known by that path already. A folder is known twice then, and a file by two names, and by the other one it is
- * nowhere. */
-static mrmr_err escape_is_known(const struct pool_scan_drive *scan, const struct meta_node *node,
-    const char *path, bool *ret_known)
+ * nowhere. A file of which a name was not found itself may have been renamed to the other under the walk, when that was read. */
+static mrmr_err escape_is_known(
+    const struct escape *escape, const struct meta_node *node, const char *path, bool *ret_known)
 {
+    const struct pool_scan_drive *scan = escape->scan;
     struct meta_node known;
+    if (node->type != META_DIR && pool_scan_ids_has(&escape->gone, node->id))
+        return MRMR_OK;
     if (!(scan->drive->info.caps & DRV_CAP_STABLE_INO) || !node->ino)
         return MRMR_OK;
     mrmr_err err = meta_lookup_path(scan->pool->meta, scan->drive->meta.root, path, &known);
@@ -132,7 +136,7 @@ static mrmr_err escape_look_at(struct escape *escape, const struct meta_node *no
             continue;
         bool known = false;
         if (!err && strcmp(path, from) != 0)
-            MRMR_TRY(escape_is_known(scan, node, path, &known));
+            MRMR_TRY(escape_is_known(escape, node, path, &known));
         if (known)
             continue;
         *ret_there = true;
@@ -230,6 +234,11 @@ static mrmr_err escape_seen(struct escape *escape, const struct meta_change *cha
     return pool_scan_ids_add(&escape->seen, change->node);
 }
 
+static mrmr_err escape_gone(struct escape *escape, const struct meta_change *change)
+{
+    return pool_scan_ids_add(&escape->gone, change->node);
+}
+
 static mrmr_err escape_changes(struct escape *escape, enum meta_change_kind kind, escape_fn fn)
 {
     enum { BATCH = 32 };
@@ -256,12 +265,15 @@ mrmr_err pool_scan_escaped(struct pool_scan_drive *scan)
     pool_scan_ids_free(&scan->escaped);
     mrmr_err err = escape_changes(&escape, META_CHANGE_APPEARED, escape_seen);
     if (!err)
+        err = escape_changes(&escape, META_CHANGE_VANISHED, escape_gone);
+    if (!err)
         err = escape_changes(&escape, META_CHANGE_VANISHED, escape_change);
     if (!err)
         err = escape_changes(&escape, META_CHANGE_CHANGED, escape_change);
     if (!err)
         err = escape_changes(&escape, META_CHANGE_RECHECK, escape_change);
     pool_scan_ids_free(&escape.seen);
+    pool_scan_ids_free(&escape.gone);
     pool_scan_ids_free(&escape.looked);
     return err;
 }

@@ -119,8 +119,8 @@ static unsigned begin_unmet(struct world *w, uint64_t seed)
     close_tree(w);
     rig_take_away(w->rig, to);
     rig_reopen(w->rig);
-    for (unsigned i = 0; i < 2; i++) {
-        sync_with(w->rig, NULL);
+    for (unsigned i = 0; i < 3; i++) {
+        sync_with(w->rig, &(struct pool_sync_options){.accept_changes = i == 1});
         assert_int_equal(records(w->rig), 1);
         assert_true(is_known(w->rig, 1, "f1"));
         assert_int_equal(count_retained(w->rig, 1), n);

@@ -28,7 +28,7 @@ static bool has_word(char *const argv[], const char *begin)
 /* Commands by which the drives are others, are somewhere else, or are about to be unmounted; or what is left out of them is another. */
 static bool makes_others(char *const argv[])
 {
-    static const char *const names[] = {"add-drive", "attach", "detach", "rebuild", "remove-drive"};
+    static const char *const names[] = {"add-drive", "attach", "detach", "rebuild"};
     const char *name = "";
     for (size_t i = 1; argv[i] && !*name; i++)
         if (mrmr_command(argv[i]))

@@ -165,9 +165,9 @@ mrmr_err pool_retained_release(
 void pool_retained_free(struct pool_retained *retained); /* NULL-safe */
 /* There is anything on the list. */
 bool pool_retained_list_any(const struct pool_retained *retained);
-/* Bytes that release has given back to the drives. */
 /* Of some drive nobody can tell, or it was not let go of all that could be. */
 bool pool_retained_left_out(const struct pool_retained *retained);
+/* Bytes that release has given back to the drives. */
 uint64_t pool_retained_freed(const struct pool_retained *retained);
 
 /* What was removed or overwritten through MRMR since the last scan is taken into the catalog, as far as it

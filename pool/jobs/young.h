@@ -9,7 +9,8 @@
  * the catalog first saw these bytes exposed; if that is to come as well, the clock was set back
  * since, nothing tells, and the file is not young. So nothing waits for longer than `settle` after
  * a time of the past. A file that goes on changing waits for ten times `settle`, and ten minutes, after
- * its bytes were first seen exposed.
+ * its bytes were first seen exposed. What is new of one that is written to while it is read for parity stays exposed even then: nothing
+ * of it is claimed (stripe.c). What was protected and is as it was stays so (compare.c).
  *
  * Nothing depends on it that matters for safety: what is claimed was read, and is looked at again
  * before the commit (I4), whatever its age.

@@ -13,6 +13,18 @@
  * leaves too little claimed, never too much. A verdict is given only on bytes of a file that was
  * the catalog's before and after they were read, and not within a clock tick of its last change
  * (I4).
+ *
+ * Of a file that was edited, and is written to all the time, a verdict is given, too, or what shares parity with it would have a
+ * margin less for as long. It need not be as the catalog has it: it must be the same inode, and have been changed later than
+ * the catalog says, by a change time that nobody sets. Against whoever writes meanwhile: a leaf that is what the stripe holds was
+ * in place when it was read, after the catalog's look at the file. Who changes it after that through the mount has kept it
+ * before, since what is SUSPECT counts as what is LIVE does (I3), in each epoch alike. Who changes it on the drive leaves
+ * a change time that is not the catalog's, as it is not now: the next scan makes all of the file SUSPECT again, as of any
+ * edit, and until then nobody takes its bytes for rot, since that is said only of a file that is as the catalog has it. A leaf
+ * that is not what the stripe holds, or was torn by the reading, was changed by somebody, and is an erasure, or kept. What
+ * grew behind the catalog's size is not looked at; what was cut off cannot be read, and the file waits.
+ * Left to wait for the next scan, as before: files that should be as they were, since there a verdict may be damage; those that were
+ * replaced; and all on drives whose change times or inodes say nothing.
  */
 #include "pool/records/moved.h"
 #include "pool/retained/retained.h"
@@ -244,11 +256,26 @@ static mrmr_err compare_write(
 
 /* --- One file --- */
 
+/* Somebody went on writing to it since the scan: whoever does so now changes no time that the catalog has. */
+static bool compare_goes_on(
+    const struct drv_info *info, const struct meta_node *node, const struct drv_stat *stat)
+{
+    static const uint32_t needed = DRV_CAP_STABLE_CTIME | DRV_CAP_STABLE_INO;
+    return !node->recheck && (info->caps & needed) == needed && node->ino && stat->ino &&
+           pool_node_is(info, node, stat) && node->ctime && stat->ctime > node->ctime;
+}
+
+/* f->stat: as far as the catalog's size. */
 static mrmr_err compare_same(struct compare *c, struct compare_file *f)
 {
     MRMR_TRY(drv_file_stat(f->file, &f->stat));
-    if (pool_stat_same(&c->drive->info, &f->node, &f->stat) != POOL_SAME)
+    if (pool_stat_same(&c->drive->info, &f->node, &f->stat) == POOL_SAME)
+        return MRMR_OK;
+    if (!compare_goes_on(&c->drive->info, &f->node, &f->stat))
         return mrmr_fail(MRMR_CHANGED, "it was changed since the scan");
+    if (f->stat.size != f->node.size)
+        f->stat.allocated = 0; /* nobody knows where: it is looked for holes */
+    f->stat.size = f->node.size;
     return MRMR_OK;
 }
 

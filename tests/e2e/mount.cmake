@@ -14,6 +14,7 @@ mrmr_pytest(e2e_mount_drives test_mount_drives.py LABELS sanitized address_long 
 mrmr_pytest(e2e_mount_full test_mount_full.py TIMEOUT 300)
 mrmr_pytest(e2e_full_release test_full_release.py TIMEOUT 300)
 mrmr_pytest(e2e_mount_inplace test_mount_inplace.py LABELS sanitized address_long TIMEOUT 300)
+mrmr_pytest(e2e_mount_hot test_mount_hot.py LABELS sanitized TIMEOUT 300)
 mrmr_pytest(e2e_mount_readers test_mount_readers.py LABELS sanitized address_long TIMEOUT 300)
 mrmr_pytest(e2e_mount_kill test_mount_kill.py LABELS sanitized address_long TIMEOUT 300)
 mrmr_pytest(e2e_mount_handles test_mount_handles.py LABELS sanitized address_long TIMEOUT 300)

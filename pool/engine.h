@@ -249,6 +249,10 @@ mrmr_err pool_attrs_write(struct drv *drv, const char *path, const void *blob,
 enum pool_same { POOL_SAME, POOL_RECHECK /* ctime or inode alone */, POOL_DIFFERENT };
 enum pool_same pool_stat_same(
     const struct drv_info *info, const struct meta_node *node, const struct drv_stat *stat);
+/* It is the node's file, changed since the catalog looked at it: whoever changes it from now on does not give it the times that the catalog
+ * has, either. */
+bool pool_stat_later(
+    const struct drv_info *info, const struct meta_node *node, const struct drv_stat *stat);
 /* A regular file as it is found, which the catalog may have. */
 struct pool_found_file {
     uint64_t ino, size; /* ino 0: not known */
@@ -441,6 +445,8 @@ struct pool_change {
                          (add a row, make a lost one again) */
     int64_t unstable; /* set on MRMR_CHANGED: the node that changed while it was read; 0 if it was
                          something else */
+    /* It was leaves of a file that is written to all the time: the rest of it may be claimed. */
+    bool overwritten;
 };
 /* Runs it to the commit and drops what it replaced. Any thread; several changes of distinct stripes
  * may run side by side. */

@@ -303,6 +303,14 @@ static mrmr_err keep_range(struct tree_drive *drive, struct drv_file *file,
     return MRMR_OK;
 }
 
+/* Each time, and not once an epoch: whoever reads it for a commit may have begun since. */
+static mrmr_err note_written(
+    struct pool_tree *tree, const struct tree_inode *inode, uint64_t from, uint64_t to)
+{
+    return pool_written_note(
+        tree->keeper->written, tree_keep_id(tree, inode->drive), inode->ino, from, to);
+}
+
 mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, struct drv_file *file, uint64_t from, uint64_t to,
     uint64_t epoch)
@@ -314,6 +322,7 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
     mrmr_locked(&counted->lock);
     MRMR_TRY(counted_now(tree, inode, births, counted, epoch));
     MRMR_TRY(keep_range(&tree->drive[inode->drive], file, counted, from, to));
+    MRMR_TRY(note_written(tree, inode, from, to));
     /* Last: if something could not be kept nothing is changed, and it is as the catalog has it. */
     return tree_counted_touch(tree, inode, counted, true, epoch);
 }
@@ -331,6 +340,7 @@ static mrmr_err counts(struct pool_tree *tree, struct tree_node *node,
     *ret_counts = counted->n > 0;
     if (*ret_counts)
         return MRMR_OK;
+    MRMR_TRY(note_written(tree, inode, 0, INT64_MAX)); /* nobody may be told which bytes */
     MRMR_TRY(tree_counted_touch(tree, inode, counted, !for_ever, epoch));
     counted->for_ever = counted->for_ever || for_ever;
     return MRMR_OK;

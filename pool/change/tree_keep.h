@@ -11,6 +11,7 @@
 
 #include "pool/change/tree_change.h"
 #include "pool/change/tree_record.h"
+#include "pool/records/written.h"
 #include "pool/retained/retained.h"
 
 struct tree_keeper {
@@ -18,6 +19,7 @@ struct tree_keeper {
     int mounted; /* its lock: nobody else changes drives through a tree of this pool; -1: none */
     bool shown;  /* and a mountpoint was told */
     struct tree_records *records;
+    struct pool_written *written; /* which leaves, for who reads them for a commit */
 };
 
 /* What stripes count on of one inode. */

@@ -39,6 +39,7 @@ void tree_keep_stop(struct pool_tree *tree)
     else if (keeper->mounted >= 0)
         close(keeper->mounted);
     tree_records_close(keeper->records);
+    pool_written_close(keeper->written);
     free(keeper);
 }
 
@@ -65,6 +66,8 @@ mrmr_err tree_keep_start(struct pool_tree *tree)
         /* What one knows of files that are removed and open, and what it has begun, another does not. */
         err = pool_mounted_lock(tree->pool->dirfd, tree->pool->dir, &keeper->mounted);
     }
+    if (!err)
+        err = pool_written_open(tree->pool->dirfd, &keeper->written);
     /* Whoever was here before may have been killed before it said so; and the file by which that is told is there from now on. */
     atomic_store(&tree->kept, !err);
     if (mrmr_class_of(err) != MRMR_CLASS_DENIED)

@@ -22,7 +22,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PROTECT_CREW = 2, PROTECT_PASSES = 24 };
+enum {
+    PROTECT_CREW = 2,
+    PROTECT_PASSES = 24,
+    PROTECT_AGAIN = 4, /* passes after which what is still written to keeps nobody else waiting */
+};
 
 struct protect {
     struct pool *pool;
@@ -44,6 +48,8 @@ struct protect {
     bool *full;                /* by index of the pool's drives: no more rows there in this run */
     bool *failed;              /* likewise: it does not answer; the owner takes it out of service */
     bool replan;               /* the plan counts on a drive that has failed */
+    bool again;                /* what was written to meanwhile is left out by the next plan */
+    unsigned agains;           /* plans for that alone, so far */
     struct mrmr_bytes notes;   /* what went wrong: each 'w' or 'n', the text and its NUL; the owner
                                   tells it */
     uint64_t changes_done, bytes_done;
@@ -413,12 +419,22 @@ static void protect_tell_notes(struct protect *p)
     mrmr_bytes_free(&p->notes);
 }
 
+/* What was written to is left out by the next pass. */
+static bool task_again(struct protect *p)
+{
+    mrmr_locked(&p->lock);
+    p->again = p->again || p->agains < PROTECT_AGAIN;
+    return p->agains < PROTECT_AGAIN;
+}
+
 static mrmr_err task_went_wrong(struct protect_task *task, mrmr_err err)
 {
     struct mrmr_story story;
     mrmr_story_save(&story);
     if (err == MRMR_CANCELLED || mrmr_ran_short(err) || err == MRMR_BUSY)
         return err;
+    if (task->change.overwritten && task_again(task->protect))
+        return MRMR_OK;
     struct pool *pool = task->protect->pool;
     struct pool_drive *drive = story.drive[0] ? pool_drive_by_name(pool, story.drive) : NULL;
     const char *kind;
@@ -583,6 +599,7 @@ static mrmr_err protect_pass(struct protect *p, bool *ret_more)
     struct parity_planner *planner = NULL;
     size_t skips = p->skips.n;
     MRMR_TRY(protect_take_over_skips(p));
+    MRMR_TRY(pool_young_look(&p->young));
     MRMR_TRY(protect_plan(p, &planner));
     for (size_t i = 0; i < p->pool->ndrives; i++)
         pool_supply_init(&p->supply[i], p->pool->drives[i]->meta.id, &p->skips, &p->young);
@@ -592,7 +609,9 @@ static mrmr_err protect_pass(struct protect *p, bool *ret_more)
     mrmr_err err = protect_ops(p, planner);
     parity_planner_destroy(planner);
     protect_progress(p);
-    bool replan = p->replan;
+    bool replan = p->replan || p->again;
+    p->agains += p->again;
+    p->again = false;
     protect_retire_failed(p);
     *ret_more = replan || p->changes_done > changes || p->unstable.n > skips || p->stripes.n > left;
     return err;
@@ -665,6 +684,7 @@ mrmr_err pool_protect(struct pool *pool, const struct pool_job *job,
         if (!err && exposed.files < before.files)
             ret_report->protected_files += before.files - exposed.files;
     }
+    pool_young_free(&p.young);
     free(p.supply);
     free(p.waits);
     free(p.full);

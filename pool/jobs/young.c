@@ -10,6 +10,39 @@ void pool_young_init(struct pool_young *young, struct pool *pool, uint64_t settl
         young->settle = INT64_MAX;
 }
 
+/* What is written to all the time is written to again and again within so long. */
+static const int64_t rest_least = 10 * MRMR_NS_PER_S;
+
+mrmr_err pool_young_look(struct pool_young *young)
+{
+    const int64_t now = mrmr_clock_monotonic();
+    const int64_t rest = young->settle > rest_least ? young->settle : rest_least;
+    pool_young_free(young);
+    MRMR_TRY(pool_written_load(young->pool, &young->written));
+    if (!young->written.life)
+        return MRMR_OK;
+    young->rested = (struct pool_written_since){young->written.life, now > rest ? now - rest : 1};
+    return pool_touched_load(young->pool, &young->touched);
+}
+
+void pool_young_free(struct pool_young *young)
+{
+    pool_touched_free(&young->touched);
+    pool_written_free(&young->written);
+    young->rested = (struct pool_written_since){0};
+}
+
+bool pool_young_is_hot(const struct pool_young *young, const struct meta_node *node)
+{
+    return young->rested.life && pool_touched_has_bytes(&young->touched, node->drive, node->ino);
+}
+
+bool pool_young_leaf_is_hot(
+    const struct pool_young *young, const struct meta_node *node, uint64_t leaf)
+{
+    return pool_written_has(&young->written, young->rested, node->drive, node->ino, leaf);
+}
+
 static int64_t young_changed(const struct pool_young *young, const struct meta_node *node)
 {
     const struct pool_drive *drive = pool_drive_by_id(young->pool, node->drive);

@@ -256,22 +256,13 @@ static mrmr_err compare_write(
 
 /* --- One file --- */
 
-/* Somebody went on writing to it since the scan: whoever does so now changes no time that the catalog has. */
-static bool compare_goes_on(
-    const struct drv_info *info, const struct meta_node *node, const struct drv_stat *stat)
-{
-    static const uint32_t needed = DRV_CAP_STABLE_CTIME | DRV_CAP_STABLE_INO;
-    return !node->recheck && (info->caps & needed) == needed && node->ino && stat->ino &&
-           pool_node_is(info, node, stat) && node->ctime && stat->ctime > node->ctime;
-}
-
 /* f->stat: as far as the catalog's size. */
 static mrmr_err compare_same(struct compare *c, struct compare_file *f)
 {
     MRMR_TRY(drv_file_stat(f->file, &f->stat));
     if (pool_stat_same(&c->drive->info, &f->node, &f->stat) == POOL_SAME)
         return MRMR_OK;
-    if (!compare_goes_on(&c->drive->info, &f->node, &f->stat))
+    if (f->node.recheck || !pool_stat_later(&c->drive->info, &f->node, &f->stat))
         return mrmr_fail(MRMR_CHANGED, "it was changed since the scan");
     if (f->stat.size != f->node.size)
         f->stat.allocated = 0; /* nobody knows where: it is looked for holes */

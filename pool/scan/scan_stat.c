@@ -28,6 +28,14 @@ enum pool_same pool_stat_same(
     return POOL_SAME;
 }
 
+bool pool_stat_later(
+    const struct drv_info *info, const struct meta_node *node, const struct drv_stat *stat)
+{
+    static const uint32_t needed = DRV_CAP_STABLE_CTIME | DRV_CAP_STABLE_INO;
+    return (info->caps & needed) == needed && node->ino && stat->ino &&
+           pool_node_is(info, node, stat) && node->ctime && stat->ctime > node->ctime;
+}
+
 void pool_node_from_stat(struct meta_node *node, const struct drv_stat *stat)
 {
     node->type = (enum meta_type)stat->type;

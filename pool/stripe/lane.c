@@ -3,11 +3,15 @@
  * What is claimed was read (I4): a new extent's file must be as the catalog knows it when it is
  * opened and still so after its last byte was read, and it must not have been modified within the
  * clock tick before. The catalog knew its times before the lane began: what is stored while lanes run is of a release, which waits
- * for itself. The digests are of the very bytes that go into the ring. Where an older extent
+ * for itself. Or it must have been changed since the scan by who writes to it through MRMR: what is read of it then is what it
+ * holds now, leaf by leaf, and the catalog's times are older than any that it gets from now on, so the next scan compares it whatever
+ * is claimed (I4). Leaves that are written to after the change of the stripe began are noted by who writes (written.h), and the commit claims none of
+ * them; what was torn while it was read is one of those. The digests are of the very bytes that go into the ring. Where an older extent
  * stands in for what is exposed, its digests are those of this version, too: bytes that differ were
  * read wrong, or have rotted since, and are not claimed in its place.
  */
 #include "pool/stripe/lane.h"
+#include "pool/records/touched.h"
 
 #include <string.h>
 
@@ -28,6 +32,7 @@ struct lane_batch {
         uint64_t leaf;
         uint8_t *buf;
         bool known; /* of what is new: somebody knows its digest */
+        bool hot;
         struct mrmr_digest must_be;
     } leaf[LANE_BATCH];
     size_t n;
@@ -54,6 +59,8 @@ static mrmr_err batch_flush(struct pool_lane *lane, struct lane_batch *batch)
         const struct meta_extent *from = leaf->item->from;
         if (!from && leaf->known && !mrmr_digest_equal(&digest[i], &leaf->must_be)) {
             lane->unstable = leaf->item->to->node;
+            if (leaf->hot)
+                return mrmr_fail(MRMR_CHANGED, "%s", while_read);
             return mrmr_fail(MRMR_DIGEST, "what was read is not what the file held when it was "
                                           "protected, and nobody has edited it");
         }
@@ -110,12 +117,23 @@ static const char *lane_difference(const struct pool_lane *lane, const struct dr
                                         : "its change time";
 }
 
-/* The file is the one the catalog knows, now. */
+bool pool_lane_hot(struct pool *pool, const struct pool_drive *drive, const struct meta_node *node,
+    const struct drv_stat *stat)
+{
+    bool touched = false;
+    return pool_stat_later(&drive->info, node, stat) &&
+           !pool_touched_find_bytes(pool, node->drive, node->ino, &touched) && touched;
+}
+
+/* The file is the one the catalog knows, now, or is that but for what is written to it through MRMR. */
 static mrmr_err lane_file_same(
     struct pool_lane *lane, const char *else_what, struct drv_stat *ret_stat)
 {
     MRMR_TRY(drv_file_stat(lane->file, ret_stat));
-    if (pool_stat_same(&lane->file_drive->info, &lane->node, ret_stat) == POOL_SAME)
+    if (lane->hot || pool_stat_same(&lane->file_drive->info, &lane->node, ret_stat) == POOL_SAME)
+        return MRMR_OK;
+    lane->hot = pool_lane_hot(lane->pool, lane->file_drive, &lane->node, ret_stat);
+    if (lane->hot)
         return MRMR_OK;
     return mrmr_err_path(
         mrmr_fail(MRMR_CHANGED, "%s (%s is another)", else_what, lane_difference(lane, ret_stat)),
@@ -151,6 +169,7 @@ static mrmr_err lane_file_begin(struct pool_lane *lane, const struct meta_extent
     lane->file_drive = pool_drive_by_id(lane->pool, lane->node.drive);
     if (!pool_drive_readable(lane->file_drive))
         return mrmr_fail(MRMR_OFFLINE, NULL);
+    lane->hot = false;
     MRMR_TRY(drv_file_open(lane->file_drive->drv, path, DRV_OPEN_READ, 0, &lane->file));
     struct drv_stat stat;
     MRMR_TRY(lane_file_same(lane, "it was changed since it was looked at", &stat));
@@ -202,6 +221,7 @@ static mrmr_err lane_read_leaf(struct pool_lane *lane, const struct pool_lane_it
         MRMR_TRY(lane_load_formers(lane, item->to));
     const struct mrmr_digest *must_be = lane_stand_in(lane, item->to->first + i);
     leaf.known = must_be != NULL;
+    leaf.hot = lane->hot;
     if (must_be)
         leaf.must_be = *must_be;
     uint32_t size = pool_leaf_size(item->to, i);

@@ -44,6 +44,7 @@ struct pool_lane {
     size_t item;
     uint64_t leaf;
     struct drv_file *file; /* of the new extent being read */
+    bool hot;              /* it was found to be written to all the time */
     struct pool_drive *file_drive;
     struct meta_node node;
     struct meta_extent *former; /* stand in for the new extent being read; owned */
@@ -63,5 +64,10 @@ mrmr_err pool_lane_start(struct pool_lane *lane);
 /* Closes the ring, joins, and restores the lane's story if it failed. */
 mrmr_err pool_lane_join(struct pool_lane *lane);
 void pool_lane_free(struct pool_lane *lane);
+
+/* The node's file is not as the catalog has it since it was written to through MRMR after the scan: what is read of it now may be claimed, but
+ * for the leaves that are written to before the commit (written.h). */
+bool pool_lane_hot(struct pool *pool, const struct pool_drive *drive, const struct meta_node *node,
+    const struct drv_stat *stat);
 
 #endif

@@ -343,28 +343,75 @@ static mrmr_err run_begin(struct pool_run *run)
     int64_t claimed[META_SLOTS_MAX];
     MRMR_TRY(pool_stop_for(run->pool, run->job, claimed, run_claimed(run, claimed)));
     mrmr_err err = pool_writers_turn(run->pool->writers, &run->turn);
+    run->since = pool_written_begin(run->pool);
     if (!err)
         err = run_claims_direct(run);
     pool_writers_go(run->pool->writers);
     return err;
 }
 
-/* The file of a new extent is as it was read. */
-static mrmr_err run_claim_same(struct pool_run *run, struct pool_paths *paths,
-    const struct pool_touched *touched, const struct meta_extent *extent)
+/* At the commit, at the files of new extents, one after another. */
+struct claiming {
+    struct pool_run *run;
+    struct pool_paths paths;
+    struct pool_touched touched;
+    struct pool_written_table written;
+    struct meta_node node; /* looked at last; id 0: none yet */
+    bool hot;              /* not as it was read: leaf by leaf */
+};
+
+static void claiming_free(struct claiming *c)
 {
-    struct meta_node node;
+    pool_paths_free(&c->paths);
+    pool_touched_free(&c->touched);
+    pool_written_free(&c->written);
+}
+
+static mrmr_err claim_changed(void)
+{
+    return mrmr_fail(MRMR_CHANGED, "it was written to while it was being protected");
+}
+
+/* What was written since it was read is known. */
+static mrmr_err claim_hot(struct claiming *c)
+{
+    const struct pool_written_since since = c->run->since;
+    c->hot = true;
+    if (!c->written.life)
+        MRMR_TRY(pool_written_load(c->run->pool, &c->written));
+    return since.life && since.life == c->written.life ? MRMR_OK : claim_changed();
+}
+
+/* The file is as it was read, but for what was written to it. */
+static mrmr_err claim_file(struct claiming *c, int64_t node)
+{
+    struct pool *pool = c->run->pool;
     struct drv_stat stat;
     const char *path;
-    run->change->unstable = extent->node;
-    MRMR_TRY(meta_node_get(run->pool->meta, extent->node, &node));
-    struct pool_drive *drive = pool_drive_by_id(run->pool, node.drive);
-    MRMR_TRY(pool_paths_get(run->pool, paths, extent->node, &path));
+    c->hot = false;
+    MRMR_TRY(meta_node_get(pool->meta, node, &c->node));
+    const struct pool_drive *drive = pool_drive_by_id(pool, c->node.drive);
+    MRMR_TRY(pool_paths_get(pool, &c->paths, node, &path));
     if (!pool_drive_readable(drive) || drv_stat(drive->drv, path, &stat) ||
-        pool_stat_same(&drive->info, &node, &stat) != POOL_SAME ||
-        pool_touched_hides(touched, drive, stat.ino))
-        return mrmr_fail(MRMR_CHANGED, "it was written to while it was being protected");
-    run->change->unstable = 0;
+        pool_touched_hides(&c->touched, drive, stat.ino))
+        return claim_changed();
+    if (pool_stat_same(&drive->info, &c->node, &stat) == POOL_SAME)
+        return MRMR_OK;
+    return pool_lane_hot(pool, drive, &c->node, &stat) ? claim_hot(c) : claim_changed();
+}
+
+static mrmr_err claim_extent(struct claiming *c, const struct meta_extent *extent)
+{
+    struct pool_change *change = c->run->change;
+    change->unstable = extent->node;
+    if (c->node.id != extent->node)
+        MRMR_TRY(claim_file(c, extent->node));
+    for (uint64_t i = 0; c->hot && !change->overwritten && i < extent->leaves; i++)
+        change->overwritten = pool_written_has(
+            &c->written, c->run->since, c->node.drive, c->node.ino, extent->first + i);
+    if (change->overwritten)
+        return claim_changed();
+    change->unstable = 0;
     return MRMR_OK;
 }
 
@@ -382,29 +429,24 @@ static bool run_claims_what_hides(struct pool_run *run)
 
 /* Writers stand still. What was written through them since the files were read cancels the claim: a
  * look at each file tells, for it was older than a clock tick when its first byte was read; or, where
- * a time that is set back would hide it, that it was touched since the last scan began. */
+ * a time that is set back would hide it, that it was touched since the last scan began. Of a file that is written to all the time
+ * it cancels what claims the leaves that it touched. */
 static mrmr_err run_claims_same(struct pool_run *run)
 {
     const struct meta_stripe *next = &run->change->next;
-    struct pool_paths paths = {.parent = 0};
-    struct pool_touched touched = {.n = 0};
+    struct claiming c = {.run = run};
     mrmr_err err = MRMR_OK;
-    int64_t last = 0;
     uint64_t turn;
     MRMR_TRY(pool_writers_turn(run->pool->writers, &turn));
     if (turn == run->turn)
         return MRMR_OK;
     MRMR_TRY(run_claims_direct(run));
     if (run_claims_what_hides(run))
-        MRMR_TRY(pool_touched_load(run->pool, &touched));
-    for (size_t i = 0; !err && i < next->extents; i++) {
-        if (next->extent[i].id || next->extent[i].node == last)
-            continue;
-        last = next->extent[i].node;
-        err = run_claim_same(run, &paths, &touched, &next->extent[i]);
-    }
-    pool_paths_free(&paths);
-    pool_touched_free(&touched);
+        MRMR_TRY(pool_touched_load(run->pool, &c.touched));
+    for (size_t i = 0; !err && i < next->extents; i++)
+        if (!next->extent[i].id)
+            err = claim_extent(&c, &next->extent[i]);
+    claiming_free(&c);
     return err;
 }
 
@@ -469,6 +511,7 @@ mrmr_err pool_change_run(struct pool *pool, const struct pool_job *job, struct p
 {
     struct pool_run run = {.pool = pool, .job = job, .change = change};
     change->unstable = 0;
+    change->overwritten = false;
     mrmr_err err = run_all(&run);
     while (err == MRMR_SPACE && run_gives_slack(&run)) {
         const struct pool_run was = run;

@@ -6,6 +6,7 @@
 #ifndef MRMR_POOL_STRIPE_H
 #define MRMR_POOL_STRIPE_H
 
+#include "pool/records/written.h"
 #include "pool/stripe/lane.h"
 
 /* One row file being made. */
@@ -37,8 +38,9 @@ struct pool_run {
         [META_ROWS_MAX]; /* their slack, so that a row has room beside the one that it replaces */
     unsigned ngave;
     size_t window;
-    uint64_t turn;          /* of writers, when it began */
-    struct mrmr_bytes body; /* of the manifests */
+    uint64_t turn;                   /* of writers, when it began */
+    struct pool_written_since since; /* likewise: what is noted from then on was written since */
+    struct mrmr_bytes body;          /* of the manifests */
 };
 
 /* stripe_plan.c: the views of the generations that are read (pinned), the next one's number, the rows

@@ -151,6 +151,42 @@ static void supply_drop_head(struct pool_supply *supply)
     supply->head++;
 }
 
+static mrmr_err supply_look(struct pool_supply *supply, int64_t node)
+{
+    if (supply->node.id == node || !supply->young->rested.life)
+        return MRMR_OK;
+    supply->hot = false;
+    mrmr_err err = meta_node_get(supply->pool->meta, node, &supply->node);
+    if (err)
+        supply->node.id = 0;
+    else
+        supply->hot = pool_young_is_hot(supply->young, &supply->node);
+    return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err; /* giving it fails, too */
+}
+
+static bool supply_leaf_is_hot(const struct pool_supply *supply, uint64_t leaf)
+{
+    return supply->hot && pool_young_leaf_is_hot(supply->young, &supply->node, leaf);
+}
+
+/* Leaves that are hot are cut off its front. *ret_leaves: how many follow that are not; 0: nothing is left of it. */
+static mrmr_err supply_rested(
+    struct pool_supply *supply, struct meta_exposed *range, uint64_t *ret_leaves)
+{
+    uint64_t n = 0;
+    MRMR_TRY(supply_look(supply, range->node));
+    for (; range->leaves && supply_leaf_is_hot(supply, range->first); range->leaves--) {
+        range->first++;
+        range->bytes -= range->bytes < META_LEAF ? range->bytes : META_LEAF;
+    }
+    if (!supply->hot)
+        n = range->leaves;
+    while (n < range->leaves && !supply_leaf_is_hot(supply, range->first + n))
+        n++;
+    *ret_leaves = n;
+    return MRMR_OK;
+}
+
 /* Cut off the front of a range: as many whole leaves as fit, or all of it. False if nothing fits.
  */
 static bool range_cut_front(struct meta_exposed *range, uint64_t room, struct meta_exposed *ret_cut)
@@ -176,7 +212,7 @@ static uint64_t range_tail(const struct meta_exposed *range)
     return range->leaves ? range->bytes - (range->leaves - 1) * META_LEAF : 0;
 }
 
-/* The largest piece in the window that fits a gap. */
+/* The largest piece in the window that fits a gap, if it is not hot. */
 static bool supply_cut_for_gap(
     struct pool_supply *supply, uint64_t gap, struct meta_exposed *ret_cut)
 {
@@ -188,7 +224,8 @@ static bool supply_cut_for_gap(
             !pool_skips_has(supply->skips, range->node))
             best = range;
     }
-    if (!best)
+    if (!best || supply_look(supply, best->node) ||
+        supply_leaf_is_hot(supply, best->first + best->leaves - 1))
         return false;
     *ret_cut = *best;
     ret_cut->first += best->leaves - 1;
@@ -213,8 +250,13 @@ mrmr_err pool_supply_pack(struct pool_supply *supply, struct pool_image *image, 
             supply_drop_head(supply);
             continue;
         }
-        if (!range_cut_front(head, room - given, &cut) &&
-            !supply_cut_for_gap(supply, room - given, &cut))
+        uint64_t rested, left = room - given;
+        MRMR_TRY(supply_rested(supply, head, &rested));
+        if (!rested)
+            continue;
+        if (rested < head->leaves && rested * META_LEAF < left)
+            left = rested * META_LEAF;
+        if (!range_cut_front(head, left, &cut) && !supply_cut_for_gap(supply, left, &cut))
             break;
         mrmr_err err = supply_give(supply, &cut, image, place + given);
         if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)

@@ -76,9 +76,31 @@ def sync_beside(world, writer):
     until(lambda: writer.writes > before or writer.error)
     report = world.mrmr.json("sync", code=(0, 3))
     assert report["held"] == 0 and report["completed"]
-    assert report["exposed_size"] <= len(HOT), report
     for name in ("b", "c"):
         assert world.survives(name) == 1, name
+    return report["exposed_size"]
+
+
+def give_back(world, m, home, name, was):
+    """Its mount is killed, nothing was written elsewhere, and whichever drive is lost, all comes from parity: first what shares it, which counts on what was
+    claimed of the file, and then the file itself."""
+    m.kill()
+    with open(os.path.join(world.root[home], name), "rb") as f:
+        now = f.read()
+    assert now[:HOT.start] + now[HOT.stop:] == was[:HOT.start] + was[HOT.stop:]
+    others = [other for other in ("b", "c") if other != home]
+    for other in others:
+        world.lose(other)
+        m.start()
+        with open(os.path.join(m.point, other), "rb") as f:
+            assert f.read() == world.content[other]
+        m.stop()
+        world.bring_back(other)
+    world.mrmr.run("sync")
+    world.lose(home)
+    m.start()
+    with open(os.path.join(m.point, name), "rb") as f:
+        assert f.read() == now
 
 
 def test_who_shares_parity_with_it_keeps_its_margin(mrmr, tmp_path):
@@ -90,20 +112,22 @@ def test_who_shares_parity_with_it_keeps_its_margin(mrmr, tmp_path):
         m = mount()
         with writing(os.path.join(m.point, "a"), rng) as writer:
             for _ in range(SYNCS):
-                sync_beside(world, writer)
-        m.kill()
-        with open(os.path.join(world.root["a"], "a"), "rb") as f:
-            now = f.read()
-        was = world.content["a"]
-        assert now[:HOT.start] + now[HOT.stop:] == was[:HOT.start] + was[HOT.stop:]
-        world.lose("b")
-        m.start()
-        with open(os.path.join(m.point, "b"), "rb") as f:
-            assert f.read() == world.content["b"]
-        m.stop()
-        world.bring_back("b")
-        mrmr.run("sync")
-        world.lose("a")
-        m.start()
-        with open(os.path.join(m.point, "a"), "rb") as f:
-            assert f.read() == now
+                assert sync_beside(world, writer) <= len(HOT)
+        give_back(world, m, "a", "a", world.content["a"])
+
+
+def test_what_nobody_writes_to_is_protected(mrmr, tmp_path):
+    """A new file, to which somebody writes from its first moment on."""
+    need_fuse()
+    need_loops()
+    rng = Seeded("hot and new")
+    with loops(tmp_path) as make, mounts(mrmr, tmp_path) as mount:
+        world = World(mrmr, make, rng)
+        m = mount()
+        was = rng.randbytes(SIZE)
+        with open(os.path.join(m.point, "new"), "wb") as f:
+            f.write(was)
+        with writing(os.path.join(m.point, "new"), rng) as writer:
+            until(lambda: sync_beside(world, writer) <= len(HOT)) # what was written a moment ago waits
+        [home] = [name for name, root in world.root.items() if os.path.exists(os.path.join(root, "new"))]
+        give_back(world, m, home, "new", was)

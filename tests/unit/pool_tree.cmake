@@ -65,6 +65,7 @@ mrmr_cmocka(pool_tree_moves pool_tree_moves.c pool_tree_world.c LIBS mrmr_rig LA
 target_link_options(test_pool_tree_moves PRIVATE -Wl,--wrap=drv_stat)
 mrmr_cmocka(pool_tree_parted pool_tree_parted.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
 mrmr_cmocka(pool_direct pool_direct.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long TIMEOUT 300)
+mrmr_cmocka(pool_hot pool_hot.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long TIMEOUT 300)
 # Those that many threads do at once.
 mrmr_some_under(thread pool_tree "*many*")
 mrmr_some_under(thread pool_tree_races "*writ*")

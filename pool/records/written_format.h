@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The file `written` in the pool's folder: a head, and then places of one size, each with the moment at which something that
+ * belongs there was written last, or 0. A file that is shorter than that counts as none. Numbers are as this machine has them: the
+ * file does not leave it, and means nothing to who did not look at it since it was made.
+ *
+ * A format that changes takes another magic: to an old reader all counts as written then.
+ */
+#ifndef MRMR_POOL_WRITTEN_FORMAT_H
+#define MRMR_POOL_WRITTEN_FORMAT_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#define WRITTEN_MAGIC UINT64_C(0x016e747277726d72) /* "rmrwrtn" and the version, 1 */
+
+enum { WRITTEN_PLACES = 1 << 16 };
+
+struct written_head {
+    uint64_t magic;
+    uint64_t life;  /* random; not 0 */
+    int64_t moment; /* no note from now on is of an earlier one */
+    uint64_t unused;
+};
+static_assert(sizeof(struct written_head) == 32, "the head has no gaps");
+
+#endif

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Files that are written to through the pool's mount while they are being protected (written.h), by a sync of another handle, as of another
+ * process: what is claimed of them is what nobody wrote to, and all of it can be given back.
+ */
+#include "tests/unit/pool_tree_world.h"
+
+#include "base/cleanup.h"
+#include "tests/support/pause.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LEAVES = 4 };
+
+/* Drives call from several threads. */
+static pthread_mutex_t hooks = PTHREAD_MUTEX_INITIALIZER;
+
+struct hot {
+    struct world w;
+    struct pool_tree_file *file;
+    unsigned times; /* that somebody comes */
+    void (*comes)(struct hot *hot);
+    unsigned came;
+};
+
+static uint64_t exposed(struct hot *hot, const char *path)
+{
+    struct meta_exposed *ranges = NULL;
+    struct meta_node node = rig_node(hot->w.rig, path);
+    uint64_t bytes = 0;
+    size_t n;
+    rig_ok(meta_exposed_of(hot->w.rig->pool->meta, node.id, &ranges, &n));
+    for (size_t i = 0; i < n; i++)
+        bytes += ranges[i].bytes;
+    free(ranges);
+    return bytes;
+}
+
+static void begin_hot(struct hot *hot, uint64_t seed)
+{
+    struct world *w = &hot->w;
+    begin(w, RIG_LOCAL, seed);
+    rig_put(w->rig, 0, "new", LEAVES * RIG_MIB);
+    rig_put(w->rig, 1, "beside", LEAVES * RIG_MIB);
+    for (unsigned i = 0; i < 10000 && try_look(w, POOL_ROOT, "new"); i++)
+        pause_a_while();
+    hot->file = open_file(w, "new");
+}
+
+/* All that was claimed is as the catalog has it, others lost nothing; and a sync that nobody disturbs brings the rest. */
+static void end_hot(struct hot *hot)
+{
+    rig_clear_faults(hot->w.rig);
+    rig_check(hot->w.rig);
+    rig_verify(hot->w.rig, false);
+    pool_tree_file_close(hot->file);
+    close_tree(&hot->w);
+    end_after(&hot->w);
+}
+
+static void write_leaf(struct hot *hot, uint64_t leaf)
+{
+    write_part(&hot->w, hot->file, "new", leaf * RIG_MIB + 1000 + hot->came, 100);
+}
+
+/* A row is about to be named: all bytes were read. */
+static void when_read(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct hot *hot = arg;
+    (void)op, (void)path;
+    mrmr_locked(&hooks);
+    if (hot->came < hot->times) {
+        hot->came++;
+        hot->comes(hot);
+    }
+}
+
+static struct pool_sync_report protect(struct hot *hot)
+{
+    struct pool_sync_report report = {0};
+    struct pool_job job = rig_job(hot->w.rig);
+    for (unsigned d = 0; hot->comes && d < hot->w.rig->n; d++) {
+        const struct drv_fault_rule rule = {.ops = DRV_FAULT_RENAME,
+            .prefix = ".mrmr/parity",
+            .action = DRV_FAULT_HOOK,
+            .hook = when_read,
+            .arg = hot};
+        rig_ok(drv_fault_add(hot->w.rig->drive[d].fault, &rule, NULL));
+    }
+    rig_ok(pool_protect(hot->w.rig->pool, &job, NULL, &report));
+    assert_int_equal(hot->came, hot->times);
+    return report;
+}
+
+static void scan(struct hot *hot)
+{
+    struct pool_sync_report report = {0};
+    struct pool_job job = rig_job(hot->w.rig);
+    rig_ok(pool_scan(hot->w.rig->pool, &job, false, &report));
+    assert_int_equal(exposed(hot, "new"), LEAVES * RIG_MIB);
+}
+
+static void test_written_after_the_scan(void **state)
+{
+    struct hot hot = {.came = 0};
+    (void)state;
+    begin_hot(&hot, 501);
+    scan(&hot);
+    write_leaf(&hot, 1);
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 0);
+    assert_int_equal(exposed(&hot, "new"), RIG_MIB);
+    assert_string_equal(rig_states(hot.w.rig, "new"), "LLL");
+    end_hot(&hot);
+}
+
+static void writes_a_leaf(struct hot *hot)
+{
+    write_leaf(hot, hot->came);
+}
+
+static void test_written_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = writes_a_leaf, .times = 1};
+    (void)state;
+    begin_hot(&hot, 502);
+    scan(&hot);
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 0);
+    assert_int_equal(exposed(&hot, "new"), RIG_MIB);
+    assert_int_equal(exposed(&hot, "beside"), 0);
+    end_hot(&hot);
+}
+
+/* Each time another one, until none is left to claim but the first. */
+static void test_written_each_time_that_it_is_tried(void **state)
+{
+    struct hot hot = {.comes = writes_a_leaf, .times = LEAVES - 1};
+    (void)state;
+    begin_hot(&hot, 503);
+    scan(&hot);
+    protect(&hot);
+    assert_int_equal(exposed(&hot, "new"), (LEAVES - 1) * RIG_MIB);
+    assert_string_equal(rig_states(hot.w.rig, "new"), "L");
+    end_hot(&hot);
+}
+
+static void punches(struct hot *hot)
+{
+    rig_ok(pool_tree_file_range(hot->file, POOL_RANGE_PUNCH, 100, LEAVES * RIG_MIB / 2));
+    struct rig_file *known = rig_find(hot->w.rig, "new");
+    known->hole_begin = 100;
+    known->hole_end = 100 + LEAVES * RIG_MIB / 2;
+}
+
+static void test_punched_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = punches, .times = 1};
+    (void)state;
+    begin_hot(&hot, 504);
+    scan(&hot);
+    protect(&hot);
+    assert_int_equal(exposed(&hot, "new"), 3 * RIG_MIB);
+    end_hot(&hot);
+}
+
+/* Of more leaves than are noted one by one. */
+static void cuts_short(struct hot *hot)
+{
+    const struct pool_attr set = {.size = RIG_MIB + 10};
+    struct pool_attr attr;
+    rig_ok(pool_tree_set(hot->w.tree, NULL, look(&hot->w, POOL_ROOT, "new").node, hot->file,
+        POOL_SET_SIZE, &set, &attr));
+    rig_find(hot->w.rig, "new")->size = set.size;
+}
+
+static void test_cut_short_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = cuts_short, .times = 1};
+    (void)state;
+    begin_hot(&hot, 509);
+    scan(&hot);
+    protect(&hot);
+    assert_string_equal(rig_states(hot.w.rig, "new"), "");
+    assert_int_equal(exposed(&hot, "beside"), 0);
+    end_hot(&hot);
+}
+
+/* What was claimed of it counts from the commit on: who writes to it keeps it before. */
+static void test_claimed_and_then_written(void **state)
+{
+    struct hot hot = {.comes = writes_a_leaf, .times = 1};
+    (void)state;
+    begin_hot(&hot, 505);
+    scan(&hot);
+    protect(&hot);
+    const unsigned kept = count_retained(hot.w.rig, 0);
+    write_leaf(&hot, 3); /* claimed */
+    assert_int_equal(count_retained(hot.w.rig, 0), kept + 1);
+    write_leaf(&hot, 1); /* exposed */
+    assert_int_equal(count_retained(hot.w.rig, 0), kept + 1);
+    end_hot(&hot);
+}
+
+/* On the drive itself, beside who writes elsewhere through the mount: nobody noted which leaves. */
+static void edits_on_the_drive(struct hot *hot)
+{
+    rig_edit(hot->w.rig, "new", RIG_MIB + 5, 50);
+    overwrite(&hot->w, "f3", 10, 100);
+}
+
+static void test_edited_on_the_drive_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = edits_on_the_drive, .times = 1};
+    (void)state;
+    begin_hot(&hot, 506);
+    scan(&hot);
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 1);
+    assert_int_equal(exposed(&hot, "new"), LEAVES * RIG_MIB);
+    end_hot(&hot);
+}
+
+/* Another mount notes from now on, and nobody knows what the one before it did. */
+static void is_mounted_anew(struct hot *hot)
+{
+    write_leaf(hot, 1);
+    pool_tree_file_close(hot->file);
+    close_tree(&hot->w);
+    open_tree(&hot->w);
+    hot->file = open_file(&hot->w, "new");
+}
+
+static void test_mounted_anew_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = is_mounted_anew, .times = 1};
+    (void)state;
+    begin_hot(&hot, 507);
+    scan(&hot);
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 1);
+    assert_int_equal(exposed(&hot, "new"), LEAVES * RIG_MIB);
+    end_hot(&hot);
+}
+
+/* As where the pool's folder had no room for it. */
+static void nothing_is_noted(struct hot *hot)
+{
+    write_leaf(hot, 1);
+    assert_int_equal(unlinkat(hot->w.rig->pool->dirfd, "written", 0), 0);
+}
+
+static void test_not_noted_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = nothing_is_noted, .times = 1};
+    (void)state;
+    begin_hot(&hot, 508);
+    scan(&hot);
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 1);
+    assert_int_equal(exposed(&hot, "new"), LEAVES * RIG_MIB);
+    end_hot(&hot);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_written_after_the_scan),
+        cmocka_unit_test(test_written_while_it_is_protected),
+        cmocka_unit_test(test_written_each_time_that_it_is_tried),
+        cmocka_unit_test(test_punched_while_it_is_protected),
+        cmocka_unit_test(test_cut_short_while_it_is_protected),
+        cmocka_unit_test(test_claimed_and_then_written),
+        cmocka_unit_test(test_edited_on_the_drive_while_it_is_protected),
+        cmocka_unit_test(test_mounted_anew_while_it_is_protected),
+        cmocka_unit_test(test_not_noted_while_it_is_protected),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_hot", tests, NULL, NULL);
+}

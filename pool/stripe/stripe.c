@@ -21,7 +21,11 @@
  * Before 4 each drive that takes part is asked once more whether it still carries our session (I5),
  * and the new generation must leave everything wanted with at least the margin it had, counted from
  * what is readable now. That is asked while writers still write, for a drive that hangs would take
- * them along, and again if they did not stand still within a moment. They stand still for 4 itself. Nothing is ever decoded across generations: a view pins one, and a row of a
+ * them along, and again if they did not stand still within a moment. They stand still for 4 itself, and for a moment before 2. What is
+ * written between the two through MRMR is seen at 4: by the stat of each file that is claimed; or, of one that was written to after the scan, and whose stat
+ * is another all the time, by what is noted of each leaf (written.h). What is claimed of that one was read after the moment and not written to
+ * since; the catalog goes on having the stat of the scan, so the next one compares the file. Who writes to such a file on its drive besides, in
+ * that time, is not seen: it is as if he did so just after 4, and the next scan finds it. Nothing is ever decoded across generations: a view pins one, and a row of a
  * pinned generation is not removed in 5 but by the next settling.
  */
 #include "pool/stripe/stripe.h"

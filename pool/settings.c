@@ -17,7 +17,7 @@
 enum setting_kind {
     SETTING_NUMBER,
     SETTING_SIZE,
-    SETTING_DURATION, /* canonical: seconds */
+    SETTING_DURATION, /* canonical: seconds, as a number */
     SETTING_SWITCH,
     SETTING_STATE, /* running or paused */
     SETTING_HOURS,
@@ -47,16 +47,15 @@ static const struct setting settings[] = {
         "hold a drive as it was when more than this part of its files vanished or changed at once"},
     {"hold-files", SETTING_NUMBER, 1, UINT64_C(1) << 40, 1, false, "1000",
         "hold a drive as it was when more than this many files vanished or changed at once"},
-    {"settle", SETTING_NUMBER, 0, 86400, 1, false, "60",
-        "seconds for which a file must have been quiet before it is protected by itself; mrmr sync "
-        "takes all, unless told otherwise"},
-    {"drive-timeout", SETTING_NUMBER, 1, 3600, 1, false, "30",
-        "seconds in which a drive must answer a mount, spinning up included, or is taken out of "
-        "service"},
-    {"room-wait", SETTING_NUMBER, 0, 3600, 1, false, "30",
-        "seconds for which a change through a mount waits at most for room that a release can "
-        "give, "
-        "while a daemon runs; 0: it fails at once"},
+    {"settle", SETTING_DURATION, 0, 86400, 1, false, "60",
+        "for how long a file must have been quiet before it is protected by itself, as 60s or 10m; "
+        "mrmr sync takes all, unless told otherwise"},
+    {"drive-timeout", SETTING_DURATION, 1, 3600, 1, false, "30",
+        "in what time a drive must answer a mount, spinning up included, or is taken out of "
+        "service, as 30s"},
+    {"room-wait", SETTING_DURATION, 0, 3600, 1, false, "30",
+        "for how long a change through a mount waits at most for room that a release can give, "
+        "while a daemon runs, as 30s; 0: it fails at once"},
     {"error-limit", SETTING_NUMBER, 1, 60, 1, true, "10",
         "a drive that answers errors to a mount in so many different seconds of one minute is "
         "taken out of service, until mrmr attach, or until it was unplugged and is back; 0: never"},
@@ -64,9 +63,9 @@ static const struct setting settings[] = {
         "part of a drive in percent: whenever a mount has kept so much more of what is overwritten "
         "or "
         "deleted there, it asks the daemon for a release, whatever rests"},
-    {"remote-ttl", SETTING_NUMBER, 1, 3600, 1, false, "5",
-        "seconds for which a mount takes for true what it saw on a drive that tells of no changes: "
-        "a remote one, or a folder of a network or FUSE file system"},
+    {"remote-ttl", SETTING_DURATION, 1, 3600, 1, false, "5",
+        "for how long a mount takes for true what it saw on a drive that tells of no changes, as "
+        "5s: a remote one, or a folder of a network or FUSE file system"},
     {"verify-reads", SETTING_SWITCH, 0, 1, 1, false, "off",
         "on: what is read through the mount is checked against its digest first; or off"},
     {"worker", SETTING_STATE, 0, 0, 1, false, "running",

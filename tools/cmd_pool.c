@@ -54,8 +54,9 @@ static mrmr_err set_in(struct cmd_call *call, struct pool *pool)
     if (call->quiet)
         return MRMR_OK;
     mrmr_print_name(stdout, key);
-    printf(
-        " is set.%s\n", strcmp(key, "redundancy") == 0 ? " It takes effect with: mrmr sync" : "");
+    printf(" is ");
+    mrmr_print_name(stdout, value[0] ? value : "empty");
+    printf(".%s\n", strcmp(key, "redundancy") == 0 ? " It takes effect with: mrmr sync" : "");
     return MRMR_OK;
 }
 
@@ -68,8 +69,10 @@ const struct cmd cmd_set = {
     .name = "set",
     .args = "KEY VALUE",
     .summary = "change a setting",
-    .text = "Changes a setting of the pool or of a drive (drive.NAME.KEY). `mrmr get` lists them "
-            "all.\nSizes take units: 500G, 1.5TiB.",
+    .text =
+        "Changes a setting of the pool or of a drive (drive.NAME.KEY). `mrmr get` lists them "
+        "all.\nSizes take units: 500G, 1.5TiB; so do durations: 90s, 10m, 12h, 30d, and a number "
+        "alone is seconds.",
     .least = 2,
     .most = 2,
     .run = set_run,

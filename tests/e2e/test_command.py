@@ -541,11 +541,15 @@ def test_set_and_get(mrmr):
     mrmr.fill("red")
     mrmr.run("add-drive", mrmr.drive("red"))
     assert mrmr.run("get", "hold-percent").stdout == "30\n"
-    assert "hold-percent" in mrmr.run("set", "hold-percent", "50").stdout
+    assert mrmr.run("set", "hold-percent", "50").stdout == "hold-percent is 50.\n"
     assert mrmr.run("get", "hold-percent").stdout == "50\n"
     assert mrmr.json("get", "hold-percent") == {"key": "hold-percent", "value": "50"}
     assert mrmr.json("set", "drive.red.reserve", "1G") == {"key": "drive.red.reserve", "value": "1G"}
     assert mrmr.run("get", "drive.red.reserve").stdout == "%d\n" % (1 << 30)
+    for key in ("settle", "drive-timeout", "room-wait", "remote-ttl"): # as any duration
+        assert mrmr.run("set", key, "10m").stdout == "%s is 10m.\n" % key
+        assert mrmr.run("get", key).stdout == "600\n"
+    assert mrmr.run("set", "exclude", "").stdout == "exclude is empty.\n"
     settings = {s["key"]: s for s in mrmr.json("get")["settings"]}
     assert all(set(s) == {"key", "value", "meaning", "is_default"} for s in settings.values())
     assert settings["hold-percent"]["is_default"] is False and settings["redundancy"]["is_default"] is True

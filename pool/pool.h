@@ -270,7 +270,8 @@ struct pool_status {
     uint64_t drives, drives_present, drives_detached;
     uint64_t files, file_bytes, exposed_files, exposed_bytes, row_bytes, stripes;
     uint64_t touched_files; /* of all drives; UINT64_MAX: any may have been (pool_drive_view) */
-    int64_t exposed_oldest; /* 0: none */
+    int64_t touched_oldest; /* when the first of these was; 0: there are none, or it is not known */
+    int64_t exposed_oldest; /* of what scans have seen; 0: none */
     uint64_t
         margin[POOL_REDUNDANCY_MAX + 1]; /* stripes that can lose exactly i further drives now */
     uint64_t lost_stripes;               /* some of their wanted bytes cannot be read now */
@@ -290,7 +291,8 @@ struct pool_status {
 };
 mrmr_err pool_status(struct pool *pool, struct pool_status *ret_status);
 
-/* An event, once a day, if something has been exposed for longer than the setting `exposed-alarm`. */
+/* An event, once a day, if something has been exposed for longer than the setting `exposed-alarm`, or was changed through a mount
+ * longer ago and no scan has looked at it since. */
 mrmr_err pool_exposed_alarm(struct pool *pool, const struct pool_status *status);
 
 enum pool_type { POOL_FILE, POOL_FOLDER, POOL_SYMLINK, POOL_OTHER };

@@ -278,18 +278,24 @@ static mrmr_err status_noted(struct pool *pool, struct pool_status *status)
     return MRMR_OK;
 }
 
+static void status_touched_on(
+    const struct pool_touched *touched, int64_t drive, struct pool_status *status)
+{
+    const uint64_t n = pool_touched_count(touched, drive), before = status->touched_files;
+    const int64_t since = pool_touched_since(touched, drive);
+    status->touched_files = n < UINT64_MAX - before ? before + n : UINT64_MAX;
+    if (since && (!status->touched_oldest || since < status->touched_oldest))
+        status->touched_oldest = since;
+}
+
 /* Likewise. Of a drive that was given up nothing new is to be had. */
 static mrmr_err status_touched(struct pool *pool, struct pool_status *status)
 {
     struct pool_touched touched;
     MRMR_TRY(pool_touched_load(pool, &touched));
-    for (size_t i = 0; i < pool->ndrives && touched.n; i++) {
-        const struct meta_drive *meta = &pool->drives[i]->meta;
-        const uint64_t n =
-            meta->state == META_DRIVE_RETIRED ? 0 : pool_touched_count(&touched, meta->id);
-        status->touched_files =
-            n < UINT64_MAX - status->touched_files ? status->touched_files + n : UINT64_MAX;
-    }
+    for (size_t i = 0; i < pool->ndrives && touched.n; i++)
+        if (pool->drives[i]->meta.state != META_DRIVE_RETIRED)
+            status_touched_on(&touched, pool->drives[i]->meta.id, status);
     pool_touched_free(&touched);
     return MRMR_OK;
 }

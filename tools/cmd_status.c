@@ -162,44 +162,64 @@ static mrmr_err look_under(struct cmd_call *call, const struct view *view)
         held ? "end the hold, as said above" : "mrmr sync");
 }
 
+/* What protects what is exposed. */
+static const char *next_protects(const struct view *view)
+{
+    return !view->served         ? "protect it with: mrmr sync"
+           : view->daemon.why[0] ? "the daemon rests; protect it with: mrmr sync"
+                                 : "the daemon protects it once it has been quiet (mrmr get "
+                                   "settle); at once: mrmr sync";
+}
+
+/* For how long that is so. A time to come is none: the clock was another. */
+static const char *age_of(int64_t since, char age[MRMR_TEXT_SHORT])
+{
+    const int64_t ns = since ? mrmr_clock_real() - since : 0;
+    return mrmr_text_print_duration((uint64_t)(ns > 0 ? ns : 0) / MRMR_NS_PER_S, age);
+}
+
 /* No scan has seen them, so nobody knows how much of them is exposed; a file that was removed is none that is. */
 static mrmr_err look_touched(struct cmd_call *call, const struct view *view)
 {
-    const uint64_t n = view->status.touched_files;
-    const char *next = view->served
-                           ? "the daemon protects it when they have been quiet (mrmr get settle)"
-                           : "next: mrmr sync";
-    char count[48];
-    if (n == UINT64_MAX)
+    const struct pool_status *s = &view->status;
+    char count[48], age[MRMR_TEXT_SHORT], first[64] = "";
+    if (s->touched_oldest)
+        snprintf(first, sizeof first, ", the first %s ago", age_of(s->touched_oldest, age));
+    if (s->touched_files == UINT64_MAX)
         return cmd_look(call,
-            "so much was changed through a mount since the last scan that any file may be exposed; "
-            "%s",
-            next);
+            "so much was changed through a mount since the last scan%s, that any file may be "
+            "exposed; %s",
+            first, next_protects(view));
     return cmd_look(call,
-        "%s changed, made or removed through a mount since the last scan; what is new of that is "
+        "%s changed, made or removed through a mount since the last scan%s; what is new of that is "
         "exposed; %s",
-        mrmr_print_count(n, "file was", "files were", count, sizeof count), next);
+        mrmr_print_count(s->touched_files, "file was", "files were", count, sizeof count), first,
+        next_protects(view));
+}
+
+static mrmr_err look_exposed(struct cmd_call *call, const struct view *view)
+{
+    const struct pool_status *s = &view->status;
+    char size[MRMR_TEXT_SHORT], age[MRMR_TEXT_SHORT], count[48];
+    return cmd_look(call, "%s in %s %s exposed, for up to %s; %s",
+        mrmr_text_print_size(s->exposed_bytes, size),
+        mrmr_print_count(s->exposed_files, "file", "files", count, sizeof count),
+        s->exposed_files == 1 ? "is" : "are", age_of(s->exposed_oldest, age),
+        s->storable_bytes ? next_protects(view)
+                          : "there is no room for more parity: free some, or: mrmr add-drive");
 }
 
 static mrmr_err look_exposure(struct cmd_call *call, const struct view *view)
 {
     const struct pool_status *s = &view->status;
-    char size[MRMR_TEXT_SHORT], age[MRMR_TEXT_SHORT], count[48];
+    char count[48];
     if (s->held_files)
         MRMR_TRY(cmd_look(call,
             "%s vanished or changed in a way that is held; if that is right: mrmr sync "
             "--accept-changes",
             mrmr_print_count(s->held_files, "file", "files", count, sizeof count)));
-    if (s->exposed_files || s->exposed_bytes) {
-        int64_t ns = s->exposed_oldest ? mrmr_clock_real() - s->exposed_oldest : 0;
-        MRMR_TRY(cmd_look(call, "%s in %s %s exposed, for up to %s; %s",
-            mrmr_text_print_size(s->exposed_bytes, size),
-            mrmr_print_count(s->exposed_files, "file", "files", count, sizeof count),
-            s->exposed_files == 1 ? "is" : "are",
-            mrmr_text_print_duration((uint64_t)(ns > 0 ? ns : 0) / MRMR_NS_PER_S, age),
-            s->storable_bytes ? "protect with: mrmr sync"
-                              : "there is no room for more parity: free some, or: mrmr add-drive"));
-    }
+    if (s->exposed_files || s->exposed_bytes)
+        MRMR_TRY(look_exposed(call, view));
     if (s->touched_files)
         MRMR_TRY(look_touched(call, view));
     if (view->under && s->drives_present + s->drives_detached == s->drives)
@@ -247,6 +267,7 @@ static mrmr_err status_json(struct cmd_call *call, const struct view *view)
         mrmr_json_text(&json, "changed_files", NULL);
     else
         mrmr_json_number(&json, "changed_files", s->touched_files);
+    mrmr_json_time_or_null(&json, "changed_since", s->touched_oldest);
     mrmr_json_time_or_null(&json, "exposed_since", s->exposed_oldest);
     mrmr_json_number(&json, "parity_size", s->row_bytes);
     mrmr_json_number(&json, "stripes", s->stripes);

@@ -51,7 +51,7 @@ static mrmr_err tell_all(struct older *older, const struct pool_touched *touched
     const int64_t drive = older->rebuild->drive->meta.id;
     for (size_t i = 0; i < touched->n; i++) {
         const struct pool_touched_inode *record = &touched->inode[i];
-        if (record->drive == drive && record->ino != POOL_TOUCHED_ALL)
+        if (pool_touched_is_bytes(record, drive))
             MRMR_TRY(tell_inode(older, record->ino));
     }
     return MRMR_OK;

@@ -2,9 +2,11 @@
 #include "pool/records/touched.h"
 #include "pool/drive/hung.h"
 
+#include "base/clock.h"
 #include "base/durable.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,7 +29,18 @@ enum { NAMES = sizeof names / sizeof *names, SORTED = 2 };
 
 static int64_t drive_of(const struct pool_touched_inode *record)
 {
-    return record->drive & ~KINDS;
+    return record->drive & POOL_TOUCHED_DRIVE;
+}
+
+static int64_t second_of(const struct pool_touched_inode *record)
+{
+    return record->drive / POOL_TOUCHED_SECOND & POOL_TOUCHED_SECONDS;
+}
+
+static void second_set(struct pool_touched_inode *record, int64_t second)
+{
+    record->drive &= POOL_TOUCHED_DRIVE | KINDS;
+    record->drive |= (second & POOL_TOUCHED_SECONDS) * POOL_TOUCHED_SECOND;
 }
 
 /* It is of something else than these kinds. */
@@ -35,6 +48,20 @@ static bool says_more(const struct pool_touched_inode *record, int64_t unless)
 {
     const int64_t kinds = record->drive & KINDS;
     return !kinds || kinds & ~unless;
+}
+
+/* It is what counts as changed, not only a name that went. */
+static bool counts(const struct pool_touched_inode *record)
+{
+    return says_more(record, POOL_TOUCHED_NAME);
+}
+
+/* One that stays takes up since when what it stands for was so. */
+static void since_take(struct pool_touched_inode *record, const struct pool_touched_inode *other)
+{
+    const int64_t mine = counts(record) ? second_of(record) : 0, its = second_of(other);
+    if (counts(other) && its && (!mine || its < mine))
+        second_set(record, its);
 }
 
 /* What is looked for: anything, but for these kinds. */
@@ -103,10 +130,11 @@ static mrmr_err records_have(
 }
 
 /* Beyond the bound there are marks alone, one or two a drive; or a few, where two processes were at it. */
-static mrmr_err mark_add(int fd, int64_t drive, int64_t as)
+static mrmr_err mark_add(int fd, const struct pool_touched_inode *record)
 {
-    const struct pool_touched_inode mark = {drive | as, POOL_TOUCHED_ALL};
-    const struct wanted wanted = {drive, POOL_TOUCHED_ALL, as ? 0 : KINDS};
+    const int64_t as = record->drive & POOL_TOUCHED_ATTRS;
+    const struct pool_touched_inode mark = {record->drive & ~POOL_TOUCHED_NAME, POOL_TOUCHED_ALL};
+    const struct wanted wanted = {drive_of(record), POOL_TOUCHED_ALL, as ? 0 : KINDS};
     bool has = false;
     MRMR_TRY(records_have(fd, TOUCHED_NAME, POOL_TOUCHED_MOST, &wanted, &has));
     return has ? MRMR_OK : record_add(fd, &mark);
@@ -120,13 +148,18 @@ static mrmr_err add(int fd, const struct pool_touched_inode *record)
     if (fstat(fd, &st) < 0)
         return mrmr_fail_errno(errno, "stat", TOUCHED_NAME);
     if ((uint64_t)st.st_size >= POOL_TOUCHED_MOST)
-        return mark_add(fd, drive_of(record), record->drive & POOL_TOUCHED_ATTRS);
+        return mark_add(fd, record);
     return record_add(fd, record);
 }
 
 mrmr_err pool_touched_add(int fd, int64_t drive, uint64_t ino, int64_t as)
 {
-    return add(fd, &(struct pool_touched_inode){drive | as, ino});
+    struct pool_touched_inode record = {drive | as, ino};
+    const int64_t now = mrmr_clock_real();
+    if (drive & ~POOL_TOUCHED_DRIVE)
+        return mrmr_fail(MRMR_INVALID, "there can be no drive with the id %" PRId64, drive);
+    second_set(&record, now > 0 ? now / MRMR_NS_PER_S : 0);
+    return add(fd, &record);
 }
 
 /* --- looking --- */
@@ -169,6 +202,13 @@ static int record_compare(const void *a, const void *b)
     return order ? order : x->drive < y->drive ? -1 : x->drive > y->drive;
 }
 
+static void since_take_all(
+    struct pool_touched_inode *record, const struct pool_touched_inode others[], size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        since_take(record, &others[i]);
+}
+
 /* Each once, as of its bytes or of all else; and of a drive with a mark for all, which is its last one, nothing else. */
 static void touched_tidy(struct pool_touched *touched)
 {
@@ -177,14 +217,17 @@ static void touched_tidy(struct pool_touched *touched)
     qsort(inode, touched->n, RECORD, record_compare);
     for (size_t i = 0; i < touched->n; i++) {
         if (n && inode_compare(&inode[n - 1], &inode[i]) == 0) {
+            since_take(&inode[n - 1], &inode[i]);
             if (inode[n - 1].drive & KINDS)
-                inode[n - 1].drive |= inode[i].drive;
+                inode[n - 1].drive |= inode[i].drive & KINDS;
             continue;
         }
         if (n && drive_of(&inode[n - 1]) != drive_of(&inode[i]))
             first = n;
-        if (inode[i].ino == POOL_TOUCHED_ALL && !(inode[i].drive & KINDS))
+        if (inode[i].ino == POOL_TOUCHED_ALL && !(inode[i].drive & KINDS)) {
+            since_take_all(&inode[i], &inode[first], n - first);
             n = first;
+        }
         inode[n++] = inode[i];
     }
     touched->n = n;
@@ -232,13 +275,22 @@ uint64_t pool_touched_count(const struct pool_touched *touched, int64_t drive)
     uint64_t n = 0;
     for (size_t i = 0; i < touched->n; i++) {
         const struct pool_touched_inode *record = &touched->inode[i];
-        if (drive_of(record) != drive || !says_more(record, POOL_TOUCHED_NAME))
+        if (drive_of(record) != drive || !counts(record))
             continue;
         if (record->ino == POOL_TOUCHED_ALL)
             return UINT64_MAX;
         n++;
     }
     return n;
+}
+
+int64_t pool_touched_since(const struct pool_touched *touched, int64_t drive)
+{
+    struct pool_touched_inode first = {drive, 0};
+    for (size_t i = 0; i < touched->n; i++)
+        if (drive_of(&touched->inode[i]) == drive)
+            since_take(&first, &touched->inode[i]);
+    return second_of(&first) * MRMR_NS_PER_S;
 }
 
 bool pool_touched_has(const struct pool_touched *touched, int64_t drive, uint64_t ino)
@@ -335,19 +387,21 @@ void pool_touched_free(struct pool_touched *touched)
 /* A mark for so many records of one drive, or, where most are of attributes alone, one for those. How many are left. */
 static size_t mark_for(struct pool_touched_inode *inode, size_t n)
 {
-    const int64_t drive = drive_of(&inode[0]);
+    struct pool_touched_inode mark = {drive_of(&inode[0]), POOL_TOUCHED_ALL};
     size_t left = 0;
     for (size_t i = 0; i < n; i++)
         left += (inode[i].drive & KINDS) != POOL_TOUCHED_ATTRS;
+    since_take_all(&mark, inode, n);
     if (left > n / 2) {
-        inode[0] = (struct pool_touched_inode){drive, POOL_TOUCHED_ALL};
+        inode[0] = mark;
         return 1;
     }
+    mark.drive |= POOL_TOUCHED_ATTRS;
     left = 0;
     for (size_t i = 0; i < n; i++)
         if ((inode[i].drive & KINDS) != POOL_TOUCHED_ATTRS)
             inode[left++] = inode[i];
-    inode[left++] = (struct pool_touched_inode){drive | POOL_TOUCHED_ATTRS, POOL_TOUCHED_ALL};
+    inode[left++] = mark;
     return left;
 }
 

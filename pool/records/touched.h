@@ -8,7 +8,8 @@
  * only a name of it was to go, and its bytes stayed: then the catalog's version of them is still what
  * whoever has another name of it reads, or has it since its name stayed after all. With POOL_TOUCHED_ATTRS its
  * attributes were changed, after the fact and before that is acknowledged, and its bytes are still the catalog's: they
- * are read, compared and held as before, but a copy made of what the catalog has would be without what was set. Records are appended, and not synced:
+ * are read, compared and held as before, but a copy made of what the catalog has would be without what was set. In the first is
+ * also when that was, for status: seconds since 1970, above the drive's id. Records are appended, and not synced:
  * where one is lost, the worst that comes of it is a hold that asks the user.
  *
  * Whoever adds is among the writers (writers.h), opens the file anew at each epoch that it has not
@@ -57,9 +58,14 @@
 #include "pool/engine.h"
 
 struct pool_touched_inode {
-    int64_t drive; /* and POOL_TOUCHED_NAME or POOL_TOUCHED_ATTRS */
+    int64_t drive; /* and POOL_TOUCHED_NAME or POOL_TOUCHED_ATTRS, and when; below */
     uint64_t ino;
 };
+#define POOL_TOUCHED_DRIVE                                                                         \
+    (INT64_C(0xffffff)) /* ids of drives, of which each is one more, end there */
+#define POOL_TOUCHED_SECOND (INT64_C(1) << 24)
+#define POOL_TOUCHED_SECONDS                                                                       \
+    (INT64_C(0xfffffffff)) /* so many, to the year 4147; 0: it is not known */
 #define POOL_TOUCHED_NAME (INT64_C(1) << 62)
 #define POOL_TOUCHED_ATTRS (INT64_C(1) << 61)
 
@@ -68,13 +74,14 @@ struct pool_touched_inode {
 #define POOL_TOUCHED_ALL UINT64_MAX
 
 /* To add: a descriptor, to be closed by the caller. An inode without a number is not recorded. as: 0 of its bytes, or
- * one of the two above. */
+ * one of the two above. It is of now. MRMR_INVALID: no drive has such an id. */
 mrmr_err pool_touched_open(int dirfd, int *ret_fd);
 mrmr_err pool_touched_add(int fd, int64_t drive, uint64_t ino, int64_t as);
 
 struct pool_touched {
     struct pool_touched_inode *inode; /* sorted, each once, as of its bytes if there is
-                                         such a record, else of all else that was recorded; of a drive with a mark
+                                         such a record, else of all else that was recorded, and
+                                         since when it counts (count); of a drive with a mark
                                          for all that alone */
     size_t n;
 };
@@ -85,6 +92,13 @@ mrmr_err pool_touched_load(struct pool *pool, struct pool_touched *ret_touched);
 bool pool_touched_has(const struct pool_touched *touched, int64_t drive, uint64_t ino);
 /* Its bytes were. */
 bool pool_touched_has_bytes(const struct pool_touched *touched, int64_t drive, uint64_t ino);
+/* This record is of bytes of one inode of the drive. */
+static inline bool pool_touched_is_bytes(const struct pool_touched_inode *record, int64_t drive)
+{
+    static const int64_t kinds = POOL_TOUCHED_NAME | POOL_TOUCHED_ATTRS;
+    return (record->drive & (POOL_TOUCHED_DRIVE | kinds)) == drive &&
+           record->ino != POOL_TOUCHED_ALL;
+}
 /* There is a mark for all. */
 bool pool_touched_all(const struct pool_touched *touched, int64_t drive);
 /* The same as has, where nothing is loaded: what is sorted is searched, and not read. */
@@ -105,6 +119,8 @@ mrmr_err pool_touched_may_hide(
     struct pool *pool, const struct pool_drive *drive, uint64_t ino, bool *ret_may);
 /* Inodes of the drive whose bytes or attributes were changed, or which were removed; UINT64_MAX: there is a mark for all. */
 uint64_t pool_touched_count(const struct pool_touched *touched, int64_t drive);
+/* When the first of those was touched, by the clock as it was then, to the second; 0: there are none, or it is not known. */
+int64_t pool_touched_since(const struct pool_touched *touched, int64_t drive);
 void pool_touched_free(struct pool_touched *touched);
 /* A scan begins: what is recorded so far is set aside. POOL_OWN. */
 mrmr_err pool_touched_begin(struct pool *pool, const struct pool_job *job);

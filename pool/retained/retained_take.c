@@ -396,7 +396,7 @@ static mrmr_err take_all_overwritten(struct taking *t)
         const struct pool_touched_inode *inode = &t->touched->inode[i];
         if (i % POLL_EVERY == 0)
             MRMR_TRY(pool_job_poll(t->job));
-        if (inode->drive == drive && inode->ino != POOL_TOUCHED_ALL)
+        if (pool_touched_is_bytes(inode, drive))
             MRMR_TRY(take_overwritten(t, inode->ino));
     }
     return MRMR_OK;

@@ -11,7 +11,7 @@ from loops import loops, need_loops
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{9})?Z")
 
 STATUS = {"pool", "state", "redundancy", "survives", "drives_total", "drives_present", "drives_detached", "files", "file_size",
-          "exposed_files", "exposed_size", "changed_files", "exposed_since", "parity_size", "stripes", "margin", "lost_stripes",
+          "exposed_files", "exposed_size", "changed_files", "changed_since", "exposed_since", "parity_size", "stripes", "margin", "lost_stripes",
           "degraded_size", "detached_size", "damaged_size", "held_files", "held_drives", "storable_size", "reprotectable_size", "domain_unsafe", "conflicts",
           "daemon", "direct_files", "drives", "needs_look", "noted", "suspect_stripes"}
 DRIVE = {"name", "uri", "uuid", "slot", "role", "domain", "state", "presence", "why", "hold", "total_size",

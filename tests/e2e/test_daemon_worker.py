@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the daemon does by itself."""
 import contextlib
+import datetime
 import os
 import select
 import signal
@@ -234,20 +235,51 @@ def test_who_is_short_of_room_while_it_rests(mrmr, daemon):
             until(lambda: not retained(mrmr))
 
 
+def told_of_exposed(mrmr, clock):
+    """By daemons of a day later, one after another: how often."""
+    def told():
+        return [event for event in mrmr.json("events")["events"] if event["kind"] == "exposed-long" and event["warning"]]
+    clock(25 * 3600)
+    for _ in range(2):
+        daemon = Daemon(mrmr, **clock.env)
+        until(told)
+        daemon.stop()
+    return len(told())
+
+
 def test_exposed_for_too_long(mrmr, daemon, clock):
     """An event, once, and also while it is paused; status tells how much, and since when."""
     mrmr.run("set", "worker", "paused")
     put(mrmr, "red", "new")
     mrmr.run("sync", "--settle", "1h", code=None)
     daemon.stop()
-    clock(25 * 3600)
-    for _ in range(2):
-        daemon = Daemon(mrmr, **clock.env)
-        until(lambda: [event for event in mrmr.json("events")["events"] if event["kind"] == "exposed-long" and event["warning"]])
-        daemon.stop()
-    assert sum(event["kind"] == "exposed-long" for event in mrmr.json("events")["events"]) == 1
+    assert told_of_exposed(mrmr, clock) == 1
     status = mrmr.json("status", code=3)
     assert status["exposed_files"] == 1 and status["exposed_size"] == 300_000 and status["exposed_since"]
+    assert status["changed_files"] == 0 and status["changed_since"] is None
+
+
+def test_exposed_for_too_long_and_no_scan_has_seen_it(mrmr, daemon, clock):
+    """What was written through the mount, and nobody has looked at since: the same; what was removed is no such thing."""
+    need_fuse()
+    mrmr.run("set", "worker", "paused")
+    begun = int(time.time())
+    with mounts(mrmr, mrmr.folder) as mount:
+        point = mount("m").point
+        os.unlink(point / "of-red/file 0.bin")
+        status = mrmr.json("status", code=None)
+        assert status["changed_files"] == 0 and status["changed_since"] is None
+        (point / "new").write_bytes(b"new" * 100_000)
+        status = mrmr.json("status", code=3)
+        assert status["changed_files"] == 1 and status["exposed_files"] == 0 and status["exposed_since"] is None
+        since = datetime.datetime.fromisoformat(status["changed_since"].replace("Z", "+00:00")).timestamp()
+        assert begun <= since <= time.time()
+        said = next(line for line in status["needs_look"] if line.startswith("1 file was changed, made or removed"))
+        assert ", the first " in said and said.endswith("; the daemon rests; protect it with: mrmr sync")
+    daemon.stop()
+    assert told_of_exposed(mrmr, clock) == 1
+    mrmr.run("sync")
+    assert mrmr.json("status")["changed_since"] is None
 
 
 # --- how it works ---

@@ -204,6 +204,8 @@ static void test_touched(void **state)
     goes(rig, 0);
     rig_ok(pool_status(rig->pool, &status));
     assert_int_equal(status.touched_files, 2);
+    assert_true(
+        status.touched_oldest && mrmr_clock_real() - status.touched_oldest < 3600 * MRMR_NS_PER_S);
     assert_int_equal(view_of(rig, "d0").touched, 1); /* what was set of it is on that drive alone */
     is_left_alone(rig, "d0");
     add_touched(rig, 0, 80, 0);

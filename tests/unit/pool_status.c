@@ -164,6 +164,32 @@ static void test_exposed_too_long(void **state)
     assert_int_equal(world_events(w, "exposed-long", NULL), 2);
 }
 
+/* No scan has found it. */
+static void test_touched_too_long(void **state)
+{
+    struct world *w = *state;
+    char text[512];
+    fill(w);
+    const int64_t hour = 3600 * MRMR_NS_PER_S, now = mrmr_clock_real();
+    struct pool_status s = status_of(w);
+    s.touched_oldest = now - 23 * hour;
+    assert_ok(pool_exposed_alarm(w->pool, &s));
+    s.touched_oldest = now + 48 * hour; /* the clock was wrong */
+    assert_ok(pool_exposed_alarm(w->pool, &s));
+    assert_int_equal(world_events(w, "exposed-long", NULL), 0);
+    s.touched_oldest = now - 25 * hour;
+    assert_ok(pool_exposed_alarm(w->pool, &s));
+    assert_int_equal(world_events(w, "exposed-long", text), 1);
+    assert_non_null(strstr(text, "through a mount more than 1 d"));
+    s.touched_oldest -= hour; /* no news today */
+    assert_ok(pool_exposed_alarm(w->pool, &s));
+    assert_int_equal(world_events(w, "exposed-long", NULL), 1);
+    assert_ok(pool_set(w->pool, "exposed-alarm", "0"));
+    s.exposed_oldest = s.touched_oldest;
+    assert_ok(pool_exposed_alarm(w->pool, &s));
+    assert_int_equal(world_events(w, "exposed-long", NULL), 1);
+}
+
 static void test_margins(void **state)
 {
     struct world *w = *state;
@@ -446,6 +472,7 @@ int main(void)
 #define WORLD_TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, teardown)
     const struct CMUnitTest tests[] = {
         WORLD_TEST(test_exposed_too_long),
+        WORLD_TEST(test_touched_too_long),
         WORLD_TEST(test_margins),
         WORLD_TEST(test_dirt),
         WORLD_TEST(test_ranges),

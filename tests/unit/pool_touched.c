@@ -204,6 +204,87 @@ static void test_the_bound_of_old_ones(void **state)
     assert_true(has(a, 5) && !has(a, 6) && has(b, 6) && !has(b, 5) && has(OTHER, 1));
 }
 
+/* --- since when --- */
+
+static int64_t since(int64_t drive)
+{
+    struct pool_touched touched;
+    rig_ok(pool_touched_load(rig->pool, &touched));
+    const int64_t at = pool_touched_since(&touched, drive);
+    pool_touched_free(&touched);
+    return at / MRMR_NS_PER_S;
+}
+
+/* One of that second, at the end. */
+static void add_of(const char *name, int64_t drive, uint64_t ino, int64_t as, int64_t second)
+{
+    const struct pool_touched_inode record = {drive | as | second * POOL_TOUCHED_SECOND, ino};
+    int fd = openat(rig->pool->dirfd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, &record, RECORD), RECORD);
+    close(fd);
+}
+
+static void test_since_when(void **state)
+{
+    (void)state;
+    const int64_t now = mrmr_clock_real() / MRMR_NS_PER_S;
+    assert_int_equal(since(a), 0);
+    add_as(a, 1, POOL_TOUCHED_NAME); /* nothing of it is new */
+    assert_int_equal(since(a), 0);
+    add(a, 2);
+    const int64_t then = since(a);
+    assert_true(then >= now && then <= mrmr_clock_real() / MRMR_NS_PER_S);
+    assert_int_equal(since(b), 0);
+    int fd;
+    rig_ok(pool_touched_open(rig->pool->dirfd, &fd));
+    assert_int_equal(pool_touched_add(fd, POOL_TOUCHED_DRIVE + 1, 2, 0), MRMR_INVALID);
+    close(fd);
+}
+
+/* The first of what was touched, whatever records become one, and in whatever file they are. */
+static void test_since_when_it_first_was(void **state)
+{
+    (void)state;
+    add_of("touched", a, 5, POOL_TOUCHED_NAME, 1000); /* says nothing of that */
+    add_of("touched", a, 5, 0, 5000);
+    add_of("touched", a, 5, POOL_TOUCHED_ATTRS, 4000);
+    add_of("touched", a, 5, 0, 6000);
+    add_of("touched", a, 6, POOL_TOUCHED_NAME, 2000);
+    add_of("touched", a, 6, POOL_TOUCHED_ATTRS, 7000);
+    add_of("touched", b, 5, 0, 0); /* it is not known */
+    add_of("touched", b, 6, 0, 9000);
+    for (unsigned round = 0; round < 3; round++) {
+        assert_int_equal(since(a), 4000);
+        assert_int_equal(since(b), 9000);
+        assert_true(has(a, 5) && has(a, 6) && has(b, 5) && !has(b, 7));
+        rig_ok(pool_touched_begin(rig->pool, NULL));
+        assert_int_equal(size_of("touched.old"), 4 * RECORD);
+        add_of("touched", a, 6, POOL_TOUCHED_ATTRS, 8000);
+        add_of("touched", b, 6, 0, 9500);
+    }
+    drop(b);
+    assert_int_equal(since(b), 9500); /* touched once more */
+    assert_int_equal(since(a), 4000);
+}
+
+/* A mark is of when the first was that it stands for. */
+static void test_since_when_of_marks(void **state)
+{
+    (void)state;
+    add_of("touched", a, 5, 0, 3000);
+    add_of("touched", a, POOL_TOUCHED_ALL, 0, 4000);
+    add_of("touched.old", OTHER, 7, 0, 2000);
+    assert_int_equal(since(a), 3000);
+    rig_ok(pool_touched_begin(rig->pool, NULL));
+    assert_int_equal(since(a), 3000);
+    fill("touched");
+    add_of("touched", OTHER, 8, 0, 2500);
+    rig_ok(pool_touched_begin(rig->pool, NULL)); /* more than there may be */
+    assert_int_equal(size_of("touched.old"), 2 * RECORD);
+    assert_int_equal(since(OTHER), 2000);
+    assert_true(has(OTHER, 12345) && has(a, 1));
+}
+
 static void rename_to(const char *from, const char *to)
 {
     assert_int_equal(renameat(rig->pool->dirfd, from, rig->pool->dirfd, to), 0);
@@ -299,6 +380,9 @@ int main(void)
         touched_test(test_the_bound_of_attributes),
         touched_test(test_the_bound),
         touched_test(test_the_bound_of_old_ones),
+        touched_test(test_since_when),
+        touched_test(test_since_when_it_first_was),
+        touched_test(test_since_when_of_marks),
         touched_test(test_a_scan_was_cut),
         touched_test(test_a_mark_holds_nothing_once),
     };

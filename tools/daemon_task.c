@@ -33,6 +33,7 @@ void daemon_task_clear(struct daemon_task *task)
 struct spawning {
     char *const *argv, *const *envp;
     int fd[3], cwd; /* cwd -1: this folder */
+    int tells;      /* its DAEMON_LISTENS_FD; -1: it has none */
     const sigset_t *mask;
 };
 
@@ -57,6 +58,8 @@ static mrmr_err spawn(const struct spawning *s, pid_t *ret_pid)
         why = posix_spawn_file_actions_adddup2(&actions, s->fd[i], i);
     if (!why && s->cwd >= 0)
         why = posix_spawn_file_actions_addfchdir_np(&actions, s->cwd);
+    if (!why && s->tells >= 0) /* at last: one of the others may have that number here */
+        why = posix_spawn_file_actions_adddup2(&actions, s->tells, DAEMON_LISTENS_FD);
     if (!why)
         why = posix_spawn(ret_pid, "/proc/self/exe", &actions, &attr, s->argv, s->envp);
     posix_spawn_file_actions_destroy(&actions);
@@ -64,9 +67,8 @@ static mrmr_err spawn(const struct spawning *s, pid_t *ret_pid)
     return why ? mrmr_fail_errno(why, "start", s->argv[1]) : MRMR_OK;
 }
 
-static mrmr_err environment_inside(char *const envp[], char ***ret_envp)
+static mrmr_err environment_inside(char *const envp[], char *inside, char ***ret_envp)
 {
-    static char inside[] = DAEMON_INSIDE "=1";
     size_t n = 0;
     while (envp[n])
         n++;
@@ -91,50 +93,72 @@ static const char *command_of(char *const argv[])
     return "";
 }
 
+/* waits: who writes there waits until there is room. */
+static mrmr_err pipe_open(const char *name, bool waits, int *ret_out, int *ret_in)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+        return mrmr_fail_errno(errno, "start", name);
+    mrmr_autoclose int out = ends[0], in = ends[1];
+    if (waits && fcntl(in, F_SETFL, 0) < 0)
+        return mrmr_fail_errno(errno, "start", name);
+    *ret_out = mrmr_steal_fd(&out);
+    *ret_in = mrmr_steal_fd(&in);
+    return MRMR_OK;
+}
+
+static void task_began(
+    struct daemon_task *task, enum daemon_task_kind kind, pid_t pid, int *says, const char *name)
+{
+    task->kind = kind;
+    task->pid = pid;
+    task->says = mrmr_steal_fd(says);
+    task->begun = mrmr_clock_boot();
+    task->begun_awake = mrmr_clock_monotonic();
+    snprintf(task->name, sizeof task->name, "%s", name);
+}
+
 mrmr_err daemon_task_begin(
     struct daemon_task *task, const struct daemon_request *request, const sigset_t *mask)
 {
+    static char inside[] = DAEMON_INSIDE "=" DAEMON_LISTENS;
+    const char *name = command_of(request->argv);
     mrmr_autofree char **envp = NULL;
-    MRMR_TRY(environment_inside(request->envp, &envp));
+    mrmr_autoclose int out = -1, in = -1;
+    pid_t pid;
+    MRMR_TRY(environment_inside(request->envp, inside, &envp));
+    MRMR_TRY(pipe_open(name, false, &out, &in));
     const struct spawning s = {.argv = request->argv,
         .envp = envp,
         .fd = {request->fd[0], request->fd[1], request->fd[2]},
         .cwd = request->fd[3],
+        .tells = in,
         .mask = mask};
-    MRMR_TRY(spawn(&s, &task->pid));
-    task->kind = TASK_CALLER;
-    task->begun = mrmr_clock_boot();
-    task->begun_awake = mrmr_clock_monotonic();
-    snprintf(task->name, sizeof task->name, "%s", command_of(request->argv));
+    MRMR_TRY(spawn(&s, &pid));
+    task_began(task, TASK_CALLER, pid, &out, name);
     return MRMR_OK;
 }
 
 mrmr_err daemon_task_begin_own(struct daemon_task *task, enum daemon_task_kind kind,
     char *const argv[], const char *name, const sigset_t *mask)
 {
+    static char inside[] = DAEMON_INSIDE "=1";
     mrmr_autofree char **envp = NULL;
     mrmr_autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    int ends[2];
+    mrmr_autoclose int out = -1, in = -1;
     pid_t pid;
-    if (null < 0 || pipe2(ends, O_CLOEXEC) < 0)
+    if (null < 0)
         return mrmr_fail_errno(errno, "start", name);
-    mrmr_autoclose int in = ends[1];
-    mrmr_autoclose int out = ends[0];
-    MRMR_TRY(environment_inside(environ, &envp));
+    MRMR_TRY(environment_inside(environ, inside, &envp));
+    MRMR_TRY(pipe_open(name, true, &out, &in));
     const struct spawning s = {.argv = argv,
         .envp = envp,
         .fd = {null, kind == TASK_LOOK ? in : null, kind == TASK_LOOK ? null : in},
         .cwd = -1,
+        .tells = -1,
         .mask = mask};
-    if (fcntl(out, F_SETFL, O_NONBLOCK) < 0)
-        return mrmr_fail_errno(errno, "start", name);
     MRMR_TRY(spawn(&s, &pid));
-    task->kind = kind;
-    task->pid = pid;
-    task->says = mrmr_steal_fd(&out);
-    task->begun = mrmr_clock_boot();
-    task->begun_awake = mrmr_clock_monotonic();
-    snprintf(task->name, sizeof task->name, "%s", name);
+    task_began(task, kind, pid, &out, name);
     return MRMR_OK;
 }
 
@@ -202,6 +226,8 @@ static void own_line(struct daemon_task *task, const char *line)
             return;
         }
     }
+    if (task->kind == TASK_CALLER)
+        return; /* what else there is goes to who asked for it */
     if (task->kind == TASK_HEAR && strcmp(text, DAEMON_HEARD) == 0)
         task->heard = true;
     else if (task->kind == TASK_RELEASE && strcmp(text, DAEMON_LET_GO) == 0)

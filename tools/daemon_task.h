@@ -38,7 +38,7 @@ struct daemon_task {
     pid_t pid;
     struct caller *caller; /* of TASK_CALLER; the daemon's */
     char name[64];
-    int says; /* what it writes, if nobody else reads that; -1: none */
+    int says; /* what it writes, of a caller's how far it is; -1: nothing (any more) */
     struct mrmr_bytes said;
     char progress[256];
     int64_t begun, begun_awake; /* by mrmr_clock_boot and mrmr_clock_monotonic */
@@ -58,14 +58,14 @@ struct daemon_task {
 
 /* Nothing runs. */
 void daemon_task_clear(struct daemon_task *task);
-/* What a caller asked for, with his descriptors, folder and environment. mask: its signals'. */
+/* What a caller asked for, with his descriptors, folder and environment; how far it is comes here, too. mask: its signals'. */
 mrmr_err daemon_task_begin(
     struct daemon_task *task, const struct daemon_request *request, const sigset_t *mask);
 /* One of the daemon's own: what it says comes here, of a look its output, of others its errors. */
 mrmr_err daemon_task_begin_own(struct daemon_task *task, enum daemon_task_kind kind,
     char *const argv[], const char *name, const sigset_t *mask);
-/* What there is of that; never waits. A look's is for who takes it; of the others progress is kept, and the rest logged, the same
- * once an hour. */
+/* What there is of that; never waits. A look's is for who takes it; of the others progress is kept, which is all that a caller's
+ * says, and the rest logged, the same once an hour. */
 void daemon_task_hear(struct daemon_task *task);
 
 #endif

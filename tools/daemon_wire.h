@@ -32,6 +32,9 @@ enum { DAEMON_MOST = 128 << 10, DAEMON_FDS = 4 };
 #define DAEMON_SOCKET "socket"
 /* In the environment of a command that the daemon runs: it runs itself. */
 #define DAEMON_INSIDE "MRMR_DIRECT"
+/* Its value for one that somebody asked for: how far it is goes to this descriptor, too, a pipe at which nobody waits. */
+#define DAEMON_LISTENS "listens"
+#define DAEMON_LISTENS_FD 3
 
 /* A command as it was given: the program's version, its arguments and environment; standard input, output and error, and the
  * folder in which it was given. */

@@ -15,11 +15,14 @@
 #include "tools/daemon_wire.h"
 #include "tools/mrmr_screen.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 const struct cmd *const mrmr_commands[] = {
     &cmd_init,
@@ -107,6 +110,17 @@ static int output_end(int code)
     return CMD_FAILED;
 }
 
+/* Run by the daemon, for whoever asked it to: that is told how far it is. */
+static void listener_take(void)
+{
+    const char *inside = getenv(DAEMON_INSIDE);
+    struct stat st;
+    if (!inside || strcmp(inside, DAEMON_LISTENS) != 0 || fstat(DAEMON_LISTENS_FD, &st) < 0 ||
+        !S_ISFIFO(st.st_mode) || fcntl(DAEMON_LISTENS_FD, F_SETFD, FD_CLOEXEC) < 0)
+        return;
+    mrmr_screen_tell(DAEMON_LISTENS_FD);
+}
+
 /* What changes the pool is done by its daemon, if it has one. False: it is to be run here. */
 static bool passed_on(
     const struct cmd_call *call, const char *dir, char *const given[], int *ret_code)
@@ -179,5 +193,6 @@ int main(int argc, char **argv)
                                                    : MRMR_LOG_WARN;
     mrmr_screen_setup(!line.quiet, most);
     signal(SIGPIPE, SIG_IGN);
+    listener_take();
     return run_command(&line, given);
 }

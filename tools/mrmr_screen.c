@@ -11,9 +11,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #define SCREEN_DRAW_EVERY (MRMR_NS_PER_S / 10)
 #define SCREEN_LINE_EVERY (10 * MRMR_NS_PER_S)
+#define SCREEN_TELL_EVERY MRMR_NS_PER_S
 
 enum {
     SCREEN_TEXT = 256,
@@ -25,14 +27,15 @@ enum {
 
 static struct {
     bool show, terminal;
+    int tells; /* -1: nobody */
 
     pthread_mutex_t lock;
     /* Guarded by lock. */
     const char *phase;
     struct mrmr_meter meter;
-    int64_t drawn;                   /* 0: not yet */
+    int64_t drawn, told;             /* 0: not yet */
     char bar[SCREEN_WIDTH_MOST + 1]; /* what stands on the terminal's line; "" = nothing */
-} screen = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} screen = {.tells = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* --- Lines --- */
 
@@ -205,37 +208,59 @@ static void screen_bar_locked(const struct screen_words *w, bool stopping)
 
 /* --- Progress elsewhere --- */
 
-static void screen_plain_locked(const struct screen_words *w, bool stopping)
+static void screen_plain_locked(int fd, const struct screen_words *w, bool stopping)
 {
     char percent[16] = "";
     if (w->total)
         snprintf(percent, sizeof percent, "%u%%, ", words_percent(w));
-    fprintf(stderr, "mrmr: %s: %s%s%s%s%s%s%s\n", screen.phase, percent, w->amount,
+    dprintf(fd, "mrmr: %s: %s%s%s%s%s%s%s\n", screen.phase, percent, w->amount,
         w->rate[0] ? ", " : "", w->rate, w->eta[0] ? ", " : "", w->eta,
         stopping ? ", stopping" : "");
 }
 
+static void screen_show_locked(const struct screen_words *w, bool new_phase, bool stopping)
+{
+    const int64_t now = screen.meter.at;
+    const int64_t every = screen.terminal ? SCREEN_DRAW_EVERY : SCREEN_LINE_EVERY;
+    if (screen.drawn && now - screen.drawn < every && !(new_phase && screen.terminal))
+        return;
+    screen.drawn = now;
+    if (screen.terminal)
+        screen_bar_locked(w, stopping);
+    else
+        screen_plain_locked(STDERR_FILENO, w, stopping);
+}
+
+static void screen_tell_locked(const struct screen_words *w, bool new_phase, bool stopping)
+{
+    const int64_t now = screen.meter.at;
+    if (screen.told && now - screen.told < SCREEN_TELL_EVERY && !new_phase)
+        return;
+    screen.told = now;
+    screen_plain_locked(screen.tells, w, stopping);
+}
+
+void mrmr_screen_tell(int fd)
+{
+    screen.tells = fd;
+}
+
 void mrmr_screen_progress(const struct pool_progress *progress, bool stopping)
 {
-    if (!screen.show)
+    if (!screen.show && screen.tells < 0)
         return;
     mrmr_locked(&screen.lock);
     struct screen_words words;
-    int64_t now = mrmr_clock_monotonic();
     bool new_phase = !screen.phase || strcmp(screen.phase, progress->phase) != 0;
     if (new_phase) {
         screen.phase = progress->phase;
         mrmr_meter_start(&screen.meter);
     }
     screen_words_locked(progress, &words);
-    int64_t every = screen.terminal ? SCREEN_DRAW_EVERY : SCREEN_LINE_EVERY;
-    if (screen.drawn && now - screen.drawn < every && !(new_phase && screen.terminal))
-        return;
-    screen.drawn = now;
-    if (screen.terminal)
-        screen_bar_locked(&words, stopping);
-    else
-        screen_plain_locked(&words, stopping);
+    if (screen.show)
+        screen_show_locked(&words, new_phase, stopping);
+    if (screen.tells >= 0)
+        screen_tell_locked(&words, new_phase, stopping);
 }
 
 void mrmr_screen_end(void)

@@ -17,6 +17,10 @@
 /* progress: whether to show it at all. */
 void mrmr_screen_setup(bool progress, enum mrmr_log_level most);
 
+/* Progress goes to this descriptor, too, in plain lines, whether it is shown or not: when a phase begins, and once a second at most.
+ * Who writes there must not have to wait; what does not go in at once is left out. The descriptor is the caller's, and stays. */
+void mrmr_screen_tell(int fd);
+
 /* A line, with its line end added. */
 void mrmr_screen_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -152,6 +152,24 @@ def test_two_at_once(mrmr, daemon):
         each.communicate()
 
 
+def test_how_far_it_is(mrmr, daemon):
+    """Status tells of what somebody asked for, too, with its rate and the time left, whatever he wants to see of it himself."""
+    mrmr.run("set", "worker", "paused")
+    mrmr.run("set", "worker-rate", "4M")
+    put(mrmr, "red", "new", 100_000_000)
+    client = mrmr.start("sync", "--quiet", "--background", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        until(lambda: re.match(r"protect: \d+%, .* of .*, .*/s, ETA \d", mrmr.json("status", code=None)["daemon"]["progress"]))
+        state = mrmr.json("status", code=None)["daemon"]
+        assert state["does"] == "sync" and state["progress"].startswith("protect: ")
+        assert "at work: protect: " in mrmr.run("status", code=None).stdout
+    finally:
+        client.send_signal(signal.SIGINT)
+        said = client.communicate(timeout=60)
+    assert client.returncode == 130 and b"protect" not in said[0] + said[1].split(b"interrupted")[0]
+    until(lambda: mrmr.json("status", code=None)["daemon"]["progress"] == "")
+
+
 def test_who_asked_goes_away(mrmr, daemon):
     """What he asked for is done all the same."""
     mrmr.run("set", "worker", "paused")

@@ -37,19 +37,24 @@ static void count(enum mrmr_log_level level, const char *line, void *arg)
 }
 
 /* How many lines are logged of what a job says. */
-static unsigned says(struct daemon_task *task, const char *text)
+static unsigned says_of(struct daemon_task *task, enum daemon_task_kind kind, const char *text)
 {
     int ends[2];
     logged = 0;
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     assert_int_equal(write(ends[1], text, strlen(text)), strlen(text));
     close(ends[1]);
-    task->kind = TASK_SYNC;
+    task->kind = kind;
     task->says = ends[0];
     mrmr_log_set(count, NULL, MRMR_LOG_WARN);
     daemon_task_hear(task);
     mrmr_log_set(NULL, NULL, MRMR_LOG_WARN);
     return logged;
+}
+
+static unsigned says(struct daemon_task *task, const char *text)
+{
+    return says_of(task, TASK_SYNC, text);
 }
 
 static void test_what_is_said_again(void **state)
@@ -100,6 +105,9 @@ static void test_progress(void **state)
     assert_string_equal(task.progress, "protect: 40%, 2 GB of 5 GB");
     daemon_task_clear(&task);
     assert_string_equal(task.progress, "");
+    assert_int_equal(says_of(&task, TASK_CALLER, "mrmr: mend: 3 stripes\nmrmr: other\n"), 0);
+    assert_string_equal(task.progress, "mend: 3 stripes");
+    daemon_task_clear(&task);
 }
 
 int main(void)

@@ -282,6 +282,20 @@ def test_exposed_for_too_long_and_no_scan_has_seen_it(mrmr, daemon, clock):
     assert mrmr.json("status")["changed_since"] is None
 
 
+def test_status_says_who_protects(mrmr, daemon):
+    """What is exposed: the daemon, unless it rests, or there is none."""
+    def said():
+        return next(line for line in mrmr.json("status", code=3)["needs_look"] if "1 file is exposed" in line)
+    mrmr.run("set", "settle", "1d")
+    put(mrmr, "red", "new")
+    mrmr.run("sync", "--settle", "1h", code=None)
+    until(lambda: said().endswith("; the daemon protects it once it has been quiet (mrmr get settle); at once: mrmr sync"))
+    mrmr.run("set", "worker", "paused")
+    until(lambda: said().endswith("; the daemon rests; protect it with: mrmr sync"))
+    daemon.stop()
+    assert said().endswith("; protect it with: mrmr sync") and "daemon" not in said()
+
+
 # --- how it works ---
 
 

@@ -143,6 +143,15 @@ static mrmr_err look_noted(struct cmd_call *call, const struct pool_status *s)
     return MRMR_OK;
 }
 
+/* Who sees to what is not as safe as it should be. */
+static const char *next_protects(const struct view *view)
+{
+    return !view->served         ? "next: mrmr sync"
+           : view->daemon.why[0] ? "the daemon rests; next: mrmr sync"
+                                 : "the daemon sees to that once it has been quiet (mrmr get "
+                                   "settle); at once: mrmr sync";
+}
+
 /* Which lost a member, or have no rows as yet: until they are encoded anew they are as safe as with so many rows less. */
 static mrmr_err look_under(struct cmd_call *call, const struct view *view)
 {
@@ -156,19 +165,10 @@ static mrmr_err look_under(struct cmd_call *call, const struct view *view)
         snprintf(at_worst, sizeof at_worst, "only %u", worst);
     return cmd_look(call,
         "%s of %" PRIu64 " survive%s fewer than %u further losses, %s at worst, since something of "
-        "%s changed, vanished or was never made; next: %s",
+        "%s changed, vanished or was never made; %s",
         mrmr_print_count(view->under, "stripe", "stripes", count, sizeof count), s->stripes,
         view->under == 1 ? "s" : "", s->redundancy, at_worst, view->under == 1 ? "it" : "them",
-        held ? "end the hold, as said above" : "mrmr sync");
-}
-
-/* What protects what is exposed. */
-static const char *next_protects(const struct view *view)
-{
-    return !view->served         ? "protect it with: mrmr sync"
-           : view->daemon.why[0] ? "the daemon rests; protect it with: mrmr sync"
-                                 : "the daemon protects it once it has been quiet (mrmr get "
-                                   "settle); at once: mrmr sync";
+        held ? "next: end the hold, as said above" : next_protects(view));
 }
 
 /* For how long that is so. A time to come is none: the clock was another. */

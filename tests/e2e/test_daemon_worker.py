@@ -275,7 +275,7 @@ def test_exposed_for_too_long_and_no_scan_has_seen_it(mrmr, daemon, clock):
         since = datetime.datetime.fromisoformat(status["changed_since"].replace("Z", "+00:00")).timestamp()
         assert begun <= since <= time.time()
         said = next(line for line in status["needs_look"] if line.startswith("1 file was changed, made or removed"))
-        assert ", the first " in said and said.endswith("; the daemon rests; protect it with: mrmr sync")
+        assert ", the first " in said and said.endswith("; the daemon rests; next: mrmr sync")
     daemon.stop()
     assert told_of_exposed(mrmr, clock) == 1
     mrmr.run("sync")
@@ -283,17 +283,20 @@ def test_exposed_for_too_long_and_no_scan_has_seen_it(mrmr, daemon, clock):
 
 
 def test_status_says_who_protects(mrmr, daemon):
-    """What is exposed: the daemon, unless it rests, or there is none."""
+    """What is exposed, and what survives too little: the daemon, unless it rests, or there is none."""
     def said():
-        return next(line for line in mrmr.json("status", code=3)["needs_look"] if "1 file is exposed" in line)
+        lines = [line for line in mrmr.json("status", code=3)["needs_look"] if "1 file is exposed" in line or "fewer than 2 further losses" in line]
+        assert len(lines) == 2 and len({line.split("; ", 1)[1] for line in lines}) == 1, lines
+        return lines[0]
     mrmr.run("set", "settle", "1d")
     put(mrmr, "red", "new")
     mrmr.run("sync", "--settle", "1h", code=None)
-    until(lambda: said().endswith("; the daemon protects it once it has been quiet (mrmr get settle); at once: mrmr sync"))
+    mrmr.run("set", "redundancy", "2")
+    until(lambda: said().endswith("; the daemon sees to that once it has been quiet (mrmr get settle); at once: mrmr sync"))
     mrmr.run("set", "worker", "paused")
-    until(lambda: said().endswith("; the daemon rests; protect it with: mrmr sync"))
+    until(lambda: said().endswith("; the daemon rests; next: mrmr sync"))
     daemon.stop()
-    assert said().endswith("; protect it with: mrmr sync") and "daemon" not in said()
+    assert said().endswith("; next: mrmr sync") and "daemon" not in said()
 
 
 # --- how it works ---

@@ -11,9 +11,9 @@
  */
 #include "pool/drive/drive.h"
 #include "pool/engine.h"
+#include "pool/events/noted.h"
+#include "pool/events/told.h"
 #include "pool/records/moved.h"
-#include "pool/records/noted.h"
-#include "pool/records/told.h"
 #include "pool/writers.h"
 
 #include "base/durable.h"

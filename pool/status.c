@@ -9,9 +9,9 @@
 #include "parity/planner.h"
 #include "pool/conflict.h"
 #include "pool/drive/drive.h"
+#include "pool/events/noted.h"
 #include "pool/margin.h"
 #include "pool/records/direct.h"
-#include "pool/records/noted.h"
 #include "pool/records/touched.h"
 
 #include <stdio.h>

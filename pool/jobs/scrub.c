@@ -10,7 +10,7 @@
  * changed, except by repair.c with --repair.
  */
 #include "pool/drive/failing.h"
-#include "pool/records/noted.h"
+#include "pool/events/noted.h"
 #include "pool/stripe/lane.h"
 #include "pool/stripe/manifest.h"
 #include "pool/stripe/rot.h"

@@ -2,8 +2,8 @@
 #include "pool/drive/failing.h"
 #include "pool/drive/hung.h"
 #include "pool/engine.h"
+#include "pool/events/noted.h"
 #include "pool/records/brought.h"
-#include "pool/records/noted.h"
 #include "pool/records/touched.h"
 #include "pool/retained/retained.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/stripe/rot.h"
 #include "pool/drive/identity.h"
-#include "pool/records/noted.h"
+#include "pool/events/noted.h"
 #include "pool/records/touched.h"
 
 #include <stdio.h>

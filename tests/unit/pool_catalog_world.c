@@ -2,7 +2,7 @@
 #include "pool_catalog_world.h"
 
 #include "catalog_same.h"
-#include "pool/catalog_format.h"
+#include "pool/catalog/catalog_format.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  * Following events: each is told once, from the last ones on; what was noted, too, which is told of before it is in the
  * catalog; and nothing of the drives is held meanwhile.
  */
-#include "pool/records/noted.h"
+#include "pool/events/noted.h"
 #include "tests/unit/pool_drive_world.h"
 
 #include <dirent.h>

@@ -3,8 +3,8 @@
  * What a mount and readers find wrong is told: noted by who does not own the pool, shown at once, taken into
  * the catalog by the next sync or scrub, and looked at first.
  */
-#include "pool/records/noted.h"
-#include "pool/records/noted_format.h"
+#include "pool/events/noted.h"
+#include "pool/events/noted_format.h"
 #include "tests/unit/pool_gone_world.h"
 
 #include "base/durable.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool_scan_world.h"
 
+#include "pool/events/told.h"
 #include "pool/records/moved.h"
-#include "pool/records/told.h"
 #include "pool/writers.h"
 #include <fcntl.h>
 #include <stdio.h>

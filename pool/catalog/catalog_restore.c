@@ -7,7 +7,7 @@
  * Crash argument: meta/restore.c's. The catalog gets its name when it is whole, checked and
  * durable; nothing else in the pool's folder is touched.
  */
-#include "pool/catalog_format.h"
+#include "pool/catalog/catalog_format.h"
 #include "pool/drive/drive.h"
 #include "pool/stripe/gzip.h"
 

@@ -27,7 +27,7 @@
  *
  * No failure here is one of the job: the drive keeps its older copies, and a notice says so.
  */
-#include "pool/catalog_format.h"
+#include "pool/catalog/catalog_format.h"
 
 #include "base/text.h"
 #include <inttypes.h>

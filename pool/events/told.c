@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "pool/records/told.h"
+#include "pool/events/told.h"
 
 #include <string.h>
 

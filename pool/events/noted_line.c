@@ -2,8 +2,8 @@
  *
  * The lines of `noted` (noted_format.h).
  */
-#include "pool/records/noted.h"
-#include "pool/records/noted_format.h"
+#include "pool/events/noted.h"
+#include "pool/events/noted_format.h"
 
 #include "base/text.h"
 #include <inttypes.h>

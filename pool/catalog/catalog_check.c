@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "pool/catalog_format.h"
+#include "pool/catalog/catalog_format.h"
 #include "pool/stripe/gzip.h"
 
 #define CHECK_PIECE (256 << 10)

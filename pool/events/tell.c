@@ -5,8 +5,8 @@
  * event (noted.h), and what was noted is shown with the catalog's. What was recorded already is told now, and not
  * recorded again (told.h).
  */
-#include "pool/records/noted.h"
-#include "pool/records/told.h"
+#include "pool/events/noted.h"
+#include "pool/events/told.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -6,9 +6,9 @@
  * What was noted (noted.h) is told at once, without an id, and is known again when it is taken into the catalog and has
  * one: by its time, kind and text. What was told so is remembered for as long as it is among the notes.
  */
-#include "pool/records/noted.h"
-#include "pool/records/noted_format.h"
-#include "pool/records/told.h"
+#include "pool/events/noted.h"
+#include "pool/events/noted_format.h"
+#include "pool/events/told.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

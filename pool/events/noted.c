@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "pool/records/noted.h"
-#include "pool/records/noted_format.h"
-#include "pool/records/told.h"
+#include "pool/events/noted.h"
+#include "pool/events/noted_format.h"
+#include "pool/events/told.h"
 
 #include "base/durable.h"
 #include <errno.h>

@@ -3,8 +3,8 @@
  * What the files of the scan share (scan*.c, compare.c); everyone else uses pool/engine.h.
  *
  * scan.c runs it, scan_team.c has the threads and the transaction, scan_walk.c compares a drive
- * with the catalog, scan_judge.c decides what of that takes effect, scan_moved.c looks for what was
- * renamed meanwhile, scan_apply.c carries it out.
+ * with the catalog, scan_find.c knows what had another name, scan_judge.c decides what of that takes
+ * effect, scan_moved.c looks for what was renamed meanwhile, scan_apply.c carries it out.
  *
  * Lock order: the team's lock is taken with nothing held; its gate before the catalog's mutex.
  */
@@ -192,6 +192,12 @@ struct pool_scan_drive {
 mrmr_err pool_scan_walk(struct pool_scan_drive *scan);
 mrmr_err pool_scan_walk_again(struct pool_scan_drive *scan);
 void pool_scan_walk_free(struct pool_scan_drive *scan);
+
+/* --- scan_find.c --- */
+
+/* The node that what has this stat was, under whatever name; id 0 if it is unknown. *ret_later: that is for the next scan to say. */
+mrmr_err pool_scan_find(struct pool_scan_drive *scan, const struct drv_stat *stat,
+    struct meta_node *ret_node, bool *ret_later);
 
 /* --- scan_moved.c: what was renamed through MRMR under the walk --- */
 

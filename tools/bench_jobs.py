@@ -36,6 +36,22 @@ class Set:
         shutil.rmtree(self.top(place))
 
 
+def at_once(n, do):
+    """do(i) in a process of its own for each i below n."""
+    children = []
+    for i in range(n):
+        child = os.fork()
+        if child == 0:
+            try:
+                do(i)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        children.append(child)
+    if any([os.waitpid(child, 0)[1] for child in children]):
+        raise OSError("a process of %d failed" % n)
+
+
 # --- names ---
 
 class Create(Set):
@@ -97,18 +113,7 @@ class Parallel(Set):
         os.mkdir(self.top(place, "all"))
 
     def processes(self, make):
-        children = []
-        for i in range(self.PROCESSES):
-            child = os.fork()
-            if child == 0:
-                try:
-                    make(i)
-                    os._exit(0)
-                finally:
-                    os._exit(1)
-            children.append(child)
-        if any([os.waitpid(child, 0)[1] for child in children]):
-            raise OSError("a process that made files failed")
+        at_once(self.PROCESSES, make)
         return self.PROCESSES * self.each
 
     def apart(self, place):
@@ -327,4 +332,43 @@ class Random(Set):
         return self.writes
 
 
-SETS = {"create": Create, "parallel": Parallel, "untar": Untar, "look": Look, "git": Git, "stream": Stream, "random": Random}
+class Writers(Set):
+    """The first 4 KiB into each leaf of protected files of one drive, at random: so many processes at a time, each with files of its own."""
+
+    FILES = 16
+
+    def __init__(self, scale, work):
+        super().__init__(scale, work)
+        self.leaves = self.count(16)
+        self.rng = random.Random(4)
+        self.steps = [Step("first of each leaf, protected, writers: %d" % n, "/s", lambda place, n=n: self.write(place, n), before=self.protect, only="mrmr")
+                      for n in (1, 4, 16)]
+
+    def setup(self, place):
+        super().setup(place)
+        if place.name != "mrmr":
+            return
+        folder = os.path.join(place.roots[0], os.path.basename(self.top(place)))
+        os.makedirs(folder, exist_ok=True)
+        for i in range(self.FILES):
+            with open(os.path.join(folder, str(i)), "wb", buffering=0) as f:
+                for _ in range(self.leaves):
+                    f.write(self.rng.randbytes(MEBI))
+
+    def protect(self, place):
+        place.run("sync")
+
+    def write_files(self, place, which, rng):
+        for i in which:
+            fd = os.open(self.top(place, str(i)), os.O_WRONLY)
+            for leaf in rng.sample(range(self.leaves), self.leaves):
+                os.pwrite(fd, rng.randbytes(4096), leaf * MEBI + rng.randrange(MEBI // 4096) * 4096)
+            os.close(fd)
+
+    def write(self, place, n):
+        seeds = [self.rng.random() for _ in range(n)]
+        at_once(n, lambda i: self.write_files(place, range(i, self.FILES, n), random.Random(seeds[i])))
+        return self.FILES * self.leaves
+
+
+SETS = {"create": Create, "parallel": Parallel, "untar": Untar, "look": Look, "git": Git, "stream": Stream, "random": Random, "writers": Writers}

@@ -8,6 +8,7 @@
 #include "pool/change/tree_room.h"
 #include "pool/records/touched.h"
 #include <stdlib.h>
+#include <string.h>
 
 void tree_counted_clear(struct tree_counted *counted)
 {
@@ -31,6 +32,7 @@ void tree_counted_free(struct tree_counted *counted)
     tree_counted_clear(counted);
     went_clear(counted);
     pthread_mutex_destroy(&counted->lock);
+    pthread_cond_destroy(&counted->saved);
     free(counted);
 }
 
@@ -124,16 +126,24 @@ struct tree_counted *tree_counted_of(
     if (node->counted)
         return node->counted;
     struct tree_counted *counted = calloc(1, sizeof *counted);
-    if (counted)
+    if (counted) {
         pthread_mutex_init(&counted->lock, NULL);
+        pthread_cond_init(&counted->saved, NULL);
+    }
     return node->counted = counted;
+}
+
+static bool counted_is_of(
+    const struct tree_counted *counted, const struct tree_inode *inode, uint32_t births)
+{
+    return counted->inode.drive == inode->drive && counted->inode.ino == inode->ino &&
+           counted->births == births;
 }
 
 static mrmr_err counted_now(struct pool_tree *tree, const struct tree_inode *inode, uint32_t births,
     struct tree_counted *counted, uint64_t epoch)
 {
-    bool same = counted->inode.drive == inode->drive && counted->inode.ino == inode->ino &&
-                counted->births == births;
+    bool same = counted_is_of(counted, inode, births);
     if (same && (counted->for_ever || (counted->known && counted->epoch == epoch)))
         return MRMR_OK;
     if (!same)
@@ -250,6 +260,31 @@ mrmr_err tree_keep_attrs_touched(
 
 /* --- bytes --- */
 
+/* Bytes of an open file that are going to change. */
+struct keeping {
+    struct pool_tree *tree;
+    const struct tree_inode *inode;
+    uint32_t births;
+    struct tree_counted *counted;
+    struct drv_file *file;
+    uint64_t from, to, epoch;
+};
+
+/* Leaves that follow each other, while a thread keeps them. */
+struct tree_saving {
+    struct tree_saving *next;
+    struct pool_retained_leaf leaf[POOL_RETAINED_RUN];
+    size_t n;
+};
+
+static bool is_being_saved(const struct tree_counted *counted, uint64_t leaf)
+{
+    for (const struct tree_saving *saving = counted->saving; saving; saving = saving->next)
+        if (leaf - saving->leaf->leaf < saving->n)
+            return true;
+    return false;
+}
+
 /* How many leaves from here on follow each other and are not kept yet: of those that are touched; and where the ones before
  * are kept, as by who writes a file from its start to its end, as many again. */
 static size_t run_length(const struct tree_counted *counted, size_t i, uint64_t to)
@@ -260,47 +295,95 @@ static size_t run_length(const struct tree_counted *counted, size_t i, uint64_t 
            leaf[-1 - (ptrdiff_t)before].leaf + before + 1 == leaf->leaf)
         before++;
     while (i + n < counted->n && n < POOL_RETAINED_RUN && leaf[n].size &&
-           leaf[n].leaf == leaf->leaf + n && (n <= before || leaf[n].leaf * META_LEAF < to))
+           leaf[n].leaf == leaf->leaf + n && (n <= before || leaf[n].leaf * META_LEAF < to) &&
+           !is_being_saved(counted, leaf[n].leaf))
         n++;
     return n;
 }
 
-static void keep_done(struct tree_drive *drive, struct pool_retained_leaf *leaf)
-{
-    atomic_store_explicit(&drive->tree->kept, true, memory_order_relaxed);
-    tree_room_kept(drive, leaf->size);
-    leaf->size = 0;
-}
-
-/* Several at a time if that can be; *ret_n: how many it was. */
-static mrmr_err keep_leaves(struct tree_drive *drive, struct drv_file *file,
-    struct pool_retained_leaf *leaf, size_t n, size_t *ret_n)
+/* Several at a time if that can be; *ret_n: how many it was. Nothing is held: so many threads are at it on a drive. */
+static mrmr_err save(struct tree_drive *drive, struct drv_file *file,
+    const struct pool_retained_leaf leaf[], size_t n, size_t *ret_n)
 {
     struct drv *drv = drive->drive->drv;
-    mrmr_locked(&drive->keeping);
-    mrmr_err err = n > 1 ? pool_retained_save_run(drv, file, leaf, n) : MRMR_UNSUPPORTED;
+    while (sem_wait(&drive->savers)) /* EINTR */
+        ;
+    mrmr_err err =
+        n > 1 ? pool_retained_save_run(drv, &drive->keeping, file, leaf, n) : MRMR_UNSUPPORTED;
     if (err == MRMR_UNSUPPORTED || err == MRMR_SPACE) {
         n = 1;
-        err = pool_retained_save_leaf(drv, file, leaf);
+        err = pool_retained_save_leaf(drv, &drive->keeping, file, leaf);
     }
-    for (size_t i = 0; !err && i < n; i++)
-        keep_done(drive, &leaf[i]);
+    sem_post(&drive->savers);
     *ret_n = n;
     return err;
 }
 
-static mrmr_err keep_range(struct tree_drive *drive, struct drv_file *file,
-    struct tree_counted *counted, uint64_t from, uint64_t to)
+/* What was loaded anew meanwhile has it as well. */
+static void keep_done(const struct keeping *k, const struct pool_retained_leaf *saved)
 {
-    size_t i = leaf_first(counted, from / META_LEAF), n;
-    for (; i < counted->n && counted->leaf[i].leaf * META_LEAF < to; i += n) {
-        n = 1;
-        if (counted->leaf[i].size)
-            MRMR_TRY(mrmr_err_drive(
-                keep_leaves(drive, file, &counted->leaf[i], run_length(counted, i, to), &n),
-                drive->drive->meta.name));
+    struct tree_drive *drive = &k->tree->drive[k->inode->drive];
+    struct tree_counted *counted = k->counted;
+    atomic_store_explicit(&k->tree->kept, true, memory_order_relaxed);
+    tree_room_kept(drive, saved->size);
+    if (!counted_is_of(counted, k->inode, k->births))
+        return;
+    for (size_t i = leaf_first(counted, saved->leaf);
+         i < counted->n && counted->leaf[i].leaf == saved->leaf; i++)
+        if (counted->leaf[i].size == saved->size &&
+            mrmr_digest_equal(&counted->leaf[i].digest, &saved->digest))
+            counted->leaf[i].size = 0;
+}
+
+/* From leaf i on. The lock is let go of for as long as that takes. */
+static mrmr_err keep_leaves(struct keeping *k, size_t i)
+{
+    struct tree_drive *drive = &k->tree->drive[k->inode->drive];
+    struct tree_counted *counted = k->counted;
+    struct tree_saving saving = {.next = counted->saving, .n = run_length(counted, i, k->to)};
+    struct tree_saving **at = &counted->saving;
+    size_t n;
+    memcpy(saving.leaf, &counted->leaf[i], saving.n * sizeof *saving.leaf);
+    counted->saving = &saving;
+    pthread_mutex_unlock(&counted->lock);
+    mrmr_err err = save(drive, k->file, saving.leaf, saving.n, &n);
+    pthread_mutex_lock(&counted->lock);
+    while (*at != &saving)
+        at = &(*at)->next;
+    *at = saving.next;
+    pthread_cond_broadcast(&counted->saved);
+    for (size_t j = 0; !err && j < n; j++)
+        keep_done(k, &saving.leaf[j]);
+    return mrmr_err_drive(err, drive->drive->meta.name);
+}
+
+/* The first leaf that is touched, counts, and is not kept; the number of all: there is none. */
+static size_t to_keep(const struct keeping *k)
+{
+    const struct tree_counted *counted = k->counted;
+    size_t i = leaf_first(counted, k->from / META_LEAF);
+    while (i < counted->n && !counted->leaf[i].size)
+        i++;
+    return i < counted->n && counted->leaf[i].leaf * META_LEAF < k->to ? i : counted->n;
+}
+
+static mrmr_err keep_range(struct keeping *k)
+{
+    struct tree_counted *counted = k->counted;
+    for (;;) {
+        MRMR_TRY(counted_now(k->tree, k->inode, k->births, counted, k->epoch));
+        const size_t i = to_keep(k);
+        if (i == counted->n)
+            return MRMR_OK;
+        const uint64_t leaf = counted->leaf[i].leaf;
+        if (is_being_saved(counted, leaf)) {
+            pthread_cond_wait(&counted->saved, &counted->lock);
+            continue;
+        }
+        MRMR_TRY(keep_leaves(k, i));
+        if (k->from < leaf * META_LEAF)
+            k->from = leaf * META_LEAF; /* all before it are kept */
     }
-    return MRMR_OK;
 }
 
 /* Each time, and not once an epoch: whoever reads it for a commit may have begun since. */
@@ -315,16 +398,16 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, struct drv_file *file, uint64_t from, uint64_t to,
     uint64_t epoch)
 {
-    uint32_t births;
-    struct tree_counted *counted = tree_counted_of(tree, node, &births);
-    if (!counted)
+    struct keeping k = {
+        .tree = tree, .inode = inode, .file = file, .from = from, .to = to, .epoch = epoch};
+    k.counted = tree_counted_of(tree, node, &k.births);
+    if (!k.counted)
         return mrmr_nomem();
-    mrmr_locked(&counted->lock);
-    MRMR_TRY(counted_now(tree, inode, births, counted, epoch));
-    MRMR_TRY(keep_range(&tree->drive[inode->drive], file, counted, from, to));
+    mrmr_locked(&k.counted->lock);
+    MRMR_TRY(keep_range(&k));
     MRMR_TRY(note_written(tree, inode, from, to));
     /* Last: if something could not be kept nothing is changed, and it is as the catalog has it. */
-    return tree_counted_touch(tree, inode, counted, true, epoch);
+    return tree_counted_touch(tree, inode, k.counted, true, epoch);
 }
 
 /* for_ever: nobody will ask of this inode again, for its name goes. */

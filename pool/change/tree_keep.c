@@ -11,7 +11,8 @@
  * the next scan: what counted when its name went counts until its node is let go of (tree_keep_known).
  *
  * Crash argument. Of a write: each leaf that it touches and that counts is durable where it is kept
- * before the write is issued (retained.h). Of a removal: the symlinks, or what stands in for them on
+ * before the write is issued (retained.h). Several threads keep leaves of one file, or of one drive, at the same time, each
+ * leaf by one of them: who wants to write into it too waits for that one, and keeps it himself where that failed. Of a removal: the symlinks, or what stands in for them on
  * a drive without room, are durable, then one rename
  * takes the file from its name to where it is kept; of a copy that goes since the file was brought to
  * another drive, to the name beside, where it is judged (retained.h). Of a replacement: the symlinks, then a link to
@@ -38,7 +39,7 @@
  * take the name before anything was done, on the drive on which it lies. What replaces it is renamed by him.
  *
  * Locks: the node's counted.lock, then the drive's keeping, both over I/O; then none but the tree's and
- * that of the records.
+ * that of the records. While leaves are kept the former is not held, and the latter over their names alone (retained.h).
  */
 #include "pool/change/tree_keep.h"
 #include "pool/change/tree_room.h"

@@ -41,6 +41,8 @@ struct tree_counted {
     size_t n;
     struct pool_retained_leaf *went; /* that counted when a name went, and there were others */
     size_t nwent;
+    struct tree_saving *saving; /* what is being kept, by threads that have let go of the lock */
+    pthread_cond_t saved;       /* one of them is through */
 };
 
 static inline int64_t tree_keep_id(const struct pool_tree *tree, size_t drive)

@@ -181,7 +181,22 @@ static mrmr_err temp_write(struct drv *drv, const char *temp, const void *data, 
     return drv_file_sync(file);
 }
 
-static mrmr_err save_new(struct drv *drv, const char *path, const void *data, uint32_t size)
+mrmr_err retained_folder_make_named(struct drv *drv, pthread_mutex_t *names, const char *path)
+{
+    mrmr_locked(names);
+    return retained_folder_make(drv, path);
+}
+
+/* A name that is there is a symlink, or has other bytes than it should. */
+static mrmr_err save_named(
+    struct drv *drv, pthread_mutex_t *names, const char *temp, const char *path)
+{
+    mrmr_locked(names);
+    return drv_rename(drv, temp, path, DRV_RENAME_REPLACE);
+}
+
+static mrmr_err save_new(
+    struct drv *drv, pthread_mutex_t *names, const char *path, const void *data, uint32_t size)
 {
     char temp[POOL_RETAINED_PATH + 18], folder[POOL_RETAINED_PATH];
     uint64_t random;
@@ -189,12 +204,11 @@ static mrmr_err save_new(struct drv *drv, const char *path, const void *data, ui
     snprintf(temp, sizeof temp, "%s~%016" PRIx64, path, random);
     mrmr_err err = temp_write(drv, temp, data, size);
     if (err == MRMR_ABSENT) {
-        MRMR_TRY(retained_folder_make(drv, path));
+        MRMR_TRY(retained_folder_make_named(drv, names, path));
         err = temp_write(drv, temp, data, size);
     }
-    /* A name that is there is a symlink, or has other bytes than it should. */
     if (!err)
-        err = drv_rename(drv, temp, path, DRV_RENAME_REPLACE);
+        err = save_named(drv, names, temp, path);
     if (err) {
         struct mrmr_story story;
         mrmr_story_save(&story);
@@ -221,21 +235,24 @@ bool retained_is_by_itself(
                drv, digest, buf, size); /* that others have the bytes does not do */
 }
 
-mrmr_err pool_retained_save(
-    struct drv *drv, const struct mrmr_digest *digest, const void *data, uint32_t size)
+mrmr_err pool_retained_save(struct drv *drv, pthread_mutex_t *names,
+    const struct mrmr_digest *digest, const void *data, uint32_t size)
 {
     char path[POOL_RETAINED_PATH], folder[POOL_RETAINED_PATH];
     retained_leaf_path(digest, path);
     if (!retained_is_by_itself(drv, path, digest, size))
-        return save_new(drv, path, data, size);
+        return save_new(drv, names, path, data, size);
     MRMR_TRY(retained_renew(drv, path));
     retained_folder_of(path, folder);
     return drv_dir_sync(drv, folder); /* who named it may not have come to that */
 }
 
-static mrmr_err save_leaf(
-    struct drv *drv, struct drv_file *file, const struct pool_retained_leaf *leaf, void *buf)
+mrmr_err pool_retained_save_leaf(struct drv *drv, pthread_mutex_t *names, struct drv_file *file,
+    const struct pool_retained_leaf *leaf)
 {
+    mrmr_autofree void *buf = malloc(META_LEAF);
+    if (!buf)
+        return mrmr_nomem();
     mrmr_err err = drv_file_read_exact(file, leaf->leaf * META_LEAF, buf, leaf->size);
     if (err == MRMR_TRUNCATED)
         return MRMR_OK;
@@ -243,33 +260,7 @@ static mrmr_err save_leaf(
     struct mrmr_digest digest = mrmr_digest_of(buf, leaf->size);
     if (!mrmr_digest_equal(&digest, &leaf->digest))
         return MRMR_OK;
-    return pool_retained_save(drv, &digest, buf, leaf->size);
-}
-
-mrmr_err pool_retained_save_leaf(
-    struct drv *drv, struct drv_file *file, const struct pool_retained_leaf *leaf)
-{
-    mrmr_autofree void *buf = malloc(META_LEAF);
-    return buf ? save_leaf(drv, file, leaf, buf) : mrmr_nomem();
-}
-
-mrmr_err pool_retained_save_leaves(struct drv *drv, struct drv_file *file,
-    const struct meta_extent extents[], size_t n, uint64_t from, uint64_t to)
-{
-    mrmr_autofree uint8_t *buf = malloc(META_LEAF);
-    if (!buf)
-        return mrmr_nomem();
-    for (size_t e = 0; e < n; e++) {
-        uint64_t end = extents[e].first + extents[e].leaves;
-        uint64_t leaf = from > extents[e].first ? from : extents[e].first;
-        for (; leaf < to && leaf < end; leaf++) {
-            uint64_t i = leaf - extents[e].first;
-            const struct pool_retained_leaf one = {
-                leaf, pool_leaf_size(&extents[e], i), extents[e].digests[i]};
-            MRMR_TRY(save_leaf(drv, file, &one, buf));
-        }
-    }
-    return MRMR_OK;
+    return pool_retained_save(drv, names, &digest, buf, leaf->size);
 }
 
 /* --- what counts --- */

@@ -19,6 +19,12 @@
  * name that is there already has these bytes, or it is made anew (its bytes are checked): a saved
  * leaf is never replaced by other bytes.
  *
+ * Of those who save at the same time on one drive: bytes are written and synced, and folders synced, side by side, so
+ * that a journal has them in one commit; what they share, `names`, is held while names are made or led elsewhere, and
+ * while a folder for them is made and synced. So (a) no symlink is led over a leaf that somebody has just saved: it is looked at
+ * and led elsewhere under one hold. And (b) whoever finds a folder that another has made, and not synced yet, takes `names` for his own
+ * name in it after that, so the folder is durable before he is through.
+ *
  * Of saving several leaves of a file at a time, which costs as many syncs as one. (1) Their bytes are written, or cloned, to a
  * temporary file, and synced: a cut leaves that. (2) It gets a name where whole files are kept, durably: a cut leaves a file that
  * nothing leads to, which release clears away. (3) A symlink for each leaf is made, or led to it from wherever it led, in one
@@ -62,9 +68,9 @@ mrmr_err pool_retained_read(
 mrmr_err pool_retained_leaf(
     struct pool *pool, const struct meta_extent *extent, uint64_t i, void *buf);
 /* Durable on return. data has this digest. The entry is also new where it was there before: release
- * leaves alone what came after it had begun. */
-mrmr_err pool_retained_save(
-    struct drv *drv, const struct mrmr_digest *digest, const void *data, uint32_t size);
+ * leaves alone what came after it had begun. names: of all who keep anything on this drive, in this process; not held. */
+mrmr_err pool_retained_save(struct drv *drv, pthread_mutex_t *names,
+    const struct mrmr_digest *digest, const void *data, uint32_t size);
 
 /* A leaf of a file, as it was coded. */
 struct pool_retained_leaf {
@@ -73,21 +79,15 @@ struct pool_retained_leaf {
     struct mrmr_digest digest;
 };
 /* Before bytes of this leaf of an open file of the drive change: it is saved, if it is what was
- * coded. Bytes that are not any more are nobody's to save. */
-mrmr_err pool_retained_save_leaf(
-    struct drv *drv, struct drv_file *file, const struct pool_retained_leaf *leaf);
+ * coded. Bytes that are not any more are nobody's to save. names: as above. */
+mrmr_err pool_retained_save_leaf(struct drv *drv, pthread_mutex_t *names, struct drv_file *file,
+    const struct pool_retained_leaf *leaf);
 
 /* The same for n leaves of the file that follow each other, at most POOL_RETAINED_RUN, kept as one file. A drive
- * without symlinks (MRMR_UNSUPPORTED) or with little room (MRMR_SPACE) may still take them one by one. Not for one digest by two threads at a time. */
+ * without symlinks (MRMR_UNSUPPORTED) or with little room (MRMR_SPACE) may still take them one by one. */
 enum { POOL_RETAINED_RUN = 16 };
-mrmr_err pool_retained_save_run(
-    struct drv *drv, struct drv_file *file, const struct pool_retained_leaf leaves[], size_t n);
-
-/* Before bytes of leaves [from, to) of an open file of this drive change: what of them stripes count
- * on is saved. extents: all that the catalog has of the file's node. Bytes that are not what was
- * coded any more are nobody's to save. */
-mrmr_err pool_retained_save_leaves(struct drv *drv, struct drv_file *file,
-    const struct meta_extent extents[], size_t n, uint64_t from, uint64_t to);
+mrmr_err pool_retained_save_run(struct drv *drv, pthread_mutex_t *names, struct drv_file *file,
+    const struct pool_retained_leaf leaves[], size_t n);
 
 /* What stripes count on of a file of this inode, by leaf, of all nodes that the catalog has with it;
  * where the drive has no inode numbers (0), of the node of this path. free(). *ret_known: there is a

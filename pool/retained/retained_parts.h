@@ -18,6 +18,8 @@ void retained_saved_path(const char *file, char ret_path[POOL_RETAINED_PATH]);
 void retained_folder_of(const char *path, char folder[POOL_RETAINED_PATH]);
 /* The folder that the path lies in, and those above it, durable. */
 mrmr_err retained_folder_make(struct drv *drv, const char *path);
+/* The same by whom does not hold the names (retained.h). */
+mrmr_err retained_folder_make_named(struct drv *drv, pthread_mutex_t *names, const char *path);
 
 /* The verified bytes that lie under the leaf's name, or where its symlink leads. */
 mrmr_err retained_read_named(

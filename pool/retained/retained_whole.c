@@ -68,10 +68,10 @@ static mrmr_err files_folder(struct drv *drv, const char path[POOL_RETAINED_PATH
 }
 
 static mrmr_err point_all(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,
-    const char path[POOL_RETAINED_PATH], bool by_itself)
+    const char path[POOL_RETAINED_PATH])
 {
     for (size_t i = 0; i < n; i++)
-        MRMR_TRY(point_at(drv, path, &leaves[i], by_itself));
+        MRMR_TRY(point_at(drv, path, &leaves[i], false));
     return point_sync(drv, leaves, n);
 }
 
@@ -89,7 +89,7 @@ mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf le
     uint8_t file[POOL_POINTERS_FILE];
     MRMR_TRY(file_name(file, ret_path));
     MRMR_TRY(files_folder(drv, ret_path));
-    return point_all(drv, leaves, n, ret_path, false);
+    return point_all(drv, leaves, n, ret_path);
 }
 
 /* --- saving several --- */
@@ -161,34 +161,53 @@ static mrmr_err run_fill(struct run *run)
     return drv_file_sync(run->to);
 }
 
-static mrmr_err run_temp(struct drv *drv, struct run *run, const char *temp)
+static mrmr_err run_temp(struct drv *drv, pthread_mutex_t *names, struct run *run, const char *temp)
 {
     const unsigned flags = DRV_OPEN_READ | DRV_OPEN_WRITE | DRV_OPEN_CREATE;
     mrmr_err err = drv_file_open(drv, temp, flags, RETAINED_LEAF_MODE, &run->to);
     if (err == MRMR_ABSENT) {
-        MRMR_TRY(retained_folder_make(drv, temp));
+        MRMR_TRY(retained_folder_make_named(drv, names, temp));
         err = drv_file_open(drv, temp, flags, RETAINED_LEAF_MODE, &run->to);
     }
     return err ? err : run_fill(run);
 }
 
-/* Its name first: what leads elsewhere until now is led to bytes that are there. */
-static mrmr_err run_keep(struct drv *drv, const struct run *run, const char *temp)
+/* A name that nobody else has. */
+static mrmr_err run_name(
+    struct drv *drv, pthread_mutex_t *names, const char *temp, char ret_path[POOL_RETAINED_PATH])
 {
     uint8_t file[POOL_POINTERS_FILE];
+    mrmr_locked(names);
+    MRMR_TRY(file_name(file, ret_path));
+    MRMR_TRY(files_folder(drv, ret_path));
+    return drv_rename(drv, temp, ret_path, DRV_RENAME_REPLACE);
+}
+
+/* Other files in which they lie may be just those that change. */
+static mrmr_err run_point(
+    struct drv *drv, pthread_mutex_t *names, const struct run *run, const char *path)
+{
+    mrmr_locked(names);
+    for (size_t i = 0; i < run->nkept; i++)
+        MRMR_TRY(point_at(drv, path, &run->kept[i], true));
+    return MRMR_OK;
+}
+
+/* Its name first: what leads elsewhere until now is led to bytes that are there. */
+static mrmr_err run_keep(
+    struct drv *drv, pthread_mutex_t *names, const struct run *run, const char *temp)
+{
     char path[POOL_RETAINED_PATH];
     if (!run->nkept)
         return drv_unlink(drv, temp);
-    MRMR_TRY(file_name(file, path));
-    MRMR_TRY(files_folder(drv, path));
-    MRMR_TRY(drv_rename(drv, temp, path, DRV_RENAME_REPLACE));
+    MRMR_TRY(run_name(drv, names, temp, path));
     MRMR_TRY(drv_dir_sync(drv, POOL_RETAINED_FILES));
-    /* Other files in which they lie may be just those that change. */
-    return point_all(drv, run->kept, run->nkept, path, true);
+    MRMR_TRY(run_point(drv, names, run, path));
+    return point_sync(drv, run->kept, run->nkept);
 }
 
-mrmr_err pool_retained_save_run(
-    struct drv *drv, struct drv_file *file, const struct pool_retained_leaf leaves[], size_t n)
+mrmr_err pool_retained_save_run(struct drv *drv, pthread_mutex_t *names, struct drv_file *file,
+    const struct pool_retained_leaf leaves[], size_t n)
 {
     char path[POOL_RETAINED_PATH], temp[POOL_RETAINED_PATH + RETAINED_NAME_HEX + 2];
     struct run run = {.from = file, .leaf = leaves, .n = n};
@@ -196,9 +215,9 @@ mrmr_err pool_retained_save_run(
     MRMR_TRY(mrmr_random(&random, sizeof random));
     retained_leaf_path(&leaves->digest, path);
     snprintf(temp, sizeof temp, "%s~%016" PRIx64, path, random);
-    mrmr_err err = run_temp(drv, &run, temp);
+    mrmr_err err = run_temp(drv, names, &run, temp);
     if (!err)
-        err = run_keep(drv, &run, temp);
+        err = run_keep(drv, names, &run, temp);
     drv_file_close(run.to);
     if (err) {
         struct mrmr_story story;
@@ -250,11 +269,10 @@ mrmr_err pool_retained_keep(struct drv *drv, const char *path,
     MRMR_TRY(file_name(file, ret_kept));
     MRMR_TRY(files_folder(drv, ret_kept));
     bool tight = keep_is_tight(drv, n);
-    mrmr_err err = tight ? pool_pointers_add(drv, leaves, n, file)
-                         : point_all(drv, leaves, n, ret_kept, false);
+    mrmr_err err =
+        tight ? pool_pointers_add(drv, leaves, n, file) : point_all(drv, leaves, n, ret_kept);
     if (err == MRMR_SPACE)
-        err = tight ? point_all(drv, leaves, n, ret_kept, false)
-                    : pool_pointers_add(drv, leaves, n, file);
+        err = tight ? point_all(drv, leaves, n, ret_kept) : pool_pointers_add(drv, leaves, n, file);
     mrmr_story_save(&story);
     if (err)
         return err == MRMR_SPACE ? keep_failed(&story) : err;

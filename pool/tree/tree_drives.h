@@ -11,6 +11,7 @@
 
 #include "pool/change/tree_kept.h"
 #include "pool/engine.h"
+#include <semaphore.h>
 
 struct pool_tree;
 
@@ -54,6 +55,10 @@ static inline bool tree_set_meet(const struct tree_set *a, const struct tree_set
 
 /* --- a drive --- */
 
+/* Threads that keep leaves of files on one drive at a time, each with 1 MiB, or 4 of many that follow each other: twice as many
+ * as the guard has syncing. */
+enum { TREE_SAVERS = 8 };
+
 struct tree_probe;
 
 struct tree_drive {
@@ -91,13 +96,15 @@ struct tree_drive {
         again_after;         /* monotonic, ns: when that is tried again, or what is left */
     bool told_waits;         /* that it cannot be done now; likewise */
     pthread_mutex_t placing; /* over making a folder on it, I/O included */
-    pthread_mutex_t keeping; /* over making something retained on it, I/O included */
-    struct tree_kept kept;   /* tree_kept.c's */
-    struct tree_room {       /* guarded by lock */
-        uint64_t used;       /* bytes, when it was last looked */
-        uint64_t avail;      /* bytes that originals may take */
-        uint64_t since;      /* of used: written since the last scan */
-        int64_t scanned;     /* when that scan ended; 0: never */
+    pthread_mutex_t
+        keeping;  /* over making something retained on it, I/O included; names alone of leaves */
+    sem_t savers; /* threads that may keep leaves of files on it yet */
+    struct tree_kept kept; /* tree_kept.c's */
+    struct tree_room {     /* guarded by lock */
+        uint64_t used;     /* bytes, when it was last looked */
+        uint64_t avail;    /* bytes that originals may take */
+        uint64_t since;    /* of used: written since the last scan */
+        int64_t scanned;   /* when that scan ended; 0: never */
         bool known;
     } room;
     _Atomic uint64_t placed;     /* bytes written since it was last looked */

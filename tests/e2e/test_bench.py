@@ -63,6 +63,7 @@ SETS = {
     "stream": {"stream, read cold": COMPARED},
     "random": {"random 4 KiB, write": COMPARED, "random 4 KiB, write, protected, first of each leaf": ALONE,
                "random 4 KiB, write, protected, later ones": ALONE},
+    "writers": {"first of each leaf, protected, writers: 1": ALONE, "first of each leaf, protected, writers: 16": ALONE},
     "degraded": {"degraded sequential read": r" .* mrmr \d+ MB/s.*"},
 }
 

@@ -20,14 +20,14 @@ static void test_release_leaves_what_is_new(void **state)
     struct pool_retained *retained;
     for (unsigned i = 0; i < 3; i++)
         digest[i] = mrmr_digest_of(text[i], 8);
-    rig_ok(pool_retained_save(drv, &digest[0], text[0], 8));
-    rig_ok(pool_retained_save(drv, &digest[1], text[1], 8));
+    rig_ok(pool_retained_save(drv, &retained_names, &digest[0], text[0], 8));
+    rig_ok(pool_retained_save(drv, &retained_names, &digest[1], text[1], 8));
     rig_ok(pool_retained_list(rig->pool, &retained));
     struct pool_sync_report report;
     struct pool_job job = rig_job(rig);
     rig_ok(pool_scan(rig->pool, &job, false, &report));
-    rig_ok(pool_retained_save(drv, &digest[1], text[1], 8));
-    rig_ok(pool_retained_save(drv, &digest[2], text[2], 8));
+    rig_ok(pool_retained_save(drv, &retained_names, &digest[1], text[1], 8));
+    rig_ok(pool_retained_save(drv, &retained_names, &digest[2], text[2], 8));
     rig_ok(pool_retained_release(rig->pool, &job, retained));
     pool_retained_free(retained);
     assert_int_equal(pool_retained_read(drv, &digest[0], got, 8), MRMR_ABSENT);
@@ -386,7 +386,7 @@ static void test_hostile(void **state)
     static uint8_t buf[RIG_LEAF];
     struct mrmr_digest digest = mrmr_digest_of("bytes", 5);
     char path[POOL_RETAINED_PATH], hex[2 * MRMR_DIGEST_SIZE + 1];
-    rig_ok(pool_retained_save(drv, &digest, "bytes", 5));
+    rig_ok(pool_retained_save(drv, &retained_names, &digest, "bytes", 5));
     rig_ok(pool_retained_read(drv, &digest, buf, 5));
     for (size_t i = 0; i < MRMR_DIGEST_SIZE; i++)
         snprintf(hex + 2 * i, 3, "%02x", digest.bytes[i]);
@@ -409,7 +409,7 @@ static void test_hostile(void **state)
     rig_ok(drv_file_write(file, 0, "lies!", 5));
     drv_file_close(file);
     assert_int_equal(pool_retained_read(drv, &digest, buf, 5), MRMR_DIGEST);
-    rig_ok(pool_retained_save(drv, &digest, "bytes", 5)); /* made anew */
+    rig_ok(pool_retained_save(drv, &retained_names, &digest, "bytes", 5)); /* made anew */
     rig_ok(pool_retained_read(drv, &digest, buf, 5));
     rig_sync(rig);
     assert_int_equal(count_retained(rig, 0), 0);

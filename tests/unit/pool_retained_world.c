@@ -3,19 +3,32 @@
 
 #include <stdio.h>
 
+pthread_mutex_t retained_names = PTHREAD_MUTEX_INITIALIZER;
+
+mrmr_err save_counted(struct rig *rig, const struct meta_node *node, struct drv_file *file,
+    uint64_t from, uint64_t to)
+{
+    struct pool_drive *drive = pool_drive_by_id(rig->pool, node->drive);
+    struct pool_retained_leaf *leaf;
+    mrmr_err err = MRMR_OK;
+    bool known;
+    size_t n;
+    rig_ok(pool_retained_counted(rig->pool, drive, NULL, node->ino, &leaf, &n, &known));
+    for (size_t i = 0; !err && i < n; i++)
+        if (leaf[i].leaf >= from && leaf[i].leaf < to)
+            err = pool_retained_save_leaf(drive->drv, &retained_names, file, &leaf[i]);
+    free(leaf);
+    return err;
+}
+
 mrmr_err save(struct rig *rig, const char *path, uint64_t from, uint64_t to)
 {
     struct meta_node node = rig_node(rig, path);
-    struct drv *drv = pool_drive_by_id(rig->pool, node.drive)->drv;
-    struct meta_extent *extents;
     struct drv_file *file = NULL;
-    size_t n;
-    rig_ok(meta_extents_of(rig->pool->meta, node.id, &extents, &n));
-    mrmr_err err = drv_file_open(drv, path, DRV_OPEN_READ, 0, &file);
-    if (!err)
-        err = pool_retained_save_leaves(drv, file, extents, n, from, to);
+    MRMR_TRY(
+        drv_file_open(pool_drive_by_id(rig->pool, node.drive)->drv, path, DRV_OPEN_READ, 0, &file));
+    mrmr_err err = save_counted(rig, &node, file, from, to);
     drv_file_close(file);
-    free(extents);
     return err;
 }
 

@@ -16,6 +16,11 @@ enum { DRIVES = 5, FILE_LEAVES = 3 };
 struct rig *begin(enum rig_kind kind, uint64_t seed);
 /* The user, through MRMR: leaves from..to-1 are saved before they are written to. */
 mrmr_err save(struct rig *rig, const char *path, uint64_t from, uint64_t to);
+/* The same of a file that is open. */
+mrmr_err save_counted(struct rig *rig, const struct meta_node *node, struct drv_file *file,
+    uint64_t from, uint64_t to);
+/* What those share who keep anything. */
+extern pthread_mutex_t retained_names;
 /* On drive 0; the rig need not know of it. */
 struct meta_node node_at(struct rig *rig, const char *path);
 /* Symlinks for all leaves of the file, on drive 0; and where it is to be kept. */

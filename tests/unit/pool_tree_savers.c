@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Several threads change bytes that count, of one file and of one drive, at the same time (I3): what they keep is kept side by side, each
+ * leaf once, none writes before what he overwrites is durable, and names are led nowhere else meanwhile.
+ */
+#include "tests/support/pause.h"
+#include "tests/unit/pool_tree_world.h"
+
+#include "base/clock.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MOST = 4, PART = 100 };
+
+static const int64_t second = 1000 * 1000 * 1000;
+
+/* A thread that writes PART bytes into a file. */
+struct writer {
+    struct world *w;
+    const char *path;
+    uint64_t offset;
+    mrmr_err err;
+    atomic_bool done;
+    pthread_t thread;
+};
+
+static void *write_now(void *arg)
+{
+    struct writer *writer = arg;
+    uint8_t buf[PART];
+    struct pool_tree_file *file = open_file(writer->w, writer->path);
+    memset(buf, 'w', sizeof buf);
+    writer->err = pool_tree_file_write(file, writer->offset, buf, sizeof buf);
+    pool_tree_file_close(file);
+    writer->done = true;
+    return NULL;
+}
+
+static void start(struct writer *writer, struct world *w, const char *path, uint64_t offset)
+{
+    *writer = (struct writer){.w = w, .path = path, .offset = offset};
+    assert_int_equal(pthread_create(&writer->thread, NULL, write_now, writer), 0);
+}
+
+static bool until(const atomic_uint *n, unsigned is, int64_t ns)
+{
+    const int64_t end = mrmr_clock_monotonic() + ns;
+    while (atomic_load(n) < is && mrmr_clock_monotonic() < end)
+        pause_a_while();
+    return atomic_load(n) >= is;
+}
+
+/* The bytes of f0, and of the other one, if there is any, are the threads'. */
+static void finish(struct world *w, const char *other)
+{
+    rig_find(w->rig, "f0")->there = false;
+    if (other)
+        rig_find(w->rig, other)->there = false;
+    end(w, "f0");
+}
+
+/* --- side by side --- */
+
+static atomic_uint at_once, met;
+
+static void meet(void *arg, enum drv_fault_op op, const char *path)
+{
+    (void)arg, (void)op, (void)path;
+    atomic_fetch_add(&at_once, 1);
+    if (until(&at_once, 2, 20 * second))
+        atomic_fetch_add(&met, 1);
+}
+
+static void two_are_kept_at_once(const char *a, const char *b, uint64_t offset_b)
+{
+    const struct drv_fault_rule hook = {.ops = DRV_FAULT_FILE_SYNC,
+        .prefix = ".mrmr/retained",
+        .action = DRV_FAULT_HOOK,
+        .hook = meet};
+    struct writer writer[2];
+    struct world w;
+    begin(&w, RIG_LOCAL, 501);
+    at_once = met = 0;
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &hook, NULL));
+    start(&writer[0], &w, a, 0);
+    start(&writer[1], &w, b, offset_b);
+    for (unsigned i = 0; i < 2; i++)
+        pthread_join(writer[i].thread, NULL);
+    assert_int_equal(writer[0].err, MRMR_OK);
+    assert_int_equal(writer[1].err, MRMR_OK);
+    rig_clear_faults(w.rig);
+    assert_int_equal(met, 2);
+    assert_int_equal(count_retained(w.rig, 0), 2);
+    finish(&w, strcmp(a, b) ? b : NULL);
+}
+
+static void test_two_leaves_of_a_file(void **state)
+{
+    (void)state;
+    two_are_kept_at_once("f0", "f0", 2 * RIG_MIB);
+}
+
+static void test_two_files_of_a_drive(void **state)
+{
+    (void)state;
+    two_are_kept_at_once("f0", "other", 0);
+}
+
+/* --- each leaf once --- */
+
+static atomic_uint begun;
+static struct writer *others;
+
+/* The bytes are not durable before this is over: nobody has written by then. */
+static void nobody_is_through(void *arg, enum drv_fault_op op, const char *path)
+{
+    const int64_t end = mrmr_clock_monotonic() + second / 2;
+    (void)arg, (void)op, (void)path;
+    atomic_fetch_add(&begun, 1);
+    while (mrmr_clock_monotonic() < end && atomic_load(&begun) < 2) {
+        for (unsigned i = 0; i < MOST; i++)
+            assert_false(others[i].done);
+        pause_a_while();
+    }
+}
+
+static void test_one_leaf_and_many_threads(void **state)
+{
+    const struct drv_fault_rule hook = {.ops = DRV_FAULT_FILE_SYNC,
+        .prefix = ".mrmr/retained",
+        .action = DRV_FAULT_HOOK,
+        .hook = nobody_is_through};
+    struct writer writer[MOST];
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 502);
+    begun = 0;
+    memset(writer, 0, sizeof writer);
+    others = writer;
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &hook, NULL));
+    for (unsigned i = 0; i < MOST; i++)
+        start(&writer[i], &w, "f0", RIG_MIB + i * 1000);
+    for (unsigned i = 0; i < MOST; i++) {
+        pthread_join(writer[i].thread, NULL);
+        assert_int_equal(writer[i].err, MRMR_OK);
+    }
+    rig_clear_faults(w.rig);
+    assert_int_equal(begun, 1);
+    assert_int_equal(count_retained(w.rig, 0), 1);
+    finish(&w, NULL);
+}
+
+/* Who waited keeps it himself, and writes. */
+static void test_the_one_who_keeps_it_fails(void **state)
+{
+    const struct drv_fault_rule fails = {
+        .ops = DRV_FAULT_FILE_SYNC, .prefix = ".mrmr/retained", .times = 1, .err = MRMR_NOMEM};
+    struct writer writer[MOST];
+    struct world w;
+    unsigned failed = 0;
+    (void)state;
+    begin(&w, RIG_LOCAL, 503);
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &fails, NULL));
+    for (unsigned i = 0; i < MOST; i++)
+        start(&writer[i], &w, "f0", RIG_MIB + i * 1000);
+    for (unsigned i = 0; i < MOST; i++) {
+        pthread_join(writer[i].thread, NULL);
+        failed += writer[i].err == MRMR_NOMEM;
+        assert_true(writer[i].err == MRMR_OK || writer[i].err == MRMR_NOMEM);
+    }
+    rig_clear_faults(w.rig);
+    assert_int_equal(failed, 1);
+    assert_int_equal(count_retained(w.rig, 0), 1);
+    finish(&w, NULL);
+}
+
+/* --- the same bytes in two files --- */
+
+/* On drive 0, as f0. */
+static void add_twin(struct world *w)
+{
+    struct rig_file *twin, *file = rig_find(w->rig, "f0");
+    struct drv_file *raw;
+    uint8_t *buf = malloc(file->size);
+    assert_non_null(buf);
+    rig_expected(file, 0, buf, file->size);
+    twin = rig_put(w->rig, 0, "twin", file->size);
+    twin->seed = rig_find(w->rig, "f0")->seed;
+    rig_ok(drv_file_open(w->rig->drive[0].raw, "twin", DRV_OPEN_WRITE, 0, &raw));
+    rig_ok(drv_file_write(raw, 0, buf, twin->size));
+    drv_file_close(raw);
+    free(buf);
+    close_tree(w);
+    rig_protect_all(w->rig);
+    open_tree(w);
+}
+
+static void *unlink_twin(void *arg)
+{
+    struct writer *writer = arg;
+    writer->err = pool_tree_unlink(writer->w->tree, NULL, POOL_ROOT, "twin");
+    return NULL;
+}
+
+/* A symlink of its first leaf that leads nowhere, as a cut leaves it. */
+static void leads_nowhere(struct world *w)
+{
+    struct drv *raw = w->rig->drive[0].raw;
+    struct meta_node node = rig_node(w->rig, "f0");
+    struct pool_retained_leaf *leaf;
+    char path[160], folder[32];
+    bool known;
+    size_t n;
+    rig_ok(pool_retained_counted(
+        w->rig->pool, rig_pool_drive(w->rig, 0), NULL, node.ino, &leaf, &n, &known));
+    assert_true(n > 0);
+    snprintf(folder, sizeof folder, POOL_RETAINED "/%02x", leaf->digest.bytes[0]);
+    int at = snprintf(path, sizeof path, "%s/", folder);
+    for (size_t i = 0; i < sizeof leaf->digest.bytes; i++)
+        at += snprintf(path + at, sizeof path - (size_t)at, "%02x", leaf->digest.bytes[i]);
+    free(leaf);
+    rig_ok(drv_mkdirs(raw, folder, 0700));
+    rig_ok(drv_symlink(raw, "../files/0123456789abcdef#0", path));
+}
+
+static struct writer *meanwhile;
+
+/* It was found to lead nowhere, and is led elsewhere next. */
+static void write_meanwhile(void *arg, enum drv_fault_op op, const char *path)
+{
+    const int64_t end = mrmr_clock_monotonic() + second / 2;
+    (void)op, (void)path;
+    start(meanwhile, arg, "f0", 0);
+    while (!meanwhile->done && mrmr_clock_monotonic() < end)
+        pause_a_while();
+}
+
+/* The twin is being removed, symlinks of its leaves are led to where it will be, and then it fails; the same leaf of the other
+ * file is kept, and overwritten, just then. */
+static void test_no_symlink_is_led_over_a_leaf(void **state)
+{
+    struct writer writer = {.done = false}, removal = {.done = false};
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 504);
+    add_twin(&w);
+    leads_nowhere(&w);
+    meanwhile = &writer;
+    const struct drv_fault_rule rules[] = {{.ops = DRV_FAULT_SYMLINK,
+                                               .part = "~",
+                                               .times = 1,
+                                               .action = DRV_FAULT_HOOK,
+                                               .hook = write_meanwhile,
+                                               .arg = &w},
+        {.ops = DRV_FAULT_RENAME, .prefix = "twin", .err = MRMR_NOMEM}};
+    for (unsigned i = 0; i < 2; i++)
+        rig_ok(drv_fault_add(w.rig->drive[0].fault, &rules[i], NULL));
+    removal.w = &w;
+    unlink_twin(&removal);
+    assert_int_equal(removal.err, MRMR_NOMEM);
+    pthread_join(writer.thread, NULL);
+    assert_int_equal(writer.err, MRMR_OK);
+    rig_clear_faults(w.rig);
+    finish(&w, NULL);
+}
+
+/* --- the power --- */
+
+static void tap_cut(struct rig *rig, struct rig_drive *drive)
+{
+    const struct drv_fault_rule rule = {.err = MRMR_OFFLINE};
+    (void)drive;
+    for (unsigned d = 0; d < rig->n; d++)
+        drv_fault_add(rig->drive[d].fault, &rule, NULL);
+}
+
+/* True: the change was through before. */
+static bool power_goes_at(uint64_t n, bool late, uint64_t seed)
+{
+    static const char *const paths[] = {"f0", "f0", "other", "f0"};
+    struct writer writer[MOST], removal = {.done = false};
+    struct world w;
+    bool through = true;
+    begin(&w, RIG_MEM_CUT, 505);
+    add_twin(&w);
+    rig_find(w.rig, "twin")->there = rig_find(w.rig, "other")->there = false;
+    rig_sync_drives(w.rig);
+    removal.w = &w;
+    rig_tap(w.rig, RIG_CUTS, n, late, tap_cut);
+    assert_int_equal(pthread_create(&removal.thread, NULL, unlink_twin, &removal), 0);
+    for (unsigned i = 0; i < MOST; i++)
+        start(&writer[i], &w, paths[i], i * RIG_MIB % (FILE_LEAVES * RIG_MIB));
+    for (unsigned i = 0; i < MOST; i++) {
+        pthread_join(writer[i].thread, NULL);
+        through = through && !writer[i].err;
+    }
+    pthread_join(removal.thread, NULL);
+    through = through && !removal.err && w.rig->tap_left <= n;
+    close_tree(&w);
+    rig_close(w.rig);
+    rig_clear_faults(w.rig);
+    rig_power_cut(w.rig, seed);
+    rig_open(w.rig);
+    reads_without(w.rig, 1 + seed % 4, 1 + (seed / 4) % 4, "f0", 0);
+    rig_destroy(w.rig);
+    return through;
+}
+
+static void test_power_cuts(void **state)
+{
+    const uint64_t seed = rig_seed("savers_power_cuts"), step = rig_all() ? 1 : 7;
+    uint64_t cuts = 0;
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        uint64_t n = rig_hash(seed + (uint64_t)late) % step;
+        while (!power_goes_at(n, late, rig_hash(seed + cuts++)))
+            assert_true((n += step) < 1000);
+        assert_true(n > 20); /* it was cut, and often */
+    }
+    printf("%llu cuts with several writers\n", (unsigned long long)cuts);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_two_leaves_of_a_file),
+        cmocka_unit_test(test_two_files_of_a_drive),
+        cmocka_unit_test(test_one_leaf_and_many_threads),
+        cmocka_unit_test(test_the_one_who_keeps_it_fails),
+        cmocka_unit_test(test_no_symlink_is_led_over_a_leaf),
+        cmocka_unit_test(test_power_cuts),
+    };
+    cmocka_set_test_filter(getenv("MRMR_TEST"));
+    return cmocka_run_group_tests_name("pool_tree_savers", tests, NULL, NULL);
+}

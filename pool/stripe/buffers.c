@@ -44,6 +44,15 @@ static void *buffers_take_locked(struct pool_buffers *buffers, size_t at)
     return buffer;
 }
 
+/* Those of other sizes go for a new one, so that all together are never more than were in use at a time. */
+static void buffers_trade_locked(struct pool_buffers *buffers, size_t size)
+{
+    for (size_t freed = 0; buffers->n && freed < size;) {
+        freed += buffers->idle[0].size;
+        free(buffers_take_locked(buffers, 0));
+    }
+}
+
 void *pool_buffers_get(struct pool_buffers *buffers, size_t size)
 {
     {
@@ -51,6 +60,7 @@ void *pool_buffers_get(struct pool_buffers *buffers, size_t size)
         for (size_t i = buffers->n; i-- > 0;)
             if (buffers->idle[i].size == size)
                 return buffers_take_locked(buffers, i);
+        buffers_trade_locked(buffers, size);
     }
     return malloc(size);
 }

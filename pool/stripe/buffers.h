@@ -2,7 +2,7 @@
  *
  * Large buffers, recycled: giving one back to the system and asking for another costs a page fault
  * for each 4 KiB of it, which at these rates is a good part of the work. What is kept idle is
- * bounded. Any thread.
+ * bounded, and goes for what is asked for anew: all together are never more than were in use at a time. Any thread.
  */
 #ifndef MRMR_POOL_BUFFERS_H
 #define MRMR_POOL_BUFFERS_H

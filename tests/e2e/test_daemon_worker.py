@@ -424,6 +424,42 @@ def test_no_faster_than_it_may(mrmr):
     assert safe(mrmr, "two")
 
 
+def peak(pid):
+    """The most memory that the process ever had, bytes; 0: it is over."""
+    with contextlib.suppress(OSError), open("/proc/%d/status" % pid, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    return 0
+
+
+def test_the_memory_it_takes(mrmr):
+    """What the man page states, `memory` and 24 MiB, whatever it protects and scrubs: many small files, and one that is larger than that."""
+    if not os.path.exists(os.environ["MRMR_OTHER_CLOCK"]):
+        pytest.skip("under a sanitizer, which takes memory of its own")
+    memory = 32 << 20
+    for name in DRIVES:
+        mrmr.fill(name, files=1000, size=3000)
+        mrmr.run("add-drive", mrmr.drive(name))
+    put(mrmr, "red", "large", 160 << 20) # whose stripes have another shape
+    mrmr.run("set", "memory", str(memory))
+    mrmr.run("set", "settle", "0")
+    daemon, peaks = Daemon(mrmr), {}
+
+    def is_done():
+        for pid, words in {daemon.process.pid: ["daemon"], **daemon.children()}.items():
+            does = next(word for word in ("scrub", "sync", "daemon", words[0]) if word in words)
+            while (most := peak(pid)) > peaks.get(does, 0) or (does != "daemon" and most):
+                peaks[does] = max(most, peaks.get(does, 0))
+                time.sleep(0.002)
+        return safe(mrmr, "large") and [event for event in mrmr.json("events")["events"] if event["kind"] == "scrub-done"]
+    until(is_done, 120)
+    assert mrmr.json("status")["exposed_size"] == 0
+    print("peak, MiB: " + ", ".join("%s %d" % (does, most >> 20) for does, most in sorted(peaks.items())))
+    assert {"daemon", "sync", "scrub"} <= set(peaks)
+    assert memory / 2 < peaks["sync"] and max(peaks.values()) <= memory + (24 << 20)
+
+
 def test_a_change_while_it_is_at_work(mrmr, daemon):
     """Behind its scan: it is not forgotten when the sync ends."""
     mrmr.run("set", "settle", "0")

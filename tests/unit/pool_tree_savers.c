@@ -111,6 +111,7 @@ static void test_two_files_of_a_drive(void **state)
 /* --- each leaf once --- */
 
 static atomic_uint begun;
+static atomic_bool somebody;
 static struct writer *others;
 
 /* The bytes are not durable before this is over: nobody has written by then. */
@@ -121,7 +122,7 @@ static void nobody_is_through(void *arg, enum drv_fault_op op, const char *path)
     atomic_fetch_add(&begun, 1);
     while (mrmr_clock_monotonic() < end && atomic_load(&begun) < 2) {
         for (unsigned i = 0; i < MOST; i++)
-            assert_false(others[i].done);
+            somebody = somebody || others[i].done;
         pause_a_while();
     }
 }
@@ -137,6 +138,7 @@ static void test_one_leaf_and_many_threads(void **state)
     (void)state;
     begin(&w, RIG_LOCAL, 502);
     begun = 0;
+    somebody = false;
     memset(writer, 0, sizeof writer);
     others = writer;
     rig_ok(drv_fault_add(w.rig->drive[0].fault, &hook, NULL));
@@ -148,6 +150,7 @@ static void test_one_leaf_and_many_threads(void **state)
     }
     rig_clear_faults(w.rig);
     assert_int_equal(begun, 1);
+    assert_false(somebody);
     assert_int_equal(count_retained(w.rig, 0), 1);
     finish(&w, NULL);
 }
@@ -266,6 +269,44 @@ static void test_no_symlink_is_led_over_a_leaf(void **state)
     finish(&w, NULL);
 }
 
+static bool was_through;
+
+/* A folder was made, and is not durable yet. */
+static void write_into_the_folder(void *arg, enum drv_fault_op op, const char *path)
+{
+    const int64_t end = mrmr_clock_monotonic() + second / 2;
+    (void)op, (void)path;
+    start(meanwhile, arg, "twin", 0);
+    while (!meanwhile->done && mrmr_clock_monotonic() < end)
+        pause_a_while();
+    was_through = meanwhile->done;
+}
+
+static void test_a_folder_that_another_makes(void **state)
+{
+    struct writer maker, writer = {.done = false};
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 506);
+    add_twin(&w);
+    meanwhile = &writer;
+    const struct drv_fault_rule hook = {.ops = DRV_FAULT_DIR_SYNC,
+        .prefix = POOL_RETAINED,
+        .times = 1,
+        .action = DRV_FAULT_HOOK,
+        .hook = write_into_the_folder,
+        .arg = &w};
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &hook, NULL));
+    start(&maker, &w, "f0", 0);
+    pthread_join(maker.thread, NULL);
+    pthread_join(writer.thread, NULL);
+    assert_int_equal(maker.err, MRMR_OK);
+    assert_int_equal(writer.err, MRMR_OK);
+    assert_false(was_through);
+    rig_clear_faults(w.rig);
+    finish(&w, "twin");
+}
+
 /* --- the power --- */
 
 static void tap_cut(struct rig *rig, struct rig_drive *drive)
@@ -330,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_one_leaf_and_many_threads),
         cmocka_unit_test(test_the_one_who_keeps_it_fails),
         cmocka_unit_test(test_no_symlink_is_led_over_a_leaf),
+        cmocka_unit_test(test_a_folder_that_another_makes),
         cmocka_unit_test(test_power_cuts),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

@@ -108,7 +108,7 @@ static struct tree_pair record_of(const struct bringing *b)
 static mrmr_err record_try(const struct bringing *b)
 {
     const struct tree_pair record = record_of(b);
-    char name[TREE_PAIR_NAME];
+    char name[POOL_PAIR_NAME];
     mrmr_err err = tree_pair_write(b->tree, &record, TREE_BRING_TRY, name);
     if (!err)
         unlinkat(b->tree->pool->dirfd, name, 0);
@@ -388,7 +388,7 @@ static mrmr_err bring_begun(struct bringing *b, const char *record)
 static mrmr_err bring_copied(struct bringing *b)
 {
     struct tree_bring_begun begun;
-    mrmr_err err = tree_pair_name(TREE_BRING_RECORD, begun.record);
+    mrmr_err err = pool_pair_name(TREE_BRING_RECORD, begun.record);
     if (err) {
         drop(b);
         return err;

@@ -41,7 +41,7 @@ struct bringing {
 /* A record that its bringing still looks after. On the stack; guarded by the tree's lock. */
 struct tree_bring_begun {
     struct tree_bring_begun *next;
-    char record[TREE_PAIR_NAME];
+    char record[POOL_PAIR_NAME];
 };
 
 /* --- tree_stay.c --- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What is done with the record of a file that was being brought to another drive (tree_pair.h), left by a cut, or since it could
+ * What is done with the record of a file that was being brought to another drive (pair.h), left by a cut, or since it could
  * not be recorded what is over (tree_bring.c has the crash argument): by whoever opens the tree next, and before a drive is
  * live again.
  *
@@ -262,11 +262,11 @@ static mrmr_err find_verdict(
 /* --- records --- */
 
 static mrmr_err record_name(
-    struct pool_tree *tree, const char *record, const char *prefix, char ret_name[TREE_PAIR_NAME])
+    struct pool_tree *tree, const char *record, const char *prefix, char ret_name[POOL_PAIR_NAME])
 {
     const int dir = tree->pool->dirfd;
     mrmr_err err;
-    snprintf(ret_name, TREE_PAIR_NAME, "%s%s", prefix, strrchr(record, '-') + 1);
+    snprintf(ret_name, POOL_PAIR_NAME, "%s%s", prefix, strrchr(record, '-') + 1);
     do
         err = renameat(dir, record, dir, ret_name) < 0 ? mrmr_fail_errno(errno, "rename", record)
                                                        : MRMR_OK;
@@ -276,7 +276,7 @@ static mrmr_err record_name(
 
 void tree_bring_record_is(struct pool_tree *tree, const char *record, const char *prefix)
 {
-    char name[TREE_PAIR_NAME];
+    char name[POOL_PAIR_NAME];
     if (record_name(tree, record, prefix, name))
         mrmr_log_story(
             MRMR_LOG_WARN, "the record of a file that was brought to another drive stays");
@@ -291,10 +291,10 @@ struct visit {
 };
 
 /* The verdict is durable, as the record's name, on return. What somebody else has named meanwhile is not named: it is another one. */
-static mrmr_err record_judge(struct pool_tree *tree, char name[TREE_PAIR_NAME],
+static mrmr_err record_judge(struct pool_tree *tree, char name[POOL_PAIR_NAME],
     const struct tree_pair *record, enum verdict *ret_verdict)
 {
-    char named[TREE_PAIR_NAME];
+    char named[POOL_PAIR_NAME];
     enum verdict verdict;
     MRMR_TRY(find_verdict(tree, record, &verdict));
     if (verdict == FILE_GOES || verdict == COPY_GOES) {
@@ -345,7 +345,7 @@ static mrmr_err ask_whether_it_goes(
 static mrmr_err record_carry_out(
     struct pool_tree *tree, const char *name, const struct tree_pair *record, enum verdict verdict)
 {
-    char named[TREE_PAIR_NAME];
+    char named[POOL_PAIR_NAME];
     if (verdict == NOT_YET)
         return MRMR_OK;
     if (verdict != BOTH_STAY)
@@ -387,7 +387,7 @@ static void hold_back(struct pool_tree *tree, struct visit *visit, const struct 
 }
 
 static mrmr_err record_finish(struct pool_tree *tree, struct visit *visit,
-    char name[TREE_PAIR_NAME], const struct tree_pair *record)
+    char name[POOL_PAIR_NAME], const struct tree_pair *record)
 {
     enum verdict verdict = visit->verdict;
     atomic_store(&tree->brings_left, true);
@@ -418,7 +418,7 @@ static mrmr_err record_visit(struct pool_tree *tree, const char *entry, void *ar
     struct visit *visit = arg;
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
     struct tree_pair record;
-    char name[TREE_PAIR_NAME];
+    char name[POOL_PAIR_NAME];
     bool ours;
     snprintf(name, sizeof name, "%s", entry);
     if (is_begun(tree, name))

@@ -4,7 +4,7 @@
  * catalog knows of both, or by their times, or comes to be that, as by a scan that finds out that it was renamed, too, or since it has another
  * name by which it is written to. That may be on a drive that is away; then it is what the catalog has.
  *
- * Crash argument. (1) A record `over-<16 hex>` (tree_pair.h) in the pool's folder, durable: the drive and the inode of what is
+ * Crash argument. (1) A record `over-<16 hex>` (pair.h) in the pool's folder, durable: the drive and the inode of what is
  * renamed, the other drive and what lies there, and the new path. (2) The rename, on the one drive. (3) That is durable.
  * (4) What the other drive has is removed, as any other (tree_keep.c), and (5) that is durable. (6) The record goes. A cut
  * before (2) leaves a record, and another inode, or none, by the new path: nothing was renamed, and the record goes. One
@@ -33,7 +33,7 @@ struct over {
     struct tree_pair pair; /* without its path */
     bool away;             /* the other drive was, before it was renamed */
     uint64_t lost;         /* names that went without a record before that (tree_keep_names_sync) */
-    char record[TREE_PAIR_NAME];
+    char record[POOL_PAIR_NAME];
 };
 
 /* --- before --- */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/records/brought.h"
-#include "pool/change/tree_pair.h"
+#include "pool/records/pair.h"
 
-#include "base/durable.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,12 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RECORD_MOST = 64 << 10 };
-
 struct pool_brought_file {
     int64_t drive, to;
     uint64_t ino;              /* 0: it is not known */
-    char name[TREE_PAIR_NAME]; /* of the record */
+    char name[POOL_PAIR_NAME]; /* of the record */
 };
 
 /* --- records --- */
@@ -36,17 +33,15 @@ static mrmr_err record_add(struct pool *pool, const char *name, struct mrmr_byte
 {
     mrmr_autobytes struct mrmr_bytes text = MRMR_BYTES_INIT;
     struct pool_brought_file file = {.drive = 0};
-    struct tree_pair_ids ids;
+    struct pool_pair pair;
     if (strlen(name) >= sizeof file.name)
         return MRMR_OK;
-    mrmr_err err = mrmr_durable_read(pool->dirfd, name, RECORD_MOST, &text);
+    mrmr_err err = pool_pair_read(pool, name, &text, &pair);
     if (err)
-        return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
-    if (!tree_pair_parse(&text, &ids))
-        return MRMR_OK;
-    file.drive = ids.from;
-    file.to = ids.to;
-    file.ino = ids.knows ? ids.file.ino : 0;
+        return mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_FORMAT ? MRMR_OK : err;
+    file.drive = pair.from;
+    file.to = pair.to;
+    file.ino = pair.knows ? pair.file.ino : 0;
     memcpy(file.name, name, strlen(name) + 1);
     return mrmr_bytes_add(list, &file, sizeof file);
 }

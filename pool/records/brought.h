@@ -7,7 +7,7 @@
  * drive, as it is away, or held, leaves the source in the catalog as it was, with what is retained of it. Where the pool has lost that drive
  * the source is held, as what vanished without anyone's word: it can be restored, or be given up by that word.
  *
- * The pool's folder has a record for each (tree_pair.h), durable before the copy has a name: `bring-<16 hex>` while it is
+ * The pool's folder has a record for each (pair.h), durable before the copy has a name: `bring-<16 hex>` while it is
  * brought, `bring-over-<16 hex>` where that it is over at its source is not recorded yet, and `brought-<16 hex>` from when it is through. All are looked at, so it does not matter which name a cut leaves. A
  * sync removes those that had ended before its scan, if both drives were there, and are not held; a drive that is none of the pool any more need not be.
  *

@@ -17,7 +17,7 @@
 #ifndef MRMR_POOL_SUPPLY_H
 #define MRMR_POOL_SUPPLY_H
 
-#include "pool/jobs/young.h"
+#include "pool/stripe/young.h"
 
 /* Nodes that are left out for now: they changed while they were read, or cannot be read. Sorted. */
 struct pool_skips {

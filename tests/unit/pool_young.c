@@ -5,7 +5,7 @@
  */
 #include "tests/support/rig.h"
 
-#include "pool/jobs/young.h"
+#include "pool/stripe/young.h"
 
 #include <stdatomic.h>
 #include <stdio.h>

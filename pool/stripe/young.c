@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "pool/jobs/young.h"
+#include "pool/stripe/young.h"
 
 enum { YOUNG_BATCH = 256, YOUNG_TIMES = 10 };
 

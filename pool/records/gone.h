@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Names that were removed through MRMR while their drive was away: they do not show, and are removed
- * from the drive when it is back, if what lies there is what was removed (gone_apply.c).
+ * from the drive when it is back, if what lies there is what was removed (gone_apply.h).
  *
  * The file `gone` in the pool's folder is a journal of them (gone_format.h): drive, path, kind and the
  * version that the catalog had of it, with its change time (gone_version.c). A record waits until it is applied, and is over then: there is
@@ -187,20 +187,5 @@ mrmr_err pool_gone_follow(struct pool *pool, const struct pool_job *job, struct 
 /* Where the catalog has it, by its inode, owned; NULL: nowhere, or the drive has no inode numbers. */
 mrmr_err pool_gone_by_inode(
     struct pool *pool, const struct pool_gone_record *record, char **ret_path);
-
-/* --- gone_apply.c --- */
-
-/* Removes from the drive what is recorded for it. The drive answers, and may be written. The pool's owner waits
- * for whoever does so now, and a mount for a moment: MRMR_BUSY, which names the owner. keeping (may
- * be NULL) is held over making something retained on it. *ret_left (may be NULL): records that wait
- * still, each of which is told of. Not among the writers. */
-mrmr_err pool_gone_apply(struct pool *pool, const struct pool_job *job, struct pool_gone *gone,
-    struct pool_drive *drive, pthread_mutex_t *keeping, size_t *ret_left);
-
-/* The same of a file or folder alone that was removed from either of these paths (of the catalog; NULL: none), as far as
- * nothing need be compared. until: monotonic. MRMR_BUSY: it is there still; another applies, or it failed, of
- * which was told. Not among the writers. */
-mrmr_err pool_gone_apply_name(struct pool *pool, struct pool_gone *gone, struct pool_drive *drive,
-    pthread_mutex_t *keeping, const char *const path[2], int64_t until);
 
 #endif

@@ -98,19 +98,4 @@ mrmr_err pool_later_node(struct pool_gone *gone, const char *path, struct meta_n
 mrmr_err pool_later_attrs(struct pool *pool, struct pool_gone *gone, const char *path,
     const struct meta_node *node, struct mrmr_bytes *ret_blob);
 
-/* --- when the drive is back; gone_apply.c's --- */
-
-struct pool_later;
-/* Before anything is removed from the drive: as folders are now. The list is the caller's, and stays. */
-mrmr_err pool_later_begin(struct pool *pool, const struct pool_job *job, struct pool_gone *gone,
-    struct pool_drive *drive, struct pool_writers *writers, const struct pool_gone_list *list,
-    struct pool_later **ret_later);
-/* After that. `before` is called ahead of each rename, with the new name: something that was removed may have it
- * still; and with NULL after the last one. Not among the writers. *ret_left: of its records, those
- * that wait still. */
-typedef mrmr_err (*pool_later_fn)(void *arg, const char *to);
-mrmr_err pool_later_run(
-    struct pool_later *later, pool_later_fn before, void *arg, size_t *ret_left);
-void pool_later_end(struct pool_later *later); /* NULL-safe */
-
 #endif

@@ -25,6 +25,7 @@
 #include "pool/records/brought.h"
 #include "pool/records/gone.h"
 #include "pool/records/moved.h"
+#include "pool/return/gone_apply.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -26,6 +26,7 @@
  */
 #include "pool/change/tree_change.h"
 #include "pool/records/gone.h"
+#include "pool/return/gone_apply.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_watch.h"
 #include "pool/writers.h"

@@ -4,6 +4,7 @@
  * for now, or at all; or only in another order.
  */
 #include "pool/records/later.h"
+#include "pool/return/gone_apply.h"
 #include "tests/unit/pool_away_folders_world.h"
 
 #include "base/cleanup.h"

@@ -4,6 +4,7 @@
  * is back, by whoever sees it first, and nobody else's protection goes with it (I3); what is another
  * version by then stays.
  */
+#include "pool/return/gone_apply.h"
 #include "tests/unit/pool_gone_world.h"
 
 #include <stdio.h>

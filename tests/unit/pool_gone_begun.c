@@ -5,6 +5,7 @@
  */
 #include "pool/records/gone.h"
 #include "pool/records/later.h"
+#include "pool/return/gone_apply.h"
 #include "tests/support/rig.h"
 
 #include <signal.h>

@@ -3,7 +3,7 @@
  * What was asked of folders while their drive was away is done on it (later.h): names first, in order,
  * each durable and over before the next one (later_rename.c), then attributes (later_set.c).
  */
-#include "pool/records/later_apply.h"
+#include "pool/return/later_apply.h"
 
 #include "base/text.h"
 #include <string.h>

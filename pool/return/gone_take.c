@@ -2,7 +2,7 @@
  *
  * One name that was removed while its drive was away is taken from the drive (gone_take.h).
  */
-#include "pool/records/gone_take.h"
+#include "pool/return/gone_take.h"
 #include "pool/records/touched.h"
 #include "pool/retained/retained.h"
 #include "pool/writers.h"

@@ -3,7 +3,7 @@
  * Names that were asked for while a drive was away are given to its folders: never over anything, and
  * each recorded in `moved` before it is made, so that blocks are found by either path (later.h).
  */
-#include "pool/records/later_apply.h"
+#include "pool/return/later_apply.h"
 
 #include <string.h>
 #include <strings.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * What is done on a drive that is back, in parts: later_apply.c (the run; where a folder is),
- * later_rename.c (names), later_set.c (attributes). For those three alone; the contract and the crash
- * argument are later.h's.
+ * later_rename.c (names), later_set.c (attributes). For those three, and for gone_apply.c, whose last part it is; the crash
+ * argument is later.h's.
  *
  * Threads: one run at a time on a drive, by one thread. Errors: what says nothing for ever (later_is_final)
  * ends the run, and its record waits, as do all after it; what does is told of, and is over.
@@ -12,6 +12,8 @@
 
 #include "pool/records/later.h"
 #include "pool/records/moved.h"
+
+typedef mrmr_err (*pool_later_fn)(void *arg, const char *to);
 
 struct later_seen { /* a folder before anything was done: for who judges what others changed */
     bool is;
@@ -36,6 +38,19 @@ struct pool_later {
 };
 
 /* --- later_apply.c --- */
+
+/* Before anything is removed from the drive: as folders are now. The list is the caller's, and stays. */
+mrmr_err pool_later_begin(struct pool *pool, const struct pool_job *job, struct pool_gone *gone,
+    struct pool_drive *drive, struct pool_writers *writers, const struct pool_gone_list *list,
+    struct pool_later **ret_later);
+/* After that. `before` is called ahead of each rename, with the new name: something that was removed may have it
+ * still; and with NULL after the last one. Not among the writers. *ret_left: of its records, those
+ * that wait still. */
+mrmr_err pool_later_run(
+    struct pool_later *later, pool_later_fn before, void *arg, size_t *ret_left);
+void pool_later_end(struct pool_later *later); /* NULL-safe */
+
+/* For those three. */
 
 /* That what was asked for of the folder at path, to be called `other` (NULL: something else), was not done. */
 void later_tell(struct pool_later *l, const char *path, const char *other, const char *what);

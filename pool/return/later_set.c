@@ -3,7 +3,7 @@
  * Attributes that were asked for while a drive was away are set on its folders, where nobody else set
  * them after that (later.h).
  */
-#include "pool/records/later_apply.h"
+#include "pool/return/later_apply.h"
 
 #include <string.h>
 #include <unistd.h>

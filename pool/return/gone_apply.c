@@ -9,7 +9,7 @@
  *
  * Each removal runs among the writers, and the scan is told of it before (touched.h): it holds nothing
  * for it. Then the folders that the names lay in are synced, and then the records are over (gone.h).
- * After that comes what else was asked of folders (later.h).
+ * After that comes what else was asked of folders (later_apply.h).
  *
  * A name that somebody gives to something new meanwhile is freed before the others of its drive (one name alone), by the
  * same steps.
@@ -20,10 +20,11 @@
  * before that finds nothing there, or an empty folder that is removed again, and one after it does not take
  * what has the name by then for it.
  */
+#include "pool/return/gone_apply.h"
 #include "pool/drive/drive.h"
 #include "pool/drive/hung.h"
-#include "pool/records/gone_take.h"
-#include "pool/records/later.h"
+#include "pool/return/gone_take.h"
+#include "pool/return/later_apply.h"
 #include "pool/writers.h"
 
 #include "base/text.h"

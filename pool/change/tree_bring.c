@@ -79,6 +79,7 @@
 #include "pool/change/tree_parted.h"
 #include "pool/retained/retained.h"
 #include "pool/tree/tree_file.h"
+#include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_number.h"
 
 #include "base/uuid.h"

@@ -11,6 +11,7 @@
 #include "pool/change/tree_bring.h"
 #include "pool/change/tree_change.h"
 #include "pool/records/spare.h"
+#include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_number.h"
 

@@ -4,8 +4,8 @@
  * tree_keep_names.c (before originals change), tree_place.c (where new files go), tree_paths.c (paths that lead to one place), tree_make.c,
  * tree_remove.c, tree_rmdir.c and tree_take.c (names),
  * tree_unnamed.c (files without one), tree_bring.c (a file goes to another drive), tree_move.c, tree_move_file.c,
- * tree_move_folder.c and tree_move_record.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone.c and
- * tree_later.c (removals from drives that are away, and changes of folders there), tree_replaced.c
+ * tree_move_folder.c and tree_move_record.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone_add.c and
+ * tree_later.c (what is asked of drives that are away: removals, and changes of folders), tree_replaced.c
  * (files that a repair replaced), tree_sync.c (what is not durable yet).
  *
  * Threads, locks and errors: those of the tree, and those of who is among the writers (writers.h).
@@ -113,23 +113,9 @@ mrmr_err tree_keep_attrs(
 /* A record says that they were, or its bytes. */
 mrmr_err tree_keep_attrs_touched(
     struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched);
-/* --- tree_gone.c: removed from drives that are away (gone.h) --- */
+/* --- tree_gone_add.c: removed from drives that are away, or may come late (gone.h) --- */
 
-mrmr_err tree_gone_start(struct pool_tree *tree);
-void tree_gone_stop(struct pool_tree *tree);
-/* MRMR_BUSY: what lies there, and does not show, waits to be compared with what was removed. */
-mrmr_err tree_gone_compared(
-    struct pool_tree *tree, size_t drive, const char *path, const struct drv_stat *stat);
-/* What is recorded now hides names. */
-void tree_gone_refresh(struct pool_tree *tree);
-bool tree_gone_hides_node(struct pool_tree *tree, size_t drive, const char *folder,
-    const char *name, const struct meta_node *node);
-bool tree_gone_hides_stat(struct pool_tree *tree, size_t drive, const char *folder,
-    const char *name, const struct drv_stat *stat);
-/* What the catalog has at this path of a drive that is away. MRMR_ABSENT also if it was removed. */
-mrmr_err tree_gone_known(
-    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *ret_node);
-/* That is removed: durable on return. MRMR_CHANGED: the drive is back. */
+/* What the catalog has there is removed: durable on return. MRMR_CHANGED: the drive is back. */
 mrmr_err tree_gone_add(
     struct pool_tree *tree, size_t drive, const char *path, const struct meta_node *node);
 /* What lies there, or may come yet, and is this, was made through us, is not wanted, and cannot be removed now
@@ -140,17 +126,6 @@ mrmr_err tree_gone_late(struct pool_tree *tree, size_t drive, enum pool_gone_lat
 /* The same, if a drive that was asked for this answered so because it hangs. Keeps the story. */
 void tree_gone_gave_up(struct pool_tree *tree, size_t drive, mrmr_err err, enum pool_gone_late what,
     const char *path, const struct drv_stat *stat);
-/* What was removed, and shows nowhere, has the name on these drives still: it goes now, or, MRMR_BUSY, cannot yet, as among
- * the writers. Fine if nothing of the kind is there. */
-mrmr_err tree_gone_yields(
-    struct pool_tree *tree, struct tree_node *folder, const char *name, const struct tree_set *on);
-mrmr_err tree_gone_busy(const struct tree_drive *drive, const char *path); /* so it is told */
-/* The drive serves again, and is returning: what was removed goes, what was changed is, and it is live. False:
- * that cannot be done now, and it is returning still. The monitor's. */
-bool tree_gone_return(struct tree_drive *drive);
-/* It is live, and what could not be taken from it is to be tried again by now; and that. The monitor's. */
-bool tree_gone_is_left(const struct tree_drive *drive);
-void tree_gone_again(struct tree_drive *drive);
 
 /* --- tree_later.c: folders that are changed while a drive of theirs is away (later.h) --- */
 
@@ -168,11 +143,6 @@ mrmr_err tree_later_rename_again(struct pool_tree *tree, size_t drive, const cha
  * Fine if the catalog knows of no such folder. MRMR_CHANGED: the drive is back. */
 mrmr_err tree_later_set(struct pool_tree *tree, size_t drive, size_t model, const char *path,
     unsigned what, const char *xattr);
-/* The catalog's node of this path of a drive as it shows, and its extended attributes. */
-mrmr_err tree_later_shows(
-    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *node);
-mrmr_err tree_later_attrs(struct pool_tree *tree, size_t drive, const char *path,
-    const struct meta_node *node, struct mrmr_bytes *ret_blob);
 
 /* --- tree_replaced.c: files that a repair replaced (replaced.h) --- */
 

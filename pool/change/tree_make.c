@@ -12,6 +12,7 @@
  */
 #include "pool/change/tree_change.h"
 #include "pool/change/tree_room.h"
+#include "pool/return/tree_return.h"
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_known.h"
 #include "pool/tree/tree_load.h"
@@ -304,7 +305,7 @@ static mrmr_err make_there(struct making *m)
     if (err != MRMR_EXISTS)
         return err;
     tree_set_add(&on, m->drive);
-    MRMR_TRY(tree_gone_yields(m->tree, m->folder, m->name, &on));
+    MRMR_TRY(tree_return_yields(m->tree, m->folder, m->name, &on));
     return make_on(m);
 }
 
@@ -585,7 +586,7 @@ static mrmr_err link_there(struct linking *linking, struct tree_node *node)
         return err;
     tree_set_add(&on, linking->drive);
     linking->placed = MRMR_OK;
-    MRMR_TRY(tree_gone_yields(linking->tree, linking->folder, linking->name, &on));
+    MRMR_TRY(tree_return_yields(linking->tree, linking->folder, linking->name, &on));
     return link_stay(linking, node);
 }
 

@@ -22,6 +22,7 @@
  */
 #include "pool/change/tree_move.h"
 #include "pool/change/tree_room.h"
+#include "pool/return/tree_return.h"
 #include "pool/tree/tree_load.h"
 #include "pool/tree/tree_look.h"
 
@@ -327,7 +328,7 @@ static struct tree_paths paths_of(const struct moving *m)
 /* What has the new name there, and shows nowhere, goes first. If it cannot yet a file may replace it nevertheless. */
 static mrmr_err name_is_free(struct moving *m)
 {
-    mrmr_err err = tree_gone_yields(m->tree, m->to_folder, m->to_name, &m->from->on);
+    mrmr_err err = tree_return_yields(m->tree, m->to_folder, m->to_name, &m->from->on);
     return m->from->kind == POOL_DIR || m->flags & POOL_RENAME_NOREPLACE ? err : MRMR_OK;
 }
 

@@ -4,6 +4,7 @@
  */
 #include "pool/change/tree_move.h"
 #include "pool/change/tree_parted.h"
+#include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_number.h"
 

@@ -3,6 +3,7 @@
  * Renames of folders: on every drive where one lies (tree_move.c has the crash argument).
  */
 #include "pool/change/tree_move.h"
+#include "pool/tree/tree_gone.h"
 
 #include <string.h>
 

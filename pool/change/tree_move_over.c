@@ -21,6 +21,7 @@
  */
 #include "pool/change/tree_bring.h"
 #include "pool/change/tree_move.h"
+#include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_load.h"
 #include "pool/tree/tree_look.h"
 

@@ -17,6 +17,7 @@
  */
 #include "pool/change/tree_change.h"
 #include "pool/records/spare.h"
+#include "pool/tree/tree_gone.h"
 
 #include "base/durable.h"
 #include "base/uuid.h"

@@ -13,7 +13,7 @@
  * renames of folders above what hangs, and what is done below those, at worst for its deadline (that of a sync
  * for a rename that makes its names durable), and nothing else.
  *
- * A drive that comes back has its folders renamed before it is live (tree_gone.c): nothing is done there by
+ * A drive that comes back has its folders renamed before it is live (tree_return.h): nothing is done there by
  * a path of the tree until then, and from then on it has the names that the paths are made of. So the
  * monitor needs no hold of them, and never waits here.
  */

@@ -20,6 +20,8 @@
  */
 #include "pool/change/tree_change.h"
 #include "pool/drive/drive.h"
+#include "pool/return/tree_return.h"
+#include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_known.h"
 #include "pool/tree/tree_load.h"
 #include "pool/tree/tree_number.h"
@@ -226,7 +228,7 @@ static mrmr_err copy_attrs(struct pool_tree *tree, const struct tree_set *on, si
         }
     *ret_source = tree_set_first(on);
     MRMR_TRY(tree_gone_known(tree, *ret_source, path, &known));
-    MRMR_TRY(tree_later_attrs(tree, *ret_source, path, &known, &attrs));
+    MRMR_TRY(tree_gone_attrs(tree, *ret_source, path, &known, &attrs));
     *ret_of = (struct drv_stat){.mtime = known.mtime, .ctime = known.ctime};
     return pool_copy_attrs_and(&known, &attrs, to, path);
 }
@@ -280,7 +282,7 @@ static mrmr_err make_copy(struct pool_tree *tree, const struct step *step, size_
     if (err == MRMR_EXISTS) {
         MRMR_TRY(drv_stat(to, path, &there));
         if (tree_gone_hides_stat(tree, drive, above, step->name, &there))
-            return tree_gone_busy(&tree->drive[drive], path); /* nothing in it would show */
+            return tree_return_busy(&tree->drive[drive], path); /* nothing in it would show */
         if (there.type != DRV_DIR)
             return mrmr_fail(MRMR_NOT_DIR, "a file lies there");
         return there.dev == tree->drive[drive].dev

@@ -9,6 +9,7 @@
 #include "pool/change/tree_change.h"
 #include "pool/change/tree_parted.h"
 #include "pool/change/tree_room.h"
+#include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_known.h"
 #include "pool/tree/tree_load.h"
 #include "pool/tree/tree_look.h"

@@ -5,6 +5,7 @@
 #include "pool/change/tree_change.h"
 #include "pool/change/tree_room.h"
 #include "pool/scan/scan.h"
+#include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_look.h"
 
 #include <stdio.h>

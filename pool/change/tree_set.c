@@ -15,6 +15,7 @@
 #include "pool/change/tree_change.h"
 #include "pool/change/tree_room.h"
 #include "pool/tree/tree_file.h"
+#include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_known.h"
 #include "pool/tree/tree_load.h"
 #include "pool/tree/tree_look.h"

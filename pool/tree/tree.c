@@ -14,6 +14,7 @@
 
 #include "drivers/guard.h"
 #include "pool/drive/drive.h"
+#include "pool/return/tree_return.h"
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -399,7 +400,7 @@ static mrmr_err tree_start(struct pool_tree *tree)
     MRMR_TRY(tree_finder_start(tree));
     MRMR_TRY(tree_excludes_start(tree));
     MRMR_TRY(leaf_cache_create(LEAVES_KEPT, LEAF_THREADS, &tree->leaves));
-    MRMR_TRY(tree_gone_start(tree));
+    MRMR_TRY(tree_return_start(tree));
     MRMR_TRY(tree_moves_finish(tree));
     MRMR_TRY(tree_overs_finish(tree));
     MRMR_TRY(tree_brings_finish(tree));
@@ -481,7 +482,7 @@ void pool_tree_close(struct pool_tree *tree)
         free(todo);
     }
     table_free(tree);
-    tree_gone_stop(tree);
+    tree_return_stop(tree);
     tree_replaced_stop(tree);
     tree_changed_tell(tree);
     tree_keep_stop(tree);

@@ -71,7 +71,7 @@ struct pool_tree {
     struct tree_directs *directs; /* tree_direct.c's; NULL: nothing may be changed */
     struct tree_stores *stores;   /* tree_stores.c's; NULL: nobody is to be told */
     struct pool_gone *gone;       /* what was removed from drives that were away */
-    pthread_mutex_t gone_gate;    /* tree_gone.c's */
+    pthread_mutex_t gone_gate;    /* tree_return.c's */
     pthread_mutex_t brings_gate;  /* tree_bring_record.c's */
     pthread_t monitor;
     bool monitored;

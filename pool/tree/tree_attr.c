@@ -8,6 +8,7 @@
 #include "pool/change/tree_change.h"
 #include "pool/margin.h"
 #include "pool/tree/tree_file.h"
+#include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_number.h"
 
@@ -52,7 +53,7 @@ static mrmr_err xattrs_catalog(const struct listing *listing, size_t drive, cons
     mrmr_autobytes struct mrmr_bytes blob = MRMR_BYTES_INIT;
     struct meta_node node;
     MRMR_TRY(tree_catalog_known(listing->tree, drive, path, &node));
-    MRMR_TRY(tree_later_attrs(listing->tree, drive, path, &node, &blob));
+    MRMR_TRY(tree_gone_attrs(listing->tree, drive, path, &node, &blob));
     return pool_attrs_each(blob.data, blob.size, xattr_entry, (void *)(uintptr_t)listing);
 }
 

@@ -18,6 +18,7 @@
 #include "pool/drive/failing.h"
 #include "pool/drive/hung.h"
 #include "pool/retained/pointers.h"
+#include "pool/return/tree_return.h"
 #include <assert.h>
 #include <string.h>
 
@@ -221,7 +222,7 @@ static bool is_returning(const struct tree_drive *drive)
            drv_guard_serves(drive->drive->drv);
 }
 
-/* It serves already, and has something to do first (tree_gone.c): it may be possible now. */
+/* It serves already, and has something to do first (tree_return.h): it may be possible now. */
 static bool probe_is_same(const struct tree_drive *drive, const struct tree_probe *probe)
 {
     struct drv_info now;
@@ -253,8 +254,8 @@ static void *coming_run(void *arg)
 {
     struct tree_coming *coming = arg;
     if (coming->again)
-        tree_gone_again(coming->drive);
-    else if (tree_gone_return(coming->drive) && tree_live(coming->drive))
+        tree_return_again(coming->drive);
+    else if (tree_return_begin(coming->drive) && tree_live(coming->drive))
         mrmr_log(MRMR_LOG_WARN, "drive %s: it is in service", coming->drive->drive->meta.name);
     atomic_store(&coming->done, true);
     return NULL;
@@ -414,7 +415,7 @@ bool tree_drive_look(struct tree_drive *drive, bool may_start)
             return true;
         coming_over(drive);
     }
-    if (may_start && !probe && tree_gone_is_left(drive))
+    if (may_start && !probe && tree_return_is_left(drive))
         coming_begin(drive, true);
     if (!probe && may_start && probe_wanted(drive) && probe_may_start(drive))
         probe_start(drive);

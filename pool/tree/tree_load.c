@@ -11,6 +11,7 @@
  */
 #include "pool/tree/tree_load.h"
 #include "pool/change/tree_change.h"
+#include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_known.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_number.h"

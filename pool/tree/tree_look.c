@@ -10,6 +10,7 @@
 #include "pool/change/tree_parted.h"
 #include "pool/change/tree_went.h"
 #include "pool/tree/tree_file.h"
+#include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_known.h"
 #include "pool/tree/tree_load.h"
 #include "pool/tree/tree_number.h"
@@ -174,7 +175,7 @@ static mrmr_err look_at(
         return mrmr_err_drive(err, own->drive->meta.name);
     look->kept = true;
     MRMR_TRY(tree_catalog_known(look->tree, drive, path, &node));
-    MRMR_TRY(tree_later_shows(look->tree, drive, path, &node));
+    MRMR_TRY(tree_gone_shows(look->tree, drive, path, &node));
     return tree_attr_from_node(look->tree, &node, ret_attr);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Folders that are changed while a drive of theirs is away (later.h, where the crash argument is): the
- * records, made as tree_gone.c makes those of removals, under gone_gate; and what is shown meanwhile.
+ * records, made as tree_gone_add.c makes those of removals, under gone_gate.
  *
  * A folder of which the catalog knows nothing on that drive is either to be made there by a rename that
  * waits, as it is elsewhere by then, or was made after the last scan: it has no attributes to be set
@@ -10,6 +10,7 @@
 #include "pool/change/tree_change.h"
 #include "pool/records/later.h"
 #include "pool/records/moved.h"
+#include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_look.h"
 
 #include <string.h>
@@ -220,25 +221,4 @@ mrmr_err tree_later_set(struct pool_tree *tree, size_t drive, size_t model, cons
 {
     return mrmr_err_drive(
         set_later(tree, drive, model, path, what, xattr), tree->drive[drive].drive->meta.name);
-}
-
-/* --- what is shown --- */
-
-mrmr_err tree_later_shows(
-    struct pool_tree *tree, size_t drive, const char *path, struct meta_node *node)
-{
-    mrmr_autobytes struct mrmr_bytes known = MRMR_BYTES_INIT;
-    if (node->type != META_DIR || !pool_gone_any(tree->gone))
-        return MRMR_OK;
-    MRMR_TRY(tree_catalog_path(tree, drive, path, &known));
-    return pool_later_node(tree->gone, known.data ? known.data : "", node);
-}
-
-mrmr_err tree_later_attrs(struct pool_tree *tree, size_t drive, const char *path,
-    const struct meta_node *node, struct mrmr_bytes *ret_blob)
-{
-    mrmr_autobytes struct mrmr_bytes known = MRMR_BYTES_INIT;
-    if (node->type == META_DIR && pool_gone_any(tree->gone))
-        MRMR_TRY(tree_catalog_path(tree, drive, path, &known));
-    return pool_later_attrs(tree->pool, tree->gone, known.data ? known.data : path, node, ret_blob);
 }

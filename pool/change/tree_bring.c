@@ -76,11 +76,12 @@
  */
 #include "pool/change/tree_bring.h"
 #include "pool/change/tree_change.h"
-#include "pool/change/tree_parted.h"
 #include "pool/retained/retained.h"
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_number.h"
+#include "pool/tree/tree_parted.h"
+#include "pool/tree/tree_stay.h"
 
 #include "base/uuid.h"
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Inside of tree_bring.c, tree_bring_copy.c, tree_bring_record.c, tree_stay.c and tree_move_over.c.
+ * Inside of tree_bring.c, tree_bring_copy.c, tree_bring_record.c and tree_move_over.c.
  */
 #ifndef MRMR_POOL_TREE_BRING_H
 #define MRMR_POOL_TREE_BRING_H
@@ -43,12 +43,6 @@ struct tree_bring_begun {
     struct tree_bring_begun *next;
     char record[POOL_PAIR_NAME];
 };
-
-/* --- tree_stay.c --- */
-
-/* Between these nobody else changes it. False: it is not on that drive any more, and nothing began. */
-bool tree_leave_begin(struct pool_tree *tree, struct tree_node *node, size_t from);
-void tree_leave_end(struct pool_tree *tree, struct tree_node *node);
 
 /* --- tree_bring_copy.c --- */
 

@@ -5,8 +5,8 @@
  * tree_remove.c, tree_rmdir.c and tree_take.c (names),
  * tree_unnamed.c (files without one), tree_bring.c (a file goes to another drive), tree_move.c, tree_move_file.c,
  * tree_move_folder.c and tree_move_record.c (renames), tree_set.c (attributes), tree_write.c (bytes), tree_gone_add.c and
- * tree_later.c (what is asked of drives that are away: removals, and changes of folders), tree_replaced.c
- * (files that a repair replaced), tree_sync.c (what is not durable yet).
+ * tree_later.c (what is asked of drives that are away: removals, and changes of folders). Beside it: tree_replaced.h (files that a
+ * repair replaced).
  *
  * Threads, locks and errors: those of the tree, and those of who is among the writers (writers.h).
  */
@@ -105,8 +105,6 @@ mrmr_err tree_keep_not_moved(struct pool_tree *tree, size_t drive, const char *f
     const struct drv_stat *stat, const struct drv_stat *exchanged, uint64_t epoch);
 void tree_counted_free(struct tree_counted *counted); /* NULL-safe */
 
-/* A record says that it was changed through us since the catalog has seen it. */
-mrmr_err tree_keep_touched(struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched);
 /* Its attributes were changed, or it has a name more, and they are not the catalog's any more: recorded before that is acknowledged. */
 mrmr_err tree_keep_attrs(
     struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch);
@@ -143,15 +141,6 @@ mrmr_err tree_later_rename_again(struct pool_tree *tree, size_t drive, const cha
  * Fine if the catalog knows of no such folder. MRMR_CHANGED: the drive is back. */
 mrmr_err tree_later_set(struct pool_tree *tree, size_t drive, size_t model, const char *path,
     unsigned what, const char *xattr);
-
-/* --- tree_replaced.c: files that a repair replaced (replaced.h) --- */
-
-mrmr_err tree_replaced_start(struct pool_tree *tree);
-void tree_replaced_stop(struct pool_tree *tree);
-/* What was replaced until now has its number again, and is opened anew by whoever has it open. Without
- * a lock; it may wait while the writers stand still. */
-mrmr_err tree_replaced_look(struct pool_tree *tree);
-mrmr_err tree_replaced_look_among(struct pool_tree *tree); /* the writers */
 
 /* --- tree_paths.c --- */
 
@@ -272,15 +261,6 @@ mrmr_err tree_take(struct pool_tree *tree, const struct pool_caller *caller,
 mrmr_err tree_name_unnamed(struct pool_tree *tree, const struct pool_caller *caller,
     struct tree_node *node, struct tree_node *folder, const char *name);
 
-/* --- tree_stay.c --- */
-
-/* Between these the node's file is not brought elsewhere. May nest. */
-void tree_stay_begin(struct pool_tree *tree, struct tree_node *node);
-/* For a change of its names, during which nobody may look into the folder: whoever copies it gives way, and begins
- * anew after it. */
-void tree_stay_begin_name(struct pool_tree *tree, struct tree_node *node);
-void tree_stay_end(struct pool_tree *tree, struct tree_node *node);
-
 /* --- tree_bring.c, tree_bring_record.c --- */
 
 /* A regular file goes from a drive that is full or away to one with room for it and for `more`
@@ -306,11 +286,6 @@ mrmr_err tree_bring_removed(
  * to take what has that name for replaced. Returns the error of the moment. */
 mrmr_err tree_not_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,
     const struct drv_stat *a, const struct drv_stat *b, uint64_t epoch);
-
-/* Renames so far; and whether what was not found since may have another path by now: after those that
- * are under way. Not for who renames. */
-uint64_t tree_moves(struct pool_tree *tree);
-bool tree_moved_since(struct pool_tree *tree, uint64_t moves);
 
 /* --- tree_move_record.c --- */
 
@@ -346,27 +321,5 @@ mrmr_err tree_overs_finish(struct pool_tree *tree);
 /* Among the writers. */
 mrmr_err tree_truncate(struct pool_tree *tree, struct tree_node *node, size_t drive,
     struct tree_original *original, uint64_t size, uint64_t epoch);
-
-/* --- tree_sync.c: what is not known to be durable --- */
-
-/* Before something of a node changes on a drive, and before that is acknowledged. */
-void tree_owe(struct pool_tree *tree, struct tree_node *node, size_t drive);
-void tree_owe_locked(struct tree_node *node, size_t drive);
-void tree_owe_live(struct pool_tree *tree, struct tree_node *node, const struct tree_set *on);
-/* Around a sync of all of it: what it returned. MRMR_IO, once for each place in which to keep what was
- * seen: something was lost since. */
-uint64_t tree_sync_begin(struct pool_tree *tree, struct tree_node *node);
-mrmr_err tree_sync_end(
-    struct pool_tree *tree, struct tree_node *node, uint64_t owed, uint64_t *seen, mrmr_err err);
-/* For one that is opened now: what it needs not be told. */
-uint64_t tree_seen_locked(const struct tree_node *node);
-/* The drive has gone. */
-void tree_lost_locked(struct pool_tree *tree, size_t drive);
-/* All that was owed on the drive is durable. */
-void tree_paid_locked(struct pool_tree *tree, size_t drive);
-/* Of a node that is new in the table and lies on these drives, as far as is known. */
-uint64_t tree_lost_of_locked(const struct pool_tree *tree, const struct tree_set *on);
-/* It stays in the table, though nobody holds it. */
-bool tree_remembers_locked(struct pool_tree *tree, struct tree_node *node);
 
 #endif

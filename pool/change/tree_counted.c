@@ -216,14 +216,6 @@ mrmr_err tree_counted_touch(struct pool_tree *tree, const struct tree_inode *ino
     return MRMR_OK;
 }
 
-mrmr_err tree_keep_touched(struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched)
-{
-    *ret_touched = false;
-    return tree->keeper ? pool_touched_find_bytes(
-                              tree->pool, tree->drive[drive].drive->meta.id, ino, ret_touched)
-                        : MRMR_OK;
-}
-
 static bool is_of(const struct tree_attrs_of *recorded, const struct tree_inode *inode,
     uint32_t births, uint64_t epoch)
 {

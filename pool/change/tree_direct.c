@@ -28,6 +28,8 @@
 #include "pool/records/direct.h"
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_look.h"
+#include "pool/tree/tree_stay.h"
+#include "pool/tree/tree_sync.h"
 #include "pool/tree/tree_watch.h"
 
 MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);

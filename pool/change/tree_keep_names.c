@@ -4,8 +4,8 @@
  */
 #include "pool/change/tree_keep.h"
 
-#include "pool/change/tree_went.h"
 #include "pool/tree/tree_look.h"
+#include "pool/tree/tree_went.h"
 #include "pool/writers.h"
 
 /* Where it lives on was looked at before that was recorded, and may have gone since. A drive that does not answer has not said so. */

@@ -5,6 +5,7 @@
 #include "pool/change/tree_keep.h"
 #include "pool/records/mounted.h"
 
+#include "pool/change/tree_replaced.h"
 #include "pool/writers.h"
 
 /* Several changes in a row, and not what a commit would notice. */

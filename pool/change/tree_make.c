@@ -18,6 +18,8 @@
 #include "pool/tree/tree_load.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_number.h"
+#include "pool/tree/tree_stay.h"
+#include "pool/tree/tree_sync.h"
 #include "pool/tree/tree_watch.h"
 
 #include <string.h>

@@ -25,6 +25,8 @@
 #include "pool/return/tree_return.h"
 #include "pool/tree/tree_load.h"
 #include "pool/tree/tree_look.h"
+#include "pool/tree/tree_stay.h"
+#include "pool/tree/tree_sync.h"
 
 #include <string.h>
 
@@ -126,21 +128,6 @@ static mrmr_err path_below(
 }
 
 /* --- renames under way --- */
-
-uint64_t tree_moves(struct pool_tree *tree)
-{
-    mrmr_locked(&tree->lock);
-    return tree->moves;
-}
-
-bool tree_moved_since(struct pool_tree *tree, uint64_t moves)
-{
-    mrmr_locked(&tree->lock);
-    /* One of those under way at the most: there may always be another. */
-    for (uint64_t now = tree->moves; tree->moving && tree->moves == now;)
-        pthread_cond_wait(&tree->moved, &tree->lock);
-    return tree->moves != moves;
-}
 
 static void moving_begin(struct pool_tree *tree)
 {

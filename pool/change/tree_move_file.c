@@ -3,10 +3,10 @@
  * Renames of files, and exchanges (tree_move.c has the crash argument).
  */
 #include "pool/change/tree_move.h"
-#include "pool/change/tree_parted.h"
 #include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_number.h"
+#include "pool/tree/tree_parted.h"
 
 /* --- over another file --- */
 

@@ -4,6 +4,7 @@
  */
 #include "pool/change/tree_move.h"
 #include "pool/tree/tree_gone.h"
+#include "pool/tree/tree_sync.h"
 
 #include <string.h>
 

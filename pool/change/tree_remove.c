@@ -7,13 +7,14 @@
  * the catalog has of it.
  */
 #include "pool/change/tree_change.h"
-#include "pool/change/tree_parted.h"
 #include "pool/change/tree_room.h"
 #include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_known.h"
 #include "pool/tree/tree_load.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_number.h"
+#include "pool/tree/tree_parted.h"
+#include "pool/tree/tree_sync.h"
 
 #include <string.h>
 

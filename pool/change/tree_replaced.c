@@ -13,11 +13,12 @@
  *
  * Locks: look's, over I/O, inside a change and outside of the tree's.
  */
+#include "pool/change/tree_replaced.h"
 #include "pool/change/tree_change.h"
-#include "pool/change/tree_parted.h"
 #include "pool/records/replaced.h"
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_number.h"
+#include "pool/tree/tree_parted.h"
 #include "pool/tree/tree_watch.h"
 #include "pool/writers.h"
 

@@ -7,6 +7,7 @@
 #include "pool/scan/scan.h"
 #include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_look.h"
+#include "pool/tree/tree_sync.h"
 
 #include <stdio.h>
 

@@ -20,6 +20,8 @@
 #include "pool/tree/tree_load.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_number.h"
+#include "pool/tree/tree_stay.h"
+#include "pool/tree/tree_sync.h"
 
 #include <string.h>
 

@@ -16,8 +16,9 @@
  * is late (writers.h), and the caller was told that it failed, as with any unlink.
  */
 #include "pool/change/tree_change.h"
-#include "pool/change/tree_parted.h"
 #include "pool/tree/tree_number.h"
+#include "pool/tree/tree_parted.h"
+#include "pool/tree/tree_sync.h"
 
 struct taking {
     struct pool_tree *tree;

@@ -16,6 +16,7 @@
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_load.h"
 #include "pool/tree/tree_look.h"
+#include "pool/tree/tree_sync.h"
 
 #include <string.h>
 

@@ -23,6 +23,8 @@
 #include "pool/change/tree_change.h"
 #include "pool/change/tree_room.h"
 #include "pool/tree/tree_file.h"
+#include "pool/tree/tree_stay.h"
+#include "pool/tree/tree_sync.h"
 #include "pool/tree/tree_watch.h"
 
 #include "base/cleanup.h"

@@ -3,18 +3,20 @@
  * The live tree: its nodes, their paths, its life.
  */
 #include "pool/change/tree_change.h"
-#include "pool/change/tree_parted.h"
 #include "pool/stripe/leaf_cache.h"
 #include "pool/tree/tree_detach.h"
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_known.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_number.h"
+#include "pool/tree/tree_parted.h"
 #include "pool/tree/tree_watch.h"
 
 #include "drivers/guard.h"
+#include "pool/change/tree_replaced.h"
 #include "pool/drive/drive.h"
 #include "pool/return/tree_return.h"
+#include "pool/tree/tree_sync.h"
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -382,6 +384,21 @@ void pool_tree_forget(struct pool_tree *tree, uint64_t number, uint64_t times)
         node->refs++;
     }
     tree_put(tree, node);
+}
+
+uint64_t tree_moves(struct pool_tree *tree)
+{
+    mrmr_locked(&tree->lock);
+    return tree->moves;
+}
+
+bool tree_moved_since(struct pool_tree *tree, uint64_t moves)
+{
+    mrmr_locked(&tree->lock);
+    /* One of those under way at the most: there may always be another. */
+    for (uint64_t now = tree->moves; tree->moving && tree->moves == now;)
+        pthread_cond_wait(&tree->moved, &tree->lock);
+    return tree->moves != moves;
 }
 
 /* --- life --- */

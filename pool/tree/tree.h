@@ -6,7 +6,8 @@
  * found on the drives, and the numbers that they keep), tree_look.h (lookup, attributes, lists; by the
  * catalog, too), tree_known.h (what drives said of a folder), tree_watch.h (events, and the monitor),
  * tree_file.h (open files; those that the kernel uses without asking; what no event tells of),
- * tree_parted.h (what lost its name and is held), leaf_cache.h. What changes the drives: tree_change.h.
+ * tree_parted.h (what lost its name and is held), tree_gone.h (what was asked of drives that are away), tree_stay.h,
+ * tree_sync.h, leaf_cache.h. What changes the drives: tree_change.h, tree_return.h.
  *
  * A node is in the table while the kernel holds it, or anything here does. A folder's map says for
  * each name on which drives it lies and what it shows; it is made at the first look into the folder,

@@ -5,8 +5,8 @@
  * user.mrmr.* are not in the list of a file's attributes: a copy of the file made elsewhere would
  * carry them along, and they would be wrong there.
  */
-#include "pool/change/tree_change.h"
 #include "pool/margin.h"
+#include "pool/tree/tree.h"
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_look.h"
@@ -194,7 +194,7 @@ static mrmr_err own_path(const char *path, void *arg)
         MRMR_TRY(own_is(own, &attr, &node, &known));
     if (known) { /* what is protected of it is not given while its drive is away (tree_open.c) */
         bool touched;
-        MRMR_TRY(tree_keep_touched(own->tree, own->spot.drive, node.ino, &touched));
+        MRMR_TRY(tree_catalog_touched(own->tree, own->spot.drive, node.ino, &touched));
         known = !touched;
     }
     if (known)

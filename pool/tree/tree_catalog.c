@@ -7,6 +7,7 @@
  * records.
  */
 #include "pool/records/names.h"
+#include "pool/records/touched.h"
 #include "pool/tree/tree.h"
 #include "pool/tree/tree_look.h"
 
@@ -139,4 +140,12 @@ mrmr_err tree_catalog_list(
     mrmr_locked(&own->known_lock);
     MRMR_TRY(names_locked(own, &names));
     return pool_names_list(names, folder, fn, arg);
+}
+
+mrmr_err tree_catalog_touched(struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched)
+{
+    *ret_touched = false;
+    return tree->keeper ? pool_touched_find_bytes(
+                              tree->pool, tree->drive[drive].drive->meta.id, ino, ret_touched)
+                        : MRMR_OK;
 }

@@ -31,13 +31,14 @@
  * Threads: the monitor's. Locks: the tree's.
  */
 #include "pool/tree/tree_detach.h"
-#include "pool/change/tree_change.h"
+#include "pool/tree/tree.h"
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_open.h"
 #include "pool/tree/tree_watch.h"
 
 #include "drivers/guard.h"
 #include "pool/drive/detached.h"
+#include "pool/tree/tree_sync.h"
 #include <string.h>
 #include <time.h>
 

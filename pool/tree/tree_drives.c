@@ -7,7 +7,7 @@
  * first. What a drive that comes back has to do first has a thread, too, which is waited for before the drive is looked
  * for again, before another takes its place, and at the end.
  */
-#include "pool/change/tree_change.h"
+#include "pool/tree/tree.h"
 #include "pool/tree/tree_detach.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_watch.h"
@@ -19,6 +19,7 @@
 #include "pool/drive/hung.h"
 #include "pool/retained/pointers.h"
 #include "pool/return/tree_return.h"
+#include "pool/tree/tree_sync.h"
 #include <assert.h>
 #include <string.h>
 

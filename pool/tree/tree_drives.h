@@ -9,9 +9,9 @@
 #ifndef MRMR_POOL_TREE_DRIVES_H
 #define MRMR_POOL_TREE_DRIVES_H
 
-#include "pool/change/tree_kept.h"
 #include "pool/engine.h"
 #include <semaphore.h>
+#include "pool/tree/tree_kept.h"
 
 struct pool_tree;
 

@@ -18,7 +18,7 @@
  *
  * Threads: the monitor's.
  */
-#include "pool/change/tree_change.h"
+#include "pool/tree/tree.h"
 #include "pool/tree/tree_watch.h"
 
 #include "drivers/guard.h"

@@ -4,9 +4,10 @@
  * counted, so that whoever is on it may go on while it is given up.
  */
 #include "pool/tree/tree_file.h"
-#include "pool/change/tree_parted.h"
 #include "pool/tree/tree_load.h"
 #include "pool/tree/tree_open.h"
+#include "pool/tree/tree_parted.h"
+#include "pool/tree/tree_sync.h"
 #include "pool/tree/tree_watch.h"
 
 /* --- the original --- */

@@ -10,7 +10,8 @@
  * known (partial), and all of it is looked at again. Of one error nobody hears: it is asked twice.
  */
 #include "pool/tree/tree_load.h"
-#include "pool/change/tree_change.h"
+#include "pool/change/tree_replaced.h"
+#include "pool/tree/tree.h"
 #include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_known.h"
 #include "pool/tree/tree_look.h"

@@ -6,14 +6,16 @@
  * there must be the node (its drive, its inode), or the name is forgotten and the next one tried.
  */
 #include "pool/tree/tree_look.h"
-#include "pool/change/tree_change.h"
-#include "pool/change/tree_parted.h"
-#include "pool/change/tree_went.h"
+#include "pool/change/tree_replaced.h"
+#include "pool/tree/tree.h"
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_known.h"
 #include "pool/tree/tree_load.h"
 #include "pool/tree/tree_number.h"
+#include "pool/tree/tree_parted.h"
+#include "pool/tree/tree_stay.h"
+#include "pool/tree/tree_went.h"
 
 #include <string.h>
 

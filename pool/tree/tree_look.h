@@ -39,6 +39,9 @@ mrmr_err tree_catalog_path(
 typedef mrmr_err (*tree_known_fn)(const char *name, const struct meta_node *node, void *arg);
 mrmr_err tree_catalog_list(
     struct pool_tree *tree, size_t drive, const char *folder, tree_known_fn fn, void *arg);
+/* A record says that it was changed through us since the catalog has seen it. */
+mrmr_err tree_catalog_touched(
+    struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched);
 /* The drive goes: from now on what is known is asked for, and worked out anew. */
 void tree_catalog_forget(struct tree_drive *drive);
 

@@ -23,7 +23,7 @@
  * Threads: the monitor's, but for what is among the writers, and reads the catalog alone. Locks: the
  * pool's gate and the tree's, for memory.
  */
-#include "pool/change/tree_change.h"
+#include "pool/tree/tree.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_watch.h"
 

@@ -130,4 +130,9 @@ mrmr_err tree_path(struct pool_tree *tree, struct tree_node *node, struct mrmr_b
 /* "folder/name" */
 mrmr_err tree_join(const char *folder, const char *name, struct mrmr_bytes *path);
 
+/* Renames so far; and whether what was not found since may have another path by now: after those that
+ * are under way. Not for who renames. */
+uint64_t tree_moves(struct pool_tree *tree);
+bool tree_moved_since(struct pool_tree *tree, uint64_t moves);
+
 #endif

@@ -8,6 +8,7 @@
  * same inode.
  */
 #include "pool/tree/tree_open.h"
+#include "pool/change/tree_replaced.h"
 #include "pool/stripe/leaf_cache.h"
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_look.h"
@@ -33,7 +34,7 @@ static mrmr_err opening_catalog(struct opening *opening, const char *path)
     if (!err && opening->known.type != META_REG)
         err = mrmr_fail(MRMR_ABSENT, NULL);
     if (!err)
-        err = tree_keep_touched(file->tree, file->drive, opening->known.ino, &touched);
+        err = tree_catalog_touched(file->tree, file->drive, opening->known.ino, &touched);
     if (!err && touched)
         return mrmr_fail(MRMR_OFFLINE, "its drive went away before what was written was protected");
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? mrmr_story_restore(&story) : err;

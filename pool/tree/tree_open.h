@@ -10,7 +10,7 @@
 #ifndef MRMR_POOL_TREE_OPEN_H
 #define MRMR_POOL_TREE_OPEN_H
 
-#include "pool/change/tree_change.h"
+#include "pool/tree/tree.h"
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_look.h"
 

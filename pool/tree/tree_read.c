@@ -8,6 +8,7 @@
  * are: from then on its descriptors have no bytes but the original's. The same holds once it is seen to have
  * been changed on its drive: while that answers it is asked, before bytes are made of what was opened.
  */
+#include "pool/change/tree_replaced.h"
 #include "pool/stripe/leaf_cache.h"
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_look.h"
@@ -89,7 +90,7 @@ static mrmr_err made_open(struct pool_tree_file *file, struct pool_file **ret_ma
         finding.node.mtime != file->mtime)
         return mrmr_fail(MRMR_ABSENT, "it changed since it was protected");
     bool touched;
-    MRMR_TRY(tree_keep_touched(file->tree, finding.drive, finding.node.ino, &touched));
+    MRMR_TRY(tree_catalog_touched(file->tree, finding.drive, finding.node.ino, &touched));
     if (touched)
         return mrmr_fail(MRMR_ABSENT, "it changed since it was protected");
     return pool_file_open_node(file->tree->pool, &finding.node, POOL_READ_VERIFY, ret_made);

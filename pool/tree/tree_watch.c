@@ -8,13 +8,14 @@
  * went or came or events were lost; and every few seconds at drives (tree_drives.c).
  */
 #include "pool/tree/tree_watch.h"
-#include "pool/change/tree_change.h"
+#include "pool/tree/tree.h"
 #include "pool/tree/tree_detach.h"
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_known.h"
 #include "pool/tree/tree_load.h"
 
 #include "drivers/guard.h"
+#include "pool/change/tree_replaced.h"
 #include "pool/drive/drive.h"
 #include <fcntl.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "pool/change/tree_went.h"
+#include "pool/tree/tree_went.h"
 
 #include "pool/records/moved.h"
 #include "pool/tree/tree_look.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "pool/change/tree_kept.h"
+#include "pool/tree/tree_kept.h"
 
 #include "pool/retained/retained.h"
 #include "pool/tree/tree_drives.h"

@@ -17,7 +17,7 @@
  *
  * Locks: the tree's.
  */
-#include "pool/change/tree_change.h"
+#include "pool/tree/tree_sync.h"
 #include "pool/tree/tree_look.h"
 
 enum { REMEMBERED_MOST = 8192, SYNC_TRIES = 8 };

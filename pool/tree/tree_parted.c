@@ -18,7 +18,7 @@
  * Locks: the tree's alone. Files are not closed under it: what is let go of is put on a list, which
  * whoever let go of a node clears when he has left the lock.
  */
-#include "pool/change/tree_parted.h"
+#include "pool/tree/tree_parted.h"
 #include "pool/tree/tree.h"
 #include "pool/tree/tree_file.h"
 #include "pool/tree/tree_number.h"

@@ -3,8 +3,7 @@
  * Changes of a node's file, its names and its attributes want it to stay where it is; whoever brings it to another drive
  * (tree_bring.c) waits for them, and they for him.
  */
-#include "pool/change/tree_bring.h"
-#include "pool/change/tree_change.h"
+#include "pool/tree/tree_stay.h"
 
 static void stay_locked(struct pool_tree *tree, struct tree_node *node)
 {

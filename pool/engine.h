@@ -85,6 +85,10 @@ struct pool {
 
 /* By catalog id; NULL if there is none. */
 struct pool_drive *pool_drive_by_id(struct pool *pool, int64_t id);
+/* Its place in pool->drives; pool->ndrives if there is none. While no drive is added. */
+size_t pool_drive_index(const struct pool *pool, int64_t id);
+/* The first place of a drive of the same domain as the one in this place. */
+size_t pool_drive_domain(const struct pool *pool, size_t drive);
 struct pool_drive *pool_drive_by_name(struct pool *pool, const char *name);
 /* Readable now: PRESENT (or DIVERGED: what is read is verified). */
 static inline bool pool_drive_readable(const struct pool_drive *d)

@@ -38,14 +38,6 @@ static void status_pass_free(struct status_pass *pass)
 
 /* --- All stripes --- */
 
-static size_t drive_index(const struct pool *pool, int64_t id)
-{
-    size_t i = 0;
-    while (i < pool->ndrives && pool->drives[i]->meta.id != id)
-        i++;
-    return i;
-}
-
 static mrmr_err status_domains(struct status_pass *pass)
 {
     struct pool *pool = pass->pool;
@@ -53,12 +45,8 @@ static mrmr_err status_domains(struct status_pass *pass)
     pass->members = calloc(pool->ndrives + 1, sizeof *pass->members);
     if (!pass->domain || !pass->members)
         return mrmr_nomem();
-    for (size_t i = 0; i < pool->ndrives; i++) {
-        size_t first = 0;
-        while (strcmp(pool->drives[first]->meta.domain, pool->drives[i]->meta.domain) != 0)
-            first++;
-        pass->domain[i] = first;
-    }
+    for (size_t i = 0; i < pool->ndrives; i++)
+        pass->domain[i] = pool_drive_domain(pool, i);
     /* A member on a drive that is not in memory counts as a domain of its own, nowhere. */
     pass->domain[pool->ndrives] = pool->ndrives;
     return MRMR_OK;
@@ -70,9 +58,9 @@ static bool status_is_domain_unsafe(struct status_pass *pass, const struct meta_
     size_t n = pass->pool->ndrives;
     memset(pass->members, 0, (n + 1) * sizeof *pass->members);
     for (size_t i = 0; i < brief->blocks; i++)
-        pass->members[pass->domain[drive_index(pass->pool, brief->block[i].drive)]]++;
+        pass->members[pass->domain[pool_drive_index(pass->pool, brief->block[i].drive)]]++;
     for (size_t i = 0; i < brief->rows; i++)
-        pass->members[pass->domain[drive_index(pass->pool, brief->row[i].drive)]]++;
+        pass->members[pass->domain[pool_drive_index(pass->pool, brief->row[i].drive)]]++;
     for (size_t i = 0; i < n; i++)
         most = pass->members[i] > most ? pass->members[i] : most;
     return most > redundancy;

@@ -13,6 +13,22 @@
 #include <stdio.h>
 #include <string.h>
 
+size_t pool_drive_index(const struct pool *pool, int64_t id)
+{
+    size_t i = 0;
+    while (i < pool->ndrives && pool->drives[i]->meta.id != id)
+        i++;
+    return i;
+}
+
+size_t pool_drive_domain(const struct pool *pool, size_t drive)
+{
+    size_t first = 0;
+    while (strcmp(pool->drives[first]->meta.domain, pool->drives[drive]->meta.domain) != 0)
+        first++;
+    return first;
+}
+
 struct pool_drive *pool_drive_by_id(struct pool *pool, int64_t id)
 {
     for (size_t i = 0; i < pool->ndrives; i++)

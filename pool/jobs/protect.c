@@ -110,20 +110,12 @@ static mrmr_err protect_count_young(struct protect *p, uint64_t *ret_bytes)
 }
 
 /* A number for each domain: the index of the first drive in it. */
-static uint32_t protect_domain(const struct pool *pool, size_t drive)
-{
-    for (size_t i = 0; i < drive; i++)
-        if (!strcmp(pool->drives[i]->meta.domain, pool->drives[drive]->meta.domain))
-            return (uint32_t)i;
-    return (uint32_t)drive;
-}
-
 static mrmr_err protect_describe_drives(struct protect *p, struct parity_planner_drive *drives)
 {
     struct pool *pool = p->pool;
     for (size_t i = 0; i < pool->ndrives; i++) {
         struct pool_drive *drive = pool->drives[i];
-        drives[i] = (struct parity_planner_drive){.domain = protect_domain(pool, i)};
+        drives[i] = (struct parity_planner_drive){.domain = (uint32_t)pool_drive_domain(pool, i)};
         if (pool_drive_present(drive)) {
             struct meta_exposed_total exposed;
             MRMR_TRY(meta_exposed_total(pool->meta, drive->meta.id, &exposed));
@@ -147,14 +139,6 @@ static mrmr_err protect_describe_drives(struct protect *p, struct parity_planner
                 drives[d].exposed -= bytes < drives[d].exposed ? bytes : drives[d].exposed;
     }
     return MRMR_OK;
-}
-
-static int drive_index(const struct pool *pool, int64_t id)
-{
-    for (size_t i = 0; i < pool->ndrives; i++)
-        if (pool->drives[i]->meta.id == id)
-            return (int)i;
-    return -1;
 }
 
 struct protect_feed {
@@ -189,11 +173,11 @@ static mrmr_err protect_feed_stripe(const struct meta_stripe_brief *brief, void 
         return MRMR_OK;
     for (uint32_t i = 0; i < brief->blocks; i++)
         member[n++] = (struct parity_planner_member){.end = (uint32_t)brief->block[i].length,
-            .drive = (uint8_t)drive_index(feed->protect->pool, brief->block[i].drive),
+            .drive = (uint8_t)pool_drive_index(feed->protect->pool, brief->block[i].drive),
             .row = PARITY_PLANNER_IS_BLOCK};
     for (uint32_t i = 0; i < brief->rows; i++)
         member[n++] = (struct parity_planner_member){
-            .drive = (uint8_t)drive_index(feed->protect->pool, brief->row[i].drive),
+            .drive = (uint8_t)pool_drive_index(feed->protect->pool, brief->row[i].drive),
             .row = brief->row[i].index};
     struct parity_planner_stripe stripe = {.id = (uint64_t)brief->id,
         .length = (uint32_t)brief->length,
@@ -251,6 +235,14 @@ static mrmr_err gather_rows(
     return MRMR_OK;
 }
 
+/* Nothing, if there is nothing to add any more. */
+static mrmr_err gather_filled(struct protect *p, const struct parity_planner_op *op,
+    struct pool_image *image, struct protect_task *task)
+{
+    MRMR_TRY(gather_adds(p, op, image, &task->change.old, task));
+    return task->bytes ? pool_image_finish(p->pool, image, false, &task->change.next) : MRMR_OK;
+}
+
 static mrmr_err gather_make(
     struct protect *p, const struct parity_planner_op *op, struct protect_task *task)
 {
@@ -264,9 +256,7 @@ static mrmr_err gather_make(
     if (!err)
         err = gather_rows(p, op, &image);
     if (!err)
-        err = gather_adds(p, op, &image, &change->old, task);
-    if (!err && task->bytes)
-        err = pool_image_finish(p->pool, &image, false, &change->next);
+        err = gather_filled(p, op, &image, task);
     pool_image_free(&image);
     return err;
 }
@@ -282,9 +272,7 @@ static mrmr_err gather_add(
     image.head.generation++;
     image.head.made = mrmr_clock_real();
     if (!err)
-        err = gather_adds(p, op, &image, &change->old, task);
-    if (!err && task->bytes)
-        err = pool_image_finish(p->pool, &image, false, &change->next);
+        err = gather_filled(p, op, &image, task);
     pool_image_free(&image);
     return err;
 }
@@ -369,7 +357,7 @@ static mrmr_err task_remember(
     }
     if (drive) {
         *ret_kind = "drive-trouble";
-        p->full[drive_index(p->pool, drive->meta.id)] = true;
+        p->full[pool_drive_index(p->pool, drive->meta.id)] = true;
         return MRMR_OK;
     }
     *ret_kind = NULL;

@@ -96,6 +96,20 @@ static const struct meta_extent *extent_find(
 
 enum lane_what { LANE_ALL, LANE_NEW };
 
+/* None if there are none; else the items are the lane's. */
+static mrmr_err run_lane_of_items(
+    struct pool_run *run, unsigned slot, struct pool_lane_item **items, size_t n)
+{
+    struct pool_lane *lane = NULL;
+    if (!n)
+        return MRMR_OK;
+    MRMR_TRY(run_add_lane(run, &lane));
+    lane->items = mrmr_steal(*items);
+    lane->nitems = n;
+    lane->slot = slot;
+    return MRMR_OK;
+}
+
 /* A lane for one block of next: all its extents, or the new ones. None if there is nothing to read.
  */
 static mrmr_err run_lane_of_block(struct pool_run *run, const struct meta_block *block,
@@ -115,14 +129,7 @@ static mrmr_err run_lane_of_block(struct pool_run *run, const struct meta_block 
             return mrmr_fail(MRMR_CHANGED, "an extent is not the stripe's any more");
         items[count++] = (struct pool_lane_item){extent, from};
     }
-    if (!count)
-        return MRMR_OK;
-    struct pool_lane *lane = NULL;
-    MRMR_TRY(run_add_lane(run, &lane));
-    lane->items = mrmr_steal(items);
-    lane->nitems = count;
-    lane->slot = block->slot;
-    return MRMR_OK;
+    return run_lane_of_items(run, block->slot, &items, count);
 }
 
 /* A lane for what leaves one block of the old image. */
@@ -139,14 +146,7 @@ static mrmr_err run_lane_of_removed(struct pool_run *run, const struct meta_bloc
         if (!extent_find(kept, nkept, extent->id))
             items[count++] = (struct pool_lane_item){extent, extent};
     }
-    if (!count)
-        return MRMR_OK;
-    struct pool_lane *lane = NULL;
-    MRMR_TRY(run_add_lane(run, &lane));
-    lane->items = mrmr_steal(items);
-    lane->nitems = count;
-    lane->slot = block->slot;
-    return MRMR_OK;
+    return run_lane_of_items(run, block->slot, &items, count);
 }
 
 static mrmr_err run_lane_of_row(struct pool_run *run, struct pool_view *view, unsigned index)

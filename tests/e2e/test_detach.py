@@ -64,8 +64,8 @@ def make_world(mrmr, tmp_path):
         yield World(mrmr, mount, make, Seeded(seed))
 
 
-def test_unmount_right_after(world):
-    """Under open readers; reads go on, and what is changed meanwhile is so when it is attached again."""
+def is_detached_under_readers(world):
+    """What they have begun to read they read to its end."""
     blue = world.drives["blue"]
     with open(world.at("blue/0"), "rb", buffering=0) as reader, open(world.at("blue/1"), "rb") as mapped:
         assert reader.read(1000) == world.content["blue/0"][:1000]
@@ -79,17 +79,20 @@ def test_unmount_right_after(world):
             rest += part
         assert rest == world.content["blue/0"][1000:]
     world.all_there()
-    # It is no alarm.
+
+
+def is_no_alarm(world):
     status = world.mrmr.json("status")
     assert status["state"] == "detached" and status["needs_look"] == [] and status["drives_detached"] == 1
     assert status["detached_size"] == status["degraded_size"] > 0 and status["survives"] == 0
     assert world.presence() == "detached"
     assert "DETACHED" in world.mrmr.run("status").stdout
     assert "detached" in world.mrmr.run("drives").stdout
-    # Twice.
     again = world.mrmr.run("detach", "blue", code=1)
     assert "drive blue: it is detached already, and is not there; to use it again: mrmr attach blue" in again.stderr
-    # Changes.
+
+
+def change_what_is_detached(world):
     os.unlink(world.at("blue/2"))
     del world.content["blue/2"]
     os.rename(world.at("blue/3"), world.at("blue/renamed"))
@@ -103,7 +106,11 @@ def test_unmount_right_after(world):
     assert world.mrmr.json("scrub")["unreadable"] == 0
     assert "while a drive is detached" in world.mrmr.run("sync").stdout
     world.all_there()
-    # Back, by the user's word, in a place of its own.
+
+
+def is_attached_elsewhere(world):
+    """By the user's word, in a place of its own."""
+    blue = world.drives["blue"]
     refused = world.mrmr.run("attach", "blue", code=1)
     assert "drive blue" in refused.stderr and "nothing is mounted" in refused.stderr
     assert world.presence() == "detached"
@@ -124,6 +131,14 @@ def test_unmount_right_after(world):
     finally:
         subprocess.run(["umount", elsewhere], check=True)
         blue.mounted = False
+
+
+def test_unmount_right_after(world):
+    """Under open readers; reads go on, and what is changed meanwhile is so when it is attached again."""
+    is_detached_under_readers(world)
+    is_no_alarm(world)
+    change_what_is_detached(world)
+    is_attached_elsewhere(world)
 
 
 def test_in_the_way(world):

@@ -206,68 +206,154 @@ enum {
     CLAIMS
 };
 
-static void claims(void **state)
+/* The second of two claims, or the generation that is returned, is not as it should be. */
+static uint64_t spoil_claim(const struct fixture *fx, int which, struct meta_claim claim[2])
+{
+    switch (which) {
+    case CLAIM_GONE:
+        claim[1].node = 999;
+        break;
+    case CLAIM_VERSION:
+        claim[1].version = 2;
+        break;
+    case CLAIM_COVERED:
+        claim[1].node = fx->f[0].id;
+        break;
+    case CLAIM_PARTLY:
+        claim[1].leaves = 4;
+        break;
+    case CLAIM_TWICE:
+        claim[1] = (struct meta_claim){fx->f[3].id, 1, 2, 1};
+        break;
+    default:
+        return 7;
+    }
+    return 1;
+}
+
+static void is_refused(
+    struct world *w, const struct fixture *fx, int64_t id, int which, bool inside)
+{
+    struct meta_stripe s;
+    struct meta_claim claim[2] = {{fx->f[3].id, 1, 0, 3}, {fx->f[4].id, 1, 0, 3}};
+    const uint64_t expected = spoil_claim(fx, which, claim);
+    assert_ok(meta_stripe_load(w->meta, id, &s));
+    s.generation++;
+    const int64_t extent_id = s.extent[0].id;
+    char *before = dump(w);
+    if (inside)
+        assert_ok(meta_begin(w->meta));
+    assert_err(meta_stripe_store(w->meta, &s, expected, claim, 2), MRMR_CHANGED);
+    assert_int_equal(s.extent[0].id, extent_id);
+    if (inside) /* the transaction lives, and nothing is in it */
+        assert_ok(meta_commit(w->meta));
+    char *after = dump(w);
+    assert_string_equal(before, after);
+    free(before);
+    free(after);
+    meta_stripe_free(&s);
+}
+
+static void claims_that_changed(void **state)
 {
     struct world *w = *state;
     struct fixture fx = fixture(w);
     int64_t id = plain_stripe(w, &fx);
     assert_int_equal(world_int(w, "SELECT count(*) FROM exposed"), 3); /* those claimed are gone */
     for (int inside = 0; inside < 2; inside++)
-        for (int which = 0; which < CLAIMS; which++) {
-            struct meta_stripe s;
-            assert_ok(meta_stripe_load(w->meta, id, &s));
-            s.generation++;
-            struct meta_claim claim[2] = {
-                {fx.f[3].id, 1, 0, 3}, /* as it should be */
-                {fx.f[4].id, 1, 0, 3},
-            };
-            uint64_t expected = 1;
-            if (which == CLAIM_GONE)
-                claim[1].node = 999;
-            else if (which == CLAIM_VERSION)
-                claim[1].version = 2;
-            else if (which == CLAIM_COVERED)
-                claim[1].node = fx.f[0].id;
-            else if (which == CLAIM_PARTLY)
-                claim[1].leaves = 4;
-            else if (which == CLAIM_TWICE)
-                claim[1] = (struct meta_claim){fx.f[3].id, 1, 2, 1};
-            else
-                expected = 7;
-            int64_t extent_id = s.extent[0].id;
-            char *before = dump(w);
-            if (inside)
-                assert_ok(meta_begin(w->meta));
-            assert_err(meta_stripe_store(w->meta, &s, expected, claim, 2), MRMR_CHANGED);
-            assert_int_equal(s.extent[0].id, extent_id);
-            if (inside) /* the transaction lives, and nothing is in it */
-                assert_ok(meta_commit(w->meta));
-            char *after = dump(w);
-            assert_string_equal(before, after);
-            free(before);
-            free(after);
-            meta_stripe_free(&s);
-        }
-    /* An extent of the image whose file was removed since. */
+        for (int which = 0; which < CLAIMS; which++)
+            is_refused(w, &fx, id, which, inside);
+}
+
+/* An extent of the image whose file was removed since. */
+static void claim_beside_what_went(void **state)
+{
+    struct world *w = *state;
+    struct fixture fx = fixture(w);
     struct meta_stripe s;
-    assert_ok(meta_stripe_load(w->meta, id, &s));
+    assert_ok(meta_stripe_load(w->meta, plain_stripe(w, &fx), &s));
     assert_ok(meta_name_remove(w->meta, fx.d[1].root, "f"));
     assert_ok(meta_node_remove(w->meta, fx.f[1].id));
     s.generation++;
     assert_err(meta_stripe_store(w->meta, &s, 1, NULL, 0), MRMR_CHANGED);
     meta_stripe_free(&s);
-    /* A claim in full: only what it names is taken. */
-    assert_ok(meta_stripe_load(w->meta, id, &s));
+}
+
+/* Only what it names is taken. */
+static void claim_in_full(void **state)
+{
+    struct world *w = *state;
+    struct fixture fx = fixture(w);
+    struct meta_stripe s;
+    struct meta_exposed *ranges;
+    size_t n;
+    assert_ok(meta_stripe_load(w->meta, plain_stripe(w, &fx), &s));
     s.generation++;
     struct meta_claim claim = {fx.f[5].id, 1, 1, 1};
     assert_ok(meta_stripe_store(w->meta, &s, 1, &claim, 1));
     meta_stripe_free(&s);
-    struct meta_exposed *ranges;
-    size_t n;
     assert_ok(meta_exposed_of(w->meta, fx.f[5].id, &ranges, &n));
     assert_int_equal(n, 2);
     assert_int_equal(ranges[1].bytes, 100);
     free(ranges);
+}
+
+enum { SPOILT_NEW = 15, SPOILT };
+
+/* One thing of it is not as it should be. */
+static mrmr_err spoil(struct meta_stripe *s, int which)
+{
+    switch (which) {
+    case 0:
+        s->generation = 0;
+        break;
+    case 1:
+        s->length = 10;
+        break;
+    case 2:
+        s->block[1].slot = s->block[0].slot;
+        break;
+    case 3:
+        s->block[1].drive = s->block[0].drive;
+        break;
+    case 4:
+        s->block[0].extents = 2;
+        break;
+    case 5:
+        s->blocks = 2;
+        break;
+    case 6:
+        s->extent[1].drive = 1234;
+        break;
+    case 7:
+        s->extent[1].leaves = 2;
+        break;
+    case 8:
+        s->extent[1].place = UINT64_MAX;
+        break;
+    case 9:
+        s->extent[1].state = (enum meta_extent_state)5;
+        break;
+    case 10:
+        s->extent[1].digests = NULL;
+        break;
+    case 11:
+        s->row[1].index = 0;
+        break;
+    case 12:
+        s->row[1].drive = s->block[0].drive;
+        break;
+    case 13:
+        s->row[1].index = META_ROWS_MAX;
+        break;
+    case 14:
+        s->row[1].drive = 999;
+        return MRMR_ABSENT;
+    case SPOILT_NEW: /* with a generation before it */
+        s->id = 0;
+        break;
+    }
+    return MRMR_INVALID;
 }
 
 static void store_invalid(void **state)
@@ -276,65 +362,13 @@ static void store_invalid(void **state)
     struct fixture fx = fixture(w);
     int64_t id = plain_stripe(w, &fx);
     char *before = dump(w);
-    for (int which = 0; which < 16; which++) {
+    for (int which = 0; which < SPOILT; which++) {
         struct meta_stripe s;
-        mrmr_err want = MRMR_INVALID;
         assert_ok(meta_stripe_load(w->meta, id, &s));
         s.generation = 2;
-        switch (which) {
-        case 0:
-            s.generation = 0;
-            break;
-        case 1:
-            s.length = 10;
-            break;
-        case 2:
-            s.block[1].slot = s.block[0].slot;
-            break;
-        case 3:
-            s.block[1].drive = s.block[0].drive;
-            break;
-        case 4:
-            s.block[0].extents = 2;
-            break;
-        case 5:
-            s.blocks = 2;
-            break;
-        case 6:
-            s.extent[1].drive = 1234;
-            break;
-        case 7:
-            s.extent[1].leaves = 2;
-            break;
-        case 8:
-            s.extent[1].place = UINT64_MAX;
-            break;
-        case 9:
-            s.extent[1].state = (enum meta_extent_state)5;
-            break;
-        case 10:
-            s.extent[1].digests = NULL;
-            break;
-        case 11:
-            s.row[1].index = 0;
-            break;
-        case 12:
-            s.row[1].drive = s.block[0].drive;
-            break;
-        case 13:
-            s.row[1].index = META_ROWS_MAX;
-            break;
-        case 14:
-            s.row[1].drive = 999;
-            want = MRMR_ABSENT;
-            break;
-        case 15:
-            s.id = 0;
-            want = MRMR_INVALID; /* a new one with a generation before it */
-            break;
-        }
+        const mrmr_err want = spoil(&s, which);
         assert_err(meta_stripe_store(w->meta, &s, 1, NULL, 0), want);
-        if (which == 15)
+        if (which == SPOILT_NEW)
             assert_err(meta_stripe_store(w->meta, &s, 0, NULL, 0), MRMR_EXISTS); /* its uuid */
         meta_stripe_free(&s);
     }
@@ -532,66 +566,97 @@ static void assert_mend(struct world *w, unsigned rows, int64_t want)
         assert_int_equal(ids[0], want);
 }
 
-static void lists(void **state)
+struct two { /* stripes */
+    struct fixture fx;
+    int64_t a, b;
+};
+
+static struct two two_stripes(struct world *w)
+{
+    struct two two = {.fx = fixture(w)};
+    two.a = plain_stripe(w, &two.fx);
+    two.b = make_stripe(w, &two.fx.d[3], &two.fx.f[3], 1, &two.fx.d[0], 2);
+    return two;
+}
+
+static void lists_to_mend(void **state)
 {
     struct world *w = *state;
-    struct fixture fx = fixture(w);
-    int64_t a = plain_stripe(w, &fx);
-    int64_t b = make_stripe(w, &fx.d[3], &fx.f[3], 1, &fx.d[0], 2);
+    struct two two = two_stripes(w);
     int64_t ids[4];
     size_t n;
     assert_mend(w, 2, 0);
     assert_ok(meta_stripes_to_mend(w->meta, 0, 1, ids, 4, &n));
     assert_int_equal(n, 2);
-    assert_ok(meta_stripes_to_mend(w->meta, a, 1, ids, 4, &n));
+    assert_ok(meta_stripes_to_mend(w->meta, two.a, 1, ids, 4, &n));
     assert_int_equal(n, 1);
     static const enum meta_extent_state states[] = {
         META_MISSING, META_STALE, META_GONE, META_SUSPECT};
     for (int i = 0; i < 4; i++) {
-        assert_ok(meta_extents_mark(w->meta, fx.f[2].id, META_LIVE, states[i]));
-        assert_mend(w, 2, states[i] == META_SUSPECT ? 0 : a);
-        assert_ok(meta_extents_mark(w->meta, fx.f[2].id, states[i], META_LIVE));
+        assert_ok(meta_extents_mark(w->meta, two.fx.f[2].id, META_LIVE, states[i]));
+        assert_mend(w, 2, states[i] == META_SUSPECT ? 0 : two.a);
+        assert_ok(meta_extents_mark(w->meta, two.fx.f[2].id, states[i], META_LIVE));
     }
-    struct meta_row row = {1, fx.d[4].id, META_ROW_DAMAGED, 7};
-    assert_ok(meta_row_store(w->meta, a, &row));
-    assert_mend(w, 2, a);
+}
+
+static void lists_to_mend_by_rows(void **state)
+{
+    struct world *w = *state;
+    struct two two = two_stripes(w);
+    struct meta_row row = {1, two.fx.d[4].id, META_ROW_DAMAGED, 7};
+    assert_ok(meta_row_store(w->meta, two.a, &row));
+    assert_mend(w, 2, two.a);
     row.state = META_ROW_OK;
-    assert_ok(meta_row_store(w->meta, a, &row));
+    assert_ok(meta_row_store(w->meta, two.a, &row));
     assert_mend(w, 2, 0);
     row.index = 2;
-    assert_ok(meta_row_store(w->meta, b, &row));
-    assert_mend(w, 2, b);
-    assert_ok(meta_row_remove(w->meta, b, 2));
-    assert_err(meta_row_remove(w->meta, b, 2), MRMR_ABSENT);
+    assert_ok(meta_row_store(w->meta, two.b, &row));
+    assert_mend(w, 2, two.b);
+    assert_ok(meta_row_remove(w->meta, two.b, 2));
+    assert_err(meta_row_remove(w->meta, two.b, 2), MRMR_ABSENT);
     assert_mend(w, 2, 0);
     row.index = META_ROWS_MAX;
-    assert_err(meta_row_store(w->meta, b, &row), MRMR_INVALID);
+    assert_err(meta_row_store(w->meta, two.b, &row), MRMR_INVALID);
     row.index = 0;
     assert_err(meta_row_store(w->meta, 999, &row), MRMR_ABSENT);
+}
 
-    assert_ok(meta_stripe_scrubbed(w->meta, a, 50));
+static void lists_to_scrub(void **state)
+{
+    struct world *w = *state;
+    struct two two = two_stripes(w);
+    int64_t ids[4];
+    size_t n;
+    assert_ok(meta_stripe_scrubbed(w->meta, two.a, 50));
     assert_err(meta_stripe_scrubbed(w->meta, 999, 50), MRMR_NO_STRIPE);
     assert_ok(meta_stripes_to_scrub(w->meta, INT64_MIN, 0, 100, ids, 4, &n));
     assert_int_equal(n, 2);
-    assert_int_equal(ids[0], b); /* never scrubbed goes first */
-    assert_int_equal(ids[1], a);
+    assert_int_equal(ids[0], two.b); /* never scrubbed goes first */
+    assert_int_equal(ids[1], two.a);
     assert_ok(meta_stripes_to_scrub(w->meta, INT64_MIN, 0, 50, ids, 4, &n));
     assert_int_equal(n, 1);
-    assert_ok(meta_stripes_to_scrub(w->meta, 0, b, 100, ids, 4, &n));
+    assert_ok(meta_stripes_to_scrub(w->meta, 0, two.b, 100, ids, 4, &n));
     assert_int_equal(n, 1);
-    assert_int_equal(ids[0], a);
-    assert_ok(meta_stripes_to_scrub(w->meta, 50, a, 100, ids, 4, &n));
+    assert_int_equal(ids[0], two.a);
+    assert_ok(meta_stripes_to_scrub(w->meta, 50, two.a, 100, ids, 4, &n));
     assert_int_equal(n, 0);
+}
 
-    assert_ok(meta_stripes_of_drive(w->meta, fx.d[0].id, 0, ids, 4, &n)); /* block and row */
+static void lists_of_a_drive(void **state)
+{
+    struct world *w = *state;
+    struct two two = two_stripes(w);
+    int64_t ids[4];
+    size_t n;
+    assert_ok(meta_stripes_of_drive(w->meta, two.fx.d[0].id, 0, ids, 4, &n)); /* block and row */
     assert_int_equal(n, 2);
-    assert_ok(meta_stripes_of_drive(w->meta, fx.d[0].id, 0, ids, 1, &n));
+    assert_ok(meta_stripes_of_drive(w->meta, two.fx.d[0].id, 0, ids, 1, &n));
     assert_int_equal(n, 1);
-    assert_int_equal(ids[0], a);
-    assert_ok(meta_stripes_of_drive(w->meta, fx.d[3].id, a, ids, 4, &n));
+    assert_int_equal(ids[0], two.a);
+    assert_ok(meta_stripes_of_drive(w->meta, two.fx.d[3].id, two.a, ids, 4, &n));
     assert_int_equal(n, 1);
-    assert_int_equal(ids[0], b);
-    assert_ok(meta_stripes_of_drive(w->meta, fx.d[5].id, 0, ids, 4, &n));
+    assert_int_equal(ids[0], two.b);
+    assert_ok(meta_stripes_of_drive(w->meta, two.fx.d[5].id, 0, ids, 4, &n));
     assert_int_equal(n, 0);
 }
 
@@ -674,12 +739,17 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(round_trip),
-        TEST(claims),
+        TEST(claims_that_changed),
+        TEST(claim_beside_what_went),
+        TEST(claim_in_full),
         TEST(store_invalid),
         TEST(extents_of_a_file),
         TEST(judge),
         TEST(briefs),
-        TEST(lists),
+        TEST(lists_to_mend),
+        TEST(lists_to_mend_by_rows),
+        TEST(lists_to_scrub),
+        TEST(lists_of_a_drive),
         TEST(views),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,70 +17,71 @@ static void assert_setting(struct world *w, const char *key, const char *value)
     assert_string_equal(got.data ? got.data : "", value);
 }
 
+static const struct {
+    const char *key, *value, *kept; /* NULL: refused */
+} sets[] = {
+    {"block-size", "8M", "8388608"},
+    {"block-size", "8388608", "8388608"},
+    {"block-size", "0", "0"},
+    {"block-size", "1M", "1048576"},
+    {"block-size", "1000000", NULL},
+    {"block-size", "512K", NULL},
+    {"block-size", "1G", NULL},
+    {"block-size", "-1M", NULL},
+    {"block-size", "", NULL},
+    {"memory", "64M", "67108864"},
+    {"memory", "1M", NULL},
+    {"memory", "0", NULL},
+    {"hold-percent", "1", "1"},
+    {"hold-percent", "100", "100"},
+    {"hold-percent", "101", NULL},
+    {"hold-percent", "0", NULL},
+    {"hold-percent", "30%", NULL},
+    {"hold-files", "5", "5"},
+    {"hold-files", "many", NULL},
+    {"settle", "0", "0"},
+    {"settle", "86400", "86400"},
+    {"settle", "86401", NULL},
+    {"settle", "10m", "600"},
+    {"settle", "1d", "86400"},
+    {"settle", "25h", NULL},
+    {"settle", "1.5m", NULL},
+    {"drive-timeout", "45", "45"},
+    {"drive-timeout", "2m", "120"},
+    {"drive-timeout", "2h", NULL},
+    {"room-wait", "0", "0"},
+    {"room-wait", "3600", "3600"},
+    {"room-wait", "1h", "3600"},
+    {"room-wait", "3601", NULL},
+    {"retain-share", "1", "1"},
+    {"retain-share", "101", NULL},
+    {"worker", "paused", "paused"},
+    {"worker", "off", NULL},
+    {"worker-rate", "4M", "4194304"},
+    {"worker-rate", "0", "0"},
+    {"worker-rate", "1K", NULL},
+    {"worker-rate", "fast", NULL},
+    {"exposed-alarm", "12h", "43200"},
+    {"exposed-alarm", "0", "0"},
+    {"exposed-alarm", "59s", NULL},
+    {"exposed-alarm", "-1h", NULL},
+    {"remote-ttl", "1", "1"},
+    {"remote-ttl", "3600", "3600"},
+    {"remote-ttl", "0", NULL},
+    {"remote-ttl", "3601", NULL},
+    {"remote-ttl", "5s", "5"},
+    {"remote-ttl", "0s", NULL},
+    {"exclude", "*.tmp:cache/*", "*.tmp:cache/*"},
+    {"exclude", "", ""},
+    {"redundancy", "9", NULL},
+    {"redundancy", "0", NULL},
+    {"redundancy", "-1", NULL},
+    {"redundancy", "two", NULL},
+};
+
 static void test_values(void **state)
 {
     struct world *w = *state;
-    static const struct {
-        const char *key, *value, *kept; /* NULL: refused */
-    } sets[] = {
-        {"block-size", "8M", "8388608"},
-        {"block-size", "8388608", "8388608"},
-        {"block-size", "0", "0"},
-        {"block-size", "1M", "1048576"},
-        {"block-size", "1000000", NULL},
-        {"block-size", "512K", NULL},
-        {"block-size", "1G", NULL},
-        {"block-size", "-1M", NULL},
-        {"block-size", "", NULL},
-        {"memory", "64M", "67108864"},
-        {"memory", "1M", NULL},
-        {"memory", "0", NULL},
-        {"hold-percent", "1", "1"},
-        {"hold-percent", "100", "100"},
-        {"hold-percent", "101", NULL},
-        {"hold-percent", "0", NULL},
-        {"hold-percent", "30%", NULL},
-        {"hold-files", "5", "5"},
-        {"hold-files", "many", NULL},
-        {"settle", "0", "0"},
-        {"settle", "86400", "86400"},
-        {"settle", "86401", NULL},
-        {"settle", "10m", "600"},
-        {"settle", "1d", "86400"},
-        {"settle", "25h", NULL},
-        {"settle", "1.5m", NULL},
-        {"drive-timeout", "45", "45"},
-        {"drive-timeout", "2m", "120"},
-        {"drive-timeout", "2h", NULL},
-        {"room-wait", "0", "0"},
-        {"room-wait", "3600", "3600"},
-        {"room-wait", "1h", "3600"},
-        {"room-wait", "3601", NULL},
-        {"retain-share", "1", "1"},
-        {"retain-share", "101", NULL},
-        {"worker", "paused", "paused"},
-        {"worker", "off", NULL},
-        {"worker-rate", "4M", "4194304"},
-        {"worker-rate", "0", "0"},
-        {"worker-rate", "1K", NULL},
-        {"worker-rate", "fast", NULL},
-        {"exposed-alarm", "12h", "43200"},
-        {"exposed-alarm", "0", "0"},
-        {"exposed-alarm", "59s", NULL},
-        {"exposed-alarm", "-1h", NULL},
-        {"remote-ttl", "1", "1"},
-        {"remote-ttl", "3600", "3600"},
-        {"remote-ttl", "0", NULL},
-        {"remote-ttl", "3601", NULL},
-        {"remote-ttl", "5s", "5"},
-        {"remote-ttl", "0s", NULL},
-        {"exclude", "*.tmp:cache/*", "*.tmp:cache/*"},
-        {"exclude", "", ""},
-        {"redundancy", "9", NULL},
-        {"redundancy", "0", NULL},
-        {"redundancy", "-1", NULL},
-        {"redundancy", "two", NULL},
-    };
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         mrmr_err err = pool_set(w->pool, sets[i].key, sets[i].value);
         if (!sets[i].kept) {
@@ -90,6 +91,11 @@ static void test_values(void **state)
             assert_setting(w, sets[i].key, sets[i].kept);
         }
     }
+}
+
+static void test_keys(void **state)
+{
+    struct world *w = *state;
     expect_failure(pool_set(w->pool, "colour", "red"), MRMR_INVALID, "colour", "mrmr get");
     expect_failure(pool_set(w->pool, "hold-file", "5"), MRMR_INVALID, "hold-file'", "hold-files",
         "hold-percent", "mrmr get");
@@ -266,6 +272,7 @@ int main(void)
 #define WORLD_TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
         WORLD_TEST(test_values),
+        WORLD_TEST(test_keys),
         WORLD_TEST(test_program),
         WORLD_TEST(test_list),
         WORLD_TEST(test_drive_settings),

@@ -376,7 +376,81 @@ static void test_reader_of_another_process(void **state)
     rig_destroy(rig);
 }
 
-/* Whatever the redundancy becomes and whichever drives go and come: claims hold. */
+static bool all_present(struct rig *rig)
+{
+    for (unsigned i = 0; i < rig->n; i++)
+        if (!rig_present(rig, i))
+            return false;
+    return true;
+}
+
+/* The file of one of some stripe's rows goes from its drive, if that is there. */
+static void lose_a_row(struct rig *rig)
+{
+    mrmr_autofree struct meta_stripe_brief *b = malloc(sizeof *b);
+    char path[POOL_ROW_PATH];
+    int64_t ids[64];
+    size_t n;
+    rig_ok(meta_stripes_to_scrub(rig->pool->meta, -1, 0, INT64_MAX, ids, 64, &n));
+    if (!n)
+        return;
+    rig_ok(meta_stripe_brief_get(rig->pool->meta, ids[rig_random(rig, n)], b));
+    if (!b->rows)
+        return;
+    const uint32_t r = (uint32_t)rig_random(rig, b->rows);
+    const unsigned on = (unsigned)b->row[r].drive - 1;
+    if (!rig_present(rig, on) || !pool_drive_present(rig_pool_drive(rig, on)))
+        return;
+    pool_row_path(&b->uuid, b->generation, b->row[r].index, path);
+    (void)!drv_unlink(rig->drive[on].raw, path);
+    pool_views_forget(rig->pool, 0);
+    rig_scrub(rig, false);
+}
+
+static void happens(struct rig *rig)
+{
+    const uint64_t what = rig_random(rig, 8);
+    const unsigned d = (unsigned)rig_random(rig, rig->n);
+    unsigned away = 0;
+    for (unsigned i = 0; i < rig->n; i++)
+        away += !rig_present(rig, i);
+    if (what == 0)
+        (void)!pool_set_redundancy(rig->pool, 1 + (unsigned)rig_random(rig, 3));
+    else if (what < 3 && !rig_present(rig, d))
+        rig_bring_back(rig, d);
+    else if (what < 5 && rig_present(rig, d) && away < 2)
+        rig_take_away(rig, d);
+    else
+        for (unsigned i = 0; i < 3 && all_present(rig); i++)
+            rig_stir(rig);
+    if (what == 5 || what == 1 || what == 3)
+        rig_reopen(rig);
+    if (what == 6)
+        lose_a_row(rig);
+}
+
+static void claims_hold(struct rig *rig)
+{
+    rig_check(rig);
+    rig_verify_without(rig, 0, false);
+    for (unsigned i = 0; i < rig->n; i++)
+        rig_verify_without(rig, 1U << i, false);
+    rig_verify(rig, false);
+}
+
+static void all_is_well_in_the_end(struct rig *rig)
+{
+    for (unsigned i = 0; i < rig->n; i++)
+        if (!rig_present(rig, i))
+            rig_bring_back(rig, i);
+    rig_reopen(rig);
+    rig_protect_all(rig);
+    rig_check(rig);
+    rig_check_originals(rig);
+    rig_verify(rig, true);
+}
+
+/* Whatever the redundancy becomes and whichever drives go and come. */
 static void test_stress_redundancy_and_drives(void **state)
 {
     (void)state;
@@ -387,62 +461,12 @@ static void test_stress_redundancy_and_drives(void **state)
         rig_fill(rig, 0, 6, 6, 3 * RIG_MIB);
         rig_protect_all(rig);
         for (unsigned step = 0; step < 14; step++) {
-            uint64_t what = rig_random(rig, 8);
-            unsigned d = (unsigned)rig_random(rig, rig->n), away = 0;
-            for (unsigned i = 0; i < rig->n; i++)
-                away += !rig_present(rig, i);
-            if (what == 0)
-                (void)!pool_set_redundancy(rig->pool, 1 + (unsigned)rig_random(rig, 3));
-            else if (what < 3 && !rig_present(rig, d))
-                rig_bring_back(rig, d);
-            else if (what < 5 && rig_present(rig, d) && away < 2)
-                rig_take_away(rig, d);
-            else
-                for (unsigned i = 0; i < 3; i++) {
-                    bool ok = true;
-                    for (unsigned k = 0; k < rig->n; k++)
-                        ok = ok && rig_present(rig, k);
-                    if (ok)
-                        rig_stir(rig);
-                }
-            if (what == 5 || what == 1 || what == 3)
-                rig_reopen(rig);
-            if (what == 6) { /* a row is lost */
-                mrmr_autofree struct meta_stripe_brief *b = malloc(sizeof *b);
-                int64_t ids[64];
-                size_t n;
-                rig_ok(meta_stripes_to_scrub(rig->pool->meta, -1, 0, INT64_MAX, ids, 64, &n));
-                if (n) {
-                    rig_ok(meta_stripe_brief_get(rig->pool->meta, ids[rig_random(rig, n)], b));
-                    char path[POOL_ROW_PATH];
-                    if (b->rows) {
-                        uint32_t r = (uint32_t)rig_random(rig, b->rows);
-                        unsigned on = (unsigned)b->row[r].drive - 1;
-                        pool_row_path(&b->uuid, b->generation, b->row[r].index, path);
-                        if (rig_present(rig, on) && pool_drive_present(rig_pool_drive(rig, on))) {
-                            (void)!drv_unlink(rig->drive[on].raw, path);
-                            pool_views_forget(rig->pool, 0);
-                            rig_scrub(rig, false);
-                        }
-                    }
-                }
-            }
+            happens(rig);
             struct pool_job job = rig_job(rig);
             (void)!pool_sync(rig->pool, &job, NULL, &rig->report);
-            rig_check(rig);
-            rig_verify_without(rig, 0, false);
-            for (unsigned i = 0; i < rig->n; i++)
-                rig_verify_without(rig, 1U << i, false);
-            rig_verify(rig, false);
+            claims_hold(rig);
         }
-        for (unsigned i = 0; i < rig->n; i++)
-            if (!rig_present(rig, i))
-                rig_bring_back(rig, i);
-        rig_reopen(rig);
-        rig_protect_all(rig);
-        rig_check(rig);
-        rig_check_originals(rig);
-        rig_verify(rig, true);
+        all_is_well_in_the_end(rig);
         rig_destroy(rig);
     }
 }

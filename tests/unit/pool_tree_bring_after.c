@@ -24,26 +24,11 @@ static void gone_for_good(struct world *w, const char *name)
 
 /* --- what was judged is not judged anew --- */
 
-/* The file is judged to be it, its copy's drive is away, and that cannot be recorded. */
-static unsigned begin_copy_goes(struct world *w, uint64_t seed)
-{
-    const unsigned on = begin_cut(w, seed);
-    rig_bring_back(w->rig, 0);
-    rig_take_away(w->rig, on);
-    rig_open(w->rig);
-    nothing_recorded = true;
-    open_tree(w);
-    nothing_recorded = false;
-    assert_true(tree_live(&w->tree->drive[0]));
-    assert_int_equal(count_named(w, TREE_BRING_LATE), 1);
-    return on;
-}
-
 static void test_the_file_is_removed(void **state)
 {
     struct world w;
     (void)state;
-    const unsigned on = begin_copy_goes(&w, 1331);
+    const unsigned on = begin_unrecorded(&w, 1331);
     rig_ok(unlink_at(&w, "f0"));
     returns(&w, on);
     nothing_waits(&w);
@@ -54,7 +39,7 @@ static void test_the_file_is_changed(void **state)
 {
     struct world w;
     (void)state;
-    const unsigned on = begin_copy_goes(&w, 1332);
+    const unsigned on = begin_unrecorded(&w, 1332);
     overwrite(&w, "f0", 3000, 100); /* no scan sees it so */
     rig_ok(sets_mode(&w, "f0", 0600));
     leaves(&w, 0);
@@ -112,11 +97,7 @@ static void test_its_drive_fails_once(void **state)
     (void)state;
     begin(&w, RIG_LOCAL, 1337);
     overwrite(&w, "f0", 3000, 100);
-    close_tree(&w);
-    rig_close(w.rig);
-    for (uint64_t n = 0; !elsewhere(&w, "f0"); n++)
-        assert_true(dies(&w, n, true, opens_and_changes));
-    const unsigned on = elsewhere(&w, "f0");
+    const unsigned on = is_cut_when_named(&w);
     rig_clear_faults(w.rig);
     rig_take_away(w.rig, 0);
     rig_open(w.rig);
@@ -277,15 +258,14 @@ static void later_version(uint64_t seed, bool edited)
 {
     struct world w;
     begin(&w, RIG_LOCAL, seed);
-    if (!edited)
-        overwrite(&w, "f0", 3000, 100);
-    close_tree(&w);
-    rig_close(w.rig);
-    if (edited)
+    if (edited) {
+        close_tree(&w);
         edits(w.rig, 0, "f0");
-    for (uint64_t n = 0; !elsewhere(&w, "f0"); n++)
-        assert_true(dies(&w, n, true, opens_and_changes));
-    const unsigned on = elsewhere(&w, "f0");
+        open_tree(&w);
+    } else {
+        overwrite(&w, "f0", 3000, 100);
+    }
+    const unsigned on = is_cut_when_named(&w);
     rig_clear_faults(w.rig);
     rig_take_away(w.rig, 0);
     rig_take_away(w.rig, on);

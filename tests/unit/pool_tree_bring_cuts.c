@@ -273,20 +273,6 @@ static void test_edited_after_its_drive_went(void **state)
 
 /* --- which one is the file cannot be recorded --- */
 
-/* The copy has its name, and the tree was opened without its drive while nothing could be recorded. */
-static unsigned begin_unrecorded(struct world *w, uint64_t seed)
-{
-    const unsigned on = begin_cut(w, seed);
-    rig_bring_back(w->rig, 0);
-    rig_take_away(w->rig, on);
-    rig_open(w->rig);
-    nothing_recorded = true;
-    open_tree(w);
-    nothing_recorded = false;
-    assert_int_equal(records(w, false), 0);
-    return on;
-}
-
 /* The file is where it was, with what was set of it since; the copy never shows. */
 static void test_unrecorded_when_it_was_opened(void **state)
 {

@@ -184,9 +184,8 @@ void goes_when_taken(struct world *w, unsigned drive)
     rig_ok(drv_fault_add(w->rig->drive[drive].fault, &off, NULL));
 }
 
-unsigned begin_cut(struct world *w, uint64_t seed)
+unsigned is_cut_when_named(struct world *w)
 {
-    begin_away(w, seed);
     close_tree(w);
     rig_close(w->rig);
     for (uint64_t n = 0; !elsewhere(w, "f0"); n++)
@@ -221,6 +220,27 @@ void waits(struct world *w, unsigned drive)
         moment();
     }
     assert_false(tree_live(&w->tree->drive[drive]));
+}
+
+unsigned begin_cut(struct world *w, uint64_t seed)
+{
+    begin_away(w, seed);
+    return is_cut_when_named(w);
+}
+
+unsigned begin_unrecorded(struct world *w, uint64_t seed)
+{
+    const unsigned on = begin_cut(w, seed);
+    rig_bring_back(w->rig, 0);
+    rig_take_away(w->rig, on);
+    rig_open(w->rig);
+    nothing_recorded = true;
+    open_tree(w);
+    nothing_recorded = false;
+    assert_true(tree_live(&w->tree->drive[0]));
+    assert_int_equal(records(w, false), 0);
+    assert_int_equal(count_named(w, TREE_BRING_LATE), 1);
+    return on;
 }
 
 void fails(struct rig *rig, unsigned drive, uint32_t ops, mrmr_err err)

@@ -21,12 +21,16 @@ extern void (*_Atomic before_removed)(void);
 bool dies(struct world *w, uint64_t n, bool late, void (*what)(struct world *w));
 /* f0 is brought from drive 0, which is full, or away. */
 void opens_and_changes(struct world *w);
+/* The tree is closed, and that was cut when the copy of f0 had its name, on the drive that is returned. The rig is closed. */
+unsigned is_cut_when_named(struct world *w);
 /* Drive 0 is away, and it was cut when the copy of f0 had its name, on the drive that is returned. The rig is closed. */
 unsigned begin_cut(struct world *w, uint64_t seed);
 /* The one record of a file that is being brought says that its copy is it, as where whoever judged that is killed then. */
 void is_over(struct world *w);
 /* The drive serves, and waits for what cannot be done. */
 void waits(struct world *w, unsigned drive);
+/* The same; then the tree is opened with drive 0, without the copy's, and that the copy is to go cannot be recorded. */
+unsigned begin_unrecorded(struct world *w, uint64_t seed);
 /* The drive is away from when something is to be kept on it. */
 void goes_when_taken(struct world *w, unsigned drive);
 

@@ -6,7 +6,7 @@ Run as a program it prints them and ends with 1 if there are any.
 
 A folder sees itself and the floors below it. Folders of one floor never see each other, nobody sees tests/, and what
 a user stands on (fuse/, tools/) sees of the engine only pool/pool.h, which itself stands on base/ alone. A third
-party belongs to one folder. The libraries that a folder's CMakeLists.txt names obey the same rules.
+party belongs to one folder. Within the engine the rooms of the mount's view are seen by each other alone. The libraries that a folder's CMakeLists.txt names obey the same rules.
 """
 import os
 import re
@@ -15,6 +15,10 @@ import sys
 FLOORS = {"base": 0, "parity": 1, "drivers": 1, "meta": 1, "pool": 2, "fuse": 3, "tools": 3}
 FRONT = {"fuse", "tools"}
 FACADE = "pool/pool.h"
+
+# The rooms of the mount's view, and who sees them; tree/ itself sees of change/ this header alone, but for the file that opens and closes all.
+VIEW = {"pool/tree", "pool/change", "pool/return"}
+TREE_SEES, TREE_OPENS = "pool/change/tree_replaced.h", "pool/tree/tree.c"
 
 # A third party's headers, and the folders that may include them.
 THIRD_PARTIES = (
@@ -55,13 +59,25 @@ def resolve(root, path, name):
     return None
 
 
+def judge_rooms(path, target):
+    """Why path may not include target, which is of the same folder, or None."""
+    here, there = os.path.dirname(path), os.path.dirname(target)
+    if there in ("pool/tree", "pool/change") and here not in VIEW:
+        return f"{there}/ is the mount's view: the rest of the engine does without it"
+    if (here, there) == ("pool/tree", "pool/change") and target != TREE_SEES and path != TREE_OPENS:
+        return f"{here}/ looks, and does not change: of {there}/ it sees {TREE_SEES} alone"
+    return None
+
+
 def judge_project(path, target):
     """Why path may not include target, or None."""
     here, there = top(path), top(target)
     if path == FACADE and there != "base":
         return "the engine's public header may stand on base/ only"
-    if here in ("tests", there):
+    if here == "tests":
         return None
+    if here == there:
+        return judge_rooms(path, target)
     if there == "tests":
         return "nothing includes tests/"
     if there not in FLOORS:

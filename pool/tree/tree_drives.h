@@ -10,8 +10,8 @@
 #define MRMR_POOL_TREE_DRIVES_H
 
 #include "pool/engine.h"
-#include <semaphore.h>
 #include "pool/tree/tree_kept.h"
+#include <semaphore.h>
 
 struct pool_tree;
 

@@ -7,6 +7,7 @@
 
 #include "pool/change/tree_bring.h"
 #include "pool/change/tree_change.h"
+#include "pool/tree/tree_gone.h"
 #include "pool/tree/tree_look.h"
 #include "pool/tree/tree_node.h"
 

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "tools/daemon_task.h"
 #include "tools/mrmr_job.h"
 #include "tools/mrmr_print.h"
 #include "tools/mrmr_screen.h"
@@ -107,10 +108,13 @@ static mrmr_err scrub_in(struct cmd_call *call, struct pool *pool)
     mrmr_err err = mrmr_job_pace(call, pool);
     if (!err)
         err = pool_scrub(pool, job, &options, &report);
+    if (cmd_flag(call, "background")) { /* for the daemon (daemon_task.h) */
+        mrmr_screen_line("mrmr: scrubbed: %" PRIu64 " stripes", report.stripes);
+        if (!err) /* said while a signal ends nothing: from here on one does, though all is done and told of */
+            mrmr_screen_line("mrmr: %s", DAEMON_SCRUBBED_ALL);
+    }
     MRMR_TRY(mrmr_job_end(call, err,
         options.repair ? "mrmr scrub --repair --older-than 1d" : "mrmr scrub --older-than 1d"));
-    if (cmd_flag(call, "background")) /* for the daemon (daemon_task.h) */
-        mrmr_screen_line("mrmr: scrubbed: %" PRIu64 " stripes", report.stripes);
     MRMR_TRY(look_scrub(call, pool, options.repair && !err, &report));
     if (call->json)
         return scrub_json(call, &report, !err);

@@ -232,6 +232,8 @@ static void own_line(struct daemon_task *task, const char *line)
         task->heard = true;
     else if (task->kind == TASK_RELEASE && strcmp(text, DAEMON_LET_GO) == 0)
         task->let_go = true;
+    else if (task->kind == TASK_SCRUB && strcmp(text, DAEMON_SCRUBBED_ALL) == 0)
+        task->scrubbed_all = true;
     else if (!looking_line(task, text) && !scrubbed_line(task, text) && !was_logged(task, text))
         mrmr_log(MRMR_LOG_WARN, "%s: %s", task->name, text);
 }

@@ -32,6 +32,8 @@ enum { DAEMON_SAID = 64 };
 #define DAEMON_HEARD "changed"
 /* And TASK_RELEASE, if it has let go of all that can be let go of, on all drives. */
 #define DAEMON_LET_GO "all is let go of"
+/* And TASK_SCRUB, when nothing is left of its part; it may be ended in what it does after that. */
+#define DAEMON_SCRUBBED_ALL "all of the part is scrubbed"
 
 struct daemon_task {
     enum daemon_task_kind kind;
@@ -47,6 +49,7 @@ struct daemon_task {
         looking; /* ns, of a sync that has said so: how long it looked at the drives; 0: it has not */
     bool let_go;       /* a release has said so */
     uint64_t scrubbed; /* likewise, of a scrub, cut short or not: how many stripes */
+    bool scrubbed_all;
     bool heard; /* TASK_HEAR has said that something was changed; whoever takes that sets it back */
     /* What was logged of the last ones; it stays when one ends. A job that is tried each minute says the same each minute. */
     struct daemon_said {

@@ -433,7 +433,7 @@ static void release_failed(struct daemon *d, int64_t now)
 void daemon_worker_ended(struct daemon *d, int code)
 {
     const int64_t now = mrmr_clock_boot();
-    const bool fine = is_fine(code);
+    const bool fine = is_fine(code) || d->task.scrubbed_all;
     if (d->task.kind == TASK_SCRUB)
         d->scrub_done += d->task.scrubbed;
     if (d->task.kind != TASK_LOOK && d->task.kind != TASK_RELEASE)

@@ -93,8 +93,11 @@ static void test_how_much_it_scrubbed(void **state)
     assert_int_equal(task.scrubbed, 12);
     assert_int_equal(says(&task, "mrmr: scrubbed: 12 plates\nmrmr: scrubbed: -1 stripes\n"), 2);
     assert_int_equal(task.scrubbed, 12);
+    assert_false(task.scrubbed_all);
+    assert_int_equal(says_of(&task, TASK_SCRUB, "mrmr: all of the part is scrubbed\n"), 0);
+    assert_true(task.scrubbed_all);
     daemon_task_clear(&task);
-    assert_int_equal(task.scrubbed, 0);
+    assert_true(task.scrubbed == 0 && !task.scrubbed_all);
 }
 
 static void test_progress(void **state)

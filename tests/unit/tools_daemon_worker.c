@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the daemon does by itself while it is paused: it lets go of what is kept, once, and not again after each change.
+ * What the daemon does by itself while it is paused: it lets go of what is kept, once, and not again after each change. And that a
+ * scrub which is done is not done again.
  */
 #include "tests/unit/base_check.h"
 #include "tools/daemon_inside.h"
 
 #include "base/clock.h"
+#include <signal.h>
 #include <stdlib.h>
 
 enum { HOUR = 3600, LASTS = 3, SETTLE = 60 };
@@ -144,6 +146,22 @@ static void test_many_who_are_short_of_room(void **state)
     assert_int_equal(releases, 21);
 }
 
+/* A scrub that is stopped is one that goes on later, but where it has said that it is done. */
+static void test_a_scrub_is_stopped(void **state)
+{
+    (void)state;
+    for (int all = 0; all < 2; all++) {
+        struct daemon d = paused();
+        d.scrub_part = 1;
+        d.task = (struct daemon_task){
+            .kind = TASK_SCRUB, .says = -1, .stopped = true, .scrubbed = 7, .scrubbed_all = all};
+        daemon_worker_ended(&d, 128 + SIGTERM);
+        assert_int_equal(d.view.scrubbed, all ? mrmr_clock_boot() : 0);
+        assert_int_equal(d.scrub_part, all ? 0 : 1);
+        assert_int_equal(d.scrub_done, 7);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -151,6 +169,7 @@ int main(void)
         cmocka_unit_test(test_a_return_meanwhile),
         cmocka_unit_test(test_something_is_left),
         cmocka_unit_test(test_many_who_are_short_of_room),
+        cmocka_unit_test(test_a_scrub_is_stopped),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("tools_daemon_worker", tests, NULL, NULL);

@@ -5,7 +5,8 @@
  * clock tick before. The catalog knew its times before the lane began: what is stored while lanes run is of a release, which waits
  * for itself. Or it must have been changed since the scan by who writes to it through MRMR: what is read of it then is what it
  * holds now, leaf by leaf, and the catalog's times are older than any that it gets from now on, so the next scan compares it whatever
- * is claimed (I4). Leaves that are written to after the change of the stripe began are noted by who writes (written.h), and the commit claims none of
+ * is claimed (I4), the power going before or not: what was read is durable before the commit, and with it such a time, else the file could be back as
+ * the catalog has it, and without these bytes. Leaves that are written to after the change of the stripe began are noted by who writes (written.h), and the commit claims none of
  * them; what was torn while it was read is one of those. The digests are of the very bytes that go into the ring. Where an older extent
  * stands in for what is exposed, its digests are those of this version, too: bytes that differ were
  * read wrong, or have rotted since, and are not claimed in its place.
@@ -146,6 +147,8 @@ static mrmr_err lane_file_end(struct pool_lane *lane)
         return MRMR_OK;
     struct drv_stat stat;
     mrmr_err err = lane_file_same(lane, while_read, &stat);
+    if (!err && lane->hot)
+        err = mrmr_err_drive(drv_file_sync(lane->file), lane->file_drive->meta.name);
     if (err)
         lane->unstable = lane->node.id;
     drv_file_close(lane->file);

@@ -33,7 +33,6 @@ struct lane_batch {
         uint64_t leaf;
         uint8_t *buf;
         bool known; /* of what is new: somebody knows its digest */
-        bool hot;
         struct mrmr_digest must_be;
     } leaf[LANE_BATCH];
     size_t n;
@@ -49,6 +48,23 @@ static mrmr_err lane_known_otherwise(struct pool_lane *lane, const struct lane_l
     return pool_leaf_read(lane->pool, lane->view, from, leaf->leaf, lane->how, leaf->buf, NULL);
 }
 
+/* The file is not as the catalog has it any more. It may have been when it was opened, and may be open no longer. */
+static bool lane_was_edited(struct pool_lane *lane, int64_t id)
+{
+    struct meta_node node;
+    struct drv_stat stat;
+    const char *path;
+    if (meta_node_get(lane->pool->meta, id, &node) ||
+        pool_paths_get(lane->pool, &lane->paths, id, &path))
+        return false;
+    const struct pool_drive *drive = pool_drive_by_id(lane->pool, node.drive);
+    if (!pool_drive_readable(drive))
+        return false;
+    const mrmr_err err = drv_stat(drive->drv, path, &stat);
+    return err ? mrmr_class_of(err) == MRMR_CLASS_ABSENT
+               : pool_stat_same(&drive->info, &node, &stat) != POOL_SAME;
+}
+
 static mrmr_err batch_flush(struct pool_lane *lane, struct lane_batch *batch)
 {
     struct mrmr_digest digest[LANE_BATCH];
@@ -60,7 +76,7 @@ static mrmr_err batch_flush(struct pool_lane *lane, struct lane_batch *batch)
         const struct meta_extent *from = leaf->item->from;
         if (!from && leaf->known && !mrmr_digest_equal(&digest[i], &leaf->must_be)) {
             lane->unstable = leaf->item->to->node;
-            if (leaf->hot)
+            if (lane_was_edited(lane, lane->unstable))
                 return mrmr_fail(MRMR_CHANGED, "%s", while_read);
             return mrmr_fail(MRMR_DIGEST, "what was read is not what the file held when it was "
                                           "protected, and nobody has edited it");
@@ -224,7 +240,6 @@ static mrmr_err lane_read_leaf(struct pool_lane *lane, const struct pool_lane_it
         MRMR_TRY(lane_load_formers(lane, item->to));
     const struct mrmr_digest *must_be = lane_stand_in(lane, item->to->first + i);
     leaf.known = must_be != NULL;
-    leaf.hot = lane->hot;
     if (must_be)
         leaf.must_be = *must_be;
     uint32_t size = pool_leaf_size(item->to, i);

@@ -270,6 +270,64 @@ static void test_not_noted_while_it_is_protected(void **state)
     end_hot(&hot);
 }
 
+/* --- what leaves a stripe --- */
+
+static atomic_flag writes = ATOMIC_FLAG_INIT; /* who writes reads, too */
+
+/* A file is open, and as it was; the first of its bytes are about to be read. */
+static void when_first_read(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct hot *hot = arg;
+    (void)op;
+    if (atomic_flag_test_and_set(&writes))
+        return;
+    if (hot->came < hot->times) {
+        hot->came++;
+        overwrite(&hot->w, path, 1000 + hot->came, 100);
+    }
+    atomic_flag_clear(&writes);
+}
+
+static void rot_noticed(bool warning, const char *text, void *arg)
+{
+    (void)warning;
+    *(unsigned *)arg += strstr(text, "nobody has edited it") != NULL;
+}
+
+/* Rows that a stripe shall have more have no drive there, so blocks leave it, and are read to be protected elsewhere: as they were
+ * protected before, or somebody has edited them. */
+static void leaves_a_stripe(uint64_t seed)
+{
+    struct hot hot = {.times = DRIVES};
+    unsigned rotten = 0;
+    begin(&hot.w, RIG_LOCAL, seed);
+    struct rig *rig = hot.w.rig;
+    rig_ok(pool_set_redundancy(rig->pool, 3));
+    for (unsigned d = 0; d < rig->n; d++) {
+        const struct drv_fault_rule rule = {.ops = DRV_FAULT_FILE_READ,
+            .prefix = "f",
+            .action = DRV_FAULT_HOOK,
+            .hook = when_first_read,
+            .arg = &hot};
+        rig_ok(drv_fault_add(rig->drive[d].fault, &rule, NULL));
+    }
+    struct pool_job job = {.notice = rot_noticed, .arg = &rotten};
+    rig_ok(pool_sync(rig->pool, &job, NULL, &rig->report));
+    assert_int_equal(hot.came, hot.times);
+    assert_int_equal(rotten, 0);
+    rig_clear_faults(rig);
+    close_tree(&hot.w);
+    end_after(&hot.w);
+}
+
+/* Whichever lane comes first. */
+static void test_written_while_it_leaves_a_stripe(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 510; seed < 513; seed++)
+        leaves_a_stripe(seed);
+}
+
 /* --- the power goes --- */
 
 /* Of what was claimed of it no byte need be on its drive yet, nor the times that it has by then. */
@@ -322,6 +380,7 @@ int main(void)
         cmocka_unit_test(test_edited_on_the_drive_while_it_is_protected),
         cmocka_unit_test(test_mounted_anew_while_it_is_protected),
         cmocka_unit_test(test_not_noted_while_it_is_protected),
+        cmocka_unit_test(test_written_while_it_leaves_a_stripe),
         cmocka_unit_test(test_claimed_and_then_cut),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

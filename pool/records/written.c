@@ -66,6 +66,19 @@ static bool life_make(uint64_t *ret_life)
     return true;
 }
 
+/* As long as the description is open: the handle's, and its process's, however it ends. */
+static bool lock_take(int fd)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+}
+
+static bool lock_is_had(int fd)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
 /* Its room is taken now, so that a note needs none later where the file system writes in place. */
 static bool file_fill(int fd)
 {
@@ -77,7 +90,8 @@ static bool file_fill(int fd)
 static int file_make(int dirfd)
 {
     int fd = openat(dirfd, WRITTEN_TEMP, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0 && file_fill(fd) && renameat(dirfd, WRITTEN_TEMP, dirfd, WRITTEN_NAME) == 0)
+    if (fd >= 0 && file_fill(fd) && lock_take(fd) &&
+        renameat(dirfd, WRITTEN_TEMP, dirfd, WRITTEN_NAME) == 0)
         return fd;
     if (fd >= 0)
         close(fd);
@@ -154,7 +168,8 @@ static int file_open(struct pool *pool, int how, struct written_head *ret_head)
     int fd = openat(pool->dirfd, WRITTEN_NAME, how | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return -1;
-    if (read_all(fd, ret_head, HEAD, 0) && ret_head->magic == WRITTEN_MAGIC && ret_head->life)
+    if (read_all(fd, ret_head, HEAD, 0) && ret_head->magic == WRITTEN_MAGIC && ret_head->life &&
+        lock_is_had(fd))
         return fd;
     close(fd);
     return -1;

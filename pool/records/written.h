@@ -20,7 +20,8 @@
  * with another life; who began under another life is told that all was written. Where a note cannot be made, the file
  * is cut to nothing, which takes no room, and has no life from then on; if not even that can be done, the write fails. Where the file is
  * not there, is another kind's, or was never made, all counts as written, and who asks goes by the file's stat alone, as by
- * a mount that does not note.
+ * a mount that does not note. So it does where nobody has the file's lock, which whoever notes has for as long as he is there: it was left behind, and
+ * who mounted since may be of a version that does not know of it.
  *
  * Not seen: what is changed directly on a drive, for which there is the scan.
  *

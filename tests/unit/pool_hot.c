@@ -251,6 +251,28 @@ static void test_mounted_anew_while_it_is_protected(void **state)
     end_hot(&hot);
 }
 
+/* Nobody notes from now on, and what a mount does that comes is not known: it may not know of the notes. */
+static void is_unmounted(struct hot *hot)
+{
+    write_leaf(hot, 1);
+    pool_tree_file_close(hot->file);
+    close_tree(&hot->w);
+}
+
+static void test_unmounted_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = is_unmounted, .times = 1};
+    (void)state;
+    begin_hot(&hot, 511);
+    scan(&hot);
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 1);
+    assert_int_equal(exposed(&hot, "new"), LEAVES * RIG_MIB);
+    open_tree(&hot.w);
+    hot.file = open_file(&hot.w, "new");
+    end_hot(&hot);
+}
+
 /* As where the pool's folder had no room for it. */
 static void nothing_is_noted(struct hot *hot)
 {
@@ -379,6 +401,7 @@ int main(void)
         cmocka_unit_test(test_claimed_and_then_written),
         cmocka_unit_test(test_edited_on_the_drive_while_it_is_protected),
         cmocka_unit_test(test_mounted_anew_while_it_is_protected),
+        cmocka_unit_test(test_unmounted_while_it_is_protected),
         cmocka_unit_test(test_not_noted_while_it_is_protected),
         cmocka_unit_test(test_written_while_it_leaves_a_stripe),
         cmocka_unit_test(test_claimed_and_then_cut),

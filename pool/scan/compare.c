@@ -22,7 +22,9 @@
  * a change time that is not the catalog's, as it is not now: the next scan makes all of the file SUSPECT again, as of any
  * edit, and until then nobody takes its bytes for rot, since that is said only of a file that is as the catalog has it. A leaf
  * that is not what the stripe holds, or was torn by the reading, was changed by somebody, and is an erasure, or kept. What
- * grew behind the catalog's size is not looked at; what was cut off cannot be read, and the file waits.
+ * grew behind the catalog's size is not looked at; what was cut off cannot be read, and the file waits. Against the power going: a leaf that was
+ * written over and has its bytes back has them in memory, and those that were kept of it are let go of, so the file is synced before the verdict; it
+ * is as it was read then, or has a time that the next scan finds.
  * Left to wait for the next scan, as before: files that should be as they were, since there a verdict may be damage; those that were
  * replaced; and all on drives whose change times or inodes say nothing.
  */
@@ -55,6 +57,7 @@ struct compare_file {
     bool differs; /* some leaf is not what a stripe holds */
     bool damaged; /* and it should be */
     bool unreadable;
+    bool goes_on; /* being written to: it is not as the catalog has it any more */
 };
 
 struct compare {
@@ -264,6 +267,7 @@ static mrmr_err compare_same(struct compare *c, struct compare_file *f)
         return MRMR_OK;
     if (f->node.recheck || !pool_stat_later(&c->drive->info, &f->node, &f->stat))
         return mrmr_fail(MRMR_CHANGED, "it was changed since the scan");
+    f->goes_on = true;
     if (f->stat.size != f->node.size)
         f->stat.allocated = 0; /* nobody knows where: it is looked for holes */
     f->stat.size = f->node.size;
@@ -328,6 +332,8 @@ static mrmr_err compare_node(struct compare *c, struct compare_file *f)
     MRMR_TRY(compare_open(c, f));
     MRMR_TRY(compare_read(c, f));
     MRMR_TRY(compare_same(c, f));
+    if (f->goes_on)
+        MRMR_TRY(drv_file_sync(f->file));
     struct pool_scan_leaves leaves = {.n = 0};
     mrmr_err err = MRMR_OK;
     if (f->differs)

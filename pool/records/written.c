@@ -33,7 +33,8 @@ static uint64_t mixed(uint64_t x)
 
 static size_t place_of(int64_t drive, uint64_t ino, uint64_t leaf)
 {
-    return mixed(mixed(mixed((uint64_t)drive) + ino) + leaf) % WRITTEN_PLACES;
+    const uint64_t mix = mixed(mixed(mixed((uint64_t)drive) + ino) + leaf);
+    return leaf == WRITTEN_ALL ? WRITTEN_LEAVES + mix % WRITTEN_WHOLE : mix % WRITTEN_LEAVES;
 }
 
 static bool read_all(int fd, void *buf, size_t size, off_t at)

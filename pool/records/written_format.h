@@ -14,7 +14,12 @@
 
 #define WRITTEN_MAGIC UINT64_C(0x016e747277726d72) /* "rmrwrtn" and the version, 1 */
 
-enum { WRITTEN_PLACES = 1 << 16 };
+/* Of leaves, and behind them of whole inodes. */
+enum {
+    WRITTEN_LEAVES = 1 << 16,
+    WRITTEN_WHOLE = 1 << 12,
+    WRITTEN_PLACES = WRITTEN_LEAVES + WRITTEN_WHOLE
+};
 
 struct written_head {
     uint64_t magic;

@@ -6,12 +6,16 @@
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
+#include "pool/records/written.h"
 #include "pool/retained/retained.h"
 #include "tests/support/pause.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { LEAVES = 4 };
@@ -435,6 +439,88 @@ static void test_written_back_and_then_cut(void **state)
         written_back_and_then_cut(seed);
 }
 
+/* --- the table --- */
+
+struct table {
+    char dir[64];
+    struct pool pool; /* nothing else of it is looked at */
+    struct pool_written *written;
+    struct pool_written_since since;
+    struct pool_written_table table;
+};
+
+static void table_begin(struct table *t)
+{
+    *t = (struct table){.dir = "/tmp/mrmr-written-XXXXXX"};
+    assert_non_null(mkdtemp(t->dir));
+    t->pool.dirfd = open(t->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(t->pool.dirfd >= 0);
+    rig_ok(pool_written_open(t->pool.dirfd, &t->written));
+    t->since = pool_written_begin(&t->pool);
+    assert_int_not_equal(t->since.life, 0);
+}
+
+static void table_end(struct table *t)
+{
+    pool_written_free(&t->table);
+    pool_written_close(t->written);
+    unlinkat(t->pool.dirfd, "written", 0);
+    close(t->pool.dirfd);
+    rmdir(t->dir);
+}
+
+/* Of some that have a leaf's place by chance a leaf counts as written, and not all that they have. */
+static void test_others_have_its_place(void **state)
+{
+    enum { WRITTEN = 6000, INODES = 1000, PIECES = 8 };
+    struct table t;
+    unsigned leaves = 0, wholes = 0;
+    (void)state;
+    table_begin(&t);
+    for (uint64_t leaf = 0; leaf < WRITTEN; leaf++)
+        rig_ok(pool_written_note(t.written, 1, 77, leaf * RIG_MIB, leaf * RIG_MIB + 1));
+    rig_ok(pool_written_load(&t.pool, &t.table));
+    for (uint64_t ino = 1000; ino < 1000 + INODES; ino++) {
+        unsigned n = 0;
+        for (uint64_t leaf = 0; leaf < PIECES; leaf++)
+            n += pool_written_has(&t.table, t.since, 1, ino, leaf);
+        leaves += n;
+        wholes += n == PIECES;
+    }
+    assert_int_equal(wholes, 0);
+    assert_in_range(leaves, 1, INODES * PIECES / 8);
+    for (uint64_t leaf = 0; leaf < WRITTEN; leaf++)
+        assert_true(pool_written_has(&t.table, t.since, 1, 77, leaf));
+    rig_ok(pool_written_note(t.written, 1, 1000, 0, INT64_MAX));
+    pool_written_free(&t.table);
+    rig_ok(pool_written_load(&t.pool, &t.table));
+    for (uint64_t leaf = 0; leaf < WRITTEN; leaf++)
+        assert_true(pool_written_has(&t.table, t.since, 1, 1000, leaf));
+    table_end(&t);
+}
+
+/* Then nobody believes what was noted before, or will be. */
+static void test_a_note_cannot_be_made(void **state)
+{
+    struct table t;
+    struct rlimit was;
+    (void)state;
+    table_begin(&t);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    const struct rlimit little = {.rlim_cur = 16, .rlim_max = was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+    const mrmr_err err = pool_written_note(t.written, 1, 77, 0, 1);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    rig_ok(err);
+    rig_ok(pool_written_note(t.written, 1, 77, RIG_MIB, RIG_MIB + 1));
+    rig_ok(pool_written_load(&t.pool, &t.table));
+    assert_true(pool_written_has(&t.table, t.since, 1, 77, 0));
+    assert_int_equal(pool_written_begin(&t.pool).life, 0);
+    table_end(&t);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -451,6 +537,8 @@ int main(void)
         cmocka_unit_test(test_written_while_it_leaves_a_stripe),
         cmocka_unit_test(test_claimed_and_then_cut),
         cmocka_unit_test(test_written_back_and_then_cut),
+        cmocka_unit_test(test_others_have_its_place),
+        cmocka_unit_test(test_a_note_cannot_be_made),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_hot", tests, NULL, NULL);

@@ -69,12 +69,13 @@ struct wanted {
     int64_t drive;
     uint64_t ino;
     int64_t unless;
+    bool itself; /* a mark for all does not do */
 };
 
 static bool is_wanted(const struct pool_touched_inode *record, const struct wanted *wanted)
 {
     return drive_of(record) == wanted->drive &&
-           (record->ino == wanted->ino || record->ino == POOL_TOUCHED_ALL) &&
+           (record->ino == wanted->ino || (record->ino == POOL_TOUCHED_ALL && !wanted->itself)) &&
            says_more(record, wanted->unless);
 }
 
@@ -112,20 +113,25 @@ static mrmr_err records_read(int fd, const char *name, uint64_t offset,
     return MRMR_OK;
 }
 
-/* From the offset on, one by one. */
+/* From the offset on, one by one, the last first: of a file that is written to all the time there is one from each epoch. */
 static mrmr_err records_have(
     int fd, const char *name, uint64_t offset, const struct wanted *wanted, bool *ret_has)
 {
     mrmr_autofree struct pool_touched_inode *records = malloc(BATCH * RECORD);
+    struct stat st;
     size_t n;
     if (!records)
         return mrmr_nomem();
-    do {
-        MRMR_TRY(records_read(fd, name, offset, records, BATCH, &n));
+    if (fstat(fd, &st) < 0)
+        return mrmr_fail_errno(errno, "stat", name);
+    const uint64_t end = (uint64_t)st.st_size / RECORD, first = offset / RECORD;
+    for (uint64_t at = end; at > first && !*ret_has;) {
+        const size_t part = at - first < BATCH ? (size_t)(at - first) : BATCH;
+        at -= part;
+        MRMR_TRY(records_read(fd, name, at * RECORD, records, part, &n));
         for (size_t i = 0; i < n && !*ret_has; i++)
             *ret_has = is_wanted(&records[i], wanted);
-        offset += n * RECORD;
-    } while (n && !*ret_has);
+    }
     return MRMR_OK;
 }
 
@@ -134,7 +140,7 @@ static mrmr_err mark_add(int fd, const struct pool_touched_inode *record)
 {
     const int64_t as = record->drive & POOL_TOUCHED_ATTRS;
     const struct pool_touched_inode mark = {record->drive & ~POOL_TOUCHED_NAME, POOL_TOUCHED_ALL};
-    const struct wanted wanted = {drive_of(record), POOL_TOUCHED_ALL, as ? 0 : KINDS};
+    const struct wanted wanted = {drive_of(record), POOL_TOUCHED_ALL, as ? 0 : KINDS, true};
     bool has = false;
     MRMR_TRY(records_have(fd, TOUCHED_NAME, POOL_TOUCHED_MOST, &wanted, &has));
     return has ? MRMR_OK : record_add(fd, &mark);
@@ -341,7 +347,8 @@ static mrmr_err file_has(
     if (which != SORTED)
         return records_have(fd, name, 0, wanted, ret_has);
     MRMR_TRY(sorted_has(fd, name, wanted, wanted->ino, ret_has));
-    return *ret_has ? MRMR_OK : sorted_has(fd, name, wanted, POOL_TOUCHED_ALL, ret_has);
+    return *ret_has || wanted->itself ? MRMR_OK
+                                      : sorted_has(fd, name, wanted, POOL_TOUCHED_ALL, ret_has);
 }
 
 static mrmr_err find(struct pool *pool, const struct wanted *wanted, bool *ret_has)
@@ -354,17 +361,22 @@ static mrmr_err find(struct pool *pool, const struct wanted *wanted, bool *ret_h
 
 mrmr_err pool_touched_find(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has)
 {
-    return find(pool, &(struct wanted){drive, ino, POOL_TOUCHED_ATTRS}, ret_has);
+    return find(pool, &(struct wanted){drive, ino, POOL_TOUCHED_ATTRS, false}, ret_has);
 }
 
 mrmr_err pool_touched_find_bytes(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has)
 {
-    return find(pool, &(struct wanted){drive, ino, KINDS}, ret_has);
+    return find(pool, &(struct wanted){drive, ino, KINDS, false}, ret_has);
+}
+
+mrmr_err pool_touched_find_itself(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has)
+{
+    return find(pool, &(struct wanted){drive, ino, KINDS, true}, ret_has);
 }
 
 mrmr_err pool_touched_find_attrs(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has)
 {
-    return find(pool, &(struct wanted){drive, ino, POOL_TOUCHED_NAME}, ret_has);
+    return find(pool, &(struct wanted){drive, ino, POOL_TOUCHED_NAME, false}, ret_has);
 }
 
 mrmr_err pool_touched_may_hide(

@@ -104,7 +104,9 @@ bool pool_touched_all(const struct pool_touched *touched, int64_t drive);
 mrmr_err pool_touched_find(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has);
 /* The same, of bytes that were changed. */
 mrmr_err pool_touched_find_bytes(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has);
-/* The same, of bytes or attributes that were changed. */
+/* The same, and there is a record of that inode: of a drive with a mark for all nothing else is known to have been changed through MRMR. */
+mrmr_err pool_touched_find_itself(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has);
+/* The same as find, of bytes or attributes that were changed. */
 mrmr_err pool_touched_find_attrs(struct pool *pool, int64_t drive, uint64_t ino, bool *ret_has);
 /* By its stat the file may be unchanged, and it is not to be believed: see above. */
 static inline bool pool_touched_hides(

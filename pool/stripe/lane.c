@@ -139,7 +139,7 @@ bool pool_lane_hot(struct pool *pool, const struct pool_drive *drive, const stru
 {
     bool touched = false;
     return pool_stat_later(&drive->info, node, stat) &&
-           !pool_touched_find_bytes(pool, node->drive, node->ino, &touched) && touched;
+           !pool_touched_find_itself(pool, node->drive, node->ino, &touched) && touched;
 }
 
 /* The file is the one the catalog knows, now, or is that but for what is written to it through MRMR. */

@@ -6,6 +6,7 @@
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
+#include "pool/records/touched.h"
 #include "pool/records/written.h"
 #include "pool/retained/retained.h"
 #include "tests/support/pause.h"
@@ -228,6 +229,23 @@ static void test_edited_on_the_drive_while_it_is_protected(void **state)
     (void)state;
     begin_hot(&hot, 506);
     scan(&hot);
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 1);
+    assert_int_equal(exposed(&hot, "new"), LEAVES * RIG_MIB);
+    end_hot(&hot);
+}
+
+/* So much is touched on its drive that a mark stands for all: it does not say that this was the mount. */
+static void test_edited_on_a_drive_with_a_mark(void **state)
+{
+    struct hot hot = {.comes = edits_on_the_drive, .times = 1};
+    int fd;
+    (void)state;
+    begin_hot(&hot, 513);
+    scan(&hot);
+    rig_ok(pool_touched_open(hot.w.rig->pool->dirfd, &fd));
+    rig_ok(pool_touched_add(fd, rig_pool_drive(hot.w.rig, 0)->meta.id, POOL_TOUCHED_ALL, 0));
+    close(fd);
     struct pool_sync_report report = protect(&hot);
     assert_int_equal(report.skipped, 1);
     assert_int_equal(exposed(&hot, "new"), LEAVES * RIG_MIB);
@@ -531,6 +549,7 @@ int main(void)
         cmocka_unit_test(test_cut_short_while_it_is_protected),
         cmocka_unit_test(test_claimed_and_then_written),
         cmocka_unit_test(test_edited_on_the_drive_while_it_is_protected),
+        cmocka_unit_test(test_edited_on_a_drive_with_a_mark),
         cmocka_unit_test(test_mounted_anew_while_it_is_protected),
         cmocka_unit_test(test_unmounted_while_it_is_protected),
         cmocka_unit_test(test_not_noted_while_it_is_protected),

@@ -181,6 +181,9 @@ static void test_the_bound(void **state)
     }
     assert_int_equal(size_of("touched"), POOL_TOUCHED_MOST + 2 * RECORD); /* a mark each */
     assert_true(has(a, 12345) && has(b, 1) && has(OTHER, 7) && !has(OTHER + 1, 7));
+    bool itself;
+    rig_ok(pool_touched_find_itself(rig->pool, a, 12345, &itself));
+    assert_false(itself);
     rig_ok(pool_touched_begin(rig->pool, NULL));
     assert_int_equal(size_of("touched.old"), 3 * RECORD);
     assert_true(has(a, 12345) && has(b, 1) && has(OTHER, UINT64_C(1) << 60));

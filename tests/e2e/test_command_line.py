@@ -155,15 +155,15 @@ def test_the_man_page_has_every_kind_of_event():
 
 def test_every_file_of_the_pools_folder_is_listed():
     """docs/CATALOG.md has those that the sources name."""
-    name = re.compile(r'^#define \w+_(?:NAME|CUT|OLD|PREFIX|LOCK|SOCKET|TRY|LATE|BEGUN|ENDED) "([a-z][a-z.-]*)"', re.M)
+    name = re.compile(r'^#define \w+_(?:NAME|TEMP|CUT|OLD|PREFIX|LOCK|SOCKET|TRY|LATE|BEGUN|ENDED) "([a-z][a-z.~-]*)"', re.M)
     names = {"changed", "kept", "unplugged", "plugged", "failing", "failed"}
     for folder in ("pool", "tools"):
         for source in (SOURCE / folder).rglob("*.[ch]"):
             names.update(found.rstrip("-") for found in name.findall(source.read_text()) if found != "user.mrmr.")
-    assert {"touched", "touched.old", "moved", "gone", "noted", "bring", "late", "over", "rename", "lock", "socket", "daemon", "try-b"} <= names
+    assert {"touched", "touched.old", "moved", "gone", "noted", "bring", "late", "over", "rename", "lock", "socket", "daemon", "try-b", "written~"} <= names
     page = (SOURCE / "docs/CATALOG.md").read_text()
     section = page[page.index("## Beside it"):page.index("## How it is kept")] + "`catalog.sqlite`"
-    listed = set(re.findall(r"`([a-z.-]+?)(?:-…)?`", section))
+    listed = set(re.findall(r"`([a-z.~-]+?)(?:-…)?`", section))
     assert names <= listed, names - listed
 
 

@@ -156,6 +156,7 @@ def test_how_far_it_is(mrmr, daemon):
     """Status tells of what somebody asked for, too, with its rate and the time left, whatever he wants to see of it himself."""
     mrmr.run("set", "worker", "paused")
     mrmr.run("set", "worker-rate", "4M")
+    mrmr.run("set", "block-size", "1M") # how far it is is known by stripes
     put(mrmr, "red", "new", 100_000_000)
     client = mrmr.start("sync", "--quiet", "--background", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:

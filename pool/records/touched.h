@@ -61,10 +61,11 @@ struct pool_touched_inode {
     int64_t drive; /* and POOL_TOUCHED_NAME or POOL_TOUCHED_ATTRS, and when; below */
     uint64_t ino;
 };
-/* The drive's id, which the catalog counts up from 1; a second; and so many of these, to the year 4147, 0: it is not known. */
+/* The drive's id, which the catalog counts up from 1; a second; and so many of these, to the year 2242, so that each is a time of
+ * ours, whatever a record has; 0: it is not known. */
 #define POOL_TOUCHED_DRIVE INT64_C(0xffffff)
 #define POOL_TOUCHED_SECOND (INT64_C(1) << 24)
-#define POOL_TOUCHED_SECONDS INT64_C(0xfffffffff)
+#define POOL_TOUCHED_SECONDS INT64_C(0x1ffffffff)
 #define POOL_TOUCHED_NAME (INT64_C(1) << 62)
 #define POOL_TOUCHED_ATTRS (INT64_C(1) << 61)
 

@@ -242,6 +242,9 @@ static void test_since_when(void **state)
     rig_ok(pool_touched_open(rig->pool->dirfd, &fd));
     assert_int_equal(pool_touched_add(fd, POOL_TOUCHED_DRIVE + 1, 2, 0), MRMR_INVALID);
     close(fd);
+    add_of(
+        "touched", b, 3, 0, (INT64_C(1) << 36) - 1); /* nobody wrote that: a block that was torn */
+    assert_true(since(b) > now && has(b, 3));
 }
 
 /* The first of what was touched, whatever records become one, and in whatever file they are. */

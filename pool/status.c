@@ -266,11 +266,23 @@ static mrmr_err status_noted(struct pool *pool, struct pool_status *status)
     return MRMR_OK;
 }
 
-static void status_touched_on(
-    const struct pool_touched *touched, int64_t drive, struct pool_status *status)
+/* By the clock as it was then, but not before the last scan: what that has judged is recorded no more, so the clock was wrong, as
+ * that of a machine that keeps no time. Of a drive that is held, or on which a file could have been overlooked, a scan may leave
+ * what there is. */
+static int64_t status_touched_since(
+    const struct pool_touched *touched, const struct pool_drive *drive)
 {
-    const uint64_t n = pool_touched_count(touched, drive), before = status->touched_files;
-    const int64_t since = pool_touched_since(touched, drive);
+    const int64_t since = pool_touched_since(touched, drive->meta.id);
+    const bool drops = !drive->meta.hold[0] && drive->info.caps & DRV_CAP_STABLE_CTIME;
+    const int64_t least = drops ? drive->meta.scanned : 0;
+    return since && since < least && least <= mrmr_clock_real() ? least : since;
+}
+
+static void status_touched_on(
+    const struct pool_touched *touched, const struct pool_drive *drive, struct pool_status *status)
+{
+    const uint64_t n = pool_touched_count(touched, drive->meta.id), before = status->touched_files;
+    const int64_t since = status_touched_since(touched, drive);
     status->touched_files = n < UINT64_MAX - before ? before + n : UINT64_MAX;
     if (since && (!status->touched_oldest || since < status->touched_oldest))
         status->touched_oldest = since;
@@ -283,7 +295,7 @@ static mrmr_err status_touched(struct pool *pool, struct pool_status *status)
     MRMR_TRY(pool_touched_load(pool, &touched));
     for (size_t i = 0; i < pool->ndrives && touched.n; i++)
         if (pool->drives[i]->meta.state != META_DRIVE_RETIRED)
-            status_touched_on(&touched, pool->drives[i]->meta.id, status);
+            status_touched_on(&touched, pool->drives[i], status);
     pool_touched_free(&touched);
     return MRMR_OK;
 }

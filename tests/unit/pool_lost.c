@@ -220,6 +220,35 @@ static void test_touched(void **state)
     rig_destroy(rig);
 }
 
+static int64_t touched_oldest(struct rig *rig)
+{
+    struct pool_status status;
+    rig_ok(pool_status(rig->pool, &status));
+    assert_int_equal(status.touched_files, 1);
+    return status.touched_oldest;
+}
+
+/* The machine had no time yet when something was changed: not before the last scan, which would have dropped it. */
+static void test_touched_in_1970(void **state)
+{
+    struct rig *rig = begin(1);
+    struct meta_drive *meta = &rig_pool_drive(rig, 1)->meta;
+    const struct pool_touched_inode record = {meta->id | 100 * POOL_TOUCHED_SECOND, 79};
+    int fd;
+    (void)state;
+    rig_ok(pool_touched_open(rig->pool->dirfd, &fd));
+    assert_int_equal(write(fd, &record, sizeof record), sizeof record);
+    close(fd);
+    const int64_t scanned = meta->scanned;
+    assert_true(scanned && touched_oldest(rig) == scanned);
+    meta->scanned = mrmr_clock_real() + 3600 * MRMR_NS_PER_S; /* then that was wrong */
+    assert_int_equal(touched_oldest(rig), 100 * MRMR_NS_PER_S);
+    meta->scanned = scanned;
+    strcpy(meta->hold, "many files vanished"); /* a scan leaves it */
+    assert_int_equal(touched_oldest(rig), 100 * MRMR_NS_PER_S);
+    rig_destroy(rig);
+}
+
 /* By the user's word, who is told what goes with it. */
 static void test_older(void **state)
 {
@@ -293,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_failing),
         cmocka_unit_test(test_touched),
+        cmocka_unit_test(test_touched_in_1970),
         cmocka_unit_test(test_older),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_another_fails),

@@ -119,7 +119,7 @@ static inline bool pool_touched_hides(
 /* The same, where nothing is loaded. */
 mrmr_err pool_touched_may_hide(
     struct pool *pool, const struct pool_drive *drive, uint64_t ino, bool *ret_may);
-/* Inodes of the drive whose bytes or attributes were changed, or which were removed; UINT64_MAX: there is a mark for all. */
+/* Inodes of the drive whose bytes or attributes were changed, there or removed since; UINT64_MAX: there is a mark for all. */
 uint64_t pool_touched_count(const struct pool_touched *touched, int64_t drive);
 /* When the first of those was touched, by the clock as it was then, to the second; 0: there are none, or it is not known. */
 int64_t pool_touched_since(const struct pool_touched *touched, int64_t drive);

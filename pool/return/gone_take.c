@@ -17,7 +17,7 @@ static mrmr_err touch(struct gone_take *t, uint64_t ino)
 {
     int fd;
     MRMR_TRY(pool_touched_open(t->pool->dirfd, &fd));
-    mrmr_err err = pool_touched_add(fd, t->drive->meta.id, ino, 0);
+    mrmr_err err = pool_touched_add(fd, t->drive->meta.id, ino, POOL_TOUCHED_NAME);
     close(fd);
     return err;
 }

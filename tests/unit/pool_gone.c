@@ -74,6 +74,7 @@ static void test_unlinked_then_sync(void **state)
 static void test_unlinked_then_mount(void **state)
 {
     struct world w;
+    struct pool_status status;
     (void)state;
     begin_away(&w, 303);
     removes(&w, "f0");
@@ -82,6 +83,8 @@ static void test_unlinked_then_mount(void **state)
     open_tree(&w);
     assert_int_equal(is_there(&w, "f0"), MRMR_ABSENT);
     assert_false(rig_holds(w.rig, 0, "f0"));
+    rig_ok(pool_status(w.rig->pool, &status)); /* nothing is exposed by that */
+    assert_true(!status.touched_files && !status.touched_oldest);
     close_tree(&w);
     nobody_suffers(w.rig, "f0");
 }

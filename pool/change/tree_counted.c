@@ -293,22 +293,56 @@ static size_t run_length(const struct tree_counted *counted, size_t i, uint64_t 
     return n;
 }
 
-/* Several at a time if that can be; *ret_n: how many it was. Nothing is held: so many threads are at it on a drive. */
-static mrmr_err save(struct tree_drive *drive, struct drv_file *file,
+static void savers_take(struct tree_drive *drive, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        while (sem_wait(&drive->savers)) /* EINTR */
+            ;
+}
+
+static void savers_give(struct tree_drive *drive, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        sem_post(&drive->savers);
+}
+
+/* Several at a time if that can be; *ret_n: how many it was. */
+static mrmr_err save_some(struct tree_drive *drive, struct drv_file *file,
     const struct pool_retained_leaf leaf[], size_t n, size_t *ret_n)
 {
     struct drv *drv = drive->drive->drv;
-    while (sem_wait(&drive->savers)) /* EINTR */
-        ;
+    savers_take(drive, 1);
     mrmr_err err =
         n > 1 ? pool_retained_save_run(drv, &drive->keeping, file, leaf, n) : MRMR_UNSUPPORTED;
-    if (err == MRMR_UNSUPPORTED || err == MRMR_SPACE) {
+    if (err == MRMR_UNSUPPORTED) {
         n = 1;
         err = pool_retained_save_leaf(drv, &drive->keeping, file, leaf);
     }
-    sem_post(&drive->savers);
+    savers_give(drive, 1);
     *ret_n = n;
     return err;
+}
+
+/* What others have written, and had no room for the rest of, is gone by then. */
+static mrmr_err save_alone(
+    struct tree_drive *drive, struct drv_file *file, const struct pool_retained_leaf *leaf)
+{
+    mrmr_locked(&drive->alone);
+    savers_take(drive, TREE_SAVERS);
+    mrmr_err err = pool_retained_save_leaf(drive->drive->drv, &drive->keeping, file, leaf);
+    savers_give(drive, TREE_SAVERS);
+    return err;
+}
+
+/* Nothing is held: so many threads are at it on a drive. */
+static mrmr_err save(struct tree_drive *drive, struct drv_file *file,
+    const struct pool_retained_leaf leaf[], size_t n, size_t *ret_n)
+{
+    mrmr_err err = save_some(drive, file, leaf, n, ret_n);
+    if (err != MRMR_SPACE)
+        return err;
+    *ret_n = 1;
+    return save_alone(drive, file, leaf);
 }
 
 /* What was loaded anew meanwhile has it as well. */

@@ -39,7 +39,8 @@
  * take the name before anything was done, on the drive on which it lies. What replaces it is renamed by him.
  *
  * Locks: the node's counted.lock, then the drive's keeping, both over I/O; then none but the tree's and
- * that of the records. While leaves are kept the former is not held, and the latter over their names alone (retained.h).
+ * that of the records. While leaves are kept the former is not held, and the latter over their names alone (retained.h); whoever
+ * meets a drive without room tries once more when nobody else is at it there (the drive's alone, then all of its savers, then keeping).
  */
 #include "pool/change/tree_keep.h"
 #include "pool/change/tree_room.h"

@@ -509,6 +509,7 @@ void pool_tree_close(struct pool_tree *tree)
     for (size_t i = 0; i < tree->ndrives; i++) {
         pthread_mutex_destroy(&tree->drive[i].keeping);
         sem_destroy(&tree->drive[i].savers);
+        pthread_mutex_destroy(&tree->drive[i].alone);
         tree_kept_stop(&tree->drive[i].kept);
         pthread_mutex_destroy(&tree->drive[i].placing);
         tree_catalog_forget(&tree->drive[i]);

@@ -99,6 +99,7 @@ struct tree_drive {
     pthread_mutex_t
         keeping;  /* over making something retained on it, I/O included; names alone of leaves */
     sem_t savers; /* threads that may keep leaves of files on it yet */
+    pthread_mutex_t alone; /* who takes all of them */
     struct tree_kept kept; /* tree_kept.c's */
     struct tree_room {     /* guarded by lock */
         uint64_t used;     /* bytes, when it was last looked */

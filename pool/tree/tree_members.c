@@ -39,6 +39,7 @@ static mrmr_err drives_take(struct pool_tree *tree, struct pool_drive *own)
     struct tree_drive *drive = &tree->drive[tree->ndrives];
     pthread_mutex_init(&drive->keeping, NULL);
     sem_init(&drive->savers, 0, TREE_SAVERS);
+    pthread_mutex_init(&drive->alone, NULL);
     tree_kept_start(&drive->kept);
     pthread_mutex_init(&drive->placing, NULL);
     pthread_mutex_init(&drive->known_lock, NULL);

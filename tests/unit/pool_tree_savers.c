@@ -179,6 +179,54 @@ static void test_the_one_who_keeps_it_fails(void **state)
     finish(&w, NULL);
 }
 
+/* --- hardly any room --- */
+
+static struct writer *meanwhile;
+static unsigned takes_all;
+
+/* Who keeps something has taken what was left, and gives it back. */
+static void has_all_room(void *arg, enum drv_fault_op op, const char *path)
+{
+    const struct drv_fault_rule full = {
+        .ops = DRV_FAULT_CREATE, .prefix = POOL_RETAINED, .err = MRMR_SPACE};
+    const int64_t end = mrmr_clock_monotonic() + second / 2;
+    struct world *w = arg;
+    (void)op, (void)path;
+    rig_ok(drv_fault_add(w->rig->drive[0].fault, &full, &takes_all));
+    start(meanwhile, w, "other", 0);
+    while (!meanwhile->done && mrmr_clock_monotonic() < end)
+        pause_a_while();
+    drv_fault_remove(w->rig->drive[0].fault, takes_all);
+}
+
+/* There is room for what he keeps when the other is through, as it would be if he came after him. */
+static void test_room_that_another_gives_back(void **state)
+{
+    struct writer first, writer = {.done = false};
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 508);
+    meanwhile = &writer;
+    const struct drv_fault_rule rules[] = {{.ops = DRV_FAULT_FILE_SYNC,
+                                               .prefix = POOL_RETAINED,
+                                               .times = 1,
+                                               .action = DRV_FAULT_HOOK,
+                                               .hook = has_all_room,
+                                               .arg = &w},
+        {.ops = DRV_FAULT_FILE_SYNC, .prefix = POOL_RETAINED, .times = 1, .err = MRMR_SPACE}};
+    for (unsigned i = 0; i < 2; i++)
+        rig_ok(drv_fault_add(w.rig->drive[0].fault, &rules[i], NULL));
+    start(&first, &w, "f0", RIG_MIB - PART / 2);
+    pthread_join(first.thread, NULL);
+    pthread_join(writer.thread, NULL);
+    assert_int_equal(first.err, MRMR_OK);
+    assert_int_equal(writer.err, MRMR_OK);
+    assert_int_equal(drives_with(w.rig, "other"), 1);
+    assert_true(rig_holds(w.rig, 0, "other"));
+    rig_clear_faults(w.rig);
+    finish(&w, "other");
+}
+
 /* --- the same bytes in two files --- */
 
 /* On drive 0, as f0. */
@@ -227,8 +275,6 @@ static void leads_nowhere(struct world *w)
     rig_ok(drv_mkdirs(raw, folder, 0700));
     rig_ok(drv_symlink(raw, "../files/0123456789abcdef#0", path));
 }
-
-static struct writer *meanwhile;
 
 /* It was found to lead nowhere, and is led elsewhere next. */
 static void write_meanwhile(void *arg, enum drv_fault_op op, const char *path)
@@ -370,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_two_files_of_a_drive),
         cmocka_unit_test(test_one_leaf_and_many_threads),
         cmocka_unit_test(test_the_one_who_keeps_it_fails),
+        cmocka_unit_test(test_room_that_another_gives_back),
         cmocka_unit_test(test_no_symlink_is_led_over_a_leaf),
         cmocka_unit_test(test_a_folder_that_another_makes),
         cmocka_unit_test(test_power_cuts),

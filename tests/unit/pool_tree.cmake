@@ -61,6 +61,7 @@ mrmr_cmocka(pool_tree_repaired pool_tree_repaired.c pool_tree_world.c LIBS mrmr_
 mrmr_cmocka(pool_tree_sync pool_tree_sync.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
 mrmr_cmocka(pool_tree_races pool_tree_races.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long TIMEOUT 300)
 mrmr_cmocka(pool_tree_savers pool_tree_savers.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long TIMEOUT 300)
+target_link_options(test_pool_tree_savers PRIVATE -Wl,--wrap=pool_retained_counted)
 mrmr_cmocka(pool_tree_paths pool_tree_paths.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
 mrmr_cmocka(pool_tree_moves pool_tree_moves.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long thread_long)
 target_link_options(test_pool_tree_moves PRIVATE -Wl,--wrap=drv_stat)

@@ -44,6 +44,13 @@ static void start(struct writer *writer, struct world *w, const char *path, uint
     assert_int_equal(pthread_create(&writer->thread, NULL, write_now, writer), 0);
 }
 
+static void *unlink_now(void *arg)
+{
+    struct writer *writer = arg;
+    writer->err = pool_tree_unlink(writer->w->tree, NULL, POOL_ROOT, writer->path);
+    return NULL;
+}
+
 static bool until(const atomic_uint *n, unsigned is, int64_t ns)
 {
     const int64_t end = mrmr_clock_monotonic() + ns;
@@ -179,6 +186,72 @@ static void test_the_one_who_keeps_it_fails(void **state)
     finish(&w, NULL);
 }
 
+/* --- what counts is asked again --- */
+
+static atomic_uint counted_fails; /* so often */
+
+mrmr_err __real_pool_retained_counted(struct pool *pool, const struct pool_drive *drive,
+    const char *path, uint64_t ino, struct pool_retained_leaf **ret_leaves, size_t *ret_n,
+    bool *ret_known);
+mrmr_err __wrap_pool_retained_counted(struct pool *pool, const struct pool_drive *drive,
+    const char *path, uint64_t ino, struct pool_retained_leaf **ret_leaves, size_t *ret_n,
+    bool *ret_known);
+mrmr_err __wrap_pool_retained_counted(struct pool *pool, const struct pool_drive *drive,
+    const char *path, uint64_t ino, struct pool_retained_leaf **ret_leaves, size_t *ret_n,
+    bool *ret_known)
+{
+    if (counted_fails) {
+        counted_fails--;
+        return mrmr_fail(MRMR_NOMEM, NULL);
+    }
+    return __real_pool_retained_counted(pool, drive, path, ino, ret_leaves, ret_n, ret_known);
+}
+
+static struct writer *asks;
+static mrmr_err removal_err;
+
+/* A removal that fails has what counts asked again, and then nobody can tell it. */
+static void forget_what_counts(void *arg, enum drv_fault_op op, const char *path)
+{
+    const struct drv_fault_rule none = {.ops = DRV_FAULT_SYMLINK, .err = MRMR_UNSUPPORTED};
+    struct world *w = arg;
+    struct writer removal = {.w = w, .path = "f0"};
+    (void)op, (void)path;
+    pthread_create(&removal.thread, NULL, unlink_now, &removal);
+    pthread_join(removal.thread, NULL);
+    removal_err = removal.err;
+    counted_fails = 1;
+    start(asks, w, "f0", 2 * RIG_MIB);
+    pthread_join(asks->thread, NULL);
+    rig_ok(drv_fault_add(w->rig->drive[0].fault, &none, NULL));
+}
+
+/* One leaf after the other, where symlinks cannot be: the second one counts all the same. */
+static void test_who_asks_fails_meanwhile(void **state)
+{
+    struct writer writer, other = {.done = false};
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 507);
+    asks = &other;
+    const struct drv_fault_rule rules[] = {{.ops = DRV_FAULT_FILE_SYNC,
+                                               .prefix = POOL_RETAINED,
+                                               .times = 1,
+                                               .action = DRV_FAULT_HOOK,
+                                               .hook = forget_what_counts,
+                                               .arg = &w},
+        {.ops = DRV_FAULT_RENAME, .prefix = "f0", .err = MRMR_NOMEM}};
+    for (unsigned i = 0; i < 2; i++)
+        rig_ok(drv_fault_add(w.rig->drive[0].fault, &rules[i], NULL));
+    start(&writer, &w, "f0", RIG_MIB - PART / 2);
+    pthread_join(writer.thread, NULL);
+    assert_int_equal(removal_err, MRMR_NOMEM);
+    assert_int_equal(other.err, MRMR_NOMEM);
+    assert_int_equal(writer.err, MRMR_OK);
+    rig_clear_faults(w.rig);
+    finish(&w, NULL);
+}
+
 /* --- hardly any room --- */
 
 static struct writer *meanwhile;
@@ -248,13 +321,6 @@ static void add_twin(struct world *w)
     open_tree(w);
 }
 
-static void *unlink_twin(void *arg)
-{
-    struct writer *writer = arg;
-    writer->err = pool_tree_unlink(writer->w->tree, NULL, POOL_ROOT, "twin");
-    return NULL;
-}
-
 /* A symlink of its first leaf that leads nowhere, as a cut leaves it. */
 static void leads_nowhere(struct world *w)
 {
@@ -290,7 +356,7 @@ static void write_meanwhile(void *arg, enum drv_fault_op op, const char *path)
  * file is kept, and overwritten, just then. */
 static void test_no_symlink_is_led_over_a_leaf(void **state)
 {
-    struct writer writer = {.done = false}, removal = {.done = false};
+    struct writer writer = {.done = false}, removal = {.path = "twin"};
     struct world w;
     (void)state;
     begin(&w, RIG_LOCAL, 504);
@@ -307,12 +373,134 @@ static void test_no_symlink_is_led_over_a_leaf(void **state)
     for (unsigned i = 0; i < 2; i++)
         rig_ok(drv_fault_add(w.rig->drive[0].fault, &rules[i], NULL));
     removal.w = &w;
-    unlink_twin(&removal);
+    unlink_now(&removal);
     assert_int_equal(removal.err, MRMR_NOMEM);
     pthread_join(writer.thread, NULL);
     assert_int_equal(writer.err, MRMR_OK);
     rig_clear_faults(w.rig);
     finish(&w, NULL);
+}
+
+static struct writer *removes;
+static atomic_uint leads_elsewhere;
+
+/* Several have a file, and none of them leads to it yet. */
+static void remove_meanwhile(void *arg, enum drv_fault_op op, const char *path)
+{
+    (void)op, (void)path;
+    *removes = (struct writer){.w = arg, .path = "twin"};
+    pthread_create(&removes->thread, NULL, unlink_now, removes);
+    until(&leads_elsewhere, 1, 20 * second);
+}
+
+static void wait_meanwhile(void *arg, enum drv_fault_op op, const char *path)
+{
+    const int64_t end = mrmr_clock_monotonic() + second / 2;
+    const struct writer *writer = arg;
+    (void)op, (void)path;
+    leads_elsewhere = 1;
+    while (!writer->done && mrmr_clock_monotonic() < end)
+        pause_a_while();
+}
+
+static void test_no_symlink_is_led_over_one_of_several(void **state)
+{
+    struct writer writer, removal;
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 509);
+    add_twin(&w);
+    leads_nowhere(&w);
+    removes = &removal;
+    leads_elsewhere = 0;
+    const struct drv_fault_rule rules[] = {{.ops = DRV_FAULT_DIR_SYNC,
+                                               .prefix = POOL_RETAINED_FILES,
+                                               .times = 1,
+                                               .action = DRV_FAULT_HOOK,
+                                               .hook = remove_meanwhile,
+                                               .arg = &w},
+        {.ops = DRV_FAULT_SYMLINK,
+            .part = "~",
+            .times = 1,
+            .action = DRV_FAULT_HOOK,
+            .hook = wait_meanwhile,
+            .arg = &writer},
+        {.ops = DRV_FAULT_RENAME, .prefix = "twin", .err = MRMR_NOMEM}};
+    for (unsigned i = 0; i < 3; i++)
+        rig_ok(drv_fault_add(w.rig->drive[0].fault, &rules[i], NULL));
+    start(&writer, &w, "f0", RIG_MIB - PART / 2);
+    pthread_join(writer.thread, NULL);
+    pthread_join(removal.thread, NULL);
+    assert_int_equal(leads_elsewhere, 1);
+    assert_int_equal(removal.err, MRMR_NOMEM);
+    assert_int_equal(writer.err, MRMR_OK);
+    rig_clear_faults(w.rig);
+    finish(&w, NULL);
+}
+
+static atomic_uint synced, synced_before_twin, synced_before_f0;
+
+/* A leaf has its name, and that is not durable yet: who overwrites the same bytes elsewhere does not count on the one who is about to
+ * make it so. */
+static void write_the_twin(void *arg, enum drv_fault_op op, const char *path)
+{
+    (void)op, (void)path;
+    start(meanwhile, arg, "twin", 0);
+    pthread_join(meanwhile->thread, NULL);
+}
+
+static void count_one(void *arg, enum drv_fault_op op, const char *path)
+{
+    (void)op, (void)path;
+    atomic_fetch_add((atomic_uint *)arg, 1);
+}
+
+static void see_synced(void *arg, enum drv_fault_op op, const char *path)
+{
+    (void)op, (void)path;
+    *(atomic_uint *)arg = synced;
+}
+
+static void test_a_name_that_another_made(void **state)
+{
+    struct writer maker, writer = {.done = false};
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 510);
+    add_twin(&w);
+    meanwhile = &writer;
+    synced = synced_before_twin = synced_before_f0 = 0;
+    const struct drv_fault_rule rules[] = {{.ops = DRV_FAULT_DIR_SYNC,
+                                               .prefix = POOL_RETAINED "/",
+                                               .times = 1,
+                                               .hook = write_the_twin,
+                                               .arg = &w},
+        {.ops = DRV_FAULT_DIR_SYNC,
+            .prefix = POOL_RETAINED "/",
+            .late = true,
+            .hook = count_one,
+            .arg = &synced},
+        {.ops = DRV_FAULT_FILE_WRITE,
+            .prefix = "twin",
+            .hook = see_synced,
+            .arg = &synced_before_twin},
+        {.ops = DRV_FAULT_FILE_WRITE,
+            .prefix = "f0",
+            .hook = see_synced,
+            .arg = &synced_before_f0}};
+    for (unsigned i = 0; i < 4; i++) {
+        struct drv_fault_rule rule = rules[i];
+        rule.action = DRV_FAULT_HOOK;
+        rig_ok(drv_fault_add(w.rig->drive[0].fault, &rule, NULL));
+    }
+    start(&maker, &w, "f0", 0);
+    pthread_join(maker.thread, NULL);
+    assert_int_equal(maker.err, MRMR_OK);
+    assert_int_equal(writer.err, MRMR_OK);
+    assert_int_equal(synced_before_twin, 1);
+    assert_int_equal(synced_before_f0, 2);
+    rig_clear_faults(w.rig);
+    finish(&w, "twin");
 }
 
 static bool was_through;
@@ -367,7 +555,7 @@ static void tap_cut(struct rig *rig, struct rig_drive *drive)
 static bool power_goes_at(uint64_t n, bool late, uint64_t seed)
 {
     static const char *const paths[] = {"f0", "f0", "other", "f0"};
-    struct writer writer[MOST], removal = {.done = false};
+    struct writer writer[MOST], removal = {.path = "twin"};
     struct world w;
     bool through = true;
     begin(&w, RIG_MEM_CUT, 505);
@@ -376,7 +564,7 @@ static bool power_goes_at(uint64_t n, bool late, uint64_t seed)
     rig_sync_drives(w.rig);
     removal.w = &w;
     rig_tap(w.rig, RIG_CUTS, n, late, tap_cut);
-    assert_int_equal(pthread_create(&removal.thread, NULL, unlink_twin, &removal), 0);
+    assert_int_equal(pthread_create(&removal.thread, NULL, unlink_now, &removal), 0);
     for (unsigned i = 0; i < MOST; i++)
         start(&writer[i], &w, paths[i], i * RIG_MIB % (FILE_LEAVES * RIG_MIB));
     for (unsigned i = 0; i < MOST; i++) {
@@ -416,8 +604,11 @@ int main(void)
         cmocka_unit_test(test_two_files_of_a_drive),
         cmocka_unit_test(test_one_leaf_and_many_threads),
         cmocka_unit_test(test_the_one_who_keeps_it_fails),
+        cmocka_unit_test(test_who_asks_fails_meanwhile),
         cmocka_unit_test(test_room_that_another_gives_back),
         cmocka_unit_test(test_no_symlink_is_led_over_a_leaf),
+        cmocka_unit_test(test_no_symlink_is_led_over_one_of_several),
+        cmocka_unit_test(test_a_name_that_another_made),
         cmocka_unit_test(test_a_folder_that_another_makes),
         cmocka_unit_test(test_power_cuts),
     };

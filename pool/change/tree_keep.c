@@ -28,7 +28,9 @@
  * as if it were the last. After a cut there is the name, or what is kept, or both, or another name that the catalog has;
  * a cut that takes back a rename of that one, too, leaves it where the catalog has it, and the records of renames are
  * tried in both ways (moved.h). Two names that go at a time must not count on each other: from the look at the
- * others to the end of the op the drive's keeping is held. Until it is let go of, at the end of the next sync,
+ * others to the end of the op the drive's keeping is held. It is, too, from a link to where a file is kept to the end of its
+ * replacement: where that fails the link is taken back, and another file with the same bytes that was removed meanwhile would have
+ * nothing that leads to them. Until it is let go of, at the end of the next sync,
  * what is kept counts as one of the inode's names. Its bytes may be written to after the name went, also when a scan
  * has let the inode go since it knows none of the names that are left: what counted then is saved for as long
  * as the node is held, besides what the catalog says.
@@ -206,8 +208,8 @@ mrmr_err tree_keep_rmdir(struct pool_tree *tree, const struct pool_caller *calle
     return MRMR_OK;
 }
 
-/* It keeps its name. */
-static void kept_drop(const struct tree_drive *drive, const struct tree_replacing *replaced)
+/* It keeps its name. Under `keeping`: who removes another file with the same bytes may count on what was kept here. */
+static void kept_drop_locked(const struct tree_drive *drive, const struct tree_replacing *replaced)
 {
     struct mrmr_story story;
     if (!replaced->kept[0])
@@ -229,6 +231,12 @@ static mrmr_err replaced_locked(struct pool_tree *tree, size_t drive, const char
                            : MRMR_OK;
 }
 
+/* To the end of the op. */
+static bool holds(const struct drv_stat *stat, const struct tree_replacing *replaced)
+{
+    return stat->nlink > 1 || replaced->kept[0];
+}
+
 mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch, struct tree_replacing *ret_replaced)
 {
@@ -239,14 +247,15 @@ mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *pa
     pthread_mutex_lock(&own->keeping);
     if (!err)
         err = replaced_locked(tree, drive, path, stat, epoch, &counted, &replaced);
-    if (err || stat->nlink <= 1)
+    if (err)
+        kept_drop_locked(own, &replaced);
+    if (err || !holds(stat, &replaced))
         pthread_mutex_unlock(&own->keeping);
     tree_counted_clear(&counted);
     if (!err) {
         *ret_replaced = replaced;
         return MRMR_OK;
     }
-    kept_drop(own, &replaced);
     mrmr_bytes_free(&replaced.other);
     return mrmr_err_drive(err, own->drive->meta.name);
 }
@@ -255,11 +264,12 @@ void tree_keep_replaced_end(struct pool_tree *tree, size_t drive, const char *pa
     const struct drv_stat *stat, uint64_t epoch, struct tree_replacing *replaced, bool made)
 {
     struct tree_drive *own = &tree->drive[drive];
-    if (stat->nlink > 1)
+    if (!made)
+        kept_drop_locked(own, replaced);
+    if (holds(stat, replaced))
         pthread_mutex_unlock(&own->keeping);
     if (!made) {
         tree_keep_name_stays(tree, drive, path, stat, &replaced->other, epoch);
-        kept_drop(own, replaced);
     } else if (replaced->known) {
         tree_keep_name_replaced(tree, drive, path, stat, &replaced->other, epoch);
     }

@@ -48,6 +48,7 @@ static void *unlink_now(void *arg)
 {
     struct writer *writer = arg;
     writer->err = pool_tree_unlink(writer->w->tree, NULL, POOL_ROOT, writer->path);
+    writer->done = true;
     return NULL;
 }
 
@@ -541,6 +542,45 @@ static void test_a_folder_that_another_makes(void **state)
     finish(&w, "twin");
 }
 
+/* It is kept where f0 is, too, or by itself. */
+static void remove_the_twin(void *arg, enum drv_fault_op op, const char *path)
+{
+    const int64_t end = mrmr_clock_monotonic() + second / 2;
+    (void)op, (void)path;
+    *removes = (struct writer){.w = arg, .path = "twin"};
+    pthread_create(&removes->thread, NULL, unlink_now, removes);
+    while (!removes->done && mrmr_clock_monotonic() < end)
+        pause_a_while();
+}
+
+/* f0 is about to be replaced, and is not; just then the other file that has its bytes is removed, on which another drive's counts. */
+static void test_a_replacement_fails_meanwhile(void **state)
+{
+    struct writer removal;
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 511);
+    rig_put(w.rig, 1, "pair", FILE_LEAVES * RIG_MIB - 100);
+    add_twin(&w);
+    removes = &removal;
+    const struct drv_fault_rule rules[] = {{.ops = DRV_FAULT_RENAME,
+                                               .prefix = "other",
+                                               .times = 1,
+                                               .action = DRV_FAULT_HOOK,
+                                               .hook = remove_the_twin,
+                                               .arg = &w},
+        {.ops = DRV_FAULT_RENAME, .prefix = "other", .err = MRMR_NOMEM}};
+    for (unsigned i = 0; i < 2; i++)
+        rig_ok(drv_fault_add(w.rig->drive[0].fault, &rules[i], NULL));
+    assert_int_equal(
+        pool_tree_rename(w.tree, NULL, POOL_ROOT, "other", POOL_ROOT, "f0", 0), MRMR_NOMEM);
+    pthread_join(removal.thread, NULL);
+    assert_int_equal(removal.err, MRMR_OK);
+    rig_clear_faults(w.rig);
+    rig_find(w.rig, "twin")->there = false;
+    end(&w, "twin");
+}
+
 /* --- the power --- */
 
 static void tap_cut(struct rig *rig, struct rig_drive *drive)
@@ -610,6 +650,7 @@ int main(void)
         cmocka_unit_test(test_no_symlink_is_led_over_one_of_several),
         cmocka_unit_test(test_a_name_that_another_made),
         cmocka_unit_test(test_a_folder_that_another_makes),
+        cmocka_unit_test(test_a_replacement_fails_meanwhile),
         cmocka_unit_test(test_power_cuts),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

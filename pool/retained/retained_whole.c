@@ -12,14 +12,21 @@
 
 /* --- whole files --- */
 
-/* It is kept already: by itself, or, where the file in which it is kept may be any, so that it can be read. */
-static bool point_is_there(
-    struct drv *drv, const char *path, const struct pool_retained_leaf *leaf, bool by_itself)
+/* It is kept already: by itself, or, where the file in which it is kept may be any, so that it can be read. What cannot be read
+ * now may be a leaf that has no other place: the file that goes has other bytes there since. */
+static mrmr_err point_is_there(struct drv *drv, const char *path,
+    const struct pool_retained_leaf *leaf, bool by_itself, bool *ret_there)
 {
-    if (by_itself)
-        return retained_is_by_itself(drv, path, &leaf->digest, leaf->size);
+    if (by_itself) { /* else what it is led to has its bytes */
+        *ret_there = retained_is_by_itself(drv, path, &leaf->digest, leaf->size);
+        return MRMR_OK;
+    }
     mrmr_autofree void *buf = malloc(META_LEAF);
-    return buf && !retained_read_named(drv, &leaf->digest, buf, leaf->size);
+    if (!buf)
+        return mrmr_nomem();
+    mrmr_err err = retained_read_named(drv, &leaf->digest, buf, leaf->size);
+    *ret_there = !err;
+    return mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || mrmr_ran_short(err) ? err : MRMR_OK;
 }
 
 static mrmr_err point_at(
@@ -34,9 +41,11 @@ static mrmr_err point_at(
         MRMR_TRY(retained_folder_make(drv, path));
         err = drv_symlink(drv, target, path);
     }
+    bool there;
     if (err != MRMR_EXISTS)
         return err;
-    if (point_is_there(drv, path, leaf, by_itself))
+    MRMR_TRY(point_is_there(drv, path, leaf, by_itself, &there));
+    if (there)
         return retained_renew(drv, path);
     /* It leads to a file that never came, or to other bytes. What a pointer leads to is no answer: that
      * may be let go of by itself. */

@@ -190,6 +190,37 @@ static void test_linked(void **state)
     end(&w, "f0");
 }
 
+/* A leaf that was saved cannot be read just now: the file has other bytes there, so nothing is led to it instead. */
+static void test_a_saved_leaf_cannot_be_read(void **state)
+{
+    const struct drv_fault_rule fails = {
+        .ops = DRV_FAULT_FILE_READ, .prefix = POOL_RETAINED "/", .times = 1, .err = MRMR_NOMEM};
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 109);
+    overwrite(&w, "f0", 0, 100);
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &fails, NULL));
+    assert_int_equal(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"), MRMR_NOMEM);
+    rig_clear_faults(w.rig);
+    rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"));
+    rig_find(w.rig, "f0")->there = false;
+    end(&w, "f0");
+}
+
+/* They are kept in the very file that changes. */
+static void test_several_leaves_of_a_removed_file(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, RIG_LOCAL, 110);
+    struct pool_tree_file *file = open_file(&w, "f0");
+    rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"));
+    write_part(&w, file, "f0", RIG_MIB - 50, 100);
+    pool_tree_file_close(file);
+    rig_find(w.rig, "f0")->there = false;
+    end(&w, "f0");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -204,6 +235,8 @@ int main(void)
         cmocka_unit_test(test_renamed_over),
         cmocka_unit_test(test_replaced_across_drives),
         cmocka_unit_test(test_linked),
+        cmocka_unit_test(test_a_saved_leaf_cannot_be_read),
+        cmocka_unit_test(test_several_leaves_of_a_removed_file),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));
     return cmocka_run_group_tests_name("pool_tree_write", tests, NULL, NULL);

@@ -109,7 +109,6 @@ static mrmr_err protect_count_young(struct protect *p, uint64_t *ret_bytes)
     return MRMR_OK;
 }
 
-/* A number for each domain: the index of the first drive in it. */
 static mrmr_err protect_describe_drives(struct protect *p, struct parity_planner_drive *drives)
 {
     struct pool *pool = p->pool;

@@ -21,10 +21,10 @@
  * before, since what is SUSPECT counts as what is LIVE does (I3), in each epoch alike. Who changes it on the drive leaves
  * a change time that is not the catalog's, as it is not now: the next scan makes all of the file SUSPECT again, as of any
  * edit, and until then nobody takes its bytes for rot, since that is said only of a file that is as the catalog has it. A leaf
- * that is not what the stripe holds, or was torn by the reading, was changed by somebody, and is an erasure, or kept. What
- * grew behind the catalog's size is not looked at; what was cut off cannot be read, and the file waits. Against the power going: a leaf that was
- * written over and has its bytes back has them in memory, and those that were kept of it are let go of, so the file is synced before the verdict; it
- * is as it was read then, or has a time that the next scan finds.
+ * that is not what the stripe holds, or was torn by the reading, was changed by somebody, and is an erasure, or kept. So is one
+ * that was cut off since: a file whose end goes to and fro would wait for ever. What grew behind the catalog's size is not looked at.
+ * Against the power going: a leaf that was written over and has its bytes back has them in memory, and those that were kept of it are let go
+ * of, so the file is synced before the verdict; it is as it was read then, or has a time that the next scan finds.
  * Left to wait for the next scan, as before: files that should be as they were, since there a verdict may be damage; those that were
  * replaced; and all on drives whose change times or inodes say nothing.
  */
@@ -58,6 +58,7 @@ struct compare_file {
     bool damaged; /* and it should be */
     bool unreadable;
     bool goes_on; /* being written to: it is not as the catalog has it any more */
+    bool cut;     /* some leaf ended before the catalog's size */
 };
 
 struct compare {
@@ -158,8 +159,11 @@ static mrmr_err compare_batch(struct compare *c, struct compare_file *f,
         }
         mrmr_err err = drv_file_read_exact(f->file, leaf * META_LEAF, buf, size);
         if (err == MRMR_IO || mrmr_class_of(err) == MRMR_CLASS_CORRUPT) {
-            if (err == MRMR_TRUNCATED)
-                return mrmr_fail(MRMR_CHANGED, NULL);
+            if (err == MRMR_TRUNCATED) {
+                f->cut = true;
+                verdict[k] = compare_other(c, f, extent, leaf, buf);
+                continue;
+            }
             f->unreadable = true;
             verdict[k] = META_SUSPECT; /* nobody knows: it is compared again */
             if (f->node.recheck) {     /* it should be as it was: what is protected is wanted */
@@ -264,7 +268,7 @@ static mrmr_err compare_same(struct compare *c, struct compare_file *f)
 {
     MRMR_TRY(drv_file_stat(f->file, &f->stat));
     if (pool_stat_same(&c->drive->info, &f->node, &f->stat) == POOL_SAME)
-        return MRMR_OK;
+        return f->cut ? mrmr_fail(MRMR_CHANGED, "it was shorter than it is") : MRMR_OK;
     if (f->node.recheck || !pool_stat_later(&c->drive->info, &f->node, &f->stat))
         return mrmr_fail(MRMR_CHANGED, "it was changed since the scan");
     f->goes_on = true;

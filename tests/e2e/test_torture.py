@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything at once, against a plain model (torture_model.py): a mount with its daemon, on four or five drives, is used by two changers; meanwhile processes are
-killed, drives fill, are edited, rot, are detached, die and come back, are rebuilt, and redundancy goes up and down. Again and again the pool is asked what
-it claims as protected, as many drives are taken away as it may lose, and every byte that it claimed is compared. Of what there is most each run draws (torture_ways.py).
+"""Everything at once, against a plain model (torture_model.py): a mount with its daemon, on four or five drives, is used by two changers, and two large files are
+written to all the time (torture_hot.py); meanwhile processes are killed, drives fill, are edited, rot, are detached, die and come back, are rebuilt, and redundancy
+goes up and down. Again and again the pool is asked what it claims as protected, as many drives are taken away as it may lose, and every byte that it claimed is
+compared. Of what there is most each run draws (torture_ways.py).
 
 What is held against it:
 - a file that was said to survive N losses, with nothing exposed, is read to the byte with any N drives away, and so is each whose drive is there;
 - what is not claimed and whose drive is away gives its bytes or an error, never others;
 - with all drives there, every name and every byte is what the model says, after whatever happened;
-- once a sync is through, status, check and scrub find nothing; what rotted is found by scrub, and is right again after scrub --repair.
+- of a file that is written to all the time what is quiet stays protected, and what shares parity with it is as safe as it was said to be;
+- once a sync is through while nobody writes, status, check and scrub find nothing; what rotted is found by scrub, and is right again after scrub --repair.
 MRMR_TORTURE_SECONDS, MRMR_SEED, MRMR_TORTURE_WAY. What failed is told of with all that is known of the files in question (torture_facts.py). A seed gives the same plan and the same calls; when they meet is up to the machine."""
+import contextlib
 import os
 import time
 
@@ -27,6 +30,8 @@ def make_torture(mrmr, tmp_path):
     with places(mrmr, tmp_path) as place:
         torture = Torture(place, seed)
         yield torture
+        for hot in torture.hot:
+            hot.finish()
         for changer in torture.changers:
             changer.storing.end()
 
@@ -45,6 +50,8 @@ def some_calls(t, calls, beside):
         what()
     for changer in t.changers:
         changer.end()
+    for hot in t.hot:
+        hot.check()
 
 
 def protect(t, plan):
@@ -54,8 +61,9 @@ def protect(t, plan):
         t.note("%d edits on %s" % (plan.edits, name))
         t.edit(name, plan.edits)
     if plan.edits or plan.protect == "sync":
-        t.sync()
+        t.sync((0, 3) if plan.hot == "goes on" else 0)
         t.synced()
+        t.rest_of_hot_is_protected()
     elif plan.protect == "daemon":
         t.by_itself()
     t.note("protected by: %s" % ("sync" if plan.edits else plan.protect))
@@ -70,6 +78,8 @@ def loss(t, plan, claims):
     t.note("%s: %s" % (plan.how.__name__, names))
     if plan.how in (t.die, t.die_hard): # what is no file system of its own cannot die alone
         names = [name for name in names if t.drives[name].fs != "folder"]
+    if plan.hot == "wakes":
+        t.wake()
     t.lose(plan.how, names)
     t.compare_without(claims, plan.edits or plan.protect == "sync")
     if plan.degraded_calls:
@@ -134,7 +144,7 @@ def other_redundancy(t):
 def set_redundancy(t, redundancy):
     t.redundancy = redundancy
     t.note("redundancy %d" % t.redundancy)
-    t.command("set-redundancy", str(t.redundancy))
+    t.command("set-redundancy", str(t.redundancy), code=(0, 3)) # what is written to meanwhile is left
 
 
 THEN = {"rot": rot, "rebuild": rebuild, "other_redundancy": other_redundancy}
@@ -147,12 +157,15 @@ def batch(t):
     some_calls(t, plan.calls, plan.beside)
     t.empty()
     t.compare_all()
-    loss(t, plan, protect(t, plan))
-    if plan.then:
-        THEN[plan.then](t)
-    if plan.well:
-        t.all_is_well()
-        t.on_the_drives()
+    with t.resting() if plan.hot != "goes on" else contextlib.nullcontext():
+        with t.worker_paused() if plan.paused and plan.protect != "daemon" else contextlib.nullcontext():
+            loss(t, plan, protect(t, plan))
+    with t.resting() if plan.then or plan.well else contextlib.nullcontext():
+        if plan.then:
+            THEN[plan.then](t)
+        if plan.well:
+            t.all_is_well()
+            t.on_the_drives()
 
 
 def test_torture(torture):
@@ -168,7 +181,9 @@ def test_torture(torture):
     finally:
         counts, calls = torture.counts, sum(changer.calls for changer in torture.changers)
         print("torture: seed %d, %s, %d batches, %d operations and %d that failed while something was the matter, kills: %s, %d drive losses, %d rebuilt, "
-              "%d times rot, %d edits, %d times a full drive, %d claims, %d bytes compared" % (
+              "%d times rot, %d edits, %d times a full drive, %d claims, %d bytes compared; of files that are written to all the time %d writes and %d that failed, %d times "
+              "what is quiet of one was protected meanwhile, %d times one was compared without its drive" % (
                   torture.seed, torture.way.name, batches, calls, sum(changer.failed for changer in torture.changers), ", ".join("%s %d" % kind for kind in counts.kills.items()),
-                  counts.losses, counts.rebuilt, counts.rotted, counts.edits, counts.filled, counts.claimed, counts.compared))
+                  counts.losses, counts.rebuilt, counts.rotted, counts.edits, counts.filled, counts.claimed, counts.compared,
+                  sum(hot.calls for hot in torture.hot), sum(hot.failed for hot in torture.hot), counts.beside, counts.rested))
     assert batches

@@ -16,7 +16,7 @@ import time
 
 from test_mount_dying import mount_anew
 
-PATH = re.compile(r"\b(?:c\d+(?:/\d+)+|kept/\w+ \d)(?![\w/])")
+PATH = re.compile(r"\b(?:c\d+(?:/\d+)+|kept/\w+ \d|hot/\w+)(?![\w/])")
 RENAMED = re.compile(r"^[\d.]+ (rename folder|rename|link) (\S+) to (\S+)$")
 STATES = {"extent": ("live", "missing", "stale", "gone", "suspect"), "row": ("intact", "damaged", "lost")}
 KINDS = {1: "rename", 2: "exchange", 3: "undone", 4: "removed", 5: "replaced"}
@@ -133,6 +133,14 @@ class Catalog:
         for node, drive, ino in self.db.execute("SELECT id, drive, ino FROM node WHERE type = 0"):
             if set(self.paths.get(node, ())) & names or (self.drive(drive), ino % 2**64) in inodes:
                 yield node
+
+    def nodes_at(self, path):
+        """Wherever it is."""
+        return {node for node, paths in self.paths.items() if path in paths}
+
+    def exposed_leaves(self, nodes):
+        runs = [run for node in nodes for run in self.db.execute("SELECT first, leaves FROM exposed WHERE node = ?", (node,))]
+        return {first + i for first, leaves in runs for i in range(leaves)}
 
     def of_node(self, node, stripes):
         row = self.db.execute("SELECT drive, ino, nlink, size, mtime, ctime, btime, version, sequence, recheck FROM node WHERE id = ?", (node,)).fetchone()

@@ -10,41 +10,13 @@ import errno
 import os
 import subprocess
 import sys
-import threading
 import time
 
 from seeded import Seeded
+from torture_calls import Caller, Wrong
 
 PAGE, LEAF, TAG = 4096, 1 << 20, "user.torture"
 MOST_BYTES = 32 << 20 # of one changer
-KILLED = {errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ECONNREFUSED}
-AWAY = {errno.EIO, errno.EBUSY, errno.EXDEV, errno.EROFS, errno.ENOSPC, errno.EOPNOTSUPP, errno.ENOENT} # the last: in the moment in which a drive goes
-FULL = {errno.ENOSPC}
-
-
-class Wrong(Exception):
-    """The model does not allow it."""
-
-
-class Trouble:
-    """Which errors a call may give now; .again is set while there is a mount to ask."""
-
-    def __init__(self):
-        self.lock, self.errors, self.times, self.again = threading.Lock(), {}, 0, threading.Event()
-        self.again.set()
-
-    def begin(self, name, errors):
-        with self.lock:
-            self.errors[name], self.times = errors, self.times + 1
-
-    def end(self, name):
-        with self.lock:
-            self.errors.pop(name, None)
-            self.times += 1
-
-    def allowed(self):
-        with self.lock:
-            return set().union(*self.errors.values())
 
 
 class File:
@@ -150,76 +122,34 @@ class Taste:
         self.kinds, self.most_files, self.sizes = [name for name, often in (kinds or self.KINDS).items() for _ in range(often)], most_files, sizes
 
 
-class Changer:
+class Changer(Caller):
     """.files: path → File, .folders: paths, of what is there for sure; .open_ends: what calls left that failed. .on: drive → folders that the last
     sync has seen on it; .unsure: those that a drive which is away got since, for something new in them, and those above. .left: of these what went: it shows when
     the drive is back, and is empty. .away: folders on the drives that are away."""
 
     def __init__(self, top, folder, seed, trouble, taste):
-        self.top, self.folder, self.rng, self.trouble, self.taste = top, folder, Seeded(seed), trouble, taste
+        super().__init__(top, folder, trouble)
+        self.folder, self.rng, self.taste = folder, Seeded(seed), taste
         self.files, self.folders, self.known, self.open_ends = {}, {folder}, {folder}, []
         self.on, self.unsure, self.left, self.away = {}, set(), set(), set()
-        self.number = self.calls = self.failed = 0
-        self.degraded, self.wrong, self.log, self.thread, self.deadline, self.storing = False, None, [], None, None, Storing()
-
-    def at(self, path):
-        return os.path.join(self.top, path)
+        self.number, self.degraded, self.deadline, self.storing = 0, False, None, Storing()
 
     # --- running ---
 
     def start(self, calls, deadline):
         self.deadline = deadline
-        self.thread = threading.Thread(target=self.run, args=(calls,), daemon=True)
-        self.thread.start()
+        self.start_thread(self.run, calls)
 
     def run(self, calls):
-        try:
-            end = self.calls + self.failed + calls
-            while self.calls + self.failed < end and time.monotonic() < self.deadline:
-                self.step()
-        except Exception as error: # pylint: disable=broad-except; it is raised where it is waited for
-            self.wrong = error
-
-    def end(self):
-        self.thread.join(300)
-        if self.thread.is_alive():
-            raise Wrong("a call of %s never ended: %s" % (self.folder, self.told()))
-        self.check()
-
-    def check(self):
-        if self.wrong:
-            raise Wrong("%s: %s; its calls: %s" % (self.folder, self.wrong, self.told())) from self.wrong
-
-    def note(self, what):
-        self.log.append("%.3f %s" % (time.time() % 1000, what))
-        del self.log[:-400]
-
-    def told(self):
-        return "\n  ".join(["", *self.log])
+        end = self.calls + self.failed + calls
+        while self.calls + self.failed < end and time.monotonic() < self.deadline:
+            self.step()
 
     def step(self):
         kinds = self.taste.kinds
         if len(self.files) > self.taste.most_files or sum(len(file.data) for file in self.files.values()) > MOST_BYTES:
             kinds = ["remove", "cut"]
         getattr(self, self.rng.choice(kinds))()
-
-    def attempt(self, what, call):
-        """Whether it was acknowledged."""
-        self.trouble.again.wait(120)
-        allowed, times = self.trouble.allowed(), self.trouble.times
-        self.note(what)
-        try:
-            call()
-        except OSError as error:
-            self.note("  %s" % errno.errorcode.get(error.errno, error))
-            self.failed += 1
-            if error.errno not in allowed | self.trouble.allowed() and times == self.trouble.times:
-                raise Wrong("%s: %s, and nothing was the matter that could explain it" % (what, error)) from error
-            if error.errno not in KILLED | AWAY | FULL:
-                raise Wrong("%s: %s" % (what, error)) from error
-            return False
-        self.calls += 1
-        return True
 
     # --- choosing ---
 

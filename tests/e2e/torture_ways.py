@@ -13,6 +13,8 @@ NAMES = Taste(most_files=60, sizes=((10, 300), (19, 20_000), (20, 200_000)), kin
     "write": 2, "append": 1, "create": 4, "save": 4, "rename": 4, "remove": 2, "set_mode": 3, "set_tag": 3, "cut": 1, "grow": 1, "store": 1, "replace": 3, "link": 4,
     "make_folder": 3, "remove_folder": 2, "rename_folder": 3, "flush": 1, "list_one": 1})
 
+HOT = ("goes on", "goes on", "rests", "wakes") # what writes to the same files all the time: the last is overwriting what has just been claimed as drives go
+
 
 class Plan:
     """Everything."""
@@ -20,7 +22,7 @@ class Plan:
 
     def __init__(self, t):
         rng = t.rng
-        self.redundancy = t.redundancy
+        self.redundancy, self.hot, self.paused = t.redundancy, rng.choice(HOT), rng.random() < 0.5
         self.calls = rng.randrange(20, 600)
         self.beside = rng.sample([t.kill_mount, t.kill_daemon, t.kill_job, t.kill_job, t.kill_sync, t.kill_scrub, t.sync_beside, t.scrub_beside, t.fill_one], rng.randrange(4))
         self.edits = rng.choice((0, 0, 1, 3))
@@ -40,7 +42,7 @@ class Quick:
 
     def __init__(self, t):
         rng = t.rng
-        self.redundancy = t.redundancy
+        self.redundancy, self.hot, self.paused = t.redundancy, rng.choice(HOT), rng.random() < 0.5
         self.calls = rng.randrange(5, 120)
         self.beside = rng.sample([t.kill_mount, t.kill_daemon, t.kill_job, t.kill_sync, t.sync_beside], rng.choice((0, 0, 0, 1, 2)))
         self.protect = rng.choice(("sync", "nothing", "nothing", "nothing", "nothing"))
@@ -59,7 +61,7 @@ class OneByOne:
 
     def __init__(self, t):
         rng = t.rng
-        self.redundancy = rng.choice((1, 2, 2))
+        self.redundancy, self.hot, self.paused = rng.choice((1, 2, 2)), rng.choice(HOT), rng.random() < 0.5
         self.calls = rng.randrange(20, 150)
         self.beside = rng.sample([t.kill_mount, t.kill_mount, t.kill_daemon, t.fill_one], rng.randrange(3))
         self.lost = rng.randrange(1, self.redundancy + 1)

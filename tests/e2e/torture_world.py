@@ -16,13 +16,15 @@ from mounts import until
 from seeded import Seeded
 from test_mount_drives import FIBMAP, shut_down
 from test_mount_dying import WRITTEN_OUT, mount_anew
-from torture_facts import Facts
-from torture_model import AWAY, FULL, KILLED, Changer, File, Trouble, Wrong, how_it_differs, read, tag_of
+from torture_calls import AWAY, FULL, KILLED, Trouble, Wrong
+from torture_facts import Catalog, Facts
+from torture_hot import QUIET_LEAVES, Hot
+from torture_model import Changer, File, how_it_differs, read, tag_of
 from torture_ways import a_way
 
 MEGABYTES = {"ext4": 160, "xfs": 320}
 BALLAST = ".Trash-0/ballast" # not in the tree, as all that is below such a name
-CHANGERS = 2
+CHANGERS, HOT = 2, 2
 
 
 class Folder:
@@ -45,7 +47,7 @@ class Folder:
 class Counts:
     def __init__(self):
         self.kills = dict.fromkeys(("mounts", "daemons", "jobs", "commands"), 0)
-        self.losses = self.compared = self.claimed = self.errors = self.rebuilt = self.rotted = self.edits = self.filled = self.syncs = 0
+        self.losses = self.compared = self.claimed = self.errors = self.rebuilt = self.rotted = self.edits = self.filled = self.syncs = self.beside = self.rested = 0
 
 
 class Claim:
@@ -65,11 +67,13 @@ class Torture:
         self.way = a_way(self.rng)
         print("MRMR_SEED=%d, the way is: %s" % (seed, self.way.name), flush=True)
         self.trouble, self.counts, self.redundancy, self.number = Trouble(), Counts(), 1, 0
-        self.kept, self.away, self.spares, self.changers, self.facts = {}, {}, 0, [], Facts(self)
+        self.kept, self.away, self.spares, self.changers, self.hot, self.facts = {}, {}, 0, [], [], Facts(self)
         changers = [Changer(place.folder / "m", "c%d" % i, "%d/%d" % (seed, i), self.trouble, self.way.taste) for i in range(CHANGERS)]
         self.build(changers)
         place.start("-v", "-o", "daemon")
         self.changers = changers
+        for hot in self.hot:
+            hot.start()
 
     @property
     def drives(self):
@@ -99,9 +103,13 @@ class Torture:
             for changer in changers:
                 for _ in range(4):
                     self.make_on(name, changer, changer.folder)
+        for name in self.rng.sample(sorted(self.drives), HOT):
+            self.hot.append(Hot(self.place.folder / "m", "hot/" + name, "%d/%s" % (self.seed, name), self.trouble))
+            write(os.path.join(self.drives[name].root, "hot", name), self.hot[-1].data)
         for key, value in (("settle", "1"), ("hold-percent", "100"), ("hold-files", "1000000"), ("memory", "32M")):
             self.command("set", key, value)
         self.command("sync")
+        self.rest_of_hot_is_protected()
 
     def some_bytes(self):
         return self.rng.randbytes(self.rng.randrange(1, self.rng.choice((5_000, 300_000, 3_000_000))))
@@ -122,6 +130,56 @@ class Torture:
         os.makedirs(os.path.join(self.drives[name].root, "marks"))
         os.makedirs(os.path.join(self.drives[name].root, os.path.dirname(BALLAST)))
         self.command("add-drive", self.drives[name].root, "--name", name)
+
+    # --- the files that are written to all the time ---
+
+    @contextlib.contextmanager
+    def resting(self):
+        """They rest meanwhile, though not at once: their last call may be on its way."""
+        rested = [hot for hot in self.hot if not hot.rests]
+        for hot in rested:
+            with hot.lock:
+                hot.rests = True
+        try:
+            yield
+        finally:
+            for hot in rested:
+                hot.rests, hot.claim = False, None
+
+    def wake(self):
+        """They write again, and have already: to what is claimed of them, which others count on."""
+        calls = [hot.calls for hot in self.hot]
+        for hot in self.hot:
+            hot.rests, hot.claim = False, None
+        until(lambda: all(hot.wrong or hot.calls > before + 5 for hot, before in zip(self.hot, calls)), 100)
+
+    @contextlib.contextmanager
+    def still(self):
+        """Nothing of them is open: the mount may be unmounted."""
+        with contextlib.ExitStack() as stack:
+            for hot in self.hot:
+                stack.enter_context(hot.still())
+            yield
+
+    def rest_of_hot_is_protected(self):
+        """A sync is through, whatever is written into them: what was once protected still is, but for moments in which the daemon has seen
+        that they changed, and has not compared them. (What is new of a file that is cut again and again waits.)"""
+        for hot in self.hot:
+            end = time.monotonic() + 60
+            while not self.is_protected(hot):
+                if time.monotonic() > end:
+                    raise Wrong("a sync was through, and leaves of %s are exposed that are never written to; its calls: %s" % (hot.name, hot.told()))
+                time.sleep(0.1)
+            self.counts.beside += not hot.rests and hot.thread is not None
+
+    def is_protected(self, hot):
+        self.facts.claim()
+        catalog = Catalog(os.path.join(self.facts.claimed[1], "catalog.sqlite"))
+        nodes = catalog.nodes_at(hot.name)
+        if catalog.exposed_leaves(nodes) & QUIET_LEAVES:
+            return not hot.rests and hot.protected != nodes
+        hot.protected = nodes
+        return True
 
     # --- processes ---
 
@@ -181,6 +239,13 @@ class Torture:
     def kill_scrub(self):
         self.kill_command("scrub")
 
+    @contextlib.contextmanager
+    def worker_paused(self):
+        """The daemon mends nothing meanwhile: what is said to be safe is so without that."""
+        self.command("set", "worker", "paused")
+        yield
+        self.command("set", "worker", "running")
+
     def sync_beside(self):
         """While files change it may leave some for later."""
         self.sync((0, 3))
@@ -229,6 +294,8 @@ class Torture:
         claims = [self.claim_of(path, file) for changer in self.changers for path, file in changer.files.items() if changer.is_certain(path)]
         for path, data in self.kept.items():
             claims.append(self.claim_of(path, File(data)))
+        for hot in self.hot:
+            hot.claim = self.claim_of(hot.name, File(b"")) if hot.rests else None
         for claim in self.rng.sample(claims, 3): # what the command says is held against it, too
             told = json.loads(self.command("where", claim.path, "--json", code=(0, 1)).stdout or "{}").get("copies")
             if told and told[0]["exposed_size"] == 0:
@@ -239,7 +306,7 @@ class Torture:
 
     def hold_to(self, claims):
         """All of it was protected, and nothing has changed since: what the daemon is at takes none of that away, whatever is said meanwhile."""
-        for claim in claims:
+        for claim in [*claims, *(hot.claim for hot in self.hot if hot.claim)]:
             if claim.survives < self.redundancy:
                 self.note("%s is said to survive %d while the daemon is at work" % (claim.path, claim.survives))
                 claim.survives = self.redundancy
@@ -250,6 +317,7 @@ class Torture:
         while True:
             time.sleep(0.3) # it is asked of each file, and what is asked for has to come about meanwhile
             files = [(path, file) for changer in self.changers for path, file in changer.files.items()]
+            files += [(hot.name, File()) for hot in self.hot if hot.rests]
             left = [path for path, file in files if self.claim_of(path, file).survives < self.redundancy]
             if not left:
                 return
@@ -260,10 +328,11 @@ class Torture:
 
     def unplug(self, names):
         """While no mount is there; the daemon, and what it has running, ends behind it."""
-        self.mount.stop()
-        for name in names:
-            until(lambda name=name: goes(self.drives[name]), 100)
-        self.mount.start("-v", "-o", "daemon")
+        with self.still():
+            self.mount.stop()
+            for name in names:
+                until(lambda name=name: goes(self.drives[name]), 100)
+            self.mount.start("-v", "-o", "daemon")
 
     def unplug_killed(self, names):
         self.trouble.begin("killed", KILLED)
@@ -284,11 +353,16 @@ class Torture:
             shut_down(self.drives[name].root)
 
     def detach(self, names):
+        """Which is refused while something on it is open for writing."""
         for name in names:
-            self.command("detach", name)
+            with self.still():
+                self.command("detach", name)
             until(lambda name=name: goes(self.drives[name]), 100)
 
     def lose(self, how, names):
+        for hot in self.hot:
+            with hot.lock: # what it wrote so far is written out
+                hot.rolls, hot.was = hot.rolls or how == self.die_hard, hot.was if hot.rolled else {}
         subprocess.run(["sync"], check=True)
         for changer in self.changers:
             changer.loses(self.roots(names))
@@ -298,7 +372,13 @@ class Torture:
         self.counts.losses += len(names)
         for changer in self.changers:
             changer.degraded = True
+        self.a_drive_went()
+
+    def a_drive_went(self):
+        for changer in self.changers:
             changer.a_drive_went()
+        for hot in self.hot:
+            hot.drive_went()
 
     def give_back(self):
         for name in self.away:
@@ -317,8 +397,9 @@ class Torture:
         self.all_are_back()
 
     def start_anew(self):
-        self.mount.stop()
-        self.mount.start("-v", "-o", "daemon")
+        with self.still():
+            self.mount.stop()
+            self.mount.start("-v", "-o", "daemon")
 
     def is_back(self, name):
         drive, how = self.drives[name], self.away[name]
@@ -376,6 +457,12 @@ class Torture:
                 if told.st_size != len(claim.data) or names and told.st_nlink != max(1, len(claim.file.names)):
                     raise Wrong("%s, has %d bytes and %d names; %s" % (self.told_of(claim), told.st_size, told.st_nlink, self.calls_about(claim)))
 
+        for hot in self.hot:
+            compared, errors = hot.compare_without(self.away, "without %s %s" % (sorted(self.away), self.told_of(hot.claim) if hot.claim else hot.name))
+            self.counts.compared += compared
+            self.counts.errors += errors
+            self.counts.rested += hot.claim is not None and bool(hot.claim.drives & set(self.away)) and hot.claim.holds_without(self.away)
+
     def told_of(self, claim):
         return "without %s %s on %s, which has %d bytes and %d names and was said to survive %d without %s" % (
             sorted(self.away), claim.path, claim.drives, len(claim.data), len(claim.file.names), claim.survives, sorted(claim.away))
@@ -388,6 +475,9 @@ class Torture:
         for changer in self.changers:
             changer.settle()
             self.counts.compared += changer.compare_all()
+        for hot in self.hot:
+            hot.check()
+            self.counts.compared += hot.settle()
         for path, data in self.kept.items():
             got = read(self.at(path))
             if got != data:
@@ -401,6 +491,12 @@ class Torture:
                 on = [name for name, drive in self.drives.items() if os.path.lexists(os.path.join(drive.root, path))]
                 if len(on) != 1 or read(os.path.join(self.drives[on[0]].root, path)) != file.data:
                     raise Wrong("%s is on %s, or not whole; its calls: %s" % (path, on, changer.told()))
+
+        for hot in self.hot:
+            with hot.lock:
+                on = [drive.root for drive in self.drives.values() if os.path.lexists(os.path.join(drive.root, hot.name))]
+                if len(on) != 1 or read(os.path.join(on[0], hot.name)) != hot.data:
+                    raise Wrong("%s is on %s, or not whole; its calls: %s" % (hot.name, on, hot.told()))
 
     def all_is_well(self):
         """A sync is through, and nothing needs a look."""
@@ -494,8 +590,7 @@ class Torture:
     def rebuild(self, name, onto):
         """The drive is lost for good."""
         drive = self.drives[name]
-        for changer in self.changers:
-            changer.a_drive_went()
+        self.a_drive_went()
         self.unplug([name])
         self.counts.losses += 1
         self.counts.rebuilt += 1

@@ -266,10 +266,11 @@ struct pool_found_file {
 /* What is claimed of the catalog's node may be claimed of it. By inode, too: another file may have been given its name, with its size
  * and its time. Of what has several names the other two come besides. */
 bool pool_node_claims(const struct meta_node *node, const struct pool_found_file *found);
-/* It has one name, or nothing has happened to its names: then those that lie outside of the tree, as in what is left out, are no
- * matter. */
-bool pool_node_keeps_names(
-    const struct drv_info *info, const struct meta_node *node, const struct pool_found_file *found);
+/* It has one name, or nothing has happened to its names since before the last scan of its drive that came to its end: then those that lie
+ * outside of the tree, as in what is left out, are no matter. scanned: when that began; 0: never. A walk that goes on, or was cut, has
+ * brought a new file into the catalog as it is, with the first of its names; the others come with the judgement. */
+bool pool_node_keeps_names(const struct drv_info *info, const struct meta_node *node,
+    const struct pool_found_file *found, int64_t scanned);
 /* Each of its names would show it if the drive were away: at these paths, each with its NUL, the catalog would show the node then; one that
  * is there twice counts once. A name
  * that no scan has seen need not be one more than the catalog has: another may have gone since. */

@@ -236,7 +236,7 @@ static mrmr_err where_is_as_known(const struct names *names, size_t i, const str
     if (!*ret_is || node->type != META_REG)
         return MRMR_OK;
     *ret_is = pool_node_claims(node, &found);
-    if (!*ret_is || pool_node_keeps_names(&drive->info, node, &found))
+    if (!*ret_is || pool_node_keeps_names(&drive->info, node, &found, drive->meta.scanned))
         return MRMR_OK;
     MRMR_TRY(pool_names_places(names->of[i], node->id, &paths));
     *ret_is = pool_node_has_names(drive->drv, node, &found, &paths);

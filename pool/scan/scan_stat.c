@@ -86,10 +86,12 @@ bool pool_node_claims(const struct meta_node *node, const struct pool_found_file
            node->mtime == found->mtime;
 }
 
-bool pool_node_keeps_names(
-    const struct drv_info *info, const struct meta_node *node, const struct pool_found_file *found)
+bool pool_node_keeps_names(const struct drv_info *info, const struct meta_node *node,
+    const struct pool_found_file *found, int64_t scanned)
 {
-    return found->nlink <= 1 || (info->caps & DRV_CAP_STABLE_CTIME && found->ctime == node->ctime);
+    const struct drv_stat stat = {.mtime = found->mtime, .ctime = found->ctime};
+    return found->nlink <= 1 || (info->caps & DRV_CAP_STABLE_CTIME && found->ctime == node->ctime &&
+                                    pool_tick_over(info, &stat, scanned));
 }
 
 static int path_compare(const void *a, const void *b)

@@ -168,12 +168,16 @@ static mrmr_err own_is(
 {
     const struct tree_drive *drive = &own->tree->drive[own->spot.drive];
     mrmr_autobytes struct mrmr_bytes paths = MRMR_BYTES_INIT;
+    int64_t scanned;
     struct pool_found_file found = {
         .size = attr->size, .mtime = attr->mtime, .ctime = attr->ctime, .nlink = attr->nlink};
     if (!tree_number_inode(own->tree, attr->node, own->spot.drive, &found.ino))
         found.ino = 0;
     *ret_is = pool_node_claims(node, &found);
-    if (!*ret_is || !tree_live(drive) || pool_node_keeps_names(&drive->drive->info, node, &found))
+    if (!*ret_is || !tree_live(drive))
+        return MRMR_OK;
+    MRMR_TRY(tree_catalog_scanned(drive, &scanned));
+    if (pool_node_keeps_names(&drive->drive->info, node, &found, scanned))
         return MRMR_OK;
     MRMR_TRY(tree_catalog_places(own->tree, own->spot.drive, node->id, &paths));
     *ret_is = pool_node_has_names(drive->drive->drv, node, &found, &paths);

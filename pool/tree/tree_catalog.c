@@ -27,8 +27,7 @@ static mrmr_err names_locked(struct tree_drive *drive, struct pool_names **ret_n
     return MRMR_OK;
 }
 
-/* When the drive was looked through last; 0: it is not known, or is none any more. */
-static mrmr_err scanned_at(const struct tree_drive *drive, int64_t *ret_at)
+mrmr_err tree_catalog_scanned(const struct tree_drive *drive, int64_t *ret_at)
 {
     struct meta_drive *drives;
     size_t n;
@@ -47,7 +46,7 @@ static mrmr_err names_anew_locked(struct tree_drive *drive, struct pool_names **
 {
     int64_t at = drive->known_at;
     if (tree_live(drive))
-        MRMR_TRY(scanned_at(drive, &at));
+        MRMR_TRY(tree_catalog_scanned(drive, &at));
     if (drive->known && at != drive->known_at)
         pool_names_forget(drive->known);
     drive->known_at = at;

@@ -24,6 +24,8 @@ mrmr_err tree_catalog_without(
 /* Adds the paths, each with its NUL, at which it would show a node of the catalog then. */
 mrmr_err tree_catalog_places(
     struct pool_tree *tree, size_t drive, int64_t node, struct mrmr_bytes *paths);
+/* When the drive's last scan that came to its end began; 0: never, or it is none any more. */
+mrmr_err tree_catalog_scanned(const struct tree_drive *drive, int64_t *ret_at);
 /* The same as the first of a drive that did not answer, which is this thread's story: that stays the error where the
  * catalog knows of nothing, for that says nothing of the drive. */
 mrmr_err tree_catalog_known(

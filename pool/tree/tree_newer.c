@@ -56,25 +56,11 @@ static struct known known_of(struct pool_tree *tree, const char *folder, const c
     return known;
 }
 
-/* 0: never, or nobody can say. */
-static int64_t scanned(struct pool_tree *tree, size_t drive)
-{
-    struct meta_drive *drives = NULL;
-    size_t n = 0;
-    int64_t at = 0;
-    if (meta_drives(tree->pool->meta, &drives, &n))
-        return 0;
-    for (size_t i = 0; i < n; i++)
-        if (drives[i].id == tree->drive[drive].drive->meta.id)
-            at = drives[i].scanned;
-    meta_drives_free(drives, n);
-    return at;
-}
-
 /* The one that was renamed is newer than what the catalog has by the name. */
 static bool came_after(struct pool_tree *tree, size_t drive, const struct meta_node *there)
 {
-    return there->ctime <= scanned(tree, drive);
+    int64_t scanned;
+    return !tree_catalog_scanned(&tree->drive[drive], &scanned) && there->ctime <= scanned;
 }
 
 bool tree_version_newer(struct pool_tree *tree, const char *folder, const char *name,

@@ -287,6 +287,31 @@ static void are_safe(struct world *w, const char *a, const char *b)
     comes_back(w, NULL);
 }
 
+/* A walk that was cut has brought the file into the catalog, as it is now, and one of its names. */
+static void test_a_name_that_no_scan_judged_is_not_safe(void **state)
+{
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_LIST, .prefix = "z", .err = MRMR_OFFLINE};
+    struct world w;
+    struct drv_stat stat;
+    (void)state;
+    begin(&w, RIG_MEM, 895);
+    struct drv *drv = w.rig->drive[0].raw;
+    rig_ok(drv_mkdir(drv, "z", 0755));
+    rig_put(w.rig, 0, "empty", 0);
+    rig_ok(drv_link(drv, "empty", "z/empty"));
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &rule, NULL));
+    rig_sync(w.rig);
+    rig_clear_faults(w.rig);
+    w.rig->pool->drives[0]->presence = POOL_PRESENT;
+    rig_ok(drv_stat(drv, "empty", &stat));
+    assert_int_equal(rig_node(w.rig, "empty").ctime, stat.ctime);
+    assert_false(is_said_to_be_safe(&w, "empty"));
+    assert_false(is_said_to_be_safe(&w, "z/empty"));
+    rig_sync(w.rig);
+    are_safe(&w, "empty", "z/empty");
+    ends(&w);
+}
+
 /* Nor is one that it has in the place of another: there are no more of them than the catalog has. */
 static void test_another_name_is_not_safe(void **state)
 {
@@ -438,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_back),
         cmocka_unit_test(test_opened),
         cmocka_unit_test(test_a_further_name_is_not_safe),
+        cmocka_unit_test(test_a_name_that_no_scan_judged_is_not_safe),
         cmocka_unit_test(test_another_name_is_not_safe),
         cmocka_unit_test(test_a_name_in_the_place_of_another_is_safe),
         cmocka_unit_test(test_what_replaced_it_is_not_safe),

@@ -59,8 +59,8 @@ def earlier_names(path, log):
 def touched(data, drives):
     for drive, ino in struct.iter_unpack("=qQ", data[:len(data) // 16 * 16]):
         kinds = "".join(name for bit, name in ((1 << 62, " name"), (1 << 61, " attributes")) if drive & bit) or " bytes"
-        drive &= ~(3 << 61)
-        yield "%s inode %s%s" % (drives.get(drive, drive), "all" if ino == 2**64 - 1 else ino, kinds)
+        number, second = drive & 0xffffff, drive >> 24 & 0xfffffffff # pool/records/touched.h
+        yield "%s inode %s%s, at %d" % (drives.get(number, number), "all" if ino == 2**64 - 1 else ino, kinds, second % 1000)
 
 
 def moved(data, drives):
@@ -178,13 +178,13 @@ class Catalog:
 
 
 def copy_of(pool, folder):
-    """The pool's catalog and records, as they are at one moment or nearly so."""
+    """The pool's catalog and records, as they are at one moment or nearly so. A record that moves on meanwhile is there twice rather than not at all: they come in
+    the order in which it does (pool/records/touched.h), and the catalog, whose commit it is that drops them, is last."""
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
-    for name in os.listdir(pool):
-        if name in RECORDS or PAIRS.match(name):
-            with contextlib.suppress(OSError):
-                shutil.copy2(os.path.join(pool, name), folder)
+    for name in (*RECORDS, *filter(PAIRS.match, os.listdir(pool))):
+        with contextlib.suppress(OSError):
+            shutil.copy2(os.path.join(pool, name), folder)
     source = sqlite3.connect("file:%s?mode=ro" % os.path.join(pool, "catalog.sqlite"), uri=True)
     with contextlib.closing(source), contextlib.closing(sqlite3.connect(os.path.join(folder, "catalog.sqlite"))) as copy:
         source.backup(copy)

@@ -2,8 +2,9 @@
  *
  * Letting go of what is retained (retained.h). A job lists what is there before it looks at the
  * drives. When it has ended, each extent of the drive in the catalog is looked at: what has a leaf
- * on the list and is not LIVE needs it, and what is LIVE needs it if it is not in its place, in the very file that
- * the catalog has. What
+ * on the list and is not LIVE needs it, and what is LIVE needs it if it is not in its place, durably, in the very file that
+ * the catalog has: that is synced after it was read, for bytes that were written back may be in memory alone, and older ones come
+ * back when the power goes. What
  * came, or was needed anew, after the list was made has other times than on it, and stays for the
  * next job.
  *
@@ -86,8 +87,20 @@ static void leaves_needed(struct retained_drive *d, struct retained_leaf *found)
         leaf->needed = true;
 }
 
+/* What was in its place was read from memory, and may be there alone. */
+static mrmr_err look_durable(
+    struct looking *l, const struct meta_extent *extent, const uint64_t in_place[], size_t n)
+{
+    mrmr_err err = n ? drv_file_sync(l->file) : MRMR_OK;
+    for (size_t i = 0; err && i < n; i++)
+        leaves_needed(l->d, pool_retained_find(l->d, &extent->digests[in_place[i]]));
+    return mrmr_ran_short(err) ? err : MRMR_OK;
+}
+
 static mrmr_err look_at_extent(struct looking *l, const struct meta_extent *extent)
 {
+    mrmr_autofree uint64_t *in_place = NULL;
+    size_t n = 0;
     for (uint64_t i = 0; i < extent->leaves; i++) {
         struct retained_leaf *leaf = pool_retained_find(l->d, &extent->digests[i]);
         bool there = false;
@@ -95,10 +108,14 @@ static mrmr_err look_at_extent(struct looking *l, const struct meta_extent *exte
             continue;
         if (extent->state == META_LIVE)
             MRMR_TRY(look_in_place(l, extent, i, &there));
-        if (!there)
+        if (there && !in_place && !(in_place = calloc(extent->leaves, sizeof *in_place)))
+            return mrmr_nomem();
+        if (there)
+            in_place[n++] = i;
+        else
             leaves_needed(l->d, leaf);
     }
-    return MRMR_OK;
+    return look_durable(l, extent, in_place, n);
 }
 
 static mrmr_err look_at_extents(struct looking *l, const struct pool_job *job)

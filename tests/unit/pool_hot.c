@@ -413,8 +413,11 @@ static void test_claimed_and_then_cut(void **state)
         claimed_and_then_cut(seed);
 }
 
-/* Part of f0 is written over, and after the scan it gets the bytes again that a stripe has of it: in memory, and what was kept of them is let go of. */
-static void written_back_and_then_cut(uint64_t seed)
+/* Part of f0 is written over, and gets the bytes again that a stripe has of it: in memory, and what was kept of them is let go of; or, where
+ * the file goes on to be written to, a scan does not look at it again. */
+enum back { BACK_AFTER_SCAN, BACK_BEFORE_SCAN, BACK_WITHOUT_SCAN };
+
+static void written_back_and_then_cut(enum back back, uint64_t seed)
 {
     enum { SIZE = 100 };
     struct world w;
@@ -430,14 +433,21 @@ static void written_back_and_then_cut(uint64_t seed)
     rig_ok(pool_tree_file_sync(file));
     rig_sync_drives(rig);
     struct pool_job job = rig_job(rig);
+    if (back != BACK_AFTER_SCAN)
+        rig_ok(pool_tree_file_write(file, RIG_MIB, was, SIZE));
     rig_ok(pool_retained_list(rig->pool, &retained));
-    rig_ok(pool_scan(rig->pool, &job, false, &report));
-    rig_ok(pool_tree_file_write(file, RIG_MIB, was, SIZE));
-    rig_ok(pool_compare(rig->pool, &job, &report));
+    if (back != BACK_WITHOUT_SCAN)
+        rig_ok(pool_scan(rig->pool, &job, false, &report));
+    if (back == BACK_AFTER_SCAN)
+        rig_ok(pool_tree_file_write(file, RIG_MIB, was, SIZE));
+    if (back != BACK_WITHOUT_SCAN)
+        rig_ok(pool_compare(rig->pool, &job, &report));
     assert_string_equal(rig_states(rig, "f0"), "LLL");
-    rig_ok(pool_retained_release(rig->pool, &job, retained));
+    if (back != BACK_AFTER_SCAN) {
+        rig_ok(pool_retained_release(rig->pool, &job, retained));
+        assert_int_equal(count_retained(rig, 0), 0);
+    }
     pool_retained_free(retained);
-    assert_int_equal(count_retained(rig, 0), 0);
     pool_tree_file_close(file);
     close_tree(&w);
     rig_close(rig);
@@ -445,6 +455,7 @@ static void written_back_and_then_cut(uint64_t seed)
     rig_open(rig);
     rig_ok(pool_scan(rig->pool, &job, false, &report));
     rig_ok(pool_compare(rig->pool, &job, &report));
+    assert_string_equal(rig_states(rig, "f0"), "LLL");
     if (rig_findings(rig, true, first))
         fail_msg("%s", first);
     rig_destroy(rig);
@@ -454,7 +465,21 @@ static void test_written_back_and_then_cut(void **state)
 {
     (void)state;
     for (uint64_t seed = 530; seed < 535; seed++)
-        written_back_and_then_cut(seed);
+        written_back_and_then_cut(BACK_AFTER_SCAN, seed);
+}
+
+static void test_written_back_scanned_and_then_cut(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 540; seed < 550; seed++)
+        written_back_and_then_cut(BACK_BEFORE_SCAN, seed);
+}
+
+static void test_written_back_released_and_then_cut(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 550; seed < 560; seed++)
+        written_back_and_then_cut(BACK_WITHOUT_SCAN, seed);
 }
 
 /* --- the table --- */
@@ -556,6 +581,8 @@ int main(void)
         cmocka_unit_test(test_written_while_it_leaves_a_stripe),
         cmocka_unit_test(test_claimed_and_then_cut),
         cmocka_unit_test(test_written_back_and_then_cut),
+        cmocka_unit_test(test_written_back_scanned_and_then_cut),
+        cmocka_unit_test(test_written_back_released_and_then_cut),
         cmocka_unit_test(test_others_have_its_place),
         cmocka_unit_test(test_a_note_cannot_be_made),
     };

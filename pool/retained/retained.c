@@ -139,7 +139,8 @@ mrmr_err pool_retained_read(
     struct finding finding = {drv, digest, buf, size, false};
     struct mrmr_story story;
     mrmr_err err = retained_read_named(drv, digest, buf, size);
-    if (!err || mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || mrmr_ran_short(err))
+    const bool unknown = mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE && !mrmr_of_one_thing(err);
+    if (!err || unknown || mrmr_ran_short(err))
         return err;
     mrmr_story_save(&story);
     MRMR_TRY(pool_pointers_each(drv, find_pointed, &finding));

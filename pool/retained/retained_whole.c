@@ -13,7 +13,8 @@
 /* --- whole files --- */
 
 /* It is kept already: by itself, or, where the file in which it is kept may be any, so that it can be read. What cannot be read
- * now may be a leaf that has no other place: the file that goes has other bytes there since. */
+ * now may be a leaf that has no other place: the file that goes has other bytes there since. Where that is the medium's doing it may
+ * never be again, and the file goes all the same: pointers lead into it, too (keep). */
 static mrmr_err point_is_there(struct drv *drv, const char *path,
     const struct pool_retained_leaf *leaf, bool by_itself, bool *ret_there)
 {
@@ -280,7 +281,7 @@ mrmr_err pool_retained_keep(struct drv *drv, const char *path,
     bool tight = keep_is_tight(drv, n);
     mrmr_err err =
         tight ? pool_pointers_add(drv, leaves, n, file) : point_all(drv, leaves, n, ret_kept);
-    if (err == MRMR_SPACE)
+    if (err == MRMR_SPACE || (!tight && mrmr_of_one_thing(err)))
         err = tight ? point_all(drv, leaves, n, ret_kept) : pool_pointers_add(drv, leaves, n, file);
     mrmr_story_save(&story);
     if (err)

@@ -5,6 +5,10 @@
  */
 #include "tests/unit/pool_tree_world.h"
 
+#include "base/text.h"
+#include "pool/retained/retained.h"
+
+#include <stdio.h>
 #include <string.h>
 
 static void test_overwritten(void **state)
@@ -207,6 +211,35 @@ static void test_a_saved_leaf_cannot_be_read(void **state)
     end(&w, "f0");
 }
 
+/* It may never be read again: the file goes all the same, and where that has the bytes they are found in it. */
+static void test_a_saved_leaf_is_unreadable(void **state)
+{
+    struct drv_fault_rule fails = {.ops = DRV_FAULT_FILE_READ, .err = MRMR_IO};
+    struct world w;
+    char prefix[64], hex[3];
+    uint8_t *leaf = malloc(RIG_MIB), *got = malloc(RIG_MIB);
+    (void)state;
+    begin(&w, RIG_LOCAL, 111);
+    struct drv *drv = rig_pool_drive(w.rig, 0)->drv;
+    pthread_mutex_t names = PTHREAD_MUTEX_INITIALIZER;
+    overwrite(&w, "f0", 0, 100);
+    rig_expected(rig_find(w.rig, "f0"), RIG_MIB, leaf, RIG_MIB);
+    const struct mrmr_digest digest = mrmr_digest_of(leaf, RIG_MIB);
+    rig_ok(pool_retained_save(drv, &names, &digest, leaf, RIG_MIB));
+    mrmr_text_hex(digest.bytes, 1, hex);
+    snprintf(prefix, sizeof prefix, POOL_RETAINED "/%s/", hex);
+    fails.prefix = prefix;
+    rig_ok(drv_fault_add(w.rig->drive[0].fault, &fails, NULL));
+    rig_ok(pool_tree_unlink(w.tree, NULL, POOL_ROOT, "f0"));
+    rig_ok(pool_retained_read(drv, &digest, got, RIG_MIB));
+    assert_memory_equal(got, leaf, RIG_MIB);
+    free(leaf);
+    free(got);
+    rig_clear_faults(w.rig);
+    rig_find(w.rig, "f0")->there = false;
+    end(&w, "f0");
+}
+
 /* They are kept in the very file that changes. */
 static void test_several_leaves_of_a_removed_file(void **state)
 {
@@ -236,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_replaced_across_drives),
         cmocka_unit_test(test_linked),
         cmocka_unit_test(test_a_saved_leaf_cannot_be_read),
+        cmocka_unit_test(test_a_saved_leaf_is_unreadable),
         cmocka_unit_test(test_several_leaves_of_a_removed_file),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

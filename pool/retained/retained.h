@@ -47,7 +47,7 @@
  * One that nothing counts on is removed after (3), from the name beside.
  *
  * Of release. A leaf is removed when the catalog, durably, has no stripe that counts on it, or only
- * such that have it in its place; a whole file when no symlink leads to it. A cut leaves some of them for the next time.
+ * such that have it in its place, and durably; a whole file when no symlink leads to it. A cut leaves some of them for the next time.
  *
  * Threads: any. Units: bytes. A drive's own errors; MRMR_ABSENT: nothing is kept under that digest.
  */

@@ -9,6 +9,7 @@
 #include "parity/planner.h"
 #include "pool/conflict.h"
 #include "pool/drive/drive.h"
+#include "pool/drive/hung.h"
 #include "pool/events/noted.h"
 #include "pool/margin.h"
 #include "pool/records/direct.h"
@@ -267,22 +268,23 @@ static mrmr_err status_noted(struct pool *pool, struct pool_status *status)
 }
 
 /* By the clock as it was then, but not before the last scan: what that has judged is recorded no more, so the clock was wrong, as
- * that of a machine that keeps no time. Of a drive that is held, or on which a file could have been overlooked, a scan may leave
- * what there is. */
+ * that of a machine that keeps no time. Of a drive that is held, on which a file could have been overlooked, or a change hangs, a scan
+ * may leave what there is. */
 static int64_t status_touched_since(
-    const struct pool_touched *touched, const struct pool_drive *drive)
+    const struct pool *pool, const struct pool_touched *touched, const struct pool_drive *drive)
 {
     const int64_t since = pool_touched_since(touched, drive->meta.id);
-    const bool drops = !drive->meta.hold[0] && drive->info.caps & DRV_CAP_STABLE_CTIME;
+    const bool drops = !drive->meta.hold[0] && drive->info.caps & DRV_CAP_STABLE_CTIME &&
+                       !pool_drive_hangs(pool, drive);
     const int64_t least = drops ? drive->meta.scanned : 0;
     return since && since < least && least <= mrmr_clock_real() ? least : since;
 }
 
-static void status_touched_on(
-    const struct pool_touched *touched, const struct pool_drive *drive, struct pool_status *status)
+static void status_touched_on(const struct pool *pool, const struct pool_touched *touched,
+    const struct pool_drive *drive, struct pool_status *status)
 {
     const uint64_t n = pool_touched_count(touched, drive->meta.id), before = status->touched_files;
-    const int64_t since = status_touched_since(touched, drive);
+    const int64_t since = status_touched_since(pool, touched, drive);
     status->touched_files = n < UINT64_MAX - before ? before + n : UINT64_MAX;
     if (since && (!status->touched_oldest || since < status->touched_oldest))
         status->touched_oldest = since;
@@ -295,7 +297,7 @@ static mrmr_err status_touched(struct pool *pool, struct pool_status *status)
     MRMR_TRY(pool_touched_load(pool, &touched));
     for (size_t i = 0; i < pool->ndrives && touched.n; i++)
         if (pool->drives[i]->meta.state != META_DRIVE_RETIRED)
-            status_touched_on(&touched, pool->drives[i], status);
+            status_touched_on(pool, &touched, pool->drives[i], status);
     pool_touched_free(&touched);
     return MRMR_OK;
 }

@@ -3,7 +3,9 @@
  * Which drives count as lost, so that they may be given up by themselves, and which never do; that whoever gives one up looks
  * once more; and that what goes with it is said.
  */
+#include "drivers/hold.h"
 #include "pool/drive/failing.h"
+#include "pool/drive/hung.h"
 #include "pool/records/touched.h"
 #include "tests/support/rig.h"
 
@@ -228,6 +230,20 @@ static int64_t touched_oldest(struct rig *rig)
     return status.touched_oldest;
 }
 
+/* A change was given up, and goes on until that is put. */
+static struct drv_hold *hangs_on(struct rig *rig, const struct meta_drive *meta)
+{
+    struct pool_writers *writers;
+    uint64_t epoch;
+    rig_ok(pool_writers_open(rig->pool->dirfd, &writers));
+    rig_ok(pool_writers_begin(writers, &epoch));
+    struct drv_hold *hangs = drv_hold_share(drv_hold_own());
+    drv_hold_gave_up(pool_drive_medium(meta));
+    pool_writers_end();
+    pool_writers_close(writers);
+    return hangs;
+}
+
 /* The machine had no time yet when something was changed: not before the last scan, which would have dropped it. */
 static void test_touched_in_1970(void **state)
 {
@@ -246,6 +262,12 @@ static void test_touched_in_1970(void **state)
     meta->scanned = scanned;
     strcpy(meta->hold, "many files vanished"); /* a scan leaves it */
     assert_int_equal(touched_oldest(rig), 100 * MRMR_NS_PER_S);
+    meta->hold[0] = '\0';
+    struct drv_hold *hangs =
+        hangs_on(rig, meta); /* and so it does where it has judged, but a change hangs by then */
+    assert_int_equal(touched_oldest(rig), 100 * MRMR_NS_PER_S);
+    drv_hold_put(hangs);
+    assert_int_equal(touched_oldest(rig), scanned);
     rig_destroy(rig);
 }
 

@@ -167,7 +167,7 @@ static mrmr_err take(struct tree_drive *drive, const struct tree_counted *counte
         MRMR_TRY(pool_retained_put_back(drv, to, path));
         return mrmr_fail(MRMR_CHANGED, "it was changed on its drive meanwhile");
     }
-    return counted->n ? pool_retained_taken(drv, to, path, true) : drv_unlink(drv, to);
+    return counted->n ? pool_retained_taken(drv, to, path) : drv_unlink(drv, to);
 }
 
 mrmr_err tree_keep_taken(struct pool_tree *tree, size_t drive, const char *path,

@@ -17,8 +17,8 @@
  * a long file reads two records of it. A drive that was out of service may come back with another file, or
  * an older one, whose record there is the same: it is read anew.
  *
- * Threads: add and give are for the one tree that changes the pool, one at a time on a drive. The
- * others are for anyone; replacing while no writer is on its way (pool_writers_stop).
+ * Threads: add and give are for the one tree that changes the pool, one at a time on a drive, or for the owner while no writer is on its
+ * way. The others are for anyone; replacing while no writer is on its way (pool_writers_stop).
  * Errors: the drive's own. A file that is not there has no records.
  */
 #ifndef MRMR_POOL_POINTERS_H

@@ -105,7 +105,7 @@ mrmr_err pool_retained_point(struct drv *drv, const struct pool_retained_leaf le
 /* A whole file goes from its path: what pool_retained_point does, on a drive without room by other
  * means (above), and then it has the name in ret_kept, where it is moved to or linked. Not durable:
  * sync POOL_RETAINED_FILES where that matters. For the one tree that changes the pool, one at a time
- * on a drive. MRMR_SPACE: there is really no room. */
+ * on a drive, and for the owner while the writers stand still. MRMR_SPACE: there is really no room. */
 enum pool_retained_how {
     POOL_RETAINED_MOVE,
     POOL_RETAINED_LINK,
@@ -115,11 +115,8 @@ mrmr_err pool_retained_keep(struct drv *drv, const char *path,
     const struct pool_retained_leaf leaves[], size_t n, enum pool_retained_how how,
     char ret_kept[POOL_RETAINED_PATH]);
 
-/* The path that point gave becomes the one beside. */
-void pool_retained_beside(char kept[POOL_RETAINED_PATH]);
-/* What was taken to the name beside is what was meant, and gets its own. may_give: as keep on a full
- * drive, by whom that may be called. On failure it is put back to the path. */
-mrmr_err pool_retained_taken(struct drv *drv, const char *taken, const char *path, bool may_give);
+/* What was taken to the name beside is what was meant, and gets its own. For whom keep is. On failure it is put back to the path. */
+mrmr_err pool_retained_taken(struct drv *drv, const char *taken, const char *path);
 
 /* What was found kept on one drive, and read. Zero-initialise. */
 struct pool_retained_kept {

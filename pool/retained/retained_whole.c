@@ -286,16 +286,12 @@ mrmr_err pool_retained_keep(struct drv *drv, const char *path,
     mrmr_story_save(&story);
     if (err)
         return err == MRMR_SPACE ? keep_failed(&story) : err;
-    if (how == POOL_RETAINED_TAKE)
-        pool_retained_beside(ret_kept);
+    if (how == POOL_RETAINED_TAKE) {
+        char saved[POOL_RETAINED_PATH];
+        retained_saved_path(ret_kept, saved);
+        memcpy(ret_kept, saved, sizeof saved);
+    }
     return keep_named(drv, path, how, ret_kept);
-}
-
-void pool_retained_beside(char kept[POOL_RETAINED_PATH])
-{
-    char saved[POOL_RETAINED_PATH];
-    retained_saved_path(kept, saved);
-    memcpy(kept, saved, sizeof saved);
 }
 
 /* A name below the folder without what stands before it beside. */
@@ -306,13 +302,12 @@ static const char *bare_name(const char *path)
     return strncmp(name, POOL_RETAINED_SAVED, prefix) ? name : name + prefix;
 }
 
-mrmr_err pool_retained_taken(struct drv *drv, const char *taken, const char *path, bool may_give)
+mrmr_err pool_retained_taken(struct drv *drv, const char *taken, const char *path)
 {
     char kept[POOL_RETAINED_PATH];
     struct mrmr_story story;
     snprintf(kept, sizeof kept, POOL_RETAINED_FILES "/%.40s", bare_name(taken));
-    mrmr_err err = may_give ? keep_named(drv, taken, POOL_RETAINED_TAKE, kept)
-                            : drv_rename(drv, taken, kept, DRV_RENAME_REPLACE);
+    mrmr_err err = keep_named(drv, taken, POOL_RETAINED_TAKE, kept);
     if (!err)
         return MRMR_OK;
     mrmr_story_save(&story);

@@ -7,7 +7,7 @@
  *
  * How one goes, if it is what was removed: gone_take.h.
  *
- * Each removal runs among the writers, and the scan is told of it before (touched.h): it holds nothing
+ * Each removal runs among the writers, or while they stand still, and the scan is told of it before (touched.h): it holds nothing
  * for it. Then the folders that the names lay in are synced, and then the records are over (gone.h).
  * After that comes what else was asked of folders (later_apply.h).
  *
@@ -23,6 +23,7 @@
 #include "pool/return/gone_apply.h"
 #include "pool/drive/drive.h"
 #include "pool/drive/hung.h"
+#include "pool/retained/pointers.h"
 #include "pool/return/gone_take.h"
 #include "pool/return/later_apply.h"
 #include "pool/writers.h"
@@ -151,9 +152,9 @@ static bool is_told(struct applying *a, mrmr_err err)
 }
 
 /* Nothing more can be done on this drive now. */
-static bool ends_it(mrmr_err err)
+static bool ends_it(const struct applying *a, mrmr_err err)
 {
-    return mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || mrmr_ran_short(err) ||
+    return a->take.busy || mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE || mrmr_ran_short(err) ||
            err == MRMR_CANCELLED;
 }
 
@@ -169,7 +170,7 @@ static mrmr_err apply_list(struct applying *a)
         if (!err || err == MRMR_NOT_EMPTY)
             continue;
         mrmr_err_path(mrmr_err_drive(err, a->drive->meta.name), a->list.record[i].path);
-        if (ends_it(err))
+        if (ends_it(a, err))
             return err;
         if (is_told(a, err))
             continue;
@@ -306,8 +307,10 @@ static mrmr_err apply_alone(struct applying *a, size_t *ret_left)
     if (!a->list.n)
         return MRMR_OK;
     MRMR_TRY(nothing_comes_yet(a));
-    if (a->pool->access == POOL_OWN)
+    if (a->pool->access == POOL_OWN) {
+        pool_pointers_forget(a->drive->drv); /* it may have been elsewhere */
         MRMR_TRY(pool_drive_attach(a->pool, a->drive));
+    }
     MRMR_TRY(pool_writers_open(a->pool->dirfd, &a->take.writers));
     a->take.until = until_of(a, APPLY_COMPARES);
     a->full = calloc(a->list.n, sizeof *a->full);

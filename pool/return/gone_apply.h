@@ -12,8 +12,8 @@
 #include "pool/records/gone.h"
 
 /* Removes from the drive what is recorded for it. The drive answers, and may be written. The pool's owner waits
- * for whoever does so now, and a mount for a moment: MRMR_BUSY, which names the owner. keeping (may
- * be NULL) is held over making something retained on it. *ret_left (may be NULL): records that wait
+ * for whoever does so now, and a mount for a moment: MRMR_BUSY, which names the owner. keeping is
+ * held over making something retained on it; NULL: the owner, for whom the writers stand still for each name that goes. *ret_left (may be NULL): records that wait
  * still, each of which is told of. Not among the writers. */
 mrmr_err pool_gone_apply(struct pool *pool, const struct pool_job *job, struct pool_gone *gone,
     struct pool_drive *drive, pthread_mutex_t *keeping, size_t *ret_left);

@@ -3,6 +3,7 @@
  * One name that was removed while its drive was away is taken from the drive (gone_take.h).
  */
 #include "pool/return/gone_take.h"
+#include "pool/drive/hung.h"
 #include "pool/records/touched.h"
 #include "pool/retained/retained.h"
 #include "pool/writers.h"
@@ -39,7 +40,7 @@ static mrmr_err judge_taken(struct gone_take *t, const struct pool_gone_record *
     if (*ret_kept)
         return pool_retained_put_back(drv, taken, t->path);
     if (counted)
-        MRMR_TRY(pool_retained_taken(drv, taken, t->path, t->keeping));
+        MRMR_TRY(pool_retained_taken(drv, taken, t->path));
     MRMR_TRY(drv_dir_sync(drv, POOL_RETAINED_FILES));
     return counted ? MRMR_OK : drv_unlink(drv, taken);
 }
@@ -49,13 +50,7 @@ static mrmr_err take_file(struct gone_take *t, const struct pool_gone_record *re
 {
     struct drv *drv = t->drive->drv;
     char taken[POOL_RETAINED_PATH];
-    if (t->keeping) {
-        MRMR_TRY(pool_retained_keep(drv, t->path, leaves, n, POOL_RETAINED_TAKE, taken));
-    } else { /* a tree may be at work: on a full drive this one waits until there is room */
-        MRMR_TRY(pool_retained_point(drv, leaves, n, taken));
-        pool_retained_beside(taken);
-        MRMR_TRY(drv_rename(drv, t->path, taken, DRV_RENAME_REPLACE));
-    }
+    MRMR_TRY(pool_retained_keep(drv, t->path, leaves, n, POOL_RETAINED_TAKE, taken));
     return judge_taken(t, record, taken, n > 0, ret_kept);
 }
 
@@ -92,8 +87,7 @@ static mrmr_err remove_name(struct gone_take *t, const struct pool_gone_record *
     mrmr_err err = MRMR_OK;
     if (t->keeping)
         pthread_mutex_lock(t->keeping);
-    /* tree_keep.c. Who does not share `keeping` with a mount may count on a name that goes there at this moment. */
-    if (n && stat->nlink > 1 && t->keeping)
+    if (n && stat->nlink > 1) /* tree_keep.c */
         err = pool_inode_found_but(t->pool, t->drive, stat->ino, t->path, &found);
     if (!err)
         err = take_file(t, record, leaves, found ? 0 : n, ret_kept);
@@ -123,7 +117,7 @@ static mrmr_err remove_folder(struct gone_take *t, const struct drv_stat *stat)
     return drv_rmdir(t->drive->drv, t->path);
 }
 
-static mrmr_err apply_among_writers(
+static mrmr_err apply_locked(
     struct gone_take *t, const struct pool_gone_record *record, bool *ret_kept)
 {
     struct drv_stat stat;
@@ -175,14 +169,32 @@ static mrmr_err judge(struct gone_take *t, const struct pool_gone_record *record
     return MRMR_OK;
 }
 
-mrmr_err gone_take(struct gone_take *t, const struct pool_gone_record *record, bool *ret_kept)
+/* Who stands still does so for this one name: what is compared was compared. */
+static mrmr_err begin(struct gone_take *t)
 {
     uint64_t epoch;
+    if (t->keeping)
+        return pool_writers_begin(t->writers, &epoch);
+    mrmr_err err = pool_stop_for(t->pool, t->job, &t->drive->meta.id, 1);
+    t->busy = err != MRMR_OK;
+    return err;
+}
+
+static void end(struct gone_take *t)
+{
+    if (t->keeping)
+        pool_writers_end(); /* an op that the drive does not answer may be carried out yet */
+    else
+        pool_writers_go(t->pool->writers);
+}
+
+mrmr_err gone_take(struct gone_take *t, const struct pool_gone_record *record, bool *ret_kept)
+{
     MRMR_TRY(judge(t, record, ret_kept));
     if (*ret_kept)
         return MRMR_OK;
-    MRMR_TRY(pool_writers_begin(t->writers, &epoch));
-    mrmr_err err = apply_among_writers(t, record, ret_kept);
-    pool_writers_end(); /* an op that the drive does not answer may be carried out yet */
+    MRMR_TRY(begin(t));
+    mrmr_err err = apply_locked(t, record, ret_kept);
+    end(t);
     return err;
 }

@@ -3,6 +3,7 @@
 mrmr_cmocka(pool_leaves pool_leaves.c LIBS mrmr_rig LABELS threads)
 mrmr_cmocka(pool_tree pool_tree.c LIBS mrmr_rig LABELS threads TIMEOUT 300)
 mrmr_cmocka(pool_gone pool_gone.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
+mrmr_cmocka(pool_gone_owner pool_gone_owner.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long)
 mrmr_cmocka(pool_noted pool_noted.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS threads address_long TIMEOUT 300)
 target_link_options(test_pool_noted PRIVATE -Wl,--wrap=write -Wl,--wrap=mrmr_clock_monotonic)
 mrmr_cmocka(pool_gone_cuts pool_gone_cuts.c pool_gone_world.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 1800)

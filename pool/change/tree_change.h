@@ -82,7 +82,7 @@ mrmr_err tree_keep_went(struct pool_tree *tree, size_t drive, const char *path,
 /* Remove an empty folder: the scan takes it, with all that it held, for our doing. */
 mrmr_err tree_keep_rmdir(struct pool_tree *tree, const struct pool_caller *caller, size_t drive,
     const char *path, uint64_t epoch);
-/* Before another file takes the place of this one. Once it has that (made), or will not have it, comes tree_keep_replaced_end, which
+/* Before another file takes the place of this one. Once it has that, or what that failed with is known (err), comes tree_keep_replaced_end, which
  * keeps the story and frees what this has: of a file that has several names none is removed meanwhile. */
 enum { TREE_KEPT_PATH = 128 };
 struct tree_replacing {
@@ -94,7 +94,7 @@ struct tree_replacing {
 mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch, struct tree_replacing *ret_replaced);
 void tree_keep_replaced_end(struct pool_tree *tree, size_t drive, const char *path,
-    const struct drv_stat *stat, uint64_t epoch, struct tree_replacing *replaced, bool made);
+    const struct drv_stat *stat, uint64_t epoch, struct tree_replacing *replaced, mrmr_err err);
 /* Before what has this stat is renamed (or exchanged for what has the other one; else NULL): whoever
  * needs its bytes finds them until the scan has seen it (moved.h). */
 mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from, const char *to,

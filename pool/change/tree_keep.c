@@ -30,7 +30,9 @@
  * tried in both ways (moved.h). Two names that go at a time must not count on each other: from the look at the
  * others to the end of the op the drive's keeping is held. It is, too, from a link to where a file is kept to the end of its
  * replacement: where that fails the link is taken back, and another file with the same bytes that was removed meanwhile would have
- * nothing that leads to them. Until it is let go of, at the end of the next sync,
+ * nothing that leads to them. Where the drive gave no answer it stays: the rename may be made yet, by the thread that the guard has given up, also
+ * before whoever asked comes to take the link back, if the drive serves again by then; and that link may be all there is of the old bytes. If it
+ * is not made, release lets go of it as of any other. Until it is let go of, at the end of the next sync,
  * what is kept counts as one of the inode's names. Its bytes may be written to after the name went, also when a scan
  * has let the inode go since it knows none of the names that are left: what counted then is saved for as long
  * as the node is held, besides what the catalog says.
@@ -261,14 +263,14 @@ mrmr_err tree_keep_replaced(struct pool_tree *tree, size_t drive, const char *pa
 }
 
 void tree_keep_replaced_end(struct pool_tree *tree, size_t drive, const char *path,
-    const struct drv_stat *stat, uint64_t epoch, struct tree_replacing *replaced, bool made)
+    const struct drv_stat *stat, uint64_t epoch, struct tree_replacing *replaced, mrmr_err err)
 {
     struct tree_drive *own = &tree->drive[drive];
-    if (!made)
+    if (err && mrmr_class_of(err) != MRMR_CLASS_UNAVAILABLE)
         kept_drop_locked(own, replaced);
     if (holds(stat, replaced))
         pthread_mutex_unlock(&own->keeping);
-    if (!made) {
+    if (err) {
         tree_keep_name_stays(tree, drive, path, stat, &replaced->other, epoch);
     } else if (replaced->known) {
         tree_keep_name_replaced(tree, drive, path, stat, &replaced->other, epoch);

@@ -79,7 +79,7 @@ static mrmr_err rename_over(
     if (!err)
         err = moving_rename(m, drive, DRV_RENAME_REPLACE);
     if (keeps)
-        tree_keep_replaced_end(m->tree, drive, m->to_path.data, stat, m->epoch, &replaced, !err);
+        tree_keep_replaced_end(m->tree, drive, m->to_path.data, stat, m->epoch, &replaced, err);
     if (err && goes)
         tree_node_stays(m->tree, node);
     else if (goes)

@@ -2,6 +2,7 @@
  *
  * What a drive's guard gave up, and what happens yet: nothing is claimed of the file until it has.
  */
+#include "pool/change/tree_change.h"
 #include "pool/drive/hung.h"
 #include "pool/tree/tree_file.h"
 #include "tests/unit/pool_tree_hang.h"
@@ -138,6 +139,38 @@ static void test_keeping_hangs(void **state)
     hang_ends(&w, &hang, 0);
     rig_protect_all(w.rig); /* the drive, too */
     assert_int_equal(rig_node(w.rig, "f0").mtime, rig_mtime(w.rig, "f0"));
+    close_tree(&w);
+    end_hanging(&w, &hang);
+}
+
+/* Another file takes its place when the drive serves again, before whoever was told that it did not has come to let go of what he kept. */
+static void test_a_replacement_comes_late(void **state)
+{
+    struct world w;
+    struct hang hang;
+    struct drv_stat stat, kept;
+    struct tree_replacing replaced;
+    uint64_t epoch;
+    (void)state;
+    begin_hanging(&w, &hang, 308);
+    struct drv *drv = w.tree->drive[1].drive->drv, *raw = w.rig->drive[1].raw;
+    rig_put(w.rig, 1, "new", 1000);
+    rig_ok(drv_stat(drv, "f1", &stat));
+    rig_ok(tree_change_begin(w.tree, &epoch));
+    rig_ok(tree_keep_replaced(w.tree, 1, "f1", &stat, epoch, &replaced));
+    assert_true(replaced.kept[0]);
+    hang_at(&w, &hang, 1, DRV_FAULT_RENAME, "new", false);
+    mrmr_err err = drv_rename(drv, "new", "f1", DRV_RENAME_REPLACE);
+    assert_int_equal(mrmr_class_of(err), MRMR_CLASS_UNAVAILABLE);
+    sem_post(&hang.go_on);
+    wait_live(&w, 1);
+    assert_int_equal(drv_stat(raw, "new", &kept), MRMR_ABSENT);
+    tree_keep_replaced_end(w.tree, 1, "f1", &stat, epoch, &replaced, err);
+    tree_change_end(w.tree);
+    rig_ok(drv_stat(raw, replaced.kept, &kept));
+    assert_int_equal(kept.ino, stat.ino);
+    rig_find(w.rig, "f1")->there = false;
+    strcpy(rig_find(w.rig, "new")->path, "f1");
     close_tree(&w);
     end_hanging(&w, &hang);
 }
@@ -298,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_a_write_lands_late),
         cmocka_unit_test(test_the_tree_is_closed_meanwhile),
         cmocka_unit_test(test_keeping_hangs),
+        cmocka_unit_test(test_a_replacement_comes_late),
         cmocka_unit_test(test_a_drive_stays_away_meanwhile),
         cmocka_unit_test(test_a_create_comes_late),
         cmocka_unit_test(test_a_mode_is_set_late),

@@ -450,7 +450,7 @@ struct pool_change {
                          (add a row, make a lost one again) */
     int64_t unstable; /* set on MRMR_CHANGED: the node that changed while it was read; 0 if it was
                          something else */
-    /* It was leaves of a file that is written to all the time: the rest of it may be claimed. */
+    /* It was leaves of a file that is written to, or cut, all the time: the rest of it may be claimed. */
     bool overwritten;
 };
 /* Runs it to the commit and drops what it replaced. Any thread; several changes of distinct stripes

@@ -17,6 +17,14 @@
  * lie there by then, all of it stays. Where a drive gives no answer, one that is tried again goes to the same
  * place, or bytes would be there twice.
  *
+ * A resize changes what lies between where the file ends and where it will, which is asked for among the writers as an append's place is: so
+ * much is kept, and noted as written (written.h). Whoever else changes the end meanwhile, before this one is done, is among the same writers,
+ * from before his look at it or his note to after his change, and no commit begins or ends while any of them is. So each byte that one of them cuts off
+ * without having seen it was noted by who put it there, in the same stretch without a commit; and of what lies before the lesser end none changed,
+ * whoever cuts and grows again, at once or after another. O_TRUNC is a resize to nothing; what is punched out at the end is noted as any range, and
+ * an append behind a cut from where the file ends then. Who changes the end on the drive itself beside all that is seen where the file is shorter
+ * at the commit than what is claimed of it, or by the next scan (stripe.c).
+ *
  * What a drive has no room for lets the file go to another (tree_bring.c): if that drive says so itself, of bytes. Where
  * the pool's folder has none for the record of the change, or no file may be that large, another drive is no help.
  */
@@ -41,7 +49,8 @@ struct change {
     const struct pool_caller *caller; /* who needs the room; NULL: nobody, or the process */
     mrmr_err (*fn)(struct drv_file *file, void *arg);
     void *arg;
-    struct writing *appends; /* NULL: it is known which bytes are touched */
+    mrmr_err (*place)(struct change *change, struct drv_file *file); /* NULL: it is known which */
+    struct writing *appends;                                         /* NULL: it does not */
 };
 
 struct writing {
@@ -84,6 +93,17 @@ static mrmr_err append_place(struct change *change, struct drv_file *file)
         return mrmr_fail(MRMR_INVALID, "a file is not that large");
     writing->offset = change->from = stat.size;
     change->to = stat.size + writing->size;
+    return MRMR_OK;
+}
+
+/* What goes, or comes. */
+static mrmr_err resize_place(struct change *change, struct drv_file *file)
+{
+    const uint64_t size = *(const uint64_t *)change->arg;
+    struct drv_stat stat;
+    MRMR_TRY(drv_file_stat(file, &stat));
+    change->from = size < stat.size ? size : stat.size;
+    change->to = size < stat.size ? stat.size : size;
     return MRMR_OK;
 }
 
@@ -136,8 +156,8 @@ static mrmr_err change_made(
     const char *name = change->tree->drive[change->drive].drive->meta.name;
     const struct tree_inode inode = {change->drive, tree_original_ino(original)};
     struct drv_file *file = tree_original_file(original);
-    if (change->appends)
-        MRMR_TRY(mrmr_err_drive(append_place(change, file), name));
+    if (change->place)
+        MRMR_TRY(mrmr_err_drive(change->place(change, file), name));
     /* What only grows is noted all the same: the catalog does not have it as it is from now on. */
     MRMR_TRY(tree_keep_bytes(change->tree, change->node, &inode, file,
         change->keeps ? 0 : change->from, change->keeps ? 0 : change->to, epoch));
@@ -236,6 +256,7 @@ static mrmr_err write_file(struct pool_tree_file *file, struct writing *writing,
         .to = writing->offset + writing->size,
         .fn = write_now,
         .arg = writing,
+        .place = appends ? append_place : NULL,
         .appends = appends ? writing : NULL};
     if (writing->size > INT64_MAX || writing->offset > INT64_MAX - writing->size)
         return mrmr_fail(MRMR_INVALID, "a file is not that large");
@@ -339,10 +360,9 @@ mrmr_err tree_truncate(struct pool_tree *tree, struct tree_node *node, size_t dr
     struct change change = {.tree = tree,
         .node = node,
         .drive = drive,
-        .from = size,
-        .to = INT64_MAX,
         .fn = truncate_now,
-        .arg = &size};
+        .arg = &size,
+        .place = resize_place};
     if (size > INT64_MAX)
         return mrmr_fail(MRMR_INVALID, "a file is not that large");
     return change_run(&change, original, epoch);

@@ -420,7 +420,7 @@ static mrmr_err task_went_wrong(struct protect_task *task, mrmr_err err)
     mrmr_story_save(&story);
     if (err == MRMR_CANCELLED || mrmr_ran_short(err) || err == MRMR_BUSY)
         return err;
-    if (task->change.overwritten && task_again(task->protect))
+    if (err == MRMR_CHANGED && task->change.overwritten && task_again(task->protect))
         return MRMR_OK;
     struct pool *pool = task->protect->pool;
     struct pool_drive *drive = story.drive[0] ? pool_drive_by_name(pool, story.drive) : NULL;

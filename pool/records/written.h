@@ -6,7 +6,7 @@
  * The file `written` in the pool's folder (written_format.h) has a moment for each of a fixed number of places. The place of a leaf comes from its
  * drive, inode and number; others may have the same one, and then each counts as written when any is. What touches more than
  * POOL_WRITTEN_WIDE leaves is noted of the inode as a whole, in places for that alone: all of a file would count as written as long as anybody
- * writes to a leaf that has its place. So it does not grow, and a note is one number written.
+ * writes to a leaf that has its place. Of a resize it is what lies between where the file ended and where it ends (tree_write.c). So it does not grow, and a note is one number written.
  *
  * All of an inode is noted also where nobody is told which leaves, before the kernel gets it to use it itself (direct.h); in use it is
  * not claimed, so what is stored of it by then was noted since, or had ended.

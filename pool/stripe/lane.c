@@ -7,8 +7,8 @@
  * holds now, leaf by leaf, and the catalog's times are older than any that it gets from now on, so the next scan compares it whatever
  * is claimed (I4), the power going before or not: what was read is durable before the commit, and with it such a time, else the file could be back as
  * the catalog has it, and without these bytes. Leaves that are written to after the change of the stripe began are noted by who writes (written.h), and the commit claims none of
- * them; what was torn while it was read is one of those. The digests are of the very bytes that go into the ring. Where an older extent
- * stands in for what is exposed, its digests are those of this version, too: bytes that differ were
+ * them; what was torn while it was read is one of those. What was cut off meanwhile cannot be read, and would not be claimed: the change
+ * ends, and the next one goes without it (supply.h). The digests are of the very bytes that go into the ring. Where an older extent stands in for what is exposed, its digests are those of this version, too: bytes that differ were
  * read wrong, or have rotted since, and are not claimed in its place.
  */
 #include "pool/stripe/lane.h"
@@ -157,6 +157,15 @@ static mrmr_err lane_file_same(
         lane->paths.path.data);
 }
 
+/* It ended before the leaf. Whether somebody cut it through MRMR is told by what it is now. */
+static mrmr_err lane_file_short(struct pool_lane *lane)
+{
+    struct drv_stat stat;
+    MRMR_TRY(lane_file_same(lane, while_read, &stat));
+    lane->cut = lane->hot;
+    return lane_file_changed(lane, while_read);
+}
+
 static mrmr_err lane_file_end(struct pool_lane *lane)
 {
     if (!lane->file)
@@ -245,7 +254,7 @@ static mrmr_err lane_read_leaf(struct pool_lane *lane, const struct pool_lane_it
     uint32_t size = pool_leaf_size(item->to, i);
     mrmr_err err = drv_file_read_exact(lane->file, (item->to->first + i) * META_LEAF, buf, size);
     if (err == MRMR_TRUNCATED)
-        err = lane_file_changed(lane, while_read);
+        err = lane_file_short(lane);
     MRMR_TRY(err);
     MRMR_TRY(batch_add(lane, batch, &leaf, size));
     bool last = i + 1 == item->to->leaves;

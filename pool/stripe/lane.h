@@ -45,6 +45,7 @@ struct pool_lane {
     uint64_t leaf;
     struct drv_file *file; /* of the new extent being read */
     bool hot;              /* it was found to be written to all the time */
+    bool cut;              /* and to end before a leaf that was to be read */
     struct pool_drive *file_drive;
     struct meta_node node;
     struct meta_extent *former; /* stand in for the new extent being read; owned */
@@ -69,5 +70,11 @@ void pool_lane_free(struct pool_lane *lane);
  * for the leaves that are written to before the commit (written.h). */
 bool pool_lane_hot(struct pool *pool, const struct pool_drive *drive, const struct meta_node *node,
     const struct drv_stat *stat);
+/* A file of this size ends before that leaf of the node does. */
+static inline bool pool_leaf_is_cut(const struct meta_node *node, uint64_t leaf, uint64_t size)
+{
+    const uint64_t at = leaf * META_LEAF, left = node->size > at ? node->size - at : 0;
+    return size < at + (left < META_LEAF ? left : META_LEAF);
+}
 
 #endif

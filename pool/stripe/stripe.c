@@ -24,8 +24,8 @@
  * them along, and again if they did not stand still within a moment. They stand still for 4 itself, and for a moment before 2. What is
  * written between the two through MRMR is seen at 4: by the stat of each file that is claimed; or, of one that was written to after the scan, and whose stat
  * is another all the time, by what is noted of each leaf (written.h). What is claimed of that one was read after the moment and not written to
- * since; the catalog goes on having the stat of the scan, so the next one compares the file. Who writes to such a file on its drive besides, in
- * that time, is not seen: it is as if he did so just after 4, and the next scan finds it. Nothing is ever decoded across generations: a view pins one, and a row of a
+ * since, and the file does not end before it; the catalog goes on having the stat of the scan, so the next one compares the file. Who
+ * writes to such a file on its drive besides, in that time, is not seen: it is as if he did so just after 4, and the next scan finds it. Nothing is ever decoded across generations: a view pins one, and a row of a
  * pinned generation is not removed in 5 but by the next settling.
  */
 #include "pool/stripe/stripe.h"
@@ -361,6 +361,7 @@ struct claiming {
     struct pool_touched touched;
     struct pool_written_table written;
     struct meta_node node; /* looked at last; id 0: none yet */
+    uint64_t size;         /* that its file has now */
     bool hot;              /* not as it was read: leaf by leaf */
 };
 
@@ -401,7 +402,15 @@ static mrmr_err claim_file(struct claiming *c, int64_t node)
         return claim_changed();
     if (pool_stat_same(&drive->info, &c->node, &stat) == POOL_SAME)
         return MRMR_OK;
+    c->size = stat.size;
     return pool_lane_hot(pool, drive, &c->node, &stat) ? claim_hot(c) : claim_changed();
+}
+
+/* Another has cut it off, or written to it, since it was read. */
+static bool claim_is_of_the_past(const struct claiming *c, uint64_t leaf)
+{
+    return pool_leaf_is_cut(&c->node, leaf, c->size) ||
+           pool_written_has(&c->written, c->run->since, c->node.drive, c->node.ino, leaf);
 }
 
 static mrmr_err claim_extent(struct claiming *c, const struct meta_extent *extent)
@@ -411,8 +420,7 @@ static mrmr_err claim_extent(struct claiming *c, const struct meta_extent *exten
     if (c->node.id != extent->node)
         MRMR_TRY(claim_file(c, extent->node));
     for (uint64_t i = 0; c->hot && !change->overwritten && i < extent->leaves; i++)
-        change->overwritten = pool_written_has(
-            &c->written, c->run->since, c->node.drive, c->node.ino, extent->first + i);
+        change->overwritten = claim_is_of_the_past(c, extent->first + i);
     if (change->overwritten)
         return claim_changed();
     change->unstable = 0;

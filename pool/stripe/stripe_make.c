@@ -169,6 +169,7 @@ static mrmr_err run_join(struct pool_run *run, mrmr_err err)
             err = lane_err;
             mrmr_story_save(&story);
             run->change->unstable = run->lanes[i].unstable;
+            run->change->overwritten = run->lanes[i].cut && run->since.life;
             if (run->lanes[i].is_row && mrmr_class_of(lane_err) == MRMR_CLASS_CORRUPT)
                 run_note_rotten_row(run, &run->lanes[i]);
         }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/stripe/supply.h"
+#include "pool/stripe/lane.h"
 
 #include <string.h>
+
+MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
 
 #define SPAN_LEAST (60 * MRMR_NS_PER_S)
 
@@ -151,6 +154,16 @@ static void supply_drop_head(struct pool_supply *supply)
     supply->head++;
 }
 
+/* What cannot be looked at is found by who reads it. */
+static uint64_t supply_size_now(const struct pool_supply *supply)
+{
+    MRMR_AUTO(drv_file_close) struct drv_file *file = NULL;
+    struct drv_stat stat;
+    return pool_node_open(supply->pool, supply->node.id, &file) || drv_file_stat(file, &stat)
+               ? UINT64_MAX
+               : stat.size;
+}
+
 static mrmr_err supply_look(struct pool_supply *supply, int64_t node)
 {
     if (supply->node.id == node || !supply->young->rested.life)
@@ -161,12 +174,15 @@ static mrmr_err supply_look(struct pool_supply *supply, int64_t node)
         supply->node.id = 0;
     else
         supply->hot = pool_young_is_hot(supply->young, &supply->node);
+    if (supply->hot)
+        supply->size = supply_size_now(supply);
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err; /* giving it fails, too */
 }
 
 static bool supply_leaf_is_hot(const struct pool_supply *supply, uint64_t leaf)
 {
-    return supply->hot && pool_young_leaf_is_hot(supply->young, &supply->node, leaf);
+    return supply->hot && (pool_leaf_is_cut(&supply->node, leaf, supply->size) ||
+                              pool_young_leaf_is_hot(supply->young, &supply->node, leaf));
 }
 
 /* Leaves that are hot are cut off its front. *ret_leaves: how many follow that are not; 0: nothing is left of it. */

@@ -10,7 +10,7 @@
  * from a window of ranges ahead. Each span costs a walk over what is exposed on the drive, and even a
  * year has no more than some fifty; what one scan found is one.
  *
- * Of a file that is written to all the time, leaves that were written to a moment ago are left out.
+ * Of a file that is written to all the time, leaves that were written to a moment ago, or are cut off by now, are left out.
  *
  * Each leaf is handed out once. Memory: one window a drive. One thread at a time.
  */
@@ -42,6 +42,7 @@ struct pool_supply {
     bool begun, end;
     struct meta_node node; /* whose leaves were looked at last; id 0: none */
     bool hot;              /* some of them may have been written to a moment ago (young.h) */
+    uint64_t size;         /* then: of its file now */
 };
 
 void pool_supply_init(struct pool_supply *supply, int64_t drive, const struct pool_skips *skips,

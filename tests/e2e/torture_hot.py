@@ -27,7 +27,7 @@ def page_of(data, at, size):
 
 
 class Hot(Caller):
-    """.protected: what the catalog had it as when its quiet leaves were. .data: what was acknowledged. .may: page → what else it may be, since a call failed; .sizes: likewise. .was: page → what it was since .rolls. .claim: of all of it,
+    """.data: what was acknowledged. .may: page → what else it may be, since a call failed; .sizes: likewise. .was: page → what it was since .rolls. .claim: of all of it,
     which holds for as long as it rests."""
 
     def __init__(self, top, path, seed, trouble):
@@ -35,7 +35,7 @@ class Hot(Caller):
         self.rng, self.lock, self.ends = Seeded(seed), threading.RLock(), threading.Event()
         self.data, self.may, self.sizes, self.was = bytearray(self.rng.randbytes(SIZE)), {}, set(), {}
         self.rests, self.rolls, self.rolled, self.owed = False, False, False, False
-        self.claim, self.protected, self.fd, self.since, self.burst = None, set(), None, 0, 0
+        self.claim, self.fd, self.since, self.burst = None, None, 0, 0
 
     # --- writing ---
 

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "pool/records/touched.h"
 #include "pool/records/written.h"
+#include "pool/records/written_format.h"
 #include "pool/retained/retained.h"
 #include "tests/support/pause.h"
 
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { LEAVES = 4 };
@@ -178,14 +180,25 @@ static void test_punched_while_it_is_protected(void **state)
     end_hot(&hot);
 }
 
-/* Of more leaves than are noted one by one. */
-static void cuts_short(struct hot *hot)
+/* --- its end goes to and fro --- */
+
+static void resize(struct hot *hot, uint64_t size)
 {
-    const struct pool_attr set = {.size = RIG_MIB + 10};
+    const struct pool_attr set = {.size = size};
+    struct rig_file *known = rig_find(hot->w.rig, "new");
     struct pool_attr attr;
     rig_ok(pool_tree_set(hot->w.tree, NULL, look(&hot->w, POOL_ROOT, "new").node, hot->file,
         POOL_SET_SIZE, &set, &attr));
-    rig_find(hot->w.rig, "new")->size = set.size;
+    if (size > known->size) {
+        known->hole_begin = known->size;
+        known->hole_end = size;
+    }
+    known->size = size;
+}
+
+static void cuts_short(struct hot *hot)
+{
+    resize(hot, RIG_MIB + 10);
 }
 
 static void test_cut_short_while_it_is_protected(void **state)
@@ -194,11 +207,233 @@ static void test_cut_short_while_it_is_protected(void **state)
     (void)state;
     begin_hot(&hot, 509);
     scan(&hot);
-    protect(&hot);
-    assert_string_equal(rig_states(hot.w.rig, "new"), "");
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 0);
+    assert_string_equal(rig_states(hot.w.rig, "new"), "L");
     assert_int_equal(exposed(&hot, "beside"), 0);
     end_hot(&hot);
 }
+
+/* All that was read of it is what it was, but for what was cut off and is zeros now. */
+static void cuts_and_grows(struct hot *hot)
+{
+    resize(hot, 2 * RIG_MIB + 10);
+    resize(hot, LEAVES * RIG_MIB);
+}
+
+static void test_cut_and_grown_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = cuts_and_grows, .times = 1};
+    (void)state;
+    begin_hot(&hot, 514);
+    scan(&hot);
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 0);
+    assert_string_equal(rig_states(hot.w.rig, "new"), "LL");
+    assert_int_equal(exposed(&hot, "new"), 2 * RIG_MIB);
+    end_hot(&hot);
+}
+
+/* Room is got for it, which changes no byte, and is not noted: that it was cut is. */
+static void cuts_and_allocates(struct hot *hot)
+{
+    struct rig_file *known = rig_find(hot->w.rig, "new");
+    resize(hot, 2 * RIG_MIB + 10);
+    rig_ok(pool_tree_file_range(hot->file, POOL_RANGE_ALLOCATE, 0, LEAVES * RIG_MIB));
+    known->hole_begin = known->size;
+    known->hole_end = known->size = LEAVES * RIG_MIB;
+}
+
+static void test_cut_and_allocated_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = cuts_and_allocates, .times = 1};
+    (void)state;
+    begin_hot(&hot, 523);
+    scan(&hot);
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 0);
+    assert_string_equal(rig_states(hot.w.rig, "new"), "LL");
+    end_hot(&hot);
+}
+
+static void grows(struct hot *hot)
+{
+    resize(hot, 2 * LEAVES * RIG_MIB + 100);
+}
+
+static void test_grown_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = grows, .times = 1};
+    (void)state;
+    begin_hot(&hot, 515);
+    scan(&hot);
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 0);
+    assert_string_equal(rig_states(hot.w.rig, "new"), "LLLL");
+    end_hot(&hot);
+}
+
+/* As where it was opened with O_TRUNC; what is written then is no longer than it was. */
+static void empties(struct hot *hot)
+{
+    resize(hot, 0);
+    resize(hot, LEAVES * RIG_MIB);
+}
+
+static void test_emptied_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = empties, .times = 1};
+    (void)state;
+    begin_hot(&hot, 516);
+    scan(&hot);
+    protect(&hot);
+    assert_string_equal(rig_states(hot.w.rig, "new"), "");
+    assert_int_equal(exposed(&hot, "new"), LEAVES * RIG_MIB);
+    assert_int_equal(exposed(&hot, "beside"), 0);
+    end_hot(&hot);
+}
+
+/* An append goes to where it ends then. Of zeros. */
+static void cuts_and_appends(struct hot *hot)
+{
+    struct rig_file *known = rig_find(hot->w.rig, "new");
+    uint8_t *zeros = calloc(1, RIG_MIB);
+    assert_non_null(zeros);
+    resize(hot, 3 * RIG_MIB - 10);
+    rig_ok(pool_tree_file_append(hot->file, LEAVES * RIG_MIB, zeros, RIG_MIB));
+    free(zeros);
+    known->hole_begin = known->size;
+    known->hole_end = known->size += RIG_MIB;
+}
+
+static void test_cut_and_appended_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = cuts_and_appends, .times = 1};
+    (void)state;
+    begin_hot(&hot, 517);
+    scan(&hot);
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 0);
+    assert_string_equal(rig_states(hot.w.rig, "new"), "LL");
+    assert_int_equal(exposed(&hot, "new"), 2 * RIG_MIB);
+    end_hot(&hot);
+}
+
+static void punches_the_end(struct hot *hot)
+{
+    rig_ok(pool_tree_file_range(hot->file, POOL_RANGE_PUNCH, 3 * RIG_MIB + 1, 2 * RIG_MIB));
+    struct rig_file *known = rig_find(hot->w.rig, "new");
+    known->hole_begin = 3 * RIG_MIB + 1;
+    known->hole_end = LEAVES * RIG_MIB;
+}
+
+static void test_punched_at_its_end_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = punches_the_end, .times = 1};
+    (void)state;
+    begin_hot(&hot, 518);
+    scan(&hot);
+    protect(&hot);
+    assert_string_equal(rig_states(hot.w.rig, "new"), "LLL");
+    end_hot(&hot);
+}
+
+static atomic_flag in_read = ATOMIC_FLAG_INIT; /* who cuts reads, too */
+
+/* It is open, and the first of its bytes are about to be read. */
+static void when_read(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct hot *hot = arg;
+    (void)op, (void)path;
+    if (atomic_flag_test_and_set(&in_read))
+        return;
+    if (!hot->came++)
+        cuts_short(hot);
+    atomic_flag_clear(&in_read);
+}
+
+/* What is left is protected in the same run, and what is coded with it. */
+static void test_cut_short_while_it_is_read(void **state)
+{
+    struct hot hot = {.came = 0};
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_FILE_READ,
+        .prefix = "new",
+        .action = DRV_FAULT_HOOK,
+        .hook = when_read,
+        .arg = &hot};
+    struct pool_sync_report report = {0};
+    (void)state;
+    begin_hot(&hot, 519);
+    scan(&hot);
+    struct pool_job job = rig_job(hot.w.rig);
+    rig_ok(drv_fault_add(hot.w.rig->drive[0].fault, &rule, NULL));
+    rig_ok(pool_protect(hot.w.rig->pool, &job, NULL, &report));
+    assert_true(hot.came > 0);
+    assert_int_equal(report.skipped, 0);
+    assert_string_equal(rig_states(hot.w.rig, "new"), "L");
+    assert_int_equal(exposed(&hot, "beside"), 0);
+    end_hot(&hot);
+}
+
+/* As if all that was noted so far had been a long time ago. */
+static void time_goes_by(struct hot *hot)
+{
+    static const uint8_t zeros[1 << 16];
+    struct stat stat;
+    int fd = openat(hot->w.rig->pool->dirfd, "written", O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &stat), 0);
+    for (off_t at = sizeof(struct written_head); at < stat.st_size;) {
+        const ssize_t n = pwrite(fd, zeros,
+            stat.st_size - at < (off_t)sizeof zeros ? (size_t)(stat.st_size - at) : sizeof zeros,
+            at);
+        assert_true(n > 0);
+        at += n;
+    }
+    close(fd);
+}
+
+/* Not a moment ago; and the leaf is not there. */
+static void test_cut_short_long_after_the_scan(void **state)
+{
+    struct hot hot = {.came = 0};
+    (void)state;
+    begin_hot(&hot, 521);
+    scan(&hot);
+    cuts_short(&hot);
+    time_goes_by(&hot);
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 0);
+    assert_string_equal(rig_states(hot.w.rig, "new"), "L");
+    assert_int_equal(exposed(&hot, "beside"), 0);
+    end_hot(&hot);
+}
+
+/* On the drive itself, beside who writes to it through the mount. */
+static void is_cut_on_the_drive(struct hot *hot)
+{
+    struct drv_file *raw;
+    write_leaf(hot, 1);
+    rig_ok(drv_file_open(hot->w.rig->drive[0].raw, "new", DRV_OPEN_WRITE, 0, &raw));
+    rig_ok(drv_file_truncate(raw, 2 * RIG_MIB + 10));
+    drv_file_close(raw);
+    rig_find(hot->w.rig, "new")->size = 2 * RIG_MIB + 10;
+}
+
+/* Nobody noted it, and it is not there. */
+static void test_cut_on_the_drive_while_it_is_protected(void **state)
+{
+    struct hot hot = {.comes = is_cut_on_the_drive, .times = 1};
+    (void)state;
+    begin_hot(&hot, 522);
+    scan(&hot);
+    struct pool_sync_report report = protect(&hot);
+    assert_int_equal(report.skipped, 0);
+    assert_string_equal(rig_states(hot.w.rig, "new"), "L");
+    end_hot(&hot);
+}
+
+/* --- and others --- */
 
 /* What was claimed of it counts from the commit on: who writes to it keeps it before. */
 static void test_claimed_and_then_written(void **state)
@@ -604,6 +839,15 @@ int main(void)
         cmocka_unit_test(test_written_each_time_that_it_is_tried),
         cmocka_unit_test(test_punched_while_it_is_protected),
         cmocka_unit_test(test_cut_short_while_it_is_protected),
+        cmocka_unit_test(test_cut_and_grown_while_it_is_protected),
+        cmocka_unit_test(test_cut_and_allocated_while_it_is_protected),
+        cmocka_unit_test(test_grown_while_it_is_protected),
+        cmocka_unit_test(test_emptied_while_it_is_protected),
+        cmocka_unit_test(test_cut_and_appended_while_it_is_protected),
+        cmocka_unit_test(test_punched_at_its_end_while_it_is_protected),
+        cmocka_unit_test(test_cut_short_while_it_is_read),
+        cmocka_unit_test(test_cut_short_long_after_the_scan),
+        cmocka_unit_test(test_cut_on_the_drive_while_it_is_protected),
         cmocka_unit_test(test_claimed_and_then_written),
         cmocka_unit_test(test_edited_on_the_drive_while_it_is_protected),
         cmocka_unit_test(test_edited_on_a_drive_with_a_mark),

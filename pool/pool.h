@@ -291,8 +291,8 @@ struct pool_status {
 };
 mrmr_err pool_status(struct pool *pool, struct pool_status *ret_status);
 
-/* An event, once a day, if something has been exposed for longer than the setting `exposed-alarm`, or was changed through a mount
- * longer ago and no scan has looked at it since. */
+/* An event, once a day for each of the two, if something has been exposed for longer than the setting `exposed-alarm`, or was changed through a mount
+ * longer ago and no scan has taken it in since: none has looked, or its drive is held. */
 mrmr_err pool_exposed_alarm(struct pool *pool, const struct pool_status *status);
 
 enum pool_type { POOL_FILE, POOL_FOLDER, POOL_SYMLINK, POOL_OTHER };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * What has been exposed for too long, as scans have found it; and what was changed through a mount so long ago, and no scan has
- * looked at since, as while the worker rests. The texts have no figures: each is the same each time, so that it is told once a day
+ * looked at since, as while the worker rests, or has taken in, as on a drive that is held. The texts have no figures: each is the same each time, so that it is told once a day
  * (told.h), whatever else becomes as old meanwhile.
  */
 #include "pool/drive/drive.h"
@@ -29,7 +29,8 @@ mrmr_err pool_exposed_alarm(struct pool *pool, const struct pool_status *status)
             duration);
     if (is_older(status->touched_oldest, seconds))
         pool_tell(pool, NULL, true, "exposed-long", NULL,
-            "what was changed through a mount more than %s ago was not looked at since, so what is "
+            "what was changed through a mount more than %s ago was not looked at since, or is on a "
+            "drive that is held, so what is "
             "new of it is exposed: it would be lost with its drive; see: mrmr status",
             duration);
     return MRMR_OK;

@@ -181,6 +181,7 @@ static void test_touched_too_long(void **state)
     assert_ok(pool_exposed_alarm(w->pool, &s));
     assert_int_equal(world_events(w, "exposed-long", text), 1);
     assert_non_null(strstr(text, "through a mount more than 1 d"));
+    assert_non_null(strstr(text, "or is on a drive that is held"));
     s.touched_oldest -= hour; /* no news today */
     assert_ok(pool_exposed_alarm(w->pool, &s));
     assert_int_equal(world_events(w, "exposed-long", NULL), 1);

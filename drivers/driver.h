@@ -354,11 +354,15 @@ struct drv_ops {
     mrmr_err (*take_up)(struct drv *drv);
 };
 
+enum { DRV_MARKS = 257 };
+
 /* Every backend's object begins with this, zeroed but for ops. */
 struct drv {
     const struct drv_ops *ops;
     _Atomic int64_t error_at;       /* s, monotonic: the last second in which it answered MRMR_IO */
     _Atomic unsigned error_seconds; /* how many there were */
+    /* Of whoever has it open, for what he has to do once on it; at first none is set. Nothing here looks at them. */
+    _Atomic bool mark[DRV_MARKS];
 };
 struct drv_file {
     struct drv *drv;

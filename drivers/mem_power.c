@@ -121,10 +121,11 @@ static bool op_marked(const struct mem_op *op, uint64_t mark)
     return false;
 }
 
-/* Earlier changes in these folders, and of these inodes, go out with the op; a rename also takes
+/* Earlier changes in these folders, and of these inodes, go out with the op; a rename from one to another also takes
  * along the making of the folder it moves into, or the file would be in neither. */
 static void op_mark(struct mem_op *op, uint64_t mark)
 {
+    const bool moves = op->count == 2 && op->change[0].dir != op->change[1].dir;
     for (unsigned i = 0; i < op->count; i++) {
         struct mem_change *c = &op->change[i];
         c->dir->mark_dir = mark;
@@ -132,7 +133,7 @@ static void op_mark(struct mem_op *op, uint64_t mark)
             c->before->mark_child = mark;
         if (c->after)
             c->after->mark_child = mark;
-        for (struct mem_inode *up = op->count == 2 ? c->dir : NULL; up; up = up->parent)
+        for (struct mem_inode *up = moves ? c->dir : NULL; up; up = up->parent)
             up->mark_child = mark;
     }
 }

@@ -3,8 +3,10 @@
 
 #include "base/text.h"
 #include "base/uuid.h"
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 MRMR_DEFINE_AUTO(struct drv_file, drv_file_close);
@@ -165,13 +167,41 @@ void retained_folder_of(const char *path, char folder[POOL_RETAINED_PATH])
     snprintf(folder, POOL_RETAINED_PATH, "%.*s", (int)(strrchr(path, '/') - path), path);
 }
 
+/* Says that the name of the folder of this path, and those above it, are durable. */
+static _Atomic bool *folder_mark(struct drv *drv, const char *path)
+{
+    enum { FILES = DRV_MARKS - 1, HEX = 16 };
+    const char *name = path + sizeof POOL_RETAINED;
+    const bool leaves = isxdigit(name[0]) && isxdigit(name[1]) && name[2] == '/';
+    return &drv->mark[leaves ? strtoul((char[]){name[0], name[1], '\0'}, NULL, HEX) : FILES];
+}
+
+mrmr_err retained_folder_durable(struct drv *drv, const char *path)
+{
+    _Atomic bool *mark = folder_mark(drv, path);
+    if (atomic_load(mark))
+        return MRMR_OK;
+    MRMR_TRY(drv_dir_sync(drv, POOL_RETAINED));
+    MRMR_TRY(drv_dir_sync(drv, POOL_DOT));
+    atomic_store(mark, true);
+    return MRMR_OK;
+}
+
 mrmr_err retained_folder_make(struct drv *drv, const char *path)
 {
     char folder[POOL_RETAINED_PATH];
     retained_folder_of(path, folder);
     MRMR_TRY(drv_mkdirs(drv, folder, RETAINED_FOLDER_MODE));
-    MRMR_TRY(drv_dir_sync(drv, POOL_RETAINED));
-    return drv_dir_sync(drv, POOL_DOT);
+    atomic_store(folder_mark(drv, path), false); /* somebody removed it */
+    return retained_folder_durable(drv, path);
+}
+
+mrmr_err retained_folder_sync(struct drv *drv, const char *path)
+{
+    char folder[POOL_RETAINED_PATH];
+    retained_folder_of(path, folder);
+    MRMR_TRY(drv_dir_sync(drv, folder));
+    return retained_folder_durable(drv, path);
 }
 
 static mrmr_err temp_write(struct drv *drv, const char *temp, const void *data, uint32_t size)
@@ -199,7 +229,7 @@ static mrmr_err save_named(
 static mrmr_err save_new(
     struct drv *drv, pthread_mutex_t *names, const char *path, const void *data, uint32_t size)
 {
-    char temp[POOL_RETAINED_PATH + 18], folder[POOL_RETAINED_PATH];
+    char temp[POOL_RETAINED_PATH + 18];
     uint64_t random;
     MRMR_TRY(mrmr_random(&random, sizeof random));
     snprintf(temp, sizeof temp, "%s~%016" PRIx64, path, random);
@@ -216,8 +246,7 @@ static mrmr_err save_new(
         drv_unlink(drv, temp);
         return mrmr_story_restore(&story);
     }
-    retained_folder_of(path, folder);
-    return drv_dir_sync(drv, folder);
+    return retained_folder_sync(drv, path);
 }
 
 mrmr_err retained_renew(struct drv *drv, const char *path)
@@ -239,13 +268,12 @@ bool retained_is_by_itself(
 mrmr_err pool_retained_save(struct drv *drv, pthread_mutex_t *names,
     const struct mrmr_digest *digest, const void *data, uint32_t size)
 {
-    char path[POOL_RETAINED_PATH], folder[POOL_RETAINED_PATH];
+    char path[POOL_RETAINED_PATH];
     retained_leaf_path(digest, path);
     if (!retained_is_by_itself(drv, path, digest, size))
         return save_new(drv, names, path, data, size);
     MRMR_TRY(retained_renew(drv, path));
-    retained_folder_of(path, folder);
-    return drv_dir_sync(drv, folder); /* who named it may not have come to that */
+    return retained_folder_sync(drv, path); /* who named it may not have come to that */
 }
 
 mrmr_err pool_retained_save_leaf(struct drv *drv, pthread_mutex_t *names, struct drv_file *file,

@@ -22,8 +22,8 @@
  * Of those who save at the same time on one drive: bytes are written and synced, and folders synced, side by side, so
  * that a journal has them in one commit; what they share, `names`, is held while names are made or led elsewhere, and
  * while a folder for them is made and synced. So (a) no symlink is led over a leaf that somebody has just saved: it is looked at
- * and led elsewhere under one hold. And (b) whoever finds a folder that another has made, and not synced yet, takes `names` for his own
- * name in it after that, so the folder is durable before he is through.
+ * and led elsewhere under one hold. And (b) whoever finds a folder that another has made does not count on him to make it durable: his sync may
+ * have failed, or he was killed before it. He syncs those above it before he is through, once for as long as he has the drive open.
  *
  * Of saving several leaves of a file at a time, which costs as many syncs as one. (1) Their bytes are written, or cloned, to a
  * temporary file, and synced: a cut leaves that. (2) It gets a name where whole files are kept, durably: a cut leaves a file that

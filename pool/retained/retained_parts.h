@@ -16,7 +16,12 @@ void retained_file_path(const uint8_t file[POOL_POINTERS_FILE], char path[POOL_R
 /* The name beside of a whole file. */
 void retained_saved_path(const char *file, char ret_path[POOL_RETAINED_PATH]);
 void retained_folder_of(const char *path, char folder[POOL_RETAINED_PATH]);
-/* The folder that the path lies in, and those above it, durable. */
+/* The name of the folder that the path lies in, and those above it, are durable, whoever made it, and whatever became of him. They are synced
+ * once for as long as the drive is open: such a folder stays. */
+mrmr_err retained_folder_durable(struct drv *drv, const char *path);
+/* It is, and what it has. */
+mrmr_err retained_folder_sync(struct drv *drv, const char *path);
+/* The folder that the path lies in is made, and durable. */
 mrmr_err retained_folder_make(struct drv *drv, const char *path);
 /* The same by whom does not hold the names (retained.h). */
 mrmr_err retained_folder_make_named(struct drv *drv, pthread_mutex_t *names, const char *path);

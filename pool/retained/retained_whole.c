@@ -60,13 +60,12 @@ static mrmr_err point_sync(struct drv *drv, const struct pool_retained_leaf leav
 {
     bool synced[256] = {false};
     for (size_t i = 0; i < n; i++) {
-        char path[POOL_RETAINED_PATH], folder[POOL_RETAINED_PATH];
+        char path[POOL_RETAINED_PATH];
         if (synced[leaves[i].digest.bytes[0]])
             continue;
         synced[leaves[i].digest.bytes[0]] = true;
         retained_leaf_path(&leaves[i].digest, path);
-        retained_folder_of(path, folder);
-        MRMR_TRY(drv_dir_sync(drv, folder));
+        MRMR_TRY(retained_folder_sync(drv, path));
     }
     return MRMR_OK;
 }
@@ -74,7 +73,8 @@ static mrmr_err point_sync(struct drv *drv, const struct pool_retained_leaf leav
 static mrmr_err files_folder(struct drv *drv, const char path[POOL_RETAINED_PATH])
 {
     struct drv_stat stat;
-    return drv_stat(drv, POOL_RETAINED_FILES, &stat) ? retained_folder_make(drv, path) : MRMR_OK;
+    return drv_stat(drv, POOL_RETAINED_FILES, &stat) ? retained_folder_make(drv, path)
+                                                     : retained_folder_durable(drv, path);
 }
 
 static mrmr_err point_all(struct drv *drv, const struct pool_retained_leaf leaves[], size_t n,

@@ -288,7 +288,7 @@ static bool a_sync_fails(uint64_t n, bool deletes, bool anew, uint64_t seed)
 static void test_a_sync_fails_and_the_power_goes(void **state)
 {
     /* Each time another part is left of what was not durable. */
-    const uint64_t seed = rig_seed("sync_fails"), each = rig_all() ? 8 : 2;
+    const uint64_t seed = rig_seed("sync_fails"), each = rig_all() ? 8 : 3;
     (void)state;
     uint64_t cuts = 0;
     for (int deletes = 0; deletes < 2; deletes++) {

@@ -513,13 +513,24 @@ mrmr_err pool_mend_and_protect(struct pool *pool, const struct pool_job *job,
 #define POOL_WORK POOL_DOT "/work"
 mrmr_err pool_work_begin(struct pool *pool, struct pool_drive *drive); /* the folder, empty */
 mrmr_err pool_work_clear(struct pool *pool, struct pool_drive *drive);
+/* Leaves of a file that nothing gives now. */
+struct pool_missing {
+    struct pool_missing_run {
+        uint64_t first, leaves;
+    } * run; /* in order, none next to another */
+    size_t n, room;
+    uint64_t got; /* leaves that are in the copy */
+    bool
+        undecoded; /* too much of a stripe cannot be read now, which may be otherwise another time */
+};
+void pool_missing_free(struct pool_missing *missing); /* NULL-safe members, zeroes */
 /* Make the node's content and attributes anew at `path` (which must not exist) on the drive, every
  * byte verified: from the original where it is right, reconstructed where not. Regular files,
  * symlinks, FIFOs, sockets, devices. Not synced. Leaves that are exposed are read from the original
  * as they are: if it is away or unreadable the copy fails, MRMR_LOST. On failure nothing is left at
- * path. */
+ * path. missing: NULL; or what cannot be read is left out, as a hole, and said there. */
 mrmr_err pool_copy_make(struct pool *pool, const struct pool_job *job, const struct meta_node *node,
-    struct pool_drive *drive, const char *path);
+    struct pool_drive *drive, const char *path, struct pool_missing *missing);
 /* Mode, owner, times and extended attributes of a node onto a path, as far as the drive and this
  * user can. */
 mrmr_err pool_copy_attrs(

@@ -256,6 +256,8 @@ struct pool_rebuild_report {
     uint64_t conflicts;                     /* another file is there: left alone */
     uint64_t rows, row_bytes;
     uint64_t failed, failed_bytes; /* could not be recovered */
+    uint64_t incomplete,
+        missing_bytes; /* files of which not all could be: what could is beside its place; and how much not */
     uint64_t
         older; /* of files: written to after the last scan on the drive that is given up, and as they were at that scan */
     bool not_lost; /* if_lost: it is in service, or what is on it may be wanted */

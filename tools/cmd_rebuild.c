@@ -15,6 +15,13 @@ static mrmr_err look_rebuild(struct cmd_call *call, const struct pool_rebuild_re
         MRMR_TRY(cmd_look(call, "%s (%s) could not be brought back; see: mrmr events",
             mrmr_print_count(r->failed, "file", "files", count, sizeof count),
             mrmr_text_print_size(r->failed_bytes, size)));
+    if (r->incomplete)
+        MRMR_TRY(cmd_look(call,
+            "%s not wholly protected (%s missing): what is left lies where it was, under its name "
+            "and "
+            ".incomplete; see: mrmr events",
+            mrmr_print_count(r->incomplete, "file was", "files were", count, sizeof count),
+            mrmr_text_print_size(r->missing_bytes, size)));
     if (r->older)
         MRMR_TRY(cmd_look(call,
             "%s written to after the last scan, which went with the drive: what is back is as it "
@@ -58,6 +65,8 @@ static mrmr_err rebuild_json(
     mrmr_json_number(&json, "row_size", r->row_bytes);
     mrmr_json_number(&json, "failed", r->failed);
     mrmr_json_number(&json, "failed_size", r->failed_bytes);
+    mrmr_json_number(&json, "incomplete", r->incomplete);
+    mrmr_json_number(&json, "missing_size", r->missing_bytes);
     mrmr_json_number(&json, "older", r->older);
     cmd_json_looks(call, &json);
     return mrmr_json_end(&json);
@@ -137,7 +146,8 @@ const struct cmd cmd_rebuild = {
         "it.\n\nOnto a new drive: add an empty one, then name it with --onto; it takes the lost "
         "one's place for good.\nA drive that is there: what vanished from it or rotted is put "
         "back. Neither: its files go into free\nspace on the other drives, and the drive leaves "
-        "the pool for good. Files that are there already are\nleft alone. Interrupted, it goes on "
+        "the pool for good. What is left of a file that was protected\nin part comes back as "
+        "NAME.incomplete. Files that are there already are left alone. Interrupted, it goes on "
         "from there; once a new drive has taken the place, by its name.\n\nWhile others "
         "are away without which some of it cannot be made again, it is not given up without\n"
         "--accept-losses: connect one of them first.",

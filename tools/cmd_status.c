@@ -415,7 +415,9 @@ static void print_lost(const struct view *view)
                "mrmr rebuild ");
         mrmr_print_name(stdout, drive->name);
         if (drive->touched || drive->exposed_bytes)
-            printf("; what was written to it and is not protected yet would be lost by that\n");
+            printf("; what was written to it and is not protected yet would be lost by that, and "
+                   "of a file that is protected in part that part comes back as "
+                   "NAME.incomplete\n");
         else
             printf(" (by itself: mrmr set auto-rebuild on)\n");
         room -= drive->protected_bytes < room ? drive->protected_bytes : room;

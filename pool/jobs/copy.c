@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A whole file again, attributes and all, from verified bytes.
+ * A file again, attributes and all, from verified bytes: whole; or, where the caller can do with that, without what nothing gives.
  *
  * Crash argument. A copy is made under a name of ours, in .mrmr/work or in the quarantine, where
  * nobody looks for a file: cut anywhere, it is a leftover, cleared away when the pool is next opened.
@@ -45,6 +45,54 @@ mrmr_err pool_work_begin(struct pool *pool, struct pool_drive *drive)
     return mrmr_err_drive(drv_mkdirs(drive->drv, POOL_WORK, 0700), drive->meta.name);
 }
 
+/* --- What is missing --- */
+
+void pool_missing_free(struct pool_missing *missing)
+{
+    free(missing->run);
+    *missing = (struct pool_missing){0};
+}
+
+static mrmr_err missing_add(struct pool_missing *missing, uint64_t leaf)
+{
+    struct pool_missing_run *last = missing->n ? &missing->run[missing->n - 1] : NULL;
+    if (last && last->first + last->leaves == leaf) {
+        last->leaves++;
+        return MRMR_OK;
+    }
+    if (missing->n == missing->room) {
+        size_t room = missing->room ? 2 * missing->room : 16;
+        struct pool_missing_run *grown = realloc(missing->run, room * sizeof *grown);
+        if (!grown)
+            return mrmr_nomem();
+        missing->run = grown;
+        missing->room = room;
+    }
+    missing->run[missing->n++] = (struct pool_missing_run){leaf, 1};
+    return MRMR_OK;
+}
+
+static int missing_by_first(const void *a, const void *b)
+{
+    const struct pool_missing_run *x = a, *y = b;
+    return x->first < y->first ? -1 : x->first > y->first;
+}
+
+static void missing_order(struct pool_missing *missing)
+{
+    size_t n = 0;
+    if (missing->n)
+        qsort(missing->run, missing->n, sizeof *missing->run, missing_by_first);
+    for (size_t i = 0; i < missing->n; i++) {
+        struct pool_missing_run *last = n ? &missing->run[n - 1] : NULL;
+        if (last && last->first + last->leaves == missing->run[i].first)
+            last->leaves += missing->run[i].leaves;
+        else
+            missing->run[n++] = missing->run[i];
+    }
+    missing->n = n;
+}
+
 /* --- Content --- */
 
 struct copy {
@@ -55,7 +103,20 @@ struct copy {
     struct drv_file *to;
     struct drv_file *from; /* the original, opened when an exposed leaf wants it */
     uint8_t *buf;
+    struct pool_missing *missing; /* or NULL: all of it, or nothing */
 };
+
+/* The leaf is in buf, or err says why not. */
+static mrmr_err copy_leaf(struct copy *copy, uint64_t leaf, size_t size, mrmr_err err)
+{
+    if (err == MRMR_LOST && copy->missing)
+        return missing_add(copy->missing, leaf);
+    MRMR_TRY(err);
+    if (copy->missing)
+        copy->missing->got++;
+    return mrmr_err_drive(
+        drv_file_write(copy->to, leaf * META_LEAF, copy->buf, size), copy->drive->meta.name);
+}
 
 /* Extents of the current version, one stripe's view after the other. */
 static mrmr_err copy_extent(struct copy *copy, const struct meta_extent *of_node)
@@ -70,12 +131,12 @@ static mrmr_err copy_extent(struct copy *copy, const struct meta_extent *of_node
     mrmr_err err = extent ? MRMR_OK : mrmr_fail(MRMR_CHANGED, "its stripe changed meanwhile");
     for (uint64_t i = 0; !err && i < extent->leaves; i++) {
         err = pool_job_poll(copy->job);
-        if (!err)
-            err = pool_leaf_read(copy->pool, view, extent, i, POOL_LEAF_ANY, copy->buf, NULL);
-        if (!err)
-            err = mrmr_err_drive(drv_file_write(copy->to, (extent->first + i) * META_LEAF,
-                                     copy->buf, pool_leaf_size(extent, i)),
-                copy->drive->meta.name);
+        if (err)
+            break;
+        err = pool_leaf_read(copy->pool, view, extent, i, POOL_LEAF_ANY, copy->buf, NULL);
+        if (err == MRMR_LOST && copy->missing)
+            copy->missing->undecoded = true;
+        err = copy_leaf(copy, extent->first + i, pool_leaf_size(extent, i), err);
     }
     pool_view_put(copy->pool, view);
     return err;
@@ -109,10 +170,18 @@ static mrmr_err copy_exposed_leaf(struct copy *copy, uint64_t leaf, size_t size)
     struct mrmr_story story;
     size_t got = 0;
     mrmr_story_save(&story);
-    if (!pool_leaf_stand_in(copy->pool, copy->node, leaf, copy->buf, &got) && got == size)
+    mrmr_err other = pool_leaf_stand_in(copy->pool, copy->node, leaf, copy->buf, &got);
+    if (!other && got == size)
         return MRMR_OK;
+    if (copy->missing && other && other != MRMR_ABSENT && other != MRMR_LOST)
+        return other;
+    if (copy->missing && other == MRMR_LOST)
+        copy->missing->undecoded = true;
     mrmr_story_restore(&story);
-    return err;
+    /* Of a drive that is given up nothing is waited for: it is not there, or is another medium. */
+    return copy->missing && mrmr_class_of(err) == MRMR_CLASS_ABSENT
+               ? mrmr_fail(MRMR_LOST, "it was not protected when its drive went away")
+               : err;
 }
 
 static mrmr_err copy_exposed(struct copy *copy, const struct meta_exposed *range)
@@ -121,9 +190,7 @@ static mrmr_err copy_exposed(struct copy *copy, const struct meta_exposed *range
         uint64_t rest = range->bytes - i * META_LEAF, leaf = range->first + i;
         size_t size = rest < META_LEAF ? rest : META_LEAF;
         MRMR_TRY(pool_job_poll(copy->job));
-        MRMR_TRY(copy_exposed_leaf(copy, leaf, size));
-        MRMR_TRY(mrmr_err_drive(
-            drv_file_write(copy->to, leaf * META_LEAF, copy->buf, size), copy->drive->meta.name));
+        MRMR_TRY(copy_leaf(copy, leaf, size, copy_exposed_leaf(copy, leaf, size)));
     }
     return MRMR_OK;
 }
@@ -142,14 +209,17 @@ static mrmr_err copy_content(struct copy *copy)
             MRMR_TRY(copy_extent(copy, &extents[i]));
     for (size_t i = 0; i < nranges; i++)
         MRMR_TRY(copy_exposed(copy, &ranges[i]));
+    if (copy->missing)
+        missing_order(copy->missing);
     return mrmr_err_drive(drv_file_truncate(copy->to, copy->node->size), copy->drive->meta.name);
 }
 
 /* *ret_made: the name is ours from here on, to be taken back if the rest fails. */
 static mrmr_err copy_file(struct pool *pool, const struct pool_job *job,
-    const struct meta_node *node, struct pool_drive *drive, const char *path, bool *ret_made)
+    const struct meta_node *node, struct pool_drive *drive, const char *path,
+    struct pool_missing *missing, bool *ret_made)
 {
-    struct copy copy = {.pool = pool, .job = job, .node = node, .drive = drive};
+    struct copy copy = {.pool = pool, .job = job, .node = node, .drive = drive, .missing = missing};
     copy.buf = pool_buffers_get(pool->buffers, META_LEAF);
     mrmr_err err = copy.buf ? MRMR_OK : mrmr_nomem();
     if (!err)
@@ -239,14 +309,14 @@ static mrmr_err copy_other(
 }
 
 mrmr_err pool_copy_make(struct pool *pool, const struct pool_job *job, const struct meta_node *node,
-    struct pool_drive *drive, const char *path)
+    struct pool_drive *drive, const char *path, struct pool_missing *missing)
 {
     if (node->type == META_DIR)
         return mrmr_fail(MRMR_INTERNAL, "a folder is not copied");
     mrmr_err err;
     bool made = false;
     if (node->type == META_REG) {
-        err = copy_file(pool, job, node, drive, path, &made);
+        err = copy_file(pool, job, node, drive, path, missing, &made);
     } else {
         err = mrmr_err_drive(copy_other(pool, node, drive, path), drive->meta.name);
         made = !err;

@@ -93,12 +93,13 @@ static void rebuild_progress(struct rebuild *rebuild)
 {
     const struct pool_rebuild_report *report = rebuild->report;
     if (rebuild->job && rebuild->job->progress)
-        rebuild->job->progress(&(struct pool_progress){.phase = "rebuild",
-                                   .bytes = report->bytes,
-                                   .bytes_total = rebuild->bytes_total,
-                                   .items = report->files + report->folders + report->others +
-                                            report->kept + report->conflicts + report->failed,
-                                   .items_total = rebuild->items_total},
+        rebuild->job->progress(
+            &(struct pool_progress){.phase = "rebuild",
+                .bytes = report->bytes,
+                .bytes_total = rebuild->bytes_total,
+                .items = report->files + report->incomplete + report->folders + report->others +
+                         report->kept + report->conflicts + report->failed,
+                .items_total = rebuild->items_total},
             rebuild->job->arg);
 }
 
@@ -187,13 +188,13 @@ static void rebuild_tell(struct rebuild *rebuild, bool whole)
 {
     const struct pool_rebuild_report *r = rebuild->report;
     char size[MRMR_TEXT_SHORT];
-    pool_tell(rebuild->pool, rebuild->job, !whole, "rebuild-done", rebuild->drive,
+    pool_tell(rebuild->pool, rebuild->job, !whole || r->incomplete, "rebuild-done", rebuild->drive,
         "drive %s: %llu files (%s) and %llu folders restored, %llu were there already, %llu parity "
-        "rows made; %llu failed, %llu conflicts",
+        "rows made; %llu files incomplete, %llu failed, %llu conflicts",
         rebuild->drive->meta.name, (unsigned long long)r->files,
         mrmr_text_print_size(r->bytes, size), (unsigned long long)r->folders,
-        (unsigned long long)r->kept, (unsigned long long)r->rows, (unsigned long long)r->failed,
-        (unsigned long long)r->conflicts);
+        (unsigned long long)r->kept, (unsigned long long)r->rows, (unsigned long long)r->incomplete,
+        (unsigned long long)r->failed, (unsigned long long)r->conflicts);
 }
 
 static mrmr_err rebuild_finish(struct rebuild *rebuild)

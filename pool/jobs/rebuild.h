@@ -2,7 +2,7 @@
  *
  * Inside of a rebuild: rebuild_give_up.c says whether the drive may be given up, rebuild_take.c does that to the catalog, rebuild.c decides what comes back,
  * rebuild_gone.c what does not since it was removed (with rebuild_moved.c and rebuild_went.c), rebuild_older.c tells what comes back as it was before, restore_choose.c where to and whether it is there already, restore.c puts nodes in place
- * (with restore_folders.c), restore_record.c says so in the catalog.
+ * (with restore_folders.c; restore_incomplete.c, where some of a file is nowhere any more), restore_record.c says so in the catalog.
  */
 #ifndef MRMR_POOL_REBUILD_H
 #define MRMR_POOL_REBUILD_H
@@ -55,6 +55,9 @@ struct restore {
     struct pool_drive *target;
     char work[sizeof POOL_WORK + 32];
     enum restore_state state;
+    struct pool_missing missing; /* of a file: leaves that nothing gives any more; */
+    bool incomplete;  /* the others come back under a name that says so, which path is then, */
+    bool named;       /* and which is the node's by now */
     bool held;        /* another version is in its place, and the protected one is to come back */
     bool conflict;    /* something else is in its place: what is protected is held, */
     bool alive, late; /* some name is wanted still; some was removed meanwhile */
@@ -87,6 +90,19 @@ struct restore_set {
     size_t n;
 };
 
+/* --- restore_incomplete.c: what there is of a file --- */
+
+/* If not all of it can be made, the rest may be. */
+bool pool_restore_may_lack(const struct restore *item);
+/* Its copy lacks leaves: it comes back as incomplete; or it does not, nothing is left of the copy, and the error says why. */
+mrmr_err pool_restore_incomplete(struct restore *item);
+/* item->path is where; item->state is RESTORE_KEPT if it is there already, on the target, which may be another then. */
+mrmr_err pool_restore_incomplete_path(struct restore *item);
+/* Inside a transaction. In the catalog leaves that are missing are holes; and what became of the file that was at the path `was` is told. */
+mrmr_err pool_restore_give_up_missing(struct restore *item);
+mrmr_err pool_restore_tell_incomplete(struct restore *item, const char *was);
+uint64_t pool_restore_missing_bytes(const struct restore *item);
+
 /* Inside a transaction, while writers stand still, of a struct restore_set: where all of them are now, and that they are no longer to do: restore_record.c. */
 mrmr_err pool_restore_record(struct meta *meta, void *arg);
 
@@ -118,6 +134,10 @@ mrmr_err pool_rebuild_tell_gone(
 mrmr_err pool_rebuild_may_begin(struct rebuild *rebuild, bool *ret_begins);
 /* Stripes of it that cannot be decoded now, and might be later, keep it from being given up. Drives that do not answer are away from then on. */
 mrmr_err pool_rebuild_may_give_up(const struct rebuild *rebuild);
+/* *ret_for: a drive that may give more of the node's stripes another time, or NULL. That losses are accepted does not say that one that is away never
+ * comes back: then it has to be given up, too. */
+mrmr_err pool_rebuild_waits(
+    const struct rebuild *rebuild, int64_t node, const struct pool_drive **ret_for);
 /* It is looked at once more, which may hang. */
 mrmr_err pool_rebuild_is_not_back(struct rebuild *rebuild);
 

@@ -49,6 +49,16 @@ static mrmr_err give_up_look_again(const struct rebuild *rebuild)
     return MRMR_OK;
 }
 
+/* By being connected; or, unless that losses are accepted says that it will not, by a rebuild of its own that goes on. */
+static bool give_up_may_give(
+    const struct rebuild *rebuild, const struct pool_drive *drive, bool dirty)
+{
+    if (!pool_drive_present(drive) && drive->meta.state != META_DRIVE_RETIRED)
+        return true;
+    return !rebuild->options->accept_losses &&
+           (!pool_drive_present(drive) || (dirty && drive->meta.state == META_DRIVE_REBUILDING));
+}
+
 /* Another drive on which something of the stripe lies, or is still to be brought back to; NULL: no
  * drive that is connected, and no rebuild that is ended, would give more of it. */
 static const struct pool_drive *give_up_waits_for(
@@ -57,8 +67,7 @@ static const struct pool_drive *give_up_waits_for(
     for (uint32_t i = 0; i < brief->blocks; i++) {
         const struct pool_drive *drive = pool_drive_by_id(rebuild->pool, brief->block[i].drive);
         if (drive && drive != rebuild->drive &&
-            (!pool_drive_present(drive) ||
-                (brief->block[i].dirty && drive->meta.state == META_DRIVE_REBUILDING)))
+            give_up_may_give(rebuild, drive, brief->block[i].dirty))
             return drive;
     }
     for (uint32_t i = 0; i < brief->rows; i++) {
@@ -96,6 +105,27 @@ static mrmr_err give_up_counts(
             ++*ret_n;
         }
     } while (n);
+    return MRMR_OK;
+}
+
+mrmr_err pool_rebuild_waits(
+    const struct rebuild *rebuild, int64_t node, const struct pool_drive **ret_for)
+{
+    struct meta *meta = rebuild->pool->meta;
+    mrmr_autofree struct meta_stripe_brief *brief = malloc(sizeof *brief);
+    mrmr_autofree struct meta_extent *extents = NULL;
+    size_t n;
+    *ret_for = NULL;
+    if (!brief)
+        return mrmr_nomem();
+    MRMR_TRY(give_up_look_again(rebuild));
+    MRMR_TRY(meta_extents_of(meta, node, &extents, &n));
+    for (size_t i = 0; i < n && !*ret_for; i++) {
+        if (i && extents[i].stripe == extents[i - 1].stripe)
+            continue;
+        MRMR_TRY(meta_stripe_brief_get(meta, extents[i].stripe, brief));
+        *ret_for = give_up_waits_for(rebuild, brief);
+    }
     return MRMR_OK;
 }
 

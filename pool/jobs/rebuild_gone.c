@@ -345,7 +345,9 @@ mrmr_err pool_restore_late(struct restore *item)
         return MRMR_OK;
     item->alive = item->late = false;
     MRMR_TRY(pool_restore_names(item, late_name));
+    if (!item->alive && item->incomplete && item->state == RESTORE_PLACED)
+        MRMR_TRY(unplace(item, item->path.data));
     if (!item->alive)
         item->state = RESTORE_ENDED;
-    return item->alive && item->late ? late_look(item) : MRMR_OK;
+    return item->alive && item->late && !item->incomplete ? late_look(item) : MRMR_OK;
 }

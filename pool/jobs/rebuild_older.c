@@ -28,7 +28,7 @@ static mrmr_err tell_one(struct older *older, const struct meta_node *node)
     MRMR_TRY(meta_path(rebuild->pool->meta, node->id, &path));
     pool_tell(rebuild->pool, NULL, true, "restored-older", rebuild->drive,
         "'%.1000s' was written to or removed after the last scan, which is on drive %s alone; it "
-        "comes back as it was at that scan",
+        "comes back as it was at that scan, as far as it was protected",
         path.data, rebuild->drive->meta.name);
     return MRMR_OK;
 }

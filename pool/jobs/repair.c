@@ -185,7 +185,7 @@ static mrmr_err repair_make_copy(struct repair *r)
     MRMR_TRY(drv_mkdirs(drv, POOL_QUARANTINE, 0700));
     MRMR_TRY(drv_mkdirs(drv, POOL_WORK, 0700));
     drv_unlink(drv, r->work); /* of a try that could not */
-    MRMR_TRY(pool_copy_make(r->pool, r->job, &r->node, r->drive, r->work));
+    MRMR_TRY(pool_copy_make(r->pool, r->job, &r->node, r->drive, r->work, NULL));
     mrmr_err err = repair_copy_sync(r);
     if (!err)
         err = drv_rename(drv, r->work, r->pending, DRV_RENAME_REPLACE);

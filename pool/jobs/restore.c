@@ -51,11 +51,40 @@ static mrmr_err restore_copy_run(struct mrmr_task *t)
 {
     struct restore_copy *copy = (struct restore_copy *)t;
     struct restore *item = copy->item;
-    copy->err = pool_copy_make(
-        item->rebuild->pool, item->rebuild->job, &item->node, item->target, item->work);
+    copy->err = pool_copy_make(item->rebuild->pool, item->rebuild->job, &item->node, item->target,
+        item->work, pool_restore_may_lack(item) ? &item->missing : NULL);
     if (copy->err)
         mrmr_story_save(&copy->story);
     return copy->err == MRMR_CANCELLED ? copy->err : MRMR_OK;
+}
+
+/* What of it is protected comes back where the drive is given up. */
+static void restore_hint_part(const struct restore *item, mrmr_err err)
+{
+    const struct rebuild *rebuild = item->rebuild;
+    if (err == MRMR_LOST && rebuild->away && rebuild->drive->meta.state == META_DRIVE_ACTIVE)
+        mrmr_err_hint(err,
+            "the drive is not given up: what there is of it comes back where it is, by `mrmr "
+            "rebuild "
+            "%s` without --path",
+            rebuild->drive->meta.name);
+}
+
+static mrmr_err restore_copied(const struct restore_copy *copy)
+{
+    struct restore *item = copy->item;
+    mrmr_err err = copy->err;
+    if (err) {
+        mrmr_story_restore(&copy->story);
+        restore_hint_part(item, err);
+    } else if (item->missing.n) {
+        err = pool_restore_incomplete(item);
+    }
+    if (mrmr_ran_short(err))
+        return err;
+    if (err)
+        restore_failed(item, "it cannot be brought back");
+    return MRMR_OK;
 }
 
 static mrmr_err restore_copies(struct restore *items, size_t n)
@@ -79,10 +108,7 @@ static mrmr_err restore_copies(struct restore *items, size_t n)
         if (items[i].state != RESTORE_NONE || items[i].held || items[i].node.type == META_DIR)
             continue;
         items[i].state = RESTORE_COPIED;
-        if (copies[i].err) {
-            mrmr_story_restore(&copies[i].story);
-            restore_failed(&items[i], "it cannot be brought back");
-        }
+        MRMR_TRY(restore_copied(&copies[i]));
     }
     return MRMR_OK;
 }
@@ -200,7 +226,7 @@ static mrmr_err restore_names_locked(struct restore *item, bool due)
         if (!pool_restore_is_there(item, &stat))
             return mrmr_fail(MRMR_CHANGED, "it was saved while its other names were looked for");
     }
-    if (item->node.nlink > 1)
+    if (item->node.nlink > 1 && !item->incomplete)
         MRMR_TRY(pool_restore_names(item, restore_link));
     return pool_restore_stat(item, &item->there);
 }
@@ -227,6 +253,10 @@ static mrmr_err restore_place(struct restore *item)
         item->state = RESTORE_PLACED;
         return MRMR_OK;
     }
+    if (item->incomplete)
+        MRMR_TRY(pool_restore_incomplete_path(item));
+    if (item->state == RESTORE_KEPT)
+        return MRMR_OK;
     MRMR_TRY(restore_parents(item, item->path.data));
     return restore_names(item, true);
 }
@@ -285,6 +315,12 @@ static void restore_count(struct restore *items, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct pool_rebuild_report *report = items[i].rebuild->report;
+        if (items[i].incomplete &&
+            (items[i].state == RESTORE_KEPT || items[i].state == RESTORE_PLACED)) {
+            report->incomplete++;
+            report->missing_bytes += pool_restore_missing_bytes(&items[i]);
+            continue;
+        }
         if (items[i].state == RESTORE_KEPT)
             report->kept++;
         if (items[i].state == RESTORE_WENT)
@@ -395,8 +431,10 @@ mrmr_err pool_restore_batch(struct rebuild *rebuild, const int64_t nodes[], size
         err = restore_commit(rebuild, &set);
     if (!err)
         restore_count(items, n);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         mrmr_bytes_free(&items[i].path);
+        pool_missing_free(&items[i].missing);
+    }
     pool_views_forget(rebuild->pool, 0);
     return err;
 }

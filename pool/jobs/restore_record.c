@@ -135,13 +135,58 @@ static mrmr_err restore_record_went(struct restore *item)
     return meta_node_store(item->rebuild->pool->meta, &item->node);
 }
 
+/* The first of its names becomes the one that it has now, and the others go. */
+static mrmr_err restore_incomplete_name(struct restore *item, const struct restore_name *name)
+{
+    struct meta *meta = item->rebuild->pool->meta;
+    const char *slash = strrchr(item->path.data, '/');
+    int64_t to;
+    if (item->named)
+        return meta_name_remove(meta, name->parent, name->name);
+    MRMR_TRY(restore_folder_node(
+        item, item->path.data, slash ? (size_t)(slash - item->path.data) : 0, &to));
+    mrmr_err err =
+        meta_name_move(meta, name->parent, name->name, to, slash ? slash + 1 : item->path.data);
+    item->named = !err;
+    return err == MRMR_EXISTS ? meta_name_remove(meta, name->parent, name->name) : err;
+}
+
+/* *ret_goes_on: the node has the file; else a scan has met it, and the node is out of the catalog. */
+static mrmr_err restore_record_incomplete(struct restore *item, bool *ret_goes_on)
+{
+    struct meta *meta = item->rebuild->pool->meta;
+    mrmr_autobytes struct mrmr_bytes was = MRMR_BYTES_INIT;
+    MRMR_TRY(meta_path(meta, item->node.id, &was));
+    MRMR_TRY(pool_restore_names(item, restore_incomplete_name));
+    *ret_goes_on = item->named;
+    MRMR_TRY(
+        item->named ? pool_restore_give_up_missing(item) : meta_node_remove(meta, item->node.id));
+    return pool_restore_tell_incomplete(item, was.data);
+}
+
+/* It is not what was put there: a user's, and the node is still to do. */
+static mrmr_err restore_incomplete_went(struct restore *item)
+{
+    item->rebuild->report->failed++;
+    item->rebuild->report->failed_bytes += item->node.size;
+    item->state = RESTORE_FAILED;
+    pool_tell(item->rebuild->pool, NULL, true, "restore-failed", item->target,
+        "'%.1000s' was changed or removed while it was brought there; run rebuild again",
+        item->path.data);
+    return MRMR_OK;
+}
+
 static mrmr_err restore_record_node(struct restore *item)
 {
     struct meta *meta = item->rebuild->pool->meta;
     struct drv_stat stat;
+    bool goes_on = true;
     if (item->held)
         return MRMR_OK; /* repair recorded it */
     mrmr_err err = pool_restore_stat(item, &stat);
+    if (item->incomplete && (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR ||
+                                (!err && !pool_restore_is_there(item, &stat))))
+        return restore_incomplete_went(item);
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
         return restore_record_went(item);
     MRMR_TRY(err);
@@ -151,6 +196,10 @@ static mrmr_err restore_record_node(struct restore *item)
         item->state = RESTORE_ENDED;
         return MRMR_OK;
     }
+    if (item->incomplete)
+        MRMR_TRY(restore_record_incomplete(item, &goes_on));
+    if (!goes_on)
+        return MRMR_OK;
     /* What the drive or this user cannot hold stays as the catalog had it. */
     item->node.ino = stat.ino;
     item->node.ctime = stat.ctime;
@@ -165,7 +214,8 @@ static mrmr_err restore_record_node(struct restore *item)
         return restore_folder_node(item, item->path.data, item->path.size, &folder);
     }
     item->node.drive = item->target->meta.id;
-    MRMR_TRY(pool_restore_names(item, restore_move_name));
+    if (!item->incomplete)
+        MRMR_TRY(pool_restore_names(item, restore_move_name));
     MRMR_TRY(meta_node_store(meta, &item->node));
     return restore_expose_moved(item);
 }

@@ -26,7 +26,7 @@ SYNC = {"completed", "redundancy", "files", "added", "changed", "moved", "vanish
 SCRUB = {"completed", "stripes", "stripes_total", "size", "edited", "damaged", "damaged_size", "rows_damaged", "copies_damaged",
          "repaired", "rows_repaired", "lost", "unreadable", "needs_look"}
 REBUILD = {"completed", "files", "folders", "others", "size", "kept", "conflicts", "rows", "row_size", "failed",
-           "failed_size", "older", "not_lost", "needs_look"}
+           "failed_size", "incomplete", "missing_size", "older", "not_lost", "needs_look"}
 
 
 # --- init, add-drive, drives ---

@@ -3,7 +3,12 @@
 hold, gives what shares parity with them its margin back, and claims nothing that is not so."""
 import contextlib
 import os
+import re
+import signal
 import threading
+import time
+
+import pytest
 
 from loops import loops, need_loops
 from mounts import mounts, need_fuse, until
@@ -131,3 +136,79 @@ def test_what_nobody_writes_to_is_protected(mrmr, tmp_path):
             until(lambda: sync_beside(world, writer) <= len(HOT)) # what was written a moment ago waits
         [home] = [name for name, root in world.root.items() if os.path.exists(os.path.join(root, "new"))]
         give_back(world, m, home, "new", was)
+
+
+def missing_of(event):
+    """The byte ranges that an event names."""
+    return [range(int(first), int(last) + 1) for first, last in re.findall(r"(\d+)-(\d+)", event["text"].rpartition("for the bytes")[2])]
+
+
+def cut_short(world, command, root):
+    """Killed as soon as the copy is being made, or has its name; whether it was before its end."""
+    process = world.mrmr.start(*command)
+    while process.poll() is None:
+        if any(os.path.exists(os.path.join(place, "a.incomplete")) for place in root):
+            process.kill()
+        time.sleep(0.001)
+    return process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("onto, killed", [(True, True), (False, False)])
+def test_what_is_left_of_it_comes_back(mrmr, tmp_path, onto, killed):
+    """Its mount and then its drive are gone while it is written to. What was protected of it is there under a name that says so, once, and nothing is left that
+    would fail again and again."""
+    need_fuse()
+    need_loops()
+    rng = Seeded("hot and lost")
+    with loops(tmp_path) as make, mounts(mrmr, tmp_path) as mount:
+        world = World(mrmr, make, rng)
+        m = mount()
+        with writing(os.path.join(m.point, "a"), rng) as writer:
+            exposed = sync_beside(world, writer)
+        m.kill()
+        assert 0 < exposed <= len(HOT)
+        world.lose("a")
+        assert "NAME.incomplete" in mrmr.run("status", code=3).stdout
+        del world.root["a"]
+        world.root["e"] = os.path.join(make("e", "ext4", 200).root, "root")
+        os.mkdir(world.root["e"])
+        mrmr.run("add-drive", world.root["e"], "--name", "e")
+        command = ["rebuild", "a", "--onto", "e"] if onto else ["rebuild", "a"]
+        if killed:
+            print("killed in the middle:", cut_short(world, command, world.root.values()))
+        state = {drive["name"]: drive["state"] for drive in mrmr.json("drives", code=(0, 3))["drives"]}
+        again = ["rebuild", "e"] if onto and "a" not in state else command
+        if onto or "a" in state:
+            report = mrmr.json(*again, code=(0, 3))
+            assert report["failed"] == 0 and report["completed"]
+            assert killed or (report["incomplete"] == 1 and report["missing_size"] == exposed and report["files"] == 0)
+        [event] = [event for event in mrmr.json("events")["events"] if event["kind"] == "restored-incomplete"]
+        assert event["warning"] and "'a'" in event["text"] and "'a.incomplete'" in event["text"]
+        missing = missing_of(event)
+        assert sum(map(len, missing)) == exposed
+        expected = bytearray(world.content["a"])
+        for part in missing:
+            assert part.start >= HOT.start and part.stop <= HOT.stop
+            expected[part.start:part.stop] = bytes(len(part))
+        homes = [root for root in world.root.values() if os.path.exists(os.path.join(root, "a.incomplete"))]
+        assert len(homes) == 1 and not any(os.path.exists(os.path.join(root, "a")) for root in world.root.values())
+        with open(os.path.join(homes[0], "a.incomplete"), "rb") as f:
+            found = f.read()
+        was_hot = slice(HOT.start, HOT.stop) # what was protected of it is of some moment
+        assert found[:HOT.start] + found[HOT.stop:] == expected[:HOT.start] + expected[HOT.stop:]
+        assert all(not any(found[part.start:part.stop]) for part in missing) and len(found[was_hot]) == len(HOT)
+        mrmr.run("sync")
+        assert mrmr.json("scrub", "--repair")["damaged"] == 0
+        mrmr.run("check", "--deep")
+        assert mrmr.json("status")["state"] == "protected"
+        world.content["a.incomplete"] = found
+        for name in list(world.root):
+            world.lose(name)
+            m.start()
+            assert sorted(os.listdir(m.point)) == ["a.incomplete", "b", "c"]
+            for path in ("a.incomplete", "b", "c"):
+                with open(os.path.join(m.point, path), "rb") as f:
+                    assert f.read() == world.content[path], (name, path)
+            m.stop()
+            world.bring_back(name)
+            mrmr.run("sync")

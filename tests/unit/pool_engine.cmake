@@ -30,6 +30,7 @@ target_link_options(test_pool_records_cuts PRIVATE -Wl,--wrap=renameat -Wl,--wra
 mrmr_cmocka(pool_mend_cuts pool_mend_cuts.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
 target_link_options(test_pool_mend_cuts PRIVATE -Wl,--wrap=meta_expose -Wl,--wrap=meta_extent_judge)
 mrmr_cmocka(pool_lost pool_lost.c LIBS mrmr_rig LABELS address_long TIMEOUT 180)
+mrmr_cmocka(pool_incomplete pool_incomplete.c LIBS mrmr_rig LABELS address_long TIMEOUT 180)
 mrmr_cmocka(pool_moved_now pool_moved_now.c LIBS mrmr_rig TIMEOUT 300)
 mrmr_cmocka(pool_hear pool_hear.c pool_drive_world.c LIBS mrmr_pool mrmr_meta mrmr_drivers mrmr_base LABELS threads)
 mrmr_cmocka(pool_hear_walk pool_hear_walk.c pool_drive_world.c LIBS mrmr_pool mrmr_meta mrmr_drivers mrmr_base LABELS threads)

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A file of a drive that is given up, of which some leaves are nowhere any more: what there is of it comes back beside its place, under
+ * a name that says so, with holes for the rest. Under its own name nothing comes back, for nobody may take it for whole. A drive
+ * that is not given up keeps such a file as it is, and so does one of whose stripes another drive may give more.
+ *
+ * Crash argument. It goes the way of a batch of restore.c: the copy is made under .mrmr/work, every leaf verified, and synced; it
+ * gets its name without replacing anything (I1), and that is synced; then one transaction takes it. That one also gives up what
+ * is missing: the node has the new name and no other, leaves that nothing gives are holes of it, of what is back its extents
+ * count on as those of any file that came back, and the event is told. So nothing that was protected is less so at any moment. The cut points:
+ *
+ *  1  before the name: nothing of a user's is touched, and the next run begins anew.
+ *  2  between the name and the transaction: the file lies there, and the node is to do as before. The next run makes its copy, and looks on
+ *     all drives at what has the name: if that has the same size, time and bytes, it is taken, and there is no second one. A scan
+ *     may have met it before, as a new file: it is that from then on, and the same transaction takes the old node out of the catalog. What somebody
+ *     changed since is his; so is what he has under such a name himself: the copy gets the next number.
+ *  3  after the transaction: nothing is left to do of it.
+ */
+#include "pool/drive/drive.h"
+#include "pool/jobs/rebuild.h"
+
+#include "pool/stripe/buffers.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NUMBERS_MOST = 1000, RANGES_TOLD = 16 };
+
+/* --- Whether --- */
+
+/* Of its own drive: what another rebuild has left to do may be met, too, and that one's drive may only be away. */
+bool pool_restore_may_lack(const struct restore *item)
+{
+    const struct pool_drive *drive = pool_drive_by_id(item->rebuild->pool, item->node.drive);
+    return item->node.type == META_REG && drive && drive->meta.state != META_DRIVE_ACTIVE;
+}
+
+static mrmr_err incomplete_may_be(const struct restore *item)
+{
+    const struct rebuild *rebuild = item->rebuild;
+    const struct pool_drive *other = NULL;
+    if (item->missing.undecoded)
+        MRMR_TRY(pool_rebuild_waits(rebuild, item->node.id, &other));
+    if (other)
+        return mrmr_err_hint(
+            mrmr_fail(MRMR_LOST, "not all of it can be read while drive '%s' is %s",
+                other->meta.name, pool_drive_present(other) ? "not whole" : "away"),
+            "connect it, or finish its rebuild, and run rebuild again; or, if it is lost for good, "
+            "give it up, too: mrmr rebuild %s --accept-losses, then mrmr rebuild %s "
+            "--accept-losses",
+            other->meta.name, rebuild->drive->meta.name);
+    return item->missing.got ? MRMR_OK
+                             : mrmr_fail(MRMR_LOST, "nothing of it was protected when its drive "
+                                                    "went away, or can be read any more");
+}
+
+mrmr_err pool_restore_incomplete(struct restore *item)
+{
+    mrmr_err err = incomplete_may_be(item);
+    item->incomplete = !err;
+    if (!err)
+        return MRMR_OK;
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    drv_unlink(item->target->drv, item->work);
+    return mrmr_story_restore(&story);
+}
+
+/* --- Its name --- */
+
+/* Cut where it is too long, not within a letter. */
+static mrmr_err incomplete_path(const char *path, unsigned number, struct mrmr_bytes *ret_path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char suffix[32] = ".incomplete";
+    if (number > 1)
+        snprintf(suffix, sizeof suffix, ".incomplete.%u", number);
+    const size_t most = META_NAME_MAX - strlen(suffix);
+    size_t size = strlen(name);
+    if (size > most) {
+        for (size = most; size && ((unsigned char)name[size] & 0xc0) == 0x80;)
+            size--;
+        size = size ? size : most;
+    }
+    mrmr_bytes_clear(ret_path);
+    MRMR_TRY(mrmr_bytes_add(ret_path, path, (size_t)(name - path) + size));
+    return mrmr_bytes_str(ret_path, suffix);
+}
+
+static mrmr_err same_bytes(const struct restore *item, struct drv_file *there,
+    struct drv_file *copy, uint8_t *buf, bool *ret_same)
+{
+    const uint64_t size = item->node.size;
+    *ret_same = true;
+    for (uint64_t at = 0; at < size && *ret_same; at += META_LEAF) {
+        size_t n = size - at < META_LEAF ? size - at : META_LEAF;
+        MRMR_TRY(pool_job_poll(item->rebuild->job));
+        MRMR_TRY(drv_file_read_exact(there, at, buf, n));
+        MRMR_TRY(drv_file_read_exact(copy, at, buf + META_LEAF, n));
+        *ret_same = memcmp(buf, buf + META_LEAF, n) == 0;
+    }
+    return MRMR_OK;
+}
+
+/* What a run that was cut short has put there. */
+static mrmr_err incomplete_is_copy(const struct restore *item, struct pool_drive *drive,
+    const char *path, const struct drv_stat *stat, bool *ret_is)
+{
+    struct drv_file *there = NULL, *copy = NULL;
+    struct drv_stat made;
+    *ret_is = false;
+    MRMR_TRY(drv_stat(item->target->drv, item->work, &made));
+    if (!pool_drive_writable(drive) || stat->type != DRV_REG || stat->size != made.size ||
+        stat->mtime != made.mtime)
+        return MRMR_OK;
+    mrmr_autofree uint8_t *buf = malloc(2 * META_LEAF);
+    mrmr_err err = buf ? drv_file_open(drive->drv, path, DRV_OPEN_READ, 0, &there) : mrmr_nomem();
+    if (!err)
+        err = drv_file_open(item->target->drv, item->work, DRV_OPEN_READ, 0, &copy);
+    if (!err)
+        err = same_bytes(item, there, copy, buf, ret_is);
+    drv_file_close(there);
+    drv_file_close(copy);
+    return err;
+}
+
+enum incomplete_place { PLACE_FREE, PLACE_TAKEN, PLACE_HAS_IT };
+
+static mrmr_err look_on(
+    struct restore *item, struct pool_drive *drive, const char *path, enum incomplete_place *place)
+{
+    struct meta_node known;
+    struct drv_stat stat;
+    bool is = false;
+    mrmr_err err = MRMR_ABSENT;
+    if (pool_drive_present(drive))
+        err = drv_stat(drive->drv, path, &stat);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR) {
+        err = meta_lookup_path(item->rebuild->pool->meta, drive->meta.root, path, &known);
+        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
+            return MRMR_OK;
+        *place = PLACE_TAKEN; /* the drive is away, or what it lacks there may come back */
+        return err;
+    }
+    MRMR_TRY(mrmr_err_drive(err, drive->meta.name));
+    MRMR_TRY(mrmr_err_drive(incomplete_is_copy(item, drive, path, &stat, &is), drive->meta.name));
+    *place = is ? PLACE_HAS_IT : PLACE_TAKEN;
+    if (is) {
+        drv_unlink(item->target->drv, item->work);
+        item->target = drive;
+        item->there = stat;
+    }
+    return MRMR_OK;
+}
+
+mrmr_err pool_restore_incomplete_path(struct restore *item)
+{
+    struct pool *pool = item->rebuild->pool;
+    mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+    enum incomplete_place place = PLACE_TAKEN;
+    for (unsigned number = 1; place == PLACE_TAKEN; number++) {
+        if (number > NUMBERS_MOST)
+            return mrmr_fail(
+                MRMR_EXISTS, "there are %u files '%s' already", NUMBERS_MOST, path.data);
+        MRMR_TRY(incomplete_path(item->path.data, number, &path));
+        place = PLACE_FREE;
+        for (size_t i = 0; i < pool->ndrives && place == PLACE_FREE; i++)
+            MRMR_TRY(look_on(item, pool->drives[i], path.data, &place));
+    }
+    mrmr_bytes_clear(&item->path);
+    MRMR_TRY(mrmr_bytes_str(&item->path, path.data));
+    if (place == PLACE_FREE)
+        return MRMR_OK;
+    item->state = RESTORE_KEPT;
+    return pool_drive_attach(pool, item->target);
+}
+
+/* --- What is missing of it --- */
+
+static int run_with(const void *key, const void *element)
+{
+    const uint64_t leaf = *(const uint64_t *)key;
+    const struct pool_missing_run *run = element;
+    return leaf < run->first ? -1 : leaf >= run->first + run->leaves;
+}
+
+static mrmr_err give_up_extent(struct restore *item, const struct meta_extent *extent)
+{
+    const struct pool_missing *missing = &item->missing;
+    mrmr_autofree struct meta_verdict *verdict = calloc(extent->leaves, sizeof *verdict);
+    bool any = false;
+    if (!verdict)
+        return mrmr_nomem();
+    for (uint64_t i = 0; i < extent->leaves; i++) {
+        const uint64_t leaf = extent->first + i;
+        const bool lacks = bsearch(&leaf, missing->run, missing->n, sizeof *missing->run, run_with);
+        verdict[i] = (struct meta_verdict){1, lacks ? META_GONE : extent->state, false};
+        any = any || lacks;
+    }
+    return any ? meta_extent_judge(item->rebuild->pool->meta, extent->id, verdict, extent->leaves)
+               : MRMR_OK;
+}
+
+mrmr_err pool_restore_give_up_missing(struct restore *item)
+{
+    struct meta *meta = item->rebuild->pool->meta;
+    mrmr_autofree struct meta_extent *extents = NULL;
+    size_t n;
+    for (size_t i = 0; i < item->missing.n; i++)
+        MRMR_TRY(meta_unexpose(
+            meta, item->node.id, item->missing.run[i].first, item->missing.run[i].leaves));
+    MRMR_TRY(meta_extents_of(meta, item->node.id, &extents, &n));
+    for (size_t i = 0; i < n; i++)
+        if (pool_extent_wanted(&extents[i]))
+            MRMR_TRY(give_up_extent(item, &extents[i]));
+    item->node.version++;
+    return MRMR_OK;
+}
+
+static uint64_t run_end(const struct restore *item, const struct pool_missing_run *run)
+{
+    const uint64_t end = (run->first + run->leaves) * META_LEAF;
+    return end < item->node.size ? end : item->node.size;
+}
+
+uint64_t pool_restore_missing_bytes(const struct restore *item)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < item->missing.n; i++)
+        bytes += run_end(item, &item->missing.run[i]) - item->missing.run[i].first * META_LEAF;
+    return bytes;
+}
+
+mrmr_err pool_restore_tell_incomplete(struct restore *item, const char *was)
+{
+    const struct pool_missing *missing = &item->missing;
+    mrmr_autobytes struct mrmr_bytes ranges = MRMR_BYTES_INIT;
+    for (size_t i = 0; i < missing->n && i < RANGES_TOLD; i++)
+        MRMR_TRY(mrmr_bytes_fmt(&ranges, "%s%" PRIu64 "-%" PRIu64, i ? ", " : "",
+            missing->run[i].first * META_LEAF, run_end(item, &missing->run[i]) - 1));
+    if (missing->n > RANGES_TOLD)
+        MRMR_TRY(mrmr_bytes_fmt(&ranges, " and %zu more", missing->n - RANGES_TOLD));
+    pool_tell(item->rebuild->pool, NULL, true, "restored-incomplete", item->target,
+        "'%.400s' was not wholly protected when its drive was given up: what was is on drive %s as "
+        "'%.400s', with zeros for the bytes %s",
+        was, item->target->meta.name, item->path.data, ranges.data);
+    return MRMR_OK;
+}

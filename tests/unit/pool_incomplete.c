@@ -328,6 +328,9 @@ static struct rig *begin_beside_another(unsigned *ret_other)
     assert_int_equal(report.incomplete, 0);
     assert_int_equal(holders(rig, "dir/it.incomplete", &drive), 0);
     assert_true(told(rig, "restore-failed", "not all of it can be read while drive") > 0);
+    const struct pool_scrub_report scrub = rig_scrub(rig, true);
+    assert_int_equal(scrub.edited, 0);
+    assert_true(scrub.unreadable > 0);
     return rig;
 }
 
@@ -383,10 +386,10 @@ static void tap_die(struct rig *rig, struct rig_drive *drive)
 enum { LIVED_ON = 4 };
 
 /* The pool is closed. False: there was no such call. */
-static bool dies(struct rig *rig, const char *onto, uint64_t n)
+static bool dies(struct rig *rig, const char *onto, uint32_t ops, uint64_t n, bool late)
 {
     int status;
-    rig_tap(rig, RIG_CUTS, n, n % 2, tap_die);
+    rig_tap(rig, ops, n, late, tap_die);
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
@@ -403,17 +406,21 @@ static bool dies(struct rig *rig, const char *onto, uint64_t n)
     return WIFSIGNALED(status) || WEXITSTATUS(status) == LIVED_ON;
 }
 
-/* scans: what was put there is met by a scan before the rebuild goes on. */
-static bool killed_at(const char *onto, uint64_t n, bool scans)
+static struct rig *begin_lost(const char *onto)
 {
     struct rig *rig = begin(RIG_LOCAL);
-    struct pool_rebuild_report report;
-    struct pool_sync_report scan;
     rig_take_away(rig, LOST);
     if (onto)
         rig_add_drive(rig);
     rig_close(rig);
-    const bool died = dies(rig, onto, n);
+    return rig;
+}
+
+/* scans: what was put there is met by a scan before the rebuild goes on. */
+static void goes_on(struct rig *rig, const char *onto, bool scans)
+{
+    struct pool_rebuild_report report;
+    struct pool_sync_report scan;
     rig_open(rig);
     if (scans)
         rig_ok(pool_scan(rig->pool, NULL, false, &scan));
@@ -425,17 +432,50 @@ static bool killed_at(const char *onto, uint64_t n, bool scans)
     is_there(rig, "dir/it", "dir/it.incomplete", RIG_MIB, 3 * RIG_MIB);
     others_are_on(rig, LOST);
     all_is_well(rig);
+}
+
+static bool killed_at(const char *onto, uint64_t n, bool scans)
+{
+    struct rig *rig = begin_lost(onto);
+    const bool died = dies(rig, onto, RIG_CUTS, n, n % 2);
+    goes_on(rig, onto, scans);
     return died;
 }
 
 static void killed(const char *onto)
 {
-    const uint64_t seed = rig_seed("incomplete_killed"), step = rig_all() ? 1 : 37;
+    const uint64_t seed = rig_seed("incomplete_killed"), step = rig_all() ? 1 : 47;
     uint64_t n = rig_hash(seed) % step;
     while (killed_at(onto, n, rig_hash(seed + n) % 2))
         n += step;
     print_message("up to call %llu\n", (unsigned long long)n);
     assert_true(n > 40);
+}
+
+/* It has its name, and the catalog does not know. */
+static void killed_between(const char *onto, bool scans)
+{
+    unsigned drive;
+    for (uint64_t n = 0; n < 8; n++) {
+        struct rig *rig = begin_lost(onto);
+        assert_true(dies(rig, onto, DRV_FAULT_SYNC_ALL, n, false));
+        if (holders(rig, "dir/it.incomplete", &drive)) {
+            goes_on(rig, onto, scans);
+            return;
+        }
+        rig_open(rig);
+        rig_destroy(rig);
+    }
+    fail();
+}
+
+static void test_killed_between(void **state)
+{
+    (void)state;
+    killed_between("d5", false);
+    killed_between("d5", true);
+    killed_between(NULL, false);
+    killed_between(NULL, true);
 }
 
 static void test_killed_onto(void **state)
@@ -463,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_not_given_up),
         cmocka_unit_test(test_another_comes_back),
         cmocka_unit_test(test_another_never_comes_back),
+        cmocka_unit_test(test_killed_between),
         cmocka_unit_test(test_killed_onto),
         cmocka_unit_test(test_killed_into_free_space),
     };

@@ -244,7 +244,7 @@ static mrmr_err where_is_as_known(const struct names *names, size_t i, const str
 }
 
 /* Not if it was written to through a mount, and no scan came after that: while its drive is away, a mount does not
- * give what the catalog has, either. */
+ * give all that the catalog has, either, but what was not written to, as far as that is known (written.h). */
 static mrmr_err where_is_current(struct pool *pool, struct copy *copy)
 {
     bool touched = false;

@@ -16,6 +16,7 @@ void tree_counted_clear(struct tree_counted *counted)
     counted->leaf = NULL;
     counted->n = 0;
     counted->known = counted->in_catalog = counted->touched = counted->named = false;
+    counted->end.is = false;
 }
 
 static void went_clear(struct tree_counted *counted)
@@ -420,18 +421,35 @@ static mrmr_err note_written(
         tree->keeper->written, tree_keep_id(tree, inode->drive), inode->ino, from, to);
 }
 
+/* It may become longer. Where it ended is asked once an epoch: a scan that goes by that begins one (written.h), and whoever makes it
+ * shorter notes all of it. */
+static mrmr_err note_end(const struct keeping *k, uint64_t to)
+{
+    struct tree_end *end = &k->counted->end;
+    if (!end->is || end->epoch != k->epoch) {
+        struct drv_stat stat;
+        MRMR_TRY(drv_file_stat(k->file, &stat));
+        *end = (struct tree_end){stat.size, k->epoch, true};
+    }
+    return to <= end->size ? MRMR_OK
+                           : pool_written_note_end(k->tree->keeper->written,
+                                 tree_keep_id(k->tree, k->inode->drive), k->inode->ino);
+}
+
 mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, struct drv_file *file, uint64_t from, uint64_t to,
     uint64_t epoch)
 {
     struct keeping k = {
         .tree = tree, .inode = inode, .file = file, .from = from, .to = to, .epoch = epoch};
+    const uint64_t end = from < to ? to : UINT64_MAX; /* of what only grows it is not told */
     k.counted = tree_counted_of(tree, node, &k.births);
     if (!k.counted)
         return mrmr_nomem();
     mrmr_locked(&k.counted->lock);
     MRMR_TRY(keep_range(&k));
     MRMR_TRY(note_written(tree, inode, from, to));
+    MRMR_TRY(note_end(&k, end));
     /* Last: if something could not be kept nothing is changed, and it is as the catalog has it. */
     return tree_counted_touch(tree, inode, k.counted, true, epoch);
 }

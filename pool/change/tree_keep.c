@@ -92,6 +92,7 @@ static mrmr_err counted_whole(struct pool_tree *tree, size_t drive, const struct
         return tree_keep_touch(tree, &inode, POOL_TOUCHED_NAME, epoch);
     }
     MRMR_TRY(tree_counted_load(tree, &inode, counted));
+    MRMR_TRY(pool_written_note_end(tree->keeper->written, tree_keep_id(tree, drive), stat->ino));
     return tree_counted_touch(tree, &inode, counted, false, epoch);
 }
 

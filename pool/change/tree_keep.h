@@ -30,6 +30,10 @@ struct tree_counted {
     uint32_t births;
     bool known, for_ever;
     uint64_t epoch;
+    struct tree_end { /* where the file ended when that was asked first */
+        uint64_t size, epoch;
+        bool is;
+    } end;
     bool in_catalog, touched, named; /* recorded: that it may change; that a name of it goes */
     struct tree_attrs_of {           /* recorded: that its attributes were changed */
         struct tree_inode inode;

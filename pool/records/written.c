@@ -14,10 +14,11 @@
 #define WRITTEN_TEMP "written~"
 
 enum { MOMENT = sizeof(int64_t), HEAD = sizeof(struct written_head) };
-#define WRITTEN_SIZE (HEAD + WRITTEN_PLACES * (size_t)MOMENT)
+#define WRITTEN_SIZE (HEAD + (WRITTEN_PLACES + WRITTEN_DRIVES) * (size_t)MOMENT)
 
-/* Instead of a leaf's number: all of the inode. */
+/* Instead of a leaf's number: all of the inode; its size, or that a name of it went. */
 #define WRITTEN_ALL UINT64_MAX
+#define WRITTEN_END (UINT64_MAX - 1)
 
 struct pool_written {
     int fd;             /* -1: nothing can be noted, and nobody believes that anything is */
@@ -34,7 +35,14 @@ static uint64_t mixed(uint64_t x)
 static size_t place_of(int64_t drive, uint64_t ino, uint64_t leaf)
 {
     const uint64_t mix = mixed(mixed(mixed((uint64_t)drive) + ino) + leaf);
+    if (leaf == WRITTEN_END)
+        return WRITTEN_LEAVES + WRITTEN_WHOLE + mix % WRITTEN_SIZES;
     return leaf == WRITTEN_ALL ? WRITTEN_LEAVES + mix % WRITTEN_WHOLE : mix % WRITTEN_LEAVES;
+}
+
+static off_t at_place(size_t place)
+{
+    return (off_t)(HEAD + place * MOMENT);
 }
 
 static bool read_all(int fd, void *buf, size_t size, off_t at)
@@ -129,18 +137,26 @@ static bool note(
     struct pool_written *written, int64_t drive, uint64_t ino, uint64_t leaf, int64_t moment)
 {
     const size_t place = place_of(drive, ino, leaf);
-    return write_all(written->fd, &moment, MOMENT, (off_t)(HEAD + place * MOMENT));
+    return write_all(written->fd, &moment, MOMENT, at_place(place));
+}
+
+static bool note_now(const struct pool_written *written, int64_t *ret_now)
+{
+    int64_t least;
+    if (!read_all(written->fd, &least, MOMENT, offsetof(struct written_head, moment)))
+        return false;
+    const int64_t now = mrmr_clock_monotonic();
+    *ret_now = now > least ? now : least;
+    return true;
 }
 
 static bool note_all(
     struct pool_written *written, int64_t drive, uint64_t ino, uint64_t from, uint64_t to)
 {
     const uint64_t first = from / META_LEAF, end = (to - 1) / META_LEAF + 1;
-    int64_t now, least;
-    if (!read_all(written->fd, &least, MOMENT, offsetof(struct written_head, moment)))
+    int64_t now;
+    if (!note_now(written, &now))
         return false;
-    now = mrmr_clock_monotonic();
-    now = now > least ? now : least;
     if (end - first > POOL_WRITTEN_WIDE)
         return note(written, drive, ino, WRITTEN_ALL, now);
     for (uint64_t leaf = first; leaf < end; leaf++)
@@ -149,16 +165,34 @@ static bool note_all(
     return true;
 }
 
-mrmr_err pool_written_note(
-    struct pool_written *written, int64_t drive, uint64_t ino, uint64_t from, uint64_t to)
+static bool notes(struct pool_written *written)
 {
-    if (from >= to || written->fd < 0 || atomic_load(&written->broken) ||
-        note_all(written, drive, ino, from, to))
-        return MRMR_OK;
+    return written->fd >= 0 && !atomic_load(&written->broken);
+}
+
+/* Nobody believes what was noted any more. */
+static mrmr_err note_failed(struct pool_written *written)
+{
     if (ftruncate(written->fd, 0) < 0)
         return mrmr_fail_errno(errno, "write", WRITTEN_NAME);
     atomic_store(&written->broken, true);
     return MRMR_OK;
+}
+
+mrmr_err pool_written_note(
+    struct pool_written *written, int64_t drive, uint64_t ino, uint64_t from, uint64_t to)
+{
+    if (from >= to || !notes(written) || note_all(written, drive, ino, from, to))
+        return MRMR_OK;
+    return note_failed(written);
+}
+
+mrmr_err pool_written_note_end(struct pool_written *written, int64_t drive, uint64_t ino)
+{
+    int64_t now;
+    if (!notes(written) || (note_now(written, &now) && note(written, drive, ino, WRITTEN_END, now)))
+        return MRMR_OK;
+    return note_failed(written);
 }
 
 /* --- who reads --- */
@@ -221,4 +255,57 @@ bool pool_written_has(const struct pool_written_table *table, struct pool_writte
         return true;
     return table->moment[place_of(drive, ino, leaf)] >= since.moment ||
            table->moment[place_of(drive, ino, WRITTEN_ALL)] >= since.moment;
+}
+
+/* --- who reads without the drive --- */
+
+bool pool_written_lives(struct pool *pool)
+{
+    struct written_head head;
+    mrmr_autoclose int fd = file_open(pool, O_RDONLY, &head);
+    return fd >= 0;
+}
+
+/* 0: a drive of so high a number has no place. */
+static off_t at_drive(int64_t drive)
+{
+    return drive > 0 && drive < WRITTEN_DRIVES ? at_place(WRITTEN_PLACES + (size_t)drive) : 0;
+}
+
+void pool_written_scanned(struct pool *pool, struct pool_written_since since, int64_t drive)
+{
+    struct written_head head;
+    const off_t at = at_drive(drive);
+    mrmr_autoclose int fd = at && since.life ? file_open(pool, O_RDWR, &head) : -1;
+    if (fd >= 0 && head.life == since.life)
+        (void)write_all(
+            fd, &since.moment, MOMENT, at); /* else an older one stays, which is as true */
+}
+
+struct pool_written_since pool_written_since_scan(struct pool *pool, int64_t drive)
+{
+    struct written_head head;
+    struct pool_written_since since = {0};
+    const off_t at = at_drive(drive);
+    mrmr_autoclose int fd = at ? file_open(pool, O_RDONLY, &head) : -1;
+    if (fd >= 0 && read_all(fd, &since.moment, MOMENT, at) && since.moment > 0)
+        since.life = head.life;
+    return since;
+}
+
+static bool not_since(int fd, int64_t since, int64_t drive, uint64_t ino, uint64_t leaf)
+{
+    int64_t moment;
+    return read_all(fd, &moment, MOMENT, at_place(place_of(drive, ino, leaf))) && moment < since;
+}
+
+bool pool_written_is_same(
+    struct pool *pool, struct pool_written_since since, int64_t drive, uint64_t ino, uint64_t leaf)
+{
+    struct written_head head;
+    mrmr_autoclose int fd = since.life && ino ? file_open(pool, O_RDONLY, &head) : -1;
+    return fd >= 0 && head.life == since.life &&
+           not_since(fd, since.moment, drive, ino, WRITTEN_END) &&
+           not_since(fd, since.moment, drive, ino, WRITTEN_ALL) &&
+           (leaf == POOL_WRITTEN_NO_LEAF || not_since(fd, since.moment, drive, ino, leaf));
 }

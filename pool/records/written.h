@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Which leaves of which files were written to through MRMR, and since when not: what is written between the reading of a file's
- * bytes for parity and the commit cancels the leaves that it touches, and not all of the file (I3, I4).
+ * bytes for parity and the commit cancels the leaves that it touches, and not all of the file (I3, I4); and of a file that was written to
+ * since its drive was scanned, and whose drive is away, the other leaves can be read.
  *
  * The file `written` in the pool's folder (written_format.h) has a moment for each of a fixed number of places. The place of a leaf comes from its
  * drive, inode and number; others may have the same one, and then each counts as written when any is. What touches more than
@@ -16,6 +17,17 @@
  * still again, at the commit (load, has). A write that was issued before begin had ended by then; one that was issued since, and ended or not,
  * as where it is late on another drive, was noted since. A note is never of an earlier moment than the last begin, which is in the file for that: so it
  * does not matter whether the clocks of the two are one.
+ *
+ * Who reads without the drive. A scan takes a moment, too, while the writers stand still, before it walks, and leaves it here for each drive that it
+ * has judged, when that is in the catalog (scanned). Of a leaf with no note since then the file has had the same bytes ever since. What the
+ * catalog says is in place on that drive was read there, or found to be as it was read, after that moment: by the scan itself, by the
+ * comparison of what it found changed, which counts for nothing until it is compared, or by a commit. So whatever the file had at that look
+ * it has now, and that is what the catalog has the digest of. This holds for each moment that was left here, however much was
+ * scanned and committed since: who reads takes it before he asks the catalog, and goes by it for as long as he has the file open. It does not hold where
+ * the file ends elsewhere, or its inode may be another file's: what makes a file longer than it was, and what takes a name from it, is noted of the inode by
+ * itself, in places for that alone, since the leaves of a file that grows are claimed all the same; what makes it shorter is noted of all of it. A moment is
+ * left only where the scan saw all of the drive and held nothing; where no change was late (writers.h), which would have been noted before that moment,
+ * and done after it; and where no file was in direct use then: of one that began since, all of it was noted since.
  *
  * Crash argument. Nothing needs to be durable: what was begun before a cut is not committed after it. Who mounts makes the file anew,
  * with another life; who began under another life is told that all was written. Where a note cannot be made, the file
@@ -45,6 +57,8 @@ void pool_written_close(struct pool_written *written); /* NULL-safe */
 /* Among the writers, before bytes [from, to) are changed; none: nothing is noted. */
 mrmr_err pool_written_note(
     struct pool_written *written, int64_t drive, uint64_t ino, uint64_t from, uint64_t to);
+/* Likewise, before it may become longer than it is, or a name of it goes. */
+mrmr_err pool_written_note_end(struct pool_written *written, int64_t drive, uint64_t ino);
 
 /* --- who reads for a commit --- */
 
@@ -66,5 +80,18 @@ void pool_written_free(struct pool_written_table *table);
 /* The leaf was written to since, or it is not known that it was not. */
 bool pool_written_has(const struct pool_written_table *table, struct pool_written_since since,
     int64_t drive, uint64_t ino, uint64_t leaf);
+
+/* --- who reads without the drive --- */
+
+/* Somebody notes. */
+bool pool_written_lives(struct pool *pool);
+/* The drive was judged by a scan that began with this moment. Where that cannot be left, it was not. */
+void pool_written_scanned(struct pool *pool, struct pool_written_since since, int64_t drive);
+/* That moment; zeros: there is none. Before the catalog is asked. */
+struct pool_written_since pool_written_since_scan(struct pool *pool, int64_t drive);
+/* Neither the file's size nor what has its inode, nor the leaf, is another since, for all that was done through MRMR. False: it may be. */
+#define POOL_WRITTEN_NO_LEAF UINT64_MAX
+bool pool_written_is_same(
+    struct pool *pool, struct pool_written_since since, int64_t drive, uint64_t ino, uint64_t leaf);
 
 #endif

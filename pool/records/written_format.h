@@ -2,7 +2,8 @@
  *
  * The file `written` in the pool's folder: a head, and then places of one size, each with the moment at which something that
  * belongs there was written last, or 0. A file that is shorter than that counts as none. Numbers are as this machine has them: the
- * file does not leave it, and means nothing to who did not look at it since it was made.
+ * file does not leave it, and means nothing to who did not look at it since it was made. Behind the places there is one more moment for each
+ * drive of the first WRITTEN_DRIVES: its last scan's, or 0.
  *
  * A format that changes takes another magic: to an old reader all counts as written then.
  */
@@ -12,13 +13,15 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define WRITTEN_MAGIC UINT64_C(0x016e747277726d72) /* "rmrwrtn" and the version, 1 */
+#define WRITTEN_MAGIC UINT64_C(0x026e747277726d72) /* "rmrwrtn" and the version, 2 */
 
-/* Of leaves, and behind them of whole inodes. */
+/* Of leaves, behind them of whole inodes, and behind those of inodes of another size, or whose name went. */
 enum {
     WRITTEN_LEAVES = 1 << 16,
     WRITTEN_WHOLE = 1 << 12,
-    WRITTEN_PLACES = WRITTEN_LEAVES + WRITTEN_WHOLE
+    WRITTEN_SIZES = 1 << 12,
+    WRITTEN_PLACES = WRITTEN_LEAVES + WRITTEN_WHOLE + WRITTEN_SIZES,
+    WRITTEN_DRIVES = 1 << 10
 };
 
 struct written_head {

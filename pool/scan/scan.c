@@ -19,6 +19,8 @@
  *   - The judgement of a drive is one transaction, with the drive's hold and the time of its scan:
  * all of it, or nothing, and then the next scan stages and judges the same again. Between two
  * drives' judgements either may be missing; they do not depend on each other.
+ *   - The moment at which it began is left for whoever reads without a drive (written.h) after that drive's
+ * judgement, and never before: until then the one of an earlier scan is there, which is as true.
  *   - What is judged as changed is SUSPECT, an erasure, until compare has read it: a crash between
  * scan and compare leaves it so, and compare begins where it was. A new version's leaves are
  * exposed in the same transaction, so none is forgotten. A name that waited for the judgement
@@ -27,9 +29,12 @@
  */
 #include "pool/scan/scan.h"
 #include "pool/drive/drive.h"
+#include "pool/drive/hung.h"
 #include "pool/records/brought.h"
+#include "pool/records/direct.h"
 #include "pool/records/gone.h"
 #include "pool/records/moved.h"
+#include "pool/records/written.h"
 #include "pool/return/gone_apply.h"
 
 #include <fcntl.h>
@@ -52,6 +57,9 @@ struct scan {
     struct pool_scan_drive *drive;
     struct pool_scan_worker *worker; /* worker[i].arg is &drive[i] */
     size_t n;
+    struct pool_written_since since; /* of these drives: */
+    int64_t *still;
+    size_t nstill;
 };
 
 /* The boot in which the drive was attached is over, and nobody has looked at it since. */
@@ -117,6 +125,34 @@ static mrmr_err scan_apply_gone(struct scan *s)
     return pool_gone_list(s->gone, 0, true, &s->over);
 }
 
+/* Nobody stores into any of its files without a word. */
+static bool scan_is_told(struct scan *s, int64_t drive)
+{
+    return !pool_direct_none_on(s->pool, pool_drive_by_id(s->pool, drive));
+}
+
+/* Whoever writes from now on notes it as after this (written.h), and asks anew where his file ends. */
+static mrmr_err scan_begin_since(struct scan *s)
+{
+    size_t n = s->n;
+    if (!pool_written_lives(s->pool))
+        return MRMR_OK;
+    s->still = calloc(n + 1, sizeof *s->still);
+    if (!s->still)
+        return mrmr_nomem();
+    for (size_t i = 0; i < n; i++)
+        s->still[i] = s->worker[i].drive->meta.id;
+    MRMR_TRY(pool_stop_for_some(s->pool, s->job, s->still, &n));
+    mrmr_err err = pool_writers_new_epoch(s->pool->writers);
+    if (!err)
+        s->since = pool_written_begin(s->pool);
+    for (size_t i = 0; !err && i < n; i++)
+        if (scan_is_told(s, s->still[i]))
+            s->still[s->nstill++] = s->still[i];
+    pool_writers_go(s->pool->writers);
+    return err;
+}
+
 static mrmr_err scan_begin(struct scan *s, bool accept)
 {
     s->drive = calloc(s->pool->ndrives + 1, sizeof *s->drive);
@@ -143,7 +179,7 @@ static mrmr_err scan_begin(struct scan *s, bool accept)
         s->n++;
         MRMR_TRY(scan_begin_drive(s, drive, accept, scan));
     }
-    return MRMR_OK;
+    return scan_begin_since(s);
 }
 
 static void scan_free(struct scan *s)
@@ -152,6 +188,7 @@ static void scan_free(struct scan *s)
         pool_scan_walk_free(&s->drive[i]);
     free(s->drive);
     free(s->worker);
+    free(s->still);
     pool_scan_excludes_free(&s->excludes);
     pool_touched_free(&s->touched);
     pool_touched_free(&s->touched_first);
@@ -230,6 +267,22 @@ static bool scan_saw_touched(const struct pool_scan_drive *scan)
 {
     return (scan->drive->info.caps & DRV_CAP_STABLE_CTIME) ||
            (!scan->unreadable && !scan->hidden.n && !scan->replacing);
+}
+
+/* Nothing of the drive is otherwise in the catalog than it was met. */
+static bool scan_saw_all(const struct pool_scan_drive *scan)
+{
+    return !scan->hold && !scan->replacing && !scan->unreadable && !scan->hidden.n &&
+           !scan->stranded.n && !scan->escaped.n && !scan->unseen.size;
+}
+
+static void scan_leave_since(struct scan *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t j = 0; j < s->nstill; j++)
+            if (s->still[j] == s->worker[i].drive->meta.id && !s->worker[i].err &&
+                scan_saw_all(&s->drive[i]))
+                pool_written_scanned(s->pool, s->since, s->still[j]);
 }
 
 /* What had been applied on these drives when the scan began is not in the catalog any more; but of a
@@ -365,6 +418,7 @@ static mrmr_err scan_run(struct scan *s)
         scan_tell_marked(s, s->worker[i].drive);
         MRMR_TRY(scan_judge(s, &s->worker[i]));
     }
+    scan_leave_since(s);
     MRMR_TRY(scan_drop_moved(s));
     MRMR_TRY(scan_drop_touched(s));
     struct meta_exposed_total exposed;

@@ -23,7 +23,8 @@ void leaf_cache_leave(struct leaf_cache *cache, struct pool_file *file);
 
 /* --- read.c --- */
 
-/* For one node, as the catalog knows it now. */
+/* For one node, as the catalog knows it now. flags: enum pool_read_flags, or: nothing of what is not in place on its drive. */
+enum { POOL_READ_IN_PLACE = 1 << 8 };
 mrmr_err pool_file_open_node(
     struct pool *pool, const struct meta_node *node, unsigned flags, struct pool_file **ret_file);
 /* One whole leaf (less at the end), verified; several threads at once. */

@@ -161,9 +161,14 @@ static mrmr_err file_leaf_uncovered(struct pool_file *file, uint64_t leaf, uint8
     size_t size = file_leaf_size(file, leaf), got;
     bool exposed;
     MRMR_TRY(file_is_exposed(file, leaf, &exposed));
-    if (!exposed && file->node.recheck)
-        return file_leaf_suspect(file, leaf, buf);
     if (!exposed) {
+        /* As it is in the catalog now: a scan may have been there since it was opened. */
+        struct meta_node now;
+        MRMR_TRY(meta_node_get(file->pool->meta, file->node.id, &now));
+        if (now.recheck && (file->flags & POOL_READ_IN_PLACE))
+            return mrmr_fail(MRMR_OFFLINE, "it was not compared with what was protected yet");
+        if (now.recheck)
+            return file_leaf_suspect(file, leaf, buf);
         /* A hole; unless it was protected between the two looks. */
         mrmr_autofree struct meta_extent *extent = NULL;
         mrmr_err covered = meta_extent_at(file->pool->meta, file->node.id, leaf, &extent);
@@ -190,6 +195,8 @@ static mrmr_err file_leaf_once(struct pool_file *file, uint64_t leaf, uint8_t *b
     if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
         return file_leaf_uncovered(file, leaf, buf);
     MRMR_TRY(err);
+    if (extent->state == META_MISSING && (file->flags & POOL_READ_IN_PLACE))
+        return mrmr_fail(MRMR_OFFLINE, "what its drive has of it is not what was protected");
     if (extent->state == META_MISSING && extent->version != file->node.version) {
         /* It was edited, and its drive went before the edit was compared: this is the older version,
          * which is not to pass for the newer one. */

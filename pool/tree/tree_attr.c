@@ -196,7 +196,7 @@ static mrmr_err own_path(const char *path, void *arg)
     bool known = !err;
     if (known)
         MRMR_TRY(own_is(own, &attr, &node, &known));
-    if (known) { /* what is protected of it is not given while its drive is away (tree_open.c) */
+    if (known) { /* not all that is protected of it is given while its drive is away (tree_open.c) */
         bool touched;
         MRMR_TRY(tree_catalog_touched(own->tree, own->spot.drive, node.ino, &touched));
         known = !touched;

@@ -10,6 +10,7 @@
 #include "pool/records/touched.h"
 #include "pool/tree/tree.h"
 #include "pool/tree/tree_look.h"
+#include "pool/tree/tree_number.h"
 
 void tree_catalog_forget(struct tree_drive *drive)
 {
@@ -147,4 +148,17 @@ mrmr_err tree_catalog_touched(struct pool_tree *tree, size_t drive, uint64_t ino
     return tree->keeper ? pool_touched_find_bytes(
                               tree->pool, tree->drive[drive].drive->meta.id, ino, ret_touched)
                         : MRMR_OK;
+}
+
+/* By the inode that it is, as far as the tree knows; where so much was touched that a mark stands for all, nothing is said. */
+bool tree_catalog_since(struct pool_tree *tree, size_t drive, uint64_t number,
+    const struct meta_node *node, struct pool_written_since since)
+{
+    const int64_t id = tree->drive[drive].drive->meta.id;
+    uint64_t ino;
+    bool all = true;
+    return since.life && node->ino && !node->recheck &&
+           tree_number_inode(tree, number, drive, &ino) && ino == node->ino &&
+           !pool_touched_find_bytes(tree->pool, id, POOL_TOUCHED_ALL, &all) && !all &&
+           pool_written_is_same(tree->pool, since, id, ino, POOL_WRITTEN_NO_LEAF);
 }

@@ -6,6 +6,7 @@
 #ifndef MRMR_POOL_TREE_LOOK_H
 #define MRMR_POOL_TREE_LOOK_H
 
+#include "pool/records/written.h"
 #include "pool/tree/tree.h"
 
 struct tree_seen; /* tree_load.h */
@@ -44,6 +45,10 @@ mrmr_err tree_catalog_list(
 /* A record says that it was changed through us since the catalog has seen it. */
 mrmr_err tree_catalog_touched(
     struct pool_tree *tree, size_t drive, uint64_t ino, bool *ret_touched);
+/* The same, and since that moment, taken before the catalog was asked for the node, nothing is known of all of it that could make it
+ * another file than that: what of it was written to is known leaf by leaf (written.h). */
+bool tree_catalog_since(struct pool_tree *tree, size_t drive, uint64_t number,
+    const struct meta_node *node, struct pool_written_since since);
 /* The drive goes: from now on what is known is asked for, and worked out anew. */
 void tree_catalog_forget(struct tree_drive *drive);
 

@@ -3,6 +3,9 @@
  * Opening a file. The original is opened while its drive answers; else what counts is the content that
  * the catalog has, if it has it (tree_read.c).
  *
+ * Of one that was written to since the catalog has seen it, only what was not is given (tree_read.c), and nothing at all where it is not known which
+ * leaves that was, or its size may be another.
+ *
  * An original that was opened before its drive was taken out of service is of no use when the drive
  * comes back: it is opened again, if it is still the same content; for writing, if it is still the
  * same inode.
@@ -27,6 +30,8 @@ struct opening {
 static mrmr_err opening_catalog(struct opening *opening, const char *path)
 {
     struct pool_tree_file *file = opening->file;
+    const struct pool_written_since since =
+        pool_written_since_scan(file->tree->pool, file->tree->drive[file->drive].drive->meta.id);
     struct mrmr_story story;
     bool touched = false;
     mrmr_story_save(&story);
@@ -35,7 +40,8 @@ static mrmr_err opening_catalog(struct opening *opening, const char *path)
         err = mrmr_fail(MRMR_ABSENT, NULL);
     if (!err)
         err = tree_catalog_touched(file->tree, file->drive, opening->known.ino, &touched);
-    if (!err && touched)
+    if (!err && touched &&
+        !tree_catalog_since(file->tree, file->drive, file->spot.number, &opening->known, since))
         return mrmr_fail(MRMR_OFFLINE, "its drive went away before what was written was protected");
     return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? mrmr_story_restore(&story) : err;
 }

@@ -46,8 +46,13 @@ struct pool_tree_file {
 
     pthread_mutex_t lock;
     /* Guarded by lock. */
-    struct tree_original *original; /* NULL: none now */
-    struct pool_file *made;         /* NULL: not wanted yet */
+    struct tree_original *original;      /* NULL: none now */
+    struct pool_file *made;              /* NULL: not wanted yet */
+    struct tree_made_since {             /* of what was written to since the catalog has seen it: */
+        struct pool_written_since since; /* zeros: it was not */
+        int64_t drive;
+        uint64_t ino;
+    } made_since;
 };
 
 /* Among the open files of the tree and of its node, from now on. */

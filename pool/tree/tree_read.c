@@ -5,7 +5,8 @@
  * What is made that way is verified and goes through the leaf cache.
  *
  * A file that was written through us is not what the catalog knows of it, whatever its size and time
- * are: from then on its descriptors have no bytes but the original's. The same holds once it is seen to have
+ * are: from then on its descriptors have no bytes but the original's. One that is opened after that, while its drive is away, has those leaves that
+ * were not written to since the catalog saw them (written.h), each asked for when it is read. The same holds once it is seen to have
  * been changed on its drive: while that answers it is asked, before bytes are made of what was opened.
  */
 #include "pool/change/tree_replaced.h"
@@ -81,48 +82,84 @@ static bool changed_since(struct pool_tree_file *file)
                ((drive->drive->info.caps & DRV_CAP_STABLE_CTIME) && stat.ctime != file->ctime));
 }
 
+/* Of what was opened on its drive it is not asked which leaves are as they were. */
+static bool made_is_since(
+    struct pool_tree_file *file, const struct finding *finding, const struct tree_made_since *since)
+{
+    struct tree_original *original = tree_original_of_file(file);
+    tree_original_put(original);
+    return !original && finding->drive == file->drive &&
+           tree_catalog_since(
+               file->tree, finding->drive, file->spot.number, &finding->node, since->since);
+}
+
 /* What the catalog knows of this content. */
-static mrmr_err made_open(struct pool_tree_file *file, struct pool_file **ret_made)
+static mrmr_err made_open(
+    struct pool_tree_file *file, struct tree_made_since *ret_since, struct pool_file **ret_made)
 {
     struct finding finding = {.file = file};
+    struct tree_made_since since = {.drive = file->tree->drive[file->drive].drive->meta.id};
+    since.since = pool_written_since_scan(file->tree->pool, since.drive);
     MRMR_TRY(tree_by_path(file->tree, file->node, finding_path, &finding));
     if (finding.node.type != META_REG || finding.node.size != file->size ||
         finding.node.mtime != file->mtime)
         return mrmr_fail(MRMR_ABSENT, "it changed since it was protected");
     bool touched;
     MRMR_TRY(tree_catalog_touched(file->tree, finding.drive, finding.node.ino, &touched));
-    if (touched)
+    if (touched && !made_is_since(file, &finding, &since))
         return mrmr_fail(MRMR_ABSENT, "it changed since it was protected");
-    return pool_file_open_node(file->tree->pool, &finding.node, POOL_READ_VERIFY, ret_made);
+    since.ino = finding.node.ino;
+    *ret_since = touched ? since : (struct tree_made_since){.ino = 0};
+    return pool_file_open_node(file->tree->pool, &finding.node,
+        POOL_READ_VERIFY | (touched ? POOL_READ_IN_PLACE : 0), ret_made);
 }
 
-static mrmr_err file_made(struct pool_tree_file *file, struct pool_file **ret_made)
+static mrmr_err file_made(
+    struct pool_tree_file *file, struct tree_made_since *ret_since, struct pool_file **ret_made)
 {
+    struct tree_made_since since;
     struct pool_file *made = NULL;
     {
         mrmr_locked(&file->lock);
         *ret_made = file->made;
+        *ret_since = file->made_since;
     }
     if (*ret_made)
         return MRMR_OK;
-    MRMR_TRY(made_open(file, &made));
+    MRMR_TRY(made_open(file, &since, &made));
     mrmr_locked(&file->lock);
-    if (file->made)
+    if (file->made) {
         pool_file_close(made); /* another thread was faster */
-    else
+    } else {
         file->made = made;
+        file->made_since = since;
+    }
     *ret_made = file->made;
+    *ret_since = file->made_since;
     return MRMR_OK;
+}
+
+/* After its bytes were made: whoever wrote to it before has noted that. */
+static mrmr_err leaf_is_since(
+    struct pool_tree_file *file, const struct tree_made_since *since, uint64_t leaf)
+{
+    if (!since->ino ||
+        pool_written_is_same(file->tree->pool, since->since, since->drive, since->ino, leaf))
+        return MRMR_OK;
+    return mrmr_fail(MRMR_OFFLINE,
+        "this part of it was written to since it was protected, or that is not known, and its "
+        "drive is away");
 }
 
 /* Verified, leaf by leaf. */
 static mrmr_err read_made(
     struct pool_tree_file *file, uint64_t offset, void *buf, size_t size, size_t *ret_got)
 {
+    struct tree_made_since since;
     struct pool_file *made;
     if (written_since(file) || changed_since(file))
         return mrmr_fail(MRMR_ABSENT, "it changed since it was protected");
-    MRMR_TRY(file_made(file, &made));
+    MRMR_TRY(file_made(file, &since, &made));
     size_t done = 0;
     if (offset >= file->size)
         size = 0;
@@ -135,6 +172,7 @@ static mrmr_err read_made(
             part = size - done;
         MRMR_TRY(leaf_cache_read(
             file->tree->leaves, made, at / META_LEAF, from, (char *)buf + done, part));
+        MRMR_TRY(leaf_is_since(file, &since, at / META_LEAF));
         done += part;
     }
     *ret_got = done;

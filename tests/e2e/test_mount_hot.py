@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files that are written to all the time through the mount, as machines' images and databases are: each sync says of every leaf whether it is what stripes
-hold, gives what shares parity with them its margin back, and claims nothing that is not so."""
+hold, gives what shares parity with them its margin back, and claims nothing that is not so. What nobody writes to can be read without their drive."""
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ import pytest
 from loops import loops, need_loops
 from mounts import mounts, need_fuse, until
 from seeded import Seeded
+from test_mount_drives import shut_down
 
 MIB = 1 << 20
 PIECE = 4096
@@ -57,7 +59,8 @@ class World:
     def __init__(self, mrmr, make, rng):
         self.mrmr = mrmr
         self.content = {name: rng.randbytes(SIZE) for name in ("a", "b", "c")}
-        self.root = {name: os.path.join(make(name, "ext4", 200).root, "root") for name in self.content}
+        self.drive = {name: make(name, "ext4", 200) for name in self.content}
+        self.root = {name: os.path.join(drive.root, "root") for name, drive in self.drive.items()}
         for name, root in self.root.items():
             os.mkdir(root)
             with open(os.path.join(root, name), "wb") as f:
@@ -84,6 +87,34 @@ def sync_beside(world, writer):
     for name in ("b", "c"):
         assert world.survives(name) == 1, name
     return report["exposed_size"]
+
+
+def leaf_of(path, leaf):
+    """What can be read of it now, by whoever opens it; None: nothing."""
+    try:
+        with open(path, "rb", buffering=0) as f:
+            return os.pread(f.fileno(), MIB, leaf * MIB)
+    except OSError as error:
+        assert error.errno == errno.EIO
+        return None
+
+
+def read_without(world, m, name):
+    """Its drive goes while it is mounted, and nothing else is done: what nobody wrote to since the last sync began can be read, and of the rest nothing that it
+    was before."""
+    with open(os.path.join(world.root[name], name), "rb") as f:
+        now = f.read()
+    path, leaves = os.path.join(m.point, name), range(len(now) // MIB + 1)
+    shut_down(world.drive[name].root, 0)
+    until(lambda: all(leaf_of(path, leaf) is not None for leaf in leaves if leaf * MIB not in HOT)) # once the mount knows that it is gone
+    got = {leaf: leaf_of(path, leaf) for leaf in leaves}
+    for leaf, data in got.items():
+        assert data is None or data == now[leaf * MIB:(leaf + 1) * MIB], leaf
+        assert data is not None or leaf * MIB in HOT, leaf
+    assert None in got.values() # it went on to be written to after that
+    m.kill()
+    world.drive[name].mount_anew()
+    m.start()
 
 
 def give_back(world, m, home, name, was):
@@ -118,6 +149,9 @@ def test_who_shares_parity_with_it_keeps_its_margin(mrmr, tmp_path):
         with writing(os.path.join(m.point, "a"), rng) as writer:
             for _ in range(SYNCS):
                 assert sync_beside(world, writer) <= len(HOT)
+            before = writer.writes
+            until(lambda: writer.writes > before or writer.error)
+        read_without(world, m, "a")
         give_back(world, m, "a", "a", world.content["a"])
 
 

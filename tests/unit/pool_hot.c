@@ -550,6 +550,204 @@ static void test_not_noted_while_it_is_protected(void **state)
     end_hot(&hot);
 }
 
+/* --- what can be read of it without its drive --- */
+
+/* Protected, and written to in one leaf before its drive was scanned once more: what was not since is as the catalog has it. */
+static void begin_known(struct hot *hot, uint64_t seed)
+{
+    begin_hot(hot, seed);
+    rig_sync(hot->w.rig);
+    write_leaf(hot, 1);
+    rig_sync(hot->w.rig);
+    write_leaf(hot, 2);
+}
+
+/* The mount finds its drive gone, as everybody does, and somebody opens the file. */
+static mrmr_err open_without(struct hot *hot, struct pool_tree_file **ret_file)
+{
+    bool same;
+    const uint64_t node = look(&hot->w, POOL_ROOT, "new").node;
+    pool_tree_file_close(hot->file);
+    hot->file = NULL;
+    rig_take_away(hot->w.rig, 0);
+    return pool_tree_file_open(hot->w.tree, node, false, ret_file, &same);
+}
+
+static mrmr_err read_leaf(struct hot *hot, struct pool_tree_file *file, uint64_t leaf)
+{
+    static uint8_t got[RIG_MIB], want[RIG_MIB];
+    size_t n = 0;
+    MRMR_TRY(pool_tree_file_read(file, leaf * RIG_MIB, got, sizeof got, &n));
+    assert_int_equal(n, sizeof got);
+    rig_expected(rig_find(hot->w.rig, "new"), leaf * RIG_MIB, want, sizeof want);
+    assert_memory_equal(got, want, sizeof got);
+    return MRMR_OK;
+}
+
+/* It returns: all is as it was left. */
+static void end_known(struct hot *hot)
+{
+    rig_bring_back(hot->w.rig, 0);
+    close_tree(&hot->w);
+    end_after(&hot->w);
+}
+
+static void test_what_was_not_written_to_is_read(void **state)
+{
+    struct hot hot = {.came = 0};
+    struct pool_tree_file *file = NULL;
+    (void)state;
+    begin_known(&hot, 540);
+    rig_ok(open_without(&hot, &file));
+    rig_ok(read_leaf(&hot, file, 0));
+    rig_ok(read_leaf(&hot, file, 1)); /* written to before the last scan, and protected since */
+    assert_int_equal(read_leaf(&hot, file, 2), MRMR_OFFLINE);
+    rig_ok(read_leaf(&hot, file, 3));
+    pool_tree_file_close(file);
+    end_known(&hot);
+}
+
+/* Whatever is done, nobody gets bytes of the past for those of now: none are given at all. */
+static void nothing_is_read(struct hot *hot, void (*what)(struct hot *hot))
+{
+    struct pool_tree_file *file = NULL;
+    what(hot);
+    assert_int_equal(open_without(hot, &file), MRMR_OFFLINE);
+    end_known(hot);
+}
+
+static void resize(struct hot *hot, uint64_t size)
+{
+    const struct pool_attr set = {.size = size};
+    struct pool_attr attr;
+    rig_ok(pool_tree_set(hot->w.tree, NULL, look(&hot->w, POOL_ROOT, "new").node, hot->file,
+        POOL_SET_SIZE, &set, &attr));
+}
+
+static void is_cut_and_grows_again(struct hot *hot)
+{
+    struct rig_file *known = rig_find(hot->w.rig, "new");
+    resize(hot, RIG_MIB + 10);
+    resize(hot, LEAVES * RIG_MIB);
+    known->hole_begin = RIG_MIB + 10;
+    known->hole_end = LEAVES * RIG_MIB;
+}
+
+static void grows(struct hot *hot)
+{
+    static const char more[] = "more";
+    rig_ok(pool_tree_file_write(hot->file, LEAVES * RIG_MIB, more, sizeof more));
+    resize(hot,
+        LEAVES * RIG_MIB); /* as the rig knows it; what is noted of that is of all of it, too */
+}
+
+/* What is left is only that it grew. */
+static void grows_and_stays(struct hot *hot)
+{
+    static uint8_t zero[100];
+    struct rig_file *known = rig_find(hot->w.rig, "new");
+    rig_ok(pool_tree_file_write(hot->file, known->size, zero, sizeof zero));
+    known->hole_begin = known->size;
+    known->size += sizeof zero;
+    known->hole_end = known->size;
+}
+
+static void gets_room(struct hot *hot)
+{
+    struct rig_file *known = rig_find(hot->w.rig, "new");
+    rig_ok(pool_tree_file_range(hot->file, POOL_RANGE_ALLOCATE, 0, known->size + 100));
+    known->hole_begin = known->size;
+    known->size += 100;
+    known->hole_end = known->size;
+}
+
+static void test_what_may_be_another_is_not_read(void **state)
+{
+    static void (*const what[])(struct hot *) = {is_cut_and_grows_again, grows, grows_and_stays,
+        gets_room, is_mounted_anew, nothing_is_noted};
+    (void)state;
+    for (size_t i = 0; i < sizeof what / sizeof *what; i++) {
+        struct hot hot = {.came = 0};
+        begin_known(&hot, 541 + i);
+        nothing_is_read(&hot, what[i]);
+    }
+}
+
+/* With so many touched that a mark stands for all. */
+static void gets_a_mark(struct hot *hot)
+{
+    int fd;
+    rig_ok(pool_touched_open(hot->w.rig->pool->dirfd, &fd));
+    rig_ok(pool_touched_add(fd, rig_pool_drive(hot->w.rig, 0)->meta.id, POOL_TOUCHED_ALL, 0));
+    close(fd);
+}
+
+static void test_with_a_mark_nothing_is_read(void **state)
+{
+    struct hot hot = {.came = 0};
+    (void)state;
+    begin_known(&hot, 550);
+    nothing_is_read(&hot, gets_a_mark);
+}
+
+/* Whoever has it open counts on the moment at which he opened it: what was written to since is not given, whatever was scanned meanwhile. */
+static void test_a_later_scan_makes_nothing_older(void **state)
+{
+    struct hot hot = {.came = 0};
+    struct pool_written_since first, then;
+    (void)state;
+    begin_known(&hot, 551);
+    struct pool *pool = hot.w.rig->pool;
+    const int64_t drive = rig_pool_drive(hot.w.rig, 0)->meta.id;
+    const uint64_t ino = rig_node(hot.w.rig, "new").ino;
+    first = pool_written_since_scan(pool, drive);
+    assert_int_not_equal(first.life, 0);
+    assert_true(pool_written_is_same(pool, first, drive, ino, 0));
+    assert_false(pool_written_is_same(pool, first, drive, ino, 2));
+    rig_sync(hot.w.rig);
+    then = pool_written_since_scan(pool, drive);
+    assert_true(then.moment > first.moment);
+    assert_true(pool_written_is_same(pool, then, drive, ino, 2));
+    assert_false(pool_written_is_same(pool, first, drive, ino, 2));
+    end_hot(&hot);
+}
+
+/* Scanned, and not compared yet: what it has of the file was read by nobody since. */
+static void test_what_was_not_compared_is_not_read(void **state)
+{
+    struct hot hot = {.came = 0};
+    struct pool_sync_report report = {0};
+    struct pool_tree_file *file = NULL;
+    (void)state;
+    begin_known(&hot, 552);
+    struct pool_job job = rig_job(hot.w.rig);
+    rig_ok(pool_scan(hot.w.rig->pool, &job, false, &report));
+    write_leaf(&hot, 3);
+    rig_ok(open_without(&hot, &file));
+    for (uint64_t leaf = 0; leaf < LEAVES; leaf++)
+        assert_int_equal(read_leaf(&hot, file, leaf), MRMR_OFFLINE);
+    pool_tree_file_close(file);
+    end_known(&hot);
+}
+
+/* Another file gets its name; none of its own bytes are protected. */
+static void test_what_took_its_place_is_not_read(void **state)
+{
+    struct hot hot = {.came = 0};
+    (void)state;
+    begin_known(&hot, 553);
+    struct pool *pool = hot.w.rig->pool;
+    const int64_t drive = rig_pool_drive(hot.w.rig, 0)->meta.id;
+    const uint64_t ino = rig_node(hot.w.rig, "new").ino;
+    const struct pool_written_since since = pool_written_since_scan(pool, drive);
+    assert_true(pool_written_is_same(pool, since, drive, ino, POOL_WRITTEN_NO_LEAF));
+    rig_ok(pool_tree_rename(hot.w.tree, NULL, POOL_ROOT, "other", POOL_ROOT, "new", 0));
+    assert_false(pool_written_is_same(pool, since, drive, ino, POOL_WRITTEN_NO_LEAF));
+    pool_tree_file_close(hot.file);
+    close_tree(&hot.w);
+    rig_destroy(hot.w.rig);
+}
+
 /* --- what leaves a stripe --- */
 
 static atomic_flag writes = ATOMIC_FLAG_INIT; /* who writes reads, too */
@@ -854,6 +1052,12 @@ int main(void)
         cmocka_unit_test(test_mounted_anew_while_it_is_protected),
         cmocka_unit_test(test_unmounted_while_it_is_protected),
         cmocka_unit_test(test_not_noted_while_it_is_protected),
+        cmocka_unit_test(test_what_was_not_written_to_is_read),
+        cmocka_unit_test(test_what_may_be_another_is_not_read),
+        cmocka_unit_test(test_with_a_mark_nothing_is_read),
+        cmocka_unit_test(test_a_later_scan_makes_nothing_older),
+        cmocka_unit_test(test_what_was_not_compared_is_not_read),
+        cmocka_unit_test(test_what_took_its_place_is_not_read),
         cmocka_unit_test(test_written_while_it_leaves_a_stripe),
         cmocka_unit_test(test_claimed_and_then_cut),
         cmocka_unit_test(test_written_synced_and_then_cut),

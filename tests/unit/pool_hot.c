@@ -1007,6 +1007,39 @@ static void test_others_have_its_place(void **state)
     table_end(&t);
 }
 
+static bool is_same(struct table *t, struct pool_written_since since, uint64_t ino, uint64_t leaf)
+{
+    return pool_written_is_same(&t->pool, since, 1, ino, leaf);
+}
+
+/* Of a drive that was scanned, and of no other; until somebody else notes. */
+static void test_since_a_scan(void **state)
+{
+    struct table t;
+    (void)state;
+    table_begin(&t);
+    assert_int_equal(pool_written_since_scan(&t.pool, 1).life, 0);
+    pool_written_scanned(&t.pool, t.since, 1);
+    const struct pool_written_since since = pool_written_since_scan(&t.pool, 1);
+    assert_true(since.life == t.since.life && since.moment == t.since.moment);
+    assert_int_equal(pool_written_since_scan(&t.pool, 2).life, 0);
+    assert_true(is_same(&t, since, 77, 0) && is_same(&t, since, 78, 100));
+    rig_ok(pool_written_note(t.written, 1, 77, 0, 1));
+    assert_false(is_same(&t, since, 77, 0));
+    assert_true(is_same(&t, since, 77, 100));
+    rig_ok(pool_written_note(t.written, 1, 77, 0, (POOL_WRITTEN_WIDE + 1) * RIG_MIB));
+    assert_false(is_same(&t, since, 77, 100));
+    rig_ok(pool_written_note_end(t.written, 1, 78));
+    assert_false(is_same(&t, since, 78, 100));
+    assert_true(is_same(&t, since, 79, 100));
+    pool_written_close(t.written);
+    assert_false(is_same(&t, since, 79, 100));
+    rig_ok(pool_written_open(t.pool.dirfd, &t.written));
+    assert_int_equal(pool_written_since_scan(&t.pool, 1).life, 0);
+    assert_false(is_same(&t, since, 79, 100));
+    table_end(&t);
+}
+
 /* Then nobody believes what was noted before, or will be. */
 static void test_a_note_cannot_be_made(void **state)
 {
@@ -1065,6 +1098,7 @@ int main(void)
         cmocka_unit_test(test_written_back_scanned_and_then_cut),
         cmocka_unit_test(test_written_back_released_and_then_cut),
         cmocka_unit_test(test_others_have_its_place),
+        cmocka_unit_test(test_since_a_scan),
         cmocka_unit_test(test_a_note_cannot_be_made),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

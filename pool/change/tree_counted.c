@@ -421,8 +421,8 @@ static mrmr_err note_written(
         tree->keeper->written, tree_keep_id(tree, inode->drive), inode->ino, from, to);
 }
 
-/* It may become longer. Where it ended is asked once an epoch: a scan that goes by that begins one (written.h), and whoever makes it
- * shorter notes all of it. */
+/* It may become longer than it was. Where it ended is asked once an epoch: a scan that goes by that begins one (written.h), and whoever makes
+ * it shorter notes each leaf that he cuts off, whatever is there again later. */
 static mrmr_err note_end(const struct keeping *k, uint64_t to)
 {
     struct tree_end *end = &k->counted->end;

@@ -39,6 +39,8 @@ struct tree_inode {
 mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, struct drv_file *file, uint64_t from, uint64_t to,
     uint64_t epoch);
+/* After that, before it is made to end there, short of where it does. */
+void tree_keep_cut(struct pool_tree *tree, struct tree_node *node, uint64_t size);
 /* Whether a stripe counts on any of it. If none does, it is noted that it may change from now on. */
 mrmr_err tree_keep_counts(struct pool_tree *tree, struct tree_node *node,
     const struct tree_inode *inode, uint64_t epoch, bool *ret_counts);

@@ -421,8 +421,8 @@ static mrmr_err note_written(
         tree->keeper->written, tree_keep_id(tree, inode->drive), inode->ino, from, to);
 }
 
-/* It may become longer than it was. Where it ended is asked once an epoch: a scan that goes by that begins one (written.h), and whoever makes
- * it shorter notes each leaf that he cuts off, whatever is there again later. */
+/* It may become longer than it was. Where it ended is asked once an epoch: a scan that goes by that begins one (written.h). Whoever makes
+ * it shorter says so: the scan may look at it then, and it has grown since as soon as it is longer than that, if not than when it was asked. */
 static mrmr_err note_end(const struct keeping *k, uint64_t to)
 {
     struct tree_end *end = &k->counted->end;
@@ -452,6 +452,17 @@ mrmr_err tree_keep_bytes(struct pool_tree *tree, struct tree_node *node,
     MRMR_TRY(note_end(&k, end));
     /* Last: if something could not be kept nothing is changed, and it is as the catalog has it. */
     return tree_counted_touch(tree, inode, k.counted, true, epoch);
+}
+
+void tree_keep_cut(struct pool_tree *tree, struct tree_node *node, uint64_t size)
+{
+    uint32_t births;
+    struct tree_counted *counted = tree_counted_of(tree, node, &births);
+    if (!counted)
+        return; /* where it ends is asked when it is needed */
+    mrmr_locked(&counted->lock);
+    if (counted->end.size > size)
+        counted->end.size = size;
 }
 
 /* for_ever: nobody will ask of this inode again, for its name goes. */

@@ -30,7 +30,7 @@ struct tree_counted {
     uint32_t births;
     bool known, for_ever;
     uint64_t epoch;
-    struct tree_end { /* where the file ended when that was asked first */
+    struct tree_end { /* where the file ended when that was asked first, or was made to since */
         uint64_t size, epoch;
         bool is;
     } end;

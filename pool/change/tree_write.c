@@ -46,6 +46,7 @@ struct change {
     size_t drive;
     uint64_t from, to;                /* bytes that are touched */
     bool keeps;                       /* what is there stays as it is */
+    bool cuts;                        /* it is going to end at `from` */
     const struct pool_caller *caller; /* who needs the room; NULL: nobody, or the process */
     mrmr_err (*fn)(struct drv_file *file, void *arg);
     void *arg;
@@ -102,8 +103,9 @@ static mrmr_err resize_place(struct change *change, struct drv_file *file)
     const uint64_t size = *(const uint64_t *)change->arg;
     struct drv_stat stat;
     MRMR_TRY(drv_file_stat(file, &stat));
-    change->from = size < stat.size ? size : stat.size;
-    change->to = size < stat.size ? stat.size : size;
+    change->cuts = size < stat.size;
+    change->from = change->cuts ? size : stat.size;
+    change->to = change->cuts ? stat.size : size;
     return MRMR_OK;
 }
 
@@ -161,6 +163,8 @@ static mrmr_err change_made(
     /* What only grows is noted all the same: the catalog does not have it as it is from now on. */
     MRMR_TRY(tree_keep_bytes(change->tree, change->node, &inode, file,
         change->keeps ? 0 : change->from, change->keeps ? 0 : change->to, epoch));
+    if (change->cuts)
+        tree_keep_cut(change->tree, change->node, change->from);
     tree_file_written(change->tree, change->node);
     tree_owe(change->tree, change->node, change->drive);
     mrmr_err err = mrmr_err_drive(change_as(change, file), name);

@@ -25,7 +25,8 @@
  * it has now, and that is what the catalog has the digest of. This holds for each moment that was left here, however much was
  * scanned and committed since: who reads takes it before he asks the catalog, and goes by it for as long as he has the file open. It does not hold where
  * the file ends elsewhere, or its inode may be another file's: what makes a file longer than it was, and what takes a name from it, is noted of the inode by
- * itself, in places for that alone, since the leaves of a file that grows are claimed all the same; what makes it shorter is noted of what it cuts off. A moment is
+ * itself, in places for that alone, since the leaves of a file that grows are claimed all the same; what makes it shorter is noted of what it cuts off,
+ * and from there on it grows: the scan may have met it as it was then. A moment is
  * left only where the scan saw all of the drive and held nothing; where no change was late (writers.h), which would have been noted before that moment,
  * and done after it; and where no file was in direct use then: of one that began since, all of it was noted since.
  *

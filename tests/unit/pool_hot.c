@@ -616,7 +616,7 @@ static void nothing_is_read(struct hot *hot, void (*what)(struct hot *hot))
     end_known(hot);
 }
 
-/* It is as long as it was, and what was cut off is something else. */
+/* And the rest of it is. */
 static void test_what_was_cut_off_is_not_read(void **state)
 {
     struct pool_tree_file *file = NULL;
@@ -624,7 +624,6 @@ static void test_what_was_cut_off_is_not_read(void **state)
     (void)state;
     begin_known(&hot, 541);
     resize(&hot, RIG_MIB + 10);
-    resize(&hot, LEAVES * RIG_MIB);
     rig_ok(open_without(&hot, &file));
     rig_ok(read_leaf(&hot, file, 0));
     for (uint64_t leaf = 1; leaf < LEAVES; leaf++)
@@ -633,12 +632,18 @@ static void test_what_was_cut_off_is_not_read(void **state)
     end_known(&hot);
 }
 
+/* It is as long as it was, and what was cut off is something else. */
+static void is_cut_and_grows_again(struct hot *hot)
+{
+    resize(hot, RIG_MIB + 10);
+    resize(hot, LEAVES * RIG_MIB);
+}
+
 static void grows_and_is_cut(struct hot *hot)
 {
     static const char more[] = "more";
     rig_ok(pool_tree_file_write(hot->file, LEAVES * RIG_MIB, more, sizeof more));
-    resize(hot,
-        LEAVES * RIG_MIB); /* as the rig knows it; what is noted of that is of all of it, too */
+    resize(hot, LEAVES * RIG_MIB); /* as the rig knows it */
 }
 
 /* What is left is only that it grew. */
@@ -663,14 +668,48 @@ static void gets_room(struct hot *hot)
 
 static void test_what_may_be_another_is_not_read(void **state)
 {
-    static void (*const what[])(struct hot *) = {
-        grows_and_is_cut, grows_and_stays, gets_room, is_mounted_anew, nothing_is_noted};
+    static void (*const what[])(struct hot *) = {is_cut_and_grows_again, grows_and_is_cut,
+        grows_and_stays, gets_room, is_mounted_anew, nothing_is_noted};
     (void)state;
     for (size_t i = 0; i < sizeof what / sizeof *what; i++) {
         struct hot hot = {.came = 0};
         begin_known(&hot, 542 + i);
         nothing_is_read(&hot, what[i]);
     }
+}
+
+/* Its drive is listed, and not looked at yet; then it was. */
+static void when_looked_at(void *arg, enum drv_fault_op op, const char *path)
+{
+    struct hot *hot = arg;
+    mrmr_locked(&hooks);
+    if (op == DRV_FAULT_LIST && !*path && !hot->came) {
+        hot->came++;
+        resize(hot, 2 * RIG_MIB);
+    } else if (op == DRV_FAULT_SYNC_ALL && hot->came == 1) {
+        hot->came++;
+        resize(hot, LEAVES * RIG_MIB);
+    }
+}
+
+/* A scan finds it shorter than it was when that began, and than it is. */
+static void test_cut_and_grown_around_a_look(void **state)
+{
+    struct hot hot = {.came = 0};
+    struct pool_tree_file *file = NULL;
+    const struct drv_fault_rule rule = {.ops = DRV_FAULT_LIST | DRV_FAULT_SYNC_ALL,
+        .action = DRV_FAULT_HOOK,
+        .hook = when_looked_at,
+        .arg = &hot};
+    (void)state;
+    begin_known(&hot, 554);
+    rig_ok(drv_fault_add(hot.w.rig->drive[0].fault, &rule, NULL));
+    rig_sync(hot.w.rig);
+    assert_int_equal(hot.came, 2);
+    rig_clear_faults(hot.w.rig);
+    assert_int_equal(rig_node(hot.w.rig, "new").size, 2 * RIG_MIB);
+    assert_int_equal(open_without(&hot, &file), MRMR_OFFLINE);
+    end_known(&hot);
 }
 
 /* With so many touched that a mark stands for all. */
@@ -1088,6 +1127,7 @@ int main(void)
         cmocka_unit_test(test_what_was_not_written_to_is_read),
         cmocka_unit_test(test_what_was_cut_off_is_not_read),
         cmocka_unit_test(test_what_may_be_another_is_not_read),
+        cmocka_unit_test(test_cut_and_grown_around_a_look),
         cmocka_unit_test(test_with_a_mark_nothing_is_read),
         cmocka_unit_test(test_a_later_scan_makes_nothing_older),
         cmocka_unit_test(test_what_was_not_compared_is_not_read),

@@ -150,6 +150,13 @@ mrmr_err tree_catalog_touched(struct pool_tree *tree, size_t drive, uint64_t ino
                         : MRMR_OK;
 }
 
+/* What its drive has of it was found to be something else, and is not taken for it: it is held, or rotten. */
+static bool is_held(struct pool_tree *tree, const struct meta_node *node)
+{
+    bool held = true;
+    return pool_scan_extents_in(tree->pool->meta, node->id, 1U << META_MISSING, &held) || held;
+}
+
 /* By the inode that it is, as far as the tree knows; where so much was touched that a mark stands for all, nothing is said. */
 bool tree_catalog_since(struct pool_tree *tree, size_t drive, uint64_t number,
     const struct meta_node *node, struct pool_written_since since)
@@ -160,5 +167,6 @@ bool tree_catalog_since(struct pool_tree *tree, size_t drive, uint64_t number,
     return since.life && node->ino && !node->recheck &&
            tree_number_inode(tree, number, drive, &ino) && ino == node->ino &&
            !pool_touched_find_bytes(tree->pool, id, POOL_TOUCHED_ALL, &all) && !all &&
-           pool_written_is_same(tree->pool, since, id, ino, POOL_WRITTEN_NO_LEAF);
+           pool_written_is_same(tree->pool, since, id, ino, POOL_WRITTEN_NO_LEAF) &&
+           !is_held(tree, node);
 }

@@ -712,6 +712,36 @@ static void test_cut_and_grown_around_a_look(void **state)
     end_known(&hot);
 }
 
+/* It is shorter on its drive, and nothing says that this is an edit: it is held, as it was. Written to then, it is neither. */
+static void test_what_is_held_is_not_read(void **state)
+{
+    struct hot hot = {.came = 0};
+    struct pool_tree_file *file = NULL;
+    struct drv_file *raw;
+    (void)state;
+    begin(&hot.w, RIG_LOCAL, 555);
+    rig_put_sparse(hot.w.rig, 0, "new", LEAVES * RIG_MIB, RIG_MIB, LEAVES * RIG_MIB);
+    rig_sync(hot.w.rig);
+    const int64_t mtime = rig_mtime(hot.w.rig, "new");
+    rig_ok(drv_file_open(hot.w.rig->drive[0].raw, "new", DRV_OPEN_WRITE, 0, &raw));
+    rig_ok(drv_file_truncate(raw, 2 * RIG_MIB));
+    drv_file_close(raw);
+    rig_set_mtime(hot.w.rig, "new", mtime);
+    struct pool_sync_report report = {0};
+    struct pool_job job = rig_job(hot.w.rig);
+    pool_sync(hot.w.rig->pool, &job, NULL, &report);
+    assert_int_equal(report.held, 1);
+    for (unsigned i = 0; i < 10000 && try_look(&hot.w, POOL_ROOT, "new"); i++)
+        pause_a_while();
+    hot.file = open_file(&hot.w, "new");
+    static const char more[] = "more";
+    rig_ok(pool_tree_file_write(hot.file, 0, more, sizeof more));
+    assert_int_equal(open_without(&hot, &file), MRMR_OFFLINE);
+    rig_bring_back(hot.w.rig, 0);
+    close_tree(&hot.w);
+    rig_destroy(hot.w.rig);
+}
+
 /* With so many touched that a mark stands for all. */
 static void gets_a_mark(struct hot *hot)
 {
@@ -1128,6 +1158,7 @@ int main(void)
         cmocka_unit_test(test_what_was_cut_off_is_not_read),
         cmocka_unit_test(test_what_may_be_another_is_not_read),
         cmocka_unit_test(test_cut_and_grown_around_a_look),
+        cmocka_unit_test(test_what_is_held_is_not_read),
         cmocka_unit_test(test_with_a_mark_nothing_is_read),
         cmocka_unit_test(test_a_later_scan_makes_nothing_older),
         cmocka_unit_test(test_what_was_not_compared_is_not_read),

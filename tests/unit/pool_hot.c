@@ -6,10 +6,12 @@
 #include "tests/unit/pool_tree_world.h"
 
 #include "base/cleanup.h"
+#include "pool/records/direct.h"
 #include "pool/records/touched.h"
 #include "pool/records/written.h"
 #include "pool/records/written_format.h"
 #include "pool/retained/retained.h"
+#include "pool/stripe/leaf_cache.h"
 #include "tests/support/pause.h"
 
 #include <fcntl.h>
@@ -742,6 +744,77 @@ static void test_what_is_held_is_not_read(void **state)
     rig_destroy(hot.w.rig);
 }
 
+/* What a scan makes doubtful while it is open is taken for no hole; and given by nobody who goes by what is in place. */
+static void test_what_became_doubtful_is_no_hole(void **state)
+{
+    static uint8_t got[RIG_MIB], want[RIG_MIB];
+    struct hot hot = {.came = 0};
+    struct pool_file *plain, *in_place;
+    struct pool_sync_report report = {0};
+    size_t n;
+    (void)state;
+    begin_known(&hot, 556);
+    struct pool *pool = hot.w.rig->pool;
+    struct pool_job job = rig_job(hot.w.rig);
+    const struct meta_node node = rig_node(hot.w.rig, "beside");
+    rig_ok(pool_file_open_node(pool, &node, POOL_READ_DECODE, &plain));
+    rig_ok(pool_file_open_node(pool, &node, POOL_READ_VERIFY | POOL_READ_IN_PLACE, &in_place));
+    rig_ok(drv_set_attr(
+        hot.w.rig->drive[1].raw, "beside", DRV_ATTR_MODE, &(struct drv_stat){.mode = 0600}));
+    rig_ok(pool_scan(pool, &job, false, &report));
+    assert_true(rig_node(hot.w.rig, "beside").recheck);
+    rig_ok(pool_file_read(plain, RIG_MIB, got, sizeof got, &n));
+    rig_expected(rig_find(hot.w.rig, "beside"), RIG_MIB, want, sizeof want);
+    assert_memory_equal(got, want, sizeof got);
+    assert_int_equal(pool_file_read(in_place, RIG_MIB, got, sizeof got, &n), MRMR_OFFLINE);
+    rig_ok(meta_extents_mark(pool->meta, node.id, META_SUSPECT, META_MISSING));
+    assert_int_equal(pool_file_read(in_place, RIG_MIB, got, sizeof got, &n), MRMR_OFFLINE);
+    pool_file_close(plain);
+    pool_file_close(in_place);
+    pool_tree_file_close(hot.file);
+    close_tree(&hot.w);
+    rig_destroy(hot.w.rig);
+}
+
+static int64_t scanned(struct hot *hot, unsigned drive)
+{
+    struct pool_sync_report report = {0};
+    struct pool_job job = rig_job(hot->w.rig);
+    struct pool *pool = hot->w.rig->pool;
+    rig_ok(pool_scan(pool, &job, false, &report));
+    return pool_written_since_scan(pool, rig_pool_drive(hot->w.rig, drive)->meta.id).moment;
+}
+
+/* One that did not see all of the drive, or while a file of it was in direct use: the one before counts, and of other drives this one. */
+static void test_not_every_scan_counts(void **state)
+{
+    struct hot hot = {.came = 0};
+    const struct drv_fault_rule rule = {
+        .ops = DRV_FAULT_LIST, .prefix = "folder", .err = MRMR_DENIED};
+    struct pool_direct *direct;
+    unsigned place;
+    (void)state;
+    begin_hot(&hot, 557);
+    rig_put(hot.w.rig, 0, "folder/file", 100);
+    struct pool *pool = hot.w.rig->pool;
+    const int64_t first = scanned(&hot, 0), beside = scanned(&hot, 1);
+    const int64_t then = scanned(&hot, 0);
+    assert_true(first && beside > first && then > beside);
+    rig_ok(drv_fault_add(hot.w.rig->drive[0].fault, &rule, NULL));
+    assert_int_equal(scanned(&hot, 0), then);
+    rig_clear_faults(hot.w.rig);
+    rig_ok(pool_direct_open(pool->dirfd, &direct));
+    rig_ok(pool_direct_add(direct, rig_pool_drive(hot.w.rig, 0)->meta.id, 9999, &place));
+    assert_int_equal(scanned(&hot, 0), then);
+    assert_true(scanned(&hot, 1) > then);
+    pool_direct_remove(direct, place);
+    assert_true(scanned(&hot, 0) > then);
+    pool_direct_close(direct);
+    pool_tree_file_close(hot.file);
+    close_tree(&hot.w);
+    rig_destroy(hot.w.rig);
+}
+
 /* With so many touched that a mark stands for all. */
 static void gets_a_mark(struct hot *hot)
 {
@@ -1159,6 +1232,8 @@ int main(void)
         cmocka_unit_test(test_what_may_be_another_is_not_read),
         cmocka_unit_test(test_cut_and_grown_around_a_look),
         cmocka_unit_test(test_what_is_held_is_not_read),
+        cmocka_unit_test(test_what_became_doubtful_is_no_hole),
+        cmocka_unit_test(test_not_every_scan_counts),
         cmocka_unit_test(test_with_a_mark_nothing_is_read),
         cmocka_unit_test(test_a_later_scan_makes_nothing_older),
         cmocka_unit_test(test_what_was_not_compared_is_not_read),

@@ -27,12 +27,15 @@ enum writers_lock { LOCK_GATE, LOCK_IN, LOCK_LATE /* on a drive that is not know
 
 /* Of those that are late on a drive: the byte of its medium. */
 #define LOCK_DRIVE ((off_t)1 << 32)
+/* A scan is under way: the owner's, who alone asks for all that are late, and whom no lock of his own is in the way of. */
+#define LOCK_SCAN ((off_t)1 << 31)
 
 /* Bytes of the file; n 0: to the end of all. */
 struct range {
     off_t start, n;
 };
 static const struct range range_late = {LOCK_LATE, 0};
+static const struct range range_scan = {LOCK_SCAN, 1};
 
 static struct range range_of_drive(int64_t drive)
 {
@@ -660,6 +663,30 @@ mrmr_err pool_writers_new_epoch(struct pool_writers *writers)
     uint64_t epoch;
     MRMR_TRY(number_get(writers, NUMBER_EPOCH, &epoch));
     return number_put(writers, NUMBER_EPOCH, epoch + 1);
+}
+
+mrmr_err pool_writers_scan_begin(struct pool_writers *writers)
+{
+    MRMR_TRY(range_set(writers, range_scan, F_RDLCK));
+    mrmr_err err = pool_writers_new_epoch(writers);
+    if (err)
+        pool_writers_scan_end(writers);
+    return err;
+}
+
+void pool_writers_scan_end(struct pool_writers *writers)
+{
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    if (range_set(writers, range_scan, F_UNLCK))
+        mrmr_log_story(MRMR_LOG_WARN, "the end of a scan");
+    mrmr_story_restore(&story);
+}
+
+bool pool_writers_scanned(const struct pool_writers *writers)
+{
+    bool had;
+    return range_is_had(writers->fd, range_scan, &had) || had;
 }
 
 mrmr_err pool_writers_turn(const struct pool_writers *writers, uint64_t *ret_turn)

@@ -47,6 +47,13 @@
  * through the gate. A process that is killed in it has no lock; one that is frozen in it (a
  * signal, a freezer) keeps whoever stops waiting, as one that is frozen inside of a change does.
  *
+ * While a scan is under way the catalog may come to have any inode by any name that the walk has met, and only the scan's end tells
+ * which: so for who records what became of the catalog's names (moved.h) it has all of them. The owner takes a lock for that
+ * while the writers stand still, before the walk begins, with a new epoch, and gives it back after the scan's last commit; the kernel does when
+ * he dies. A change that was made before that stop is met by the walk as it is then. One after the lock was given back finds in the catalog
+ * what was committed: it asks for the lock first, and for the inode then. One in between is recorded, and its record is not dropped by this
+ * scan, but by the next one that has seen all of the drive.
+ *
  * The numbers need not survive anything: they are compared within the life of one process. They are
  * read and written as a file is, and not mapped: a full disk is an error then, and no signal.
  *
@@ -119,6 +126,12 @@ typedef mrmr_err (*pool_writers_look)(void *arg);
 mrmr_err pool_writers_stop_after(struct pool_writers *writers, const struct pool_job *job,
     const struct pool_writers_of *drives, pool_writers_look look, void *arg);
 void pool_writers_go(struct pool_writers *writers);
+/* A scan is under way from the one, while they are stopped, which begins a new epoch, to the other, of which nothing can come but that it
+ * seems to be for longer. */
+mrmr_err pool_writers_scan_begin(struct pool_writers *writers);
+void pool_writers_scan_end(struct pool_writers *writers);
+/* By another handle. True also where that cannot be found out. Who is in, or has asked for the epoch before, may remember it for that epoch. */
+bool pool_writers_scanned(const struct pool_writers *writers);
 /* Both while they are stopped; before a commit. */
 mrmr_err pool_writers_new_epoch(struct pool_writers *writers);
 mrmr_err pool_writers_turn(const struct pool_writers *writers, uint64_t *ret_turn);

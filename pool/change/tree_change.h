@@ -56,8 +56,10 @@ mrmr_err tree_keep_nothing(struct pool_tree *tree, struct tree_node *node,
 uint64_t tree_keep_stays(struct pool_tree *tree);
 /* Before a file is made, and once it is there: nothing counts on it, until something is committed. */
 mrmr_err tree_keep_epoch(struct pool_tree *tree, uint64_t *ret_epoch);
-void tree_keep_new(
-    struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch);
+/* After the epoch was asked for: a scan is under way, so that the catalog may have any inode soon (writers.h). */
+bool tree_keep_scanned(const struct pool_tree *tree);
+void tree_keep_new(struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode,
+    bool scanned, uint64_t epoch);
 /* It keeps its name after all, or is another inode: what counts is asked anew. */
 void tree_keep_unknown(struct pool_tree *tree, struct tree_node *node);
 /* The same as tree_keep_removed for a file that was copied elsewhere: it goes only if it is still what

@@ -111,8 +111,10 @@ mrmr_err tree_counted_load(
     if (!inode->ino)
         return mrmr_err_drive(
             mrmr_fail(MRMR_READONLY, "it has no inode numbers that last"), drive->meta.name);
+    const bool scanned = tree_keep_scanned(tree); /* before the catalog is asked */
     MRMR_TRY(pool_retained_counted(
         tree->pool, drive, NULL, inode->ino, &counted->leaf, &counted->n, &counted->in_catalog));
+    counted->in_catalog = counted->in_catalog || scanned;
     MRMR_TRY(counted_add_went(counted));
     counted->known = true;
     return MRMR_OK;
@@ -158,8 +160,8 @@ static mrmr_err counted_now(struct pool_tree *tree, const struct tree_inode *ino
 
 /* Only a commit can make something count on it, and that begins another epoch. What the catalog has
  * by its inode number is of a file that is gone with its bytes. */
-void tree_keep_new(
-    struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode, uint64_t epoch)
+void tree_keep_new(struct pool_tree *tree, struct tree_node *node, const struct tree_inode *inode,
+    bool scanned, uint64_t epoch)
 {
     uint32_t births;
     struct tree_counted *counted = inode->ino ? tree_counted_of(tree, node, &births) : NULL;
@@ -172,6 +174,7 @@ void tree_keep_new(
     counted->inode = *inode;
     counted->births = births;
     counted->epoch = epoch;
+    counted->in_catalog = scanned;
     counted->known = true;
 }
 
@@ -190,6 +193,10 @@ mrmr_err tree_counted_in_catalog(
 {
     struct meta_node node;
     size_t n = 0;
+    if (tree_keep_scanned(tree)) {
+        *known = true;
+        return MRMR_OK;
+    }
     MRMR_TRY(meta_node_by_ino(
         tree->pool->meta, tree->drive[inode->drive].drive->meta.id, inode->ino, &node, 1, &n));
     *known = *known || n > 0;

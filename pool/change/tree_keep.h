@@ -64,7 +64,7 @@ mrmr_err tree_counted_load(
 /* It stays as long as the node does; births: which of the inodes that had its number it is of. NULL: no memory. */
 struct tree_counted *tree_counted_of(
     struct pool_tree *tree, struct tree_node *node, uint32_t *ret_births);
-/* *known is set if the catalog has it. */
+/* *known is set if the catalog has it, or a scan that is under way may be about to give it that; so is in_catalog. */
 mrmr_err tree_counted_in_catalog(
     struct pool_tree *tree, const struct tree_inode *inode, bool *known);
 /* The scan shall know that it was us (I5). as: touched.h has what that may be. */

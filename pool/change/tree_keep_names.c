@@ -91,10 +91,11 @@ static mrmr_err linked(struct pool_tree *tree, size_t drive, const char *path,
     MRMR_TRY(tree_counted_in_catalog(tree, &inode, &known));
     if (!known)
         return MRMR_OK;
+    const bool scanned = tree_keep_scanned(tree);
     mrmr_err err = meta_lookup_path(tree->pool->meta, own->root, path, &node);
     if (err && mrmr_class_of(err) != MRMR_CLASS_ABSENT && err != MRMR_NOT_DIR)
         return err;
-    if (!err && node.ino == stat->ino)
+    if (scanned || (!err && node.ino == stat->ino))
         MRMR_TRY(tree_record_stays(tree->keeper->records, own->id, path, stat, epoch));
     tree_record_linked(tree->keeper->records, own->id, path, stat, epoch);
     return MRMR_OK;
@@ -120,11 +121,12 @@ mrmr_err tree_keep_went(struct pool_tree *tree, size_t drive, const char *path,
     const struct drv_stat *stat, uint64_t epoch)
 {
     struct meta_node node;
+    const bool scanned = tree_keep_scanned(tree);
     mrmr_err err = tree_catalog_without(tree, drive, path, &node);
-    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR)
-        return MRMR_OK;
-    MRMR_TRY(err);
-    if (node.ino != stat->ino)
+    const bool none = mrmr_class_of(err) == MRMR_CLASS_ABSENT || err == MRMR_NOT_DIR;
+    if (!none)
+        MRMR_TRY(err);
+    if (!scanned && (none || node.ino != stat->ino))
         return MRMR_OK;
     struct drv_stat had = *stat;
     had.nlink = UINT32_MAX; /* nobody knows any more */
@@ -144,7 +146,7 @@ mrmr_err tree_keep_names_sync(struct pool_tree *tree, uint64_t lost)
     return tree_records_sync(tree->keeper->records);
 }
 
-/* Whether the catalog has it, and stripes may count on it, or on what lies below it. */
+/* Whether the catalog has it, or may have it soon, and stripes may count on it, or on what lies below it. */
 static mrmr_err whether_known(
     struct pool_tree *tree, size_t drive, const struct drv_stat *stat, bool *known, bool *counts)
 {
@@ -170,7 +172,7 @@ mrmr_err tree_keep_moved(struct pool_tree *tree, size_t drive, const char *from,
     MRMR_TRY(whether_known(tree, drive, stat, &known, &counts));
     if (exchanged)
         MRMR_TRY(whether_known(tree, drive, exchanged, &known, &counts));
-    /* What the catalog has not nobody needs to find. */
+    /* What the catalog has not, and is not about to have, nobody needs to find. */
     return known ? tree_record_renamed(tree->keeper->records, &renamed, counts, epoch) : MRMR_OK;
 }
 

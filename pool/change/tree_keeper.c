@@ -117,6 +117,11 @@ mrmr_err tree_keep_epoch(struct pool_tree *tree, uint64_t *ret_epoch)
     return pool_writers_epoch(tree->keeper->writers, ret_epoch);
 }
 
+bool tree_keep_scanned(const struct pool_tree *tree)
+{
+    return pool_writers_scanned(tree->keeper->writers);
+}
+
 uint64_t tree_keep_stays(struct pool_tree *tree)
 {
     return pool_writers_stays(tree->keeper->writers);

@@ -201,6 +201,7 @@ struct making {
     const struct pool_new *what;
     size_t drive;
     uint64_t epoch;           /* before it was made */
+    bool scanned;             /* likewise: a scan was under way, which may meet it */
     bool asked;               /* it was told to make it */
     struct drv_stat stat, in; /* in: the folder after that, of a regular file */
     struct drv_file *file;    /* of a regular file */
@@ -350,7 +351,7 @@ static mrmr_err name_is_free(struct making *m)
 static void made_file(struct making *m, struct tree_node *node)
 {
     const struct tree_inode inode = {m->drive, m->stat.ino};
-    tree_keep_new(m->tree, node, &inode, m->epoch);
+    tree_keep_new(m->tree, node, &inode, m->scanned, m->epoch);
     mrmr_locked(&m->tree->lock);
     if (!node->attr_events)
         node->uncapped_at = mrmr_clock_monotonic();
@@ -376,6 +377,7 @@ static mrmr_err make(struct making *m, struct tree_node **ret_node)
     MRMR_TRY(tree_name_allowed(m->tree, m->folder, m->name));
     MRMR_TRY(name_is_free(m));
     MRMR_TRY(tree_keep_epoch(m->tree, &m->epoch));
+    m->scanned = tree_keep_scanned(m->tree);
     tree_own_name(m->tree, m->folder, m->name);
     const struct tree_known_ticket ticket = tree_known_change(m->tree, m->folder);
     mrmr_err err = make_somewhere(m);

@@ -251,17 +251,37 @@ mrmr_err moved_read(int fd, uint64_t offset, struct mrmr_bytes *bytes)
 
 /* --- the scan --- */
 
-mrmr_err pool_moved_size(struct pool *pool, const struct pool_job *job, uint64_t *ret_size)
+static mrmr_err size_now(struct pool *pool, uint64_t *ret_size)
 {
     struct stat st = {.st_size = 0};
+    if (fstatat(pool->dirfd, MOVED_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
+        return mrmr_fail_errno(errno, "stat", MOVED_NAME);
+    *ret_size = (uint64_t)st.st_size;
+    return MRMR_OK;
+}
+
+mrmr_err pool_moved_size(struct pool *pool, const struct pool_job *job, uint64_t *ret_size)
+{
     /* Who is in may have added a record and not renamed yet: the walk might see the old name. */
     MRMR_TRY(pool_stop_for_all(pool, job));
-    int failed = fstatat(pool->dirfd, MOVED_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
+    mrmr_err err = size_now(pool, ret_size);
     pool_writers_go(pool->writers);
-    if (failed && failed != ENOENT)
-        return mrmr_fail_errno(failed, "stat", MOVED_NAME);
-    *ret_size = failed ? 0 : (uint64_t)st.st_size;
-    return MRMR_OK;
+    return err;
+}
+
+mrmr_err pool_moved_begin(struct pool *pool, const struct pool_job *job, uint64_t *ret_size)
+{
+    MRMR_TRY(pool_stop_for_all(pool, job));
+    mrmr_err err = size_now(pool, ret_size);
+    if (!err)
+        err = pool_writers_scan_begin(pool->writers);
+    pool_writers_go(pool->writers);
+    return err;
+}
+
+void pool_moved_end(struct pool *pool)
+{
+    pool_writers_scan_end(pool->writers);
 }
 
 /* Its drive was scanned, or done with, or is no drive any more. What one that was given up has still is shown by them. */

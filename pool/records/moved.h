@@ -45,7 +45,13 @@
  * name would show again. So what the catalog has of it is recorded here, too, after it went
  * (POOL_MOVED_REMOVED, POOL_MOVED_REPLACED), by the name alone: a file may have others. It counts for
  * who cannot look at the drive, if the catalog has just that inode at the name; nobody looks for
- * anything where it leads. Of what the catalog has not there is no record.
+ * anything where it leads. Of what the catalog has not there is no record, unless a scan is under way.
+ *
+ * Under a scan. What was made since the last one may be met by the walk under its name, and be given another, or none, before
+ * that is in the catalog: so while a scan is under way (writers.h) all that is changed is recorded, as if the catalog had it. The
+ * scan that meets the one name drops no record that was added since it began; what it met the other name of the catalog has
+ * by that, or not at all, and then the record says nothing: of a name that went it is asked which inode the catalog has by that, of a
+ * rename too, and one that it has nowhere is only asked for what was moved into it, if it is a folder (moved_now.c).
  *
  * Crash argument of that. (1) The name goes from the drive, as it goes without a record: what stripes
  * count on was kept before (tree_keep.c), and the record has no part in it. (2) The record is added;
@@ -203,6 +209,10 @@ uint64_t pool_moved_now_looks(const struct pool_moved_now *now);
 
 /* Bytes of records whose renames are done, or never will be. */
 mrmr_err pool_moved_size(struct pool *pool, const struct pool_job *job, uint64_t *ret_size);
+/* The same as a scan begins, before it walks. Until its end, after its last commit, all that has a name on a drive counts as known to the
+ * catalog (writers.h). */
+mrmr_err pool_moved_begin(struct pool *pool, const struct pool_job *job, uint64_t *ret_size);
+void pool_moved_end(struct pool *pool);
 /* A scan has ended: records of these drives within the first `size` bytes are done with, and what is
  * no record. A new epoch begins if the file is another now. A drive on which a change hangs keeps its
  * records, and drives[] is without it after. Those that were given up come last in it, and are not waited for; what is

@@ -9,6 +9,10 @@
  * it. One that was taken back is none of them (moved.h). One that a power cut parted from its rename
  * may count wrongly until the next scan: the thing shows under the name that its user wanted to give it.
  *
+ * Such a folder is not what the catalog has at either path of its step, and a file that the catalog does not have (moved.h) is not, either:
+ * that came, or went, at another time, and is asked of by itself. So of these two paths the step says nothing: what the catalog has there
+ * after it is what it had there before.
+ *
  * Of a name that went (moved.h) that is asked when a path comes to it: there may be many, and few of them
  * are looked at. It counts if the catalog has just that inode where the name comes from. Where it went more
  * than once that depends on those before it: then all are asked, in order, so that each is asked once,
@@ -51,6 +55,13 @@ static mrmr_err replace(struct mrmr_bytes *path, size_t size, const char *by, si
     return mrmr_bytes_str(path, other.data);
 }
 
+/* Of its own two paths it says nothing. */
+static bool is_unknown(const struct now_step *step)
+{
+    return step->what[0] == NOW_UNKNOWN &&
+           (step->kind == POOL_MOVED_RENAME || step->what[1] == NOW_UNKNOWN);
+}
+
 /* --- backwards --- */
 
 static mrmr_err become(struct mrmr_bytes *path, const char *other)
@@ -83,10 +94,10 @@ static mrmr_err back(const struct pool_moved_now *now, struct mrmr_bytes *path, 
                 return mrmr_fail(MRMR_ABSENT, "it was removed");
             continue; /* it is not found any more */
         }
-        if (step->kind == POOL_MOVED_RENAME && found.side == 0)
-            return mrmr_fail(MRMR_ABSENT, "it was renamed");
         if (path->size == step->size[found.side])
             return become(path, step->origin[was]);
+        if (step->kind == POOL_MOVED_RENAME && found.side == 0)
+            return mrmr_fail(MRMR_ABSENT, "it was renamed");
         if (step->size[found.side] > unknown)
             unknown = step->what[was] == NOW_UNKNOWN ? step->size[was] : 0;
         else
@@ -118,6 +129,24 @@ static mrmr_err judge(struct pool_moved_now *now, size_t at, unsigned side)
     if (inode)
         MRMR_TRY(meta_node_by_ino(meta, now->drive, inode, &node, 1, &n));
     step->what[side] = inode && !n ? NOW_UNKNOWN : NOW_STALE;
+    return MRMR_OK;
+}
+
+/* What is at its paths was there before, too. */
+static mrmr_err judge_unknown(struct pool_moved_now *now, size_t at)
+{
+    struct now_step *step = &now->step[at];
+    for (unsigned side = 0; side < 2; side++) {
+        mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
+        MRMR_TRY(mrmr_bytes_str(&path, step->path[side]));
+        mrmr_err err = back(now, &path, at);
+        if (mrmr_class_of(err) == MRMR_CLASS_ABSENT)
+            continue;
+        MRMR_TRY(err);
+        step->origin[!side] = strdup(path.data);
+        if (!step->origin[!side])
+            return mrmr_nomem();
+    }
     return MRMR_OK;
 }
 
@@ -195,6 +224,8 @@ static mrmr_err judge_all(struct pool_moved_now *now)
         if (both)
             MRMR_TRY(judge(now, i, 1));
         step->counts = step->what[0] != NOW_STALE && (!both || step->what[1] != NOW_STALE);
+        if (is_unknown(step))
+            MRMR_TRY(judge_unknown(now, i));
         now_index_put(now, &now->back, i);
     }
     now->asked->upto = now->steps.n;
@@ -216,17 +247,19 @@ static mrmr_err forth(const struct pool_moved_now *now, size_t from, const char 
         if (found.step == NOW_NONE)
             break;
         const struct now_step *step = &now->step[found.step];
-        bool gone = step->kind == POOL_MOVED_RENAME && found.side == 1; /* it was replaced */
-        if (moved_is_gone(step->kind))
+        bool gone = false;
+        if (moved_is_gone(step->kind)) {
             MRMR_TRY(went(now, (size_t)found.step, &gone));
-        if (gone)
-            return MRMR_OK;
-        if (moved_is_gone(step->kind))
+            if (gone)
+                return MRMR_OK;
             continue;
+        }
         if (path.size == step->size[found.side]) {
             *ret_now = step->now[found.side] ? strdup(step->now[found.side]) : NULL;
             return *ret_now || !step->now[found.side] ? MRMR_OK : mrmr_nomem();
         }
+        if (step->kind == POOL_MOVED_RENAME && found.side == 1)
+            return MRMR_OK; /* it was replaced */
         mrmr_err err = replace(
             &path, step->size[found.side], step->path[!found.side], step->size[!found.side]);
         if (err)
@@ -244,9 +277,10 @@ static mrmr_err lead_all(struct pool_moved_now *now)
         struct now_step *step = &now->step[i];
         if (!step->counts || moved_is_gone(step->kind))
             continue;
-        MRMR_TRY(forth(now, i + 1, step->path[1], &step->now[0]));
-        if (step->kind == POOL_MOVED_EXCHANGE)
-            MRMR_TRY(forth(now, i + 1, step->path[0], &step->now[1]));
+        const bool stays = is_unknown(step);
+        MRMR_TRY(forth(now, i + 1, step->path[!stays], &step->now[0]));
+        if (stays || step->kind == POOL_MOVED_EXCHANGE)
+            MRMR_TRY(forth(now, i + 1, step->path[stays], &step->now[1]));
     }
     return MRMR_OK;
 }

@@ -24,8 +24,8 @@ struct now_step {
     size_t size[2];
     enum now_what what[2]; /* what was at from, and at to if it is exchanged */
     bool counts;
-    char *origin[2]; /* where the catalog has that; NULL: nowhere */
-    char *now[2];    /* where that is now; NULL: nowhere */
+    char *origin[2]; /* where the catalog has what is at the other path then; NULL: nowhere */
+    char *now[2];    /* where what was at this path is now; NULL: nowhere */
 };
 
 struct now_side { /* a path of a step, in its bucket */

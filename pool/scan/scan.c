@@ -164,7 +164,7 @@ static mrmr_err scan_begin(struct scan *s, bool accept)
     MRMR_TRY(pool_touched_begin(s->pool, s->job));
     MRMR_TRY(pool_touched_load(s->pool, &s->touched_first));
     MRMR_TRY(pool_brought_load(s->pool, &s->brought));
-    MRMR_TRY(pool_moved_size(s->pool, s->job, &s->moved_before));
+    MRMR_TRY(pool_moved_begin(s->pool, s->job, &s->moved_before));
     for (size_t i = 0; i < s->pool->ndrives; i++) {
         struct pool_drive *drive = s->pool->drives[i];
         if (drive->meta.state == META_DRIVE_RETIRED)
@@ -438,6 +438,7 @@ mrmr_err pool_scan(struct pool *pool, const struct pool_job *job, bool accept_ch
     mrmr_err err = scan_begin(&s, accept_changes);
     if (!err)
         err = scan_run(&s);
+    pool_moved_end(pool);
     scan_free(&s);
     *ret_report = report;
     return err;

@@ -198,6 +198,61 @@ static void test_many_went(void **state)
     pool_moved_now_destroy(now);
 }
 
+static void leads(const struct pool_moved_now *now, const char *path, const char *origin)
+{
+    struct mrmr_bytes got = MRMR_BYTES_INIT;
+    rig_ok(pool_moved_now_origin(now, path, &got));
+    assert_string_equal(got.data, origin);
+    rig_ok(pool_moved_now_place(now, origin, &got));
+    assert_string_equal(got.data, path);
+    mrmr_bytes_free(&got);
+}
+
+static void renamed(
+    int fd, const char *from, const char *to, enum pool_moved_kind kind, uint64_t a, uint64_t b)
+{
+    const uint64_t inodes[2] = {a, b};
+    rig_ok(pool_moved_add_inodes(fd, drive->meta.id, from, to, kind, inodes, false));
+}
+
+static mrmr_err add_another(struct meta *meta, void *arg)
+{
+    struct meta_node node = {.drive = drive->meta.id, .type = META_REG, .nlink = 1, .ino = 6};
+    (void)arg;
+    return meta_node_add(meta, &node, drive->meta.root, "b");
+}
+
+/* What the catalog does not have says nothing of what it has at the same paths, however often it was renamed; but of what was moved into it
+ * that it went along. */
+static void test_what_is_unknown(void **state)
+{
+    struct mrmr_bytes path = MRMR_BYTES_INIT;
+    struct pool_moved_now *now;
+    int fd;
+    (void)state;
+    rig_ok(meta_atomically(rig->pool->meta, add_one, NULL));
+    rig_ok(meta_atomically(rig->pool->meta, add_another, NULL));
+    rig_ok(pool_moved_open(rig->pool->dirfd, &fd));
+    for (unsigned i = 0; i < RENAMES; i++) /* 9 is nowhere */
+        renamed(fd, i % 2 ? "b" : "a", i % 2 ? "a" : "b", POOL_MOVED_RENAME, 9, 0);
+    renamed(fd, "a", "b", POOL_MOVED_EXCHANGE, 9, 10);
+    rig_ok(pool_moved_now_create(rig->pool, drive->meta.id, drive->meta.root, &now));
+    leads(now, "a", "a");
+    leads(now, "b", "b");
+    pool_moved_now_destroy(now);
+    renamed(fd, "a", "made/a", POOL_MOVED_RENAME, 5, 0);
+    renamed(fd, "made", "a", POOL_MOVED_RENAME, 9, 0);
+    renamed(fd, "a", "b", POOL_MOVED_RENAME, 9, 0);
+    close(fd);
+    rig_ok(pool_moved_now_create(rig->pool, drive->meta.id, drive->meta.root, &now));
+    leads(now, "b/a", "a");
+    leads(now, "b", "b");
+    assert_int_equal(pool_moved_now_origin(now, "a", &path), MRMR_ABSENT);
+    assert_int_equal(pool_moved_now_origin(now, "made/a", &path), MRMR_ABSENT);
+    mrmr_bytes_free(&path);
+    pool_moved_now_destroy(now);
+}
+
 /* What would take too long is not answered wrongly. */
 static void test_too_much_is_an_error(void **state)
 {
@@ -232,6 +287,7 @@ int main(void)
         now_test(test_many_renames),
         now_test(test_what_is_below),
         now_test(test_many_went),
+        now_test(test_what_is_unknown),
         now_test(test_too_much_is_an_error),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

@@ -16,6 +16,7 @@ mrmr_cmocka(pool_away pool_away.c pool_away_world.c pool_tree_user.c pool_tree_w
 mrmr_cmocka(pool_away_meanwhile pool_away_meanwhile.c pool_away_world.c pool_tree_user.c pool_tree_world.c
   LIBS mrmr_rig LABELS threads address_long thread_long TIMEOUT 300)
 mrmr_cmocka(pool_away_names pool_away_names.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
+mrmr_cmocka(pool_away_scanned pool_away_scanned.c pool_tree_user.c pool_tree_world.c LIBS mrmr_rig LABELS address_long TIMEOUT 300)
 mrmr_cmocka(pool_away_links pool_away_links.c pool_away_links_world.c pool_tree_user.c pool_tree_world.c
   LIBS mrmr_rig LABELS address_long TIMEOUT 300)
 mrmr_cmocka(pool_away_links_over pool_away_links_over.c pool_away_links_world.c pool_tree_user.c pool_tree_world.c

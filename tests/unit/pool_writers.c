@@ -159,6 +159,39 @@ static int64_t ms_since(int64_t then)
     return (mrmr_clock_monotonic() - then) / 1000000;
 }
 
+/* From a stop on, by a new epoch, until the owner says that it is over, or dies; and it is in nobody's way. */
+static void test_a_scan_is_under_way(void **state)
+{
+    (void)state;
+    struct pool_writers *writer, *owner;
+    uint64_t before, after;
+    ok(pool_writers_open(dirfd_of_folder, &writer));
+    for (unsigned i = 0; i < 2; i++) {
+        ok(pool_writers_open(dirfd_of_folder, &owner));
+        ok(pool_writers_enter(writer, &before));
+        assert_false(pool_writers_scanned(writer));
+        pool_writers_leave(writer);
+        ok(pool_writers_stop(owner, NULL));
+        ok(pool_writers_scan_begin(owner));
+        pool_writers_go(owner);
+        for (unsigned j = 0; j < 2; j++) {
+            ok(pool_writers_enter(writer, &after));
+            assert_int_not_equal(before, after);
+            assert_true(pool_writers_scanned(writer));
+            pool_writers_leave(writer);
+            ok(pool_writers_stop(owner, NULL));
+            pool_writers_go(owner);
+        }
+        if (i)
+            pool_writers_scan_end(owner);
+        else
+            pool_writers_close(owner);
+        assert_false(pool_writers_scanned(writer));
+    }
+    pool_writers_close(owner);
+    pool_writers_close(writer);
+}
+
 /* The wait for one that hangs ends, whoever stops; and nobody is stopped then. */
 static void test_a_writer_hangs(void **state)
 {
@@ -660,6 +693,7 @@ int main(void)
         cmocka_unit_test(test_there_is_always_one_in),
         cmocka_unit_test(test_two_stop_them),
         cmocka_unit_test(test_a_process_ends),
+        cmocka_unit_test(test_a_scan_is_under_way),
         cmocka_unit_test(test_a_writer_hangs),
         cmocka_unit_test(test_a_change_is_late),
         cmocka_unit_test(test_a_change_becomes_late),

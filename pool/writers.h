@@ -8,8 +8,8 @@
  * go on. So does whoever puts another inode in the place of a file (repair.c, restore.c).
  *
  * The file `writers` in the pool's folder has locks (one for the writers that are in, one at which
- * new ones wait while somebody wants to stop them, one a drive for those that are late on it) and two
- * numbers of 8 bytes:
+ * new ones wait while somebody wants to stop them, one a drive for those that are late on it, one for
+ * as long as a scan is under way) and two numbers of 8 bytes:
  *
  *     epoch    what stripes count on may be another than before, and so may the inode that has a
  *              file's name: who holds it open finds that in replaced.h

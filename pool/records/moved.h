@@ -48,10 +48,10 @@
  * anything where it leads. Of what the catalog has not there is no record, unless a scan is under way.
  *
  * Under a scan. What was made since the last one may be met by the walk under its name, and be given another, or none, before
- * that is in the catalog: so while a scan is under way (writers.h) all that is changed is recorded, as if the catalog had it. The
- * scan that meets the one name drops no record that was added since it began; what it met the other name of the catalog has
- * by that, or not at all, and then the record says nothing: of a name that went it is asked which inode the catalog has by that, of a
- * rename too, and one that it has nowhere is only asked for what was moved into it, if it is a folder (moved_now.c).
+ * that is in the catalog: so while a scan is under way (writers.h) all that is changed is recorded, as if the catalog had it. This
+ * scan drops no record that was added since it began; the next one does. If it was met under the new name, or under none, the record
+ * says nothing: a name that went does so only where the catalog has just that inode by it, and a rename of an inode that the catalog has
+ * elsewhere, or nowhere, hides nothing that it has by either name (moved_now.c).
  *
  * Crash argument of that. (1) The name goes from the drive, as it goes without a record: what stripes
  * count on was kept before (tree_keep.c), and the record has no part in it. (2) The record is added;

@@ -11,7 +11,7 @@
  *
  * Such a folder is not what the catalog has at either path of its step, and a file that the catalog does not have (moved.h) is not, either:
  * that came, or went, at another time, and is asked of by itself. So of these two paths the step says nothing: what the catalog has there
- * after it is what it had there before.
+ * after it is what it had there before. What it has below them is in another folder of that name, if nothing of it was moved there.
  *
  * Of a name that went (moved.h) that is asked when a path comes to it: there may be many, and few of them
  * are looked at. It counts if the catalog has just that inode where the name comes from. Where it went more
@@ -74,14 +74,28 @@ static mrmr_err become(struct mrmr_bytes *path, const char *other)
 
 static mrmr_err went(const struct pool_moved_now *now, size_t at, bool *ret_went);
 
-/* The path before `to` steps were made. MRMR_ABSENT: what is there now is none of the catalog's. */
-static mrmr_err back(const struct pool_moved_now *now, struct mrmr_bytes *path, size_t to)
+/* Before the first step that is of an unknown folder above the path. */
+struct aside {
+    struct mrmr_bytes path; /* empty: there is none */
+    size_t to;
+};
+
+static mrmr_err aside_put(struct aside *aside, const struct mrmr_bytes *path, ptrdiff_t step)
 {
-    unsigned work = WORK_MOST;
+    if (aside->path.size)
+        return MRMR_OK;
+    aside->to = (size_t)step;
+    return mrmr_bytes_str(&aside->path, path->data);
+}
+
+/* With what was moved into folders that are unknown. */
+static mrmr_err back_with(const struct pool_moved_now *now, struct mrmr_bytes *path, size_t to,
+    unsigned *work, struct aside *aside)
+{
     size_t unknown = 0;
     for (;;) {
-        const struct now_found found = now_find(now, path->data, to, true, &work);
-        if (!work)
+        const struct now_found found = now_find(now, path->data, to, true, work);
+        if (!*work)
             return too_much(path->data);
         if (found.step == NOW_NONE)
             return unknown ? mrmr_fail(MRMR_ABSENT, NULL) : MRMR_OK;
@@ -96,6 +110,8 @@ static mrmr_err back(const struct pool_moved_now *now, struct mrmr_bytes *path, 
         }
         if (path->size == step->size[found.side])
             return become(path, step->origin[was]);
+        if (is_unknown(step))
+            MRMR_TRY(aside_put(aside, path, found.step));
         if (step->kind == POOL_MOVED_RENAME && found.side == 0)
             return mrmr_fail(MRMR_ABSENT, "it was renamed");
         if (step->size[found.side] > unknown)
@@ -105,6 +121,42 @@ static mrmr_err back(const struct pool_moved_now *now, struct mrmr_bytes *path, 
         MRMR_TRY(replace(path, step->size[found.side], step->path[was], step->size[was]));
         to = (size_t)found.step;
     }
+}
+
+/* Whatever came to such a folder went with it. What the catalog has by the path is in another that has the name, unless it went from there. */
+static mrmr_err back_without(
+    const struct pool_moved_now *now, const struct mrmr_bytes *path, size_t to, unsigned *work)
+{
+    for (;;) {
+        const struct now_found found = now_find(now, path->data, to, true, work);
+        bool gone;
+        if (!*work)
+            return too_much(path->data);
+        if (found.step == NOW_NONE)
+            return MRMR_OK;
+        const struct now_step *step = &now->step[found.step];
+        if (moved_is_gone(step->kind))
+            MRMR_TRY(went(now, (size_t)found.step, &gone));
+        if (step->what[found.side] == NOW_KNOWN)
+            return mrmr_fail(MRMR_ABSENT, "it was renamed, or removed");
+        to = (size_t)found.step;
+    }
+}
+
+/* The path before `to` steps were made. MRMR_ABSENT: what is there now is none of the catalog's. */
+static mrmr_err back(const struct pool_moved_now *now, struct mrmr_bytes *path, size_t to)
+{
+    unsigned work = WORK_MOST;
+    struct aside aside = {.path = MRMR_BYTES_INIT};
+    mrmr_err err = back_with(now, path, to, &work, &aside);
+    if (mrmr_class_of(err) == MRMR_CLASS_ABSENT && aside.path.size) {
+        const struct mrmr_bytes other = *path;
+        *path = aside.path;
+        aside.path = other;
+        err = back_without(now, path, aside.to, &work);
+    }
+    mrmr_bytes_free(&aside.path);
+    return err;
 }
 
 static mrmr_err judge(struct pool_moved_now *now, size_t at, unsigned side)
@@ -234,11 +286,13 @@ static mrmr_err judge_all(struct pool_moved_now *now)
 
 /* --- forwards --- */
 
-/* Where what is at the path after `from` steps is now; NULL: nowhere. */
+/* Where what is at the path after `from` steps is now; NULL: nowhere. What the catalog has there is in no unknown folder before it is
+ * moved there. */
 static mrmr_err forth(const struct pool_moved_now *now, size_t from, const char *to, char **ret_now)
 {
     mrmr_autobytes struct mrmr_bytes path = MRMR_BYTES_INIT;
     unsigned work = WORK_MOST;
+    bool came = from > 0;
     MRMR_TRY(mrmr_bytes_str(&path, to));
     for (;;) {
         const struct now_found found = now_find(now, path.data, from, false, &work);
@@ -258,12 +312,17 @@ static mrmr_err forth(const struct pool_moved_now *now, size_t from, const char 
             *ret_now = step->now[found.side] ? strdup(step->now[found.side]) : NULL;
             return *ret_now || !step->now[found.side] ? MRMR_OK : mrmr_nomem();
         }
+        if (is_unknown(step) && !came) {
+            from = (size_t)found.step + 1;
+            continue;
+        }
         if (step->kind == POOL_MOVED_RENAME && found.side == 1)
             return MRMR_OK; /* it was replaced */
         mrmr_err err = replace(
             &path, step->size[found.side], step->path[!found.side], step->size[!found.side]);
         if (err)
             return mrmr_class_of(err) == MRMR_CLASS_ABSENT ? MRMR_OK : err;
+        came = true;
         from = (size_t)found.step + 1;
     }
     *ret_now = strdup(path.data);

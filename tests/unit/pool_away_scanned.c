@@ -307,6 +307,44 @@ static void test_another_has_its_name(void **state)
     shows_right(6, &s, shows_what_came);
 }
 
+/* Folders, and what is in them. */
+static void folders_come_and_go(struct world *w)
+{
+    makes(w, "z/d");
+    rig_ok(rename_at(w, "z/d", "z/e", 0));
+    rig_ok(rename_at(w, "z/keep", "z/e/was", 0));
+    rig_ok(rename_at(w, "z/e", "z/g", 0));
+    makes(w, "z/d");
+    file_made(w, "z/d/in", NEW);
+    makes(w, "z/e");
+    file_made(w, "z/e/in", NEW);
+    rig_ok(rename_at(w, "z/g/was", "z/keep", 0));
+    rig_ok(rmdir_at(w, "z/g"));
+    makes(w, "z/g");
+    file_made(w, "z/g/in", NEW);
+}
+
+static void shows_folders(struct world *w, bool scanned)
+{
+    static const char *const in[] = {"z/d", "z/e", "z/g"};
+    (void)scanned;
+    lists(w, "z", "keep d e g", "none");
+    reads(w, "z/keep");
+    for (unsigned i = 0; i < 3; i++) {
+        char path[16];
+        snprintf(path, sizeof path, "%s/in", in[i]);
+        lists(w, in[i], "in", "was");
+        is_of(w, path, NEW);
+    }
+}
+
+static void test_another_folder_has_its_name(void **state)
+{
+    (void)state;
+    struct scanned s = {.at = {folders_come_and_go}};
+    shows_right(9, &s, shows_folders);
+}
+
 /* It is gone when something new has the name that it was given, or comes by that as it did. */
 static void comes_and_goes(struct world *w)
 {
@@ -380,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_exchanged),
         cmocka_unit_test(test_another_has_its_name),
         cmocka_unit_test(test_another_has_its_new_name),
+        cmocka_unit_test(test_another_folder_has_its_name),
         cmocka_unit_test(test_after_it),
     };
     cmocka_set_test_filter(getenv("MRMR_TEST"));

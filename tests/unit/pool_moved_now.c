@@ -218,8 +218,12 @@ static void renamed(
 static mrmr_err add_another(struct meta *meta, void *arg)
 {
     struct meta_node node = {.drive = drive->meta.id, .type = META_REG, .nlink = 1, .ino = 6};
+    struct meta_node folder = {.drive = drive->meta.id, .type = META_DIR, .nlink = 2, .ino = 8};
+    struct meta_node in = {.drive = drive->meta.id, .type = META_REG, .nlink = 1, .ino = 7};
     (void)arg;
-    return meta_node_add(meta, &node, drive->meta.root, "b");
+    MRMR_TRY(meta_node_add(meta, &node, drive->meta.root, "b"));
+    MRMR_TRY(meta_node_add(meta, &folder, drive->meta.root, "f"));
+    return meta_node_add(meta, &in, folder.id, "in");
 }
 
 /* What the catalog does not have says nothing of what it has at the same paths, however often it was renamed; but of what was moved into it
@@ -241,14 +245,21 @@ static void test_what_is_unknown(void **state)
     leads(now, "b", "b");
     pool_moved_now_destroy(now);
     renamed(fd, "a", "made/a", POOL_MOVED_RENAME, 5, 0);
-    renamed(fd, "made", "a", POOL_MOVED_RENAME, 9, 0);
-    renamed(fd, "a", "b", POOL_MOVED_RENAME, 9, 0);
+    renamed(fd, "made", "c", POOL_MOVED_RENAME, 9, 0);
+    renamed(fd, "c", "d", POOL_MOVED_RENAME, 9, 0);
+    renamed(fd, "f/in", "out", POOL_MOVED_RENAME, 7, 0);
+    renamed(fd, "d", "f", POOL_MOVED_RENAME, 9, 0);
     close(fd);
     rig_ok(pool_moved_now_create(rig->pool, drive->meta.id, drive->meta.root, &now));
-    leads(now, "b/a", "a");
+    leads(now, "f/a", "a");
     leads(now, "b", "b");
+    leads(now, "c/other", "c/other"); /* in another c, */
+    leads(now, "d/other", "d/other"); /* and in another d */
+    leads(now, "out", "f/in");
+    assert_int_equal(pool_moved_now_origin(now, "f/in", &path), MRMR_ABSENT);
     assert_int_equal(pool_moved_now_origin(now, "a", &path), MRMR_ABSENT);
-    assert_int_equal(pool_moved_now_origin(now, "made/a", &path), MRMR_ABSENT);
+    rig_ok(pool_moved_now_origin(now, "made/a", &path));
+    assert_string_equal(path.data, "made/a"); /* which the catalog does not have */
     mrmr_bytes_free(&path);
     pool_moved_now_destroy(now);
 }

@@ -176,6 +176,7 @@ void tree_keep_new(struct pool_tree *tree, struct tree_node *node, const struct 
     counted->epoch = epoch;
     counted->in_catalog = scanned;
     counted->known = true;
+    counted->end = (struct tree_end){0, epoch, true};
 }
 
 void tree_keep_unknown(struct pool_tree *tree, struct tree_node *node)
@@ -435,7 +436,8 @@ static mrmr_err note_end(const struct keeping *k, uint64_t to)
     struct tree_end *end = &k->counted->end;
     if (!end->is || end->epoch != k->epoch) {
         struct drv_stat stat;
-        MRMR_TRY(drv_file_stat(k->file, &stat));
+        MRMR_TRY(mrmr_err_drive(
+            drv_file_stat(k->file, &stat), k->tree->drive[k->inode->drive].drive->meta.name));
         *end = (struct tree_end){stat.size, k->epoch, true};
     }
     return to <= end->size ? MRMR_OK

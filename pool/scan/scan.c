@@ -125,10 +125,16 @@ static mrmr_err scan_apply_gone(struct scan *s)
     return pool_gone_list(s->gone, 0, true, &s->over);
 }
 
-/* Nobody stores into any of its files without a word. */
-static bool scan_is_told(struct scan *s, int64_t drive)
+/* Nobody stores into any of its files without a word, and each change of one shows. */
+static bool scan_is_told(struct scan *s, int64_t id)
 {
-    return !pool_direct_none_on(s->pool, pool_drive_by_id(s->pool, drive));
+    const struct pool_drive *drive = pool_drive_by_id(s->pool, id);
+    struct mrmr_story story;
+    mrmr_story_save(&story);
+    if ((drive->info.caps & DRV_CAP_STABLE_CTIME) && !pool_direct_none_on(s->pool, drive))
+        return true;
+    mrmr_story_restore(&story);
+    return false;
 }
 
 /* Whoever writes from now on notes it as after this (written.h), and asks anew where his file ends. */

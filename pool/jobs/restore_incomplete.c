@@ -2,7 +2,8 @@
  *
  * A file of a drive that is given up, of which some leaves are nowhere any more: what there is of it comes back beside its place, under
  * a name that says so, with holes for the rest. Under its own name nothing comes back, for nobody may take it for whole. A drive
- * that is not given up keeps such a file as it is, and so does one of whose stripes another drive may give more.
+ * that is not given up keeps such a file as it is, and so does one of whose stripes another drive may give more, or enough is known to be there and could
+ * only not be read: one error, or a line that was down for a moment, gives up nothing.
  *
  * Crash argument. It goes the way of a batch of restore.c: the copy is made under .mrmr/work, every leaf verified, and synced; it
  * gets its name without replacing anything (I1), and that is synced; then one transaction takes it. That one also gives up what
@@ -18,6 +19,7 @@
  */
 #include "pool/drive/drive.h"
 #include "pool/jobs/rebuild.h"
+#include "pool/margin.h"
 
 #include "pool/stripe/buffers.h"
 #include <inttypes.h>
@@ -35,6 +37,68 @@ bool pool_restore_may_lack(const struct restore *item)
     return item->node.type == META_REG && drive && drive->meta.state != META_DRIVE_ACTIVE;
 }
 
+static int run_with(const void *key, const void *element)
+{
+    const uint64_t leaf = *(const uint64_t *)key;
+    const struct pool_missing_run *run = element;
+    return leaf < run->first ? -1 : leaf >= run->first + run->leaves;
+}
+
+static bool is_missing(const struct restore *item, uint64_t leaf)
+{
+    const struct pool_missing *missing = &item->missing;
+    return bsearch(&leaf, missing->run, missing->n, sizeof *missing->run, run_with) != NULL;
+}
+
+static const struct meta_extent *extent_of_view(const struct pool_view *view, int64_t id)
+{
+    const struct meta_stripe *image = pool_view_image(view);
+    for (size_t i = 0; i < image->extents; i++)
+        if (image->extent[i].id == id)
+            return &image->extent[i];
+    return NULL;
+}
+
+/* Some missing leaf of it has enough left to be decoded from, by all that is known. */
+static mrmr_err extent_has_enough(
+    const struct restore *item, const struct meta_extent *extent, bool *ret_enough)
+{
+    struct pool *pool = item->rebuild->pool;
+    struct pool_view *view;
+    MRMR_TRY(pool_view_get(pool, extent->stripe, &view));
+    const struct meta_extent *own = extent_of_view(view, extent->id);
+    mrmr_err err = own ? MRMR_OK : mrmr_fail(MRMR_CHANGED, "its stripe changed meanwhile");
+    for (uint64_t i = 0; !err && i < own->leaves && !*ret_enough; i++) {
+        struct meta_extent leaf = *own;
+        bool erased;
+        if (!is_missing(item, own->first + i) ||
+            !(pool_extent_wanted(own) || pool_stand_in_fits(&item->node, own, own->first + i)))
+            continue;
+        leaf.place += i * META_LEAF;
+        leaf.bytes = pool_leaf_size(own, i);
+        *ret_enough = pool_extent_margin(pool, pool_view_image(view), &leaf, &erased) >= 0;
+    }
+    pool_view_put(pool, view);
+    return err;
+}
+
+/* What could not be read, though nothing says why not, may be read another time: it is not given up. A scrub notes what is damaged. */
+static mrmr_err incomplete_is_known(const struct restore *item)
+{
+    mrmr_autofree struct meta_extent *extents = NULL;
+    size_t n;
+    bool enough = false;
+    MRMR_TRY(meta_extents_of(item->rebuild->pool->meta, item->node.id, &extents, &n));
+    for (size_t i = 0; i < n && !enough; i++)
+        MRMR_TRY(extent_has_enough(item, &extents[i], &enough));
+    return enough ? mrmr_err_hint(
+                        mrmr_fail(MRMR_LOST, "not all of it could be read, though enough of its "
+                                             "stripes is there"),
+                        "run rebuild again; if that does not help, `mrmr scrub` finds what is "
+                        "damaged, and then what is left of it comes back")
+                  : MRMR_OK;
+}
+
 static mrmr_err incomplete_may_be(const struct restore *item)
 {
     const struct rebuild *rebuild = item->rebuild;
@@ -49,6 +113,8 @@ static mrmr_err incomplete_may_be(const struct restore *item)
             "give it up, too: mrmr rebuild %s --accept-losses, then mrmr rebuild %s "
             "--accept-losses",
             other->meta.name, rebuild->drive->meta.name);
+    if (item->missing.undecoded)
+        MRMR_TRY(incomplete_is_known(item));
     return item->missing.got ? MRMR_OK
                              : mrmr_fail(MRMR_LOST, "nothing of it was protected when its drive "
                                                     "went away, or can be read any more");
@@ -177,23 +243,15 @@ mrmr_err pool_restore_incomplete_path(struct restore *item)
 
 /* --- What is missing of it --- */
 
-static int run_with(const void *key, const void *element)
-{
-    const uint64_t leaf = *(const uint64_t *)key;
-    const struct pool_missing_run *run = element;
-    return leaf < run->first ? -1 : leaf >= run->first + run->leaves;
-}
-
 static mrmr_err give_up_extent(struct restore *item, const struct meta_extent *extent)
 {
-    const struct pool_missing *missing = &item->missing;
     mrmr_autofree struct meta_verdict *verdict = calloc(extent->leaves, sizeof *verdict);
     bool any = false;
     if (!verdict)
         return mrmr_nomem();
     for (uint64_t i = 0; i < extent->leaves; i++) {
         const uint64_t leaf = extent->first + i;
-        const bool lacks = bsearch(&leaf, missing->run, missing->n, sizeof *missing->run, run_with);
+        const bool lacks = is_missing(item, leaf);
         verdict[i] = (struct meta_verdict){1, lacks ? META_GONE : extent->state, false};
         any = any || lacks;
     }

@@ -310,6 +310,63 @@ static void test_not_given_up(void **state)
     all_is_well(rig);
 }
 
+/* All of it is protected, and a row of it cannot be read at one place for `times` reads. */
+static struct rig *begin_unread(uint64_t times, unsigned *ret_row_drive)
+{
+    struct rig *rig = rig_create(&(struct rig_spec){.kind = RIG_MEM, .seed = 77, .redundancy = 1});
+    char row[POOL_ROW_PATH];
+    rig_put(rig, LOST, "dir/it", size_of_it);
+    rig_one_each(rig, 1 + OTHERS, 7 * RIG_MIB);
+    rig_protect_all(rig);
+    struct meta_stripe image = rig_stripe_of(rig, "dir/it", 2);
+    *ret_row_drive = rig_row_drive(&image, 0);
+    pool_row_path(&image.uuid, image.generation, 0, row);
+    meta_stripe_free(&image);
+    goes(rig, LOST);
+    rig_add_drive(rig);
+    rig_ok(drv_fault_add(rig->drive[*ret_row_drive].fault,
+        &(struct drv_fault_rule){
+            .ops = DRV_FAULT_FILE_READ, .prefix = row, .after = 1, .times = times, .err = MRMR_IO},
+        NULL));
+    const struct pool_rebuild_report report = rebuild(rig, "d5");
+    assert_int_equal(report.incomplete, 0);
+    assert_int_equal(report.failed, 1);
+    assert_int_equal(told(rig, "restore-failed", "though enough of its stripes is there"), 1);
+    return rig;
+}
+
+/* What could not be read this time is not given up: another time it can, and the file is whole. */
+static void test_read_another_time(void **state)
+{
+    unsigned row_drive;
+    struct rig *rig = begin_unread(2, &row_drive);
+    struct pool_rebuild_report report;
+    (void)state;
+    rig_ok(try_rebuild(rig, "d5", NULL, NULL, true, &report));
+    assert_int_equal(report.files, 1);
+    assert_int_equal(report.incomplete + report.failed, 0);
+    rig_find(rig, "dir/it")->drive = FRESH;
+    others_are_on(rig, LOST);
+    rig_check_originals(rig);
+    all_is_well(rig);
+}
+
+/* Unless it stays so, and a scrub has seen that. */
+static void test_never_read(void **state)
+{
+    unsigned row_drive;
+    struct rig *rig = begin_unread(0, &row_drive);
+    struct pool_rebuild_report report;
+    (void)state;
+    rig_scrub(rig, true);
+    rig_ok(try_rebuild(rig, "d5", NULL, NULL, false, &report));
+    assert_int_equal(report.incomplete, 1);
+    assert_int_equal(report.failed, 0);
+    assert_true(report.missing_bytes > 0 && report.missing_bytes < size_of_it);
+    rig_clear_faults(rig);
+    rig_destroy(rig);
+}
+
 /* With another drive away not all of it can be read. Losses are accepted, which does not say that this one never comes back. */
 static struct rig *begin_beside_another(unsigned *ret_other)
 {
@@ -501,6 +558,8 @@ int main(void)
         cmocka_unit_test(test_many_ranges),
         cmocka_unit_test(test_nothing_of_it),
         cmocka_unit_test(test_not_given_up),
+        cmocka_unit_test(test_read_another_time),
+        cmocka_unit_test(test_never_read),
         cmocka_unit_test(test_another_comes_back),
         cmocka_unit_test(test_another_never_comes_back),
         cmocka_unit_test(test_killed_between),

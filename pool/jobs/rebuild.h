@@ -68,6 +68,8 @@ struct restore {
 /* Decide where the node comes back: its target, and its state if it is there already or may not come.
  * Attaches the target. MRMR_SPACE where there is no room for it. */
 mrmr_err pool_restore_choose(struct restore *item);
+/* Into free space: files may come to that drive. */
+bool pool_restore_may_take(const struct rebuild *rebuild, const struct pool_drive *drive);
 
 struct restore_name {
     int64_t parent; /* in the catalog, */

@@ -27,7 +27,7 @@ static mrmr_err restore_bytes(const struct restore *item, uint64_t *ret_bytes)
     return MRMR_OK;
 }
 
-static bool restore_may_take(const struct rebuild *rebuild, const struct pool_drive *drive)
+bool pool_restore_may_take(const struct rebuild *rebuild, const struct pool_drive *drive)
 {
     return drive != rebuild->drive && pool_drive_writable(drive) &&
            (drive->meta.role == META_ROLE_DATA || drive->meta.role == META_ROLE_REMOVABLE) &&
@@ -47,7 +47,7 @@ static mrmr_err restore_free_drive(const struct restore *item, struct pool_drive
         struct pool_drive *drive = rebuild->pool->drives[i];
         struct drv_space space;
         struct drv_stat stat;
-        if (!restore_may_take(rebuild, drive) || drv_space(drive->drv, &space) ||
+        if (!pool_restore_may_take(rebuild, drive) || drv_space(drive->drv, &space) ||
             space.avail < drive->meta.reserve + rebuild->planned[i] + bytes + 16 * META_LEAF ||
             mrmr_class_of(drv_stat(drive->drv, item->path.data, &stat)) != MRMR_CLASS_ABSENT)
             continue;
@@ -184,7 +184,7 @@ static struct pool_drive *restore_placed_before(struct restore *item)
         struct pool_drive *drive = rebuild->pool->drives[i];
         struct drv_stat stat;
         struct meta_node known;
-        if (item->node.type == META_REG && restore_may_take(rebuild, drive) &&
+        if (item->node.type == META_REG && pool_restore_may_take(rebuild, drive) &&
             !drv_stat(drive->drv, item->path.data, &stat) && stat.type == DRV_REG &&
             stat.size == item->node.size && stat.mtime == item->node.mtime &&
             meta_lookup_path(rebuild->pool->meta, drive->meta.root, item->path.data, &known) &&

@@ -12,7 +12,7 @@
  *
  *  1  before the name: nothing of a user's is touched, and the next run begins anew.
  *  2  between the name and the transaction: the file lies there, and the node is to do as before. The next run makes its copy, and looks on
- *     all drives at what has the name: if that has the same size, time and bytes, it is taken, and there is no second one. A scan
+ *     the drives that it may come to at what has the name: if that has the same size, time and bytes, it is taken, and there is no second one. A scan
  *     may have met it before, as a new file: it is that from then on, and the same transaction takes the old node out of the catalog. What somebody
  *     changed since is his; so is what he has under such a name himself: the copy gets the next number.
  *  3  after the transaction: nothing is left to do of it.
@@ -175,6 +175,9 @@ static mrmr_err incomplete_is_copy(const struct restore *item, struct pool_drive
     struct drv_file *there = NULL, *copy = NULL;
     struct drv_stat made;
     *ret_is = false;
+    if (drive != item->target &&
+        !(item->rebuild->away && pool_restore_may_take(item->rebuild, drive)))
+        return MRMR_OK; /* the node cannot go there */
     MRMR_TRY(drv_stat(item->target->drv, item->work, &made));
     if (!pool_drive_writable(drive) || stat->type != DRV_REG || stat->size != made.size ||
         stat->mtime != made.mtime)

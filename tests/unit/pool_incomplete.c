@@ -535,6 +535,34 @@ static void test_killed_between(void **state)
     killed_between(NULL, true);
 }
 
+/* It was put on another drive before; now a fresh one takes the place, and the node goes there and nowhere else. */
+static void test_killed_then_onto(void **state)
+{
+    unsigned drive = 0;
+    struct pool_rebuild_report report;
+    (void)state;
+    for (uint64_t n = 0; n < 8; n++) {
+        struct rig *rig = begin_lost(NULL);
+        assert_true(dies(rig, NULL, DRV_FAULT_SYNC_ALL, n, false));
+        const bool between = holders(rig, "dir/it.incomplete", &drive) == 1;
+        rig_open(rig);
+        if (between) {
+            rig_add_drive(rig);
+            rig_ok(try_rebuild(rig, "d0", "d5", NULL, false, &report));
+            assert_int_equal(report.incomplete, 1);
+            rig_check(rig);
+            is_there(rig, "dir/it", "dir/it.incomplete.2", RIG_MIB, 3 * RIG_MIB);
+            assert_int_equal(rig_find(rig, "dir/it.incomplete.2")->drive, FRESH);
+            rig_protect_all(rig);
+            rig_check(rig);
+            rig_destroy(rig);
+            return;
+        }
+        rig_destroy(rig);
+    }
+    fail();
+}
+
 static void test_killed_onto(void **state)
 {
     (void)state;
@@ -563,6 +591,7 @@ int main(void)
         cmocka_unit_test(test_another_comes_back),
         cmocka_unit_test(test_another_never_comes_back),
         cmocka_unit_test(test_killed_between),
+        cmocka_unit_test(test_killed_then_onto),
         cmocka_unit_test(test_killed_onto),
         cmocka_unit_test(test_killed_into_free_space),
     };

@@ -43,6 +43,7 @@ enum restore_state {
     RESTORE_PLACED,
     RESTORE_KEPT,
     RESTORE_ENDED,
+    RESTORE_LEFT, /* another drive's, which a rebuild of that one has left to do */
     RESTORE_WENT, /* somebody removed it where it was put */
     RESTORE_FAILED,
 };

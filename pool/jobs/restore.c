@@ -362,6 +362,10 @@ static mrmr_err restore_begin(struct rebuild *rebuild, int64_t node, struct rest
         return MRMR_OK;
     }
     MRMR_TRY(err);
+    if (item->node.drive != rebuild->drive->meta.id) {
+        item->state = RESTORE_LEFT;
+        return MRMR_OK;
+    }
     MRMR_TRY(pool_restore_path(item));
     if (!item->path.size && node != rebuild->drive->meta.root) {
         item->late = true; /* it was removed */

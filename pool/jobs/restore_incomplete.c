@@ -30,11 +30,9 @@ enum { NUMBERS_MOST = 1000, RANGES_TOLD = 16 };
 
 /* --- Whether --- */
 
-/* Of its own drive: what another rebuild has left to do may be met, too, and that one's drive may only be away. */
 bool pool_restore_may_lack(const struct restore *item)
 {
-    const struct pool_drive *drive = pool_drive_by_id(item->rebuild->pool, item->node.drive);
-    return item->node.type == META_REG && drive && drive->meta.state != META_DRIVE_ACTIVE;
+    return item->node.type == META_REG && item->rebuild->drive->meta.state != META_DRIVE_ACTIVE;
 }
 
 static int run_with(const void *key, const void *element)

@@ -244,6 +244,8 @@ mrmr_err pool_restore_record(struct meta *meta, void *arg)
             MRMR_TRY(restore_record_node(item));
         if (item->conflict)
             MRMR_TRY(restore_hold(item));
+        if (item->state == RESTORE_LEFT)
+            continue;
         if ((item->state != RESTORE_FAILED && !restore_is_late(item)) ||
             item->rebuild->drive->meta.state != META_DRIVE_REBUILDING)
             MRMR_TRY(meta_todo_done(meta, POOL_REBUILD_JOB, item->node.id));

@@ -414,10 +414,11 @@ static void test_another_never_comes_back(void **state)
     struct pool_rebuild_report report;
     (void)state;
     rig_ok(try_rebuild(rig, rig->drive[other].name, NULL, NULL, true, &report));
-    const uint64_t before = report.incomplete; /* of all that is to do */
+    assert_int_equal(holders(rig, "dir/it.incomplete", &drive), 0);
     rig_ok(try_rebuild(rig, "d5", NULL, NULL, true, &report));
-    assert_int_equal(report.failed, 0);
-    assert_true(before + report.incomplete > 0);
+    assert_int_equal(report.incomplete, 1);
+    assert_int_equal(report.failed, 1); /* f0, of which there is nothing, is not taken for done */
+    assert_true(told(rig, "restore-failed", "'f0': nothing of it was protected") > 0);
     assert_int_equal(holders(rig, "dir/it.incomplete", &drive), 1);
     rig_sync(rig);
     rig_check(rig);
@@ -428,6 +429,31 @@ static void test_another_never_comes_back(void **state)
     rig_ok(try_rebuild(rig, "d5", NULL, NULL, false, &report));
     assert_int_equal(report.incomplete, 0);
     assert_int_equal(told(rig, "restored-incomplete", "'dir/it'"), 1);
+    rig_destroy(rig);
+}
+
+/* The other is given up, too, and has a fresh one in its place: what is left to do on the first stays its own, and left to do. */
+static void test_two_fresh(void **state)
+{
+    unsigned other, drive = 0;
+    struct rig *rig = begin_beside_another(&other);
+    struct pool_rebuild_report report;
+    struct meta_node node;
+    bool left = false;
+    (void)state;
+    assert_int_equal(rig_add_drive(rig), FRESH + 1);
+    rig_ok(try_rebuild(rig, rig->drive[other].name, "d6", NULL, true, &report));
+    rig_check(rig);
+    assert_int_equal(holders(rig, "dir/it.incomplete", &drive), 0);
+    rig_ok(
+        meta_lookup_path(rig->pool->meta, rig_pool_drive(rig, FRESH)->meta.root, "dir/it", &node));
+    rig_ok(meta_todo_has(rig->pool->meta, POOL_REBUILD_JOB, node.id, &left));
+    assert_true(left);
+    rig_ok(try_rebuild(rig, "d5", NULL, NULL, true, &report));
+    assert_int_equal(report.incomplete, 1);
+    assert_int_equal(holders(rig, "dir/it.incomplete", &drive), 1);
+    assert_int_equal(drive, FRESH);
+    rig_check(rig);
     rig_destroy(rig);
 }
 
@@ -590,6 +616,7 @@ int main(void)
         cmocka_unit_test(test_never_read),
         cmocka_unit_test(test_another_comes_back),
         cmocka_unit_test(test_another_never_comes_back),
+        cmocka_unit_test(test_two_fresh),
         cmocka_unit_test(test_killed_between),
         cmocka_unit_test(test_killed_then_onto),
         cmocka_unit_test(test_killed_onto),

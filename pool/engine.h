@@ -517,13 +517,17 @@ mrmr_err pool_work_clear(struct pool *pool, struct pool_drive *drive);
 struct pool_missing {
     struct pool_missing_run {
         uint64_t first, leaves;
+        bool
+            older; /* they are in the copy, as they were protected: nobody knows if they were written to since */
     } * run; /* in order, none next to another */
     size_t n, room;
     uint64_t got; /* leaves that are in the copy */
     bool
         undecoded; /* too much of a stripe cannot be read now, which may be otherwise another time */
 };
-void pool_missing_free(struct pool_missing *missing); /* NULL-safe members, zeroes */
+const struct pool_missing_run *pool_missing_at(
+    const struct pool_missing *missing, uint64_t leaf); /* NULL: none */
+void pool_missing_free(struct pool_missing *missing);   /* NULL-safe members, zeroes */
 /* Make the node's content and attributes anew at `path` (which must not exist) on the drive, every
  * byte verified: from the original where it is right, reconstructed where not. Regular files,
  * symlinks, FIFOs, sockets, devices. Not synced. Leaves that are exposed are read from the original

@@ -53,10 +53,10 @@ void pool_missing_free(struct pool_missing *missing)
     *missing = (struct pool_missing){0};
 }
 
-static mrmr_err missing_add(struct pool_missing *missing, uint64_t leaf)
+static mrmr_err missing_add(struct pool_missing *missing, uint64_t leaf, bool older)
 {
     struct pool_missing_run *last = missing->n ? &missing->run[missing->n - 1] : NULL;
-    if (last && last->first + last->leaves == leaf) {
+    if (last && last->older == older && last->first + last->leaves == leaf) {
         last->leaves++;
         return MRMR_OK;
     }
@@ -68,7 +68,7 @@ static mrmr_err missing_add(struct pool_missing *missing, uint64_t leaf)
         missing->run = grown;
         missing->room = room;
     }
-    missing->run[missing->n++] = (struct pool_missing_run){leaf, 1};
+    missing->run[missing->n++] = (struct pool_missing_run){leaf, 1, older};
     return MRMR_OK;
 }
 
@@ -78,19 +78,34 @@ static int missing_by_first(const void *a, const void *b)
     return x->first < y->first ? -1 : x->first > y->first;
 }
 
+/* A leaf that could not be decoded may be exposed, too. */
 static void missing_order(struct pool_missing *missing)
 {
     size_t n = 0;
     if (missing->n)
         qsort(missing->run, missing->n, sizeof *missing->run, missing_by_first);
     for (size_t i = 0; i < missing->n; i++) {
+        const struct pool_missing_run run = missing->run[i];
         struct pool_missing_run *last = n ? &missing->run[n - 1] : NULL;
-        if (last && last->first + last->leaves == missing->run[i].first)
-            last->leaves += missing->run[i].leaves;
-        else
-            missing->run[n++] = missing->run[i];
+        if (!last || last->older != run.older || run.first > last->first + last->leaves)
+            missing->run[n++] = run;
+        else if (run.first + run.leaves > last->first + last->leaves)
+            last->leaves = run.first + run.leaves - last->first;
     }
     missing->n = n;
+}
+
+static int missing_with(const void *key, const void *element)
+{
+    const uint64_t leaf = *(const uint64_t *)key;
+    const struct pool_missing_run *run = element;
+    return leaf < run->first ? -1 : leaf >= run->first + run->leaves;
+}
+
+const struct pool_missing_run *pool_missing_at(const struct pool_missing *missing, uint64_t leaf)
+{
+    return missing->n ? bsearch(&leaf, missing->run, missing->n, sizeof *missing->run, missing_with)
+                      : NULL;
 }
 
 /* --- Content --- */
@@ -104,13 +119,16 @@ struct copy {
     struct drv_file *from; /* the original, opened when an exposed leaf wants it */
     uint8_t *buf;
     struct pool_missing *missing; /* or NULL: all of it, or nothing */
+    size_t undecoded;             /* the runs of it that no extent gave; in order */
+    const struct meta_extent *extents;
+    size_t nextents;
 };
 
 /* The leaf is in buf, or err says why not. */
 static mrmr_err copy_leaf(struct copy *copy, uint64_t leaf, size_t size, mrmr_err err)
 {
     if (err == MRMR_LOST && copy->missing)
-        return missing_add(copy->missing, leaf);
+        return missing_add(copy->missing, leaf, false);
     MRMR_TRY(err);
     if (copy->missing)
         copy->missing->got++;
@@ -184,13 +202,28 @@ static mrmr_err copy_exposed_leaf(struct copy *copy, uint64_t leaf, size_t size)
                : err;
 }
 
+/* In the copy already: what was protected of it, before a scan found it written to; that was not compared yet. */
+static bool copy_has_older(const struct copy *copy, uint64_t leaf)
+{
+    bool has = false;
+    for (size_t i = 0; i < copy->nextents && !has; i++)
+        has = pool_extent_wanted(&copy->extents[i]) && leaf >= copy->extents[i].first &&
+              leaf - copy->extents[i].first < copy->extents[i].leaves;
+    const struct pool_missing undecoded = {.run = copy->missing->run, .n = copy->undecoded};
+    return has && !pool_missing_at(&undecoded, leaf);
+}
+
 static mrmr_err copy_exposed(struct copy *copy, const struct meta_exposed *range)
 {
     for (uint64_t i = 0; i < range->leaves; i++) {
         uint64_t rest = range->bytes - i * META_LEAF, leaf = range->first + i;
         size_t size = rest < META_LEAF ? rest : META_LEAF;
         MRMR_TRY(pool_job_poll(copy->job));
-        MRMR_TRY(copy_leaf(copy, leaf, size, copy_exposed_leaf(copy, leaf, size)));
+        mrmr_err err = copy_exposed_leaf(copy, leaf, size);
+        if (err == MRMR_LOST && copy->missing && copy_has_older(copy, leaf))
+            MRMR_TRY(missing_add(copy->missing, leaf, true));
+        else
+            MRMR_TRY(copy_leaf(copy, leaf, size, err));
     }
     return MRMR_OK;
 }
@@ -207,6 +240,11 @@ static mrmr_err copy_content(struct copy *copy)
     for (size_t i = 0; i < nextents; i++)
         if (pool_extent_wanted(&extents[i]))
             MRMR_TRY(copy_extent(copy, &extents[i]));
+    if (copy->missing)
+        missing_order(copy->missing);
+    copy->undecoded = copy->missing ? copy->missing->n : 0;
+    copy->extents = extents;
+    copy->nextents = nextents;
     for (size_t i = 0; i < nranges; i++)
         MRMR_TRY(copy_exposed(copy, &ranges[i]));
     if (copy->missing)

@@ -7,7 +7,8 @@
  *
  * Crash argument. It goes the way of a batch of restore.c: the copy is made under .mrmr/work, every leaf verified, and synced; it
  * gets its name without replacing anything (I1), and that is synced; then one transaction takes it. That one also gives up what
- * is missing: the node has the new name and no other, leaves that nothing gives are holes of it, of what is back its extents
+ * is missing: the node has the new name and no other, leaves that nothing gives are holes of it, those that are back as they were before an edit that was
+ * not compared yet are exposed, with what was protected standing in, of what else is back its extents
  * count on as those of any file that came back, and the event is told. So nothing that was protected is less so at any moment. The cut points:
  *
  *  1  before the name: nothing of a user's is touched, and the next run begins anew.
@@ -35,17 +36,10 @@ bool pool_restore_may_lack(const struct restore *item)
     return item->node.type == META_REG && item->rebuild->drive->meta.state != META_DRIVE_ACTIVE;
 }
 
-static int run_with(const void *key, const void *element)
-{
-    const uint64_t leaf = *(const uint64_t *)key;
-    const struct pool_missing_run *run = element;
-    return leaf < run->first ? -1 : leaf >= run->first + run->leaves;
-}
-
 static bool is_missing(const struct restore *item, uint64_t leaf)
 {
-    const struct pool_missing *missing = &item->missing;
-    return bsearch(&leaf, missing->run, missing->n, sizeof *missing->run, run_with) != NULL;
+    const struct pool_missing_run *run = pool_missing_at(&item->missing, leaf);
+    return run && !run->older;
 }
 
 static const struct meta_extent *extent_of_view(const struct pool_view *view, int64_t id)
@@ -252,9 +246,10 @@ static mrmr_err give_up_extent(struct restore *item, const struct meta_extent *e
         return mrmr_nomem();
     for (uint64_t i = 0; i < extent->leaves; i++) {
         const uint64_t leaf = extent->first + i;
-        const bool lacks = is_missing(item, leaf);
-        verdict[i] = (struct meta_verdict){1, lacks ? META_GONE : extent->state, false};
-        any = any || lacks;
+        const struct pool_missing_run *run = pool_missing_at(&item->missing, leaf);
+        const enum meta_extent_state lacks = run && run->older ? META_STALE : META_GONE;
+        verdict[i] = (struct meta_verdict){1, run ? lacks : extent->state, false};
+        any = any || run;
     }
     return any ? meta_extent_judge(item->rebuild->pool->meta, extent->id, verdict, extent->leaves)
                : MRMR_OK;
@@ -266,8 +261,9 @@ mrmr_err pool_restore_give_up_missing(struct restore *item)
     mrmr_autofree struct meta_extent *extents = NULL;
     size_t n;
     for (size_t i = 0; i < item->missing.n; i++)
-        MRMR_TRY(meta_unexpose(
-            meta, item->node.id, item->missing.run[i].first, item->missing.run[i].leaves));
+        if (!item->missing.run[i].older)
+            MRMR_TRY(meta_unexpose(
+                meta, item->node.id, item->missing.run[i].first, item->missing.run[i].leaves));
     MRMR_TRY(meta_extents_of(meta, item->node.id, &extents, &n));
     for (size_t i = 0; i < n; i++)
         if (pool_extent_wanted(&extents[i]))
@@ -286,22 +282,34 @@ uint64_t pool_restore_missing_bytes(const struct restore *item)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < item->missing.n; i++)
-        bytes += run_end(item, &item->missing.run[i]) - item->missing.run[i].first * META_LEAF;
+        if (!item->missing.run[i].older)
+            bytes += run_end(item, &item->missing.run[i]) - item->missing.run[i].first * META_LEAF;
     return bytes;
+}
+
+/* "0-1048575, 2097152-3145727 and 4 more", after `what`; nothing where there are none. */
+static mrmr_err say_ranges(
+    const struct restore *item, bool older, const char *what, struct mrmr_bytes *text)
+{
+    const struct pool_missing *missing = &item->missing;
+    size_t n = 0;
+    for (size_t i = 0; i < missing->n; i++) {
+        if (missing->run[i].older != older || n++ >= RANGES_TOLD)
+            continue;
+        MRMR_TRY(mrmr_bytes_fmt(text, "%s%" PRIu64 "-%" PRIu64, n > 1 ? ", " : what,
+            missing->run[i].first * META_LEAF, run_end(item, &missing->run[i]) - 1));
+    }
+    return n > RANGES_TOLD ? mrmr_bytes_fmt(text, " and %zu more", n - RANGES_TOLD) : MRMR_OK;
 }
 
 mrmr_err pool_restore_tell_incomplete(struct restore *item, const char *was)
 {
-    const struct pool_missing *missing = &item->missing;
     mrmr_autobytes struct mrmr_bytes ranges = MRMR_BYTES_INIT;
-    for (size_t i = 0; i < missing->n && i < RANGES_TOLD; i++)
-        MRMR_TRY(mrmr_bytes_fmt(&ranges, "%s%" PRIu64 "-%" PRIu64, i ? ", " : "",
-            missing->run[i].first * META_LEAF, run_end(item, &missing->run[i]) - 1));
-    if (missing->n > RANGES_TOLD)
-        MRMR_TRY(mrmr_bytes_fmt(&ranges, " and %zu more", missing->n - RANGES_TOLD));
+    MRMR_TRY(say_ranges(item, false, ", with zeros for the bytes ", &ranges));
+    MRMR_TRY(say_ranges(item, true, ", before it was last written to in the bytes ", &ranges));
     pool_tell(item->rebuild->pool, NULL, true, "restored-incomplete", item->target,
         "'%.400s' was not wholly protected when its drive was given up: what was is on drive %s as "
-        "'%.400s', with zeros for the bytes %s",
+        "'%.400s'%s",
         was, item->target->meta.name, item->path.data, ranges.data);
     return MRMR_OK;
 }

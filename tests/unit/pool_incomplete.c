@@ -248,6 +248,43 @@ static void test_names(void **state)
     rig_destroy(rig);
 }
 
+/* A scan found it written to, and its drive went before what is there was compared with what was protected. */
+static void not_compared(const char *onto, bool grows)
+{
+    struct rig *rig = rig_create(&(struct rig_spec){.kind = RIG_MEM, .seed = 77, .redundancy = 1});
+    struct pool_sync_report scan;
+    rig_put(rig, LOST, "dir/it", size_of_it);
+    rig_one_each(rig, 1 + OTHERS, 7 * RIG_MIB);
+    rig_protect_all(rig);
+    if (grows)
+        rig_append(rig, "dir/it", 5000);
+    else
+        rig_edit(rig, "dir/it", RIG_MIB, 2 * RIG_MIB);
+    rig_ok(pool_scan(rig->pool, NULL, false, &scan));
+    goes(rig, LOST);
+    if (onto)
+        rig_add_drive(rig);
+    const struct pool_rebuild_report report = rebuild(rig, onto);
+    assert_int_equal(report.incomplete, 1);
+    assert_int_equal(report.missing_bytes, 0);
+    assert_int_equal(
+        told(rig, "restored-incomplete", "', before it was last written to in the bytes 0-629"), 1);
+    assert_int_equal(told(rig, "restored-incomplete", "zeros"), 0);
+    is_there(
+        rig, "dir/it", "dir/it.incomplete", grows ? size_of_it : 0, grows ? size_of_it + 5000 : 0);
+    others_are_on(rig, LOST);
+    all_is_well(rig);
+}
+
+static void test_not_compared(void **state)
+{
+    (void)state;
+    not_compared("d5", false);
+    not_compared("d5", true);
+    not_compared(NULL, false);
+    not_compared(NULL, true);
+}
+
 /* More ranges than an event names. */
 static void test_many_ranges(void **state)
 {
@@ -609,6 +646,7 @@ int main(void)
         cmocka_unit_test(test_end_of_it),
         cmocka_unit_test(test_links),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_not_compared),
         cmocka_unit_test(test_many_ranges),
         cmocka_unit_test(test_nothing_of_it),
         cmocka_unit_test(test_not_given_up),

@@ -35,7 +35,7 @@ enum rot_finding rot_judge(struct pool *pool, const struct meta_extent *extent, 
     mrmr_err err = drv_stat(drive->drv, path.data, &stat);
     if (mrmr_class_of(err) == MRMR_CLASS_UNAVAILABLE)
         return ROT_UNKNOWN;
-    if (err && drive->meta.state == META_DRIVE_REBUILDING)
+    if (err && extent->state == META_MISSING && drive->meta.state == META_DRIVE_REBUILDING)
         return ROT_UNKNOWN; /* it has not come back yet: nobody edited it */
     bool hides;
     if (err || pool_stat_same(&drive->info, &node, &stat) != POOL_SAME)

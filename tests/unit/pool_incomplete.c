@@ -327,6 +327,21 @@ static void test_nothing_of_it(void **state)
     rig_destroy(rig);
 }
 
+/* What had come back and was removed there is edited, also while something else is still to do. */
+static void test_removed_while_something_is_to_do(void **state)
+{
+    struct rig *rig = begin_with(RIG_MEM, "it", 0, size_of_it); /* of which nothing comes back */
+    (void)state;
+    goes(rig, LOST);
+    rig_add_drive(rig);
+    assert_int_equal(rebuild(rig, "d5").failed, 1);
+    assert_int_equal(rig_pool_drive(rig, FRESH)->meta.state, META_DRIVE_REBUILDING);
+    others_are_on(rig, LOST);
+    rig_unlink(rig, "f0");
+    assert_int_equal(rig_scrub(rig, false).edited, 1);
+    rig_destroy(rig);
+}
+
 /* The drive is only away: a part of its files is brought elsewhere, and this one stays where it is. */
 static void test_not_given_up(void **state)
 {
@@ -649,6 +664,7 @@ int main(void)
         cmocka_unit_test(test_not_compared),
         cmocka_unit_test(test_many_ranges),
         cmocka_unit_test(test_nothing_of_it),
+        cmocka_unit_test(test_removed_while_something_is_to_do),
         cmocka_unit_test(test_not_given_up),
         cmocka_unit_test(test_read_another_time),
         cmocka_unit_test(test_never_read),
